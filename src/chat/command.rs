@@ -1,0 +1,445 @@
+//! THE command table: every command, once. Parsing, `/help`, completion and the documents all
+//! read it here.
+
+use super::ids::{Name, NameError, RoomName};
+
+/// Which command it is. What a command does stands where it is carried out, in the session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Verb {
+    /// `/join ROOM`
+    Join,
+    /// `/leave [ROOM]`
+    Leave,
+    /// `/rooms`
+    Rooms,
+    /// `/topic [TEXT]`
+    Topic,
+    /// `/msg NAME TEXT`
+    Msg,
+    /// `/reply TEXT`
+    Reply,
+    /// `/me TEXT`
+    Me,
+    /// `/edit TEXT`
+    Edit,
+    /// `/delete`
+    Delete,
+    /// `/nick NAME`
+    Nick,
+    /// `/away [REASON]`
+    Away,
+    /// `/ignore [NAME]`
+    Ignore,
+    /// `/unignore NAME`
+    Unignore,
+    /// `/quiet [on|off]`
+    Quiet,
+    /// `/bell [on|off]`
+    Bell,
+    /// `/timestamp [off|minutes|seconds]`
+    Timestamp,
+    /// `/tz [ZONE]`
+    Tz,
+    /// `/theme [NAME]`
+    Theme,
+    /// `/who [ROOM]`
+    Who,
+    /// `/whois NAME`
+    Whois,
+    /// `/history [COUNT]`
+    History,
+    /// `/search WORDS`
+    Search,
+    /// `/help [COMMAND]`
+    Help,
+    /// `/motd`
+    Motd,
+    /// `/version`
+    Version,
+    /// `/uptime`
+    Uptime,
+    /// `/quit`
+    Quit,
+}
+
+/// The heading that a command stands under in `/help`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Group {
+    /// Saying things.
+    Talking,
+    /// Where to say them.
+    Rooms,
+    /// How one appears and what one sees.
+    Yourself,
+    /// Looking things up.
+    Finding,
+}
+
+impl Group {
+    /// All headings, in the order of `/help`.
+    pub const ALL: [Group; 4] = [
+        Group::Talking,
+        Group::Rooms,
+        Group::Yourself,
+        Group::Finding,
+    ];
+
+    /// The heading.
+    pub fn title(self) -> &'static str {
+        match self {
+            Group::Talking => "Talking",
+            Group::Rooms => "Rooms",
+            Group::Yourself => "Yourself",
+            Group::Finding => "Finding",
+        }
+    }
+}
+
+/// What an argument is, for completion and for the check that it is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Arg {
+    /// Somebody's name.
+    Person,
+    /// A room.
+    Room,
+    /// The rest of the line, as it is.
+    Rest,
+    /// A number.
+    Count,
+    /// One of these words.
+    Word(&'static [&'static str]),
+    /// A command's name.
+    Command,
+    /// A new name.
+    NewName,
+    /// A time zone.
+    Zone,
+    /// A theme.
+    Theme,
+}
+
+/// One command.
+#[derive(Debug)]
+pub struct Command {
+    /// Which one.
+    pub verb: Verb,
+    /// Its name, without the slash.
+    pub name: &'static str,
+    /// Other names for it.
+    pub aliases: &'static [&'static str],
+    /// Its arguments as `/help` shows them: `[optional]`, `REQUIRED`.
+    pub usage: &'static str,
+    /// What the arguments are.
+    pub args: &'static [Arg],
+    /// How many of them must be there.
+    pub required: usize,
+    /// Where it stands in `/help`.
+    pub group: Group,
+    /// What it does, in at most 25 characters, so that two columns of `/help` fit 80.
+    pub help: &'static str,
+    /// One way to use it.
+    pub example: &'static str,
+}
+
+const ON_OFF: Arg = Arg::Word(&["on", "off"]);
+
+/// Writes a row of the table.
+macro_rules! command {
+    ($verb:ident, $name:literal $(| $alias:literal)*, $usage:literal, [$($arg:expr),*] $required:literal,
+     $group:ident, $help:literal, $example:literal) => {
+        Command {
+            verb: Verb::$verb,
+            name: $name,
+            aliases: &[$($alias),*],
+            usage: $usage,
+            args: &[$($arg),*],
+            required: $required,
+            group: Group::$group,
+            help: $help,
+            example: $example,
+        }
+    };
+}
+
+/// Every command there is.
+#[rustfmt::skip]
+pub const COMMANDS: &[Command] = &[
+    command!(Msg, "msg" | "m" | "dm", "NAME TEXT", [Arg::Person, Arg::Rest] 2, Talking,
+        "tell one person only", "/msg bob lunch?"),
+    command!(Reply, "reply" | "r", "TEXT", [Arg::Rest] 1, Talking,
+        "answer the last /msg", "/reply in five minutes"),
+    command!(Me, "me", "TEXT", [Arg::Rest] 1, Talking,
+        "say what you do", "/me waves"),
+    command!(Edit, "edit" | "e", "TEXT", [Arg::Rest] 1, Talking,
+        "change what you said last", "/edit I meant Tuesday"),
+    command!(Delete, "delete" | "del", "", [] 0, Talking,
+        "take back what you said", "/delete"),
+    command!(Join, "join" | "j", "ROOM", [Arg::Room] 1, Rooms,
+        "go to a room, or make it", "/join ops"),
+    command!(Leave, "leave" | "part", "[ROOM]", [Arg::Room] 0, Rooms,
+        "leave a room", "/leave ops"),
+    command!(Rooms, "rooms" | "list", "", [] 0, Rooms,
+        "all rooms and topics", "/rooms"),
+    command!(Topic, "topic", "[TEXT]", [Arg::Rest] 0, Rooms,
+        "what this room is about", "/topic release on Friday"),
+    command!(Who, "who" | "names" | "w", "[ROOM]", [Arg::Room] 0, Finding,
+        "who is here", "/who ops"),
+    command!(Whois, "whois", "NAME", [Arg::Person] 1, Finding,
+        "more about somebody", "/whois bob"),
+    command!(History, "history" | "h", "[@NAME] [COUNT]", [Arg::Person, Arg::Count] 0, Finding,
+        "what was said before", "/history 50"),
+    command!(Search, "search" | "s", "WORDS", [Arg::Rest] 1, Finding,
+        "find it in all your rooms", "/search release notes"),
+    command!(Help, "help" | "?", "[COMMAND]", [Arg::Command] 0, Finding,
+        "this, or one in full", "/help search"),
+    command!(Motd, "motd", "", [] 0, Finding,
+        "the message of the day", "/motd"),
+    command!(Version, "version", "", [] 0, Finding,
+        "which version this is", "/version"),
+    command!(Uptime, "uptime", "", [] 0, Finding,
+        "how long the server is up", "/uptime"),
+    command!(Nick, "nick" | "name", "NAME", [Arg::NewName] 1, Yourself,
+        "take another name", "/nick alice"),
+    command!(Away, "away" | "afk", "[REASON]", [Arg::Rest] 0, Yourself,
+        "be away until you speak", "/away lunch"),
+    command!(Ignore, "ignore", "[NAME]", [Arg::Person] 0, Yourself,
+        "hide what somebody says", "/ignore mallory"),
+    command!(Unignore, "unignore", "NAME", [Arg::Person] 1, Yourself,
+        "show it again", "/unignore mallory"),
+    command!(Quiet, "quiet", "[on|off]", [ON_OFF] 0, Yourself,
+        "no joins and leaves", "/quiet"),
+    command!(Bell, "bell", "[on|off]", [ON_OFF] 0, Yourself,
+        "ring for mentions, or not", "/bell off"),
+    command!(Timestamp, "timestamp", "[off|minutes|seconds]",
+        [Arg::Word(&["off", "minutes", "seconds"])] 0, Yourself,
+        "how times are shown", "/timestamp seconds"),
+    command!(Tz, "tz" | "timezone", "[ZONE]", [Arg::Zone] 0, Yourself,
+        "your time zone", "/tz Europe/Berlin"),
+    command!(Theme, "theme", "[NAME]", [Arg::Theme] 0, Yourself,
+        "colours; mono has none", "/theme mono"),
+    command!(Quit, "quit" | "exit" | "q" | "bye", "", [] 0, Yourself,
+        "leave the chat", "/quit"),
+];
+
+/// What a line that was entered means.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Line<'a> {
+    /// Nothing was said.
+    Blank,
+    /// Words for the room.
+    Say(&'a str),
+    /// A command with its arguments as typed: at most one for each [`Command::args`].
+    Command(Verb, Vec<&'a str>),
+    /// It looks like a command but isn't one, or lacks something. The words are for the user.
+    Wrong(String),
+}
+
+/// Reads a line. A leading `/` makes a command, a leading `//` words that start with one slash.
+pub fn parse(line: &str) -> Line<'_> {
+    let trimmed = line.trim();
+    if trimmed.is_empty() {
+        return Line::Blank;
+    }
+    let Some(rest) = line.trim_start().strip_prefix('/') else {
+        return Line::Say(line);
+    };
+    if rest.starts_with('/') {
+        return Line::Say(rest);
+    }
+    let (word, rest) = split_word(rest);
+    if word.is_empty() {
+        return Line::Wrong("A command follows the slash. /help lists them.".into());
+    }
+    // `/etc/hosts is broken` is far more likely a slip than a command.
+    let Some(command) = find(word) else {
+        return Line::Wrong(unknown(word));
+    };
+    let args = split_args(rest, command.args);
+    if args.len() < command.required {
+        return Line::Wrong(format!(
+            "/{} needs {}. Example: {}",
+            command.name, command.usage, command.example
+        ));
+    }
+    if args.len() > command.args.len() {
+        let usage = if command.usage.is_empty() {
+            "nothing after it".to_owned()
+        } else {
+            format!("{} only", command.usage)
+        };
+        return Line::Wrong(format!(
+            "/{} takes {usage}. Example: {}",
+            command.name, command.example
+        ));
+    }
+    Line::Command(command.verb, args)
+}
+
+/// The command of this name or alias, in any case.
+pub fn find(word: &str) -> Option<&'static Command> {
+    COMMANDS.iter().find(|c| {
+        c.name.eq_ignore_ascii_case(word) || c.aliases.iter().any(|a| a.eq_ignore_ascii_case(word))
+    })
+}
+
+/// The first word and what follows it.
+fn split_word(text: &str) -> (&str, &str) {
+    let text = text.trim_start();
+    text.split_once(char::is_whitespace)
+        .map_or((text, ""), |(word, rest)| (word, rest.trim_start()))
+}
+
+/// One piece for each argument; a surplus piece at the end if too much was given.
+fn split_args<'a>(rest: &'a str, args: &[Arg]) -> Vec<&'a str> {
+    let mut rest = rest.trim_end();
+    let mut pieces = Vec::with_capacity(args.len());
+    for arg in args {
+        if rest.is_empty() {
+            break;
+        }
+        if *arg == Arg::Rest {
+            pieces.push(rest);
+            rest = "";
+        } else {
+            let (word, after) = split_word(rest);
+            pieces.push(word);
+            rest = after;
+        }
+    }
+    if !rest.is_empty() {
+        pieces.push(rest);
+    }
+    pieces
+}
+
+fn unknown(word: &str) -> String {
+    let word: String = word.chars().take(24).collect();
+    match nearest(&word, COMMANDS.iter().map(|c| c.name)) {
+        Some(name) => format!("No command /{word}. Nearest: /{name}"),
+        None => format!(
+            "No command /{word}. /help lists them; to say it, start the line with two slashes."
+        ),
+    }
+}
+
+/// The candidate that takes the fewest edits to reach, if that is few enough to be a slip.
+pub fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let most = (word.chars().count() / 2).clamp(1, 3);
+    candidates
+        .map(|candidate| (edits(word, candidate), candidate))
+        .filter(|(distance, _)| *distance <= most)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate)
+}
+
+/// Insertions, deletions, substitutions and swaps of neighbours from `a` to `b` (the optimal
+/// string alignment distance), without regard to case.
+fn edits(a: &str, b: &str) -> usize {
+    let a: Vec<char> = a.chars().map(|c| c.to_ascii_lowercase()).collect();
+    let b: Vec<char> = b.chars().map(|c| c.to_ascii_lowercase()).collect();
+    let mut before: Vec<usize> = vec![0; b.len() + 1];
+    let mut last: Vec<usize> = (0..=b.len()).collect();
+    for (i, &from) in a.iter().enumerate() {
+        let mut next = vec![i + 1];
+        for (j, &to) in b.iter().enumerate() {
+            let at = |v: &[usize], k: usize| v.get(k).copied().unwrap_or(usize::MAX / 2);
+            let mut cost = (at(&last, j) + usize::from(from != to))
+                .min(at(&last, j + 1) + 1)
+                .min(at(&next, j) + 1);
+            let swapped = i > 0
+                && j > 0
+                && a.get(i - 1).copied() == Some(to)
+                && b.get(j - 1).copied() == Some(from);
+            if swapped {
+                cost = cost.min(at(&before, j - 1) + 1);
+            }
+            next.push(cost);
+        }
+        before = std::mem::replace(&mut last, next);
+    }
+    last.last().copied().unwrap_or(0)
+}
+
+/// Checks the name of a person that a command was given.
+pub fn person(raw: &str) -> Result<Name, String> {
+    Name::new(raw).map_err(|e| wrong_name(raw, &e))
+}
+
+/// Checks the name of a room that a command was given.
+pub fn room(raw: &str) -> Result<RoomName, String> {
+    RoomName::new(raw).map_err(|e| wrong_name(raw, &e))
+}
+
+fn wrong_name(raw: &str, error: &NameError) -> String {
+    let shown: String = raw.chars().take(MAX_SHOWN).collect();
+    format!("{shown:?} can't be a name: {error}.")
+}
+
+/// How much of a wrong name is repeated to the person who typed it, in characters.
+const MAX_SHOWN: usize = 40;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_mean_what_they_say() {
+        use Line::{Blank, Command, Say};
+        let cases: &[(&str, Line<'_>)] = &[
+            ("", Blank),
+            ("  \n ", Blank),
+            ("hello", Say("hello")),
+            ("  indented stays", Say("  indented stays")),
+            ("//etc is a folder", Say("/etc is a folder")),
+            ("/who", Command(Verb::Who, vec![])),
+            ("/WHO ops", Command(Verb::Who, vec!["ops"])),
+            (
+                "/msg bob  two  spaces ",
+                Command(Verb::Msg, vec!["bob", "two  spaces"]),
+            ),
+            ("/m bob x", Command(Verb::Msg, vec!["bob", "x"])),
+            ("/me\twaves", Command(Verb::Me, vec!["waves"])),
+            (
+                "/me line one\nline two",
+                Command(Verb::Me, vec!["line one\nline two"]),
+            ),
+            ("/topic", Command(Verb::Topic, vec![])),
+        ];
+        for (line, expected) in cases {
+            assert_eq!(&parse(line), expected, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn wrong_lines_say_what_would_be_right() {
+        let cases = [
+            ("/hwo", "No command /hwo. Nearest: /who"),
+            ("/", "A command follows the slash. /help lists them."),
+            ("/msg bob", "/msg needs NAME TEXT. Example: /msg bob lunch?"),
+            ("/join", "/join needs ROOM. Example: /join ops"),
+            ("/join a b", "/join takes ROOM only. Example: /join ops"),
+            ("/quit now", "/quit takes nothing after it. Example: /quit"),
+            (
+                "/etc/hosts",
+                "No command /etc/hosts. /help lists them; to say it, start the line with two slashes.",
+            ),
+        ];
+        for (line, expected) in cases {
+            assert_eq!(parse(line), Line::Wrong(expected.into()), "{line:?}");
+        }
+    }
+
+    #[test]
+    fn the_table_is_consistent() {
+        let mut seen = std::collections::HashSet::new();
+        for command in COMMANDS {
+            for name in std::iter::once(&command.name).chain(command.aliases) {
+                assert!(seen.insert(*name), "{name} stands twice");
+            }
+            assert!(command.required <= command.args.len(), "{}", command.name);
+            assert!(command.help.len() <= 25, "{}", command.name);
+            let used = matches!(parse(command.example), Line::Command(v, _) if v == command.verb);
+            assert!(used, "{}: the example does not parse", command.name);
+        }
+    }
+}

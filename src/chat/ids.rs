@@ -1,0 +1,390 @@
+//! The names and numbers that things go by. Each can only be built valid.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+/// A moment, in milliseconds since 1970-01-01T00:00:00Z.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
+pub struct Time(pub i64);
+
+impl Time {
+    /// Milliseconds from `earlier` to `self`; 0 if `earlier` is later (clocks step back).
+    pub fn since(self, earlier: Time) -> u64 {
+        u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0)
+    }
+
+    /// This moment and `millis` milliseconds more.
+    #[must_use]
+    pub fn plus(self, millis: u64) -> Time {
+        Time(
+            self.0
+                .saturating_add(i64::try_from(millis).unwrap_or(i64::MAX)),
+        )
+    }
+}
+
+/// A person, whatever their name and keys are today. Random, given once, never reused.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AccountId(pub u128);
+
+impl fmt::Display for AccountId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+impl fmt::Debug for AccountId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "AccountId({self})")
+    }
+}
+
+impl FromStr for AccountId {
+    type Err = IdError;
+
+    /// Reads the 32 hexadecimal digits that `Display` writes.
+    fn from_str(s: &str) -> Result<Self, IdError> {
+        if s.len() != 32 {
+            return Err(IdError);
+        }
+        u128::from_str_radix(s, 16)
+            .map(AccountId)
+            .map_err(|_| IdError)
+    }
+}
+
+impl Serialize for AccountId {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for AccountId {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// A text that is no identifier of the kind expected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not a valid identifier")]
+pub struct IdError;
+
+/// One open terminal (or exec channel) of this process. Not kept anywhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionId(pub u64);
+
+/// A message's place in its conversation: 1, 2, 3, … without gaps. The order of a conversation
+/// is the order of these numbers, for everybody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Seq(pub u64);
+
+impl fmt::Display for Seq {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Why a text can't be the name of a person or a room.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NameError {
+    /// Nothing was given.
+    #[error("a name can't be empty")]
+    Empty,
+    /// Longer than [`MAX_NAME`].
+    #[error("a name has at most {MAX_NAME} characters, this one has {0}")]
+    TooLong(usize),
+    /// A character outside the alphabet.
+    #[error("a name has the characters a-z 0-9 _ - only, not {0:?}")]
+    Character(char),
+    /// A word that the chat uses itself.
+    #[error("the name {0:?} is reserved")]
+    Reserved(String),
+}
+
+/// The longest name of a person or a room, in characters (and bytes: names are ASCII).
+pub const MAX_NAME: usize = 32;
+
+/// What the names of guests begin with.
+const GUEST: &str = "guest-";
+
+/// Names that would read as the chat's own words, or that would claim an office.
+const RESERVED: &[&str] = &[
+    "all", "everyone", "here", "me", "server", "ssh-chat", "system", "you",
+];
+
+fn checked(raw: &str) -> Result<String, NameError> {
+    let raw = raw.trim();
+    let chars = raw.chars().count();
+    if chars == 0 {
+        return Err(NameError::Empty);
+    }
+    if chars > MAX_NAME {
+        return Err(NameError::TooLong(chars));
+    }
+    let folded = raw.to_ascii_lowercase();
+    match folded
+        .chars()
+        .find(|c| !matches!(c, 'a'..='z' | '0'..='9' | '_' | '-'))
+    {
+        Some(c) => Err(NameError::Character(c)),
+        None => Ok(folded),
+    }
+}
+
+/// What a person is called: 1 to [`MAX_NAME`] of `a-z 0-9 _ -`.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Name(Arc<str>);
+
+impl Name {
+    /// Checks a name as typed; upper case is folded to lower, a leading `@` is not part of it.
+    pub fn new(raw: &str) -> Result<Name, NameError> {
+        let raw = raw.trim();
+        let folded = checked(raw.strip_prefix('@').unwrap_or(raw))?;
+        if RESERVED.contains(&folded.as_str()) {
+            return Err(NameError::Reserved(folded));
+        }
+        Ok(Name(folded.into()))
+    }
+
+    /// A name that the store kept. It may have become a reserved word since.
+    pub fn stored(raw: &str) -> Result<Name, NameError> {
+        checked(raw).map(|name| Name(name.into()))
+    }
+
+    /// `guest-` and four characters that are not mistaken for one another.
+    pub fn guest(random: u32) -> Name {
+        const ALPHABET: [char; 31] = [
+            'a', 'b', 'c', 'd', 'e', 'f', 'g', 'h', 'j', 'k', 'm', 'n', 'p', 'q', 'r', 's', 't',
+            'u', 'v', 'w', 'x', 'y', 'z', '2', '3', '4', '5', '6', '7', '8', '9',
+        ];
+        let mut name = String::from(GUEST);
+        let mut rest = random as usize;
+        for _ in 0..4 {
+            name.extend(ALPHABET.get(rest % ALPHABET.len()));
+            rest /= ALPHABET.len();
+        }
+        Name(name.into())
+    }
+
+    /// Whether it looks like a name that guests are given. Nobody can choose one.
+    pub fn is_guest(&self) -> bool {
+        self.0.starts_with(GUEST)
+    }
+
+    /// The name, in lower case.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// What is left of the name when look-alikes are made equal: two people can't hold names
+    /// with the same skeleton (the idea of UTS #39 §4, for this small alphabet).
+    pub fn skeleton(&self) -> String {
+        let mut skeleton = String::with_capacity(self.0.len());
+        for c in self.0.chars() {
+            match c {
+                '0' => skeleton.push('o'),
+                '1' | 'i' => skeleton.push('l'),
+                'm' => skeleton.push_str("rn"),
+                'w' => skeleton.push_str("vv"),
+                '-' => skeleton.push('_'),
+                c => skeleton.push(c),
+            }
+        }
+        skeleton
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+impl fmt::Debug for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Name({})", self.0)
+    }
+}
+
+/// What a room is called: 1 to [`MAX_NAME`] of `a-z 0-9 _ -`.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RoomName(Arc<str>);
+
+impl RoomName {
+    /// The room that everybody starts in and nobody can leave for good.
+    pub fn lobby() -> RoomName {
+        RoomName("lobby".into())
+    }
+
+    /// Checks a room's name as typed; upper case is folded to lower, a leading `#` is dropped.
+    pub fn new(raw: &str) -> Result<RoomName, NameError> {
+        let raw = raw.trim();
+        checked(raw.strip_prefix('#').unwrap_or(raw)).map(|name| RoomName(name.into()))
+    }
+
+    /// The name, in lower case, without `#`.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for RoomName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+impl fmt::Debug for RoomName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RoomName({})", self.0)
+    }
+}
+
+/// A public key's fingerprint as OpenSSH prints it: `SHA256:` and 43 characters of base64.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Fingerprint(Arc<str>);
+
+impl Fingerprint {
+    /// Wraps a fingerprint that a key library computed, or that the store kept.
+    pub fn new(text: &str) -> Fingerprint {
+        Fingerprint(text.into())
+    }
+
+    /// Enough of it to tell one's own keys apart: `SHA256:kX3vQb…aq0`. Not for comparing with
+    /// somebody else's.
+    pub fn short(&self) -> String {
+        let count = self.0.chars().count();
+        let head: String = self.0.chars().take(13).collect();
+        let tail: String = self
+            .0
+            .chars()
+            .skip(count.saturating_sub(3).max(13))
+            .collect();
+        format!("{head}…{tail}")
+    }
+
+    /// The whole fingerprint.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+/// Where a message is said: to everybody in a room, or between two people.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Conversation {
+    /// Everybody in the room.
+    Room(RoomName),
+    /// Two accounts, the smaller first. Build it with [`Conversation::between`].
+    Direct(AccountId, AccountId),
+}
+
+impl Conversation {
+    /// The one conversation of two people, whichever of them speaks.
+    pub fn between(a: AccountId, b: AccountId) -> Conversation {
+        Conversation::Direct(a.min(b), a.max(b))
+    }
+}
+
+/// `room/NAME`, or `direct/ID/ID`: the key under which stores keep it.
+impl fmt::Display for Conversation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Conversation::Room(room) => write!(f, "room/{room}"),
+            Conversation::Direct(a, b) => write!(f, "direct/{a}/{b}"),
+        }
+    }
+}
+
+impl FromStr for Conversation {
+    type Err = IdError;
+
+    fn from_str(s: &str) -> Result<Self, IdError> {
+        if let Some(room) = s.strip_prefix("room/") {
+            return RoomName::new(room)
+                .map(Conversation::Room)
+                .map_err(|_| IdError);
+        }
+        let (a, b) = s
+            .strip_prefix("direct/")
+            .and_then(|pair| pair.split_once('/'))
+            .ok_or(IdError)?;
+        Ok(Conversation::between(a.parse()?, b.parse()?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_checked_and_folded() {
+        let cases = [
+            ("alice", Ok("alice")),
+            (" Alice ", Ok("alice")),
+            ("@bob", Ok("bob")),
+            ("a_b-9", Ok("a_b-9")),
+            ("", Err(NameError::Empty)),
+            ("@", Err(NameError::Empty)),
+            ("al ice", Err(NameError::Character(' '))),
+            ("аlice", Err(NameError::Character('а'))),
+            ("a\u{1b}[31m", Err(NameError::Character('\u{1b}'))),
+            ("System", Err(NameError::Reserved("system".into()))),
+        ];
+        for (raw, expected) in cases {
+            let got = Name::new(raw);
+            assert_eq!(
+                got.as_ref().map(Name::as_str),
+                expected.as_ref().map(|s| *s),
+                "{raw:?}"
+            );
+        }
+        assert_eq!(Name::new(&"x".repeat(33)), Err(NameError::TooLong(33)));
+    }
+
+    #[test]
+    fn look_alikes_share_a_skeleton() {
+        for (a, b) in [
+            ("bob1", "bobl"),
+            ("o0o", "ooo"),
+            ("tim", "tirn"),
+            ("a-b", "a_b"),
+        ] {
+            assert_eq!(
+                Name::new(a).unwrap().skeleton(),
+                Name::new(b).unwrap().skeleton()
+            );
+        }
+        assert_ne!(
+            Name::new("bob").unwrap().skeleton(),
+            Name::new("rob").unwrap().skeleton()
+        );
+    }
+
+    #[test]
+    fn conversations_read_back_as_written() {
+        let (a, b) = (AccountId(7), AccountId(u128::MAX));
+        for conversation in [
+            Conversation::Room(RoomName::new("#Ops").unwrap()),
+            Conversation::between(b, a),
+        ] {
+            assert_eq!(conversation.to_string().parse(), Ok(conversation));
+        }
+        assert_eq!(Conversation::between(a, b), Conversation::between(b, a));
+        for bad in ["", "room/", "room/a b", "direct/1/2", "dm/x"] {
+            assert!(bad.parse::<Conversation>().is_err(), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! What a session asks of the chat, and the answers.
+
+use super::event::Author;
+use super::ids::{AccountId, Conversation, Name, RoomName, Seq, SessionId, Time};
+use crate::text::Text;
+
+/// Whom words are for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// Everybody in a room.
+    Room(RoomName),
+    /// One person, by name.
+    Person(Name),
+}
+
+/// Something that changes the chat, or that others will see.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Intent {
+    /// Say something.
+    Say {
+        /// To whom.
+        to: Target,
+        /// The words.
+        text: Text,
+        /// `/me`: what the speaker does rather than says.
+        action: bool,
+    },
+    /// Change (`Some`) or delete (`None`) the last thing said there by oneself.
+    Amend {
+        /// Where.
+        to: Target,
+        /// The new words.
+        text: Option<Text>,
+    },
+    /// Set or remove the topic of a room.
+    Topic {
+        /// The room.
+        room: RoomName,
+        /// What it is about from now on.
+        topic: Option<Text>,
+    },
+    /// Be in a room as well. It is made if there is none.
+    Join(RoomName),
+    /// Be in a room no longer.
+    Leave(RoomName),
+    /// Be called something else.
+    Nick(Name),
+    /// Be away, with a reason that may be empty.
+    Away(Text),
+}
+
+/// Something that a session wants to know of the chat as it is now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Query {
+    /// Who is in a room.
+    Who(RoomName),
+    /// More about one person.
+    Whois(Name),
+    /// Which rooms there are.
+    Rooms,
+    /// Which names begin like this, the one who spoke last first.
+    NamesLike(String),
+    /// Which rooms begin like this.
+    RoomsLike(String),
+}
+
+/// Why the chat says no. Each is a sentence that the person is shown.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// They are not in that room.
+    #[error("You are not in {0}. /join {0} takes you there.")]
+    NotInRoom(RoomName),
+    /// There is no such room.
+    #[error("There is no room {0}. /rooms lists them, /join {0} makes it.")]
+    NoRoom(RoomName),
+    /// Nobody of that name is online.
+    #[error("Nobody called {0} is here. /who lists who is.")]
+    NobodyCalled(Name),
+    /// They tried to talk to themselves.
+    #[error("That is you.")]
+    Yourself,
+    /// The lobby can't be left.
+    #[error("The lobby is where everybody is. /quit leaves the chat.")]
+    LobbyStays,
+    /// Too many rooms exist.
+    #[error("There are {0} rooms, which is the limit. Join one of them: /rooms")]
+    TooManyRooms(usize),
+    /// One session is in too many rooms.
+    #[error("You are in {0} rooms, which is the limit. /leave one first.")]
+    TooManyJoined(usize),
+    /// Too much at once.
+    #[error("Too fast: wait {}.", Seconds(*.wait_ms))]
+    TooFast {
+        /// How long to wait, in milliseconds.
+        wait_ms: u64,
+    },
+    /// The hub has more to do than it can.
+    #[error("The server is busy. Send it again in a moment.")]
+    Busy,
+    /// The server is about to stop.
+    #[error("The server is stopping.")]
+    Stopping,
+    /// Somebody else has the name, or one that looks like it.
+    #[error("The name {0} is taken, or looks like one that is.")]
+    NameTaken(Name),
+    /// The account owns as many names as it may.
+    #[error("You own {} already ({}); take one of those.", .0.len(), Names(.0))]
+    TooManyNames(Vec<Name>),
+    /// Without a key there is nothing that a name could belong to.
+    #[error(
+        "Guests keep their guest name. Connect with a key (ssh-keygen makes one) to choose a name that stays yours."
+    )]
+    GuestName,
+    /// Nothing to change.
+    #[error("You have said nothing here that could be changed.")]
+    NothingToAmend,
+    /// The store could not do it.
+    #[error("Not saved, so nobody saw it: {0}.")]
+    NotSaved(String),
+}
+
+/// Writes a list of names.
+struct Names<'a>(&'a [Name]);
+
+impl std::fmt::Display for Names<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for (i, name) in self.0.iter().enumerate() {
+            let comma = if i == 0 { "" } else { ", " };
+            write!(f, "{comma}{name}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Writes milliseconds as seconds, rounded up to a tenth.
+struct Seconds(u64);
+
+impl std::fmt::Display for Seconds {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let tenths = self.0.div_ceil(100).max(1);
+        write!(f, "{}.{} s", tenths / 10, tenths % 10)
+    }
+}
+
+/// One person as `/who` shows them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PersonInfo {
+    /// Their account.
+    pub account: AccountId,
+    /// Their name.
+    pub name: Name,
+    /// Whether they have no key.
+    pub guest: bool,
+    /// Whether none of their sessions has a terminal.
+    pub bot: bool,
+    /// Whether and why they are away.
+    pub away: Option<Text>,
+    /// How many sessions they have open.
+    pub sessions: usize,
+    /// Since when they are online.
+    pub since: Time,
+    /// When they last said something.
+    pub spoke: Option<Time>,
+    /// The rooms that they are in.
+    pub rooms: Vec<RoomName>,
+    /// The fingerprint of the key they came with last.
+    pub key: Option<super::ids::Fingerprint>,
+}
+
+/// One room as `/rooms` shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RoomInfo {
+    /// Its name.
+    pub name: RoomName,
+    /// How many people are in it.
+    pub people: usize,
+    /// What it is about.
+    pub topic: Option<Text>,
+}
+
+/// What a session that enters a room is told about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RoomView {
+    /// Its name.
+    pub name: RoomName,
+    /// What it is about.
+    pub topic: Option<Text>,
+    /// The last entry of its log at that moment.
+    pub last: Seq,
+    /// How many people are in it, the one who enters included.
+    pub people: usize,
+    /// A few of the others.
+    pub some: Vec<Name>,
+}
+
+/// The answer to a [`Query`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// To `Who`.
+    People(RoomName, Vec<PersonInfo>),
+    /// To `Whois`.
+    Person(Box<PersonInfo>),
+    /// To `Rooms`.
+    Rooms(Vec<RoomInfo>),
+    /// To `NamesLike` and `RoomsLike`.
+    Words(Vec<String>),
+    /// It can't be answered.
+    Refused(Refusal),
+}
+
+/// A session that is about to take part.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Arrival {
+    /// The session.
+    pub session: SessionId,
+    /// Who it is.
+    pub author: Author,
+    /// Whether they came without a key.
+    pub guest: bool,
+    /// Whether there is no terminal.
+    pub bot: bool,
+    /// The key they came with.
+    pub key: Option<super::ids::Fingerprint>,
+}
+
+/// Where a direct message between two people is kept and who they are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pair {
+    /// The conversation.
+    pub conversation: Conversation,
+    /// The other one.
+    pub other: Author,
+}

@@ -1,0 +1,13 @@
+//! The chat itself, pure: no async, no input or output, no clock, no randomness.
+//!
+//! Time and identifiers come in as arguments, so that a list of intents replays to the same
+//! state every time. Knows nothing of terminals, SSH or storage.
+
+pub mod command;
+pub mod event;
+pub mod ids;
+pub mod intent;
+pub mod policy;
+pub mod preferences;
+pub mod presence;
+pub mod state;

@@ -1,0 +1,56 @@
+//! What a person set for themselves, kept with the account.
+
+use serde::{Deserialize, Serialize};
+
+use super::ids::AccountId;
+
+/// How the time of a message is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Timestamps {
+    /// `14:02`
+    #[default]
+    Minutes,
+    /// `14:02:07`
+    Seconds,
+    /// No time at all.
+    Off,
+}
+
+/// A person's settings. Unknown or missing fields fall back to the default, so that an older
+/// or newer version can read what this one wrote.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Preferences {
+    /// How times are shown.
+    pub timestamps: Timestamps,
+    /// An IANA zone such as `Europe/Berlin`; `None` is UTC.
+    pub tz: Option<String>,
+    /// The name of a theme; `None` is the default one.
+    pub theme: Option<String>,
+    /// No lines about joining and leaving.
+    pub quiet: bool,
+    /// No bell.
+    pub silent: bool,
+    /// People whose messages are not shown, at most [`Preferences::MAX_IGNORED`].
+    pub ignored: Vec<Ignored>,
+}
+
+/// Somebody who is not to be seen, by account, with the name to show in the list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ignored {
+    /// The account, so that another name does not get around it.
+    pub account: AccountId,
+    /// The name when they were ignored.
+    pub name: String,
+}
+
+impl Preferences {
+    /// The most people that one person can ignore.
+    pub const MAX_IGNORED: usize = 200;
+
+    /// Whether messages by this account are hidden.
+    pub fn ignores(&self, account: AccountId) -> bool {
+        self.ignored.iter().any(|i| i.account == account)
+    }
+}

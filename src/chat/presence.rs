@@ -1,0 +1,140 @@
+//! Joins comings and goings of a room into few lines.
+//!
+//! Announcing each arrival to each member is quadratic when many arrive at once, so the first
+//! change waits a moment and what follows is gathered. Somebody who is back before the line is
+//! due was never gone: a phone that changes networks makes no noise.
+
+use super::event::Presence;
+use super::ids::{AccountId, Name, RoomName, Time};
+
+/// How long the first change after a pause waits for others, in milliseconds.
+const WAIT: u64 = 300;
+/// The least time between two lines of one room, in milliseconds.
+const GAP: u64 = 2_000;
+
+/// The comings and goings of one room that nobody was told yet.
+#[derive(Debug, Default)]
+pub struct Gathering {
+    changes: Vec<Change>,
+    due: Option<Time>,
+    last: Option<Time>,
+}
+
+#[derive(Debug)]
+struct Change {
+    account: AccountId,
+    name: Name,
+    joined: bool,
+}
+
+impl Gathering {
+    /// Somebody came.
+    pub fn joined(&mut self, account: AccountId, name: &Name, now: Time) {
+        self.change(account, name, true, now);
+    }
+
+    /// Somebody left.
+    pub fn left(&mut self, account: AccountId, name: &Name, now: Time) {
+        self.change(account, name, false, now);
+    }
+
+    fn change(&mut self, account: AccountId, name: &Name, joined: bool, now: Time) {
+        // Looking at the newest few is enough for quick returns and keeps an arrival's cost the
+        // same however many others arrive with it.
+        let recent = self.changes.len().saturating_sub(64);
+        let undone = self
+            .changes
+            .iter()
+            .skip(recent)
+            .rposition(|c| c.account == account && c.joined != joined);
+        if let Some(at) = undone {
+            self.changes.remove(recent + at);
+            return;
+        }
+        self.changes.push(Change {
+            account,
+            name: name.clone(),
+            joined,
+        });
+        let earliest = self.last.map_or(now, |last| last.plus(GAP));
+        self.due.get_or_insert(now.plus(WAIT).max(earliest));
+    }
+
+    /// When the next line is due.
+    pub fn due(&self) -> Option<Time> {
+        self.due
+    }
+
+    /// The line, if it is due and there is anything to say.
+    pub fn take(&mut self, room: &RoomName, now: Time) -> Option<Presence> {
+        if self.due.is_none_or(|due| due > now) {
+            return None;
+        }
+        self.due = None;
+        let changes = std::mem::take(&mut self.changes);
+        if changes.is_empty() {
+            return None;
+        }
+        self.last = Some(now);
+        let side = |joined: bool| {
+            let all = changes.iter().filter(|c| c.joined == joined);
+            let more = all.clone().count().saturating_sub(Presence::NAMED);
+            let named: Vec<Name> = all.take(Presence::NAMED).map(|c| c.name.clone()).collect();
+            (named, more)
+        };
+        let (joined, joined_more) = side(true);
+        let (left, left_more) = side(false);
+        Some(Presence {
+            at: now,
+            room: room.clone(),
+            joined,
+            joined_more,
+            left,
+            left_more,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(n: u128) -> Name {
+        Name::new(&format!("p{n}")).unwrap()
+    }
+
+    #[test]
+    fn a_crowd_is_one_line() {
+        let room = RoomName::lobby();
+        let mut gathering = Gathering::default();
+        for n in 0..1000 {
+            gathering.joined(AccountId(n), &name(n), Time(0));
+        }
+        assert_eq!(gathering.take(&room, Time(299)), None);
+        let line = gathering.take(&room, Time(300)).unwrap();
+        assert_eq!((line.joined.len(), line.joined_more), (3, 997));
+        assert_eq!(gathering.due(), None);
+    }
+
+    #[test]
+    fn a_second_line_keeps_its_distance() {
+        let room = RoomName::lobby();
+        let mut gathering = Gathering::default();
+        gathering.joined(AccountId(1), &name(1), Time(0));
+        assert!(gathering.take(&room, Time(300)).is_some());
+        gathering.left(AccountId(1), &name(1), Time(400));
+        assert_eq!(gathering.due(), Some(Time(2_300)));
+        let line = gathering.take(&room, Time(2_300)).unwrap();
+        assert_eq!(line.left, vec![name(1)]);
+    }
+
+    #[test]
+    fn who_is_back_at_once_was_never_gone() {
+        let room = RoomName::lobby();
+        let mut gathering = Gathering::default();
+        gathering.left(AccountId(1), &name(1), Time(0));
+        gathering.joined(AccountId(1), &name(1), Time(200));
+        assert_eq!(gathering.take(&room, Time(300)), None);
+        assert_eq!(gathering.due(), None);
+    }
+}

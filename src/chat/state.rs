@@ -1,0 +1,463 @@
+//! Who is online, which rooms there are, and what may be done: `decide` judges an intent without
+//! changing anything; the other methods change the state once it is certain.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use super::event::{Author, Body, Draft, Message};
+use super::ids::{AccountId, Conversation, Name, RoomName, Seq, SessionId, Time};
+use super::intent::{
+    Answer, Arrival, Intent, Pair, PersonInfo, Query, Refusal, RoomInfo, RoomView, Target,
+};
+use crate::text::Text;
+
+/// The most rooms that one session can be in.
+pub const MAX_JOINED: usize = 20;
+/// How many names a session that enters a room is told.
+const NAMED_ON_ENTRY: usize = 8;
+/// How many names or rooms a completion offers.
+const COMPLETIONS: usize = 50;
+
+/// What is to be done about an intent that is allowed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decision {
+    /// Save this; once it is saved, show it.
+    Append(Draft),
+    /// Have the store change the author's own last message.
+    Amend {
+        /// Where it was said.
+        conversation: Conversation,
+        /// Who said it.
+        author: Author,
+        /// The other person of a direct conversation.
+        to: Option<Name>,
+        /// The new words, or none to delete it.
+        text: Option<Text>,
+    },
+    /// Have the store make a room, then join it.
+    OpenRoom(RoomName),
+    /// Have the store give the account this name.
+    Rename(Name),
+    /// Join a room that exists.
+    Join(RoomName),
+    /// Leave a room.
+    Leave(RoomName),
+    /// Be away, with a reason that may be empty.
+    Away(Text),
+}
+
+/// The chat as it is now.
+#[derive(Debug, Default)]
+pub struct State {
+    rooms: BTreeMap<RoomName, Room>,
+    people: HashMap<AccountId, Person>,
+    names: HashMap<Name, AccountId>,
+    sessions: HashMap<SessionId, Attached>,
+    max_rooms: usize,
+}
+
+#[derive(Debug, Default)]
+struct Room {
+    topic: Option<Text>,
+    last: Seq,
+    /// Everybody in it, with the number of their sessions that are.
+    people: HashMap<AccountId, usize>,
+    sessions: HashSet<SessionId>,
+}
+
+#[derive(Debug)]
+struct Person {
+    name: Name,
+    guest: bool,
+    since: Time,
+    spoke: Option<Time>,
+    away: Option<Text>,
+    key: Option<super::ids::Fingerprint>,
+    sessions: Vec<SessionId>,
+}
+
+#[derive(Debug)]
+struct Attached {
+    account: AccountId,
+    bot: bool,
+    rooms: BTreeSet<RoomName>,
+}
+
+impl State {
+    /// Nobody, nowhere. At most `max_rooms` rooms can come to be.
+    pub fn new(max_rooms: usize) -> State {
+        State {
+            max_rooms,
+            ..State::default()
+        }
+    }
+
+    /// Another limit from now on. Rooms beyond it stay.
+    pub fn set_max_rooms(&mut self, max_rooms: usize) {
+        self.max_rooms = max_rooms;
+    }
+
+    /// Judges an intent of a session. Changes nothing.
+    pub fn decide(
+        &self,
+        session: SessionId,
+        intent: Intent,
+        now: Time,
+    ) -> Result<Decision, Refusal> {
+        let Some((attached, person)) = self.of(session) else {
+            return Err(Refusal::Stopping);
+        };
+        let author = || Author {
+            account: attached.account,
+            name: person.name.clone(),
+        };
+        match intent {
+            Intent::Say { to, text, action } => {
+                let (conversation, to) = self.address(attached, &to)?;
+                let body = if action {
+                    Body::Did(text)
+                } else {
+                    Body::Said(text)
+                };
+                Ok(Decision::Append(Draft {
+                    conversation,
+                    at: now,
+                    author: author(),
+                    to,
+                    body,
+                }))
+            }
+            Intent::Topic { room, topic } => {
+                let (conversation, to) = self.address(attached, &Target::Room(room))?;
+                Ok(Decision::Append(Draft {
+                    conversation,
+                    at: now,
+                    author: author(),
+                    to,
+                    body: Body::Topic(topic),
+                }))
+            }
+            Intent::Amend { to, text } => {
+                let (conversation, to) = self.address(attached, &to)?;
+                Ok(Decision::Amend {
+                    conversation,
+                    author: author(),
+                    to,
+                    text,
+                })
+            }
+            Intent::Join(room) => {
+                if attached.rooms.len() >= MAX_JOINED && !attached.rooms.contains(&room) {
+                    return Err(Refusal::TooManyJoined(attached.rooms.len()));
+                }
+                if self.rooms.contains_key(&room) {
+                    return Ok(Decision::Join(room));
+                }
+                if self.rooms.len() >= self.max_rooms {
+                    return Err(Refusal::TooManyRooms(self.rooms.len()));
+                }
+                Ok(Decision::OpenRoom(room))
+            }
+            Intent::Leave(room) => {
+                if room == RoomName::lobby() {
+                    return Err(Refusal::LobbyStays);
+                }
+                if !attached.rooms.contains(&room) {
+                    return Err(Refusal::NotInRoom(room));
+                }
+                Ok(Decision::Leave(room))
+            }
+            Intent::Nick(_) if person.guest => Err(Refusal::GuestName),
+            Intent::Nick(name) => match self.names.get(&name) {
+                Some(holder) if *holder != attached.account => Err(Refusal::NameTaken(name)),
+                _ => Ok(Decision::Rename(name)),
+            },
+            Intent::Away(reason) => Ok(Decision::Away(reason)),
+        }
+    }
+
+    /// Where words for `to` are kept, and the other one's name if it is one person.
+    fn address(
+        &self,
+        from: &Attached,
+        to: &Target,
+    ) -> Result<(Conversation, Option<Name>), Refusal> {
+        match to {
+            Target::Room(room) if from.rooms.contains(room) => {
+                Ok((Conversation::Room(room.clone()), None))
+            }
+            Target::Room(room) => Err(Refusal::NotInRoom(room.clone())),
+            Target::Person(name) => {
+                let pair = self.pair(from.account, name)?;
+                Ok((pair.conversation, Some(pair.other.name)))
+            }
+        }
+    }
+
+    /// The direct conversation of an account with somebody who is online.
+    pub fn pair(&self, account: AccountId, other: &Name) -> Result<Pair, Refusal> {
+        match self.names.get(other) {
+            Some(found) if *found == account => Err(Refusal::Yourself),
+            Some(found) => Ok(Pair {
+                conversation: Conversation::between(account, *found),
+                other: Author {
+                    account: *found,
+                    name: other.clone(),
+                },
+            }),
+            None => Err(Refusal::NobodyCalled(other.clone())),
+        }
+    }
+
+    fn of(&self, session: SessionId) -> Option<(&Attached, &Person)> {
+        let attached = self.sessions.get(&session)?;
+        Some((attached, self.people.get(&attached.account)?))
+    }
+
+    /// The account and name of a session.
+    pub fn author(&self, session: SessionId) -> Option<Author> {
+        let (attached, person) = self.of(session)?;
+        Some(Author {
+            account: attached.account,
+            name: person.name.clone(),
+        })
+    }
+
+    /// The open sessions of an account.
+    pub fn sessions_of(&self, account: AccountId) -> &[SessionId] {
+        self.people
+            .get(&account)
+            .map_or(&[], |person| &person.sessions)
+    }
+
+    /// How many sessions there are.
+    pub fn session_count(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// A room is there, made or loaded, with its topic and the last place of its log.
+    pub fn open_room(&mut self, name: RoomName, topic: Option<Text>, last: Seq) {
+        let room = self.rooms.entry(name).or_default();
+        room.topic = topic;
+        room.last = room.last.max(last);
+    }
+
+    /// A session takes part from now on. It is in no room yet. Refused if somebody else who is
+    /// online has the name (guests' names are not kept anywhere but here).
+    pub fn arrive(&mut self, arrival: Arrival, now: Time) -> Result<(), Refusal> {
+        let Author { account, name } = arrival.author;
+        if self
+            .names
+            .get(&name)
+            .is_some_and(|holder| *holder != account)
+        {
+            return Err(Refusal::NameTaken(name));
+        }
+        let person = self.people.entry(account).or_insert_with(|| Person {
+            name: name.clone(),
+            guest: arrival.guest,
+            since: now,
+            spoke: None,
+            away: None,
+            key: None,
+            sessions: Vec::new(),
+        });
+        person.sessions.push(arrival.session);
+        person.key = arrival.key;
+        self.names.insert(person.name.clone(), account);
+        self.sessions.insert(
+            arrival.session,
+            Attached {
+                account,
+                bot: arrival.bot,
+                rooms: BTreeSet::new(),
+            },
+        );
+        Ok(())
+    }
+
+    /// A session is over. Returns who it was and the rooms in which they have no other session.
+    pub fn depart(&mut self, session: SessionId) -> Option<(Author, Vec<RoomName>)> {
+        let author = self.author(session)?;
+        let rooms = self.sessions.get(&session)?.rooms.clone();
+        let gone = rooms
+            .into_iter()
+            .filter(|room| self.leave(session, room))
+            .collect();
+        self.sessions.remove(&session);
+        if let Some(person) = self.people.get_mut(&author.account) {
+            person.sessions.retain(|s| *s != session);
+            if person.sessions.is_empty() {
+                self.names.remove(&author.name);
+                self.people.remove(&author.account);
+            }
+        }
+        Some((author, gone))
+    }
+
+    /// A session is in a room from now on. Returns what it is told, and whether its person was
+    /// not in the room before; `None` if there is no such room or session.
+    pub fn join(&mut self, session: SessionId, name: &RoomName) -> Option<(RoomView, bool)> {
+        let attached = self.sessions.get_mut(&session)?;
+        let room = self.rooms.get_mut(name)?;
+        let mut came = false;
+        if attached.rooms.insert(name.clone()) {
+            room.sessions.insert(session);
+            let sessions = room.people.entry(attached.account).or_insert(0);
+            came = *sessions == 0;
+            *sessions += 1;
+        }
+        let some = room
+            .people
+            .keys()
+            .filter(|account| **account != attached.account)
+            .filter_map(|account| self.people.get(account))
+            .take(NAMED_ON_ENTRY)
+            .map(|person| person.name.clone())
+            .collect();
+        let view = RoomView {
+            name: name.clone(),
+            topic: room.topic.clone(),
+            last: room.last,
+            people: room.people.len(),
+            some,
+        };
+        Some((view, came))
+    }
+
+    /// A session is in a room no longer. Returns whether its person is not in it any more.
+    pub fn leave(&mut self, session: SessionId, name: &RoomName) -> bool {
+        let (Some(attached), Some(room)) =
+            (self.sessions.get_mut(&session), self.rooms.get_mut(name))
+        else {
+            return false;
+        };
+        if !attached.rooms.remove(name) {
+            return false;
+        }
+        room.sessions.remove(&session);
+        match room.people.get_mut(&attached.account) {
+            Some(sessions) if *sessions > 1 => {
+                *sessions -= 1;
+                false
+            }
+            _ => {
+                room.people.remove(&attached.account);
+                true
+            }
+        }
+    }
+
+    /// An account has another name. Returns the rooms that it is in.
+    pub fn rename(&mut self, account: AccountId, to: &Name) -> BTreeSet<RoomName> {
+        let Some(person) = self.people.get_mut(&account) else {
+            return BTreeSet::new();
+        };
+        self.names.remove(&person.name);
+        person.name = to.clone();
+        self.names.insert(to.clone(), account);
+        self.rooms_of(account)
+    }
+
+    fn rooms_of(&self, account: AccountId) -> BTreeSet<RoomName> {
+        self.sessions_of(account)
+            .iter()
+            .filter_map(|session| self.sessions.get(session))
+            .flat_map(|attached| attached.rooms.iter().cloned())
+            .collect()
+    }
+
+    /// An account is away, with a reason that may be empty, or is back.
+    pub fn set_away(&mut self, account: AccountId, away: Option<Text>) {
+        if let Some(person) = self.people.get_mut(&account) {
+            person.away = away;
+        }
+    }
+
+    /// An entry has been saved.
+    pub fn saved(&mut self, message: &Message) {
+        if let Some(person) = self.people.get_mut(&message.author.account) {
+            person.spoke = Some(message.at);
+            person.away = None;
+        }
+        if let Conversation::Room(name) = &message.conversation
+            && let Some(room) = self.rooms.get_mut(name)
+        {
+            room.last = room.last.max(message.seq);
+            if let Body::Topic(topic) = &message.body {
+                room.topic.clone_from(topic);
+            }
+        }
+    }
+
+    /// Answers a question about the chat as it is.
+    pub fn answer(&self, asker: SessionId, query: Query) -> Answer {
+        match query {
+            Query::Who(name) => match self.rooms.get(&name) {
+                Some(room) => {
+                    let mut people: Vec<PersonInfo> = room
+                        .people
+                        .keys()
+                        .filter_map(|account| self.describe(*account))
+                        .collect();
+                    people.sort_by(|a, b| a.name.cmp(&b.name));
+                    Answer::People(name, people)
+                }
+                None => Answer::Refused(Refusal::NoRoom(name)),
+            },
+            Query::Whois(name) => match self.names.get(&name).and_then(|a| self.describe(*a)) {
+                Some(person) => Answer::Person(Box::new(person)),
+                None => Answer::Refused(Refusal::NobodyCalled(name)),
+            },
+            Query::Rooms => Answer::Rooms(
+                self.rooms
+                    .iter()
+                    .map(|(name, room)| RoomInfo {
+                        name: name.clone(),
+                        people: room.people.len(),
+                        topic: room.topic.clone(),
+                    })
+                    .collect(),
+            ),
+            Query::NamesLike(prefix) => Answer::Words(self.names_like(asker, &prefix)),
+            Query::RoomsLike(prefix) => {
+                let fitting = self.rooms.keys().map(RoomName::as_str);
+                let fitting = fitting.filter(|name| name.starts_with(&prefix));
+                Answer::Words(fitting.take(COMPLETIONS).map(str::to_owned).collect())
+            }
+        }
+    }
+
+    /// Names that begin with `prefix`, the one who spoke last first, the asker's own not among
+    /// them.
+    fn names_like(&self, asker: SessionId, prefix: &str) -> Vec<String> {
+        let own = self.sessions.get(&asker).map(|attached| attached.account);
+        let mut fitting: Vec<&Person> = self
+            .people
+            .iter()
+            .filter(|(account, person)| {
+                Some(**account) != own && person.name.as_str().starts_with(prefix)
+            })
+            .map(|(_, person)| person)
+            .collect();
+        fitting.sort_by(|a, b| b.spoke.cmp(&a.spoke).then_with(|| a.name.cmp(&b.name)));
+        let fitting = fitting.into_iter().take(COMPLETIONS);
+        fitting.map(|person| person.name.to_string()).collect()
+    }
+
+    fn describe(&self, account: AccountId) -> Option<PersonInfo> {
+        let person = self.people.get(&account)?;
+        let attached = || person.sessions.iter().filter_map(|s| self.sessions.get(s));
+        Some(PersonInfo {
+            account,
+            name: person.name.clone(),
+            guest: person.guest,
+            bot: attached().all(|session| session.bot),
+            away: person.away.clone(),
+            sessions: person.sessions.len(),
+            since: person.since,
+            spoke: person.spoke,
+            rooms: self.rooms_of(account).into_iter().collect(),
+            key: person.key.clone(),
+        })
+    }
+}

@@ -1,0 +1,8 @@
+//! A person's terminal, both ways: bytes to keys, keys to an edited line, styled text to rows,
+//! and the prompt that stays below them. Pure, and knows nothing of chat.
+
+pub mod editor;
+pub mod keys;
+pub mod screen;
+pub mod style;
+pub mod wrap;

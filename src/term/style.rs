@@ -1,0 +1,152 @@
+//! Colours and attributes of text (ECMA-48 §8.3.117, SGR).
+
+/// A foreground colour.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Hash)]
+pub enum Color {
+    /// The terminal's own.
+    #[default]
+    Default,
+    /// One of the 16 that people choose in their terminal: 0 to 7, and 8 to 15 for the bright
+    /// ones. Of a greater number only the last four bits count.
+    Ansi(u8),
+    /// One of xterm's 256.
+    Indexed(u8),
+}
+
+/// How text looks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Hash)]
+#[allow(clippy::struct_excessive_bools)] // Each is one attribute, and all combine freely.
+pub struct Style {
+    /// The colour of the characters.
+    pub fg: Color,
+    /// Heavier.
+    pub bold: bool,
+    /// Fainter.
+    pub dim: bool,
+    /// Slanted.
+    pub italic: bool,
+    /// Underlined.
+    pub underline: bool,
+    /// Foreground and background swapped.
+    pub reverse: bool,
+}
+
+impl Style {
+    /// What the terminal shows when nothing was set.
+    pub const PLAIN: Style = Style {
+        fg: Color::Default,
+        bold: false,
+        dim: false,
+        italic: false,
+        underline: false,
+        reverse: false,
+    };
+
+    /// The same in another colour.
+    #[must_use]
+    pub const fn fg(mut self, color: Color) -> Self {
+        self.fg = color;
+        self
+    }
+
+    /// The same, heavier.
+    #[must_use]
+    pub const fn bold(mut self) -> Self {
+        self.bold = true;
+        self
+    }
+
+    /// The same, fainter.
+    #[must_use]
+    pub const fn dim(mut self) -> Self {
+        self.dim = true;
+        self
+    }
+
+    /// The same, slanted.
+    #[must_use]
+    pub const fn italic(mut self) -> Self {
+        self.italic = true;
+        self
+    }
+
+    /// The same, underlined.
+    #[must_use]
+    pub const fn underline(mut self) -> Self {
+        self.underline = true;
+        self
+    }
+
+    /// The same, with foreground and background swapped.
+    #[must_use]
+    pub const fn reverse(mut self) -> Self {
+        self.reverse = true;
+        self
+    }
+
+    /// Writes the sequence that sets exactly this style, whatever was set before.
+    pub fn sgr(self, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"\x1b[");
+        let attributes = [
+            (self.bold, b"1"),
+            (self.dim, b"2"),
+            (self.italic, b"3"),
+            (self.underline, b"4"),
+            (self.reverse, b"7"),
+        ];
+        // An empty first parameter means 0: reset.
+        for (_, number) in attributes.into_iter().filter(|(set, _)| *set) {
+            out.push(b';');
+            out.extend_from_slice(number);
+        }
+        match self.fg {
+            Color::Default => {}
+            Color::Ansi(n @ 8..) if n & 15 >= 8 => {
+                out.extend_from_slice(b";9");
+                number(n & 7, out);
+            }
+            Color::Ansi(n) => {
+                out.extend_from_slice(b";3");
+                number(n & 7, out);
+            }
+            Color::Indexed(n) => {
+                out.extend_from_slice(b";38;5;");
+                number(n, out);
+            }
+        }
+        out.push(b'm');
+    }
+}
+
+fn number(n: u8, out: &mut Vec<u8>) {
+    if n >= 100 {
+        out.push(b'0' + n / 100);
+    }
+    if n >= 10 {
+        out.push(b'0' + n / 10 % 10);
+    }
+    out.push(b'0' + n % 10);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn writes_sequences() {
+        for (style, sequence) in [
+            (Style::PLAIN, "\x1b[m"),
+            (Style::PLAIN.bold(), "\x1b[;1m"),
+            (Style::PLAIN.fg(Color::Ansi(1)), "\x1b[;31m"),
+            (Style::PLAIN.fg(Color::Ansi(15)), "\x1b[;97m"),
+            (Style::PLAIN.fg(Color::Ansi(255)).dim(), "\x1b[;2;97m"),
+            (Style::PLAIN.fg(Color::Indexed(7)), "\x1b[;38;5;7m"),
+            (Style::PLAIN.fg(Color::Indexed(208)), "\x1b[;38;5;208m"),
+            (Style::PLAIN.italic().underline().reverse(), "\x1b[;3;4;7m"),
+        ] {
+            let mut out = Vec::new();
+            style.sgr(&mut out);
+            assert_eq!(String::from_utf8(out).unwrap(), sequence, "{style:?}");
+        }
+    }
+}

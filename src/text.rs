@@ -1,0 +1,124 @@
+//! Text that people wrote, made safe to show on other people's terminals.
+//!
+//! A [`Text`] can only be built clean and bounded, so whoever holds one may print it: nothing in
+//! it moves a cursor, sets a title, touches a clipboard or reverses the direction of writing.
+
+mod cells;
+mod clean;
+
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::sync::Arc;
+
+pub use cells::{clip, graphemes, pad, width};
+pub use clean::{clean, clean_line};
+
+/// The longest message, in characters (code points).
+pub const MAX_CHARS: usize = 2000;
+
+/// The longest message, in bytes of UTF-8.
+pub const MAX_BYTES: usize = 8 * 1024;
+
+/// Why a text can't be taken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TextError {
+    /// Nothing is left once what can't be shown is taken away.
+    #[error("there is nothing to show in this text; write something visible")]
+    Empty,
+    /// Over a limit.
+    #[error(
+        "{chars} characters ({bytes} bytes) are too many; a message has at most {MAX_CHARS} \
+         ({MAX_BYTES} bytes), a topic or a reason less: shorten it or send it in parts"
+    )]
+    TooLong {
+        /// How many characters it has, counted after cleaning.
+        chars: usize,
+        /// How many bytes it has, counted after cleaning.
+        bytes: usize,
+    },
+}
+
+/// Clean text of at most [`MAX_CHARS`] and [`MAX_BYTES`]. Cheap to clone.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Text(Arc<str>);
+
+impl Text {
+    /// What somebody says, of one line or several: cleaned as [`clean`] does, without white space
+    /// at the ends of lines and without blank lines around it.
+    pub fn message(raw: &str) -> Result<Text, TextError> {
+        checked(&trim_block(&clean(raw)), MAX_CHARS)
+    }
+
+    /// A text of one line and at most `max_chars` characters: cleaned as [`clean_line`] does.
+    pub fn line(raw: &str, max_chars: usize) -> Result<Text, TextError> {
+        checked(&clean_line(raw), max_chars.min(MAX_CHARS))
+    }
+
+    /// What an older version or another node took for a message: cleaned again, cut at the limits.
+    /// Never fails; may be empty.
+    pub fn stored(raw: &str) -> Text {
+        let block = trim_block(&clean(raw));
+        let mut kept = 0;
+        let mut chars = 0;
+        for (grapheme, _) in graphemes(&block) {
+            chars += grapheme.chars().count();
+            if chars > MAX_CHARS || kept + grapheme.len() > MAX_BYTES {
+                break;
+            }
+            kept += grapheme.len();
+        }
+        Text(block.get(..kept).unwrap_or_default().trim_end().into())
+    }
+
+    /// The text. Lines are separated by `\n`; there is no other control character.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether nothing is in it.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl fmt::Display for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl fmt::Debug for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self.as_str(), f)
+    }
+}
+
+fn checked(clean: &str, max_chars: usize) -> Result<Text, TextError> {
+    let bytes = clean.len();
+    let chars = clean.chars().count();
+    if bytes == 0 {
+        Err(TextError::Empty)
+    } else if chars > max_chars || bytes > MAX_BYTES {
+        Err(TextError::TooLong { chars, bytes })
+    } else {
+        Ok(Text(clean.into()))
+    }
+}
+
+/// Takes away white space at the ends of lines, and blank lines before and after the block. The
+/// first line keeps its indentation: pasted code needs it.
+fn trim_block(clean: &str) -> String {
+    let mut block = String::with_capacity(clean.len());
+    for line in clean.split('\n').map(str::trim_end) {
+        if !block.is_empty() {
+            block.push('\n');
+        } else if line.is_empty() {
+            continue;
+        }
+        block.push_str(line);
+    }
+    block.truncate(block.trim_end().len());
+    block
+}

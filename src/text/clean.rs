@@ -1,0 +1,227 @@
+//! The sanitiser: a list of what may pass, not of what may not. Taking escape sequences out of a
+//! text is a guess about every terminal's parser; letting only visible characters in is not.
+
+use std::iter::Peekable;
+
+use unicode_normalization::UnicodeNormalization;
+use unicode_normalization::char::{is_combining_mark, is_public_assigned};
+use unicode_segmentation::UnicodeSegmentation;
+use unicode_width::UnicodeWidthChar;
+
+use super::cells::simple;
+
+/// The most code points in one grapheme. The longest emoji in use (a family with skin tones)
+/// has 10, the longest that fonts commonly draw 8; thousands of accents on one letter are an
+/// attack on the terminals that must stack them.
+const GRAPHEME_CHARS: usize = 8;
+
+/// The most bytes in one grapheme.
+const GRAPHEME_BYTES: usize = 32;
+
+/// ZERO WIDTH JOINER: makes one emoji of two.
+const JOINER: char = '\u{200D}';
+
+/// VARIATION SELECTOR-16: asks for the colourful form of a symbol.
+const SELECTOR: char = '\u{FE0F}';
+
+/// COMBINING ENCLOSING KEYCAP.
+const KEYCAP: char = '\u{20E3}';
+
+/// What a tab becomes: its real width depends on a column that the writer doesn't know.
+const TAB: &str = "    ";
+
+/// Text that can be shown: line ends become `\n`, a tab four spaces, other white space a space;
+/// what is left of controls, bidirectional marks, tags and other characters without a picture
+/// is dropped; accents are composed (NFC) and bounded for each grapheme (8 code points, 32
+/// bytes). Cleaning twice changes nothing more.
+pub fn clean(raw: &str) -> String {
+    if raw.chars().all(|c| c == '\n' || simple(c).is_some()) {
+        return raw.to_owned();
+    }
+    bounded(&admitted(raw, Form::Block).nfc().collect::<String>())
+}
+
+/// The same as one line: a run of line ends and tabs becomes one space, and there is no white
+/// space around it. For reasons, topics, names of clients and the like.
+pub fn clean_line(raw: &str) -> String {
+    if raw.chars().all(|c| simple(c).is_some()) {
+        return raw.trim().to_owned();
+    }
+    let line = bounded(&admitted(raw, Form::Line).nfc().collect::<String>());
+    line.trim().to_owned()
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Block,
+    Line,
+}
+
+/// What the sanitiser does with a character.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Class {
+    /// Has a picture and a width: kept.
+    Visible,
+    /// Drawn onto the character before it: kept if there is one.
+    Mark,
+    /// Ends a line.
+    Break,
+    Tab,
+    /// White space of some other width.
+    Space,
+    /// [`JOINER`] or [`SELECTOR`]: kept inside an emoji.
+    Glue,
+    Drop,
+}
+
+fn class(c: char) -> Class {
+    match c {
+        c if simple(c).is_some() => Class::Visible,
+        '\n' | '\r' | '\u{85}' | '\u{2028}' | '\u{2029}' => Class::Break,
+        '\t' => Class::Tab,
+        JOINER | SELECTOR => Class::Glue,
+        // As wide as it says, and Japanese is typed with it.
+        '\u{3000}' => Class::Visible,
+        // Assigned, yet blank, or an instruction to the renderer: Hangul fillers, grapheme joiner,
+        // Khmer and Mongolian and other variation selectors, hieroglyph controls, interlinear
+        // annotation, object replacement.
+        '\u{34F}'
+        | '\u{115F}'..='\u{1160}'
+        | '\u{17B4}'..='\u{17B5}'
+        | '\u{180B}'..='\u{180F}'
+        | '\u{3164}'
+        | '\u{FE00}'..='\u{FE0E}'
+        | '\u{FFA0}'
+        | '\u{FFF9}'..='\u{FFFC}'
+        | '\u{13430}'..='\u{1343F}'
+        | '\u{E0000}'..='\u{E0FFF}' => Class::Drop,
+        c if c.is_control() || !is_public_assigned(c) => Class::Drop,
+        c if c.is_whitespace() => Class::Space,
+        c if is_combining_mark(c) => Class::Mark,
+        c if c.width().is_some_and(|cells| cells > 0) => Class::Visible,
+        // Letters that are drawn onto others without being marks, such as Hangul vowels.
+        c if c.is_alphabetic() => Class::Mark,
+        _ => Class::Drop,
+    }
+}
+
+/// The characters that may pass, not yet normalised.
+fn admitted(raw: &str, form: Form) -> String {
+    let mut out = String::with_capacity(raw.len());
+    let mut last = '\n';
+    let mut gap = false;
+    let mut chars = raw
+        .chars()
+        .map(|c| (c, class(c)))
+        .filter(|(_, class)| *class != Class::Drop)
+        .peekable();
+    while let Some((c, class)) = chars.next() {
+        if form == Form::Line && matches!(class, Class::Break | Class::Tab) {
+            if !gap {
+                out.push(' ');
+            }
+            (gap, last) = (true, ' ');
+            continue;
+        }
+        gap = false;
+        let keep = match class {
+            Class::Visible => c,
+            Class::Break if c == '\r' && next_is(&mut chars, |next| next == '\n') => continue,
+            Class::Break => '\n',
+            Class::Tab => {
+                out.push_str(TAB);
+                last = ' ';
+                continue;
+            }
+            Class::Space => ' ',
+            // At the start of a line it would be drawn onto what isn't the author's.
+            Class::Mark if !last.is_whitespace() => c,
+            Class::Glue if glues(last, c, &mut chars) => c,
+            Class::Mark | Class::Glue | Class::Drop => continue,
+        };
+        out.push(keep);
+        last = keep;
+    }
+    out
+}
+
+/// Whether `glue` after `last` is part of an emoji (UTS #51, ED-9, ED-13, ED-14c).
+fn glues<I>(last: char, glue: char, rest: &mut Peekable<I>) -> bool
+where
+    I: Iterator<Item = (char, Class)>,
+{
+    if glue == JOINER {
+        (is_emoji(last) || last == SELECTOR) && next_is(rest, is_emoji)
+    } else {
+        let keycap = matches!(last, '0'..='9' | '#' | '*');
+        is_emoji(last) || (keycap && next_is(rest, |next| next == KEYCAP))
+    }
+}
+
+fn next_is<I>(rest: &mut Peekable<I>, wanted: impl Fn(char) -> bool) -> bool
+where
+    I: Iterator<Item = (char, Class)>,
+{
+    rest.peek().is_some_and(|(next, _)| wanted(*next))
+}
+
+/// The blocks where emoji live, flags' letters left out. Coarse on purpose: it only decides where
+/// the two invisible characters may stay.
+fn is_emoji(c: char) -> bool {
+    matches!(
+        c,
+        '\u{A9}' | '\u{AE}' | '\u{203C}' | '\u{2049}' | '\u{2122}' | '\u{2139}'
+            | '\u{2194}'..='\u{2199}' | '\u{21A9}'..='\u{21AA}' | '\u{231A}'..='\u{231B}'
+            | '\u{2328}' | '\u{23CF}' | '\u{23E9}'..='\u{23F3}' | '\u{23F8}'..='\u{23FA}'
+            | '\u{24C2}' | '\u{25AA}'..='\u{25AB}' | '\u{25B6}' | '\u{25C0}'
+            | '\u{25FB}'..='\u{25FE}' | '\u{2600}'..='\u{2767}' | '\u{2795}'..='\u{2797}'
+            | '\u{27A1}' | '\u{27B0}' | '\u{27BF}' | '\u{2934}'..='\u{2935}'
+            | '\u{2B05}'..='\u{2B07}' | '\u{2B1B}'..='\u{2B1C}' | '\u{2B50}' | '\u{2B55}'
+            | '\u{3030}' | '\u{303D}' | '\u{3297}' | '\u{3299}' | '\u{1F004}' | '\u{1F0CF}'
+            | '\u{1F170}'..='\u{1F171}' | '\u{1F17E}'..='\u{1F17F}' | '\u{1F18E}'
+            | '\u{1F191}'..='\u{1F19A}' | '\u{1F201}'..='\u{1F265}' | '\u{1F300}'..='\u{1FAFF}'
+    )
+}
+
+/// Every grapheme cut at its bounds.
+fn bounded(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut graphemes = text.graphemes(true).peekable();
+    while let Some(grapheme) = graphemes.next() {
+        let kept = head(grapheme);
+        // What was cut off may have been all that kept this grapheme and the next apart (Hangul
+        // initials, Indic conjuncts): together they would be over the bounds again.
+        if kept.len() < grapheme.len() && graphemes.peek().is_some_and(|next| joins(kept, next)) {
+            out.push(char::REPLACEMENT_CHARACTER);
+        } else {
+            out.push_str(kept);
+        }
+    }
+    out
+}
+
+/// As much of a grapheme as the bounds allow, not ending in the middle of an emoji sequence.
+fn head(grapheme: &str) -> &str {
+    if grapheme.len() <= GRAPHEME_CHARS {
+        return grapheme;
+    }
+    let end = grapheme
+        .char_indices()
+        .map(|(at, c)| at + c.len_utf8())
+        .take(GRAPHEME_CHARS)
+        .take_while(|end| *end <= GRAPHEME_BYTES)
+        .last()
+        .unwrap_or(0);
+    let kept = grapheme.get(..end).unwrap_or_default();
+    if kept.len() == grapheme.len() {
+        kept
+    } else {
+        kept.trim_end_matches([JOINER, SELECTOR])
+    }
+}
+
+/// Whether the first character of `next` would belong to the grapheme `kept`.
+fn joins(kept: &str, next: &str) -> bool {
+    let both: String = kept.chars().chain(next.chars().take(1)).collect();
+    both.graphemes(true).nth(1).is_none()
+}
