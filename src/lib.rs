@@ -3,10 +3,20 @@
 //! The map, from the outside in; arrows point down only, and `tests/it/architecture.rs` holds
 //! that:
 //!
+//! - [`cli`] — the command line.
+//! - [`config`] — raw settings to validated types.
+//! - [`telemetry`] — logs.
+//! - [`store`] — the port to what outlives the process, and its adapters.
+//! - [`secrets`] — the port to the host key, and its adapters.
 //! - [`chat`] — the rules, pure.
 //! - [`term`] — terminals, pure.
 //! - [`text`] — text that is safe to show, pure.
 
 pub mod chat;
+pub mod cli;
+pub mod config;
+pub mod secrets;
+pub mod store;
+pub mod telemetry;
 pub mod term;
 pub mod text;

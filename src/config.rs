@@ -1,0 +1,298 @@
+//! The configuration: what was written, then what is meant.
+//!
+//! First the *raw* stage gathers one text per setting, with the place it came from: from the
+//! file, over it the environment, over that the flags. Then each text is read into the type that
+//! the program uses. All that is wrong is collected, so that one start shows every mistake, and
+//! nothing is opened before all is right.
+//!
+//! Pure but for what is handed in: the environment and files are functions of the caller. What
+//! settings there are is said once, in [`settings::SETTINGS`]; flags, variables, the file, the
+//! documentation and the default file follow from it.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+mod error;
+mod places;
+pub mod reference;
+pub mod settings;
+mod sources;
+#[cfg(test)]
+mod tests;
+mod values;
+
+pub use error::{ConfigErrors, Problem};
+pub use places::{environment, read_file};
+pub use sources::{Flags, Source};
+pub use values::{Access, LogFilter, LogFormat, Rate};
+
+use settings::{SETTINGS, Setting};
+use sources::Given;
+
+/// Looks up one variable of the environment.
+pub type Environment<'a> = dyn Fn(&str) -> Option<String> + 'a;
+
+/// Reads one file; `Ok(None)` when there is no such file.
+pub type Reader<'a> = dyn Fn(&Path) -> io::Result<Option<String>> + 'a;
+
+/// Every setting, checked and in the type that the program uses.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// Where people connect: at least one address. Port 0 lets the system choose.
+    pub listen: Vec<SocketAddr>,
+    /// The folder that holds what must outlive the process. May not exist yet.
+    pub data_dir: PathBuf,
+    /// Who may come in.
+    pub access: Access,
+    /// What people call this machine: a DNS name or an address, without a port.
+    pub host_name: String,
+    /// What people are shown when they arrive.
+    pub motd: Motd,
+    /// What one person, one address and all together may use.
+    pub limits: Limits,
+    /// How much of the past is shown.
+    pub history: History,
+    /// What is logged, and how.
+    pub log: Log,
+    /// How the server ends.
+    pub shutdown: Shutdown,
+    /// The SSH protocol.
+    pub ssh: Ssh,
+    file: Option<PathBuf>,
+    sources: BTreeMap<&'static str, Source>,
+}
+
+/// The message of the day. As written: not yet sanitised for a terminal.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Motd {
+    /// The text, from the setting or from the file. At most 4096 characters.
+    pub text: Option<String>,
+    /// The file that the text was read from, if that is where it is kept.
+    pub file: Option<PathBuf>,
+}
+
+/// What one person, one address and all together may use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Connections in all.
+    pub connections: usize,
+    /// Connections from one address.
+    pub connections_per_address: usize,
+    /// Connections that have not logged in yet.
+    pub unauthenticated: usize,
+    /// How long a connection may take to log in.
+    pub login_grace: Duration,
+    /// Attempts to log in on one connection.
+    pub auth_attempts: usize,
+    /// Channels open at once on one connection.
+    pub channels_per_connection: usize,
+    /// How long a client may take nothing of what it is sent before it is let go.
+    pub stall: Duration,
+    /// Rooms in all.
+    pub rooms: usize,
+    /// Messages that one account may send at once after a pause; at least 1.
+    pub message_burst: u32,
+    /// Messages that one account may send in the long run.
+    pub message_rate: Rate,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            connections: 4096,
+            connections_per_address: 64,
+            unauthenticated: 128,
+            login_grace: Duration::from_secs(20),
+            auth_attempts: 6,
+            channels_per_connection: 4,
+            stall: Duration::from_secs(30),
+            rooms: 1000,
+            message_burst: 5,
+            message_rate: Rate::per_second(2),
+        }
+    }
+}
+
+/// How much of the past is shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct History {
+    /// Lines shown on joining a room: 0 to 200.
+    pub on_join: usize,
+}
+
+impl Default for History {
+    fn default() -> History {
+        History { on_join: 20 }
+    }
+}
+
+/// What is logged, and how.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Log {
+    /// How a line looks.
+    pub format: LogFormat,
+    /// Which lines there are.
+    pub level: LogFilter,
+}
+
+/// How the server ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shutdown {
+    /// How long what is in flight has to finish before it is cut off.
+    pub deadline: Duration,
+}
+
+impl Default for Shutdown {
+    fn default() -> Shutdown {
+        Shutdown {
+            deadline: Duration::from_secs(10),
+        }
+    }
+}
+
+/// The SSH protocol.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Ssh {
+    /// Offer only what is strong by today's measure, even if older clients can't connect.
+    pub strict_crypto: bool,
+}
+
+impl Config {
+    /// Gathers the settings from all places and checks them.
+    ///
+    /// # Errors
+    /// Everything that is wrong, not only the first.
+    pub fn load(
+        flags: &Flags,
+        env: &Environment<'_>,
+        read: &Reader<'_>,
+    ) -> Result<Config, ConfigErrors> {
+        let mut problems = Vec::new();
+        let file = places::find_file(flags, env, read, &mut problems);
+        let given = sources::gather(file.as_ref(), env, flags, &mut problems);
+
+        let mut config = Config::initial();
+        config.file = file.map(|file| file.path);
+        for setting in SETTINGS {
+            if let Some(given) = given.get(setting.key) {
+                if let Err(hint) = (setting.set)(&mut config, &given.text) {
+                    problems.push(Problem::value(setting.key, given, hint));
+                }
+                config.sources.insert(setting.key, given.source.clone());
+            }
+        }
+        config.find_the_rest(&given, env, read, &mut problems);
+
+        if problems.is_empty() {
+            Ok(config)
+        } else {
+            Err(ConfigErrors::new(problems))
+        }
+    }
+
+    /// Every default that is the same everywhere; the others are left empty.
+    fn initial() -> Config {
+        Config {
+            listen: vec![SocketAddr::from(([127, 0, 0, 1], 2222))],
+            data_dir: PathBuf::new(),
+            access: Access::default(),
+            host_name: String::new(),
+            motd: Motd::default(),
+            limits: Limits::default(),
+            history: History::default(),
+            log: Log::default(),
+            shutdown: Shutdown::default(),
+            ssh: Ssh::default(),
+            file: None,
+            sources: BTreeMap::new(),
+        }
+    }
+
+    /// Fills in what depends on the machine, on other settings or on another file.
+    fn find_the_rest(
+        &mut self,
+        given: &BTreeMap<&'static str, Given>,
+        env: &Environment<'_>,
+        read: &Reader<'_>,
+        problems: &mut Vec<Problem>,
+    ) {
+        if !given.contains_key("data_dir") {
+            match places::data_dir(env) {
+                Some(folder) => self.data_dir = folder,
+                None => problems.push(Problem::new(
+                    "data_dir is not set, and neither is HOME, where it would be by default",
+                    Source::Default,
+                    "name a folder, for instance with --data-dir /var/lib/ssh-chat",
+                )),
+            }
+        }
+        if !given.contains_key("host_name") {
+            self.host_name = places::host_name(&self.listen, read);
+        }
+        let Some((path, from)) = self.motd.file.as_deref().zip(given.get("motd_file")) else {
+            return;
+        };
+        if self.motd.text.is_some() {
+            problems.push(Problem::new(
+                "motd and motd_file are both set",
+                from.source.clone(),
+                "keep one of them",
+            ));
+            return;
+        }
+        match places::read_motd(path, read) {
+            Ok(text) => self.motd.text = text,
+            Err(hint) => problems.push(Problem::value("motd_file", from, hint)),
+        }
+    }
+
+    /// Takes from `newer` what can change while the server runs, and leaves the rest. Answers
+    /// with the keys that differ but need a restart.
+    pub fn reload(&mut self, newer: Config) -> Vec<&'static str> {
+        let waiting = SETTINGS
+            .iter()
+            .filter(|setting| !setting.reloadable && (setting.show)(self) != (setting.show)(&newer))
+            .map(|setting| setting.key)
+            .collect();
+        for setting in SETTINGS.iter().filter(|setting| setting.reloadable) {
+            match newer.sources.get(setting.key) {
+                Some(source) => self.sources.insert(setting.key, source.clone()),
+                None => self.sources.remove(setting.key),
+            };
+        }
+        self.motd = newer.motd;
+        self.limits.message_burst = newer.limits.message_burst;
+        self.limits.message_rate = newer.limits.message_rate;
+        self.log.level = newer.log.level;
+        waiting
+    }
+
+    /// The settings in force, each with where it came from, as a configuration file.
+    pub fn explain(&self) -> String {
+        let mut out = match &self.file {
+            Some(path) => format!("# read from {}\n", path.display()),
+            None => String::from("# no configuration file was read\n"),
+        };
+        for (section, settings) in settings::sections() {
+            if let Some(section) = section {
+                let _ = write!(out, "\n[{section}]\n");
+            }
+            for setting in settings {
+                out.push_str(&self.explain_one(setting));
+            }
+        }
+        out
+    }
+
+    fn explain_one(&self, setting: &Setting) -> String {
+        let source = self.sources.get(setting.key).unwrap_or(&Source::Default);
+        let Some(line) = setting.assignment(self) else {
+            return format!("# {} is not set\n", setting.name());
+        };
+        format!("{line:<40}  # {source}\n")
+    }
+}

@@ -1,0 +1,308 @@
+use std::collections::HashSet;
+
+use super::settings::{Otherwise, find, sections};
+use super::*;
+
+mod wrong;
+
+/// What a start would see: variables as `NAME=VALUE`, files as path and content.
+#[derive(Default)]
+struct Start<'a> {
+    flags: Flags,
+    env: &'a [&'a str],
+    files: &'a [(&'a str, &'a str)],
+}
+
+impl Start<'_> {
+    fn load(&self) -> Result<Config, ConfigErrors> {
+        let env = |name: &str| {
+            let mut pairs = self.env.iter().filter_map(|pair| pair.split_once('='));
+            let home = (name == "HOME").then(|| "/home/alice".to_owned());
+            let value = pairs.find(|(other, _)| *other == name);
+            value
+                .map(|(_, value)| value.to_owned())
+                .or(home)
+                .filter(|value| value != "(unset)")
+        };
+        let read = |path: &Path| {
+            let mut files = self.files.iter();
+            match files.find(|(other, _)| Path::new(other) == path) {
+                Some((_, "(forbidden)")) => Err(io::ErrorKind::PermissionDenied.into()),
+                Some((_, text)) => Ok(Some((*text).to_owned())),
+                None => Ok(None),
+            }
+        };
+        Config::load(&self.flags, &env, &read)
+    }
+}
+
+fn set(pairs: &[&str]) -> Flags {
+    Flags {
+        set: pairs.iter().map(|&pair| pair.to_owned()).collect(),
+        ..Flags::default()
+    }
+}
+
+fn loaded(pairs: &[&str]) -> Result<Config, ConfigErrors> {
+    let flags = set(pairs);
+    Start {
+        flags,
+        ..Start::default()
+    }
+    .load()
+}
+
+fn file(text: &str) -> Result<Config, ConfigErrors> {
+    Start {
+        files: &[("/home/alice/.config/ssh-chat/config.toml", text)],
+        ..Start::default()
+    }
+    .load()
+}
+
+fn shown(config: &Config, key: &str) -> String {
+    (find(key).unwrap().show)(config).unwrap_or_else(|| "(none)".to_owned())
+}
+
+#[test]
+fn the_table_is_sound() {
+    let variables: HashSet<String> = SETTINGS.iter().map(Setting::variable).collect();
+    assert_eq!(variables.len(), SETTINGS.len(), "a name is there twice");
+    let names: Vec<_> = sections().map(|(section, _)| section).collect();
+    let once: HashSet<_> = names.iter().collect();
+    assert_eq!(
+        once.len(),
+        names.len(),
+        "a section is torn apart: {names:?}"
+    );
+    assert_eq!(names.first(), Some(&None), "TOML wants these first");
+    for setting in SETTINGS {
+        let help = setting.help;
+        assert!(
+            !help.contains(['|', '\n']) && !help.ends_with('.'),
+            "{help}"
+        );
+        assert!(find(setting.key).is_some() && setting.key.matches('.').count() <= 1);
+    }
+}
+
+#[test]
+fn each_default_reads_back_as_itself() {
+    let initial = Config::initial();
+    for setting in SETTINGS {
+        let mut config = Config::initial();
+        match setting.otherwise {
+            Otherwise::Fixed => {
+                let text = (setting.show)(&initial).unwrap();
+                assert_eq!((setting.set)(&mut config, &text), Ok(()), "{}", setting.key);
+                assert_eq!(config, initial, "{}", setting.key);
+            }
+            Otherwise::Found { example, .. } => {
+                assert_eq!(
+                    (setting.set)(&mut config, example),
+                    Ok(()),
+                    "{}",
+                    setting.key
+                );
+                assert_eq!((setting.show)(&config).as_deref(), Some(example));
+            }
+        }
+    }
+}
+
+#[test]
+fn the_defaults_are_those_of_a_laptop() {
+    let config = loaded(&[]).unwrap();
+    assert_eq!(config.listen, ["127.0.0.1:2222".parse().unwrap()]);
+    assert_eq!(
+        config.data_dir,
+        Path::new("/home/alice/.local/state/ssh-chat")
+    );
+    assert_eq!(config.host_name, "localhost");
+    assert_eq!(config.motd, Motd::default());
+    assert_eq!(config.limits, Limits::default());
+}
+
+#[test]
+fn durations_and_rates_have_the_length_they_say() {
+    let config = loaded(&[
+        "limits.login_grace=1500ms",
+        "limits.stall=2m",
+        "limits.message_rate=30/min",
+    ])
+    .unwrap();
+    assert_eq!(config.limits.login_grace, Duration::from_millis(1500));
+    assert_eq!(config.limits.stall, Duration::from_secs(120));
+    assert!((config.limits.message_rate.in_a_second() - 0.5).abs() < 1e-9);
+}
+
+#[test]
+fn the_later_place_wins() {
+    let text = "[limits]\nrooms = 1";
+    let files: &[_] = &[("/home/alice/.config/ssh-chat/config.toml", text)];
+    let env: &[_] = &["SSH_CHAT_LIMITS_ROOMS=2"];
+    let empty: &[_] = &["SSH_CHAT_LIMITS_ROOMS="];
+    let flag = ["limits.rooms=3"];
+    let file_line = "rooms = 1 # /home/alice/.config/ssh-chat/config.toml:2";
+    for (files, env, flag, rooms, expected) in [
+        (&[][..], &[][..], &[][..], 1000, "rooms = 1000 # default"),
+        (files, &[], &[], 1, file_line),
+        (files, empty, &[], 1, file_line),
+        (files, env, &[], 2, "rooms = 2 # SSH_CHAT_LIMITS_ROOMS"),
+        (files, env, &flag, 3, "rooms = 3 # --set"),
+        (&[], env, &[], 2, "rooms = 2 # SSH_CHAT_LIMITS_ROOMS"),
+    ] {
+        let flags = set(flag);
+        let config = Start { flags, env, files }.load().unwrap();
+        assert_eq!(config.limits.rooms, rooms);
+        let explained = config.explain();
+        let mut lines = explained
+            .lines()
+            .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "));
+        assert!(lines.any(|line| line == expected), "{explained}");
+    }
+}
+
+#[test]
+fn each_flag_sets_its_setting() {
+    let flags = Flags {
+        listen: vec!["[::1]:1".to_owned(), "127.0.0.1:2".to_owned()],
+        data_dir: Some("/d".to_owned()),
+        log_level: Some("trace".to_owned()),
+        log_format: Some("text".to_owned()),
+        ..Flags::default()
+    };
+    let start = Start {
+        flags,
+        ..Start::default()
+    };
+    let config = start.load().unwrap();
+    for (key, expected) in [
+        ("listen", "[::1]:1,127.0.0.1:2"),
+        ("data_dir", "/d"),
+        ("log.level", "trace"),
+        ("log.format", "text"),
+    ] {
+        assert_eq!(shown(&config, key), expected);
+    }
+}
+
+#[test]
+fn the_forms_of_toml_are_understood() {
+    let config = file(
+        "listen = [\"[::1]:1\", \"127.0.0.1:2\"]\nlimits.rooms = 0x1_0\nssh.strict_crypto = true\nmotd = \"\"\"\na\nb\n\"\"\"",
+    );
+    let config = config.unwrap();
+    assert_eq!(config.listen.len(), 2);
+    assert_eq!(config.limits.rooms, 16);
+    assert!(config.ssh.strict_crypto);
+    assert_eq!(config.motd.text.as_deref(), Some("a\nb"));
+}
+
+#[test]
+fn the_message_of_the_day_may_be_in_a_file() {
+    let files = &[("/motd", "be kind\n"), ("/secret", "(forbidden)")];
+    for (path, expected) in [
+        ("/motd", Ok("be kind")),
+        (
+            "/none",
+            Err("motd_file can't be `/none` (--set)\n hint: a file that exists"),
+        ),
+        (
+            "/secret",
+            Err("motd_file can't be `/secret` (--set)\n hint: a file that can be read"),
+        ),
+    ] {
+        let flags = set(&[&format!("motd_file={path}")]);
+        let result = Start {
+            flags,
+            files,
+            ..Start::default()
+        }
+        .load();
+        match expected {
+            Ok(text) => {
+                let motd = result.unwrap().motd;
+                assert_eq!(motd.text.as_deref(), Some(text));
+                assert_eq!(motd.file.as_deref(), Some(Path::new(path)));
+            }
+            Err(words) => {
+                let errors = result.unwrap_err().to_string();
+                assert!(errors.contains(words), "{errors}");
+            }
+        }
+    }
+}
+
+/// Each setting at another value than its default.
+const OTHERS: &[&str] = &[
+    "listen=[::1]:1,127.0.0.1:2",
+    "data_dir=/a \"b\" \\c",
+    "access=open",
+    "host_name=chat.example.com",
+    "motd=two\nlines, \u{1b}[2J \u{7f}",
+    "limits.connections=1",
+    "limits.connections_per_address=2",
+    "limits.unauthenticated=3",
+    "limits.login_grace=4s",
+    "limits.auth_attempts=5",
+    "limits.channels_per_connection=6",
+    "limits.stall=7s",
+    "limits.rooms=8",
+    "limits.message_burst=9",
+    "limits.message_rate=10/min",
+    "history.on_join=11",
+    "log.format=json",
+    "log.level=warn,russh=off",
+    "shutdown.deadline=12s",
+    "ssh.strict_crypto=true",
+];
+
+#[test]
+fn what_is_explained_is_a_file_that_means_the_same() {
+    for config in [loaded(&[]).unwrap(), loaded(OTHERS).unwrap()] {
+        let explained = config.explain();
+        let again = file(&explained).unwrap_or_else(|errors| panic!("{errors}\n{explained}"));
+        for setting in SETTINGS {
+            assert_eq!(
+                (setting.show)(&config),
+                (setting.show)(&again),
+                "{explained}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_reload_takes_what_can_change_and_names_the_rest() {
+    for pair in OTHERS.iter().copied().chain(["motd_file=/motd"]) {
+        let files = &[("/motd", "be kind")];
+        let flags = set(&[pair]);
+        let newer = Start {
+            flags,
+            files,
+            ..Start::default()
+        };
+        let (mut config, newer) = (loaded(&[]).unwrap(), newer.load().unwrap());
+        let setting = find(pair.split('=').next().unwrap()).unwrap();
+        let before = (setting.show)(&config);
+        let waiting = config.reload(newer.clone());
+        let after = (setting.show)(&config);
+        if setting.reloadable {
+            assert!(waiting.is_empty(), "{pair}: {waiting:?}");
+            assert_eq!(after, (setting.show)(&newer), "{pair}");
+            assert_eq!(
+                config,
+                Config {
+                    file: None,
+                    ..newer
+                },
+                "{pair}"
+            );
+        } else {
+            let differs = before != (setting.show)(&newer);
+            assert_eq!(waiting.contains(&setting.key), differs, "{pair}");
+            assert_eq!(before, after, "{pair}");
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! What is refused, and in which words.
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// One line each: the key, the value, and how it reads, or a part of what the error says.
+const VALUES: &str = "
+listen | 127.0.0.1:0 | 127.0.0.1:0
+listen | [::1]:22, 0.0.0.0:22 | [::1]:22,0.0.0.0:22
+listen | 127.0.0.1:0,127.0.0.1:0 | 127.0.0.1:0,127.0.0.1:0
+listen | localhost:22 | ! an address and a port
+listen | 127.0.0.1 | ! an address and a port
+listen | 127.0.0.1:70000 | ! an address and a port
+listen | 127.0.0.1:1,127.0.0.1:1 | ! 127.0.0.1:1 is there twice
+listen | , | ! from 1 to 16 addresses
+data_dir | chat | chat
+data_dir | ~/chat | ! the whole path
+access | open | open
+access | allowlist | ! `open` is all there is
+host_name | chat.example.com | chat.example.com
+host_name | 2001:db8::1 | 2001:db8::1
+host_name | chat.example.com:22 | ! without a port
+host_name | a..b | ! without a port
+host_name | -a | ! without a port
+motd |  | (none)
+motd | be kind | be kind
+limits.connections | 1 | 1
+limits.connections | 0 | ! from 1 to 1000000
+limits.connections | 1000001 | ! from 1 to 1000000
+limits.connections | +5 | ! a whole number
+limits.connections | 99999999999999999999999 | ! a whole number
+limits.login_grace | 500ms | ! from 1s to 10m
+limits.login_grace | 1500ms | 1500ms
+limits.login_grace | 60s | 1m
+limits.login_grace | 90s | 90s
+limits.login_grace | 20 | ! with its unit
+limits.login_grace | s | ! with its unit
+limits.login_grace | -1s | ! with its unit
+limits.login_grace | 1 m | ! with its unit
+limits.login_grace | 18446744073709551615h | ! with its unit
+limits.stall | 1h | 1h
+limits.message_burst | 0 | ! from 1 to 1000
+limits.message_rate | 0 | 0
+limits.message_rate | 30/min | 30/min
+limits.message_rate | 100/h | 100/h
+limits.message_rate | 2/day | ! such as 2/s
+limits.message_rate | 0/s | ! such as 2/s
+limits.message_rate | 2 | ! such as 2/s
+limits.message_rate | 1001/s | ! such as 2/s
+history.on_join | 0 | 0
+history.on_join | 201 | ! from 0 to 200
+log.format | json | json
+log.format | xml | ! one of auto, text, json, journald
+log.level | debug | debug
+log.level | warn, russh=off,ssh_chat::ssh=trace | warn,russh=off,ssh_chat::ssh=trace
+log.level | loud | ! error, warn, info
+log.level | 3 | ! error, warn, info
+log.level | russh=warn | ! error, warn, info
+log.level | info,russh | ! error, warn, info
+log.level | info,debug | ! error, warn, info
+log.level | info,a=warn,a=info | ! error, warn, info
+log.level | info,a[{b}]=warn | ! error, warn, info
+log.level |  | ! error, warn, info
+shutdown.deadline | 10m | 10m
+ssh.strict_crypto | true | true
+ssh.strict_crypto | yes | ! true or false
+";
+
+#[test]
+fn values_are_read_or_refused() {
+    for line in VALUES.lines().filter(|line| !line.is_empty()) {
+        let [key, value, expected] = line.split(" | ").collect::<Vec<_>>()[..] else {
+            panic!("not a line of the table: {line}");
+        };
+        match (
+            loaded(&[&format!("{key}={value}")]),
+            expected.strip_prefix("! "),
+        ) {
+            (Ok(config), None) => assert_eq!(shown(&config, key), expected, "{line}"),
+            (Err(errors), Some(hint)) => {
+                let [problem] = errors.problems() else {
+                    panic!("{line}: {errors}");
+                };
+                let text = problem.to_string();
+                let fact = format!("error: {key} can't be `{value}` (--set)\n hint: ");
+                assert!(
+                    text.starts_with(&fact) && text.contains(hint),
+                    "{line}: {text}"
+                );
+            }
+            (result, _) => panic!("{line}: {result:?}"),
+        }
+    }
+}
+
+#[test]
+fn all_mistakes_are_told_at_once() {
+    let text = "\
+listen = [\"127.0.0.1:22\", 22]
+acces = \"open\"
+history = 5
+rooms = 9
+when = 2026-11-22
+motd = \"hi\"
+
+[limits]
+login_grace = 20
+login_grase = \"20s\"
+conections = 0x10
+stall = [\"1s\"]
+zzzzzz = 1
+
+[limit]
+rooms = 1
+";
+    let start = Start {
+        flags: Flags {
+            data_dir: Some(String::new()),
+            ..set(&[
+                "log.levle=info",
+                "nonsense",
+                "data_dir=/d",
+                "motd_file=/none",
+            ])
+        },
+        env: &["SSH_CHAT_LIMITS_CONNECTIONS=\x1b[2J"],
+        files: &[("/home/alice/.config/ssh-chat/config.toml", text)],
+    };
+    let errors = start.load().unwrap_err().to_string();
+    let errors = errors.replace("/home/alice/.config/ssh-chat/", "");
+    assert_eq!(
+        errors,
+        "\
+error: listen can't be a list of other things than texts (config.toml:1)
+ hint: one value, such as listen = \"127.0.0.1:2222\"
+error: there is no setting acces (config.toml:2)
+ hint: did you mean access?
+error: history is a section, not a setting (config.toml:3)
+ hint: write [history], and its settings on the lines below
+error: there is no setting rooms (config.toml:4)
+ hint: did you mean limits.rooms?
+error: there is no setting when (config.toml:5)
+ hint: there are listen, data_dir, access, host_name, motd, motd_file, [limits], [history], \
+[log], [shutdown], [ssh]
+error: there is no setting limits.login_grase (config.toml:10)
+ hint: did you mean limits.login_grace?
+error: there is no setting limits.conections (config.toml:11)
+ hint: did you mean limits.connections?
+error: limits.stall can't be a list (config.toml:12)
+ hint: one value, such as stall = \"30s\"
+error: there is no setting limits.zzzzzz (config.toml:13)
+ hint: there are connections, connections_per_address, unauthenticated, login_grace, \
+auth_attempts, channels_per_connection, stall, rooms, message_burst, message_rate
+error: there is no setting limit (config.toml:15)
+ hint: did you mean [limits]?
+error: `nonsense` sets nothing (--set)
+ hint: KEY=VALUE, such as limits.connections=100
+error: there is no setting log.levle (--set)
+ hint: did you mean log.level?
+error: data_dir is set twice (--data-dir and --set)
+ hint: keep one of them
+error: limits.connections can't be `\\u{1b}[2J` (SSH_CHAT_LIMITS_CONNECTIONS)
+ hint: a whole number from 1 to 1000000
+error: limits.login_grace can't be `20` (config.toml:9)
+ hint: a time with its unit, such as 500ms, 20s, 5m or 1h, from 1s to 10m
+error: motd and motd_file are both set (--set)
+ hint: keep one of them"
+    );
+}
+
+#[test]
+fn a_file_that_is_not_toml_says_where() {
+    let errors = file("[limits]\nrooms = \n\nlisten = \"x")
+        .unwrap_err()
+        .to_string();
+    for at in ["config.toml:2)", "config.toml:4)"] {
+        assert!(errors.contains(at), "{errors}");
+    }
+}
+
+proptest! {
+    /// Whatever is in the file, the environment or the flags: no panic, and errors that are two
+    /// harmless lines each.
+    #[test]
+    fn nothing_from_outside_breaks_it(text in "(?s).{0,80}", which in 0..SETTINGS.len()) {
+        let setting = &SETTINGS[which];
+        let variable = format!("{}={text}", setting.variable());
+        let (pair, name) = (format!("{}={text}", setting.key), format!("{text}=1"));
+        let lines = format!("{} = {}\n[limits]\n{text}", setting.key, text.escape_debug());
+        for result in [
+            file(&text),
+            file(&lines),
+            loaded(&[&pair]),
+            loaded(&[&name, &text]),
+            Start { env: &[&variable], ..Start::default() }.load(),
+        ] {
+            let Err(errors) = result else { continue };
+            let shown = errors.to_string();
+            prop_assert_eq!(shown.lines().count(), errors.problems().len() * 2, "{}", shown);
+            let odd = |c: char| c.is_control() && c != '\n';
+            prop_assert!(!shown.contains(odd), "{:?}", shown);
+        }
+    }
+}

@@ -1,0 +1,329 @@
+//! The types of settings that the standard library does not have, and how each value is read.
+//!
+//! A reader answers a wrong text with what would be right, in words that complete the hint of
+//! an error.
+
+use std::collections::BTreeMap;
+use std::fmt::{self, Display, Write as _};
+use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use tracing_subscriber::filter::{LevelFilter, Targets};
+
+/// Who may come in.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Access {
+    /// Anyone who reaches the port.
+    #[default]
+    Open,
+}
+
+impl Access {
+    pub(super) const NAMES: &[(&str, Access)] = &[("open", Access::Open)];
+}
+
+/// How a line of the log looks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// The journal if it is what standard error leads to, else text.
+    #[default]
+    Auto,
+    /// A readable line.
+    Text,
+    /// One JSON object a line.
+    Json,
+    /// The native protocol of systemd's journal.
+    Journald,
+}
+
+impl LogFormat {
+    pub(super) const NAMES: &[(&str, LogFormat)] = &[
+        ("auto", LogFormat::Auto),
+        ("text", LogFormat::Text),
+        ("json", LogFormat::Json),
+        ("journald", LogFormat::Journald),
+    ];
+}
+
+/// Reads a value by its name.
+pub(super) fn one_of<T: Copy>(text: &str, names: &[(&str, T)]) -> Result<T, String> {
+    names
+        .iter()
+        .find(|(name, _)| *name == text)
+        .map(|(_, value)| *value)
+        .ok_or_else(|| {
+            let names: Vec<&str> = names.iter().map(|(name, _)| *name).collect();
+            match names.as_slice() {
+                [only] => format!("`{only}` is all there is"),
+                _ => format!("one of {}", names.join(", ")),
+            }
+        })
+}
+
+/// The name of a value.
+pub(super) fn name_of<T: PartialEq>(value: &T, names: &[(&str, T)]) -> Option<String> {
+    names
+        .iter()
+        .find(|(_, other)| other == value)
+        .map(|(name, _)| (*name).to_owned())
+}
+
+/// Which lines are logged: a level for all, and levels of their own for some parts.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LogFilter {
+    text: String,
+    targets: Targets,
+}
+
+impl LogFilter {
+    /// The most parts that one filter can have.
+    const MAX_PARTS: usize = 32;
+
+    /// The filter as tracing understands it.
+    pub fn targets(&self) -> Targets {
+        self.targets.clone()
+    }
+}
+
+impl Default for LogFilter {
+    fn default() -> LogFilter {
+        LogFilter {
+            text: "info".to_owned(),
+            targets: Targets::new().with_default(LevelFilter::INFO),
+        }
+    }
+}
+
+impl Display for LogFilter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl FromStr for LogFilter {
+    type Err = String;
+
+    /// Reads `LEVEL[,TARGET=LEVEL…]`.
+    ///
+    /// Stricter than tracing's own reader, which takes a misspelt level for a target, and then
+    /// logs nothing.
+    fn from_str(text: &str) -> Result<LogFilter, String> {
+        let right = "error, warn, info, debug or trace, then others for single parts if need be, \
+                     such as info,russh=warn";
+        let mut all = None;
+        let mut single = BTreeMap::new();
+        for part in text.split(',').map(str::trim) {
+            let new = match part.split_once('=') {
+                None => all.replace(level(part).ok_or(right)?).is_none(),
+                Some((target, to)) if is_target(target) => {
+                    let to = level(to).ok_or(right)?;
+                    single.insert(target, to).is_none()
+                }
+                Some(_) => false,
+            };
+            if !new || single.len() > LogFilter::MAX_PARTS {
+                return Err(right.to_owned());
+            }
+        }
+        let all = all.ok_or(right)?;
+        let mut shown = all.to_string();
+        for (target, to) in &single {
+            let _ = write!(shown, ",{target}={to}");
+        }
+        Ok(LogFilter {
+            text: shown,
+            targets: Targets::new().with_default(all).with_targets(single),
+        })
+    }
+}
+
+fn level(name: &str) -> Option<LevelFilter> {
+    let known = ["off", "error", "warn", "info", "debug", "trace"];
+    known.contains(&name).then(|| name.parse().ok()).flatten()
+}
+
+fn is_target(name: &str) -> bool {
+    !name.is_empty()
+        && name
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | ':'))
+}
+
+/// So many in a stretch of time; none is no limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rate {
+    count: u32,
+    /// The length of the stretch.
+    seconds: u32,
+}
+
+impl Rate {
+    const UNITS: [(&str, u32); 3] = [("s", 1), ("min", 60), ("h", 3600)];
+    const MAX: u32 = 1000;
+
+    /// So many a second.
+    pub const fn per_second(count: u32) -> Rate {
+        Rate { count, seconds: 1 }
+    }
+
+    /// How many a second, in the long run; 0 is no limit.
+    pub fn in_a_second(self) -> f64 {
+        f64::from(self.count) / f64::from(self.seconds)
+    }
+}
+
+impl Display for Rate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let unit = Rate::UNITS
+            .iter()
+            .find(|(_, seconds)| *seconds == self.seconds);
+        match unit {
+            Some((unit, _)) if self.count > 0 => write!(f, "{}/{unit}", self.count),
+            _ => f.write_str("0"),
+        }
+    }
+}
+
+impl FromStr for Rate {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Rate, String> {
+        if text == "0" {
+            return Ok(Rate::per_second(0));
+        }
+        text.split_once('/')
+            .and_then(|(count, unit)| {
+                let count = digits(count)?.try_into().ok()?;
+                let (_, seconds) = Rate::UNITS.into_iter().find(|(name, _)| *name == unit)?;
+                (1..=Rate::MAX)
+                    .contains(&count)
+                    .then_some(Rate { count, seconds })
+            })
+            .ok_or_else(|| {
+                format!(
+                    "so many in a time, such as 2/s, 30/min or 100/h, at most {} of them, \
+                     or 0 for no limit",
+                    Rate::MAX
+                )
+            })
+    }
+}
+
+/// Digits and nothing else: `str::parse` takes a leading plus.
+fn digits(text: &str) -> Option<u64> {
+    let all = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    all.then(|| text.parse().ok()).flatten()
+}
+
+/// Reads a whole number.
+pub(super) fn number<T>(text: &str, range: RangeInclusive<T>) -> Result<T, String>
+where
+    T: TryFrom<u64> + PartialOrd + Display,
+{
+    digits(text)
+        .and_then(|n| T::try_from(n).ok())
+        .filter(|n| range.contains(n))
+        .ok_or_else(|| format!("a whole number from {} to {}", range.start(), range.end()))
+}
+
+/// Reads yes or no.
+pub(super) fn switch(text: &str) -> Result<bool, String> {
+    text.parse().map_err(|_| "true or false".to_owned())
+}
+
+/// The units of time and their length in milliseconds, longest first.
+const UNITS: [(&str, u64); 4] = [("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)];
+
+/// Reads a time: a whole number and its unit.
+pub(super) fn duration(text: &str, range: RangeInclusive<Duration>) -> Result<Duration, String> {
+    let unit = text.trim_start_matches(|c: char| c.is_ascii_digit());
+    text.strip_suffix(unit)
+        .and_then(digits)
+        .zip(UNITS.iter().find(|(name, _)| *name == unit))
+        .and_then(|(count, (_, millis))| count.checked_mul(*millis))
+        .map(Duration::from_millis)
+        .filter(|time| range.contains(time))
+        .ok_or_else(|| {
+            format!(
+                "a time with its unit, such as 500ms, 20s, 5m or 1h, from {} to {}",
+                duration_text(*range.start()),
+                duration_text(*range.end())
+            )
+        })
+}
+
+/// A time in the longest unit that needs no fraction. Fractions of a millisecond are left off.
+pub(super) fn duration_text(time: Duration) -> String {
+    let millis = time.as_millis();
+    UNITS
+        .iter()
+        .map(|(name, length)| (name, u128::from(*length)))
+        .find(|(_, length)| millis > 0 && millis.is_multiple_of(*length))
+        .map_or_else(
+            || "0s".to_owned(),
+            |(name, length)| format!("{}{name}", millis / length),
+        )
+}
+
+/// Reads addresses to listen on, separated by commas or spaces.
+pub(super) fn addresses(text: &str) -> Result<Vec<SocketAddr>, String> {
+    const MOST: usize = 16;
+    let mut all: Vec<SocketAddr> = Vec::new();
+    let parts = text.split([',', ' ']).filter(|part| !part.is_empty());
+    for part in parts.take(MOST + 1) {
+        let one: SocketAddr = part.parse().map_err(|_| {
+            "an address and a port, such as 127.0.0.1:2222, [::1]:2222 or 0.0.0.0:22".to_owned()
+        })?;
+        // Port 0 stands for another port each time.
+        if one.port() != 0 && all.contains(&one) {
+            return Err(format!("each address once: {one} is there twice"));
+        }
+        all.push(one);
+    }
+    if (1..=MOST).contains(&all.len()) {
+        Ok(all)
+    } else {
+        Err(format!("from 1 to {MOST} addresses"))
+    }
+}
+
+/// Reads the name of a folder or file.
+pub(super) fn path(text: &str) -> Result<PathBuf, String> {
+    if text.is_empty() || text.contains('\0') {
+        Err("the name of a folder or file".to_owned())
+    } else if text == "~" || text.starts_with("~/") {
+        Err("the whole path: `~` is known to shells only".to_owned())
+    } else {
+        Ok(PathBuf::from(text))
+    }
+}
+
+/// Reads the name of a machine (RFC 1123, and underscores) or its address.
+pub(super) fn host_name(text: &str) -> Result<String, String> {
+    let is_label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
+    };
+    if text.parse::<IpAddr>().is_ok() || (text.len() <= 253 && text.split('.').all(is_label)) {
+        Ok(text.to_owned())
+    } else {
+        Err("the name or address of this machine, without a port, such as chat.example.com".into())
+    }
+}
+
+/// Reads the message of the day; nothing but white space is none.
+pub(super) fn motd(text: &str) -> Result<Option<String>, String> {
+    const MOST: usize = 4096;
+    if text.chars().nth(MOST).is_some() {
+        return Err(format!("a text of at most {MOST} characters"));
+    }
+    let text = text.trim_end();
+    Ok((!text.trim_start().is_empty()).then(|| text.to_owned()))
+}

@@ -1,0 +1,213 @@
+//! The store port: everything that must outlive the process, behind one interface.
+//!
+//! What every adapter MUST keep (the contract suite in `tests/it/store.rs` holds each to it):
+//!
+//! 1. When `append` answers `Ok`, the entries survive a power cut.
+//! 2. A batch is all or nothing.
+//! 3. The entries of a conversation are numbered 1, 2, 3, … in the order of the batch, without
+//!    gap or repeat, whoever else writes to the same store.
+//! 4. A name's skeleton and a key belong to at most one account, at any moment, for good.
+//! 5. An error means that nothing of the call was done, or that it is [`StoreError::Unavailable`]
+//!    and the caller may repeat it.
+//! 6. Text that is read is sanitised again: the rows may be older than today's rules.
+
+use async_trait::async_trait;
+
+use crate::chat::event::{Draft, Message};
+use crate::chat::ids::{AccountId, Conversation, Fingerprint, Name, RoomName, Seq, Time};
+use crate::chat::preferences::Preferences;
+use crate::text::Text;
+
+pub mod sqlite;
+
+/// The most names that one account can own.
+pub const MAX_NAMES: usize = 5;
+
+/// Why the store could not do what it was asked. The words are shown to people.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// No space is left.
+    #[error("the disk is full")]
+    Full,
+    /// Writing is not allowed.
+    #[error("the database can't be written: {0}")]
+    ReadOnly(String),
+    /// It does not answer, or not in time; trying again may help.
+    #[error("the database does not answer: {0}")]
+    Unavailable(String),
+    /// What was read makes no sense.
+    #[error("the database is damaged: {0}")]
+    Corrupt(String),
+}
+
+/// Why a name or a key could not be given to an account.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ClaimError {
+    /// Another account has the name, or one that looks like it.
+    #[error("the name is taken")]
+    NameTaken,
+    /// The key belongs to an account already.
+    #[error("the key belongs to an account already")]
+    KeyTaken,
+    /// The account owns [`MAX_NAMES`] names already: these.
+    #[error("the account owns {MAX_NAMES} names already")]
+    TooManyNames(Vec<Name>),
+    /// There is no such account.
+    #[error("there is no such account")]
+    NoAccount,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Why a message could not be edited or deleted.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AmendError {
+    /// There is no such message, or it is not one that was said by this account.
+    #[error("there is no such message of yours")]
+    NotFound,
+    /// It was deleted before.
+    #[error("that message is deleted already")]
+    Gone,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// A person as the store knows them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Account {
+    /// Who it is, for good.
+    pub id: AccountId,
+    /// What they are called now.
+    pub name: Name,
+    /// When the account was made.
+    pub created: Time,
+    /// What they set for themselves.
+    pub preferences: Preferences,
+}
+
+/// A room as the store knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RoomRecord {
+    /// What it is called.
+    pub name: RoomName,
+    /// What it is about.
+    pub topic: Option<Text>,
+    /// The last place taken in its log; `Seq(0)` if nothing was ever said.
+    pub last: Seq,
+    /// When it was made.
+    pub created: Time,
+}
+
+/// How far somebody had read when they left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mark {
+    /// The last entry that they could have seen.
+    pub seq: Seq,
+    /// When they left.
+    pub at: Time,
+}
+
+/// What to change about a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Amendment {
+    /// The conversation it is in.
+    pub conversation: Conversation,
+    /// Which message; `None` is the author's last one that is not deleted.
+    pub target: Option<Seq>,
+    /// Who asks. Only they can have said it.
+    pub author: crate::chat::event::Author,
+    /// In a direct conversation, the other person's name.
+    pub to: Option<Name>,
+    /// The new words; `None` deletes.
+    pub text: Option<Text>,
+    /// When.
+    pub at: Time,
+}
+
+/// A search through what was said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Search {
+    /// The words, all of which must occur (the last may be the beginning of a word). Taken
+    /// literally: no character has a special meaning.
+    pub words: String,
+    /// Only these conversations.
+    pub within: Vec<Conversation>,
+    /// At most this many, newest first.
+    pub limit: usize,
+}
+
+/// Everything that outlives the process. See the module for what adapters must keep.
+#[async_trait]
+pub trait Store: Send + Sync + 'static {
+    /// Saves a batch, all or nothing, and returns the place that each entry got, in the order
+    /// of the batch. `Body::Topic` also changes the room's record.
+    async fn append(&self, batch: Vec<Draft>) -> Result<Vec<Seq>, StoreError>;
+
+    /// Changes or deletes a message of the asking author's own (`Body::Said` or `Body::Did`
+    /// only), and returns the new log entry (`Body::Edited` or `Body::Deleted`) that says so.
+    async fn amend(&self, amendment: Amendment) -> Result<Message, AmendError>;
+
+    /// The newest `limit` things said before `before` (or up to the end), oldest first: with
+    /// their latest words and `edited` set, without deleted ones, without the entries that only
+    /// say that another was edited or deleted.
+    async fn history(
+        &self,
+        conversation: &Conversation,
+        before: Option<Seq>,
+        limit: usize,
+    ) -> Result<Vec<Message>, StoreError>;
+
+    /// How many things that `history` would show were said after `after`. An adapter may stop
+    /// counting at 1,000.
+    async fn count_after(&self, conversation: &Conversation, after: Seq)
+    -> Result<u64, StoreError>;
+
+    /// What matches, newest first, with the same words that `history` shows.
+    async fn search(&self, search: Search) -> Result<Vec<Message>, StoreError>;
+
+    /// All rooms there are, by name.
+    async fn rooms(&self) -> Result<Vec<RoomRecord>, StoreError>;
+
+    /// The room of this name, made now if there is none.
+    async fn open_room(&self, name: &RoomName, now: Time) -> Result<RoomRecord, StoreError>;
+
+    /// The account that a key belongs to.
+    async fn account_by_key(&self, key: &Fingerprint) -> Result<Option<Account>, StoreError>;
+
+    /// The account that holds a name, or a name that looks like it.
+    async fn account_by_name(&self, name: &Name) -> Result<Option<Account>, StoreError>;
+
+    /// Makes an account that owns this name and key.
+    async fn create_account(&self, account: &Account, key: &Fingerprint) -> Result<(), ClaimError>;
+
+    /// Gives the account another name. Its earlier names stay its own ("for good"), so that
+    /// nobody can pass for it; it may go back to one of them. An account that would own more
+    /// than [`MAX_NAMES`] gets [`ClaimError::TooManyNames`].
+    async fn rename(&self, account: AccountId, name: &Name) -> Result<(), ClaimError>;
+
+    /// Keeps a person's settings. Nothing happens if there is no such account (a guest).
+    async fn save_preferences(
+        &self,
+        account: AccountId,
+        preferences: &Preferences,
+    ) -> Result<(), StoreError>;
+
+    /// How far the account had read in this conversation.
+    async fn mark(
+        &self,
+        account: AccountId,
+        conversation: &Conversation,
+    ) -> Result<Option<Mark>, StoreError>;
+
+    /// Keeps how far accounts have read. A mark never moves back; one of an account that does
+    /// not exist (a guest) is not kept.
+    async fn save_marks(
+        &self,
+        marks: Vec<(AccountId, Conversation, Mark)>,
+    ) -> Result<(), StoreError>;
+
+    /// Answers once the store can be written, for health checks.
+    async fn ping(&self) -> Result<(), StoreError>;
+}

@@ -1,0 +1,206 @@
+//! The store in one `SQLite` file: what a local run uses.
+//!
+//! Other processes may have the same file open (a command beside a running server), so nothing
+//! that decides is remembered here: places in logs, names and keys are looked up in the
+//! transaction that takes them.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use self::error::Failure;
+use self::file::DatabaseFile;
+use self::threads::Threads;
+use super::{
+    Account, AmendError, Amendment, ClaimError, Mark, RoomRecord, Search, Store, StoreError,
+};
+use crate::chat::event::{Draft, Message};
+use crate::chat::ids::{AccountId, Conversation, Fingerprint, Name, RoomName, Seq, Time};
+use crate::chat::preferences::Preferences;
+
+pub use self::file::OpenError;
+pub use self::messages::MAX_COUNT;
+
+mod accounts;
+mod error;
+mod file;
+mod messages;
+mod rooms;
+mod schema;
+mod search;
+mod threads;
+
+#[cfg(test)]
+mod tests;
+
+/// Reads that can go on at the same time.
+const READERS: usize = 2;
+
+/// How the file is used.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The largest size of the file, in pages of 4 KiB; beyond it, the disk counts as full.
+    pub max_pages: Option<u32>,
+    /// How long to wait for another process that is writing.
+    pub patience: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            max_pages: None,
+            patience: Duration::from_secs(5),
+        }
+    }
+}
+
+/// An open database. Dropping it waits until all that was asked for is written, and closes it.
+pub struct Sqlite {
+    // Dropped in this order: the connection closed last folds the log into the file.
+    readers: Threads,
+    writer: Threads,
+}
+
+impl Sqlite {
+    /// Opens the database at `path`, or makes one (mode 0600) if there is no file; the folder
+    /// must exist. Blocks for as long as the disk does.
+    pub fn open(path: &Path) -> Result<Sqlite, OpenError> {
+        Sqlite::open_with(path, Options::default())
+    }
+
+    /// The same with other [`Options`].
+    pub fn open_with(path: &Path, options: Options) -> Result<Sqlite, OpenError> {
+        let file = Arc::new(DatabaseFile::new(path, options));
+        let db = file.open()?;
+        let readers = (0..READERS)
+            .map(|_| file.open_to_read())
+            .collect::<Result<_, _>>()?;
+        Ok(Sqlite {
+            readers: Threads::readers(&file, readers)?,
+            writer: Threads::writer(&file, db)?,
+        })
+    }
+
+    async fn read<T, F>(&self, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&rusqlite::Connection) -> Result<T, StoreError> + Send + 'static,
+    {
+        self.readers.run(1, work).await
+    }
+
+    async fn write<T, E, F>(&self, weight: usize, work: F) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: Failure,
+        F: FnOnce(&rusqlite::Connection) -> Result<T, E> + Send + 'static,
+    {
+        self.writer.run(weight, work).await
+    }
+}
+
+#[async_trait]
+impl Store for Sqlite {
+    async fn append(&self, batch: Vec<Draft>) -> Result<Vec<Seq>, StoreError> {
+        self.write(batch.len(), move |db| messages::append(db, &batch))
+            .await
+    }
+
+    async fn amend(&self, amendment: Amendment) -> Result<Message, AmendError> {
+        self.write(1, move |db| messages::amend(db, amendment))
+            .await
+    }
+
+    async fn history(
+        &self,
+        conversation: &Conversation,
+        before: Option<Seq>,
+        limit: usize,
+    ) -> Result<Vec<Message>, StoreError> {
+        let conversation = conversation.clone();
+        self.read(move |db| messages::history(db, &conversation, before, limit))
+            .await
+    }
+
+    /// Counts no further than [`MAX_COUNT`].
+    async fn count_after(
+        &self,
+        conversation: &Conversation,
+        after: Seq,
+    ) -> Result<u64, StoreError> {
+        let conversation = conversation.clone();
+        self.read(move |db| messages::count_after(db, &conversation, after))
+            .await
+    }
+
+    async fn search(&self, search: Search) -> Result<Vec<Message>, StoreError> {
+        self.read(move |db| search::search(db, &search)).await
+    }
+
+    async fn rooms(&self) -> Result<Vec<RoomRecord>, StoreError> {
+        self.read(rooms::all).await
+    }
+
+    async fn open_room(&self, name: &RoomName, now: Time) -> Result<RoomRecord, StoreError> {
+        let name = name.clone();
+        self.write(1, move |db| rooms::open(db, &name, now)).await
+    }
+
+    async fn account_by_key(&self, key: &Fingerprint) -> Result<Option<Account>, StoreError> {
+        let key = key.clone();
+        self.read(move |db| accounts::by_key(db, &key)).await
+    }
+
+    async fn account_by_name(&self, name: &Name) -> Result<Option<Account>, StoreError> {
+        let name = name.clone();
+        self.read(move |db| accounts::by_name(db, &name)).await
+    }
+
+    async fn create_account(&self, account: &Account, key: &Fingerprint) -> Result<(), ClaimError> {
+        let (account, key) = (account.clone(), key.clone());
+        self.write(1, move |db| accounts::create(db, &account, &key))
+            .await
+    }
+
+    async fn rename(&self, account: AccountId, name: &Name) -> Result<(), ClaimError> {
+        let name = name.clone();
+        self.write(1, move |db| accounts::rename(db, account, &name))
+            .await
+    }
+
+    async fn save_preferences(
+        &self,
+        account: AccountId,
+        preferences: &Preferences,
+    ) -> Result<(), StoreError> {
+        let preferences = preferences.clone();
+        self.write(1, move |db| {
+            accounts::save_preferences(db, account, &preferences)
+        })
+        .await
+    }
+
+    async fn mark(
+        &self,
+        account: AccountId,
+        conversation: &Conversation,
+    ) -> Result<Option<Mark>, StoreError> {
+        let conversation = conversation.clone();
+        self.read(move |db| accounts::mark(db, account, &conversation))
+            .await
+    }
+
+    async fn save_marks(
+        &self,
+        marks: Vec<(AccountId, Conversation, Mark)>,
+    ) -> Result<(), StoreError> {
+        self.write(marks.len(), move |db| accounts::save_marks(db, &marks))
+            .await
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        self.write(1, schema::touch).await
+    }
+}

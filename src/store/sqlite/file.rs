@@ -1,0 +1,331 @@
+//! The database file: made once, checked whenever it is opened, never overwritten.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+
+use super::{Options, schema};
+use crate::store::StoreError;
+
+/// The largest file that is checked as a whole when it is opened, in pages (4 KiB each): about
+/// a quarter of a second. In a larger one the tables of messages are left out.
+const CHECKED_WHOLE: i64 = 16_384;
+
+/// The tables that nobody can log in without. They stay small.
+const CHECKED_ALWAYS: &[&str] = &[
+    "accounts",
+    "names",
+    "keys",
+    "rooms",
+    "conversations",
+    "marks",
+];
+
+/// Prepared statements kept by each connection; there are about forty in all.
+const STATEMENTS: usize = 64;
+
+/// Why the database can't be used. Each says what to do.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum OpenError {
+    /// The file is something else.
+    #[error(
+        "{path} is not a database. Nothing in it was changed; name another data folder, or move \
+         the file away"
+    )]
+    NotADatabase {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file belongs to another program.
+    #[error(
+        "{path} is the database of another program. Nothing in it was changed; name another data \
+         folder"
+    )]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file was ours, and parts of it make no sense.
+    #[error(
+        "the database {path} is damaged ({what}). Nothing in it was changed; restore it from a \
+         backup, or save what can be read with `sqlite3 {path} .recover`"
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What was found.
+        what: String,
+    },
+    /// A later version of this program wrote it.
+    #[error(
+        "the database {path} was made by a newer version (format {found}, this version knows \
+         {}). Nothing in it was changed; install the newer version again",
+        schema::VERSION
+    )]
+    TooNew {
+        /// The file.
+        path: PathBuf,
+        /// The version found in it.
+        found: usize,
+    },
+    /// There is something at the path that is no file.
+    #[error("{path} is not a file. Name another data folder, or move it away")]
+    NotAFile {
+        /// What it is about.
+        path: PathBuf,
+    },
+    /// The file can be read but not written.
+    #[error(
+        "the database {path} can't be written. Make it and its folder writable for the user that \
+         runs the server, and the file system too"
+    )]
+    NotWritable {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file can't be opened, or not made.
+    #[error(
+        "the database {path} can't be opened: {why}. Its folder must exist, and the user that \
+         runs the server must be allowed to read and write both"
+    )]
+    Inaccessible {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        why: String,
+    },
+    /// No space is left.
+    #[error("the database {path} can't be opened: the disk is full. Make space on it")]
+    Full {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Another process holds the database.
+    #[error(
+        "the database {path} is being written by another process all the time. Find out which \
+         with `fuser {path}`"
+    )]
+    Busy {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+/// Where the database is and how it is opened.
+pub(super) struct DatabaseFile {
+    path: PathBuf,
+    options: Options,
+}
+
+impl DatabaseFile {
+    pub(super) fn new(path: &Path, options: Options) -> DatabaseFile {
+        DatabaseFile {
+            path: path.to_owned(),
+            options,
+        }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Makes the file if there is none, checks it, brings it to this version, and returns the
+    /// connection that writes.
+    pub(super) fn open(&self) -> Result<Connection, OpenError> {
+        self.create()?;
+        let deadline = Instant::now() + self.options.patience;
+        loop {
+            match self.prepare() {
+                Ok(db) => return Ok(db),
+                Err(Trouble::Known(error)) => return Err(error),
+                // Whoever makes the file or closes it for the last time locks it as a whole, and
+                // there SQLite does not wait by itself.
+                Err(Trouble::Sqlite(error))
+                    if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
+                        && Instant::now() < deadline =>
+                {
+                    thread::sleep(Duration::from_millis(5));
+                }
+                Err(Trouble::Sqlite(error)) => return Err(self.explain(&error)),
+            }
+        }
+    }
+
+    /// The connection that writes, once more. The file must still be the one that was opened.
+    pub(super) fn reopen_to_write(&self) -> Result<Connection, StoreError> {
+        let db = self.still_ours(self.connect(OpenFlags::SQLITE_OPEN_READ_WRITE)?)?;
+        self.settle(&db)?;
+        Ok(db)
+    }
+
+    /// A connection that can only read.
+    pub(super) fn reopen_to_read(&self) -> Result<Connection, StoreError> {
+        let db = self.connect(OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        self.still_ours(db)
+    }
+
+    /// The same, when the store is opened.
+    pub(super) fn open_to_read(&self) -> Result<Connection, OpenError> {
+        self.connect(OpenFlags::SQLITE_OPEN_READ_ONLY)
+            .map_err(|error| self.explain(&error))
+    }
+
+    pub(super) fn no_threads(&self, error: &io::Error) -> OpenError {
+        self.inaccessible(format!("no thread could be started for it: {error}"))
+    }
+
+    /// Makes an empty file that only its owner can read. One that exists is left alone, and not
+    /// even opened: to close it again would drop the locks that another connection of this
+    /// process holds (<https://sqlite.org/howtocorrupt.html> §2.2).
+    fn create(&self) -> Result<(), OpenError> {
+        match fs::metadata(&self.path) {
+            Ok(found) if found.is_file() => return Ok(()),
+            Ok(_) => {
+                return Err(OpenError::NotAFile {
+                    path: self.path.clone(),
+                });
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(self.inaccessible(error.to_string())),
+        }
+        let made = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&self.path);
+        let Err(error) = made else {
+            return Ok(());
+        };
+        let path = self.path.clone();
+        match error.kind() {
+            // Another process was quicker; what it made is as good.
+            ErrorKind::AlreadyExists => Ok(()),
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Err(OpenError::Full { path }),
+            ErrorKind::ReadOnlyFilesystem => Err(OpenError::NotWritable { path }),
+            _ => Err(self.inaccessible(error.to_string())),
+        }
+    }
+
+    fn prepare(&self) -> Result<Connection, Trouble> {
+        let path = || self.path.clone();
+        let mut db = self.connect(OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        // Nothing is written before all of this is known to be ours. One snapshot for the three:
+        // another process may be making the file just now.
+        let snapshot = db.transaction()?;
+        let id: i32 = snapshot.query_row("PRAGMA application_id", [], |row| row.get(0))?;
+        let found = schema::version(&snapshot)?;
+        let tables: i64 =
+            snapshot.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+        drop(snapshot);
+        let ours = id == schema::APPLICATION_ID;
+        let empty = id == 0 && found == 0 && tables == 0;
+        if !ours && !empty {
+            return Err(Trouble::Known(OpenError::Foreign { path: path() }));
+        }
+        if found > schema::VERSION {
+            let path = path();
+            return Err(Trouble::Known(OpenError::TooNew { path, found }));
+        }
+        if db.is_readonly("main")? {
+            return Err(Trouble::Known(OpenError::NotWritable { path: path() }));
+        }
+        if ours && let Some(what) = flaw(&db)? {
+            let path = path();
+            return Err(Trouble::Known(OpenError::Damaged { path, what }));
+        }
+        self.settle(&db)?;
+        schema::migrate(&mut db)?;
+        Ok(db)
+    }
+
+    fn connect(&self, mode: OpenFlags) -> rusqlite::Result<Connection> {
+        // One thread owns each connection: no mutex. No URI: a path is a path.
+        let db = Connection::open_with_flags(&self.path, mode | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+        db.busy_timeout(self.options.patience)?;
+        db.set_prepared_statement_cache_capacity(STATEMENTS);
+        Ok(db)
+    }
+
+    /// What a connection that writes needs, so that a commit survives a power cut.
+    fn settle(&self, db: &Connection) -> rusqlite::Result<()> {
+        db.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
+        db.pragma_update(None, "synchronous", "FULL")?;
+        // Has an effect on macOS only, where a plain fsync stops at the disk's cache.
+        db.pragma_update(None, "fullfsync", true)?;
+        db.pragma_update(None, "foreign_keys", true)?;
+        // Pages that are written again and again, as those of the index are, go into the file
+        // less often: a fifth less work for each message than with 1,000.
+        db.pragma_update_and_check(None, "wal_autocheckpoint", 4_000, |_| Ok(()))?;
+        // After a burst the log shrinks again, to 32 MiB.
+        db.pragma_update_and_check(None, "journal_size_limit", 32 << 20, |_| Ok(()))?;
+        if let Some(pages) = self.options.max_pages {
+            db.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(()))?;
+        }
+        Ok(())
+    }
+
+    fn still_ours(&self, db: Connection) -> Result<Connection, StoreError> {
+        let id: i32 = db.query_row("PRAGMA application_id", [], |row| row.get(0))?;
+        if id != schema::APPLICATION_ID || schema::version(&db)? != schema::VERSION {
+            return Err(StoreError::Corrupt(format!(
+                "{} is no longer the file that was opened; restart the server",
+                self.path.display()
+            )));
+        }
+        Ok(db)
+    }
+
+    fn inaccessible(&self, why: String) -> OpenError {
+        let path = self.path.clone();
+        OpenError::Inaccessible { path, why }
+    }
+
+    fn explain(&self, error: &rusqlite::Error) -> OpenError {
+        let path = self.path.clone();
+        match error.sqlite_error_code() {
+            Some(ErrorCode::NotADatabase) => OpenError::NotADatabase { path },
+            Some(ErrorCode::DatabaseCorrupt) => OpenError::Damaged {
+                path,
+                what: error.to_string(),
+            },
+            Some(ErrorCode::ReadOnly) => OpenError::NotWritable { path },
+            Some(ErrorCode::DiskFull) => OpenError::Full { path },
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => OpenError::Busy { path },
+            _ => self.inaccessible(error.to_string()),
+        }
+    }
+}
+
+/// Why a file could not be prepared: seen by us, or by `SQLite`.
+enum Trouble {
+    Known(OpenError),
+    Sqlite(rusqlite::Error),
+}
+
+impl From<rusqlite::Error> for Trouble {
+    fn from(error: rusqlite::Error) -> Trouble {
+        Trouble::Sqlite(error)
+    }
+}
+
+/// The first thing that is wrong in the file, as far as that is found out quickly.
+fn flaw(db: &Connection) -> rusqlite::Result<Option<String>> {
+    let pages: i64 = db.query_row("PRAGMA page_count", [], |row| row.get(0))?;
+    if pages <= CHECKED_WHOLE {
+        let found: String = db.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+        return Ok(Some(found).filter(|found| found != "ok"));
+    }
+    for table in CHECKED_ALWAYS {
+        let check = format!("PRAGMA quick_check({table})");
+        let found: String = db.query_row(&check, [], |row| row.get(0))?;
+        if found != "ok" {
+            return Ok(Some(found));
+        }
+    }
+    Ok(None)
+}

@@ -1,0 +1,113 @@
+//! The tables, and how a file of an earlier version becomes one of this.
+
+use rusqlite::{Connection, TransactionBehavior};
+
+/// Marks a file as ours in the `application_id` of its header: `sshc`.
+pub(super) const APPLICATION_ID: i32 = 0x7373_6863;
+
+/// The version that this program writes, kept in the header as `user_version`.
+pub(super) const VERSION: usize = STEPS.len();
+
+/// What leads from each version to the next. A step that was released is never changed.
+const STEPS: &[&str] = &[FIRST];
+
+const FIRST: &str = "
+CREATE TABLE accounts (
+    id BLOB PRIMARY KEY,          -- 16 bytes, big endian
+    name TEXT NOT NULL,           -- what they are called now
+    created INTEGER NOT NULL,     -- all times: ms since 1970, UTC
+    preferences TEXT NOT NULL     -- JSON
+) STRICT;
+
+-- Every name that an account ever had, by what is left when look-alikes are made equal.
+CREATE TABLE names (
+    skeleton TEXT PRIMARY KEY,
+    name TEXT NOT NULL,
+    account BLOB NOT NULL REFERENCES accounts
+) STRICT, WITHOUT ROWID;
+CREATE INDEX names_by_account ON names (account);
+
+CREATE TABLE keys (
+    fingerprint TEXT PRIMARY KEY,
+    account BLOB NOT NULL REFERENCES accounts,
+    added INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX keys_by_account ON keys (account);
+
+CREATE TABLE rooms (
+    name TEXT PRIMARY KEY,
+    topic TEXT,
+    created INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- A small number for each conversation, so that its rows need not repeat a long key.
+CREATE TABLE conversations (
+    id INTEGER PRIMARY KEY,
+    key TEXT NOT NULL UNIQUE
+) STRICT;
+
+-- `id` grows with every row, whatever the conversation: the order of arrival.
+CREATE TABLE messages (
+    id INTEGER PRIMARY KEY,
+    conversation INTEGER NOT NULL REFERENCES conversations,
+    seq INTEGER NOT NULL,
+    at INTEGER NOT NULL,
+    author BLOB NOT NULL,         -- no reference: a guest has no account
+    author_name TEXT NOT NULL,
+    to_name TEXT,
+    kind INTEGER NOT NULL,        -- 0 said, 1 did, 2 topic, 3 edited, 4 deleted
+    body TEXT,                    -- the latest words; none once they are deleted
+    target INTEGER,
+    edited INTEGER NOT NULL,
+    shown INTEGER NOT NULL,       -- whether history has it
+    UNIQUE (conversation, seq)
+) STRICT;
+CREATE INDEX messages_shown ON messages (conversation, seq) WHERE shown;
+CREATE INDEX messages_by_author ON messages (conversation, author, seq)
+    WHERE shown AND kind IN (0, 1);
+
+CREATE TABLE marks (
+    account BLOB NOT NULL REFERENCES accounts,
+    conversation INTEGER NOT NULL REFERENCES conversations,
+    seq INTEGER NOT NULL,
+    at INTEGER NOT NULL,
+    PRIMARY KEY (account, conversation)
+) STRICT, WITHOUT ROWID;
+
+-- The words of what is shown, by messages.id. Only an index: it holds no second copy of the
+-- text. `place` is conversations.id, so that a search stays within conversations while it reads
+-- the index, instead of looking at every match of a common word.
+CREATE VIRTUAL TABLE words USING fts5 (
+    text, place,
+    content = '', contentless_delete = 1,
+    tokenize = 'unicode61 remove_diacritics 2'
+);
+";
+
+/// Does the steps that are missing, all or none, and returns whether there were any. Another
+/// process may be doing the same: the version is read again once nobody else can write.
+pub(super) fn migrate(db: &mut Connection) -> rusqlite::Result<bool> {
+    let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let found = version(&transaction)?;
+    let missing = STEPS.get(found..).unwrap_or_default();
+    for step in missing {
+        transaction.execute_batch(step)?;
+    }
+    if !missing.is_empty() {
+        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+        transaction.pragma_update(None, "user_version", i64::try_from(VERSION).unwrap_or(0))?;
+    }
+    transaction.commit()?;
+    Ok(!missing.is_empty())
+}
+
+/// The version in the file's header; one that can't be is as good as "newer than any".
+pub(super) fn version(db: &Connection) -> rusqlite::Result<usize> {
+    let version: i64 = db.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    Ok(usize::try_from(version).unwrap_or(usize::MAX))
+}
+
+/// Writes what is there already: the smallest write there is.
+pub(super) fn touch(db: &Connection) -> Result<(), crate::store::StoreError> {
+    Ok(db.pragma_update(None, "user_version", i64::try_from(VERSION).unwrap_or(0))?)
+}

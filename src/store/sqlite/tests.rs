@@ -1,0 +1,363 @@
+//! What only concerns `SQLite`'s file: what it is not, who else has it open, when it is full.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+
+use rusqlite::Connection;
+
+use super::*;
+use crate::chat::event::{Author, Body};
+use crate::text::Text;
+
+/// A folder of its own for each test, gone when dropped.
+struct Folder(tempfile::TempDir);
+
+impl Folder {
+    fn new() -> Folder {
+        Folder(tempfile::tempdir().unwrap())
+    }
+
+    fn file(&self) -> PathBuf {
+        self.0.path().join("chat.db")
+    }
+}
+
+fn ops() -> Conversation {
+    Conversation::Room(RoomName::new("ops").unwrap())
+}
+
+fn said(words: &str) -> Draft {
+    Draft {
+        conversation: ops(),
+        at: Time(0),
+        author: Author {
+            account: AccountId(7),
+            name: Name::new("alice").unwrap(),
+        },
+        to: None,
+        body: Body::Said(Text::message(words).unwrap()),
+    }
+}
+
+fn alice() -> (Account, Fingerprint) {
+    let account = Account {
+        id: AccountId(7),
+        name: Name::new("alice").unwrap(),
+        created: Time(0),
+        preferences: Preferences::default(),
+    };
+    (account, Fingerprint::new("SHA256:alice"))
+}
+
+async fn history(store: &Sqlite) -> Vec<String> {
+    let found = store.history(&ops(), None, 10_000).await.unwrap();
+    let line = |message: &Message| match &message.body {
+        Body::Said(text) => format!("{} {text}", message.seq),
+        other => format!("{} {other:?}", message.seq),
+    };
+    found.iter().map(line).collect()
+}
+
+/// A file made with SQL, or of these bytes.
+enum Found {
+    Sql(&'static str),
+    Bytes(&'static [u8]),
+}
+
+#[test]
+fn what_is_not_ours_is_refused_and_left_alone() {
+    use Found::{Bytes, Sql};
+    type Is = fn(&OpenError) -> bool;
+    let cases: [(&str, Found, Is); 7] = [
+        ("a text", Bytes(b"hello"), |e| {
+            matches!(e, OpenError::NotADatabase { .. })
+        }),
+        ("a long text", Bytes(&[b'x'; 9000]), |e| {
+            matches!(e, OpenError::NotADatabase { .. })
+        }),
+        (
+            "another program's tables",
+            Sql("CREATE TABLE notes (id)"),
+            |e| matches!(e, OpenError::Foreign { .. }),
+        ),
+        (
+            "another program's mark",
+            Sql("PRAGMA application_id = 7"),
+            |e| matches!(e, OpenError::Foreign { .. }),
+        ),
+        (
+            "another program's version",
+            Sql("PRAGMA user_version = 1"),
+            |e| matches!(e, OpenError::Foreign { .. }),
+        ),
+        (
+            "a newer format",
+            Sql("PRAGMA application_id = 0x73736863; PRAGMA user_version = 99"),
+            |e| matches!(e, OpenError::TooNew { found: 99, .. }),
+        ),
+        (
+            "a format that can't be",
+            Sql("PRAGMA application_id = 0x73736863; PRAGMA user_version = -1"),
+            |e| matches!(e, OpenError::TooNew { .. }),
+        ),
+    ];
+    for (what, found, is) in cases {
+        let folder = Folder::new();
+        let path = folder.file();
+        match found {
+            Bytes(bytes) => fs::write(&path, bytes).unwrap(),
+            Sql(sql) => Connection::open(&path).unwrap().execute_batch(sql).unwrap(),
+        }
+        let before = fs::read(&path).unwrap();
+        let error = Sqlite::open(&path).err().expect(what);
+        assert!(is(&error), "{what}: {error:?}");
+        assert!(
+            error.to_string().contains(&path.display().to_string()),
+            "{error}"
+        );
+        assert_eq!(
+            fs::read(&path).unwrap(),
+            before,
+            "{what}: nothing was changed"
+        );
+        assert_eq!(
+            fs::read_dir(path.parent().unwrap()).unwrap().count(),
+            1,
+            "{what}"
+        );
+    }
+}
+
+#[test]
+fn places_where_no_file_can_be() {
+    let folder = Folder::new();
+    let inside = folder.0.path();
+    fs::write(inside.join("file"), "").unwrap();
+    let cases = [
+        (inside.to_owned(), "is not a file"),
+        (inside.join("none/chat.db"), "can't be opened"),
+        (inside.join("file/chat.db"), "can't be opened"),
+        (inside.join("x".repeat(300)), "can't be opened"),
+    ];
+    for (path, expected) in cases {
+        let error = Sqlite::open(&path).err().unwrap().to_string();
+        assert!(error.contains(expected), "{error}");
+        assert!(error.contains(&path.display().to_string()), "{error}");
+    }
+}
+
+type Damage = fn(&mut Vec<u8>);
+
+#[tokio::test]
+async fn a_damaged_file_is_refused_and_left_alone() {
+    let folder = Folder::new();
+    let path = folder.file();
+    let store = Sqlite::open(&path).unwrap();
+    store.append(vec![said("some words"); 500]).await.unwrap();
+    drop(store);
+    let whole = fs::read(&path).unwrap();
+    let damages: [(&str, Damage); 2] = [
+        ("cut off", |file| file.truncate(file.len() / 2)),
+        ("a hole", |file| file[4096..40_960].fill(0)),
+    ];
+    for (what, damage) in damages {
+        let mut bytes = whole.clone();
+        damage(&mut bytes);
+        fs::write(&path, &bytes).unwrap();
+        let error = Sqlite::open(&path).err().expect(what);
+        assert!(
+            matches!(error, OpenError::Damaged { .. }),
+            "{what}: {error:?}"
+        );
+        assert_eq!(
+            fs::read(&path).unwrap(),
+            bytes,
+            "{what}: nothing was changed"
+        );
+    }
+    fs::write(&path, &whole).unwrap();
+    let store = Sqlite::open(&path).unwrap();
+    assert_eq!(history(&store).await.len(), 500);
+}
+
+#[test]
+fn the_file_is_its_owners_only() {
+    let folder = Folder::new();
+    let store = Sqlite::open(&folder.file()).unwrap();
+    let mut files = 0;
+    for entry in fs::read_dir(folder.0.path()).unwrap() {
+        let entry = entry.unwrap();
+        let mode = entry.metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{entry:?}");
+        files += 1;
+    }
+    assert!(files >= 2, "the log too");
+    drop(store);
+    assert_eq!(
+        fs::read_dir(folder.0.path()).unwrap().count(),
+        1,
+        "closed: one file"
+    );
+}
+
+#[test]
+fn an_empty_file_is_a_new_database() {
+    let folder = Folder::new();
+    fs::write(folder.file(), "").unwrap();
+    assert!(Sqlite::open(&folder.file()).is_ok());
+    assert!(Sqlite::open(&folder.file()).is_ok());
+}
+
+#[test]
+fn of_many_that_start_at_once_all_open_it() {
+    let folder = Folder::new();
+    let start = std::sync::Barrier::new(6);
+    std::thread::scope(|scope| {
+        for _ in 0..6 {
+            scope.spawn(|| {
+                start.wait();
+                assert_eq!(Sqlite::open(&folder.file()).map(drop), Ok(()));
+            });
+        }
+    });
+}
+
+#[tokio::test]
+async fn another_process_may_write() {
+    let folder = Folder::new();
+    let patience = Duration::from_millis(20);
+    let options = Options {
+        patience,
+        ..Options::default()
+    };
+    let store = Sqlite::open_with(&folder.file(), options).unwrap();
+    let other = Connection::open(folder.file()).unwrap();
+    store.append(vec![said("before")]).await.unwrap();
+
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let refused = store.append(vec![said("lost")]).await;
+    assert!(
+        matches!(refused, Err(StoreError::Unavailable(_))),
+        "{refused:?}"
+    );
+    let (account, key) = alice();
+    let refused = store.create_account(&account, &key).await;
+    assert!(
+        matches!(refused, Err(ClaimError::Store(StoreError::Unavailable(_)))),
+        "{refused:?}"
+    );
+    assert!(matches!(
+        store.ping().await,
+        Err(StoreError::Unavailable(_))
+    ));
+    assert_eq!(history(&store).await, ["1 before"], "reading goes on");
+
+    let insert = "INSERT INTO messages
+        (conversation, seq, at, author, author_name, kind, body, edited, shown)
+        VALUES (1, 2, 0, zeroblob(16), 'zoe', 0, 'from outside', 0, 1)";
+    other.execute_batch(&format!("{insert}; COMMIT")).unwrap();
+    assert_eq!(store.append(vec![said("after")]).await, Ok(vec![Seq(3)]));
+    assert_eq!(
+        history(&store).await,
+        ["1 before", "2 from outside", "3 after"]
+    );
+}
+
+#[tokio::test]
+async fn a_full_disk_takes_nothing_in_part_and_may_have_space_again() {
+    let folder = Folder::new();
+    let options = Options {
+        max_pages: Some(60),
+        ..Options::default()
+    };
+    let store = Sqlite::open_with(&folder.file(), options).unwrap();
+    let words = "many words ".repeat(100);
+    let mut saved = 0;
+    let refused = loop {
+        let batch = vec![said(&words); 20];
+        match store.append(batch).await {
+            Ok(places) => saved += places.len(),
+            Err(error) => break error,
+        }
+        assert!(saved < 10_000, "it must be full at some time");
+    };
+    assert_eq!(refused, StoreError::Full);
+    assert!(saved > 0);
+    assert_eq!(
+        history(&store).await.len(),
+        saved,
+        "nothing of the last batch"
+    );
+
+    let other = Connection::open(folder.file()).unwrap();
+    other
+        .execute_batch("DELETE FROM messages WHERE seq < 20; DELETE FROM words")
+        .unwrap();
+    let place = store.append(vec![said("space")]).await;
+    assert_eq!(place, Ok(vec![Seq(saved as u64 + 1)]));
+}
+
+#[tokio::test]
+async fn rows_are_judged_when_they_are_read() {
+    let folder = Folder::new();
+    let store = Sqlite::open(&folder.file()).unwrap();
+    store.append(vec![said("one"), said("two")]).await.unwrap();
+    let (account, key) = alice();
+    store.create_account(&account, &key).await.unwrap();
+    let other = Connection::open(folder.file()).unwrap();
+
+    // MUST 6.
+    let evil = "UPDATE messages SET body = 'o' || char(27) || '[2Jne' WHERE seq = 1";
+    other.execute(evil, []).unwrap();
+    assert!(!history(&store).await[0].contains('\u{1b}'));
+
+    for (damage, expected) in [
+        ("author = x'00'", ", author: "),
+        ("author = zeroblob(16), author_name = 'No Body'", "bad name"),
+        ("author_name = 'bob', kind = 77", "unknown kind 77"),
+        ("kind = 0, body = NULL", "no text"),
+    ] {
+        let damage = format!("UPDATE messages SET {damage} WHERE seq = 2");
+        other.execute(&damage, []).unwrap();
+        let read = store.history(&ops(), None, 9).await;
+        let Err(StoreError::Corrupt(what)) = read else {
+            panic!("{damage}: {read:?}");
+        };
+        assert!(what.contains("message 2 of room/ops"), "{what}");
+        assert!(what.contains(expected), "{what}");
+    }
+    let within = vec![ops()];
+    let search = Search {
+        words: "two".to_owned(),
+        within,
+        limit: 9,
+    };
+    assert!(matches!(
+        store.search(search).await,
+        Err(StoreError::Corrupt(_))
+    ));
+    for (damage, expected) in [
+        ("UPDATE accounts SET preferences = '{'", "bad preferences"),
+        ("UPDATE accounts SET name = ''", "bad name"),
+    ] {
+        other.execute(damage, []).unwrap();
+        let error = store
+            .account_by_name(&account.name)
+            .await
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn counting_ends_somewhere() {
+    let folder = Folder::new();
+    let store = Sqlite::open(&folder.file()).unwrap();
+    let many = usize::try_from(MAX_COUNT).unwrap() + 5;
+    store.append(vec![said("hi"); many]).await.unwrap();
+    let count = async |after| store.count_after(&ops(), Seq(after)).await;
+    assert_eq!(count(0).await, Ok(MAX_COUNT));
+    assert_eq!(count(6).await, Ok(MAX_COUNT - 1));
+}

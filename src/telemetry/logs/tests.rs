@@ -1,0 +1,234 @@
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// Keeps what is written.
+#[derive(Clone, Default)]
+struct Captured(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Captured {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Captured {
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+fn noon() -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_349_289)
+}
+
+fn lines(colour: bool, log: impl FnOnce()) -> String {
+    let captured = Captured::default();
+    let writer = captured.clone();
+    let layer = tracing_subscriber::fmt::layer()
+        .fmt_fields(Pairs)
+        .event_format(Line { now: noon })
+        .with_ansi(colour)
+        .with_writer(move || writer.clone());
+    tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), log);
+    captured.text()
+}
+
+fn json_lines(log: impl FnOnce()) -> String {
+    let captured = Captured::default();
+    let writer = captured.clone();
+    let layer = json(move || writer.clone());
+    tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), log);
+    captured.text()
+}
+
+#[test]
+fn a_line_is_time_level_name_sentence_fields_and_spans() {
+    let out = lines(false, || {
+        let _outer = tracing::info_span!("connection", peer = %"203.0.113.7:50914").entered();
+        let _inner = tracing::info_span!("session", id = 7).entered();
+        tracing::info!(event = "session_open", tty = true, "somebody came in");
+    });
+    assert_eq!(
+        out,
+        "2026-11-22T12:08:09Z INFO  session_open: somebody came in tty=true id=7 \
+         peer=203.0.113.7:50914\n"
+    );
+}
+
+#[test]
+fn a_line_without_a_name_says_whose_it_is() {
+    let out = lines(
+        false,
+        || tracing::warn!(target: "russh::server", "odd packet"),
+    );
+    assert_eq!(
+        out,
+        "2026-11-22T12:08:09Z WARN  russh::server: odd packet\n"
+    );
+}
+
+#[test]
+fn colours_are_only_where_they_are_wanted() {
+    let log = || tracing::error!(event = "e", a = 1, "m");
+    assert!(!lines(false, log).contains('\x1b'));
+    assert_eq!(
+        lines(true, log),
+        "\x1b[2m2026-11-22T12:08:09Z\x1b[0m \x1b[31mERROR\x1b[0m e: m\x1b[2m a=1\x1b[0m\n"
+    );
+}
+
+#[test]
+fn values_are_quoted_and_escaped_when_they_must_be() {
+    for (value, expected) in [
+        ("plain", "plain"),
+        ("", r#""""#),
+        ("two words", r#""two words""#),
+        (r#"a"b"#, r#""a\"b""#),
+        ("it's", "it's"),
+        ("a=b", r#""a=b""#),
+        (r"a\nb", r"a\\nb"),
+        ("a\nb", r"a\nb"),
+        ("a\r\nb", r"a\r\nb"),
+        ("\x1b[2J", r"\u{1b}[2J"),
+        ("\u{9b}2J", r"\u{9b}2J"),
+        ("\x07\x7f\0", r"\u{7}\u{7f}\0"),
+        ("a\u{202e}b", r"a\u{202e}b"),
+        ("a\u{2028}b", r"a\u{2028}b"),
+        ("a\u{200b}b", r"a\u{200b}b"),
+        ("grüße 日本", "\"grüße 日本\""),
+    ] {
+        let expected = format!("2026-11-22T12:08:09Z INFO  e: m v={expected}\n");
+        for out in [
+            lines(false, || tracing::info!(event = "e", v = value, "m")),
+            lines(false, || tracing::info!(event = "e", v = %value, "m")),
+            lines(false, || {
+                let _span = tracing::info_span!("s", v = value).entered();
+                tracing::info!(event = "e", "m");
+            }),
+        ] {
+            assert_eq!(out, expected, "{value:?}");
+        }
+    }
+}
+
+#[test]
+fn a_long_value_is_cut() {
+    let long = "x".repeat(MAX_VALUE * 50);
+    let out = lines(false, || {
+        tracing::info!(event = "e", v = long, after = 1, "m");
+    });
+    let expected = format!(" v={}… after=1\n", "x".repeat(MAX_VALUE));
+    assert!(out.ends_with(&expected), "{out}");
+}
+
+#[test]
+fn json_has_the_fields_at_the_top() {
+    let out = json_lines(|| {
+        let _span = tracing::info_span!("connection", peer = "p").entered();
+        tracing::info!(event = "e", n = 3, "a \x1b sentence\nof two lines");
+    });
+    let object: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(object["event"], "e");
+    assert_eq!(object["n"], 3);
+    assert_eq!(object["level"], "INFO");
+    assert_eq!(object["message"], "a \x1b sentence\nof two lines");
+    assert_eq!(object["span"]["peer"], "p");
+}
+
+proptest! {
+    /// Whatever is logged, a line is one line, and nothing in it acts on a terminal.
+    #[test]
+    fn nothing_gets_out_of_its_line(value in "\\PC*|(?s).*", message in "(?s).*") {
+        let log = || {
+            let _span = tracing::info_span!("s", value, debug = ?value).entered();
+            tracing::info!(event = value, value, shown = %value, "{message}");
+        };
+        for out in [lines(false, log), json_lines(log)] {
+            prop_assert_eq!(out.matches('\n').count(), 1, "{:?}", out);
+            prop_assert!(out.ends_with('\n'));
+            prop_assert!(!out.contains(['\x1b', '\r', '\x08', '\0']), "{:?}", out);
+        }
+        let out = lines(false, log);
+        prop_assert!(!out.trim_end_matches('\n').contains(char::is_control), "{:?}", out);
+    }
+}
+
+#[test]
+fn the_output_fits_the_surroundings() {
+    let nothing = Surroundings::default();
+    let terminal = Surroundings {
+        terminal: true,
+        ..nothing
+    };
+    let no_color = Surroundings {
+        no_color: true,
+        ..terminal
+    };
+    let journal = Surroundings {
+        journal: true,
+        ..nothing
+    };
+    let (plain, coloured) = (
+        Output::Text { colour: false },
+        Output::Text { colour: true },
+    );
+    for (format, around, expected) in [
+        (LogFormat::Auto, nothing, plain),
+        (LogFormat::Auto, terminal, coloured),
+        (LogFormat::Auto, no_color, plain),
+        (LogFormat::Auto, journal, Output::Journald),
+        (LogFormat::Text, terminal, coloured),
+        (LogFormat::Text, journal, plain),
+        (LogFormat::Json, journal, Output::Json),
+        (LogFormat::Journald, nothing, Output::Journald),
+    ] {
+        assert_eq!(choose(format, around), expected, "{format:?} {around:?}");
+    }
+}
+
+#[test]
+fn the_journal_is_known_by_device_and_inode() {
+    for (variable, expected) in [
+        ("8:4711", true),
+        ("8:4712", false),
+        ("9:4711", false),
+        ("8:4711:1", false),
+        ("8", false),
+        ("", false),
+        ("x:y", false),
+    ] {
+        assert_eq!(is_stream(variable, (8, 4711)), expected, "{variable:?}");
+    }
+}
+
+#[test]
+fn the_level_changes_while_running() {
+    let captured = Captured::default();
+    let writer = captured.clone();
+    let filter = |text: &str| text.parse::<LogFilter>().unwrap();
+    let (layer, handle) = reload::Layer::new(filter("warn").targets());
+    let log = LogHandle {
+        filter: handle,
+        output: Output::Json,
+    };
+    let subscriber = tracing_subscriber::registry()
+        .with(layer)
+        .with(json(move || writer.clone()));
+    let speak = || tracing::info!(event = "said", "hello");
+    tracing::subscriber::with_default(subscriber, || {
+        speak();
+        log.set_level(&filter("info")).unwrap();
+        speak();
+        log.set_level(&filter("info,ssh_chat=error")).unwrap();
+        speak();
+    });
+    assert_eq!(captured.text().matches("said").count(), 1);
+}
