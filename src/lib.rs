@@ -6,6 +6,8 @@
 //! - [`cli`] — the command line.
 //! - [`config`] — raw settings to validated types.
 //! - [`telemetry`] — logs.
+//! - [`ssh`] — the listener, the transport, authentication, channels.
+//! - [`session`] — one person's terminal: bytes to intents, events to bytes.
 //! - [`store`] — the port to what outlives the process, and its adapters.
 //! - [`secrets`] — the port to the host key, and its adapters.
 //! - [`chat`] — the rules, pure.
@@ -16,6 +18,8 @@ pub mod chat;
 pub mod cli;
 pub mod config;
 pub mod secrets;
+pub mod session;
+pub mod ssh;
 pub mod store;
 pub mod telemetry;
 pub mod term;

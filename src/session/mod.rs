@@ -1,0 +1,3 @@
+//! One person's terminal (or pipe).
+
+pub mod peer;

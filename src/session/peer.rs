@@ -1,0 +1,93 @@
+//! The seam between a session and whatever carries it: SSH in the program, memory in tests.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::chat::ids::Fingerprint;
+
+/// Who is at the other end, as far as the transport knows.
+#[derive(Debug, Clone)]
+pub struct Peer {
+    /// A number that joins the log lines of one connection.
+    pub connection: u64,
+    /// Where they connect from.
+    pub addr: SocketAddr,
+    /// The login name they asked for, at most 64 characters, printable ASCII only.
+    pub user: String,
+    /// The key whose possession they proved; `None` for a guest.
+    pub key: Option<Fingerprint>,
+    /// What their client says it is, at most 128 characters, printable ASCII only.
+    pub client: String,
+}
+
+/// What arrives on one channel, in order (RFC 4254 §6).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Input {
+    /// A terminal of this type and size is there. The size is as claimed: clamp it.
+    Pty {
+        /// `TERM`.
+        term: String,
+        /// Columns.
+        cols: u32,
+        /// Rows.
+        rows: u32,
+    },
+    /// An environment variable.
+    Env {
+        /// Its name.
+        name: String,
+        /// Its value.
+        value: String,
+    },
+    /// A shell was asked for: the session begins.
+    Shell,
+    /// A command was given: `ssh host COMMAND`.
+    Exec(Vec<u8>),
+    /// The terminal has another size.
+    Resize {
+        /// Columns.
+        cols: u32,
+        /// Rows.
+        rows: u32,
+    },
+    /// Bytes typed or piped.
+    Data(Bytes),
+    /// No more bytes will come.
+    Eof,
+}
+
+/// The other end is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Gone;
+
+/// The reading half of a channel.
+pub trait Inbound: Send {
+    /// The next thing that arrives; `None` once the channel or connection is closed. Safe to
+    /// cancel. Must be called again and again, or the whole connection stalls.
+    fn next(&mut self) -> impl Future<Output = Option<Input>> + Send;
+}
+
+/// The writing half of a channel.
+pub trait Outbound: Send + Sync {
+    /// Sends bytes and waits until the transport has room for them, for ever if the other end
+    /// reads nothing: the caller needs a deadline of its own.
+    fn write(&self, bytes: Bytes) -> impl Future<Output = Result<(), Gone>> + Send;
+    /// The same, to the client's standard error.
+    fn write_stderr(&self, bytes: Bytes) -> impl Future<Output = Result<(), Gone>> + Send;
+    /// Ends the channel in good order, with an exit status.
+    fn finish(&self, status: u32) -> impl Future<Output = ()> + Send;
+    /// Cuts the connection now, whatever waits to be sent.
+    fn cut(&self);
+}
+
+/// What runs on each channel.
+pub trait Sessions: Send + Sync + 'static {
+    /// Runs one session to its end. Once it returns, the channel is closed.
+    fn run<I, O>(&self, peer: Arc<Peer>, input: I, output: O) -> impl Future<Output = ()> + Send
+    where
+        I: Inbound + 'static,
+        O: Outbound + 'static;
+}

@@ -1,0 +1,182 @@
+//! One channel: russh's two halves of it as the session's [`Inbound`] and [`Outbound`].
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use russh::server::Msg;
+use russh::{Channel, ChannelMsg, ChannelReadHalf, ChannelWriteHalf};
+use tokio::time::{Instant, timeout, timeout_at};
+
+use crate::session::peer::{Gone, Inbound, Input, Outbound, Peer, Sessions};
+
+use super::connection::{Link, OpenChannel};
+use super::requests::{Requests, term};
+use super::transport::Cut;
+
+/// How long the last words on a channel may wait for somebody who does not read.
+const FAREWELL: Duration = Duration::from_secs(5);
+/// The extended data type of standard error (RFC 4254 §5.2).
+const STDERR: u32 = 1;
+
+/// Runs a session on a channel to its end, then closes the channel.
+///
+/// It is closed without ceremony if the session does not end although its connection has.
+/// `start_by`: how long the client has to ask for a shell or a command.
+pub(super) async fn run<S: Sessions>(
+    sessions: Arc<S>,
+    peer: Arc<Peer>,
+    channel: Channel<Msg>,
+    place: OpenChannel,
+    start_by: Instant,
+) {
+    let link = place.link();
+    let (read, write) = channel.split();
+    let write = Arc::new(write);
+    let input = SshInbound {
+        read,
+        requests: Requests::default(),
+        start_by,
+        ended: false,
+    };
+    let output = SshOutbound {
+        write: Arc::clone(&write),
+        link: Arc::clone(link),
+    };
+    tokio::select! {
+        () = sessions.run(peer, input, output) => {}
+        () = link.abandoned() => {}
+    }
+    // Nothing is sent if the session closed it already.
+    farewell(link, write.close()).await;
+}
+
+/// What arrives on a channel.
+struct SshInbound {
+    read: ChannelReadHalf,
+    requests: Requests,
+    start_by: Instant,
+    ended: bool,
+}
+
+impl SshInbound {
+    /// What a message means to a session; `None` if nothing, or if it was not granted.
+    fn input(&mut self, message: ChannelMsg) -> Option<Input> {
+        match message {
+            ChannelMsg::Data { data } => Some(Input::Data(data)),
+            ChannelMsg::Eof => Some(Input::Eof),
+            ChannelMsg::RequestPty {
+                term: name,
+                col_width: cols,
+                row_height: rows,
+                ..
+            } => self.requests.pty().then(|| Input::Pty {
+                term: term(&name),
+                cols,
+                rows,
+            }),
+            ChannelMsg::SetEnv {
+                variable_name: name,
+                variable_value: value,
+                ..
+            } => self
+                .requests
+                .env(&name, &value)
+                .then_some(Input::Env { name, value }),
+            ChannelMsg::RequestShell { .. } => self.requests.shell().then_some(Input::Shell),
+            ChannelMsg::Exec { command, .. } => {
+                self.requests.exec(&command).then_some(Input::Exec(command))
+            }
+            ChannelMsg::WindowChange {
+                col_width: cols,
+                row_height: rows,
+                ..
+            } => self
+                .requests
+                .resize()
+                .then_some(Input::Resize { cols, rows }),
+            _ => None,
+        }
+    }
+}
+
+impl Inbound for SshInbound {
+    async fn next(&mut self) -> Option<Input> {
+        while !self.ended {
+            let message = if self.requests.started() {
+                self.read.wait().await
+            } else {
+                // Somebody who opens a channel and asks for nothing on it is as good as gone.
+                timeout_at(self.start_by, self.read.wait())
+                    .await
+                    .unwrap_or(None)
+            };
+            match message {
+                None | Some(ChannelMsg::Close) => self.ended = true,
+                Some(message) => {
+                    if let Some(input) = self.input(message) {
+                        return Some(input);
+                    }
+                }
+            }
+        }
+        None
+    }
+}
+
+/// What leaves on a channel.
+///
+/// One write is one message to russh's task and, if it fits into the client's window and packet
+/// size (32 KiB with OpenSSH), one SSH packet, encrypted without another copy.
+struct SshOutbound {
+    write: Arc<ChannelWriteHalf<Msg>>,
+    link: Arc<Link>,
+}
+
+impl SshOutbound {
+    /// Waits for russh to take something. A write that waits for the client's window is never
+    /// woken by the end of the connection, hence the second arm; it costs nothing unless the
+    /// first has to wait.
+    async fn unless_gone(
+        &self,
+        sending: impl Future<Output = Result<(), russh::Error>> + Send,
+    ) -> Result<(), Gone> {
+        tokio::select! {
+            biased;
+            sent = sending => sent.map_err(|_| Gone),
+            () = self.link.ended() => Err(Gone),
+        }
+    }
+}
+
+impl Outbound for SshOutbound {
+    async fn write(&self, bytes: Bytes) -> Result<(), Gone> {
+        self.unless_gone(self.write.data_bytes(bytes)).await
+    }
+
+    async fn write_stderr(&self, bytes: Bytes) -> Result<(), Gone> {
+        self.unless_gone(self.write.extended_data_bytes(STDERR, bytes))
+            .await
+    }
+
+    async fn finish(&self, status: u32) {
+        farewell(&self.link, async {
+            self.write.exit_status(status).await?;
+            self.write.eof().await?;
+            self.write.close().await
+        })
+        .await;
+    }
+
+    fn cut(&self) {
+        self.link.control.cut(Cut::Session);
+    }
+}
+
+/// Says the last words on a channel, or cuts the connection if nobody listens. Whether they are
+/// heard makes no difference any more.
+async fn farewell(link: &Link, words: impl Future<Output = Result<(), russh::Error>>) {
+    if timeout(FAREWELL, words).await.is_err() {
+        link.control.cut(Cut::WriteStall);
+    }
+}

@@ -1,0 +1,376 @@
+//! One connection, from accept to the end: its deadlines, and what is known of it.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use crate::session::peer::Sessions;
+
+use super::gate::Seat;
+use super::handler::Handler;
+use super::printable::printable;
+use super::transport::{Control, Cut, Transport};
+use super::{Edge, Settings};
+
+/// How long sessions may go on after their connection has ended, to put their things in order.
+const GRACE: Duration = Duration::from_secs(5);
+/// How long a client has to hang up after its last session when the server stops.
+const HANG_UP: Duration = Duration::from_secs(2);
+
+/// What the whole server is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// People come and go.
+    Open,
+    /// Nobody comes; those who are here may finish.
+    Draining,
+    /// Whoever is still here is cut.
+    Closing,
+}
+
+/// What the parts of one connection share.
+#[derive(Debug)]
+pub(super) struct Link {
+    /// The number that joins its log lines.
+    pub(super) number: u64,
+    pub(super) addr: SocketAddr,
+    pub(super) control: Arc<Control>,
+    seat: Seat,
+    state: watch::Sender<State>,
+    attempts: Mutex<Attempts>,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct State {
+    authenticated: bool,
+    /// Sessions that run.
+    channels: usize,
+    /// No bytes come or go any more.
+    ended: bool,
+    /// Sessions that still run are to be dropped.
+    abandoned: bool,
+}
+
+/// What was tried to get in.
+#[derive(Debug, Default)]
+pub(super) struct Attempts {
+    /// The name that was asked for, printable.
+    pub(super) user: String,
+    /// Whether there was more than the usual `none`, with which clients ask for the methods.
+    pub(super) tried: bool,
+    /// Requests that were refused.
+    pub(super) refused: usize,
+    /// Keys that were offered, found good and never proven. russh does not tell of a wrong
+    /// signature, but each is preceded by one of these.
+    pub(super) unproven: usize,
+}
+
+impl Link {
+    pub(super) fn new(number: u64, addr: SocketAddr, seat: Seat) -> Link {
+        Link {
+            number,
+            addr,
+            control: Arc::default(),
+            seat,
+            state: watch::Sender::default(),
+            attempts: Mutex::default(),
+        }
+    }
+
+    pub(super) fn attempts(&self) -> MutexGuard<'_, Attempts> {
+        self.attempts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// They are in.
+    pub(super) fn authenticated(&self) {
+        self.seat.authenticated();
+        self.state.send_modify(|state| state.authenticated = true);
+    }
+
+    /// Room for one more session, or `None` if `max` are running.
+    pub(super) fn open_channel(self: &Arc<Self>, max: usize) -> Option<OpenChannel> {
+        let opened = self.state.send_if_modified(|state| {
+            let room = state.channels < max;
+            state.channels += usize::from(room);
+            room
+        });
+        opened.then(|| OpenChannel(Arc::clone(self)))
+    }
+
+    /// Waits until the transport has ended.
+    pub(super) async fn ended(&self) {
+        self.until(|state| state.ended).await;
+    }
+
+    /// Waits until sessions are to be dropped.
+    pub(super) async fn abandoned(&self) {
+        self.until(|state| state.abandoned).await;
+    }
+
+    async fn until(&self, condition: impl Fn(&State) -> bool) {
+        // Can't fail: the sender is in `self`.
+        let _ = self.state.subscribe().wait_for(condition).await;
+    }
+
+    fn abandon(&self) {
+        self.state.send_modify(|state| state.abandoned = true);
+    }
+}
+
+/// A session that runs, until this is dropped.
+#[derive(Debug)]
+pub(super) struct OpenChannel(Arc<Link>);
+
+impl OpenChannel {
+    pub(super) fn link(&self) -> &Arc<Link> {
+        &self.0
+    }
+}
+
+impl Drop for OpenChannel {
+    fn drop(&mut self) {
+        self.0
+            .state
+            .send_modify(|state| state.channels = state.channels.saturating_sub(1));
+    }
+}
+
+/// Leaves nothing running if the task of a connection is dropped in the middle.
+struct EndWith(Arc<Link>);
+
+impl Drop for EndWith {
+    fn drop(&mut self) {
+        self.0.control.cut(Cut::Stop);
+        self.0.abandon();
+    }
+}
+
+/// What has to happen at some time unless something else happens before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Due {
+    Cut(Cut),
+    Abandon,
+}
+
+/// The moments from which deadlines count.
+#[derive(Debug, Clone, Copy)]
+struct Since {
+    accepted: Instant,
+    /// The last login, or the last channel that was opened or closed.
+    change: Instant,
+    /// When a deadline cut the connection.
+    cut: Option<Instant>,
+}
+
+/// The next deadline of a connection in this state.
+fn due(state: State, phase: Phase, since: Since, settings: &Settings) -> Option<(Instant, Due)> {
+    if let Some(cut) = since.cut {
+        return (!state.abandoned).then_some((cut + GRACE, Due::Abandon));
+    }
+    match phase {
+        Phase::Closing => Some((since.accepted, Due::Cut(Cut::Stop))),
+        Phase::Draining if !state.authenticated => Some((since.accepted, Due::Cut(Cut::Stop))),
+        Phase::Open if !state.authenticated => Some((
+            since.accepted + settings.login_grace,
+            Due::Cut(Cut::LoginGrace),
+        )),
+        _ if state.channels > 0 => None,
+        Phase::Draining => Some((since.change + HANG_UP, Due::Cut(Cut::Stop))),
+        Phase::Open => Some((since.change + settings.idle, Due::Cut(Cut::Idle))),
+    }
+}
+
+async fn reached(due: Option<(Instant, Due)>) -> Due {
+    match due {
+        Some((at, due)) => {
+            sleep_until(at).await;
+            due
+        }
+        None => std::future::pending().await,
+    }
+}
+
+/// Runs a connection to its end and until all its sessions have ended.
+pub(super) async fn run<S: Sessions>(
+    edge: Arc<Edge<S>>,
+    stream: TcpStream,
+    link: Arc<Link>,
+    mut phase: watch::Receiver<Phase>,
+) {
+    let _end = EndWith(Arc::clone(&link));
+    let settings = &edge.settings;
+    let mut since = Since {
+        accepted: Instant::now(),
+        change: Instant::now(),
+        cut: None,
+    };
+    // Answers to keystrokes are small: sent when ready, not when there are more.
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(event = "nodelay_failed", conn = link.number, %error);
+    }
+    let transport = Transport::new(stream, Arc::clone(&link.control), settings.write_stall);
+    let handler = Handler::new(Arc::clone(&edge), Arc::clone(&link));
+    let config = Arc::clone(&edge.config);
+    let session = async {
+        russh::server::run_stream(config, transport, handler)
+            .await?
+            .await
+    };
+    tokio::pin!(session);
+
+    let mut state = link.state.subscribe();
+    let outcome = loop {
+        let next = due(
+            *state.borrow_and_update(),
+            *phase.borrow_and_update(),
+            since,
+            settings,
+        );
+        tokio::select! {
+            outcome = &mut session => break outcome,
+            due = reached(next) => match due {
+                Due::Cut(why) => {
+                    link.control.cut(why);
+                    since.cut = Some(Instant::now());
+                }
+                Due::Abandon => link.abandon(),
+            },
+            Ok(()) = state.changed() => since.change = Instant::now(),
+            Ok(()) = phase.changed() => {}
+        }
+    };
+
+    link.state.send_modify(|state| state.ended = true);
+    let empty = link.until(|state| state.channels == 0);
+    if timeout(GRACE, empty).await.is_err() {
+        tracing::warn!(
+            event = "session_abandoned",
+            conn = link.number,
+            "a session went on after its connection had ended, and was dropped"
+        );
+        link.abandon();
+        link.until(|state| state.channels == 0).await;
+    }
+    log_end(
+        &link,
+        since.accepted.elapsed(),
+        &outcome,
+        settings.max_auth_attempts,
+    );
+}
+
+fn log_end(
+    link: &Link,
+    lasted: Duration,
+    outcome: &Result<(), russh::Error>,
+    max_auth_attempts: usize,
+) {
+    let (conn, addr) = (link.number, link.addr);
+    let millis = u64::try_from(lasted.as_millis()).unwrap_or(u64::MAX);
+    let (received, sent) = (link.control.received(), link.control.sent());
+    let reason = reason(link.control.why(), outcome);
+    if link.seat.is_authenticated() {
+        tracing::info!(event = "connection_close", conn, %addr, millis, received, sent, reason);
+        return;
+    }
+    // Scanners and health checks are not news.
+    tracing::debug!(event = "connection_close", conn, %addr, millis, received, sent, reason);
+    let attempts = link.attempts();
+    if attempts.tried {
+        let refused = attempts.refused;
+        tracing::info!(event = "auth_failed", conn, %addr, user = attempts.user, refused, reason);
+        let exhausted = refused + attempts.unproven >= max_auth_attempts;
+        link.seat.failed(exhausted, std::time::Instant::now());
+    }
+}
+
+/// Why a connection ended, in a word; or in a few, where the client broke the protocol.
+fn reason(cut: Option<Cut>, outcome: &Result<(), russh::Error>) -> String {
+    match (cut, outcome) {
+        (Some(cut), _) => cut.as_str().to_owned(),
+        (None, Ok(())) => "closed".to_owned(),
+        (None, Err(russh::Error::Disconnect | russh::Error::HUP | russh::Error::IO(_))) => {
+            "lost".to_owned()
+        }
+        (None, Err(russh::Error::KeepaliveTimeout)) => "keepalive".to_owned(),
+        (None, Err(error)) => printable(error.to_string().as_bytes(), 200),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_state_has_its_deadline() {
+        let set = Settings::default();
+        let accepted = Instant::now();
+        let change = accepted + Duration::from_secs(3);
+        let open = Since {
+            accepted,
+            change,
+            cut: None,
+        };
+        let cut = Since {
+            cut: Some(change),
+            ..open
+        };
+        let waiting = State::default();
+        let idle = State {
+            authenticated: true,
+            ..waiting
+        };
+        let busy = State {
+            channels: 1,
+            ..idle
+        };
+        let abandoned = State {
+            abandoned: true,
+            ..busy
+        };
+        let now_stop = Some((accepted, Due::Cut(Cut::Stop)));
+        let cases = [
+            (
+                waiting,
+                Phase::Open,
+                open,
+                Some((accepted + set.login_grace, Due::Cut(Cut::LoginGrace))),
+            ),
+            (waiting, Phase::Draining, open, now_stop),
+            (waiting, Phase::Closing, open, now_stop),
+            (
+                idle,
+                Phase::Open,
+                open,
+                Some((change + set.idle, Due::Cut(Cut::Idle))),
+            ),
+            (
+                idle,
+                Phase::Draining,
+                open,
+                Some((change + HANG_UP, Due::Cut(Cut::Stop))),
+            ),
+            (busy, Phase::Open, open, None),
+            (busy, Phase::Draining, open, None),
+            (busy, Phase::Closing, open, now_stop),
+            (
+                busy,
+                Phase::Closing,
+                cut,
+                Some((change + GRACE, Due::Abandon)),
+            ),
+            (abandoned, Phase::Closing, cut, None),
+        ];
+        for (state, phase, since, expected) in cases {
+            assert_eq!(
+                due(state, phase, since, &set),
+                expected,
+                "{state:?} {phase:?}"
+            );
+        }
+    }
+}

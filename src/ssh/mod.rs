@@ -1,0 +1,162 @@
+//! The SSH edge: from a TCP listener to sessions that know nothing of SSH.
+//!
+//! ```text
+//! listener   accepts, whatever happens        -> gate     limits, before anything is computed
+//! connection deadlines from accept to the end -> transport can be cut, never waits forever
+//! handler    russh's questions, answered      -> door, keys  who may enter
+//! channel    russh's channel as the seam that sessions run on
+//! ```
+//!
+//! A connection has a task of its own for its deadlines, one of russh's for the protocol, and
+//! one for each session. The first outlives the others.
+
+mod channel;
+mod config;
+mod connection;
+mod counters;
+mod door;
+mod gate;
+mod handler;
+mod keys;
+mod limits;
+mod listener;
+mod printable;
+mod requests;
+mod seldom;
+#[cfg(test)]
+mod tests;
+mod transport;
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use russh::keys::PrivateKey;
+
+use crate::session::peer::Sessions;
+
+pub use counters::{Count, Counters};
+pub use listener::{Accept, Drained};
+
+use door::Door;
+use gate::Gate;
+use limits::Caps;
+
+/// What can be set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// The most connections at a time.
+    pub max_connections: usize,
+    /// The most connections at a time from one IPv4 address or one IPv6 /64 network. No address
+    /// is exempt, the loopback neither: raise it where many come through one.
+    pub max_per_address: usize,
+    /// The most connections at a time that have not logged in yet.
+    pub max_unauthenticated: usize,
+    /// How long a login may take, from accept on.
+    pub login_grace: Duration,
+    /// How many attempts to log in a connection has, the first `none` included.
+    pub max_auth_attempts: usize,
+    /// The most channels at a time on one connection.
+    pub max_channels: usize,
+    /// How long somebody who is logged in may have no channel, and a channel no shell or
+    /// command, before the connection or the channel is closed.
+    pub idle: Duration,
+    /// How long a client may take none of the bytes that wait for it before it is cut.
+    pub write_stall: Duration,
+    /// How often a silent client is asked whether it is still there. After three questions
+    /// without an answer it is gone.
+    pub keepalive: Duration,
+    /// How long connections have to end by themselves when the server stops.
+    pub drain: Duration,
+    /// Whether people may come in without a key.
+    pub guests: bool,
+    /// Only post-quantum key exchange and AES: locks out clients older than OpenSSH 9.9.
+    pub strict_crypto: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            max_connections: 4096,
+            max_per_address: 64,
+            max_unauthenticated: 128,
+            login_grace: Duration::from_secs(20),
+            max_auth_attempts: 6,
+            max_channels: 4,
+            idle: Duration::from_secs(20),
+            write_stall: Duration::from_secs(30),
+            keepalive: Duration::from_secs(30),
+            drain: Duration::from_secs(10),
+            guests: true,
+            strict_crypto: false,
+        }
+    }
+}
+
+/// Why there can't be a server with these host keys.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum HostKeyError {
+    /// None was given.
+    #[error("no host key was given: a server needs at least one")]
+    Missing,
+    /// One has a passphrase.
+    #[error("the host key {0} is encrypted: remove its passphrase with ssh-keygen -p")]
+    Encrypted(String),
+}
+
+/// The SSH server, ready to serve.
+#[derive(Debug)]
+pub struct Server<S> {
+    edge: Arc<Edge<S>>,
+}
+
+/// What all connections share.
+#[derive(Debug)]
+struct Edge<S> {
+    settings: Settings,
+    config: Arc<russh::server::Config>,
+    sessions: Arc<S>,
+    gate: Arc<Gate>,
+    door: Door,
+    /// The number of the next connection.
+    connections: AtomicU64,
+}
+
+impl<S: Sessions> Server<S> {
+    /// A server that proves itself with these host keys and runs `sessions` on its channels.
+    pub fn new(
+        settings: Settings,
+        host_keys: Vec<PrivateKey>,
+        sessions: Arc<S>,
+    ) -> Result<Server<S>, HostKeyError> {
+        if host_keys.is_empty() {
+            return Err(HostKeyError::Missing);
+        }
+        if let Some(key) = host_keys.iter().find(|key| key.is_encrypted()) {
+            let fingerprint = keys::fingerprint(key.public_key());
+            return Err(HostKeyError::Encrypted(fingerprint.to_string()));
+        }
+        let caps = Caps {
+            total: settings.max_connections,
+            per_address: settings.max_per_address,
+            unauthenticated: settings.max_unauthenticated,
+        };
+        Ok(Server {
+            edge: Arc::new(Edge {
+                config: Arc::new(config::config(&settings, host_keys)),
+                door: Door {
+                    guests: settings.guests,
+                },
+                settings,
+                sessions,
+                gate: Arc::new(Gate::new(caps)),
+                connections: AtomicU64::new(1),
+            }),
+        })
+    }
+
+    /// What happened so far.
+    pub fn counters(&self) -> &Counters {
+        &self.edge.gate.counters
+    }
+}

@@ -1,0 +1,303 @@
+//! Limits, deadlines, and the end.
+
+use std::io;
+use std::sync::atomic::AtomicUsize;
+
+use tokio::io::AsyncReadExt;
+use tokio::net::{TcpSocket, TcpStream};
+
+use super::*;
+
+/// What the server says to somebody who says nothing, until it hangs up.
+async fn listen_only(stream: &mut TcpStream) -> String {
+    let mut heard = Vec::new();
+    // A reset is an end too.
+    let _ = soon("the end of a connection", stream.read_to_end(&mut heard)).await;
+    String::from_utf8_lossy(&heard).into_owned()
+}
+
+// Where a deadline is to pass, the clock is stopped once everything is as it should be: then it
+// jumps to the next deadline whenever there is nothing else to do.
+
+#[tokio::test]
+async fn who_does_not_log_in_in_time_is_cut() {
+    let running = start(Settings::default()).await;
+    let mut silent = TcpStream::connect(running.addr).await.unwrap();
+    // Somebody who does the key exchange and then no more is cut as well.
+    let client = running.client().await;
+    running.open(2).await;
+    tokio::time::pause();
+    let heard = listen_only(&mut silent).await;
+    assert!(heard.starts_with("SSH-2.0-sshchat_"), "{heard}");
+    running.open(0).await;
+    soon("a cut", async {
+        while !client.is_closed() {
+            a_moment().await;
+        }
+    })
+    .await;
+    // Nobody tried anything: nothing to hold against them.
+    assert_eq!(running.server.counters().auth_failed.get(), 0);
+}
+
+#[tokio::test]
+async fn who_logs_in_and_asks_for_nothing_is_cut() {
+    let running = start(Settings::default()).await;
+    let client = running.guest().await;
+    let channel = soon("a channel", client.channel_open_session())
+        .await
+        .unwrap();
+    tokio::time::pause();
+    assert_eq!(answer(channel).await, Answer::default());
+    running.open(0).await;
+}
+
+#[tokio::test]
+async fn who_has_a_session_is_not_cut() {
+    let running = start(Settings::default()).await;
+    let client = running.guest().await;
+    let mut channel = soon("a channel", client.channel_open_session())
+        .await
+        .unwrap();
+    channel.request_shell(true).await.unwrap();
+    soon("a shell", async {
+        while !matches!(channel.wait().await, Some(ChannelMsg::Success)) {}
+    })
+    .await;
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(3600)).await;
+    tokio::time::resume();
+    channel.data_bytes("still here").await.unwrap();
+    soon("an echo", async {
+        loop {
+            match channel.wait().await {
+                Some(ChannelMsg::Data { data }) => break assert_eq!(data, "still here"),
+                None | Some(ChannelMsg::Close) => panic!("closed"),
+                _ => {}
+            }
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn silent_connections_are_few_and_their_places_come_back() {
+    let running = start(Settings {
+        max_unauthenticated: 2,
+        ..Settings::default()
+    })
+    .await;
+    let first = TcpStream::connect(running.addr).await.unwrap();
+    let _second = TcpStream::connect(running.addr).await.unwrap();
+    running.open(2).await;
+    let mut third = TcpStream::connect(running.addr).await.unwrap();
+    assert_eq!(
+        listen_only(&mut third).await,
+        "",
+        "nothing is computed for it"
+    );
+    assert_eq!(running.server.counters().refused_unauthenticated.get(), 1);
+    drop(first);
+    running.open(1).await;
+    // One who logs in gives the place at the door to the next.
+    let _in = running.guest().await;
+    let _in_too = running.guest().await;
+    running.open(3).await;
+    assert_eq!(running.server.counters().auth_ok.get(), 2);
+}
+
+#[tokio::test]
+async fn one_address_has_few_connections() {
+    let running = start(Settings {
+        max_per_address: 1,
+        ..Settings::default()
+    })
+    .await;
+    let _in = running.guest().await;
+    let mut second = TcpStream::connect(running.addr).await.unwrap();
+    assert_eq!(listen_only(&mut second).await, "");
+    assert_eq!(running.server.counters().refused_per_address.get(), 1);
+}
+
+/// A client that logs in and then never reads again.
+struct Stuck;
+
+impl client::Handler for Stuck {
+    type Error = russh::Error;
+
+    async fn check_server_key(&mut self, _: &PublicKeyOrCertificate) -> Result<bool, russh::Error> {
+        Ok(true)
+    }
+
+    async fn data(
+        &mut self,
+        _: russh::ChannelId,
+        _: &[u8],
+        _: &mut client::Session,
+    ) -> Result<(), russh::Error> {
+        std::future::pending().await
+    }
+}
+
+#[tokio::test]
+async fn who_reads_nothing_is_cut() {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_send_buffer_size(4096).unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let addr = socket.local_addr().unwrap();
+    let settings = Settings {
+        write_stall: Duration::from_millis(200),
+        ..Settings::default()
+    };
+    let running = start_on(settings, socket.listen(8).unwrap(), addr);
+
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    let stream = soon("a connection", socket.connect(addr)).await.unwrap();
+    // Its window never closes: it is the TCP connection that takes nothing.
+    let config = Arc::new(client::Config {
+        window_size: 1 << 30,
+        ..client::Config::default()
+    });
+    let mut client = soon("ssh", client::connect_stream(config, stream, Stuck))
+        .await
+        .unwrap();
+    let login = client.authenticate_keyboard_interactive_start("ann", None);
+    soon("a login", login).await.unwrap();
+    let channel = soon("a channel", client.channel_open_session())
+        .await
+        .unwrap();
+    channel.exec(true, "flood").await.unwrap();
+    running.open(1).await;
+    running.open(0).await;
+    assert_eq!(*running.puppets.ended.borrow(), 1, "the session knows");
+}
+
+#[tokio::test]
+async fn a_session_that_waits_for_a_window_knows_when_the_connection_is_gone() {
+    let running = start(Settings {
+        drain: Duration::from_millis(50),
+        ..Settings::default()
+    })
+    .await;
+    let config = client::Config {
+        window_size: 64 * 1024,
+        maximum_packet_size: 32 * 1024,
+        ..client::Config::default()
+    };
+    let connecting = client::connect(Arc::new(config), running.addr, Stuck);
+    let mut client = soon("ssh", connecting).await.unwrap();
+    let login = client.authenticate_keyboard_interactive_start("ann", None);
+    soon("a login", login).await.unwrap();
+    let channel = soon("a channel", client.channel_open_session())
+        .await
+        .unwrap();
+    channel.exec(true, "flood").await.unwrap();
+    // Two writes fill the window, the third waits for it.
+    let mut floods = running.puppets.floods.subscribe();
+    soon("a full window", floods.wait_for(|n| *n == 2))
+        .await
+        .unwrap();
+    running.stop.send(()).unwrap();
+    let drained = soon("the end", running.drained).await.unwrap();
+    assert_eq!(drained, Drained { ended: 0, cut: 1 });
+    assert_eq!(*running.puppets.ended.borrow(), 1, "the session knows");
+    assert_eq!(*floods.borrow(), 2);
+}
+
+#[tokio::test]
+async fn at_the_end_sessions_may_finish() {
+    let running = start(Settings::default()).await;
+    let client = running.guest().await;
+    let channel = soon("a channel", client.channel_open_session())
+        .await
+        .unwrap();
+    channel.request_shell(true).await.unwrap();
+    let mut silent = TcpStream::connect(running.addr).await.unwrap();
+    running.open(2).await;
+    running.stop.send(()).unwrap();
+    listen_only(&mut silent).await;
+    running.puppets.end.send_replace(true);
+    assert_eq!(answer(channel).await.status, Some(7));
+    // What OpenSSH does once its session has ended.
+    let bye = client.disconnect(russh::Disconnect::ByApplication, "", "");
+    bye.await.unwrap();
+    let drained = soon("the end", running.drained).await.unwrap();
+    assert_eq!(drained, Drained { ended: 2, cut: 0 });
+    assert!(TcpStream::connect(running.addr).await.is_err());
+}
+
+#[tokio::test]
+async fn at_the_end_who_does_not_finish_is_cut() {
+    let running = start(Settings {
+        drain: Duration::from_millis(50),
+        ..Settings::default()
+    })
+    .await;
+    let client = running.guest().await;
+    let channel = soon("a channel", client.channel_open_session())
+        .await
+        .unwrap();
+    channel.request_shell(true).await.unwrap();
+    running.stop.send(()).unwrap();
+    let drained = soon("the end", running.drained).await.unwrap();
+    assert_eq!(drained, Drained { ended: 0, cut: 1 });
+    assert_eq!(answer(channel).await.status, None);
+}
+
+#[tokio::test]
+async fn a_session_that_hangs_does_not_keep_the_server() {
+    let running = start(Settings::default()).await;
+    let client = running.guest().await;
+    let channel = soon("a channel", client.channel_open_session())
+        .await
+        .unwrap();
+    channel.exec(true, "hang").await.unwrap();
+    // More than russh buffers for a session that reads nothing: now russh hangs too.
+    for _ in 0..64 {
+        channel.data_bytes("x").await.unwrap();
+    }
+    running.stop.send(()).unwrap();
+    tokio::time::pause();
+    let drained = soon("the end", running.drained).await.unwrap();
+    assert_eq!(drained, Drained { ended: 0, cut: 1 });
+    assert_eq!(*running.puppets.ended.borrow(), 0, "it was dropped");
+}
+
+/// A listener of a system that has run out of descriptors for a while.
+struct Exhausted {
+    listener: TcpListener,
+    errors_left: AtomicUsize,
+}
+
+impl Accept for Exhausted {
+    async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        use std::sync::atomic::Ordering::Relaxed;
+        let left = self.errors_left.load(Relaxed);
+        if left > 0 {
+            self.errors_left.store(left - 1, Relaxed);
+            let (emfile, econnaborted) = (24, 103);
+            let code = if left.is_multiple_of(2) {
+                emfile
+            } else {
+                econnaborted
+            };
+            return Err(io::Error::from_raw_os_error(code));
+        }
+        Accept::accept(&self.listener).await
+    }
+}
+
+#[tokio::test]
+async fn accept_errors_end_nothing() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    let exhausted = Exhausted {
+        listener,
+        errors_left: AtomicUsize::new(4),
+    };
+    let running = start_on(Settings::default(), exhausted, addr);
+    let answer = exec(&running.guest().await, "whoami").await;
+    assert_eq!(answer.status, Some(0));
+    assert_eq!(running.server.counters().accept_errors.get(), 4);
+}

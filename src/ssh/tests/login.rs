@@ -1,0 +1,212 @@
+//! Who gets in, and what the others are told.
+
+use russh::client::AuthResult;
+use russh::keys::HashAlg;
+use russh::keys::agent::AgentIdentity;
+use russh::keys::ssh_key::Mpint;
+use russh::keys::ssh_key::private::{RsaKeypair, RsaPrivateKey};
+use russh::keys::ssh_key::public::RsaPublicKey;
+use russh::{MethodKind, MethodSet};
+
+use super::*;
+
+const OFFERED: [MethodKind; 2] = [MethodKind::PublicKey, MethodKind::KeyboardInteractive];
+
+fn refused(result: &AuthResult) -> bool {
+    matches!(result, AuthResult::Failure { remaining_methods, partial_success: false }
+        if *remaining_methods == MethodSet::from(OFFERED.as_slice()))
+}
+
+#[tokio::test]
+async fn a_key_is_an_identity() {
+    let running = start(Settings::default()).await;
+    let mut client = running.client().await;
+    let key = key();
+    let login = client.authenticate_publickey("ann\u{1b}[2J", offer(Arc::clone(&key)));
+    assert!(soon("a login", login).await.unwrap().success());
+    let answer = exec(&client, "whoami").await;
+    let fingerprint = key.fingerprint(HashAlg::Sha256);
+    assert!(
+        answer
+            .out
+            .starts_with(&format!("ann?[2J {fingerprint} SSH-2.0-")),
+        "{answer:?}"
+    );
+    assert_eq!(answer.status, Some(0));
+    assert_eq!(running.server.counters().auth_ok.get(), 1);
+    assert_eq!(running.server.counters().auth_failed.get(), 0);
+}
+
+#[tokio::test]
+async fn without_a_key_one_is_a_guest() {
+    let running = start(Settings::default()).await;
+    let answer = exec(&running.guest().await, "whoami").await;
+    assert!(answer.out.starts_with("ann guest "), "{answer:?}");
+}
+
+#[tokio::test]
+async fn neither_none_nor_a_password_lets_in() {
+    let running = start(Settings::default()).await;
+    let mut client = running.client().await;
+    let none = soon("none", client.authenticate_none("ann")).await.unwrap();
+    assert!(refused(&none), "{none:?}");
+    let password = client.authenticate_password("ann", "secret");
+    let password = soon("password", password).await.unwrap();
+    assert!(refused(&password), "{password:?}");
+    drop(client);
+    running
+        .until("a failure", |c| c.auth_failed.get() == 1)
+        .await;
+}
+
+#[tokio::test]
+async fn the_owner_of_a_short_key_is_told_and_then_a_guest() {
+    let running = start(Settings::default()).await;
+    let mut client = running.client().await;
+    let key = short_rsa();
+    let login = client.authenticate_publickey("ann", offer(key));
+    let login = soon("a refusal", login).await.unwrap();
+    assert!(refused(&login), "{login:?}");
+    let told = client.authenticate_keyboard_interactive_start("ann", None);
+    let told = soon("a notice", told).await.unwrap();
+    let KeyboardInteractiveAuthResponse::InfoRequest {
+        instructions,
+        prompts,
+        ..
+    } = told
+    else {
+        panic!("{told:?}");
+    };
+    assert!(instructions.contains("2048 bits"), "{instructions}");
+    assert!(prompts.is_empty(), "{prompts:?}");
+    let entered = client.authenticate_keyboard_interactive_respond(Vec::new());
+    let entered = soon("a login", entered).await.unwrap();
+    assert!(matches!(entered, KeyboardInteractiveAuthResponse::Success));
+    let answer = exec(&client, "whoami").await;
+    assert!(answer.out.starts_with("ann guest "), "{answer:?}");
+}
+
+#[tokio::test]
+async fn where_guests_are_not_welcome_they_are_told_why() {
+    let running = start(Settings {
+        guests: false,
+        ..Settings::default()
+    })
+    .await;
+    let mut client = running.client().await;
+    let told = client.authenticate_keyboard_interactive_start("ann", None);
+    let told = soon("a notice", told).await.unwrap();
+    let KeyboardInteractiveAuthResponse::InfoRequest { instructions, .. } = told else {
+        panic!("{told:?}");
+    };
+    assert!(
+        instructions.contains("ssh-keygen -t ed25519"),
+        "{instructions}"
+    );
+    let refused = client.authenticate_keyboard_interactive_respond(Vec::new());
+    let refused = soon("a refusal", refused).await.unwrap();
+    assert!(matches!(
+        refused,
+        KeyboardInteractiveAuthResponse::Failure { .. }
+    ));
+    // A key still lets in.
+    let login = client.authenticate_publickey("ann", offer(key()));
+    assert!(soon("a login", login).await.unwrap().success());
+}
+
+#[tokio::test]
+async fn who_keeps_using_up_all_attempts_waits_outside() {
+    let running = start(Settings {
+        max_auth_attempts: 2,
+        ..Settings::default()
+    })
+    .await;
+    let mut all = tokio::task::JoinSet::new();
+    for attacker in 0..5 {
+        let mut client = running.client().await;
+        all.spawn(async move {
+            for _ in 0..2 {
+                let result = if attacker < 3 {
+                    client.authenticate_password("root", "hunter2").await
+                } else {
+                    let stolen = key().public_key().clone();
+                    client
+                        .authenticate_publickey_with("root", stolen, None, &mut Forger)
+                        .await
+                        .map_err(|_| russh::Error::SendError)
+                };
+                assert!(!result.unwrap().success());
+            }
+        });
+    }
+    while let Some(done) = all.join_next().await {
+        done.unwrap();
+    }
+    running
+        .until("failures", |c| c.auth_failed.get() == 5)
+        .await;
+    running.open(0).await;
+    let config = Arc::new(client::Config::default());
+    let connecting = client::connect(config, running.addr, Trusting);
+    assert!(soon("a refusal", connecting).await.is_err());
+    assert_eq!(running.server.counters().refused_penalty.get(), 1);
+}
+
+#[tokio::test]
+async fn strict_crypto_is_for_clients_that_have_it() {
+    let running = start(Settings {
+        strict_crypto: true,
+        ..Settings::default()
+    })
+    .await;
+    assert_eq!(exec(&running.guest().await, "whoami").await.status, Some(0));
+    let old = client::Config {
+        preferred: russh::Preferred {
+            kex: vec![russh::kex::CURVE25519].into(),
+            ..russh::Preferred::default()
+        },
+        ..client::Config::default()
+    };
+    let connecting = client::connect(Arc::new(old), running.addr, Trusting);
+    assert!(soon("a refusal", connecting).await.is_err());
+}
+
+#[test]
+fn a_server_needs_a_host_key_that_it_can_use() {
+    let none = Server::new(Settings::default(), Vec::new(), Puppets::new());
+    assert_eq!(none.err(), Some(HostKeyError::Missing));
+    let locked = key().encrypt(&mut rand::rng(), "secret").unwrap();
+    let locked = Server::new(Settings::default(), vec![locked], Puppets::new());
+    assert!(matches!(locked.err(), Some(HostKeyError::Encrypted(_))));
+}
+
+/// An RSA key of 2048 bits. It signs nothing: clients show the public half first.
+fn short_rsa() -> Arc<PrivateKey> {
+    let number = |bytes: usize| Mpint::from_positive_bytes(&vec![0xff; bytes]);
+    let public = RsaPublicKey::new(number(2), number(256)).unwrap();
+    let (d, iqmp, p, q) = (number(256), number(128), number(128), number(128));
+    let private = RsaPrivateKey::new(d, iqmp, p, q).unwrap();
+    Arc::new(PrivateKey::from(RsaKeypair::new(public, private).unwrap()))
+}
+
+/// Signs for keys that are somebody else's.
+struct Forger;
+
+impl russh::Signer for Forger {
+    type Error = russh::AgentAuthError;
+
+    async fn auth_sign(
+        &mut self,
+        _key: &AgentIdentity,
+        _hash: Option<HashAlg>,
+        mut to_sign: Vec<u8>,
+    ) -> Result<Vec<u8>, Self::Error> {
+        let string = |bytes: &[u8]| {
+            let length = u32::try_from(bytes.len()).unwrap().to_be_bytes();
+            [&length, bytes].concat()
+        };
+        let signature = [string(b"ssh-ed25519"), string(&[7; 64])].concat();
+        to_sign.extend(string(&signature));
+        Ok(to_sign)
+    }
+}

@@ -1,0 +1,256 @@
+//! The edge with a real client, over the loopback.
+
+mod channels;
+mod edge;
+mod login;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use russh::client::{self, Handle, KeyboardInteractiveAuthResponse};
+use russh::keys::{Algorithm, PrivateKey, PrivateKeyWithHashAlg, PublicKeyOrCertificate};
+use russh::{Channel, ChannelMsg};
+use tokio::net::TcpListener;
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use super::*;
+use crate::session::peer::{Inbound, Input, Outbound, Peer};
+
+/// Far longer than anything here takes, by a stopped clock too: a test that waits for it has
+/// failed.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
+    timeout(DEADLINE, future)
+        .await
+        .unwrap_or_else(|_| panic!("waited too long: {what}"))
+}
+
+/// Between two looks at a condition. A yield would keep a stopped clock from moving.
+async fn a_moment() {
+    tokio::time::sleep(Duration::from_millis(1)).await;
+}
+
+/// Sessions that do what the client says.
+struct Puppets {
+    /// Tells shells to end.
+    end: watch::Sender<bool>,
+    /// How many sessions ended.
+    ended: watch::Sender<usize>,
+    /// How many writes of 32 KiB were taken.
+    floods: watch::Sender<usize>,
+}
+
+impl Sessions for Puppets {
+    async fn run<I, O>(&self, peer: Arc<Peer>, input: I, output: O)
+    where
+        I: Inbound + 'static,
+        O: Outbound + 'static,
+    {
+        self.obey(&peer, input, output).await;
+        self.ended.send_modify(|n| *n += 1);
+    }
+}
+
+impl Puppets {
+    fn new() -> Arc<Puppets> {
+        Arc::new(Puppets {
+            end: watch::Sender::new(false),
+            ended: watch::Sender::new(0),
+            floods: watch::Sender::new(0),
+        })
+    }
+
+    async fn obey(&self, peer: &Peer, mut input: impl Inbound, output: impl Outbound) {
+        let mut seen = Vec::new();
+        let mut end = self.end.subscribe();
+        loop {
+            let next = tokio::select! {
+                next = input.next() => Some(next),
+                _ = end.wait_for(|end| *end) => None,
+            };
+            let Some(next) = next else {
+                return output.finish(7).await;
+            };
+            match next {
+                None => return,
+                Some(Input::Eof) => return output.finish(0).await,
+                Some(Input::Data(data)) => {
+                    if output.write(data).await.is_err() {
+                        return;
+                    }
+                }
+                Some(Input::Exec(command)) => match command.as_slice() {
+                    b"whoami" => {
+                        let key = peer.key.as_ref().map_or("guest", |key| key.as_str());
+                        let line = format!("{} {key} {}", peer.user, peer.client);
+                        let _ = output.write(line.into()).await;
+                        return output.finish(0).await;
+                    }
+                    b"seen" => {
+                        let _ = output.write(format!("{seen:?}").into()).await;
+                        return output.finish(0).await;
+                    }
+                    b"big" => {
+                        let _ = output.write(vec![b'x'; 8 * 1024].into()).await;
+                        let _ = output.write_stderr("no".into()).await;
+                        return output.finish(3).await;
+                    }
+                    b"flood" => {
+                        let flood = Bytes::from(vec![b'x'; 32 * 1024]);
+                        while output.write(flood.clone()).await.is_ok() {
+                            self.floods.send_modify(|n| *n += 1);
+                        }
+                        return;
+                    }
+                    b"cut" => return output.cut(),
+                    b"return" => return,
+                    b"hang" => std::future::pending().await,
+                    _ => {}
+                },
+                Some(other) => seen.push(other),
+            }
+        }
+    }
+}
+
+/// A server that runs until it is told to stop.
+struct Running {
+    addr: SocketAddr,
+    server: Arc<Server<Puppets>>,
+    puppets: Arc<Puppets>,
+    stop: oneshot::Sender<()>,
+    drained: JoinHandle<Drained>,
+}
+
+fn key() -> Arc<PrivateKey> {
+    Arc::new(PrivateKey::random(&mut rand::rng(), Algorithm::Ed25519).unwrap())
+}
+
+async fn start(settings: Settings) -> Running {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    start_on(settings, listener, addr)
+}
+
+fn start_on(
+    settings: Settings,
+    listener: impl Accept + 'static + Sync,
+    addr: SocketAddr,
+) -> Running {
+    let puppets = Puppets::new();
+    let host_key = PrivateKey::clone(&key());
+    let server = Server::new(settings, vec![host_key], Arc::clone(&puppets)).unwrap();
+    let server = Arc::new(server);
+    let (stop, stopped) = oneshot::channel::<()>();
+    let serving = Arc::clone(&server);
+    let drained = tokio::spawn(async move {
+        serving
+            .serve(listener, async {
+                let _ = stopped.await;
+            })
+            .await
+    });
+    Running {
+        addr,
+        server,
+        puppets,
+        stop,
+        drained,
+    }
+}
+
+impl Running {
+    /// Waits until as many connections are open.
+    async fn open(&self, connections: u64) {
+        self.until("connections", |c| c.open.get() == connections)
+            .await;
+    }
+
+    async fn until(&self, what: &str, condition: impl Fn(&Counters) -> bool) {
+        soon(what, async {
+            while !condition(self.server.counters()) {
+                a_moment().await;
+            }
+        })
+        .await;
+    }
+
+    async fn client(&self) -> Handle<Trusting> {
+        self.client_with(client::Config::default()).await
+    }
+
+    async fn client_with(&self, config: client::Config) -> Handle<Trusting> {
+        let connecting = client::connect(Arc::new(config), self.addr, Trusting);
+        soon("a connection", connecting).await.unwrap()
+    }
+
+    /// A client that is in, as a guest.
+    async fn guest(&self) -> Handle<Trusting> {
+        let mut client = self.client().await;
+        let answer = client.authenticate_keyboard_interactive_start("ann", None);
+        let answer = soon("a login", answer).await.unwrap();
+        assert!(matches!(answer, KeyboardInteractiveAuthResponse::Success));
+        client
+    }
+}
+
+/// A client that takes any host key.
+struct Trusting;
+
+impl client::Handler for Trusting {
+    type Error = russh::Error;
+
+    async fn check_server_key(&mut self, _: &PublicKeyOrCertificate) -> Result<bool, russh::Error> {
+        Ok(true)
+    }
+}
+
+fn offer(key: Arc<PrivateKey>) -> PrivateKeyWithHashAlg {
+    PrivateKeyWithHashAlg::new(key, Some(russh::keys::HashAlg::Sha512))
+}
+
+/// What came back on a channel until it was closed.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Answer {
+    out: String,
+    err: String,
+    status: Option<u32>,
+    /// Data packets.
+    packets: usize,
+    failures: usize,
+}
+
+async fn answer(mut channel: Channel<client::Msg>) -> Answer {
+    let mut answer = Answer::default();
+    soon("the end of a channel", async {
+        while let Some(message) = channel.wait().await {
+            match message {
+                ChannelMsg::Data { data } => {
+                    answer.packets += 1;
+                    answer.out += std::str::from_utf8(&data).unwrap();
+                }
+                ChannelMsg::ExtendedData { data, ext: 1 } => {
+                    answer.err += std::str::from_utf8(&data).unwrap();
+                }
+                ChannelMsg::ExitStatus { exit_status } => answer.status = Some(exit_status),
+                ChannelMsg::Failure => answer.failures += 1,
+                _ => {}
+            }
+        }
+    })
+    .await;
+    answer
+}
+
+async fn exec(client: &Handle<Trusting>, command: &str) -> Answer {
+    let channel = soon("a channel", client.channel_open_session())
+        .await
+        .unwrap();
+    channel.exec(true, command).await.unwrap();
+    answer(channel).await
+}

@@ -1,0 +1,315 @@
+//! The TCP stream as russh sees it: one that can be cut from outside, that does not wait forever
+//! for somebody who reads nothing, and that counts.
+//!
+//! russh's own handle can't end a connection whose TCP window is zero: its messages wait behind
+//! that window. Here the cut reaches the pending read and write themselves.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+/// Why this side ended a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cut {
+    /// No login within the time for it.
+    LoginGrace,
+    /// Logged in and then asked for nothing.
+    Idle,
+    /// The other end took no bytes for too long.
+    WriteStall,
+    /// The session said so.
+    Session,
+    /// The server stops.
+    Stop,
+}
+
+impl Cut {
+    /// The word for it in the log.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Cut::LoginGrace => "login_grace",
+            Cut::Idle => "idle",
+            Cut::WriteStall => "write_stall",
+            Cut::Session => "session",
+            Cut::Stop => "stop",
+        }
+    }
+
+    fn error(self) -> io::Error {
+        let kind = match self {
+            Cut::WriteStall => io::ErrorKind::TimedOut,
+            _ => io::ErrorKind::ConnectionAborted,
+        };
+        io::Error::new(kind, self.as_str())
+    }
+}
+
+/// The outside handle of a [`Transport`].
+#[derive(Debug, Default)]
+pub(super) struct Control {
+    state: Mutex<State>,
+    received: AtomicU64,
+    sent: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    cut: Option<Cut>,
+    /// Who waits for the stream, one for each direction: a cut must wake both.
+    reader: Option<Waker>,
+    writer: Option<Waker>,
+}
+
+#[derive(Clone, Copy)]
+enum Direction {
+    Read,
+    Write,
+}
+
+impl Control {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends the connection now, whatever waits to be sent. The first reason given is the one
+    /// that counts.
+    pub(super) fn cut(&self, why: Cut) {
+        let mut state = self.state();
+        state.cut.get_or_insert(why);
+        let waiting = [state.reader.take(), state.writer.take()];
+        drop(state);
+        for waker in waiting.into_iter().flatten() {
+            waker.wake();
+        }
+    }
+
+    /// Why the connection was cut, if it was.
+    pub(super) fn why(&self) -> Option<Cut> {
+        self.state().cut
+    }
+
+    /// Bytes that came from the other end so far.
+    pub(super) fn received(&self) -> u64 {
+        self.received.load(Ordering::Relaxed)
+    }
+
+    /// Bytes that were handed to the system for the other end so far.
+    pub(super) fn sent(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
+    }
+
+    /// The error if the connection is cut; otherwise remembers whom to wake when it will be.
+    fn watch(&self, direction: Direction, waker: &Waker) -> io::Result<()> {
+        let mut state = self.state();
+        if let Some(cut) = state.cut {
+            return Err(cut.error());
+        }
+        let slot = match direction {
+            Direction::Read => &mut state.reader,
+            Direction::Write => &mut state.writer,
+        };
+        match slot {
+            Some(known) if known.will_wake(waker) => {}
+            _ => *slot = Some(waker.clone()),
+        }
+        Ok(())
+    }
+
+    fn add(counter: &AtomicU64, bytes: usize) {
+        counter.fetch_add(u64::try_from(bytes).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+}
+
+/// A TCP stream under a [`Control`].
+#[derive(Debug)]
+pub(super) struct Transport {
+    stream: TcpStream,
+    control: Arc<Control>,
+    write_stall: Duration,
+    /// Runs while a write waits for the other end to read.
+    stalled: Option<Pin<Box<Sleep>>>,
+}
+
+impl Transport {
+    /// `write_stall`: how long a write may wait without a single byte being taken.
+    pub(super) fn new(stream: TcpStream, control: Arc<Control>, write_stall: Duration) -> Self {
+        Transport {
+            stream,
+            control,
+            write_stall,
+            stalled: None,
+        }
+    }
+
+    fn watch(&mut self, direction: Direction, cx: &Context<'_>) -> io::Result<()> {
+        let watched = self.control.watch(direction, cx.waker());
+        if watched.is_err() && self.stalled.is_some() {
+            // The other end reads nothing: let the system throw away what it holds for them,
+            // instead of offering it for minutes more.
+            let _ = self.stream.set_zero_linger();
+        }
+        watched
+    }
+
+    fn poll_stall(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        let write_stall = self.write_stall;
+        let timer = self
+            .stalled
+            .get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + write_stall)));
+        if timer.as_mut().poll(cx).is_pending() {
+            return Poll::Pending;
+        }
+        self.control.cut(Cut::WriteStall);
+        let _ = self.stream.set_zero_linger();
+        Poll::Ready(Cut::WriteStall.error())
+    }
+}
+
+impl AsyncRead for Transport {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.watch(Direction::Read, cx)?;
+        let before = buf.filled().len();
+        let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
+        let read = buf.filled().len().saturating_sub(before);
+        Control::add(&self.control.received, read);
+        polled
+    }
+}
+
+impl AsyncWrite for Transport {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.watch(Direction::Write, cx)?;
+        match Pin::new(&mut self.stream).poll_write(cx, buf) {
+            Poll::Pending => self.poll_stall(cx).map(Err),
+            Poll::Ready(written) => {
+                self.stalled = None;
+                if let Ok(bytes) = &written {
+                    Control::add(&self.control.sent, *bytes);
+                }
+                Poll::Ready(written)
+            }
+        }
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.watch(Direction::Write, cx)?;
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.watch(Direction::Write, cx)?;
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{TcpListener, TcpSocket};
+    use tokio::time::timeout;
+
+    const SOON: Duration = Duration::from_secs(5);
+
+    /// A transport with small buffers and the plain stream at its other end.
+    async fn pair(write_stall: Duration) -> (Transport, Arc<Control>, TcpStream) {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_send_buffer_size(4096).unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let listener: TcpListener = socket.listen(1).unwrap();
+        let client = TcpSocket::new_v4().unwrap();
+        client.set_recv_buffer_size(4096).unwrap();
+        let (client, accepted) = tokio::join!(
+            client.connect(listener.local_addr().unwrap()),
+            listener.accept()
+        );
+        let control = Arc::new(Control::default());
+        let transport = Transport::new(accepted.unwrap().0, Arc::clone(&control), write_stall);
+        (transport, control, client.unwrap())
+    }
+
+    #[tokio::test]
+    async fn bytes_are_counted() {
+        let (mut transport, control, mut client) = pair(SOON).await;
+        client.write_all(b"hello").await.unwrap();
+        let mut buf = [0; 5];
+        transport.read_exact(&mut buf).await.unwrap();
+        transport.write_all(b"hi").await.unwrap();
+        assert_eq!((control.received(), control.sent()), (5, 2));
+    }
+
+    #[tokio::test]
+    async fn a_cut_ends_a_pending_read() {
+        let (mut transport, control, _client) = pair(SOON).await;
+        let reading = tokio::spawn(async move { transport.read_u8().await });
+        tokio::task::yield_now().await;
+        control.cut(Cut::LoginGrace);
+        control.cut(Cut::Stop);
+        let error = timeout(SOON, reading).await.unwrap().unwrap().unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionAborted);
+        assert_eq!(control.why(), Some(Cut::LoginGrace));
+    }
+
+    #[tokio::test]
+    async fn a_cut_ends_a_write_that_nobody_takes() {
+        let (mut transport, control, _client) = pair(Duration::from_secs(600)).await;
+        let writing = tokio::spawn(async move { transport.write_all(&vec![0; 8 << 20]).await });
+        timeout(SOON, async {
+            // Some bytes fit into the buffers of the system; then the write waits.
+            let mut before = u64::MAX;
+            while control.sent() == 0 || control.sent() != before {
+                before = control.sent();
+                tokio::task::yield_now().await;
+            }
+        })
+        .await
+        .unwrap();
+        control.cut(Cut::Session);
+        let error = timeout(SOON, writing).await.unwrap().unwrap().unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionAborted);
+    }
+
+    #[tokio::test]
+    async fn somebody_who_reads_nothing_is_cut() {
+        let (mut transport, control, _client) = pair(Duration::from_millis(50)).await;
+        let error = timeout(SOON, transport.write_all(&vec![0; 8 << 20]))
+            .await
+            .unwrap()
+            .unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert_eq!(control.why(), Some(Cut::WriteStall));
+        // Nothing can be done with it any more, in either direction.
+        assert!(transport.read_u8().await.is_err());
+    }
+
+    #[tokio::test]
+    async fn somebody_who_reads_slowly_is_not_cut() {
+        let (mut transport, control, mut client) = pair(Duration::from_secs(600)).await;
+        let total = 1 << 20;
+        let reading = tokio::spawn(async move {
+            let mut buf = vec![0; total];
+            client.read_exact(&mut buf).await
+        });
+        timeout(SOON, transport.write_all(&vec![0; total]))
+            .await
+            .unwrap()
+            .unwrap();
+        timeout(SOON, reading).await.unwrap().unwrap().unwrap();
+        assert_eq!((control.why(), control.sent()), (None, 1 << 20));
+    }
+}
