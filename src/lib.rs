@@ -4,19 +4,24 @@
 //! that:
 //!
 //! - [`cli`] — the command line.
+//! - [`app`] — puts the parts together; the only one that names adapters.
 //! - [`config`] — raw settings to validated types.
 //! - [`telemetry`] — logs.
 //! - [`ssh`] — the listener, the transport, authentication, channels.
 //! - [`session`] — one person's terminal: bytes to intents, events to bytes.
+//! - [`hub`] — the single writer: judges, saves, then shows.
 //! - [`store`] — the port to what outlives the process, and its adapters.
 //! - [`secrets`] — the port to the host key, and its adapters.
 //! - [`chat`] — the rules, pure.
 //! - [`term`] — terminals, pure.
 //! - [`text`] — text that is safe to show, pure.
 
+pub mod app;
 pub mod chat;
 pub mod cli;
+pub mod clock;
 pub mod config;
+pub mod hub;
 pub mod secrets;
 pub mod session;
 pub mod ssh;

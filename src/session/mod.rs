@@ -1,3 +1,21 @@
-//! One person's terminal (or pipe).
+//! One person's terminal (or pipe): from bytes to intents, from events to what they see.
+//!
+//! [`machine::Machine`] is pure: bytes, events and ticks go in; bytes to send and [`Effect`]s
+//! come out. [`driver`] is the one loop that connects it to a channel, the hub and the store.
+//!
+//! [`Effect`]: machine::Effect
 
+mod answers;
+mod commands;
+mod complete;
+mod display;
+pub mod driver;
+mod entry;
+pub mod machine;
 pub mod peer;
+mod read_back;
+mod requests;
+mod rooms;
+pub mod sign_in;
+mod theme;
+mod zone;

@@ -1,0 +1,212 @@
+//! The composition root: the only place that names adapters. It opens things in order, and
+//! closes them in the opposite one.
+//!
+//! Start: configuration, log, data folder, host key, database, hub, listeners. A port opens only
+//! when everything behind it works.
+//!
+//! Stop: see [`stop`].
+
+mod announce;
+mod data_dir;
+mod reload;
+mod stop;
+
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::chat::policy::Allowance;
+use crate::cli::{Cli, Command, Exit, check_config};
+use crate::clock;
+use crate::config::{self, Config, Flags};
+use crate::hub::{self, Hub};
+use crate::secrets::file::KeyFile;
+use crate::secrets::{HostKeySource as _, Loaded};
+use crate::session::driver::Chat;
+use crate::session::machine;
+use crate::ssh;
+use crate::store::Store;
+use crate::store::sqlite::Sqlite;
+use crate::telemetry::logs::{self, LogHandle};
+use crate::text::Text;
+
+use data_dir::DataDir;
+
+/// Runs what the command line says.
+pub fn main(cli: &Cli) -> Exit {
+    let flags = cli.flags();
+    match cli.chosen() {
+        Command::Serve => serve(&flags),
+        Command::CheckConfig => check_config::run(
+            &flags,
+            &config::environment,
+            &config::read_file,
+            &mut std::io::stdout().lock(),
+            &mut std::io::stderr().lock(),
+        ),
+    }
+}
+
+/// Says on standard error why the program ends.
+fn complain(words: &str) {
+    let _nobody_listens = writeln!(std::io::stderr(), "{words}");
+}
+
+fn serve(flags: &Flags) -> Exit {
+    let config = match Config::load(flags, &config::environment, &config::read_file) {
+        Ok(config) => config,
+        Err(errors) => {
+            complain(&errors.to_string());
+            return Exit::Usage;
+        }
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build();
+    let served = runtime
+        .context("the runtime can't be started")
+        .and_then(|runtime| {
+            let log = logs::init(&config.log, &config::environment)?;
+            runtime.block_on(run(config, flags, &log))
+        });
+    match served {
+        Ok(()) => Exit::Good,
+        Err(error) => {
+            // To the log as well, where an operator looks who was not there.
+            tracing::error!(
+                event = "start_failed",
+                error = format!("{error:#}"),
+                "ssh-chat ends"
+            );
+            complain(&format!("ssh-chat: {error:#}"));
+            Exit::Failed
+        }
+    }
+}
+
+async fn run(config: Config, flags: &Flags, log: &LogHandle) -> Result<()> {
+    let data_dir = DataDir::open(&config.data_dir)?;
+    let Loaded { key, created } = KeyFile::new(data_dir.path().join("host_key"))
+        .load_or_create()
+        .await?;
+    let store: Arc<dyn Store> = Arc::new(Sqlite::open(&data_dir.path().join("chat.db"))?);
+    let (hub, handle) = Hub::load(Arc::clone(&store), hub_limits(&config)).await?;
+    let listeners = bind(&config.listen).await?;
+    let addresses: Vec<SocketAddr> = listeners.iter().map(|(_, addr)| *addr).collect();
+
+    let started = clock::now();
+    let about = about(&config, started);
+    let chat = Arc::new(Chat::new(
+        handle.clone(),
+        Arc::clone(&store),
+        about,
+        config.limits.stall,
+    ));
+    let server = ssh::Server::new(
+        ssh_settings(&config),
+        vec![key.private().clone()],
+        Arc::clone(&chat),
+    )?;
+    let server = Arc::new(server);
+    let hub = tokio::spawn(hub.run());
+
+    let (stopping, stopped) = watch::channel(false);
+    let mut serving = JoinSet::new();
+    for (listener, _) in listeners {
+        let server = Arc::clone(&server);
+        let mut stopped = stopped.clone();
+        serving.spawn(async move {
+            let stop = async move {
+                let _ended = stopped.wait_for(|stopped| *stopped).await;
+            };
+            server.serve(listener, stop).await
+        });
+    }
+    announce::ready(&config, &addresses, &key, created, log.output());
+
+    let mut reloader = reload::Reloader {
+        config,
+        flags,
+        log,
+        hub: &handle,
+        chat: &chat,
+        started,
+    };
+    let reason = stop::requested(&mut reloader).await?;
+    let deadline = reloader.config.shutdown.deadline;
+    let parts = stop::Parts {
+        stopping,
+        serving,
+        hub: handle,
+        hub_task: hub,
+        chat,
+        store,
+    };
+    stop::stop(parts, reason, deadline).await;
+    drop(data_dir);
+    Ok(())
+}
+
+async fn bind(addresses: &[SocketAddr]) -> Result<Vec<(TcpListener, SocketAddr)>> {
+    let mut listeners = Vec::with_capacity(addresses.len());
+    for address in addresses {
+        let listener = TcpListener::bind(address).await.with_context(|| {
+            format!("can't listen on {address}: choose another with --listen ADDR:PORT")
+        })?;
+        let address = listener.local_addr()?;
+        listeners.push((listener, address));
+    }
+    Ok(listeners)
+}
+
+fn hub_limits(config: &Config) -> hub::Limits {
+    hub::Limits {
+        rooms: config.limits.rooms,
+        messages: Allowance {
+            burst: config.limits.message_burst,
+            per_second: config.limits.message_rate.in_a_second(),
+        },
+    }
+}
+
+fn ssh_settings(config: &Config) -> ssh::Settings {
+    let limits = &config.limits;
+    ssh::Settings {
+        max_connections: limits.connections,
+        max_per_address: limits.connections_per_address,
+        max_unauthenticated: limits.unauthenticated,
+        login_grace: limits.login_grace,
+        max_auth_attempts: limits.auth_attempts,
+        max_channels: limits.channels_per_connection,
+        write_stall: limits.stall,
+        drain: config.shutdown.deadline,
+        strict_crypto: config.ssh.strict_crypto,
+        ..ssh::Settings::default()
+    }
+}
+
+/// What sessions show of the server.
+fn about(config: &Config, started: crate::chat::ids::Time) -> machine::Server {
+    machine::Server {
+        host: config.host_name.clone(),
+        version: env!("CARGO_PKG_VERSION"),
+        started,
+        motd: config.motd.text.as_deref().map(Text::stored),
+        on_join: config.history.on_join,
+    }
+}
+
+/// A path as people write it: `~` for their home.
+fn shown(path: &Path) -> String {
+    let home = std::env::var_os("HOME").filter(|home| !home.is_empty());
+    match home.and_then(|home| path.strip_prefix(home).ok().map(Path::to_owned)) {
+        Some(rest) => format!("~/{}", rest.display()),
+        None => path.display().to_string(),
+    }
+}

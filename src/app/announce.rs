@@ -1,0 +1,74 @@
+//! The lines that a person sees who starts the server in a terminal, and the event that an
+//! operator finds in the log.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::net::SocketAddr;
+
+use crate::config::Config;
+use crate::secrets::HostKey;
+use crate::telemetry::logs::Output;
+
+/// Says that people can connect now. To a terminal or pipe on standard output; the journal has
+/// the event.
+pub(super) fn ready(
+    config: &Config,
+    addresses: &[SocketAddr],
+    key: &HostKey,
+    created: bool,
+    output: Output,
+) {
+    for address in addresses {
+        tracing::info!(
+            event = "listening",
+            %address,
+            fingerprint = %key.fingerprint(),
+            host_key_created = created,
+            version = env!("CARGO_PKG_VERSION"),
+            "people can connect"
+        );
+    }
+    if output != Output::Journald {
+        let text = text(config, addresses, key, created);
+        let mut out = std::io::stdout().lock();
+        let _nobody_listens = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    }
+}
+
+fn text(config: &Config, addresses: &[SocketAddr], key: &HostKey, created: bool) -> String {
+    let list: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+    let port = addresses.first().map_or(0, SocketAddr::port);
+    let host = &config.host_name;
+    let folder = super::shown(&config.data_dir);
+    let (from, reach) = if addresses.iter().all(|a| a.ip().is_loopback()) {
+        ("anyone on this machine", "")
+    } else {
+        (
+            "anyone who can reach this port",
+            "; listen on 127.0.0.1 to keep it to this machine",
+        )
+    };
+    let age = if created { "new, kept in" } else { "kept in" };
+    let mut text = String::new();
+    let mut line = |what: &str, is: &str| {
+        let _to_a_string = writeln!(text, "  {what:<12} {is}");
+    };
+    let join = if port == 22 {
+        format!("ssh {host}")
+    } else {
+        format!("ssh -p {port} {host}")
+    };
+    line("join", &join);
+    line(
+        "host key",
+        &format!("{} ({age} {folder})", key.fingerprint()),
+    );
+    line("known_hosts", &key.known_hosts(host, port));
+    line("access", &format!("open: {from}{reach}"));
+    line("stop", "Ctrl-C");
+    let version = env!("CARGO_PKG_VERSION");
+    format!(
+        "ssh-chat {version} is listening on {}\n{text}",
+        list.join(", ")
+    )
+}

@@ -1,0 +1,47 @@
+//! SIGHUP: reads the configuration again and takes over what can change while people talk.
+
+use super::{about, hub_limits};
+use crate::chat::ids::Time;
+use crate::config::{self, Config, Flags};
+use crate::hub::Handle;
+use crate::session::driver::Chat;
+use crate::telemetry::logs::LogHandle;
+
+/// What a reload needs.
+pub(super) struct Reloader<'a> {
+    pub config: Config,
+    pub flags: &'a Flags,
+    pub log: &'a LogHandle,
+    pub hub: &'a Handle,
+    pub chat: &'a Chat,
+    pub started: Time,
+}
+
+impl Reloader<'_> {
+    /// Reads the configuration again. If anything in it is wrong, all stays as it is.
+    pub(super) async fn reload(&mut self) {
+        let newer = match Config::load(self.flags, &config::environment, &config::read_file) {
+            Ok(newer) => newer,
+            Err(errors) => {
+                let errors = errors.to_string();
+                tracing::error!(
+                    event = "reload_failed",
+                    errors,
+                    "the configuration is wrong; nothing was changed"
+                );
+                return;
+            }
+        };
+        let waiting = self.config.reload(newer);
+        if let Err(error) = self.log.set_level(&self.config.log.level) {
+            tracing::warn!(event = "log_level_unchanged", %error, "the log level stays as it was");
+        }
+        self.hub.set_limits(hub_limits(&self.config)).await;
+        self.chat.set_server(about(&self.config, self.started));
+        tracing::info!(
+            event = "reloaded",
+            waiting_for_restart = waiting.join(", "),
+            "the configuration was read again"
+        );
+    }
+}

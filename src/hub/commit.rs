@@ -1,0 +1,246 @@
+//! From allowed to saved to seen: what the hub gives to the store, and what it does when the
+//! store has answered.
+
+use std::collections::BTreeSet;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use super::feed::Delivery;
+use super::{Feed, Hub};
+use crate::chat::event::{Draft, Event, Message};
+use crate::chat::ids::{AccountId, Conversation, Name, RoomName, Seq, SessionId};
+use crate::chat::intent::Refusal;
+use crate::chat::state::Decision;
+use crate::clock;
+use crate::store::{AmendError, Amendment, ClaimError, RoomRecord, StoreError};
+
+/// A message that is allowed and not yet saved, and who waits to hear of it.
+pub(super) struct Pending {
+    pub session: SessionId,
+    pub id: u32,
+    pub draft: Draft,
+}
+
+/// What the store is doing for the hub at this moment.
+pub(super) type InFlight = Pin<Box<dyn Future<Output = Outcome> + Send>>;
+
+/// What the store has done.
+pub(super) enum Outcome {
+    Appended(Vec<Pending>, Result<Vec<Seq>, StoreError>),
+    Amended(SessionId, u32, Result<Message, AmendError>),
+    Opened(SessionId, u32, Result<RoomRecord, StoreError>),
+    Renamed {
+        session: SessionId,
+        id: u32,
+        account: AccountId,
+        from: Name,
+        to: Name,
+        result: Result<(), ClaimError>,
+    },
+}
+
+/// A decision that is the store's to make, waiting for its turn.
+pub(super) struct Barrier {
+    pub session: SessionId,
+    pub id: u32,
+    pub decision: Decision,
+    /// How many messages the store must have answered first.
+    pub after: u64,
+}
+
+impl Hub {
+    /// Gives the store its next work, if it has none.
+    pub(super) fn start(&mut self) {
+        while self.in_flight.is_none() {
+            let answered = self.messages.answered;
+            let turn = self.barriers.front().is_some_and(|b| b.after <= answered);
+            if turn && let Some(barrier) = self.barriers.pop_front() {
+                self.in_flight = self.decide_by_store(barrier);
+            } else if !self.gathered.is_empty() {
+                self.in_flight = Some(self.append());
+            } else {
+                if let Some(reply) = self.stopping.take() {
+                    let _gone_already = reply.send(());
+                }
+                return;
+            }
+        }
+    }
+
+    fn append(&mut self) -> InFlight {
+        let batch = std::mem::take(&mut self.gathered);
+        let drafts = batch.iter().map(|pending| pending.draft.clone()).collect();
+        let store = Arc::clone(&self.store);
+        Box::pin(async move {
+            let result = store.append(drafts).await;
+            Outcome::Appended(batch, result)
+        })
+    }
+
+    fn decide_by_store(&mut self, barrier: Barrier) -> Option<InFlight> {
+        let Barrier {
+            session,
+            id,
+            decision,
+            ..
+        } = barrier;
+        let store = Arc::clone(&self.store);
+        match decision {
+            Decision::Amend {
+                conversation,
+                author,
+                to,
+                text,
+            } => {
+                let amendment = Amendment {
+                    conversation,
+                    target: None,
+                    author,
+                    to,
+                    text,
+                    at: clock::now(),
+                };
+                Some(Box::pin(async move {
+                    Outcome::Amended(session, id, store.amend(amendment).await)
+                }))
+            }
+            Decision::OpenRoom(room) => Some(Box::pin(async move {
+                Outcome::Opened(session, id, store.open_room(&room, clock::now()).await)
+            })),
+            Decision::Rename(to) => {
+                let author = self.state.author(session)?;
+                Some(Box::pin(async move {
+                    let result = store.rename(author.account, &to).await;
+                    Outcome::Renamed {
+                        session,
+                        id,
+                        account: author.account,
+                        from: author.name,
+                        to,
+                        result,
+                    }
+                }))
+            }
+            // The others are never the store's to decide.
+            Decision::Append(_) | Decision::Join(_) | Decision::Leave(_) | Decision::Away(_) => {
+                None
+            }
+        }
+    }
+
+    /// The store has answered: the state changes and people see it, or the one who asked is told
+    /// why not.
+    pub(super) fn finish(&mut self, outcome: Outcome) {
+        if let Outcome::Appended(batch, _) = &outcome {
+            self.messages.answered += batch.len() as u64;
+        }
+        match outcome {
+            Outcome::Appended(batch, Ok(places)) => self.appended(batch, places),
+            Outcome::Appended(batch, Err(error)) => {
+                tracing::error!(
+                    event = "append_failed",
+                    messages = batch.len(),
+                    %error,
+                    "messages could not be saved and were refused"
+                );
+                for pending in batch {
+                    self.not_saved(pending.session, pending.id, &error);
+                }
+            }
+            Outcome::Amended(session, id, Ok(message)) => {
+                let rooms = self.publish(message);
+                self.reply(session, Delivery::Accepted(id));
+                self.wake(rooms);
+            }
+            Outcome::Amended(session, id, Err(error)) => match error {
+                AmendError::NotFound | AmendError::Gone => {
+                    self.reply(session, Delivery::Refused(id, Refusal::NothingToAmend));
+                }
+                AmendError::Store(error) => self.not_saved(session, id, &error),
+            },
+            Outcome::Opened(session, id, Ok(room)) => {
+                self.feeds.entry(room.name.clone()).or_default();
+                self.state
+                    .open_room(room.name.clone(), room.topic, room.last);
+                if let Some(joined) = self.join(session, &room.name) {
+                    self.reply(session, Delivery::Joined(id, joined));
+                }
+            }
+            Outcome::Opened(session, id, Err(error)) => self.not_saved(session, id, &error),
+            Outcome::Renamed {
+                session,
+                id,
+                account,
+                from,
+                to,
+                result,
+            } => match result {
+                Ok(()) => {
+                    let rooms = self.state.rename(account, &to);
+                    self.reply(session, Delivery::Accepted(id));
+                    let at = clock::now();
+                    let event = Event::Renamed {
+                        at,
+                        account,
+                        from,
+                        to,
+                    };
+                    self.tell_rooms(rooms, &Arc::new(event));
+                }
+                Err(ClaimError::TooManyNames(names)) => {
+                    self.reply(session, Delivery::Refused(id, Refusal::TooManyNames(names)));
+                }
+                Err(ClaimError::Store(error)) => self.not_saved(session, id, &error),
+                Err(ClaimError::NameTaken | ClaimError::KeyTaken | ClaimError::NoAccount) => {
+                    self.reply(session, Delivery::Refused(id, Refusal::NameTaken(to)));
+                }
+            },
+        }
+    }
+
+    fn appended(&mut self, batch: Vec<Pending>, places: Vec<Seq>) {
+        let mut rooms = BTreeSet::new();
+        for (pending, seq) in batch.into_iter().zip(places) {
+            // The reply first: when the session wakes it finds its own message saved and shown
+            // in one go.
+            if let Some(inbox) = self.inboxes.get(&pending.session) {
+                inbox.put(Delivery::Accepted(pending.id));
+                inbox.ring();
+            }
+            rooms.extend(self.publish(pending.draft.at_place(seq)));
+        }
+        self.wake(rooms);
+    }
+
+    /// Makes a saved entry visible. Those in the returned room are to be woken.
+    fn publish(&mut self, message: Message) -> Option<RoomName> {
+        self.state.saved(&message);
+        let conversation = message.conversation.clone();
+        let event = Arc::new(Event::Message(message));
+        match conversation {
+            Conversation::Room(room) => {
+                self.feeds.get(&room)?.ring.push(event);
+                Some(room)
+            }
+            Conversation::Direct(a, b) => {
+                for session in [a, b].iter().flat_map(|who| self.state.sessions_of(*who)) {
+                    self.reply(*session, Delivery::Event(Arc::clone(&event)));
+                }
+                None
+            }
+        }
+    }
+
+    fn wake(&self, rooms: impl IntoIterator<Item = RoomName>) {
+        let feeds = rooms.into_iter().filter_map(|room| self.feeds.get(&room));
+        for inbox in feeds.flat_map(|feed: &Feed| feed.listeners.values()) {
+            inbox.ring();
+        }
+    }
+
+    fn not_saved(&self, session: SessionId, id: u32, error: &StoreError) {
+        let refusal = Refusal::NotSaved(error.to_string());
+        self.reply(session, Delivery::Refused(id, refusal));
+    }
+}

@@ -1,0 +1,130 @@
+//! What the rest of the program holds of the hub.
+
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::feed::{Inbox, Joined};
+use super::{Limits, Request};
+use crate::chat::ids::SessionId;
+use crate::chat::intent::{Arrival, Intent, Query, Refusal};
+use crate::text::Text;
+
+/// A way to the hub. Cheap to clone.
+#[derive(Clone)]
+pub struct Handle {
+    mailbox: mpsc::Sender<Request>,
+    leaving: mpsc::UnboundedSender<SessionId>,
+}
+
+impl Handle {
+    pub(super) fn new(
+        mailbox: mpsc::Sender<Request>,
+        leaving: mpsc::UnboundedSender<SessionId>,
+    ) -> Handle {
+        Handle { mailbox, leaving }
+    }
+
+    /// A session takes part: it is in the lobby, and what is for it comes to `inbox`. It leaves
+    /// when the [`Attachment`] is dropped, however that comes about.
+    pub async fn attach(
+        &self,
+        arrival: Arrival,
+        inbox: Arc<Inbox>,
+    ) -> Result<(Attachment, Joined), Refusal> {
+        // Made first, so that an arrival whose caller goes away while it waits is undone.
+        let attachment = Attachment {
+            session: arrival.session,
+            handle: self.clone(),
+        };
+        let (reply, answer) = oneshot::channel();
+        let request = Request::Arrive {
+            arrival,
+            inbox,
+            reply,
+        };
+        self.mailbox
+            .send(request)
+            .await
+            .map_err(|_| Refusal::Stopping)?;
+        let joined = answer.await.map_err(|_| Refusal::Stopping)??;
+        Ok((attachment, joined))
+    }
+
+    /// Waits until the hub has answered: it is alive and takes requests.
+    pub async fn ping(&self) -> Result<(), Refusal> {
+        let (reply, answer) = oneshot::channel();
+        self.mailbox
+            .send(Request::Ping(reply))
+            .await
+            .map_err(|_| Refusal::Stopping)?;
+        answer.await.map_err(|_| Refusal::Stopping)
+    }
+
+    /// Other limits from now on.
+    pub async fn set_limits(&self, limits: Limits) {
+        let _stopping_anyway = self.mailbox.send(Request::Limits(limits)).await;
+    }
+
+    /// Nothing new is accepted from now on, and everybody is told `notice`. Returns when all
+    /// that was accepted is saved.
+    pub async fn stop(&self, notice: Text) {
+        let (reply, answer) = oneshot::channel();
+        if self
+            .mailbox
+            .send(Request::Stop { notice, reply })
+            .await
+            .is_ok()
+        {
+            let _hub_gone = answer.await;
+        }
+    }
+
+    /// Every session is to end, for this reason.
+    pub async fn close_all(&self, reason: Text) {
+        let _hub_gone = self.mailbox.send(Request::CloseAll(reason)).await;
+    }
+}
+
+/// A session's part in the chat, for as long as this value lives.
+pub struct Attachment {
+    session: SessionId,
+    handle: Handle,
+}
+
+impl Attachment {
+    /// Asks for something. The reply comes to the inbox, under `id`. Never waits: a hub that is
+    /// too busy refuses.
+    pub fn intend(&self, id: u32, intent: Intent) -> Result<(), Refusal> {
+        self.send(Request::Intent {
+            session: self.session,
+            id,
+            intent,
+        })
+    }
+
+    /// Asks about the chat as it is. The answer comes to the inbox, under `id`.
+    pub fn ask(&self, id: u32, query: Query) -> Result<(), Refusal> {
+        self.send(Request::Query {
+            session: self.session,
+            id,
+            query,
+        })
+    }
+
+    fn send(&self, request: Request) -> Result<(), Refusal> {
+        self.handle
+            .mailbox
+            .try_send(request)
+            .map_err(|error| match error {
+                mpsc::error::TrySendError::Full(_) => Refusal::Busy,
+                mpsc::error::TrySendError::Closed(_) => Refusal::Stopping,
+            })
+    }
+}
+
+impl Drop for Attachment {
+    fn drop(&mut self) {
+        let _hub_gone = self.handle.leaving.send(self.session);
+    }
+}

@@ -1,0 +1,404 @@
+//! The hub: the single writer of the chat's state.
+//!
+//! Requests come through a bounded mailbox. An intent is judged by [`State::decide`]; what must
+//! be kept goes to the store; only then does the state change and does anybody see it (**durable
+//! before visible**). One batch is in flight while the next gathers, so the rate of commits does
+//! not limit the rate of messages.
+//!
+//! Messages do not depend on one another, so they are batched freely. What the store itself must
+//! decide (a name, a new room, an edit) goes alone, after the messages that came before it: who
+//! says something and at once edits "the last message" means that one.
+
+mod commit;
+pub mod feed;
+mod handle;
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+
+use self::commit::{Barrier, InFlight, Outcome, Pending};
+use self::feed::{Delivery, Inbox, Joined, Ring};
+pub use self::handle::{Attachment, Handle};
+use crate::chat::event::{Author, Event};
+use crate::chat::ids::{AccountId, RoomName, SessionId, Time};
+use crate::chat::intent::{Arrival, Intent, Query, Refusal};
+use crate::chat::policy::{Allowance, Bucket};
+use crate::chat::presence::Gathering;
+use crate::chat::state::{Decision, State};
+use crate::clock;
+use crate::store::{Store, StoreError};
+use crate::text::Text;
+
+/// How many requests may wait in the mailbox; one more is refused with a notice.
+const MAILBOX: usize = 4096;
+/// How many messages may gather behind the batch in flight, to be the next one.
+const BATCH: usize = 2048;
+/// How many decisions may wait for the store.
+const BARRIERS: usize = 1024;
+
+/// What an operator can set about the hub.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// The most rooms there can be.
+    pub rooms: usize,
+    /// How fast one account may act.
+    pub messages: Allowance,
+}
+
+/// Something that a session or the program wants of the hub.
+enum Request {
+    Arrive {
+        arrival: Arrival,
+        inbox: Arc<Inbox>,
+        reply: oneshot::Sender<Result<Joined, Refusal>>,
+    },
+    Intent {
+        session: SessionId,
+        id: u32,
+        intent: Intent,
+    },
+    Query {
+        session: SessionId,
+        id: u32,
+        query: Query,
+    },
+    /// Answered at once: shows that the hub is alive.
+    Ping(oneshot::Sender<()>),
+    /// Other limits from now on.
+    Limits(Limits),
+    /// Every session is to end, for this reason.
+    CloseAll(Text),
+    /// Nothing new is accepted; answered when all that was accepted is saved.
+    Stop {
+        notice: Text,
+        reply: oneshot::Sender<()>,
+    },
+}
+
+/// How far the messages have come.
+#[derive(Debug, Default)]
+struct Progress {
+    gathered: u64,
+    answered: u64,
+}
+
+/// A room's ring, and who listens to it.
+#[derive(Default)]
+struct Feed {
+    ring: Arc<Ring>,
+    listeners: HashMap<SessionId, Arc<Inbox>>,
+    presence: Gathering,
+}
+
+/// The hub's own data. It lives in the task that [`Hub::run`] is.
+pub struct Hub {
+    state: State,
+    store: Arc<dyn Store>,
+    limits: Limits,
+    feeds: HashMap<RoomName, Feed>,
+    inboxes: HashMap<SessionId, Arc<Inbox>>,
+    buckets: HashMap<AccountId, Bucket>,
+    /// Rooms with comings and goings that nobody was told yet.
+    restless: BTreeSet<RoomName>,
+    /// Allowed and waiting for the batch in flight to end.
+    gathered: Vec<Pending>,
+    /// How many messages were ever gathered, and of how many the store has answered.
+    messages: Progress,
+    /// Decisions that the store has to make, each after the messages that came before it.
+    barriers: VecDeque<Barrier>,
+    in_flight: Option<InFlight>,
+    stopping: Option<oneshot::Sender<()>>,
+    stopped: bool,
+    requests: mpsc::Receiver<Request>,
+    departures: mpsc::UnboundedReceiver<SessionId>,
+}
+
+impl Hub {
+    /// Loads the rooms, and gives the hub with the handle that sessions use.
+    pub async fn load(store: Arc<dyn Store>, limits: Limits) -> Result<(Hub, Handle), StoreError> {
+        store.open_room(&RoomName::lobby(), clock::now()).await?;
+        let mut state = State::new(limits.rooms);
+        let mut feeds = HashMap::new();
+        for room in store.rooms().await? {
+            feeds.insert(room.name.clone(), Feed::default());
+            state.open_room(room.name, room.topic, room.last);
+        }
+        let (mailbox, requests) = mpsc::channel(MAILBOX);
+        // Unbounded, because a departure must never be lost; its length is bounded by the
+        // number of sessions.
+        let (leaving, departures) = mpsc::unbounded_channel();
+        let hub = Hub {
+            state,
+            store,
+            limits,
+            feeds,
+            inboxes: HashMap::new(),
+            buckets: HashMap::new(),
+            restless: BTreeSet::new(),
+            gathered: Vec::new(),
+            messages: Progress::default(),
+            barriers: VecDeque::new(),
+            in_flight: None,
+            stopping: None,
+            stopped: false,
+            requests,
+            departures,
+        };
+        Ok((hub, Handle::new(mailbox, leaving)))
+    }
+
+    /// Works until every handle is gone, or until it was stopped and everybody has left.
+    pub async fn run(mut self) {
+        loop {
+            let due = self.next_presence();
+            tokio::select! {
+                biased;
+                outcome = wait_for(&mut self.in_flight) => {
+                    self.in_flight = None;
+                    self.finish(outcome);
+                }
+                Some(session) = self.departures.recv() => self.depart(session),
+                request = self.requests.recv() => match request {
+                    Some(request) => self.handle(request),
+                    None => return,
+                },
+                () = until(due) => self.tell_presence(),
+            }
+            // What is there already belongs to the same round: one wake-up, one batch.
+            while let Ok(request) = self.requests.try_recv() {
+                self.handle(request);
+                if self.gathered.len() >= BATCH {
+                    break;
+                }
+            }
+            self.start();
+        }
+    }
+
+    fn handle(&mut self, request: Request) {
+        match request {
+            Request::Arrive {
+                arrival,
+                inbox,
+                reply,
+            } => {
+                let _gone_already = reply.send(self.arrive(arrival, inbox));
+            }
+            Request::Intent {
+                session,
+                id,
+                intent,
+            } => self.intend(session, id, intent),
+            Request::Query { session, id, query } => {
+                let answer = self.state.answer(session, query);
+                self.reply(session, Delivery::Answer(id, answer));
+            }
+            Request::Ping(reply) => {
+                let _gone_already = reply.send(());
+            }
+            Request::Limits(limits) => {
+                self.limits = limits;
+                self.state.set_max_rooms(limits.rooms);
+            }
+            Request::CloseAll(reason) => {
+                for inbox in self.inboxes.values() {
+                    inbox.put(Delivery::Close(reason.clone()));
+                    inbox.ring();
+                }
+            }
+            Request::Stop { notice, reply } => {
+                self.stopped = true;
+                self.stopping = Some(reply);
+                let event = Arc::new(Event::Notice {
+                    at: clock::now(),
+                    text: notice,
+                });
+                for inbox in self.inboxes.values() {
+                    inbox.put(Delivery::Event(Arc::clone(&event)));
+                    inbox.ring();
+                }
+            }
+        }
+    }
+
+    fn arrive(&mut self, arrival: Arrival, inbox: Arc<Inbox>) -> Result<Joined, Refusal> {
+        if self.stopped {
+            return Err(Refusal::Stopping);
+        }
+        let session = arrival.session;
+        self.state.arrive(arrival, clock::now())?;
+        self.inboxes.insert(session, inbox);
+        self.join(session, &RoomName::lobby())
+            .ok_or(Refusal::Stopping)
+    }
+
+    /// A session is over: nothing of it stays behind, so there are no ghosts.
+    fn depart(&mut self, session: SessionId) {
+        self.inboxes.remove(&session);
+        for feed in self.feeds.values_mut() {
+            feed.listeners.remove(&session);
+        }
+        if let Some((author, rooms)) = self.state.depart(session) {
+            for room in rooms {
+                self.left(&room, &author);
+            }
+        }
+    }
+
+    fn intend(&mut self, session: SessionId, id: u32, intent: Intent) {
+        let now = clock::now();
+        let decision = self
+            .allow(session, &intent, now)
+            .and_then(|()| self.state.decide(session, intent, now));
+        let decision = match decision {
+            Ok(decision) => decision,
+            Err(refusal) => return self.reply(session, Delivery::Refused(id, refusal)),
+        };
+        match decision {
+            Decision::Append(_) if self.gathered.len() >= BATCH => {
+                self.reply(session, Delivery::Refused(id, Refusal::Busy));
+            }
+            Decision::Append(draft) => {
+                self.messages.gathered += 1;
+                self.gathered.push(Pending { session, id, draft });
+            }
+            Decision::Join(room) => match self.join(session, &room) {
+                Some(joined) => self.reply(session, Delivery::Joined(id, joined)),
+                None => self.reply(session, Delivery::Refused(id, Refusal::NoRoom(room))),
+            },
+            Decision::Leave(room) => {
+                let author = self.state.author(session);
+                if self.state.leave(session, &room)
+                    && let Some(author) = author
+                {
+                    self.left(&room, &author);
+                }
+                if let Some(feed) = self.feeds.get_mut(&room) {
+                    feed.listeners.remove(&session);
+                }
+                self.reply(session, Delivery::Left(id, room));
+            }
+            Decision::Away(reason) => {
+                if let Some(author) = self.state.author(session) {
+                    self.state.set_away(author.account, Some(reason));
+                }
+                self.reply(session, Delivery::Accepted(id));
+            }
+            Decision::Amend { .. } | Decision::OpenRoom(_) | Decision::Rename(_) => {
+                if self.barriers.len() >= BARRIERS {
+                    return self.reply(session, Delivery::Refused(id, Refusal::Busy));
+                }
+                self.barriers.push_back(Barrier {
+                    session,
+                    id,
+                    decision,
+                    after: self.messages.gathered,
+                });
+            }
+        }
+    }
+
+    fn allow(&mut self, session: SessionId, intent: &Intent, now: Time) -> Result<(), Refusal> {
+        if self.stopped {
+            return Err(Refusal::Stopping);
+        }
+        if matches!(intent, Intent::Leave(_)) {
+            return Ok(());
+        }
+        let Some(author) = self.state.author(session) else {
+            return Err(Refusal::Stopping);
+        };
+        let allowance = self.limits.messages;
+        self.buckets
+            .entry(author.account)
+            .or_insert_with(|| Bucket::new(allowance, now))
+            .take(allowance, now)
+            .map_err(|wait_ms| Refusal::TooFast { wait_ms })
+    }
+
+    /// A session is in a room from now on, and reads from here.
+    fn join(&mut self, session: SessionId, room: &RoomName) -> Option<Joined> {
+        let author = self.state.author(session)?;
+        let inbox = Arc::clone(self.inboxes.get(&session)?);
+        let (view, came) = self.state.join(session, room)?;
+        let feed = self.feeds.entry(room.clone()).or_default();
+        feed.listeners.insert(session, inbox);
+        if came {
+            feed.presence
+                .joined(author.account, &author.name, clock::now());
+            self.restless.insert(room.clone());
+        }
+        Some(Joined {
+            view,
+            ring: Arc::clone(&feed.ring),
+            cursor: feed.ring.end(),
+        })
+    }
+
+    fn left(&mut self, room: &RoomName, author: &Author) {
+        if let Some(feed) = self.feeds.get_mut(room) {
+            feed.presence
+                .left(author.account, &author.name, clock::now());
+            self.restless.insert(room.clone());
+        }
+    }
+
+    fn next_presence(&self) -> Option<Time> {
+        let dues = self.restless.iter().filter_map(|room| self.feeds.get(room));
+        dues.filter_map(|feed| feed.presence.due()).min()
+    }
+
+    fn tell_presence(&mut self) {
+        let now = clock::now();
+        let rooms: Vec<RoomName> = self.restless.iter().cloned().collect();
+        for room in rooms {
+            let Some(feed) = self.feeds.get_mut(&room) else {
+                self.restless.remove(&room);
+                continue;
+            };
+            if let Some(presence) = feed.presence.take(&room, now) {
+                feed.ring.push(Arc::new(Event::Presence(presence)));
+                feed.listeners.values().for_each(|inbox| inbox.ring());
+            }
+            if feed.presence.due().is_none() {
+                self.restless.remove(&room);
+            }
+        }
+    }
+
+    /// Tells everybody in these rooms.
+    fn tell_rooms(&self, rooms: impl IntoIterator<Item = RoomName>, event: &Arc<Event>) {
+        for room in rooms {
+            if let Some(feed) = self.feeds.get(&room) {
+                feed.ring.push(Arc::clone(event));
+                feed.listeners.values().for_each(|inbox| inbox.ring());
+            }
+        }
+    }
+
+    fn reply(&self, session: SessionId, delivery: Delivery) {
+        if let Some(inbox) = self.inboxes.get(&session) {
+            inbox.put(delivery);
+            inbox.ring();
+        }
+    }
+}
+
+/// Waits for what is in flight; for ever if nothing is.
+async fn wait_for(in_flight: &mut Option<InFlight>) -> Outcome {
+    match in_flight {
+        Some(future) => future.await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits for a moment; for ever if there is none.
+async fn until(due: Option<Time>) {
+    match due {
+        Some(due) => tokio::time::sleep(Duration::from_millis(due.since(clock::now()))).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,346 @@
+//! What a session is told: the greeting, a room on entering it, lists, history, help.
+
+use super::entry::Entry;
+use super::machine::{Fetched, Machine};
+use super::requests::Asked;
+use crate::chat::command::{self, COMMANDS, Command, Group};
+use crate::chat::event::Message;
+use crate::chat::ids::{Conversation, Name, RoomName, Time};
+use crate::chat::intent::{Answer, PersonInfo, RoomInfo, RoomView};
+use crate::store::Mark;
+use crate::text;
+
+/// How many names a list of people shows before it only counts.
+const LISTED: usize = 100;
+
+impl Machine {
+    /// The first lines that anybody sees.
+    pub(super) fn greet(&mut self, lobby: &RoomView) {
+        let dot = self.display.glyphs().dot;
+        let name = &self.me.author.name;
+        let identity = match &self.me.key {
+            Some(key) => format!("you are {name} ({})", key.short()),
+            None => format!("you are {name} (no key, so the name lasts as long as this session)"),
+        };
+        let (version, host) = (self.server.version, self.server.host.clone());
+        self.note(&format!("ssh-chat {version} {dot} {host} {dot} {identity}"));
+        let people = present(lobby);
+        if self.display.interactive() {
+            self.note(&format!(
+                "{people} {dot} /help shows what you can do, Tab completes"
+            ));
+        } else {
+            self.note(&people);
+        }
+        if let Some(topic) = &lobby.topic {
+            self.note(&format!("Topic: {topic}"));
+        }
+        if let Some(motd) = self.server.motd.clone() {
+            self.note(motd.as_str());
+        }
+        if let Some(remark) = self.me.remark.take() {
+            self.note(&remark);
+        }
+    }
+
+    /// The lines on entering another room.
+    pub(super) fn enter(&mut self, room: &RoomView) {
+        self.display.show(&Entry::Rule(room.name.as_str()));
+        self.note(&present(room));
+        if let Some(topic) = &room.topic {
+            self.note(&format!("Topic: {topic}"));
+        }
+        self.forget_day();
+    }
+
+    /// Shows what was read from the store.
+    pub(super) fn show_fetched(&mut self, fetched: Fetched, now: Time) {
+        match fetched {
+            Fetched::Recall {
+                room,
+                messages,
+                mark,
+                new,
+            } => self.recall(&room, &messages, mark, new, now),
+            Fetched::History(messages) => self.show_history(&messages),
+            Fetched::Found(messages) => self.show_found(&messages, now),
+            Fetched::Failed(reason) => {
+                self.error(&format!("The history can't be read: {reason}."));
+            }
+        }
+    }
+
+    /// What was said in a room, with a line where the last visit ended.
+    fn recall(
+        &mut self,
+        room: &RoomName,
+        messages: &[Message],
+        mark: Option<Mark>,
+        new: u64,
+        now: Time,
+    ) {
+        let mut divider = mark.filter(|_| new > 0);
+        for message in messages {
+            if let Some(mark) = divider
+                && message.seq > mark.seq
+            {
+                divider = None;
+                let since = self.zone.moment(mark.at, now);
+                self.display
+                    .show(&Entry::Rule(&format!("{new} new since {since}")));
+            }
+            if !self.preferences.ignores(message.author.account) {
+                self.show_message(message);
+            }
+        }
+        let last = messages.last().map(|message| (message.seq, message.at));
+        if let (Some((seq, at)), Some(tab)) =
+            (last, self.tabs.iter_mut().find(|tab| tab.name == *room))
+        {
+            tab.seen = tab.seen.max(seq);
+            tab.seen_at = tab.seen_at.max(Some(at));
+        }
+    }
+
+    fn show_history(&mut self, messages: &[Message]) {
+        if messages.is_empty() {
+            return self.note("Nothing was said yet.");
+        }
+        let count = messages.len();
+        let words = if count == 1 {
+            "the last message".to_owned()
+        } else {
+            format!("the last {count} messages")
+        };
+        self.display.show(&Entry::Rule(&words));
+        self.forget_day();
+        for message in messages {
+            self.show_message(message);
+        }
+        self.display.show(&Entry::Rule("now"));
+        self.forget_day();
+    }
+
+    fn show_found(&mut self, messages: &[Message], now: Time) {
+        if messages.is_empty() {
+            return self.note("Nothing found in the rooms that you are in.");
+        }
+        // The store gives the newest first; read from top to bottom the newest stands last.
+        for message in messages.iter().rev() {
+            let room = match &message.conversation {
+                Conversation::Room(room) => room.as_str(),
+                Conversation::Direct(..) => "direct",
+            };
+            let head = format!("{} {room}", self.zone.moment(message.at, now));
+            let name = message.author.name.clone();
+            super::entry::of_message(message, &self.me.author.name, "", |entry| {
+                let words = match entry {
+                    Entry::Said { text, .. } => format!("{name}: {text}"),
+                    Entry::Did { text, .. } => format!("* {name} {text}"),
+                    Entry::Direct { text, .. } | Entry::System { text, .. } => text.to_owned(),
+                    _ => String::new(),
+                };
+                self.display.show(&Entry::Item(&head, &words));
+            });
+        }
+        let found = messages.len();
+        let plural = if found == 1 { "" } else { "s" };
+        self.note(&format!("{found} message{plural} found, the newest last."));
+    }
+
+    /// Shows the hub's answer to a question.
+    pub(super) fn show_answer(&mut self, asked: &Asked, answer: Answer, now: Time) {
+        match (asked, answer) {
+            (_, Answer::Refused(refusal)) => self.error(&refusal.to_string()),
+            (Asked::Ignore, Answer::Person(person)) => self.ignore(&person),
+            (Asked::DirectHistory(limit), Answer::Person(person)) => {
+                let me = self.me.author.account;
+                self.fetch(super::machine::Fetch::History {
+                    conversation: Conversation::between(me, person.account),
+                    limit: *limit,
+                });
+            }
+            (_, Answer::Person(person)) => self.whois(&person, now),
+            (_, Answer::People(room, people)) => self.who(&room, &people, now),
+            (_, Answer::Rooms(rooms)) => self.rooms(&rooms),
+            (_, Answer::Words(_)) => {}
+        }
+    }
+
+    fn who(&mut self, room: &RoomName, people: &[PersonInfo], now: Time) {
+        let count = people.len();
+        let noun = if count == 1 { "person" } else { "people" };
+        self.display
+            .show(&Entry::Heading(&format!("{count} {noun} in {room}")));
+        for person in people.iter().take(LISTED) {
+            let facts = self.facts(person, now).join(", ");
+            self.display
+                .show(&Entry::Item(person.name.as_str(), &facts));
+        }
+        if count > LISTED {
+            self.note(&format!("  and {} more", count - LISTED));
+        }
+    }
+
+    /// What there is to say about somebody beside the name.
+    fn facts(&self, person: &PersonInfo, now: Time) -> Vec<String> {
+        let mut facts = Vec::new();
+        if person.account == self.me.author.account {
+            facts.push("you".to_owned());
+        }
+        if person.guest {
+            facts.push("guest".to_owned());
+        }
+        if person.bot {
+            facts.push("bot".to_owned());
+        }
+        if person.sessions > 1 {
+            facts.push(format!("{} terminals", person.sessions));
+        }
+        if let Some(reason) = &person.away {
+            facts.push(if reason.is_empty() {
+                "away".to_owned()
+            } else {
+                format!("away: {reason}")
+            });
+        } else if let Some(spoke) = person.spoke {
+            facts.push(format!("spoke {} ago", ago(now.since(spoke))));
+        }
+        facts
+    }
+
+    fn whois(&mut self, person: &PersonInfo, now: Time) {
+        let since = self.zone.moment(person.since, now);
+        let online = format!("online since {since} ({})", ago(now.since(person.since)));
+        let rooms: Vec<&str> = person.rooms.iter().map(RoomName::as_str).collect();
+        self.display.show(&Entry::Heading(person.name.as_str()));
+        let facts = self.facts(person, now);
+        if !facts.is_empty() {
+            self.display.show(&Entry::Item(&facts.join(", "), ""));
+        }
+        self.display.show(&Entry::Item(&online, ""));
+        self.display
+            .show(&Entry::Item(&format!("in {}", rooms.join(", ")), ""));
+        if let Some(key) = &person.key {
+            self.display.show(&Entry::Item(&format!("key {key}"), ""));
+        }
+    }
+
+    fn rooms(&mut self, rooms: &[RoomInfo]) {
+        for room in rooms {
+            let mine = self.tabs.iter().any(|tab| tab.name == room.name);
+            let head = format!("{}{}", room.name, if mine { " *" } else { "" });
+            let people = if room.people == 1 {
+                "1 person".to_owned()
+            } else {
+                format!("{} people", room.people)
+            };
+            let topic = room.topic.as_ref().map(|topic| format!(", {topic}"));
+            let facts = people + topic.as_deref().unwrap_or("");
+            self.display.show(&Entry::Item(&head, &facts));
+        }
+        self.note("* you are in it. /join ROOM goes there; a new name makes a new room.");
+    }
+
+    pub(super) fn version(&mut self) {
+        let words = format!("ssh-chat {}", self.server.version);
+        self.note(&words);
+    }
+
+    pub(super) fn uptime(&mut self, now: Time) {
+        let started = self.server.started;
+        let since = self.zone.moment(started, now);
+        let words = format!("Running for {}, since {since}.", ago(now.since(started)));
+        self.note(&words);
+    }
+
+    pub(super) fn help(&mut self, about: Option<&str>) -> Result<(), String> {
+        match about {
+            None => self.help_all(),
+            Some(word) => {
+                let word = word.trim_start_matches('/');
+                let Some(found) = command::find(word) else {
+                    let names = COMMANDS.iter().map(|command| command.name);
+                    let nearest = command::nearest(word, names);
+                    let hint = nearest.map(|name| format!(" Nearest: /{name}"));
+                    return Err(format!("No command /{word}.{}", hint.unwrap_or_default()));
+                };
+                self.help_one(found);
+            }
+        }
+        Ok(())
+    }
+
+    /// All commands: in two columns where there is room, one below the other elsewhere.
+    fn help_all(&mut self) {
+        /// The width of a column.
+        const COLUMN: usize = 39;
+        let section = |group: Group| {
+            let commands = COMMANDS.iter().filter(move |c| c.group == group);
+            let rows = commands.map(|c| format!("  /{:<10} {}", c.name, c.help));
+            std::iter::once(group.title().to_owned()).chain(rows)
+        };
+        let mut left: Vec<String> = Vec::new();
+        let mut right: Vec<String> = Vec::new();
+        for (i, group) in Group::ALL.into_iter().enumerate() {
+            let column = if i < 2 { &mut left } else { &mut right };
+            column.extend(section(group));
+        }
+        if self.display.columns() < 2 * COLUMN {
+            for row in left.iter().chain(&right) {
+                self.note(row);
+            }
+        } else {
+            for i in 0..left.len().max(right.len()) {
+                let cell = |column: &[String]| column.get(i).cloned().unwrap_or_default();
+                let row = format!(
+                    "{} {}",
+                    text::pad(&cell(&left), COLUMN, false),
+                    cell(&right)
+                );
+                self.note(row.trim_end());
+            }
+        }
+        self.note("/help COMMAND says more. Two slashes say a line that begins with one.");
+    }
+
+    fn help_one(&mut self, command: &Command) {
+        let usage = format!("/{} {}", command.name, command.usage);
+        self.display.show(&Entry::Heading(usage.trim_end()));
+        self.display.show(&Entry::Item(command.help, ""));
+        if !command.aliases.is_empty() {
+            let aliases: Vec<String> = command.aliases.iter().map(|a| format!("/{a}")).collect();
+            let words = format!("also {}", aliases.join(", "));
+            self.display.show(&Entry::Item(&words, ""));
+        }
+        let example = format!("example: {}", command.example);
+        self.display.show(&Entry::Item(&example, ""));
+    }
+}
+
+/// Who is in a room, in a sentence for the one who has just entered it.
+fn present(room: &RoomView) -> String {
+    let others = room.people.saturating_sub(1);
+    if others == 0 {
+        return format!("{}: nobody else is here", room.name);
+    }
+    let names: Vec<&str> = room.some.iter().map(Name::as_str).collect();
+    let more = others.saturating_sub(names.len());
+    let names = names.join(", ");
+    match more {
+        0 => format!("{}: {names}", room.name),
+        1 => format!("{}: {names} and one other", room.name),
+        more => format!("{}: {names} and {more} others", room.name),
+    }
+}
+
+/// A length of time in its largest fitting unit.
+fn ago(millis: u64) -> String {
+    let seconds = millis / 1000;
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3_600 => format!("{} min", seconds / 60),
+        3_600..172_800 => format!("{} h {} min", seconds / 3_600, seconds % 3_600 / 60),
+        _ => format!("{} days", seconds / 86_400),
+    }
+}

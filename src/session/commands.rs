@@ -1,0 +1,357 @@
+//! What each command does, from the side of the one who types it.
+
+use super::machine::{Fetch, Machine};
+use super::requests::Asked;
+use super::theme::{THEMES, Theme};
+use super::zone;
+use crate::chat::command::{self, Line, Verb};
+use crate::chat::ids::{Conversation, Name, Time};
+use crate::chat::intent::{Intent, Query, Target};
+use crate::chat::preferences::Timestamps;
+use crate::text::Text;
+
+/// The longest topic, in characters.
+const TOPIC: usize = 200;
+/// The longest reason for being away, in characters.
+const REASON: usize = 120;
+/// How many messages `/history` shows unless told.
+const HISTORY: usize = 50;
+/// How many messages `/history` shows at the most.
+const MAX_HISTORY: usize = 500;
+
+impl Machine {
+    /// Does what a line says.
+    pub(super) fn line(&mut self, line: &str, now: Time) {
+        match command::parse(line) {
+            Line::Blank => {}
+            Line::Say(words) => {
+                let to = self.target();
+                self.say(to, words, false, line, now);
+            }
+            Line::Wrong(words) => self.error(&words),
+            Line::Command(verb, args) => {
+                if let Err(words) = self.command(verb, &args, line, now) {
+                    self.error(&words);
+                }
+            }
+        }
+    }
+
+    fn say(&mut self, to: Target, words: &str, action: bool, line: &str, now: Time) {
+        match Text::message(words) {
+            Ok(text) => {
+                let intent = Intent::Say { to, text, action };
+                self.intend(Asked::Say(line.to_owned()), intent, now);
+            }
+            Err(error) => {
+                self.error(&error.to_string());
+                if let Some(editor) = self.editor() {
+                    editor.set(line);
+                }
+            }
+        }
+    }
+
+    #[allow(
+        clippy::too_many_lines,
+        reason = "one arm for each command, in the table's order"
+    )]
+    fn command(&mut self, verb: Verb, args: &[&str], line: &str, now: Time) -> Result<(), String> {
+        let first = args.first().copied();
+        let words = first.unwrap_or("");
+        match verb {
+            Verb::Msg => {
+                let to = Target::Person(command::person(words)?);
+                let text = args.get(1).copied().unwrap_or("");
+                self.say(to, text, false, line, now);
+            }
+            Verb::Reply => match self.last_direct.clone() {
+                Some(name) => self.say(Target::Person(name), words, false, line, now),
+                None => return Err("Nobody has written to you yet. /msg NAME TEXT begins.".into()),
+            },
+            Verb::Me => {
+                let to = self.target();
+                self.say(to, words, true, line, now);
+            }
+            Verb::Edit => {
+                let text = Text::message(words).map_err(|e| e.to_string())?;
+                self.amend(Some(text), now);
+            }
+            Verb::Delete => self.amend(None, now),
+            Verb::Join => {
+                let room = command::room(words)?;
+                self.intend(Asked::Join, Intent::Join(room), now);
+            }
+            Verb::Leave => {
+                let room = match first {
+                    Some(name) => command::room(name)?,
+                    None => self.here(),
+                };
+                self.intend(Asked::Leave, Intent::Leave(room), now);
+            }
+            Verb::Rooms => self.query(Asked::Show, Query::Rooms, now),
+            Verb::Topic => self.topic(first, now)?,
+            Verb::Who => {
+                let room = match first {
+                    Some(name) => command::room(name)?,
+                    None => self.here(),
+                };
+                self.query(Asked::Show, Query::Who(room), now);
+            }
+            Verb::Whois => {
+                let name = command::person(words)?;
+                self.query(Asked::Show, Query::Whois(name), now);
+            }
+            Verb::History => self.history(args, now)?,
+            Verb::Search => {
+                let rooms = self.tabs.iter();
+                let within = rooms.map(|tab| Conversation::Room(tab.name.clone()));
+                let fetch = Fetch::Search {
+                    words: words.to_owned(),
+                    within: within.collect(),
+                };
+                self.fetch(fetch);
+            }
+            Verb::Help => self.help(first)?,
+            Verb::Motd => match self.server.motd.clone() {
+                Some(motd) => self.note(motd.as_str()),
+                None => self.note("There is no message of the day."),
+            },
+            Verb::Version => self.version(),
+            Verb::Uptime => self.uptime(now),
+            Verb::Nick => {
+                let name =
+                    Name::new(words).map_err(|e| format!("{words:?} can't be your name: {e}."))?;
+                self.intend(Asked::Nick, Intent::Nick(name), now);
+            }
+            Verb::Away => {
+                let reason = match first {
+                    Some(reason) => Text::line(reason, REASON).map_err(|e| e.to_string())?,
+                    None => Text::stored(""),
+                };
+                self.intend(Asked::Away, Intent::Away(reason), now);
+            }
+            Verb::Ignore => match first {
+                Some(name) => {
+                    let name = command::person(name)?;
+                    self.query(Asked::Ignore, Query::Whois(name), now);
+                }
+                None => self.list_ignored(),
+            },
+            Verb::Unignore => self.unignore(words)?,
+            Verb::Quiet => {
+                self.preferences.quiet = switch(first, self.preferences.quiet)?;
+                let no = if self.preferences.quiet {
+                    "No lines"
+                } else {
+                    "Lines"
+                };
+                self.note(&format!("{no} about joining and leaving from now on."));
+                self.save();
+            }
+            Verb::Bell => {
+                let on = switch(first, !self.preferences.silent)?;
+                self.preferences.silent = !on;
+                let words = if on { "The bell rings" } else { "No bell" };
+                self.note(&format!(
+                    "{words} for mentions and direct messages from now on."
+                ));
+                self.save();
+            }
+            Verb::Timestamp => self.timestamp(first)?,
+            Verb::Tz => self.time_zone(first, now)?,
+            Verb::Theme => self.theme(first)?,
+            Verb::Quit => self.leave(),
+        }
+        Ok(())
+    }
+
+    fn amend(&mut self, text: Option<Text>, now: Time) {
+        let to = self.target();
+        self.intend(Asked::Amend, Intent::Amend { to, text }, now);
+    }
+
+    fn topic(&mut self, words: Option<&str>, now: Time) -> Result<(), String> {
+        let room = self.here();
+        let Some(words) = words else {
+            let topic = self.tabs.get(self.current).and_then(|t| t.topic.as_ref());
+            let words = topic.map_or_else(
+                || format!("{room} has no topic. /topic TEXT sets one."),
+                |topic| format!("{room}: {topic}"),
+            );
+            self.note(&words);
+            return Ok(());
+        };
+        let topic = if words == "-" {
+            None
+        } else {
+            Some(Text::line(words, TOPIC).map_err(|e| e.to_string())?)
+        };
+        self.intend(Asked::Topic, Intent::Topic { room, topic }, now);
+        Ok(())
+    }
+
+    fn history(&mut self, args: &[&str], now: Time) -> Result<(), String> {
+        let (person, count) = match args {
+            [] => (None, None),
+            [one] if one.starts_with('@') => (Some(*one), None),
+            [one] => (None, Some(*one)),
+            [person, count, ..] => (Some(*person), Some(*count)),
+        };
+        let limit = match count {
+            None => HISTORY,
+            Some(count) => match count.parse::<usize>() {
+                Ok(n) if (1..=MAX_HISTORY).contains(&n) => n,
+                _ => {
+                    return Err(format!(
+                        "{count:?} is no number from 1 to {MAX_HISTORY}. Example: /history 50"
+                    ));
+                }
+            },
+        };
+        if let Some(name) = person {
+            let name = command::person(name)?;
+            self.query(Asked::DirectHistory(limit), Query::Whois(name), now);
+        } else {
+            let conversation = Conversation::Room(self.here());
+            self.fetch(Fetch::History {
+                conversation,
+                limit,
+            });
+        }
+        Ok(())
+    }
+
+    fn list_ignored(&mut self) {
+        let names: Vec<&str> = self
+            .preferences
+            .ignored
+            .iter()
+            .map(|i| i.name.as_str())
+            .collect();
+        let words = if names.is_empty() {
+            "You ignore nobody. /ignore NAME hides somebody's messages.".to_owned()
+        } else {
+            format!("You ignore {}. /unignore NAME ends it.", names.join(", "))
+        };
+        self.note(&words);
+    }
+
+    fn unignore(&mut self, name: &str) -> Result<(), String> {
+        let name = command::person(name)?;
+        let before = self.preferences.ignored.len();
+        self.preferences
+            .ignored
+            .retain(|ignored| ignored.name != name.as_str());
+        if self.preferences.ignored.len() == before {
+            return Err(format!(
+                "You do not ignore {name}. /ignore lists whom you do."
+            ));
+        }
+        self.note(&format!("You see what {name} says again."));
+        self.save();
+        Ok(())
+    }
+
+    fn timestamp(&mut self, word: Option<&str>) -> Result<(), String> {
+        let format = match word {
+            Some("off") => Timestamps::Off,
+            Some("minutes") => Timestamps::Minutes,
+            Some("seconds") => Timestamps::Seconds,
+            Some(other) => {
+                return Err(format!("{other:?} is not one of: off, minutes, seconds."));
+            }
+            None => match self.preferences.timestamps {
+                Timestamps::Minutes => Timestamps::Seconds,
+                Timestamps::Seconds => Timestamps::Off,
+                Timestamps::Off => Timestamps::Minutes,
+            },
+        };
+        self.preferences.timestamps = format;
+        self.save();
+        self.note(match format {
+            Timestamps::Off => "No times from now on.",
+            Timestamps::Minutes => "Times are hours and minutes from now on.",
+            Timestamps::Seconds => "Times have seconds from now on.",
+        });
+        Ok(())
+    }
+
+    fn time_zone(&mut self, name: Option<&str>, now: Time) -> Result<(), String> {
+        if let Some(name) = name {
+            let Some(tz) = zone::find(name) else {
+                return Err(format!(
+                    "No time zone {name:?}. It is a name such as Europe/Berlin; Tab completes."
+                ));
+            };
+            self.preferences.tz = Some(tz.name().to_owned());
+            self.save();
+            self.forget_day();
+        }
+        let words = format!(
+            "Your time zone is {}, where it is {}.",
+            self.zone.name(),
+            self.zone.moment(now, now)
+        );
+        self.note(&words);
+        Ok(())
+    }
+
+    fn theme(&mut self, name: Option<&str>) -> Result<(), String> {
+        let Some(name) = name else {
+            let now = self.display.theme().map_or("none", |theme| theme.name);
+            for theme in &THEMES {
+                let sign = if theme.name == now { " (yours)" } else { "" };
+                let about = format!("{}{sign}", theme.about);
+                self.display
+                    .show(&super::entry::Entry::Item(theme.name, &about));
+            }
+            return Ok(());
+        };
+        let Some(theme) = Theme::named(name) else {
+            let names: Vec<&str> = THEMES.iter().map(|theme| theme.name).collect();
+            return Err(format!(
+                "No theme {name:?}. There are: {}",
+                names.join(", ")
+            ));
+        };
+        self.preferences.theme = Some(theme.name.to_owned());
+        self.display.set_theme(theme);
+        self.note(&format!("The theme is {}: {}.", theme.name, theme.about));
+        self.save();
+        Ok(())
+    }
+
+    /// Hides what somebody says, now that the hub has said who it is.
+    pub(super) fn ignore(&mut self, person: &crate::chat::intent::PersonInfo) {
+        use crate::chat::preferences::{Ignored, Preferences};
+        let name = person.name.as_str();
+        if person.account == self.me.author.account {
+            self.error("That is you.");
+        } else if self.preferences.ignores(person.account) {
+            self.note(&format!(
+                "You ignore {name} already. /unignore {name} ends it."
+            ));
+        } else if self.preferences.ignored.len() >= Preferences::MAX_IGNORED {
+            let most = Preferences::MAX_IGNORED;
+            self.error(&format!("You ignore {most} people, which is the limit."));
+        } else {
+            self.preferences.ignored.push(Ignored {
+                account: person.account,
+                name: name.to_owned(),
+            });
+            self.note(&format!("You do not see what {name} says any more."));
+            self.save();
+        }
+    }
+}
+
+/// `on`, `off`, or the other one than now.
+fn switch(word: Option<&str>, now: bool) -> Result<bool, String> {
+    match word {
+        None => Ok(!now),
+        Some("on") => Ok(true),
+        Some("off") => Ok(false),
+        Some(other) => Err(format!("{other:?} is not one of: on, off.")),
+    }
+}

@@ -1,0 +1,259 @@
+//! How entries and the prompt are drawn: on a terminal, on a terminal that can't do anything
+//! (`TERM=dumb`, `NO_COLOR`, screen readers), or into a pipe.
+
+mod paint;
+mod plain;
+
+use self::plain::Echo;
+use super::entry::Entry;
+use super::theme::Theme;
+use crate::term::screen::{Prompt, Screen, Size};
+use crate::term::style::Style;
+
+/// The signs that depend on what the reader's terminal can show.
+#[derive(Debug)]
+pub struct Glyphs {
+    /// Ends the prompt.
+    pub prompt: &'static str,
+    /// Draws a rule.
+    pub rule: &'static str,
+    /// From somebody to somebody.
+    pub arrow: &'static str,
+    /// Stands before a message that names the reader.
+    pub mention: &'static str,
+    /// Stands before the further lines of a pasted block.
+    pub bar: &'static str,
+    /// Separates facts of one line.
+    pub dot: &'static str,
+    /// Something is under way.
+    pub pending: &'static str,
+}
+
+/// For terminals that show UTF-8.
+pub const UNICODE: Glyphs = Glyphs {
+    prompt: "▸",
+    rule: "─",
+    arrow: "→",
+    mention: "▌",
+    bar: "│ ",
+    dot: "·",
+    pending: "…",
+};
+
+/// For all others.
+pub const ASCII: Glyphs = Glyphs {
+    prompt: ">",
+    rule: "-",
+    arrow: "->",
+    mention: "!",
+    bar: "| ",
+    dot: "-",
+    pending: "...",
+};
+
+/// What the prompt shows.
+pub struct PromptView<'a> {
+    /// What stands before the text, in pieces.
+    pub label: &'a [(Style, &'a str)],
+    /// The text being edited.
+    pub text: &'a str,
+    /// The cursor's place in it, in bytes.
+    pub cursor: usize,
+}
+
+/// Collects the bytes to send.
+pub struct Display {
+    form: Form,
+    out: Vec<u8>,
+    /// The prompt as last drawn is out of date.
+    stale: bool,
+}
+
+enum Form {
+    /// Sticky prompt, colours, columns.
+    Terminal {
+        screen: Screen,
+        theme: &'static Theme,
+        glyphs: &'static Glyphs,
+    },
+    /// A terminal without escape sequences: we echo what is typed.
+    Dumb(Echo),
+    /// No terminal: one line for each message.
+    Lines,
+}
+
+impl Display {
+    /// For a terminal that understands the usual escape sequences.
+    pub fn terminal(size: Size, theme: &'static Theme, utf8: bool) -> Display {
+        let screen = Screen::new(size);
+        let mut out = Vec::new();
+        screen.start(&mut out);
+        Display {
+            form: Form::Terminal {
+                screen,
+                theme,
+                glyphs: if utf8 { &UNICODE } else { &ASCII },
+            },
+            out,
+            stale: true,
+        }
+    }
+
+    /// For a terminal that gets no escape sequence at all.
+    pub fn dumb(size: Size) -> Display {
+        Display {
+            form: Form::Dumb(Echo::new(size.cols)),
+            out: Vec::new(),
+            stale: true,
+        }
+    }
+
+    /// For a pipe.
+    pub fn lines() -> Display {
+        Display {
+            form: Form::Lines,
+            out: Vec::new(),
+            stale: false,
+        }
+    }
+
+    /// Whether there is a terminal at the other end.
+    pub fn interactive(&self) -> bool {
+        !matches!(self.form, Form::Lines)
+    }
+
+    /// How many columns there are; 0 in a pipe, where lists have one column.
+    pub fn columns(&self) -> usize {
+        match &self.form {
+            Form::Terminal { screen, .. } => usize::from(screen.size().cols),
+            Form::Dumb(echo) => echo.columns(),
+            Form::Lines => 0,
+        }
+    }
+
+    /// The signs to use.
+    pub fn glyphs(&self) -> &'static Glyphs {
+        match &self.form {
+            Form::Terminal { glyphs, .. } => glyphs,
+            Form::Dumb(_) | Form::Lines => &ASCII,
+        }
+    }
+
+    /// The theme; the plain forms have none.
+    pub fn theme(&self) -> Option<&'static Theme> {
+        match &self.form {
+            Form::Terminal { theme, .. } => Some(theme),
+            Form::Dumb(_) | Form::Lines => None,
+        }
+    }
+
+    /// Draws in other colours from now on.
+    pub fn set_theme(&mut self, new: &'static Theme) {
+        if let Form::Terminal { theme, .. } = &mut self.form {
+            *theme = new;
+            self.stale = true;
+        }
+    }
+
+    /// Shows an entry above the prompt.
+    pub fn show(&mut self, entry: &Entry<'_>) {
+        match &mut self.form {
+            Form::Terminal {
+                screen,
+                theme,
+                glyphs,
+            } => {
+                screen.erase(&mut self.out);
+                let cols = usize::from(screen.size().cols);
+                paint::entry(&mut self.out, cols, theme, glyphs, entry);
+                self.stale = true;
+            }
+            Form::Dumb(echo) => {
+                echo.interrupt(&mut self.out);
+                plain::entry(&mut self.out, "\r\n", entry);
+                self.stale = true;
+            }
+            Form::Lines => plain::entry(&mut self.out, "\n", entry),
+        }
+    }
+
+    /// The prompt has to be drawn again before the bytes are sent.
+    pub fn touch(&mut self) {
+        self.stale = self.interactive();
+    }
+
+    /// Whether the prompt has to be drawn.
+    pub fn is_stale(&self) -> bool {
+        self.stale
+    }
+
+    /// Draws the prompt.
+    pub fn prompt(&mut self, view: &PromptView<'_>) {
+        match &mut self.form {
+            Form::Terminal { screen, .. } => {
+                let prompt = Prompt {
+                    label: view.label,
+                    text: view.text,
+                    cursor: view.cursor,
+                };
+                screen.draw(&prompt, &mut self.out);
+            }
+            Form::Dumb(echo) => echo.draw(view, &mut self.out),
+            Form::Lines => {}
+        }
+        self.stale = false;
+    }
+
+    /// What was typed has been sent: on a dumb terminal it stays where it is, as a line.
+    pub fn submitted(&mut self) {
+        if let Form::Dumb(echo) = &mut self.form {
+            echo.submitted(&mut self.out);
+        }
+        self.touch();
+    }
+
+    /// The terminal has another size.
+    pub fn resize(&mut self, size: Size) {
+        match &mut self.form {
+            Form::Terminal { screen, .. } => screen.resize(size),
+            Form::Dumb(echo) => echo.resize(size.cols),
+            Form::Lines => {}
+        }
+        self.touch();
+    }
+
+    /// Clears the visible screen.
+    pub fn clear(&mut self) {
+        if let Form::Terminal { screen, .. } = &mut self.form {
+            screen.clear(&mut self.out);
+        }
+        self.touch();
+    }
+
+    /// Rings the bell of a terminal.
+    pub fn bell(&mut self) {
+        if let Form::Terminal { .. } = self.form {
+            self.out.push(0x07);
+        }
+    }
+
+    /// Leaves the terminal as it was found.
+    pub fn finish(&mut self) {
+        match &mut self.form {
+            Form::Terminal { screen, .. } => screen.finish(&mut self.out),
+            Form::Dumb(echo) => echo.interrupt(&mut self.out),
+            Form::Lines => {}
+        }
+        self.stale = false;
+    }
+
+    /// Bytes that wait to be sent.
+    pub fn pending(&self) -> usize {
+        self.out.len()
+    }
+
+    /// Takes the bytes to send.
+    pub fn take(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.out)
+    }
+}

@@ -1,0 +1,183 @@
+//! The plain form: one line for each message, further lines indented by two, no escape bytes.
+
+use super::PromptView;
+use crate::session::entry::Entry;
+use crate::text;
+
+/// Writes an entry; each line ends with `newline`.
+pub(super) fn entry(out: &mut Vec<u8>, newline: &str, entry: &Entry<'_>) {
+    let mut line = |pieces: &[&str]| {
+        for piece in pieces {
+            for (i, row) in piece.split('\n').enumerate() {
+                if i > 0 {
+                    out.extend_from_slice(newline.as_bytes());
+                    out.extend_from_slice(b"  ");
+                }
+                // Nothing but what can be seen, whatever the caller believes.
+                out.extend(row.bytes().filter(|b| *b >= 0x20 && *b != 0x7f));
+            }
+        }
+        out.extend_from_slice(newline.as_bytes());
+    };
+    let space = |time: &str| if time.is_empty() { "" } else { " " };
+    match *entry {
+        Entry::Said {
+            time,
+            name,
+            text,
+            edited,
+            ..
+        } => {
+            let sign = if edited { " (edited): " } else { ": " };
+            line(&[time, space(time), name, sign, text]);
+        }
+        Entry::Did {
+            time, name, text, ..
+        } => line(&[time, space(time), "* ", name, " ", text]),
+        Entry::Direct {
+            time,
+            from,
+            to,
+            text,
+        } => {
+            let (from, to) = (from.unwrap_or("you"), to.unwrap_or("you"));
+            line(&[time, space(time), from, " -> ", to, ": ", text]);
+        }
+        Entry::System { time, text } => line(&[time, space(time), "-- ", text]),
+        Entry::Rule(text) => line(&["-- ", text, " --"]),
+        Entry::Note(text) | Entry::Heading(text) => line(&[text]),
+        Entry::Item(head, "") => line(&["  ", head]),
+        Entry::Item(head, text) => line(&["  ", head, "  ", text]),
+        Entry::Error(text) => line(&["Error: ", text]),
+    }
+}
+
+/// Echoes what is typed with nothing but printable characters, backspace and carriage return.
+pub(super) struct Echo {
+    cols: usize,
+    /// What is on the current row, as it was written; the cursor stands behind `at` cells of it.
+    row: String,
+    at: usize,
+}
+
+impl Echo {
+    pub(super) fn new(cols: u16) -> Echo {
+        Echo {
+            cols: usize::from(cols),
+            row: String::new(),
+            at: 0,
+        }
+    }
+
+    pub(super) fn columns(&self) -> usize {
+        self.cols
+    }
+
+    pub(super) fn resize(&mut self, cols: u16) {
+        self.cols = usize::from(cols);
+    }
+
+    /// Puts the cursor on a fresh row, so that something else can be written.
+    pub(super) fn interrupt(&mut self, out: &mut Vec<u8>) {
+        if !self.row.is_empty() {
+            out.extend_from_slice(b"\r\n");
+            self.row.clear();
+            self.at = 0;
+        }
+    }
+
+    /// The row stays as it is; the next one begins.
+    pub(super) fn submitted(&mut self, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"\r\n");
+        self.row.clear();
+        self.at = 0;
+    }
+
+    /// Makes the row show the prompt, or the end of it that fits.
+    pub(super) fn draw(&mut self, view: &PromptView<'_>, out: &mut Vec<u8>) {
+        let label: String = view.label.iter().map(|(_, piece)| *piece).collect();
+        let (before, after) = view.text.split_at_checked(view.cursor).unwrap_or_default();
+        let room = self.cols.saturating_sub(1);
+        // A long text scrolls sideways: as much as fits up to the cursor, then what follows.
+        let mut left = format!("{label}{before}").replace('\n', " ");
+        while text::width(&left) > room {
+            let first = text::graphemes(&left).next().map_or(1, |(g, _)| g.len());
+            left.drain(..first);
+        }
+        let at = text::width(&left);
+        let after = after.replace('\n', " ");
+        let row = left + text::clip(&after, room.saturating_sub(at));
+        if let Some(added) = row.strip_prefix(&self.row)
+            && self.at == text::width(&self.row)
+            && at == text::width(&row)
+        {
+            out.extend_from_slice(added.as_bytes());
+        } else {
+            let (old, new) = (text::width(&self.row), text::width(&row));
+            let rest = old.saturating_sub(new);
+            out.push(b'\r');
+            out.extend_from_slice(row.as_bytes());
+            out.extend(std::iter::repeat_n(b' ', rest));
+            out.extend(std::iter::repeat_n(0x08, rest + new - at));
+        }
+        self.row = row;
+        self.at = at;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::term::style::Style;
+
+    #[test]
+    fn entries_are_lines() {
+        let cases = [
+            (
+                Entry::Said {
+                    time: "14:31",
+                    name: "bob",
+                    text: "one\ntwo",
+                    mention: true,
+                    edited: false,
+                },
+                "14:31 bob: one|  two|",
+            ),
+            (
+                Entry::Direct {
+                    time: "",
+                    from: None,
+                    to: Some("carol"),
+                    text: "psst",
+                },
+                "you -> carol: psst|",
+            ),
+            (Entry::Error("no\u{1b}[31m"), "Error: no[31m|"),
+        ];
+        for (shown, expected) in cases {
+            let mut out = Vec::new();
+            entry(&mut out, "|", &shown);
+            assert_eq!(String::from_utf8(out).unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn the_echo_needs_no_escape_sequence() {
+        let mut echo = Echo::new(20);
+        let mut draw = |text: &str, cursor: usize| {
+            let mut out = Vec::new();
+            let view = PromptView {
+                label: &[(Style::PLAIN, "lobby> ")],
+                text,
+                cursor,
+            };
+            echo.draw(&view, &mut out);
+            String::from_utf8(out).unwrap()
+        };
+        assert_eq!(draw("", 0), "lobby> ");
+        assert_eq!(draw("hé", 3), "hé");
+        assert_eq!(draw("h", 1), "\rlobby> h \u{8}");
+        assert_eq!(draw("ha", 1), "\rlobby> ha\u{8}");
+        assert_eq!(draw("abcdefghijklmnop", 16), "\ry> abcdefghijklmnop");
+    }
+}

@@ -1,0 +1,503 @@
+//! The one loop of a session. It connects the [`Machine`] with the channel, the hub and the
+//! store, and it never waits for the client while anything else could happen: one write is in
+//! flight, and what comes meanwhile waits in the room's ring or in the bounded inbox.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use super::display::Display;
+use super::machine::{Effect, Fetch, Fetched, Machine, Server};
+use super::peer::{Gone, Inbound, Input, Outbound, Peer, Sessions};
+use super::read_back::read_back;
+use super::sign_in::sign_in;
+use super::theme::Theme;
+use crate::chat::event::Event;
+use crate::chat::ids::{AccountId, RoomName, SessionId, Time};
+use crate::chat::intent::{Arrival, Refusal};
+use crate::chat::preferences::Preferences;
+use crate::clock;
+use crate::hub::feed::{Cursor, Delivery, Inbox, Joined, Ring};
+use crate::hub::{Attachment, Handle};
+use crate::store::{Store, StoreError};
+use crate::term::screen::Size;
+
+/// How many bytes one write joins, about. russh's buffers never shrink, so that a session that
+/// got a lot at once would keep that much memory.
+const JOINED: usize = 32 * 1024;
+/// How many events are read from a ring at a time.
+const EVENTS: usize = 64;
+/// How many bytes of echo may wait for a client that sends and does not read; what it sends
+/// beyond them is thrown away.
+const UNREAD: usize = 256 * 1024;
+/// How often another name is tried for a guest whose name was taken in that moment.
+const GUEST_TRIES: usize = 3;
+
+/// Exit status of a session that ended as it should.
+const GOOD: u32 = 0;
+/// Exit status when the service can't be given now (`EX_TEMPFAIL` of sysexits.h).
+const TRY_LATER: u32 = 75;
+/// Exit status when a command was given that there is not (`EX_USAGE` of sysexits.h).
+const USAGE: u32 = 64;
+
+/// Everything that sessions need; one for the whole program.
+pub struct Chat {
+    hub: Handle,
+    store: Arc<dyn Store>,
+    server: RwLock<Arc<Server>>,
+    stall: Duration,
+    sessions: AtomicU64,
+}
+
+impl Chat {
+    /// Sessions that talk to this hub and read from this store. A client that takes nothing for
+    /// `stall` is cut off.
+    pub fn new(hub: Handle, store: Arc<dyn Store>, server: Server, stall: Duration) -> Chat {
+        Chat {
+            hub,
+            store,
+            server: RwLock::new(Arc::new(server)),
+            stall,
+            sessions: AtomicU64::new(1),
+        }
+    }
+
+    /// Sessions that begin from now on show this.
+    pub fn set_server(&self, server: Server) {
+        *self.server.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(server);
+    }
+
+    /// What sessions show of the server.
+    pub fn server(&self) -> Arc<Server> {
+        let server = self.server.read().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(&server)
+    }
+}
+
+impl Sessions for Chat {
+    async fn run<I, O>(&self, peer: Arc<Peer>, mut input: I, output: O)
+    where
+        I: Inbound + 'static,
+        O: Outbound + 'static,
+    {
+        let Some(setup) = Setup::read(&mut input).await else {
+            return;
+        };
+        let status = match self.session(&peer, setup, &mut input, &output).await {
+            Ok(status) => status,
+            Err(Failed { status, words }) => {
+                let words = Bytes::from(format!("{words}\r\n"));
+                let told = output.write_stderr(words);
+                let _gone_or_deaf = tokio::time::timeout(self.stall, told).await;
+                status
+            }
+        };
+        let finished = output.finish(status);
+        if tokio::time::timeout(self.stall, finished).await.is_err() {
+            output.cut();
+        }
+    }
+}
+
+/// A session that could not begin, and what its client is told.
+struct Failed {
+    status: u32,
+    words: String,
+}
+
+/// What the client said about itself before it asked for a shell.
+#[derive(Default)]
+struct Setup {
+    terminal: Option<(String, Size)>,
+    locale: [Option<String>; 3],
+    no_color: bool,
+    command: Option<Vec<u8>>,
+}
+
+impl Setup {
+    async fn read(input: &mut impl Inbound) -> Option<Setup> {
+        let mut setup = Setup::default();
+        loop {
+            match input.next().await? {
+                Input::Pty { term, cols, rows } => {
+                    setup.terminal = Some((term, Size::clamped(cols, rows)));
+                }
+                Input::Resize { cols, rows } => {
+                    if let Some((_, size)) = &mut setup.terminal {
+                        *size = Size::clamped(cols, rows);
+                    }
+                }
+                Input::Env { name, value } => {
+                    let [all, ctype, lang] = &mut setup.locale;
+                    match name.as_str() {
+                        "LC_ALL" => *all = Some(value),
+                        "LC_CTYPE" => *ctype = Some(value),
+                        "LANG" => *lang = Some(value),
+                        "NO_COLOR" => setup.no_color = !value.is_empty(),
+                        _ => {}
+                    }
+                }
+                Input::Shell => return Some(setup),
+                Input::Exec(command) => {
+                    setup.command = Some(command);
+                    return Some(setup);
+                }
+                Input::Data(_) | Input::Eof => {}
+            }
+        }
+    }
+
+    /// The locale's character set decides, in the order of POSIX; a client that sends no locale
+    /// most likely shows UTF-8.
+    fn utf8(&self) -> bool {
+        let set = self.locale.iter().flatten().find(|value| !value.is_empty());
+        set.is_none_or(|value| {
+            let value = value.to_ascii_lowercase();
+            value.contains("utf-8") || value.contains("utf8")
+        })
+    }
+
+    fn display(&self) -> Display {
+        match &self.terminal {
+            None => Display::lines(),
+            Some((term, size)) if self.no_color || matches!(term.as_str(), "dumb" | "") => {
+                Display::dumb(*size)
+            }
+            Some((_, size)) => Display::terminal(*size, Theme::default_theme(), self.utf8()),
+        }
+    }
+}
+
+impl Chat {
+    async fn session(
+        &self,
+        peer: &Peer,
+        setup: Setup,
+        input: &mut impl Inbound,
+        output: &impl Outbound,
+    ) -> Result<u32, Failed> {
+        if setup.command.is_some() {
+            return Err(Failed {
+                status: USAGE,
+                words: "Commands can't be given on the ssh line yet. Connect without one.".into(),
+            });
+        }
+        let display = setup.display();
+        let later = |reason: &dyn std::fmt::Display| Failed {
+            status: TRY_LATER,
+            words: format!("You can't come in at this moment: {reason}"),
+        };
+        let interactive = display.interactive();
+        let id = SessionId(self.sessions.fetch_add(1, Ordering::Relaxed));
+        let inbox = Arc::new(Inbox::default());
+        let mut tries = 0;
+        let (me, preferences, attachment, joined) = loop {
+            let (me, preferences) = sign_in(&*self.store, peer, clock::now())
+                .await
+                .map_err(|error| later(&format!("{error}.")))?;
+            let arrival = Arrival {
+                session: id,
+                author: me.author.clone(),
+                guest: me.guest,
+                bot: !interactive,
+                key: me.key.clone(),
+            };
+            match self.hub.attach(arrival, Arc::clone(&inbox)).await {
+                Ok((attachment, joined)) => break (me, preferences, attachment, joined),
+                Err(Refusal::NameTaken(_)) if me.guest && tries < GUEST_TRIES => tries += 1,
+                Err(refusal) => return Err(later(&refusal)),
+            }
+        };
+        let account = me.author.account;
+        tracing::info!(
+            event = "session_start",
+            conn = peer.connection,
+            session = id.0,
+            %account,
+            name = %me.author.name,
+            terminal = interactive,
+            "a session began"
+        );
+        let keeps_marks = !me.guest;
+        let machine = Machine::new(me, preferences, self.server(), display);
+        let mut driver = Driver {
+            machine,
+            attachment,
+            inbox,
+            store: Arc::clone(&self.store),
+            account,
+            stall: self.stall,
+            feeds: Vec::new(),
+            jobs: VecDeque::new(),
+            closing: None,
+        };
+        driver.enter(None, joined);
+        let end = driver.run(input, output).await;
+        let marks = driver.machine.marks(clock::now()).into_iter();
+        let marks = marks.map(|(conversation, mark)| (account, conversation, mark));
+        if keeps_marks && let Err(error) = self.store.save_marks(marks.collect()).await {
+            tracing::warn!(event = "marks_not_saved", %account, %error, "where the visit ended is not saved");
+        }
+        tracing::info!(
+            event = "session_end",
+            conn = peer.connection,
+            session = id.0,
+            %account,
+            how = ?end,
+            "a session ended"
+        );
+        if end == End::Stalled {
+            output.cut();
+        }
+        Ok(GOOD)
+    }
+}
+
+/// How a session ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// It was left, or the server closed it.
+    Left,
+    /// The connection was lost.
+    Lost,
+    /// The client took nothing for too long.
+    Stalled,
+}
+
+/// A room that the session listens to.
+struct Feed {
+    room: RoomName,
+    ring: Arc<Ring>,
+    cursor: Cursor,
+    /// What was said before is shown, so what is said now can be.
+    live: bool,
+}
+
+struct Driver {
+    machine: Machine,
+    attachment: Attachment,
+    inbox: Arc<Inbox>,
+    store: Arc<dyn Store>,
+    account: AccountId,
+    stall: Duration,
+    feeds: Vec<Feed>,
+    jobs: VecDeque<Job>,
+    closing: Option<u32>,
+}
+
+type Working = Pin<Box<dyn Future<Output = Done> + Send>>;
+
+impl Driver {
+    async fn run(&mut self, input: &mut impl Inbound, output: &impl Outbound) -> End {
+        let mut writing = None;
+        let mut stalls_at = Instant::now();
+        let mut working: Option<Working> = None;
+        // Whether there may be more to read than the last round took.
+        let mut behind = false;
+        loop {
+            self.carry_out();
+            if working.is_none()
+                && let Some(job) = self.jobs.pop_front()
+            {
+                let store = Arc::clone(&self.store);
+                working = Some(Box::pin(carry_out(store, self.account, job)));
+            }
+            if writing.is_none() {
+                let bytes = self.machine.output();
+                if !bytes.is_empty() {
+                    writing = Some(Box::pin(output.write(Bytes::from(bytes))));
+                    stalls_at = Instant::now() + self.stall;
+                } else if self.closing.is_some() {
+                    return End::Left;
+                }
+            }
+            let idle = writing.is_none();
+            let deadline = self.machine.deadline();
+            tokio::select! {
+                biased;
+                written = maybe(writing.as_mut()) => {
+                    writing = None;
+                    if written == Err(Gone) {
+                        return End::Lost;
+                    }
+                }
+                () = tokio::time::sleep_until(stalls_at), if !idle => return End::Stalled,
+                arrived = input.next(), if self.closing.is_none() => match arrived {
+                    Some(arrived) => self.arrived(arrived),
+                    None => return End::Lost,
+                },
+                done = maybe(working.as_mut()) => {
+                    working = None;
+                    self.done(done);
+                    behind = true;
+                }
+                () = ready_or(behind, self.inbox.rung()), if idle => behind = self.read(),
+                () = until(deadline), if deadline.is_some() => self.machine.tick(clock::now()),
+            }
+        }
+    }
+
+    fn arrived(&mut self, input: Input) {
+        let now = clock::now();
+        match input {
+            Input::Data(bytes) if self.machine.waiting_output() < UNREAD => {
+                self.machine.bytes(&bytes, now);
+            }
+            Input::Eof => self.machine.eof(now),
+            Input::Resize { cols, rows } => self.machine.resize(Size::clamped(cols, rows)),
+            Input::Data(_)
+            | Input::Pty { .. }
+            | Input::Env { .. }
+            | Input::Shell
+            | Input::Exec(_) => {}
+        }
+    }
+
+    /// Does what the machine wants done.
+    fn carry_out(&mut self) {
+        for effect in self.machine.effects() {
+            let now = clock::now();
+            match effect {
+                Effect::Intend(id, intent) => {
+                    if let Err(refusal) = self.attachment.intend(id, intent) {
+                        self.machine.refused(id, &refusal, now);
+                    }
+                }
+                Effect::Query(id, query) => {
+                    if let Err(refusal) = self.attachment.ask(id, query) {
+                        self.machine.refused(id, &refusal, now);
+                    }
+                }
+                Effect::Fetch(fetch) => self.jobs.push_back(Job::Fetch(fetch)),
+                Effect::Save(preferences) => self.jobs.push_back(Job::Save(preferences)),
+                Effect::Close(status) => self.closing = Some(status),
+            }
+        }
+    }
+
+    fn done(&mut self, done: Done) {
+        match done {
+            Done::Fetched(fetched) => {
+                if let Fetched::Recall { room, .. } = &fetched
+                    && let Some(feed) = self.feeds.iter_mut().find(|feed| feed.room == *room)
+                {
+                    feed.live = true;
+                }
+                self.machine.fetched(fetched, clock::now());
+            }
+            Done::Saved(Ok(())) => {}
+            Done::Saved(Err(error)) => self.machine.not_kept(&error.to_string()),
+        }
+    }
+
+    /// The session is in a room: its events wait until what was said before is shown.
+    fn enter(&mut self, id: Option<u32>, joined: Joined) {
+        self.read_rooms();
+        let Joined { view, ring, cursor } = joined;
+        self.feeds.retain(|feed| feed.room != view.name);
+        self.feeds.push(Feed {
+            room: view.name.clone(),
+            ring,
+            cursor,
+            live: false,
+        });
+        self.machine.joined(id, view);
+    }
+
+    /// Takes what waits for the session. Returns whether there may be more.
+    fn read(&mut self) -> bool {
+        let now = clock::now();
+        let (deliveries, skipped) = self.inbox.take();
+        for delivery in deliveries {
+            match delivery {
+                Delivery::Accepted(id) => self.machine.accepted(id, now),
+                Delivery::Refused(id, refusal) => self.machine.refused(id, &refusal, now),
+                Delivery::Joined(id, joined) => self.enter(Some(id), joined),
+                Delivery::Left(id, room) => {
+                    self.feeds.retain(|feed| feed.room != room);
+                    self.machine.left(id, &room, now);
+                }
+                Delivery::Answer(id, answer) => self.machine.answer(id, answer, now),
+                Delivery::Event(event) => self.machine.private_event(&event, now),
+                Delivery::Close(reason) => self.machine.dismissed(reason.as_str()),
+            }
+        }
+        if skipped > 0 {
+            self.machine.skipped(skipped);
+        }
+        self.read_rooms()
+    }
+
+    /// Takes what happened in the rooms, as much as one write should hold. Returns whether there
+    /// may be more.
+    fn read_rooms(&mut self) -> bool {
+        let now = clock::now();
+        let mut events: Vec<Arc<Event>> = Vec::new();
+        for feed in self.feeds.iter_mut().filter(|feed| feed.live) {
+            loop {
+                if self.machine.waiting_output() > JOINED {
+                    return true;
+                }
+                let skipped = feed.ring.read(&mut feed.cursor, EVENTS, &mut events);
+                if skipped > 0 {
+                    self.machine.skipped(skipped);
+                }
+                if events.is_empty() {
+                    break;
+                }
+                for event in events.drain(..) {
+                    self.machine.room_event(&feed.room, &event, now);
+                }
+            }
+        }
+        false
+    }
+}
+
+/// What the store has done for a session.
+enum Done {
+    Fetched(Fetched),
+    Saved(Result<(), StoreError>),
+}
+
+/// Something that the store is to do for a session; one after the other.
+enum Job {
+    Fetch(Fetch),
+    Save(Preferences),
+}
+
+async fn carry_out(store: Arc<dyn Store>, account: AccountId, job: Job) -> Done {
+    match job {
+        Job::Fetch(fetch) => Done::Fetched(read_back(&*store, account, fetch).await),
+        Job::Save(preferences) => Done::Saved(store.save_preferences(account, &preferences).await),
+    }
+}
+
+/// Waits for a future that may not be there; for ever if it isn't.
+async fn maybe<F: Future + Unpin>(future: Option<&mut F>) -> F::Output {
+    match future {
+        Some(future) => future.await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Is ready at once if `ready`, and when the future is otherwise.
+async fn ready_or(ready: bool, future: impl Future<Output = ()>) {
+    if !ready {
+        future.await;
+    }
+}
+
+/// Waits for a moment; for ever if there is none.
+async fn until(deadline: Option<Time>) {
+    match deadline {
+        Some(at) => tokio::time::sleep(Duration::from_millis(at.since(clock::now()))).await,
+        None => std::future::pending().await,
+    }
+}

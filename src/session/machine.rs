@@ -1,0 +1,398 @@
+//! The state of one session, pure: bytes, events, answers and ticks go in; bytes to send and
+//! [`Effect`]s come out. The time is an argument.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use chrono::NaiveDate;
+
+use super::complete::Completion;
+use super::display::{Display, PromptView};
+use super::entry::Entry;
+use super::requests::Requests;
+use super::rooms::Tab;
+use super::theme::Theme;
+use super::zone::Zone;
+use crate::chat::event::{Author, Message};
+use crate::chat::ids::{Conversation, Fingerprint, Name, RoomName, Seq, Time};
+use crate::chat::intent::{Intent, Query};
+use crate::chat::preferences::Preferences;
+use crate::store::Mark;
+use crate::term::editor::{Edit, Editor};
+use crate::term::keys::{Decoder, Key};
+use crate::term::screen::Size;
+use crate::term::style::Style;
+use crate::text::{self, Text};
+
+/// How long a partial escape sequence may take, in milliseconds.
+const ESCAPE: u64 = 50;
+
+/// What the server is, as far as sessions show it.
+#[derive(Debug, Clone)]
+pub struct Server {
+    /// What it is called.
+    pub host: String,
+    /// The program's version.
+    pub version: &'static str,
+    /// When it started.
+    pub started: Time,
+    /// The message of the day.
+    pub motd: Option<Text>,
+    /// How many messages are shown on entering a room.
+    pub on_join: usize,
+}
+
+/// Who the session belongs to.
+#[derive(Debug, Clone)]
+pub struct Me {
+    /// Account and name.
+    pub author: Author,
+    /// Whether they came without a key.
+    pub guest: bool,
+    /// The key they came with.
+    pub key: Option<Fingerprint>,
+    /// A sentence to begin with, such as why the name is another than asked for.
+    pub remark: Option<String>,
+}
+
+/// What the driver has to do for the session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// Ask the hub to do something.
+    Intend(u32, Intent),
+    /// Ask the hub about something.
+    Query(u32, Query),
+    /// Read something from the store; [`Machine::fetched`] gets it. One after the other.
+    Fetch(Fetch),
+    /// Keep the settings.
+    Save(Preferences),
+    /// End the session with this exit status.
+    Close(u32),
+}
+
+/// Something to read from the store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fetch {
+    /// What a room looked like up to `last`; its events wait until this is shown.
+    Recall {
+        /// The room.
+        room: RoomName,
+        /// The last entry that belongs to it.
+        last: Seq,
+        /// What was seen before, if it was in this session.
+        seen: Option<Mark>,
+        /// How many messages.
+        limit: usize,
+    },
+    /// `/history`.
+    History {
+        /// Where.
+        conversation: Conversation,
+        /// How many messages.
+        limit: usize,
+    },
+    /// `/search`.
+    Search {
+        /// What for.
+        words: String,
+        /// Where.
+        within: Vec<Conversation>,
+    },
+}
+
+/// What was read from the store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fetched {
+    /// To [`Fetch::Recall`].
+    Recall {
+        /// The room.
+        room: RoomName,
+        /// The messages.
+        messages: Vec<Message>,
+        /// Where the last visit ended, if it did.
+        mark: Option<Mark>,
+        /// How many messages came since.
+        new: u64,
+    },
+    /// To [`Fetch::History`].
+    History(Vec<Message>),
+    /// To [`Fetch::Search`].
+    Found(Vec<Message>),
+    /// It could not be read, for this reason.
+    Failed(String),
+}
+
+enum Source {
+    /// A terminal: keys and an editor.
+    Keys(Box<(Decoder, Editor)>),
+    /// A pipe: the line that is not complete yet.
+    Lines { partial: Vec<u8>, after_cr: bool },
+}
+
+/// One session.
+pub struct Machine {
+    pub(super) me: Me,
+    pub(super) server: Arc<Server>,
+    pub(super) preferences: Preferences,
+    pub(super) zone: Zone,
+    pub(super) display: Display,
+    pub(super) tabs: Vec<Tab>,
+    pub(super) current: usize,
+    pub(super) last_direct: Option<Name>,
+    pub(super) completion: Option<Completion>,
+    pub(super) requests: Requests,
+    pub(super) effects: Vec<Effect>,
+    /// The day of the last message shown.
+    pub(super) day: Option<NaiveDate>,
+    /// When the bell rang last.
+    pub(super) rang: Option<Time>,
+    pub(super) ended: bool,
+    source: Source,
+    escape_since: Option<Time>,
+    interrupted: bool,
+}
+
+impl Machine {
+    /// A session that is about to enter the lobby.
+    pub fn new(
+        me: Me,
+        preferences: Preferences,
+        server: Arc<Server>,
+        mut display: Display,
+    ) -> Machine {
+        let source = if display.interactive() {
+            let editor = Editor::new(text::MAX_CHARS, text::MAX_BYTES);
+            Source::Keys(Box::new((Decoder::new(), editor)))
+        } else {
+            Source::Lines {
+                partial: Vec::new(),
+                after_cr: false,
+            }
+        };
+        let theme = preferences.theme.as_deref().and_then(Theme::named);
+        display.set_theme(theme.unwrap_or(Theme::default_theme()));
+        Machine {
+            zone: Zone::new(preferences.tz.as_deref(), preferences.timestamps),
+            me,
+            server,
+            preferences,
+            display,
+            tabs: Vec::new(),
+            current: 0,
+            last_direct: None,
+            completion: None,
+            requests: Requests::default(),
+            effects: Vec::new(),
+            day: None,
+            rang: None,
+            ended: false,
+            source,
+            escape_since: None,
+            interrupted: false,
+        }
+    }
+
+    /// What the driver has to do now.
+    pub fn effects(&mut self) -> Vec<Effect> {
+        std::mem::take(&mut self.effects)
+    }
+
+    /// The bytes to send now, the prompt drawn. May be empty.
+    pub fn output(&mut self) -> Vec<u8> {
+        if self.display.is_stale() && !self.ended {
+            self.draw_prompt();
+        }
+        self.display.take()
+    }
+
+    /// How many bytes wait to be taken.
+    pub fn waiting_output(&self) -> usize {
+        self.display.pending()
+    }
+
+    /// When [`Machine::tick`] should be called, if nothing else happens first.
+    pub fn deadline(&self) -> Option<Time> {
+        let escape = self.escape_since.map(|since| since.plus(ESCAPE));
+        escape.into_iter().chain(self.requests.deadline()).min()
+    }
+
+    /// The clock has reached a deadline.
+    pub fn tick(&mut self, now: Time) {
+        if let Some(since) = self.escape_since
+            && now >= since.plus(ESCAPE)
+        {
+            let mut keys = Vec::new();
+            if let Source::Keys(source) = &mut self.source {
+                source.0.flush(&mut keys);
+                // A paste may go on for longer.
+                self.escape_since = source.0.waiting().then_some(now);
+            }
+            self.keys(keys, now);
+        }
+        self.requests_tick(now);
+    }
+
+    /// Bytes that were typed or piped.
+    pub fn bytes(&mut self, bytes: &[u8], now: Time) {
+        match &mut self.source {
+            Source::Keys(source) => {
+                let mut keys = Vec::new();
+                source.0.feed(bytes, &mut keys);
+                self.escape_since = source.0.waiting().then_some(now);
+                self.keys(keys, now);
+            }
+            Source::Lines { partial, after_cr } => {
+                let mut lines = Vec::new();
+                for &byte in bytes {
+                    match byte {
+                        b'\n' if *after_cr => {}
+                        b'\r' | b'\n' => lines.push(std::mem::take(partial)),
+                        // One byte more than can be sent shows that the line is too long.
+                        _ if partial.len() <= text::MAX_BYTES => partial.push(byte),
+                        _ => {}
+                    }
+                    *after_cr = byte == b'\r';
+                }
+                for line in lines {
+                    self.entered(String::from_utf8_lossy(&line).into_owned(), now);
+                }
+            }
+        }
+    }
+
+    /// No more bytes will come: what is left without a line end is a line, and then the session
+    /// ends once everything is answered.
+    pub fn eof(&mut self, now: Time) {
+        if let Source::Lines { partial, .. } = &mut self.source {
+            let rest = std::mem::take(partial);
+            if !rest.is_empty() {
+                self.entered(String::from_utf8_lossy(&rest).into_owned(), now);
+            }
+            self.entered("/quit".to_owned(), now);
+        } else {
+            self.close();
+        }
+    }
+
+    /// The terminal has another size.
+    pub fn resize(&mut self, size: Size) {
+        self.display.resize(size);
+    }
+
+    /// Ends the session because the server says so.
+    pub fn dismissed(&mut self, reason: &str) {
+        self.display.show(&Entry::Note(reason));
+        self.close();
+    }
+
+    pub(super) fn close(&mut self) {
+        if !self.ended {
+            self.display.finish();
+            self.ended = true;
+            self.effects.push(Effect::Close(0));
+        }
+    }
+
+    fn keys(&mut self, keys: Vec<Key>, now: Time) {
+        for key in keys {
+            if self.ended {
+                return;
+            }
+            let again = key == Key::Ctrl('c') && self.interrupted;
+            self.interrupted = false;
+            let Source::Keys(source) = &mut self.source else {
+                return;
+            };
+            let edit = source.1.key(key);
+            if edit != Edit::Complete {
+                self.completion = None;
+            }
+            match edit {
+                Edit::Unchanged => {}
+                Edit::Changed => self.display.touch(),
+                Edit::Submit(line) => {
+                    self.display.submitted();
+                    self.entered(line, now);
+                }
+                Edit::Complete => self.complete(now),
+                Edit::Interrupt if again => self.close(),
+                Edit::Interrupt => {
+                    self.interrupted = true;
+                    self.note("Ctrl-C again leaves, and so does Ctrl-D.");
+                }
+                Edit::EndOfInput => self.close(),
+                Edit::ClearScreen => self.display.clear(),
+                Edit::Full => self.display.bell(),
+            }
+        }
+    }
+
+    /// The editor, if there is a terminal.
+    pub(super) fn editor(&mut self) -> Option<&mut Editor> {
+        match &mut self.source {
+            Source::Keys(source) => Some(&mut source.1),
+            Source::Lines { .. } => None,
+        }
+    }
+
+    pub(super) fn note(&mut self, words: &str) {
+        self.display.show(&Entry::Note(words));
+    }
+
+    pub(super) fn error(&mut self, words: &str) {
+        self.display.show(&Entry::Error(words));
+    }
+
+    /// The settings could not be saved.
+    pub fn not_kept(&mut self, reason: &str) {
+        self.error(&format!("This holds for now, but is not kept: {reason}."));
+    }
+
+    pub(super) fn save(&mut self) {
+        self.zone = Zone::new(self.preferences.tz.as_deref(), self.preferences.timestamps);
+        self.effects.push(Effect::Save(self.preferences.clone()));
+    }
+
+    fn draw_prompt(&mut self) {
+        let theme = self.display.theme().unwrap_or(Theme::default_theme());
+        let glyphs = self.display.glyphs();
+        let here = self.here();
+        let mut waiting = String::new();
+        for (at, tab) in self.tabs.iter().enumerate() {
+            if at != self.current && tab.unread > 0 {
+                let sign = if tab.named { "@" } else { "" };
+                let comma = if waiting.is_empty() { " (" } else { ", " };
+                let _to_a_string = write!(waiting, "{comma}{sign}{} {}", tab.name, tab.unread);
+            }
+        }
+        if !waiting.is_empty() {
+            waiting.push(')');
+        }
+        let end = if self.requests.slow {
+            format!(" {} {} ", glyphs.pending, glyphs.prompt)
+        } else {
+            format!(" {} ", glyphs.prompt)
+        };
+        let Source::Keys(source) = &self.source else {
+            return;
+        };
+        let editor = &source.1;
+        let search = editor
+            .searching()
+            .map(|query| format!("search {query:?}: "));
+        let label: &[(Style, &str)] = match &search {
+            Some(search) => &[(theme.prompt, search)],
+            None if waiting.is_empty() => &[(theme.prompt, here.as_str()), (theme.prompt, &end)],
+            None => &[
+                (theme.prompt, here.as_str()),
+                (theme.waiting, &waiting),
+                (theme.prompt, &end),
+            ],
+        };
+        self.display.prompt(&PromptView {
+            label,
+            text: editor.text(),
+            cursor: editor.cursor(),
+        });
+    }
+}

@@ -1,0 +1,77 @@
+//! Reads from the store what a session wants to show.
+
+use super::machine::{Fetch, Fetched};
+use crate::chat::ids::{AccountId, Conversation, RoomName, Seq};
+use crate::store::{Mark, Search, Store, StoreError};
+
+/// How many messages that were seen before are shown above the new ones of a room.
+const CONTEXT: usize = 3;
+/// How many finds a search shows.
+const FOUND: usize = 30;
+
+/// Reads it. A failure is an answer too.
+pub(super) async fn read_back(store: &dyn Store, reader: AccountId, fetch: Fetch) -> Fetched {
+    let result = match fetch {
+        Fetch::Recall {
+            room,
+            last,
+            seen,
+            limit,
+        } => recall(store, reader, room, last, seen, limit).await,
+        Fetch::History {
+            conversation,
+            limit,
+        } => {
+            let messages = store.history(&conversation, None, limit).await;
+            messages.map(Fetched::History)
+        }
+        Fetch::Search { words, within } => {
+            let search = Search {
+                words,
+                within,
+                limit: FOUND,
+            };
+            store.search(search).await.map(Fetched::Found)
+        }
+    };
+    result.unwrap_or_else(|error| {
+        tracing::warn!(event = "read_failed", %error, "the store could not be read");
+        Fetched::Failed(error.to_string())
+    })
+}
+
+async fn recall(
+    store: &dyn Store,
+    reader: AccountId,
+    room: RoomName,
+    last: Seq,
+    seen: Option<Mark>,
+    limit: usize,
+) -> Result<Fetched, StoreError> {
+    let conversation = Conversation::Room(room.clone());
+    let before = Some(Seq(last.0 + 1));
+    let mark = match seen {
+        Some(seen) => Some(seen),
+        None => store.mark(reader, &conversation).await?,
+    };
+    let new = match mark {
+        Some(mark) if mark.seq < last => store.count_after(&conversation, mark.seq).await?,
+        _ => 0,
+    };
+    // Who comes back to a room within a session has the rest of it above.
+    let limit = match seen {
+        Some(_) => limit.min(usize::try_from(new).unwrap_or(limit) + CONTEXT),
+        None => limit,
+    };
+    let messages = if limit == 0 {
+        Vec::new()
+    } else {
+        store.history(&conversation, before, limit).await?
+    };
+    Ok(Fetched::Recall {
+        room,
+        messages,
+        mark,
+        new,
+    })
+}

@@ -1,0 +1,245 @@
+//! What a session has asked for and not been told yet: each request is answered once, in its own
+//! time, and nothing that was typed is lost when the answer is no.
+
+use std::collections::VecDeque;
+
+use super::complete::Completion;
+use super::machine::{Effect, Fetch, Fetched, Machine};
+use crate::chat::ids::Time;
+use crate::chat::intent::{Answer, Intent, Query, Refusal};
+use crate::text;
+
+/// How many requests of one session may be under way; further lines wait.
+const UNDER_WAY: usize = 32;
+/// How many lines may wait; what is beyond them is refused.
+const HELD: usize = 256;
+/// After how long the prompt shows that something is not saved yet, in milliseconds.
+const SLOW: u64 = 250;
+/// How often a pipe is told how many of its lines were refused, in milliseconds.
+const TALLY: u64 = 1_000;
+
+/// What was asked for and not answered yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Asked {
+    /// The words, to be given back if they are refused.
+    Say(String),
+    /// Entering a room: what is typed next is for that room.
+    Join,
+    Leave,
+    Amend,
+    Topic,
+    Nick,
+    Away,
+    Show,
+    Ignore,
+    DirectHistory(usize),
+    Complete(Completion),
+}
+
+/// The requests of one session.
+#[derive(Debug, Default)]
+pub(super) struct Requests {
+    pending: VecDeque<Pending>,
+    /// Lines that wait until it is known where they go.
+    held: VecDeque<String>,
+    /// How many fetches are not answered.
+    fetching: usize,
+    /// The session ends once everything is answered.
+    leaving: bool,
+    /// The oldest request takes long enough to be worth a sign in the prompt.
+    pub slow: bool,
+    /// Lines of a pipe that were refused and not told of, why, and since when.
+    refused: Option<(u32, Refusal, Time)>,
+    next_id: u32,
+}
+
+#[derive(Debug)]
+struct Pending {
+    id: u32,
+    asked: Asked,
+    since: Time,
+}
+
+impl Requests {
+    /// When something has to be told, if nothing is answered before.
+    pub fn deadline(&self) -> Option<Time> {
+        let slow = self.pending.front().filter(|_| !self.slow);
+        let slow = slow.map(|pending| pending.since.plus(SLOW));
+        let tally = self.refused.as_ref().map(|(.., since)| since.plus(TALLY));
+        slow.into_iter().chain(tally).min()
+    }
+
+    fn must_wait(&self) -> bool {
+        self.pending.len() >= UNDER_WAY || self.pending.iter().any(|p| p.asked == Asked::Join)
+    }
+
+    fn is_idle(&self) -> bool {
+        self.pending.is_empty() && self.held.is_empty() && self.fetching == 0
+    }
+}
+
+impl Machine {
+    /// A line was entered. It waits if what came before it decides where it goes.
+    pub(super) fn entered(&mut self, line: String, now: Time) {
+        if self.requests.leaving {
+            return;
+        }
+        if self.requests.must_wait() || !self.requests.held.is_empty() {
+            if self.requests.held.len() < HELD {
+                self.requests.held.push_back(line);
+            } else {
+                self.give_back(&line, &Refusal::Busy, now);
+            }
+            return;
+        }
+        self.line(&line, now);
+    }
+
+    pub(super) fn release(&mut self, now: Time) {
+        while !self.requests.must_wait() && !self.ended {
+            let Some(line) = self.requests.held.pop_front() else {
+                break;
+            };
+            self.line(&line, now);
+        }
+        self.leave_if_idle();
+    }
+
+    /// Ends the session once all that was said is saved and all that was asked is answered.
+    pub(super) fn leave(&mut self) {
+        self.requests.leaving = true;
+        self.leave_if_idle();
+    }
+
+    fn leave_if_idle(&mut self) {
+        if self.requests.leaving && self.requests.is_idle() {
+            self.close();
+        }
+    }
+
+    /// Tells what has become due.
+    pub(super) fn requests_tick(&mut self, now: Time) {
+        let oldest = self.requests.pending.front();
+        if !self.requests.slow && oldest.is_some_and(|p| now >= p.since.plus(SLOW)) {
+            self.requests.slow = true;
+            self.display.touch();
+        }
+        if let Some((.., since)) = &self.requests.refused
+            && now >= since.plus(TALLY)
+        {
+            self.tell_refused();
+        }
+    }
+
+    pub(super) fn intend(&mut self, asked: Asked, intent: Intent, now: Time) {
+        let id = self.ask(asked, now);
+        self.effects.push(Effect::Intend(id, intent));
+    }
+
+    pub(super) fn query(&mut self, asked: Asked, query: Query, now: Time) {
+        let id = self.ask(asked, now);
+        self.effects.push(Effect::Query(id, query));
+    }
+
+    pub(super) fn fetch(&mut self, fetch: Fetch) {
+        self.requests.fetching += 1;
+        self.effects.push(Effect::Fetch(fetch));
+    }
+
+    fn ask(&mut self, asked: Asked, now: Time) -> u32 {
+        self.requests.next_id = self.requests.next_id.wrapping_add(1);
+        self.requests.pending.push_back(Pending {
+            id: self.requests.next_id,
+            asked,
+            since: now,
+        });
+        self.requests.next_id
+    }
+
+    pub(super) fn answered(&mut self, id: u32) -> Option<Asked> {
+        let at = self
+            .requests
+            .pending
+            .iter()
+            .position(|pending| pending.id == id)?;
+        let pending = self.requests.pending.remove(at)?;
+        if self.requests.pending.is_empty() && std::mem::take(&mut self.requests.slow) {
+            self.display.touch();
+        }
+        Some(pending.asked)
+    }
+
+    /// An intent was carried out.
+    pub fn accepted(&mut self, id: u32, now: Time) {
+        if self.answered(id) == Some(Asked::Away) {
+            self.note("You are away until you say something.");
+        }
+        self.release(now);
+    }
+
+    /// An intent was refused: nothing is lost, the words come back.
+    pub fn refused(&mut self, id: u32, refusal: &Refusal, now: Time) {
+        match self.answered(id) {
+            Some(Asked::Say(line)) => self.give_back(&line, refusal, now),
+            Some(_) => self.error(&refusal.to_string()),
+            None => {}
+        }
+        self.release(now);
+    }
+
+    /// Words that could not be said go back into the prompt, above what was typed since. A pipe
+    /// is told, but not for each of a thousand lines.
+    pub(super) fn give_back(&mut self, line: &str, refusal: &Refusal, now: Time) {
+        if !self.display.interactive() {
+            if let Some((count, ..)) = &mut self.requests.refused {
+                *count += 1;
+            } else {
+                self.error(&refusal.to_string());
+                self.requests.refused = Some((0, refusal.clone(), now));
+            }
+            return;
+        }
+        self.error(&refusal.to_string());
+        if let Some(editor) = self.editor() {
+            let typed = editor.text();
+            let both = if typed.is_empty() {
+                line.to_owned()
+            } else {
+                format!("{line}\n{typed}")
+            };
+            if both.chars().count() <= text::MAX_CHARS && both.len() <= text::MAX_BYTES {
+                editor.set(&both);
+            }
+        }
+        self.display.touch();
+    }
+
+    fn tell_refused(&mut self) {
+        if let Some((count, refusal, _)) = self.requests.refused.take()
+            && count > 0
+        {
+            self.error(&format!("{count} more lines were not sent. {refusal}"));
+        }
+    }
+
+    /// The hub has answered a question.
+    pub fn answer(&mut self, id: u32, answer: Answer, now: Time) {
+        match self.answered(id) {
+            Some(Asked::Complete(completion)) => {
+                if let Answer::Words(words) = answer {
+                    self.completed(completion, words);
+                }
+            }
+            Some(asked) => self.show_answer(&asked, answer, now),
+            None => {}
+        }
+        self.release(now);
+    }
+
+    /// What was read from the store is here.
+    pub fn fetched(&mut self, fetched: Fetched, now: Time) {
+        self.requests.fetching = self.requests.fetching.saturating_sub(1);
+        self.show_fetched(fetched, now);
+        self.leave_if_idle();
+    }
+}

@@ -1,0 +1,237 @@
+//! The rooms that a session is in, and what happens in them.
+
+use super::entry::{self, Entry};
+use super::machine::{Fetch, Machine};
+use super::requests::Asked;
+use super::zone::day_name;
+use crate::chat::event::{Body, Event, Message};
+use crate::chat::ids::{Conversation, RoomName, Seq, Time};
+use crate::chat::intent::{Intent, RoomView, Target};
+use crate::store::Mark;
+use crate::text::Text;
+
+/// The least time between two bells, in milliseconds.
+const BELL: u64 = 3_000;
+
+/// A room that the session is in.
+#[derive(Debug)]
+pub(super) struct Tab {
+    pub name: RoomName,
+    pub topic: Option<Text>,
+    /// The last entry shown.
+    pub seen: Seq,
+    /// When it was last shown.
+    pub seen_at: Option<Time>,
+    /// Messages that came while another room was shown.
+    pub unread: u32,
+    /// Whether one of them names the reader.
+    pub named: bool,
+}
+
+impl Tab {
+    fn new(name: RoomName) -> Tab {
+        Tab {
+            name,
+            topic: None,
+            seen: Seq(0),
+            seen_at: None,
+            unread: 0,
+            named: false,
+        }
+    }
+}
+
+impl Machine {
+    /// The session is in a room: `id` says which request that answers, none for the lobby at the
+    /// beginning.
+    pub fn joined(&mut self, id: Option<u32>, view: RoomView) {
+        if let Some(id) = id {
+            self.answered(id);
+        }
+        let first = self.tabs.is_empty();
+        let known = self.tabs.iter().position(|tab| tab.name == view.name);
+        let at = known.unwrap_or(self.tabs.len());
+        if known.is_none() {
+            self.tabs.push(Tab::new(view.name.clone()));
+        }
+        self.current = at;
+        let seen = self.tabs.get_mut(at).and_then(|tab| {
+            tab.topic.clone_from(&view.topic);
+            (tab.unread, tab.named) = (0, false);
+            let at = tab.seen_at?;
+            Some(Mark { seq: tab.seen, at })
+        });
+        if first {
+            self.greet(&view);
+        } else {
+            self.enter(&view);
+        }
+        // A pipe gets no history unless it asks.
+        let limit = if self.display.interactive() {
+            self.server.on_join
+        } else {
+            0
+        };
+        self.fetch(Fetch::Recall {
+            room: view.name,
+            last: view.last,
+            seen,
+            limit,
+        });
+    }
+
+    /// The session has left a room: the one before it in the list is shown.
+    pub fn left(&mut self, id: u32, room: &RoomName, now: Time) {
+        self.answered(id);
+        if let Some(at) = self.tabs.iter().position(|tab| tab.name == *room) {
+            self.tabs.remove(at);
+            let shown = self.current == at;
+            if self.current >= at {
+                self.current = self.current.saturating_sub(1);
+            }
+            self.note(&format!("You left {room}."));
+            if shown && let Some(tab) = self.tabs.get(self.current) {
+                let next = tab.name.clone();
+                self.intend(Asked::Join, Intent::Join(next), now);
+            }
+        }
+        self.release(now);
+    }
+
+    /// Something happened in a room that the session is in.
+    pub fn room_event(&mut self, room: &RoomName, event: &Event, now: Time) {
+        if let Event::Renamed { account, to, .. } = event
+            && *account == self.me.author.account
+        {
+            self.me.author.name = to.clone();
+        }
+        let Some(at) = self.tabs.iter().position(|tab| tab.name == *room) else {
+            return;
+        };
+        let own = matches!(event, Event::Message(m) if m.author.account == self.me.author.account);
+        let hidden =
+            matches!(event, Event::Message(m) if self.preferences.ignores(m.author.account));
+        let names_me = matches!(event, Event::Message(m) if !own && !hidden && self.names_me(m));
+        if let (Event::Message(message), Some(tab)) = (event, self.tabs.get_mut(at)) {
+            if let Body::Topic(topic) = &message.body {
+                tab.topic.clone_from(topic);
+            }
+            if at == self.current {
+                tab.seen = message.seq;
+                tab.seen_at = Some(message.at);
+            } else if !hidden && !own {
+                tab.unread += 1;
+                tab.named |= names_me;
+                self.display.touch();
+            }
+        }
+        if names_me {
+            self.ring(now);
+        }
+        if at == self.current && !hidden {
+            self.show_event(event);
+        }
+    }
+
+    /// A direct message, or a word from the server.
+    pub fn private_event(&mut self, event: &Event, now: Time) {
+        if let Event::Message(message) = event {
+            if self.preferences.ignores(message.author.account) {
+                return;
+            }
+            let own = message.author.account == self.me.author.account;
+            if own {
+                self.last_direct.clone_from(&message.to);
+            } else {
+                self.last_direct = Some(message.author.name.clone());
+                self.ring(now);
+            }
+        }
+        self.show_event(event);
+    }
+
+    /// Events were forgotten before they could be shown.
+    pub fn skipped(&mut self, count: u64) {
+        let words =
+            format!("{count} messages skipped: your terminal was too slow. /history shows them.");
+        self.error(&words);
+    }
+
+    fn names_me(&self, message: &Message) -> bool {
+        match &message.body {
+            Body::Said(text) | Body::Did(text) | Body::Edited { text, .. } => {
+                entry::mentions(text.as_str(), self.me.author.name.as_str())
+            }
+            Body::Topic(_) | Body::Deleted { .. } => false,
+        }
+    }
+
+    fn ring(&mut self, now: Time) {
+        let quiet = self.rang.is_some_and(|rang| now < rang.plus(BELL));
+        if !self.preferences.silent && !quiet {
+            self.rang = Some(now);
+            self.display.bell();
+        }
+    }
+
+    fn show_event(&mut self, event: &Event) {
+        let at = match event {
+            Event::Message(message) => return self.show_message(message),
+            Event::Presence(_) if self.preferences.quiet => return,
+            Event::Presence(presence) => presence.at,
+            Event::Renamed { at, .. } | Event::Notice { at, .. } => *at,
+        };
+        if let Some(words) = entry::words(event, &self.me.author.name) {
+            self.new_day(at);
+            let (time, _) = self.zone.show(at);
+            self.display.show(&Entry::System { time, text: &words });
+        }
+    }
+
+    /// Shows a message, under a line for its day where that is another than the last.
+    pub(super) fn show_message(&mut self, message: &Message) {
+        self.new_day(message.at);
+        let (time, _) = self.zone.show(message.at);
+        let display = &mut self.display;
+        entry::of_message(message, &self.me.author.name, time, |entry| {
+            display.show(&entry);
+        });
+    }
+
+    fn new_day(&mut self, at: Time) {
+        let (_, day) = self.zone.show(at);
+        if self.day != Some(day) {
+            let name = day_name(day, self.day.unwrap_or(day));
+            self.day = Some(day);
+            self.display.show(&Entry::Rule(&name));
+        }
+    }
+
+    /// The next message is shown under a line for its day, whatever was shown before.
+    pub(super) fn forget_day(&mut self) {
+        self.day = None;
+    }
+
+    /// The room that is shown.
+    pub(super) fn here(&self) -> RoomName {
+        self.tabs
+            .get(self.current)
+            .map_or_else(RoomName::lobby, |tab| tab.name.clone())
+    }
+
+    /// Where words without a command go.
+    pub(super) fn target(&self) -> Target {
+        Target::Room(self.here())
+    }
+
+    /// How far each room was read, to be kept for the next visit.
+    pub fn marks(&self, now: Time) -> Vec<(Conversation, Mark)> {
+        let seen = self.tabs.iter().filter(|tab| tab.seen > Seq(0));
+        let mark = |tab: &Tab| Mark {
+            seq: tab.seen,
+            at: now,
+        };
+        seen.map(|tab| (Conversation::Room(tab.name.clone()), mark(tab)))
+            .collect()
+    }
+}
