@@ -128,6 +128,8 @@ async fn run(config: Config, flags: &Flags, log: &LogHandle) -> Result<()> {
             server.serve(listener, stop).await
         });
     }
+    // Only those who serve hold it from now on, so that the hub can end when they have.
+    drop(server);
     announce::ready(&config, &addresses, &key, created, log.output());
 
     let mut reloader = reload::Reloader {

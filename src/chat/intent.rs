@@ -94,6 +94,9 @@ pub enum Refusal {
         /// How long to wait, in milliseconds.
         wait_ms: u64,
     },
+    /// More lines wait than one session may have.
+    #[error("Too fast: {0} lines wait already, the rest is not sent.")]
+    TooMuch(usize),
     /// The hub has more to do than it can.
     #[error("The server is busy. Send it again in a moment.")]
     Busy,

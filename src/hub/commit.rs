@@ -202,13 +202,9 @@ impl Hub {
     fn appended(&mut self, batch: Vec<Pending>, places: Vec<Seq>) {
         let mut rooms = BTreeSet::new();
         for (pending, seq) in batch.into_iter().zip(places) {
-            // The reply first: when the session wakes it finds its own message saved and shown
-            // in one go.
-            if let Some(inbox) = self.inboxes.get(&pending.session) {
-                inbox.put(Delivery::Accepted(pending.id));
-                inbox.ring();
-            }
             rooms.extend(self.publish(pending.draft.at_place(seq)));
+            // After the message itself: who hears that it is saved finds it there.
+            self.reply(pending.session, Delivery::Accepted(pending.id));
         }
         self.wake(rooms);
     }

@@ -413,7 +413,10 @@ impl Driver {
     /// Takes what waits for the session. Returns whether there may be more.
     fn read(&mut self) -> bool {
         let now = clock::now();
+        // Replies are taken out first and heard last: whoever hears that a message is saved has
+        // seen it.
         let (deliveries, skipped) = self.inbox.take();
+        let more = self.read_rooms();
         for delivery in deliveries {
             match delivery {
                 Delivery::Accepted(id) => self.machine.accepted(id, now),
@@ -431,7 +434,7 @@ impl Driver {
         if skipped > 0 {
             self.machine.skipped(skipped);
         }
-        self.read_rooms()
+        more
     }
 
     /// Takes what happened in the rooms, as much as one write should hold. Returns whether there

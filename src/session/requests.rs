@@ -69,7 +69,12 @@ impl Requests {
         slow.into_iter().chain(tally).min()
     }
 
-    fn must_wait(&self) -> bool {
+    /// Whether the next line has to wait. A person's waits only for what decides where it goes;
+    /// a script's waits for everything, so that `/history` after a message shows the message.
+    fn must_wait(&self, interactive: bool) -> bool {
+        if !interactive {
+            return !self.pending.is_empty() || self.fetching > 0;
+        }
         self.pending.len() >= UNDER_WAY || self.pending.iter().any(|p| p.asked == Asked::Join)
     }
 
@@ -84,19 +89,23 @@ impl Machine {
         if self.requests.leaving {
             return;
         }
-        if self.requests.must_wait() || !self.requests.held.is_empty() {
+        if self.must_wait() || !self.requests.held.is_empty() {
             if self.requests.held.len() < HELD {
                 self.requests.held.push_back(line);
             } else {
-                self.give_back(&line, &Refusal::Busy, now);
+                self.give_back(&line, &Refusal::TooMuch(HELD), now);
             }
             return;
         }
         self.line(&line, now);
     }
 
+    fn must_wait(&self) -> bool {
+        self.requests.must_wait(self.display.interactive())
+    }
+
     pub(super) fn release(&mut self, now: Time) {
-        while !self.requests.must_wait() && !self.ended {
+        while !self.must_wait() && !self.ended {
             let Some(line) = self.requests.held.pop_front() else {
                 break;
             };
@@ -240,6 +249,6 @@ impl Machine {
     pub fn fetched(&mut self, fetched: Fetched, now: Time) {
         self.requests.fetching = self.requests.fetching.saturating_sub(1);
         self.show_fetched(fetched, now);
-        self.leave_if_idle();
+        self.release(now);
     }
 }

@@ -274,15 +274,15 @@ fn log_end(
     let (received, sent) = (link.control.received(), link.control.sent());
     let reason = reason(link.control.why(), outcome);
     if link.seat.is_authenticated() {
-        tracing::info!(event = "connection_close", conn, %addr, millis, received, sent, reason);
+        tracing::info!(event = "connection_close", conn, %addr, millis, received, sent, reason, "a connection ended");
         return;
     }
     // Scanners and health checks are not news.
-    tracing::debug!(event = "connection_close", conn, %addr, millis, received, sent, reason);
+    tracing::debug!(event = "connection_close", conn, %addr, millis, received, sent, reason, "a connection ended before a login");
     let attempts = link.attempts();
     if attempts.tried {
         let refused = attempts.refused;
-        tracing::info!(event = "auth_failed", conn, %addr, user = attempts.user, refused, reason);
+        tracing::info!(event = "auth_failed", conn, %addr, user = attempts.user, refused, reason, "nobody logged in");
         let exhausted = refused + attempts.unproven >= max_auth_attempts;
         link.seat.failed(exhausted, std::time::Instant::now());
     }

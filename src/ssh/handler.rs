@@ -73,6 +73,7 @@ impl<S: Sessions> Handler<S> {
             user = attempts.user,
             method,
             why = self.refused.as_ref().map(tracing::field::display),
+            "an attempt to log in was refused"
         );
         Auth::Reject {
             proceed_with_methods: Some(methods()),
@@ -229,6 +230,7 @@ impl<S: Sessions> russh::server::Handler for Handler<S> {
             method,
             key = peer.key.as_ref().map(tracing::field::display),
             client = peer.client,
+            "somebody logged in"
         );
         self.peer = Some(Arc::new(peer));
         self.link.authenticated();
