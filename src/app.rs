@@ -91,6 +91,7 @@ fn serve(flags: &Flags) -> Exit {
 }
 
 async fn run(config: Config, flags: &Flags, log: &LogHandle) -> Result<()> {
+    let mut signals = stop::Signals::listen()?;
     let data_dir = DataDir::open(&config.data_dir)?;
     let Loaded { key, created } = KeyFile::new(data_dir.path().join("host_key"))
         .load_or_create()
@@ -140,7 +141,7 @@ async fn run(config: Config, flags: &Flags, log: &LogHandle) -> Result<()> {
         chat: &chat,
         started,
     };
-    let reason = stop::requested(&mut reloader).await?;
+    let reason = signals.stop_requested(&mut reloader).await;
     let deadline = reloader.config.shutdown.deadline;
     let parts = stop::Parts {
         stopping,
@@ -150,7 +151,7 @@ async fn run(config: Config, flags: &Flags, log: &LogHandle) -> Result<()> {
         chat,
         store,
     };
-    stop::stop(parts, reason, deadline).await;
+    stop::stop(parts, &mut signals, reason, deadline).await;
     drop(data_dir);
     Ok(())
 }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
@@ -34,28 +34,54 @@ pub(super) struct Parts {
     pub store: Arc<dyn Store>,
 }
 
-/// Waits until the process is asked to stop, reloading when asked to. Returns by what.
-pub(super) async fn requested(reloader: &mut Reloader<'_>) -> Result<&'static str> {
-    let listen = |kind, name| signal(kind).with_context(|| format!("can't listen for {name}"));
-    let mut terminate = listen(SignalKind::terminate(), "SIGTERM")?;
-    let mut interrupt = listen(SignalKind::interrupt(), "SIGINT")?;
-    let mut hangup = listen(SignalKind::hangup(), "SIGHUP")?;
-    loop {
+/// The signals that the process listens to, from before anybody is told that it runs.
+pub(super) struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    pub(super) fn listen() -> Result<Signals> {
+        let listen = |kind, name| signal(kind).with_context(|| format!("can't listen for {name}"));
+        Ok(Signals {
+            terminate: listen(SignalKind::terminate(), "SIGTERM")?,
+            interrupt: listen(SignalKind::interrupt(), "SIGINT")?,
+            hangup: listen(SignalKind::hangup(), "SIGHUP")?,
+        })
+    }
+
+    /// Waits until the process is asked to stop, reloading when asked to. Returns by what.
+    pub(super) async fn stop_requested(&mut self, reloader: &mut Reloader<'_>) -> &'static str {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return "SIGTERM",
+                _ = self.interrupt.recv() => return "SIGINT",
+                _ = self.hangup.recv() => reloader.reload().await,
+            }
+        }
+    }
+
+    async fn stop_requested_again(&mut self) {
         tokio::select! {
-            _ = terminate.recv() => return Ok("SIGTERM"),
-            _ = interrupt.recv() => return Ok("SIGINT"),
-            _ = hangup.recv() => reloader.reload().await,
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
         }
     }
 }
 
 /// Stops everything, and logs which way it ended.
-pub(super) async fn stop(parts: Parts, reason: &'static str, deadline: Duration) {
+pub(super) async fn stop(
+    parts: Parts,
+    signals: &mut Signals,
+    reason: &'static str,
+    deadline: Duration,
+) {
     let since = Instant::now();
     tracing::info!(event = "stopping", reason, ?deadline, "the server stops");
     let ended = tokio::select! {
         drained = tokio::time::timeout(deadline + GRACE, drain(parts)) => drained.ok(),
-        () = second_signal() => None,
+        () = signals.stop_requested_again() => None,
     };
     let took = since.elapsed();
     match ended {
@@ -111,17 +137,4 @@ async fn drain(parts: Parts) -> Drained {
     let _ended = hub_task.await;
     drop(store);
     all
-}
-
-async fn second_signal() {
-    let (Ok(mut terminate), Ok(mut interrupt)) = (
-        signal(SignalKind::terminate()),
-        signal(SignalKind::interrupt()),
-    ) else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
 }

@@ -258,8 +258,8 @@ impl Fingerprint {
     }
 
     /// Enough of it to tell one's own keys apart: `SHA256:kX3vQb…aq0`. Not for comparing with
-    /// somebody else's.
-    pub fn short(&self) -> String {
+    /// somebody else's. `dots` stand for what is left out.
+    pub fn short(&self, dots: &str) -> String {
         let count = self.0.chars().count();
         let head: String = self.0.chars().take(13).collect();
         let tail: String = self
@@ -267,7 +267,7 @@ impl Fingerprint {
             .chars()
             .skip(count.saturating_sub(3).max(13))
             .collect();
-        format!("{head}…{tail}")
+        format!("{head}{dots}{tail}")
     }
 
     /// The whole fingerprint.

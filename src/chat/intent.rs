@@ -106,6 +106,9 @@ pub enum Refusal {
     /// Somebody else has the name, or one that looks like it.
     #[error("The name {0} is taken, or looks like one that is.")]
     NameTaken(Name),
+    /// The name is of the kind that guests are given.
+    #[error("Names like {0} are given to guests. Take another one.")]
+    NotForChoosing(Name),
     /// The account owns as many names as it may.
     #[error("You own {} already ({}); take one of those.", .0.len(), Names(.0))]
     TooManyNames(Vec<Name>),

@@ -3,6 +3,7 @@
 //! Time and identifiers come in as arguments, so that a list of intents replays to the same
 //! state every time. Knows nothing of terminals, SSH or storage.
 
+mod answer;
 pub mod command;
 pub mod event;
 pub mod ids;

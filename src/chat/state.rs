@@ -5,17 +5,13 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::event::{Author, Body, Draft, Message};
 use super::ids::{AccountId, Conversation, Name, RoomName, Seq, SessionId, Time};
-use super::intent::{
-    Answer, Arrival, Intent, Pair, PersonInfo, Query, Refusal, RoomInfo, RoomView, Target,
-};
+use super::intent::{Arrival, Intent, Pair, Refusal, RoomView, Target};
 use crate::text::Text;
 
 /// The most rooms that one session can be in.
 pub const MAX_JOINED: usize = 20;
 /// How many names a session that enters a room is told.
 const NAMED_ON_ENTRY: usize = 8;
-/// How many names or rooms a completion offers.
-const COMPLETIONS: usize = 50;
 
 /// What is to be done about an intent that is allowed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,38 +44,38 @@ pub enum Decision {
 /// The chat as it is now.
 #[derive(Debug, Default)]
 pub struct State {
-    rooms: BTreeMap<RoomName, Room>,
-    people: HashMap<AccountId, Person>,
-    names: HashMap<Name, AccountId>,
-    sessions: HashMap<SessionId, Attached>,
+    pub(super) rooms: BTreeMap<RoomName, Room>,
+    pub(super) people: HashMap<AccountId, Person>,
+    pub(super) names: HashMap<Name, AccountId>,
+    pub(super) sessions: HashMap<SessionId, Attached>,
     max_rooms: usize,
 }
 
 #[derive(Debug, Default)]
-struct Room {
-    topic: Option<Text>,
-    last: Seq,
+pub(super) struct Room {
+    pub topic: Option<Text>,
+    pub last: Seq,
     /// Everybody in it, with the number of their sessions that are.
-    people: HashMap<AccountId, usize>,
-    sessions: HashSet<SessionId>,
+    pub people: HashMap<AccountId, usize>,
+    pub sessions: HashSet<SessionId>,
 }
 
 #[derive(Debug)]
-struct Person {
-    name: Name,
-    guest: bool,
-    since: Time,
-    spoke: Option<Time>,
-    away: Option<Text>,
-    key: Option<super::ids::Fingerprint>,
-    sessions: Vec<SessionId>,
+pub(super) struct Person {
+    pub name: Name,
+    pub guest: bool,
+    pub since: Time,
+    pub spoke: Option<Time>,
+    pub away: Option<Text>,
+    pub key: Option<super::ids::Fingerprint>,
+    pub sessions: Vec<SessionId>,
 }
 
 #[derive(Debug)]
-struct Attached {
-    account: AccountId,
-    bot: bool,
-    rooms: BTreeSet<RoomName>,
+pub(super) struct Attached {
+    pub account: AccountId,
+    pub bot: bool,
+    pub rooms: BTreeSet<RoomName>,
 }
 
 impl State {
@@ -167,6 +163,7 @@ impl State {
                 Ok(Decision::Leave(room))
             }
             Intent::Nick(_) if person.guest => Err(Refusal::GuestName),
+            Intent::Nick(name) if name.is_guest() => Err(Refusal::NotForChoosing(name)),
             Intent::Nick(name) => match self.names.get(&name) {
                 Some(holder) if *holder != attached.account => Err(Refusal::NameTaken(name)),
                 _ => Ok(Decision::Rename(name)),
@@ -358,7 +355,7 @@ impl State {
         self.rooms_of(account)
     }
 
-    fn rooms_of(&self, account: AccountId) -> BTreeSet<RoomName> {
+    pub(super) fn rooms_of(&self, account: AccountId) -> BTreeSet<RoomName> {
         self.sessions_of(account)
             .iter()
             .filter_map(|session| self.sessions.get(session))
@@ -387,77 +384,5 @@ impl State {
                 room.topic.clone_from(topic);
             }
         }
-    }
-
-    /// Answers a question about the chat as it is.
-    pub fn answer(&self, asker: SessionId, query: Query) -> Answer {
-        match query {
-            Query::Who(name) => match self.rooms.get(&name) {
-                Some(room) => {
-                    let mut people: Vec<PersonInfo> = room
-                        .people
-                        .keys()
-                        .filter_map(|account| self.describe(*account))
-                        .collect();
-                    people.sort_by(|a, b| a.name.cmp(&b.name));
-                    Answer::People(name, people)
-                }
-                None => Answer::Refused(Refusal::NoRoom(name)),
-            },
-            Query::Whois(name) => match self.names.get(&name).and_then(|a| self.describe(*a)) {
-                Some(person) => Answer::Person(Box::new(person)),
-                None => Answer::Refused(Refusal::NobodyCalled(name)),
-            },
-            Query::Rooms => Answer::Rooms(
-                self.rooms
-                    .iter()
-                    .map(|(name, room)| RoomInfo {
-                        name: name.clone(),
-                        people: room.people.len(),
-                        topic: room.topic.clone(),
-                    })
-                    .collect(),
-            ),
-            Query::NamesLike(prefix) => Answer::Words(self.names_like(asker, &prefix)),
-            Query::RoomsLike(prefix) => {
-                let fitting = self.rooms.keys().map(RoomName::as_str);
-                let fitting = fitting.filter(|name| name.starts_with(&prefix));
-                Answer::Words(fitting.take(COMPLETIONS).map(str::to_owned).collect())
-            }
-        }
-    }
-
-    /// Names that begin with `prefix`, the one who spoke last first, the asker's own not among
-    /// them.
-    fn names_like(&self, asker: SessionId, prefix: &str) -> Vec<String> {
-        let own = self.sessions.get(&asker).map(|attached| attached.account);
-        let mut fitting: Vec<&Person> = self
-            .people
-            .iter()
-            .filter(|(account, person)| {
-                Some(**account) != own && person.name.as_str().starts_with(prefix)
-            })
-            .map(|(_, person)| person)
-            .collect();
-        fitting.sort_by(|a, b| b.spoke.cmp(&a.spoke).then_with(|| a.name.cmp(&b.name)));
-        let fitting = fitting.into_iter().take(COMPLETIONS);
-        fitting.map(|person| person.name.to_string()).collect()
-    }
-
-    fn describe(&self, account: AccountId) -> Option<PersonInfo> {
-        let person = self.people.get(&account)?;
-        let attached = || person.sessions.iter().filter_map(|s| self.sessions.get(s));
-        Some(PersonInfo {
-            account,
-            name: person.name.clone(),
-            guest: person.guest,
-            bot: attached().all(|session| session.bot),
-            away: person.away.clone(),
-            sessions: person.sessions.len(),
-            since: person.since,
-            spoke: person.spoke,
-            rooms: self.rooms_of(account).into_iter().collect(),
-            key: person.key.clone(),
-        })
     }
 }

@@ -16,10 +16,11 @@ const LISTED: usize = 100;
 impl Machine {
     /// The first lines that anybody sees.
     pub(super) fn greet(&mut self, lobby: &RoomView) {
-        let dot = self.display.glyphs().dot;
+        let glyphs = self.display.glyphs();
+        let (dot, dots) = (glyphs.dot, glyphs.dots);
         let name = &self.me.author.name;
         let identity = match &self.me.key {
-            Some(key) => format!("you are {name} ({})", key.short()),
+            Some(key) => format!("you are {name} ({})", key.short(dots)),
             None => format!("you are {name} (no key, so the name lasts as long as this session)"),
         };
         let (version, host) = (self.server.version, self.server.host.clone());

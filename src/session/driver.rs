@@ -12,20 +12,18 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use super::display::Display;
-use super::machine::{Effect, Fetch, Fetched, Machine, Server};
+use super::jobs::{Done, Job, carry_out};
+use super::machine::{Effect, Fetched, Machine, Server};
 use super::peer::{Gone, Inbound, Input, Outbound, Peer, Sessions};
-use super::read_back::read_back;
+use super::setup::Setup;
 use super::sign_in::sign_in;
-use super::theme::Theme;
 use crate::chat::event::Event;
 use crate::chat::ids::{AccountId, RoomName, SessionId, Time};
 use crate::chat::intent::{Arrival, Refusal};
-use crate::chat::preferences::Preferences;
 use crate::clock;
 use crate::hub::feed::{Cursor, Delivery, Inbox, Joined, Ring};
 use crate::hub::{Attachment, Handle};
-use crate::store::{Store, StoreError};
+use crate::store::Store;
 use crate::term::screen::Size;
 
 /// How many bytes one write joins, about. russh's buffers never shrink, so that a session that
@@ -111,69 +109,6 @@ struct Failed {
     words: String,
 }
 
-/// What the client said about itself before it asked for a shell.
-#[derive(Default)]
-struct Setup {
-    terminal: Option<(String, Size)>,
-    locale: [Option<String>; 3],
-    no_color: bool,
-    command: Option<Vec<u8>>,
-}
-
-impl Setup {
-    async fn read(input: &mut impl Inbound) -> Option<Setup> {
-        let mut setup = Setup::default();
-        loop {
-            match input.next().await? {
-                Input::Pty { term, cols, rows } => {
-                    setup.terminal = Some((term, Size::clamped(cols, rows)));
-                }
-                Input::Resize { cols, rows } => {
-                    if let Some((_, size)) = &mut setup.terminal {
-                        *size = Size::clamped(cols, rows);
-                    }
-                }
-                Input::Env { name, value } => {
-                    let [all, ctype, lang] = &mut setup.locale;
-                    match name.as_str() {
-                        "LC_ALL" => *all = Some(value),
-                        "LC_CTYPE" => *ctype = Some(value),
-                        "LANG" => *lang = Some(value),
-                        "NO_COLOR" => setup.no_color = !value.is_empty(),
-                        _ => {}
-                    }
-                }
-                Input::Shell => return Some(setup),
-                Input::Exec(command) => {
-                    setup.command = Some(command);
-                    return Some(setup);
-                }
-                Input::Data(_) | Input::Eof => {}
-            }
-        }
-    }
-
-    /// The locale's character set decides, in the order of POSIX; a client that sends no locale
-    /// most likely shows UTF-8.
-    fn utf8(&self) -> bool {
-        let set = self.locale.iter().flatten().find(|value| !value.is_empty());
-        set.is_none_or(|value| {
-            let value = value.to_ascii_lowercase();
-            value.contains("utf-8") || value.contains("utf8")
-        })
-    }
-
-    fn display(&self) -> Display {
-        match &self.terminal {
-            None => Display::lines(),
-            Some((term, size)) if self.no_color || matches!(term.as_str(), "dumb" | "") => {
-                Display::dumb(*size)
-            }
-            Some((_, size)) => Display::terminal(*size, Theme::default_theme(), self.utf8()),
-        }
-    }
-}
-
 impl Chat {
     async fn session(
         &self,
@@ -239,6 +174,7 @@ impl Chat {
         };
         driver.enter(None, joined);
         let end = driver.run(input, output).await;
+        driver.save_what_waits().await;
         let marks = driver.machine.marks(clock::now()).into_iter();
         let marks = marks.map(|(conversation, mark)| (account, conversation, mark));
         if keeps_marks && let Err(error) = self.store.save_marks(marks.collect()).await {
@@ -313,7 +249,7 @@ impl Driver {
                 if !bytes.is_empty() {
                     writing = Some(Box::pin(output.write(Bytes::from(bytes))));
                     stalls_at = Instant::now() + self.stall;
-                } else if self.closing.is_some() {
+                } else if self.closing.is_some() && working.is_none() {
                     return End::Left;
                 }
             }
@@ -339,6 +275,15 @@ impl Driver {
                 }
                 () = ready_or(behind, self.inbox.rung()), if idle => behind = self.read(),
                 () = until(deadline), if deadline.is_some() => self.machine.tick(clock::now()),
+            }
+        }
+    }
+
+    /// Settings that were changed just before the connection was lost are kept all the same.
+    async fn save_what_waits(&mut self) {
+        for job in std::mem::take(&mut self.jobs) {
+            if let Job::Save(_) = job {
+                let _nobody_to_tell = carry_out(Arc::clone(&self.store), self.account, job).await;
             }
         }
     }
@@ -460,25 +405,6 @@ impl Driver {
             }
         }
         false
-    }
-}
-
-/// What the store has done for a session.
-enum Done {
-    Fetched(Fetched),
-    Saved(Result<(), StoreError>),
-}
-
-/// Something that the store is to do for a session; one after the other.
-enum Job {
-    Fetch(Fetch),
-    Save(Preferences),
-}
-
-async fn carry_out(store: Arc<dyn Store>, account: AccountId, job: Job) -> Done {
-    match job {
-        Job::Fetch(fetch) => Done::Fetched(read_back(&*store, account, fetch).await),
-        Job::Save(preferences) => Done::Saved(store.save_preferences(account, &preferences).await),
     }
 }
 

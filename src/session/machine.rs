@@ -268,7 +268,7 @@ impl Machine {
             if !rest.is_empty() {
                 self.entered(String::from_utf8_lossy(&rest).into_owned(), now);
             }
-            self.entered("/quit".to_owned(), now);
+            self.leave();
         } else {
             self.close();
         }
@@ -287,6 +287,7 @@ impl Machine {
 
     pub(super) fn close(&mut self) {
         if !self.ended {
+            self.tell_refused();
             self.display.finish();
             self.ended = true;
             self.effects.push(Effect::Close(0));
@@ -369,7 +370,7 @@ impl Machine {
             waiting.push(')');
         }
         let end = if self.requests.slow {
-            format!(" {} {} ", glyphs.pending, glyphs.prompt)
+            format!(" {} {} ", glyphs.dots, glyphs.prompt)
         } else {
             format!(" {} ", glyphs.prompt)
         };

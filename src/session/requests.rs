@@ -223,7 +223,8 @@ impl Machine {
         self.display.touch();
     }
 
-    fn tell_refused(&mut self) {
+    /// Tells how many more lines were refused than was told.
+    pub(super) fn tell_refused(&mut self) {
         if let Some((count, refusal, _)) = self.requests.refused.take()
             && count > 0
         {

@@ -25,8 +25,8 @@ pub struct Glyphs {
     pub bar: &'static str,
     /// Separates facts of one line.
     pub dot: &'static str,
-    /// Something is under way.
-    pub pending: &'static str,
+    /// Something is left out, or under way.
+    pub dots: &'static str,
 }
 
 /// For terminals that show UTF-8.
@@ -37,7 +37,7 @@ pub const UNICODE: Glyphs = Glyphs {
     mention: "▌",
     bar: "│ ",
     dot: "·",
-    pending: "…",
+    dots: "…",
 };
 
 /// For all others.
@@ -48,7 +48,7 @@ pub const ASCII: Glyphs = Glyphs {
     mention: "!",
     bar: "| ",
     dot: "-",
-    pending: "...",
+    dots: "...",
 };
 
 /// What the prompt shows.

@@ -1,7 +1,11 @@
-//! Reads from the store what a session wants to show.
+//! What the store does for a session, one job after the other: it reads what is to be shown, and
+//! keeps settings.
+
+use std::sync::Arc;
 
 use super::machine::{Fetch, Fetched};
 use crate::chat::ids::{AccountId, Conversation, RoomName, Seq};
+use crate::chat::preferences::Preferences;
 use crate::store::{Mark, Search, Store, StoreError};
 
 /// How many messages that were seen before are shown above the new ones of a room.
@@ -9,8 +13,28 @@ const CONTEXT: usize = 3;
 /// How many finds a search shows.
 const FOUND: usize = 30;
 
-/// Reads it. A failure is an answer too.
-pub(super) async fn read_back(store: &dyn Store, reader: AccountId, fetch: Fetch) -> Fetched {
+/// What the store has done for a session.
+pub(super) enum Done {
+    Fetched(Fetched),
+    Saved(Result<(), StoreError>),
+}
+
+/// Something that the store is to do for a session; one after the other.
+pub(super) enum Job {
+    Fetch(Fetch),
+    Save(Preferences),
+}
+
+/// Does it. A failure is an answer too.
+pub(super) async fn carry_out(store: Arc<dyn Store>, account: AccountId, job: Job) -> Done {
+    match job {
+        Job::Fetch(fetch) => Done::Fetched(read_back(&*store, account, fetch).await),
+        Job::Save(preferences) => Done::Saved(store.save_preferences(account, &preferences).await),
+    }
+}
+
+/// Reads what a session wants to show.
+async fn read_back(store: &dyn Store, reader: AccountId, fetch: Fetch) -> Fetched {
     let result = match fetch {
         Fetch::Recall {
             room,

@@ -1,0 +1,72 @@
+//! What a client says about itself before its session begins: terminal, locale, command.
+
+use super::display::Display;
+use super::peer::{Inbound, Input};
+use super::theme::Theme;
+use crate::term::screen::Size;
+
+/// What the client said about itself before it asked for a shell.
+#[derive(Default)]
+pub(super) struct Setup {
+    terminal: Option<(String, Size)>,
+    locale: [Option<String>; 3],
+    no_color: bool,
+    /// The command, if one was given instead of asking for a shell.
+    pub command: Option<Vec<u8>>,
+}
+
+impl Setup {
+    /// Reads up to the request for a shell or a command; `None` if the channel is closed before.
+    pub(super) async fn read(input: &mut impl Inbound) -> Option<Setup> {
+        let mut setup = Setup::default();
+        loop {
+            match input.next().await? {
+                Input::Pty { term, cols, rows } => {
+                    setup.terminal = Some((term, Size::clamped(cols, rows)));
+                }
+                Input::Resize { cols, rows } => {
+                    if let Some((_, size)) = &mut setup.terminal {
+                        *size = Size::clamped(cols, rows);
+                    }
+                }
+                Input::Env { name, value } => {
+                    let [all, ctype, lang] = &mut setup.locale;
+                    match name.as_str() {
+                        "LC_ALL" => *all = Some(value),
+                        "LC_CTYPE" => *ctype = Some(value),
+                        "LANG" => *lang = Some(value),
+                        "NO_COLOR" => setup.no_color = !value.is_empty(),
+                        _ => {}
+                    }
+                }
+                Input::Shell => return Some(setup),
+                Input::Exec(command) => {
+                    setup.command = Some(command);
+                    return Some(setup);
+                }
+                Input::Data(_) | Input::Eof => {}
+            }
+        }
+    }
+
+    /// The locale's character set decides, in the order of POSIX; a client that sends no locale
+    /// most likely shows UTF-8.
+    fn utf8(&self) -> bool {
+        let set = self.locale.iter().flatten().find(|value| !value.is_empty());
+        set.is_none_or(|value| {
+            let value = value.to_ascii_lowercase();
+            value.contains("utf-8") || value.contains("utf8")
+        })
+    }
+
+    /// How to show things to this client.
+    pub(super) fn display(&self) -> Display {
+        match &self.terminal {
+            None => Display::lines(),
+            Some((term, size)) if self.no_color || matches!(term.as_str(), "dumb" | "") => {
+                Display::dumb(*size)
+            }
+            Some((_, size)) => Display::terminal(*size, Theme::default_theme(), self.utf8()),
+        }
+    }
+}
