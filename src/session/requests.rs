@@ -15,7 +15,7 @@ const UNDER_WAY: usize = 32;
 const HELD: usize = 256;
 /// After how long the prompt shows that something is not saved yet, in milliseconds.
 const SLOW: u64 = 250;
-/// How often a pipe is told how many of its lines were refused, in milliseconds.
+/// How often it is told how many more lines were refused, in milliseconds.
 const TALLY: u64 = 1_000;
 
 /// What was asked for and not answered yet.
@@ -48,7 +48,7 @@ pub(super) struct Requests {
     leaving: bool,
     /// The oldest request takes long enough to be worth a sign in the prompt.
     pub slow: bool,
-    /// Lines of a pipe that were refused and not told of, why, and since when.
+    /// How many lines were refused and not told of, why, and since when.
     refused: Option<(u32, Refusal, Time)>,
     next_id: u32,
 }
@@ -196,29 +196,26 @@ impl Machine {
         self.release(now);
     }
 
-    /// Words that could not be said go back into the prompt, above what was typed since. A pipe
-    /// is told, but not for each of a thousand lines.
+    /// Words that could not be said go back into the prompt, above what was typed since. Why is
+    /// told at once, and then for all further ones together.
     pub(super) fn give_back(&mut self, line: &str, refusal: &Refusal, now: Time) {
-        if !self.display.interactive() {
-            if let Some((count, ..)) = &mut self.requests.refused {
-                *count += 1;
-            } else {
-                self.error(&refusal.to_string());
-                self.requests.refused = Some((0, refusal.clone(), now));
-            }
-            return;
+        if let Some((count, ..)) = &mut self.requests.refused {
+            *count += 1;
+        } else {
+            self.error(&refusal.to_string());
+            self.requests.refused = Some((0, refusal.clone(), now));
         }
-        self.error(&refusal.to_string());
-        if let Some(editor) = self.editor() {
-            let typed = editor.text();
-            let both = if typed.is_empty() {
-                line.to_owned()
-            } else {
-                format!("{line}\n{typed}")
-            };
-            if both.chars().count() <= text::MAX_CHARS && both.len() <= text::MAX_BYTES {
-                editor.set(&both);
-            }
+        let Some(editor) = self.editor() else {
+            return;
+        };
+        let typed = editor.text();
+        let both = if typed.is_empty() {
+            line.to_owned()
+        } else {
+            format!("{line}\n{typed}")
+        };
+        if both.chars().count() <= text::MAX_CHARS && both.len() <= text::MAX_BYTES {
+            editor.set(&both);
         }
         self.display.touch();
     }
