@@ -71,7 +71,7 @@ impl State {
             name: person.name.clone(),
             guest: person.guest,
             bot: attached().all(|session| session.bot),
-            away: person.away.clone(),
+            away: person.away.as_ref().map(|(reason, _)| reason.clone()),
             sessions: person.sessions.len(),
             since: person.since,
             spoke: person.spoke,

@@ -66,7 +66,8 @@ pub(super) struct Person {
     pub guest: bool,
     pub since: Time,
     pub spoke: Option<Time>,
-    pub away: Option<Text>,
+    /// Why they are away, and since when.
+    pub away: Option<(Text, Time)>,
     pub key: Option<super::ids::Fingerprint>,
     pub sessions: Vec<SessionId>,
 }
@@ -363,10 +364,10 @@ impl State {
             .collect()
     }
 
-    /// An account is away, with a reason that may be empty, or is back.
-    pub fn set_away(&mut self, account: AccountId, away: Option<Text>) {
+    /// An account is away until it says something, with a reason that may be empty.
+    pub fn set_away(&mut self, account: AccountId, reason: Text, now: Time) {
         if let Some(person) = self.people.get_mut(&account) {
-            person.away = away;
+            person.away = Some((reason, now));
         }
     }
 
@@ -374,7 +375,8 @@ impl State {
     pub fn saved(&mut self, message: &Message) {
         if let Some(person) = self.people.get_mut(&message.author.account) {
             person.spoke = Some(message.at);
-            person.away = None;
+            // What was said before they went, and saved after, does not bring them back.
+            person.away.take_if(|(_, since)| message.at > *since);
         }
         if let Conversation::Room(name) = &message.conversation
             && let Some(room) = self.rooms.get_mut(name)

@@ -283,7 +283,7 @@ impl Hub {
             }
             Decision::Away(reason) => {
                 if let Some(author) = self.state.author(session) {
-                    self.state.set_away(author.account, Some(reason));
+                    self.state.set_away(author.account, reason, now);
                 }
                 self.reply(session, Delivery::Accepted(id));
             }

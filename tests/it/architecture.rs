@@ -1,0 +1,311 @@
+//! The directions of dependencies, read from the sources: arrows point down only.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// What a part of the program may use of the others. A part is named by its path; whatever is
+/// not listed is forbidden.
+const MAY_USE: &[(&str, &[&str])] = &[
+    ("text", &[]),
+    ("term", &["text"]),
+    ("chat", &["text"]),
+    ("clock", &["chat::ids"]),
+    ("store", &["chat", "text"]),
+    ("secrets", &["chat::ids"]),
+    ("hub", &["chat", "text", "store", "clock"]),
+    (
+        "session",
+        &["chat", "text", "term", "hub", "store", "clock"],
+    ),
+    ("ssh", &["session::peer", "chat::ids", "text"]),
+    ("telemetry", &["config"]),
+    ("config", &["chat::command"]),
+    ("cli", &["config"]),
+    (
+        "app",
+        &[
+            "chat",
+            "cli",
+            "clock",
+            "config",
+            "hub",
+            "secrets",
+            "session",
+            "ssh",
+            "store",
+            "telemetry",
+            "text",
+        ],
+    ),
+    ("main", &[]),
+    ("lib", &[]),
+];
+
+/// Adapters: named by `app` only, and by themselves.
+const ADAPTERS: &[&str] = &["store::sqlite", "secrets::file"];
+
+/// Crates that belong to one part, and the only parts that may name them.
+const CRATES: &[(&str, &[&str])] = &[
+    ("russh", &["ssh"]),
+    ("russh::keys", &["ssh", "secrets"]),
+    ("rusqlite", &["store::sqlite"]),
+    ("clap", &["cli", "main"]),
+    ("toml", &["config"]),
+    ("tokio", &["app", "hub", "session", "ssh", "store::sqlite"]),
+    ("rand", &["session", "secrets"]),
+    ("anyhow", &["app", "cli", "telemetry"]),
+];
+
+/// What the pure parts never touch.
+const PURE: &[&str] = &["chat", "term", "text"];
+const IMPURE: &[&str] = &[
+    "SystemTime::now",
+    "Instant::now",
+    "std::env",
+    "std::fs",
+    "std::net",
+    "std::thread",
+    "std::process",
+    "async fn",
+    "println!",
+];
+
+/// The longest file, in lines, its own unit tests included.
+const LONGEST: usize = 450;
+
+/// A source file without comments and without its unit tests.
+struct Source {
+    path: PathBuf,
+    /// Where it stands: `store::sqlite::schema`.
+    module: String,
+    code: String,
+    lines: usize,
+}
+
+fn sources() -> Vec<Source> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut folders = vec![root.clone()];
+    let mut sources = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                sources.push(Source::read(&root, path));
+            }
+        }
+    }
+    assert!(sources.len() > 40, "the sources were found");
+    sources.sort_by(|a, b| a.path.cmp(&b.path));
+    sources
+}
+
+impl Source {
+    fn read(root: &Path, path: PathBuf) -> Source {
+        let text = fs::read_to_string(&path).unwrap();
+        let relative = path.strip_prefix(root).unwrap().with_extension("");
+        let parts: Vec<&str> = relative.iter().map(|part| part.to_str().unwrap()).collect();
+        let parts = match parts.split_last() {
+            Some((&"mod", folders)) => folders,
+            _ => &parts,
+        };
+        Source {
+            module: parts.join("::"),
+            code: code(&text),
+            lines: text.lines().count(),
+            path,
+        }
+    }
+
+    fn is_test(&self) -> bool {
+        self.module.split("::").any(|part| part == "tests")
+    }
+
+    /// The paths in it that begin with `start`, such as `crate` or `russh`, without it:
+    /// `use crate::{a::b, c}` gives `a::b` and `c`.
+    fn paths(&self, start: &str) -> BTreeSet<String> {
+        let wanted = format!("{start}::");
+        let mut paths = BTreeSet::new();
+        for (at, _) in self.code.match_indices(&wanted) {
+            let before = self.code[..at].chars().next_back();
+            if before.is_none_or(|c| !c.is_alphanumeric() && !matches!(c, '_' | ':')) {
+                expand(&self.code[at + wanted.len()..], "", &mut paths);
+            }
+        }
+        paths
+    }
+
+    /// Whether it is that part or stands in it.
+    fn within(&self, part: &str) -> bool {
+        is_within(&self.module, part)
+    }
+}
+
+fn is_within(path: &str, part: &str) -> bool {
+    path.strip_prefix(part)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
+}
+
+/// The code without comments and unit tests.
+fn code(text: &str) -> String {
+    let tests = text
+        .match_indices("#[cfg(test)]\n")
+        .find(|(at, attribute)| {
+            let item = text[at + attribute.len()..].lines().next();
+            item.is_some_and(|item| item.ends_with("mod tests {"))
+        });
+    let lines = text[..tests.map_or(text.len(), |(at, _)| at)].lines();
+    let lines = lines.map(|line| match line.find("//") {
+        Some(at) if !line[..at].contains('"') => &line[..at],
+        _ => line,
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// Adds the paths that a text begins with: one, or a tree of them in braces.
+fn expand(text: &str, before: &str, paths: &mut BTreeSet<String>) {
+    let text = text.trim_start();
+    if let Some(tree) = text.strip_prefix('{') {
+        for branch in branches(tree) {
+            expand(branch, before, paths);
+        }
+        return;
+    }
+    let end = text.find(|c: char| !c.is_alphanumeric() && c != '_');
+    let (word, rest) = text.split_at(end.unwrap_or(text.len()));
+    let path = match before {
+        "" => word.to_owned(),
+        before => format!("{before}::{word}"),
+    };
+    if let Some(deeper) = rest.strip_prefix("::") {
+        expand(deeper, &path, paths);
+    } else {
+        paths.insert(path);
+    }
+}
+
+/// What stands between the commas of a tree, up to the brace that closes it.
+fn branches(tree: &str) -> Vec<&str> {
+    let mut branches = Vec::new();
+    let mut from = 0;
+    let mut depth = 0;
+    for (at, c) in tree.char_indices() {
+        let ends = depth == 0 && matches!(c, ',' | '}');
+        if ends && !tree[from..at].trim().is_empty() {
+            branches.push(&tree[from..at]);
+        }
+        match c {
+            ',' if depth == 0 => from = at + 1,
+            '{' => depth += 1,
+            '}' if depth == 0 => break,
+            '}' => depth -= 1,
+            _ => {}
+        }
+    }
+    branches
+}
+
+#[test]
+fn paths_are_read() {
+    let source = Source {
+        path: PathBuf::new(),
+        module: "a".to_owned(),
+        code: code(
+            "use crate::{a::{B, c::D as E}, f};\n// crate::no\nlet x = crate::g::h(); mycrate::i",
+        ),
+        lines: 0,
+    };
+    let expected = ["a::B", "a::c::D", "f", "g::h"].map(str::to_owned);
+    assert_eq!(source.paths("crate"), BTreeSet::from(expected));
+}
+
+#[test]
+fn arrows_point_down() {
+    let mut wrong = Vec::new();
+    for source in sources().iter().filter(|source| !source.is_test()) {
+        let part = source.module.split("::").next().unwrap();
+        let Some((_, allowed)) = MAY_USE.iter().find(|(name, _)| *name == part) else {
+            wrong.push(format!(
+                "{part} is a new part: say in this test what it may use"
+            ));
+            continue;
+        };
+        for path in source.paths("crate") {
+            let own = is_within(&path, part);
+            let fine = own || allowed.iter().any(|other| is_within(&path, other));
+            if !fine {
+                wrong.push(format!("{} uses {path}", source.path.display()));
+            }
+            for adapter in ADAPTERS {
+                let named = is_within(&path, adapter);
+                if named && !source.within(adapter) && part != "app" {
+                    wrong.push(format!(
+                        "{} names the adapter {path}",
+                        source.path.display()
+                    ));
+                }
+            }
+        }
+        // The way around: out of the part by its roof.
+        let depth = source.module.split("::").count();
+        let climb = "super::".repeat(depth);
+        if part != "lib" && part != "main" && source.code.contains(&climb) {
+            wrong.push(format!("{} climbs out with {climb}", source.path.display()));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn crates_have_their_place() {
+    let mut wrong = Vec::new();
+    for source in sources().iter().filter(|source| !source.is_test()) {
+        for (name, _) in CRATES.iter().filter(|(name, _)| !name.contains("::")) {
+            for path in source.paths(name) {
+                let path = format!("{name}::{path}");
+                let (_, places) = CRATES
+                    .iter()
+                    .filter(|(rule, _)| is_within(&path, rule))
+                    .max_by_key(|(rule, _)| rule.len())
+                    .unwrap();
+                if !places.iter().any(|place| source.within(place)) {
+                    wrong.push(format!("{} uses {path}", source.path.display()));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_core_is_pure() {
+    let mut wrong = Vec::new();
+    for source in sources().iter().filter(|source| !source.is_test()) {
+        if !PURE.iter().any(|part| source.within(part)) {
+            continue;
+        }
+        for impure in IMPURE
+            .iter()
+            .filter(|impure| source.code.contains(**impure))
+        {
+            wrong.push(format!("{} uses {impure}", source.path.display()));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn files_are_short_enough_to_read() {
+    let long: Vec<String> = sources()
+        .iter()
+        .filter(|source| source.lines > LONGEST)
+        .map(|source| format!("{}: {} lines", source.path.display(), source.lines))
+        .collect();
+    assert!(
+        long.is_empty(),
+        "more than {LONGEST} lines; split by meaning:\n{}",
+        long.join("\n")
+    );
+}

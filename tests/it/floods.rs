@@ -1,0 +1,113 @@
+//! What one client can't do to the others.
+
+use std::io::Read as _;
+use std::net::TcpStream;
+
+use crate::harness::{DEADLINE, Login, Server};
+
+/// Connections that say nothing. Returns those that the server greeted; the others it has closed.
+fn silent(server: &Server, count: usize) -> Vec<TcpStream> {
+    let address = ("127.0.0.1", server.port());
+    let connect = |_| TcpStream::connect(address).unwrap();
+    let all: Vec<TcpStream> = (0..count).map(connect).collect();
+    let greeted = all.into_iter().filter(|stream| {
+        stream.set_read_timeout(Some(DEADLINE)).unwrap();
+        let mut stream = stream;
+        let mut first = [0];
+        // The server speaks first: RFC 4253 §4.2.
+        matches!(stream.read(&mut first), Ok(1))
+    });
+    greeted.collect()
+}
+
+#[test]
+fn silent_connections_leave_room_for_people() {
+    let server = Server::with(&[
+        "limits.connections_per_address=1000",
+        "limits.unauthenticated=250",
+    ]);
+    let streams = silent(&server, 200);
+    assert_eq!(streams.len(), 200);
+    let alice = Login::new(&server, "alice").terminal();
+    alice.line("room enough");
+    alice.wait_text("alice room enough");
+}
+
+#[test]
+fn silent_connections_are_refused_and_cut() {
+    let server = Server::with(&[
+        "limits.connections_per_address=1000",
+        "limits.login_grace=2s",
+    ]);
+    let alice = Login::new(&server, "alice").terminal();
+    let streams = silent(&server, 200);
+    assert_eq!(streams.len(), 128, "as many as may be waiting to log in");
+
+    // Nobody gets in now, and those who are in do not notice.
+    let refused = Login::new(&server, "bob").try_pipe().finish();
+    assert_eq!(refused.status.code(), Some(255), "{refused:?}");
+    alice.line("talking all the same");
+    alice.wait_text("alice talking all the same");
+
+    // They are cut when their time is over.
+    for mut stream in streams {
+        let mut rest = Vec::new();
+        let _eof_or_reset = stream.read_to_end(&mut rest);
+    }
+    let mut bob = Login::new(&server, "bob").pipe();
+    bob.line("now I can");
+    alice.wait_text("bob now I can");
+    let log = server.log().text();
+    assert!(log.contains("connections_refused"), "{log}");
+    let lines = log.matches("connections_refused").count();
+    assert!(lines < 5, "{lines} lines about the same");
+}
+
+#[test]
+fn one_address_has_a_limit() {
+    let server = Server::with(&["limits.connections_per_address=10"]);
+    let streams = silent(&server, 30);
+    assert_eq!(streams.len(), 10);
+    drop(streams);
+}
+
+#[test]
+fn a_flood_of_lines_is_refused_in_few_words() {
+    let server = Server::start();
+    let alice = Login::new(&server, "alice").terminal();
+    let mut bob = Login::new(&server, "bob").try_pipe();
+    // What `yes | head -c 200000` says.
+    bob.write(&b"y\n".repeat(100_000));
+    let ended = bob.finish();
+    assert!(ended.status.success(), "{ended:?}");
+    let lines = ended.stdout.lines().count();
+    assert!(lines < 60, "{lines} lines:\n{}", ended.stdout);
+    assert!(
+        ended.stdout.contains("more lines were not sent"),
+        "{}",
+        ended.stdout
+    );
+
+    let said = alice.screen().said().matches("bob y").count();
+    assert!((1..20).contains(&said), "{said} got through");
+    alice.line("that was a lot");
+    alice.wait_text("alice that was a lot");
+}
+
+/// A key held down at a terminal, or a paste without brackets.
+#[test]
+fn a_flood_of_keys_does_not_hurt() {
+    let server = Server::start();
+    let alice = Login::new(&server, "alice").terminal();
+    let bob = Login::new(&server, "bob").terminal();
+    bob.type_text(&"y\r".repeat(5_000));
+    alice.wait_text("bob y");
+    alice.line("let me finish");
+    alice.wait_text("alice let me finish");
+    // What was refused came back; it can be thrown away, and the line is a line again.
+    bob.wait_text("more lines were not sent");
+    bob.ctrl('c');
+    bob.wait_typed("lobby ▸");
+    bob.type_text("sorry");
+    bob.wait_typed("lobby ▸ sorry");
+}

@@ -1,0 +1,19 @@
+//! The harness: the real server, real clients, and ways to wait for what they show.
+//!
+//! Nothing sleeps. Whatever is waited for has a deadline, and a wait that was in vain shows the
+//! screen and the end of the server's log.
+
+mod login;
+mod pipe;
+mod process;
+pub mod script;
+mod server;
+mod terminal;
+mod tidy;
+mod wait;
+
+pub use login::Login;
+pub use pipe::{Pipe, pipe};
+pub use server::{Home, Server, run};
+pub use terminal::{Screen, Terminal};
+pub use wait::{DEADLINE, contains};

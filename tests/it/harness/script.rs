@@ -1,0 +1,190 @@
+//! Transcripts: what several people type and see, as a text file. One step a line:
+//!
+//! ```text
+//! # a remark
+//! set limits.message_rate=0              a setting of the server; before anybody enters
+//! alice enters                           at a terminal of 120 columns
+//! bob enters by pipe                     without a terminal (ssh -T)
+//! carol enters as a guest                without a key
+//! alice> hello                           types a line; \n is a line break inside a paste
+//! bob sees: HH:MM alice: hello           waits for it, after what was seen before
+//! bob has not seen: secret               anywhere, so far
+//! alice is prompted: lobby (ops 1) ▸     the whole prompt, and what is typed in it
+//! alice clears the line                  Ctrl-U
+//! bob hears the bell                     at a terminal: it rang since the last time
+//! bob hears nothing                      it did not
+//! bob leaves                             the client ends with status 0
+//! ```
+//!
+//! Terminals are compared above the prompt, a run of blanks as one, times as `HH:MM`.
+
+use std::collections::BTreeMap;
+
+use super::login::Login;
+use super::pipe::Pipe;
+use super::server::Server;
+use super::terminal::Terminal;
+use super::tidy::tidy;
+
+/// Columns and rows: wide enough that nothing wraps.
+const SIZE: (u16, u16) = (120, 40);
+
+/// Somebody in a transcript.
+struct Person {
+    client: Client,
+    /// How much of what they were shown has been looked at, in bytes.
+    seen: usize,
+    /// How many bells have been looked at.
+    heard: usize,
+}
+
+enum Client {
+    Terminal(Terminal),
+    Pipe(Pipe),
+}
+
+impl Client {
+    /// What they were shown, apart from the prompt.
+    fn shown(&self) -> String {
+        match self {
+            Client::Terminal(terminal) => terminal.screen().said(),
+            Client::Pipe(pipe) => pipe.text(),
+        }
+    }
+
+    /// Waits for words behind the first `from` bytes; returns where they end.
+    fn wait(&self, from: usize, words: &str) -> usize {
+        let what = format!("{words:?} after what was seen before");
+        let mut end = 0;
+        let mut look = |said: &str| {
+            let after = said.get(from..).unwrap_or_default();
+            let found = after.find(words);
+            end = from + found.map_or(0, |at| at + words.len());
+            found.is_some()
+        };
+        match self {
+            Client::Terminal(terminal) => terminal.wait_for(&what, |s| look(&s.said())),
+            Client::Pipe(pipe) => {
+                pipe.wait_for(&what, |bytes| look(&tidy(&String::from_utf8_lossy(bytes))));
+            }
+        }
+        end
+    }
+
+    fn enter(&mut self, line: &str) {
+        match self {
+            Client::Terminal(terminal) if line.contains('\n') => {
+                terminal.paste(line);
+                terminal.enter();
+            }
+            Client::Terminal(terminal) => terminal.line(line),
+            Client::Pipe(pipe) => pipe.line(line),
+        }
+    }
+
+    fn terminal(&self) -> &Terminal {
+        match self {
+            Client::Terminal(terminal) => terminal,
+            Client::Pipe(_) => panic!("only at a terminal"),
+        }
+    }
+}
+
+/// Runs a transcript. Panics with the line that went wrong.
+pub fn run(script: &str) {
+    let mut settings = Vec::new();
+    let mut server = None;
+    let mut people: BTreeMap<String, Person> = BTreeMap::new();
+    for (number, line) in script.lines().enumerate() {
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        // Shown by the test harness if the step fails.
+        eprintln!("line {}: {line}", number + 1);
+        if let Some(setting) = line.strip_prefix("set ") {
+            assert!(server.is_none(), "settings come before anybody enters");
+            settings.push(setting);
+            continue;
+        }
+        let server = server.get_or_insert_with(|| Server::with(&settings));
+        let (name, step) = split_name(line);
+        match step {
+            "enters" | "enters by pipe" | "enters as a guest" => {
+                let client = enter(server, name, step);
+                people.insert(
+                    name.to_owned(),
+                    Person {
+                        client,
+                        seen: 0,
+                        heard: 0,
+                    },
+                );
+            }
+            "leaves" => {
+                let person = people
+                    .remove(name)
+                    .unwrap_or_else(|| panic!("{name} is not there"));
+                let status = match person.client {
+                    Client::Terminal(mut terminal) => terminal.wait_end(),
+                    Client::Pipe(pipe) => pipe.wait_end().status,
+                };
+                assert!(status.success(), "{name}'s client ended with {status}");
+            }
+            step => {
+                let person = people
+                    .get_mut(name)
+                    .unwrap_or_else(|| panic!("{name} is not there"));
+                act(person, name, step);
+            }
+        }
+    }
+}
+
+fn split_name(line: &str) -> (&str, &str) {
+    let at = line
+        .find(['>', ' '])
+        .unwrap_or_else(|| panic!("no step: {line}"));
+    (&line[..at], line[at..].trim_start())
+}
+
+fn enter(server: &Server, name: &str, how: &str) -> Client {
+    let (cols, rows) = SIZE;
+    match how {
+        "enters by pipe" => Client::Pipe(Login::new(server, name).pipe()),
+        "enters as a guest" => {
+            Client::Terminal(Login::guest(server, name).size(cols, rows).terminal())
+        }
+        _ => Client::Terminal(Login::new(server, name).size(cols, rows).terminal()),
+    }
+}
+
+fn act(person: &mut Person, name: &str, step: &str) {
+    if let Some(line) = step.strip_prefix('>') {
+        let line = line.strip_prefix(' ').unwrap_or(line);
+        person.client.enter(&line.replace("\\n", "\n"));
+    } else if let Some(words) = step.strip_prefix("sees: ") {
+        person.seen = person.client.wait(person.seen, words);
+    } else if let Some(words) = step.strip_prefix("has not seen: ") {
+        let shown = person.client.shown();
+        assert!(
+            !shown.contains(words),
+            "{name} has seen {words:?}:\n{shown}"
+        );
+    } else if let Some(prompt) = step.strip_prefix("is prompted: ") {
+        person.client.terminal().wait_typed(prompt);
+    } else if step == "clears the line" {
+        person.client.terminal().ctrl('u');
+    } else if step == "hears the bell" {
+        let heard = person.heard;
+        person
+            .client
+            .terminal()
+            .wait_for("the bell", |screen| screen.bells > heard);
+        person.heard = person.client.terminal().screen().bells;
+    } else if step == "hears nothing" {
+        let bells = person.client.terminal().screen().bells;
+        assert_eq!(bells, person.heard, "{name} heard the bell");
+    } else {
+        panic!("{step:?} is no step");
+    }
+}

@@ -1,0 +1,249 @@
+//! The real server, in a folder of its own, on a port of its own.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Stdio};
+use std::sync::Arc;
+
+use tempfile::TempDir;
+
+use super::process::{Process, not_started};
+use super::wait::{DEADLINE, Output, contains};
+
+/// The last line that a server prints when people can connect.
+const READY: &[u8] = b"  stop         Ctrl-C\n";
+
+/// A server that runs. It is killed when dropped.
+pub struct Server {
+    home: Arc<Home>,
+    args: Vec<String>,
+    process: Process,
+    stdout: Arc<Output>,
+    log: Arc<Output>,
+}
+
+/// How a program ended.
+#[derive(Debug)]
+pub struct Finished {
+    pub status: ExitStatus,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Server {
+    /// A server as on a laptop, in a new folder.
+    pub fn start() -> Server {
+        Server::with(&[])
+    }
+
+    /// The same with some settings, each `KEY=VALUE`.
+    pub fn with(settings: &[&str]) -> Server {
+        let set = settings.iter().flat_map(|s| ["--set", s]);
+        Server::at(Home::new(), set.map(str::to_owned).collect())
+    }
+
+    /// A server in a folder that may have been used before.
+    pub fn at(home: Arc<Home>, args: Vec<String>) -> Server {
+        let (process, stdout, log) = launch(&home, &args);
+        if !stdout.wait(|bytes| contains(bytes, READY)) {
+            log.wait_end(DEADLINE);
+            panic!(
+                "the server did not start.\n{}\n{}",
+                stdout.text(),
+                log.text()
+            );
+        }
+        Server {
+            home,
+            args,
+            process,
+            stdout,
+            log,
+        }
+    }
+
+    /// Its folder, which lives on when the server does not.
+    pub fn home(&self) -> &Arc<Home> {
+        &self.home
+    }
+
+    /// What it said when it was ready.
+    pub fn announcement(&self) -> String {
+        self.stdout.text()
+    }
+
+    /// One of the lines of that: `host key`, `known_hosts`, `join`.
+    pub fn announced(&self, what: &str) -> String {
+        let text = self.announcement();
+        let mut lines = text.lines().map(str::trim_start);
+        let found = lines.find_map(|line| line.strip_prefix(what));
+        found
+            .unwrap_or_else(|| panic!("no {what} in\n{text}"))
+            .trim()
+            .to_owned()
+    }
+
+    /// The fingerprint of its host key, as it says itself.
+    pub fn fingerprint(&self) -> String {
+        let line = self.announced("host key");
+        line.split_whitespace()
+            .next()
+            .unwrap_or_default()
+            .to_owned()
+    }
+
+    /// The port that it found.
+    pub fn port(&self) -> u16 {
+        let text = self.announcement();
+        let first = text.lines().next().unwrap_or_default();
+        let port = first.rsplit(':').next().and_then(|port| port.parse().ok());
+        port.unwrap_or_else(|| panic!("no port in\n{text}"))
+    }
+
+    /// What it logged so far.
+    pub fn log(&self) -> Arc<Output> {
+        Arc::clone(&self.log)
+    }
+
+    /// Waits for words in the log.
+    pub fn wait_log(&self, words: &str) {
+        assert!(
+            self.log.wait(|bytes| contains(bytes, words.as_bytes())),
+            "the log does not say {words:?}:\n{}",
+            self.log.text()
+        );
+    }
+
+    /// Sends a signal, by its name without `SIG`.
+    pub fn signal(&self, name: &str) {
+        self.process.signal(name);
+    }
+
+    /// Stops it in good order (SIGTERM) and waits for its end.
+    pub fn stop(&mut self) -> Finished {
+        self.signal("TERM");
+        self.wait_end()
+    }
+
+    /// Waits for its end.
+    pub fn wait_end(&mut self) -> Finished {
+        finish(&mut self.process, &self.stdout, &self.log)
+    }
+
+    /// Kills it (SIGKILL): what is not on the disk is lost.
+    pub fn kill9(&mut self) {
+        self.process.kill();
+    }
+
+    /// Starts it again in the same folder. It must have ended.
+    pub fn restart(&mut self) {
+        *self = Server::at(Arc::clone(&self.home), self.args.clone());
+    }
+}
+
+/// A folder for all that a server and its people keep; removed when dropped.
+pub struct Home(TempDir);
+
+impl Home {
+    pub fn new() -> Arc<Home> {
+        let folder = tempfile::Builder::new().prefix("ssh-chat-it-").tempdir();
+        Arc::new(Home(folder.expect("a temporary folder")))
+    }
+
+    pub fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    /// Where a server keeps its data.
+    pub fn data(&self) -> PathBuf {
+        self.path().join("data")
+    }
+
+    /// Somebody's key, made when it is first asked for.
+    pub fn key(&self, name: &str) -> PathBuf {
+        let path = self.path().join(format!("key-{name}"));
+        if !path.exists() {
+            let mut keygen = Command::new("ssh-keygen");
+            keygen
+                .args(["-q", "-t", "ed25519", "-N", "", "-C", name, "-f"])
+                .arg(&path);
+            match keygen.stdin(Stdio::null()).output() {
+                Ok(output) => assert!(
+                    output.status.success(),
+                    "ssh-keygen made no key: {}",
+                    String::from_utf8_lossy(&output.stderr)
+                ),
+                Err(error) => panic!("{}", not_started("ssh-keygen", &error)),
+            }
+        }
+        path
+    }
+
+    /// The file in which clients remember servers.
+    pub fn known_hosts(&self) -> PathBuf {
+        self.path().join("known_hosts")
+    }
+
+    /// Every file below the data folder with its bytes, to see that nothing was changed.
+    pub fn data_files(&self) -> Vec<(PathBuf, Vec<u8>)> {
+        let Ok(entries) = fs::read_dir(self.data()) else {
+            return Vec::new();
+        };
+        let paths = entries.map(|entry| entry.expect("an entry").path());
+        let mut files: Vec<_> = paths
+            .map(|path| {
+                let bytes = fs::read(&path).expect("a file that can be read");
+                (path, bytes)
+            })
+            .collect();
+        files.sort();
+        files
+    }
+}
+
+/// Runs the program to its end, in this folder, with nothing of our environment.
+pub fn run(home: &Home, args: &[&str]) -> Finished {
+    let args: Vec<String> = args.iter().map(|&arg| arg.to_owned()).collect();
+    let (mut process, stdout, log) = launch(home, &args);
+    finish(&mut process, &stdout, &log)
+}
+
+fn launch(home: &Home, args: &[String]) -> (Process, Arc<Output>, Arc<Output>) {
+    let program = env!("CARGO_BIN_EXE_ssh-chat");
+    let mut command = Command::new(program);
+    command
+        .env_clear()
+        .env("HOME", home.path())
+        .env("XDG_CONFIG_HOME", home.path().join("config"))
+        .env("XDG_STATE_HOME", home.path().join("state"))
+        .current_dir(home.path())
+        .arg("--data-dir")
+        .arg(home.data())
+        .args(args);
+    // A port that was asked for is the only one.
+    if !args.iter().any(|arg| arg == "--listen") {
+        command.args(["--listen", "127.0.0.1:0"]);
+    }
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut process = Process::new(program, command.spawn());
+    let stdout = Output::collect(process.child().stdout.take().expect("piped"));
+    let log = Output::collect(process.child().stderr.take().expect("piped"));
+    (process, stdout, log)
+}
+
+fn finish(process: &mut Process, stdout: &Output, log: &Output) -> Finished {
+    let ended = stdout.wait_end(DEADLINE) && log.wait_end(DEADLINE);
+    assert!(
+        ended,
+        "the program did not end within {DEADLINE:?}:\n{}",
+        log.text()
+    );
+    Finished {
+        status: process.wait(),
+        stdout: stdout.text(),
+        stderr: log.text(),
+    }
+}

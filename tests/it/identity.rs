@@ -1,0 +1,185 @@
+//! The key is the identity: the same key comes back as the same person.
+
+use crate::harness::{Login, Server, Terminal};
+
+/// Waits for an answer to `/who` with this many people, and returns its rows.
+fn who(terminal: &Terminal, people: &str) -> Vec<String> {
+    let heading = format!("{people} in lobby");
+    let before = terminal.screen().said().matches(&heading).count();
+    terminal.line("/who");
+    terminal.wait_for(&heading, |screen| {
+        screen.said().matches(&heading).count() > before
+    });
+    let said = terminal.screen().said();
+    let (_, rows) = said.rsplit_once(&heading).unwrap();
+    rows.lines().skip(1).map(str::to_owned).collect()
+}
+
+#[test]
+fn a_lost_connection_leaves_no_ghost() {
+    let server = Server::start();
+    let bob = Login::new(&server, "bob").terminal();
+    let mut alice = Login::new(&server, "alice").terminal();
+    alice.kill9();
+    let alice = Login::new(&server, "alice").terminal();
+    alice.wait_text("you are alice (");
+    let rows = who(&bob, "2 people");
+    assert_eq!(
+        rows.iter().filter(|row| row.starts_with("alice")).count(),
+        1,
+        "{rows:?}"
+    );
+    alice.line("back again");
+    bob.wait_text("alice back again");
+}
+
+/// A laptop that was closed: its connection is there, and nobody reads.
+#[test]
+fn a_sleeping_terminal_does_not_hold_the_name() {
+    let server = Server::start();
+    let bob = Login::new(&server, "bob").terminal();
+    let asleep = Login::new(&server, "alice").terminal();
+    asleep.signal("STOP");
+    let alice = Login::new(&server, "alice").terminal();
+    alice.wait_text("you are alice (");
+    let rows = who(&bob, "2 people");
+    let expected = "alice 2 terminals";
+    assert!(rows.iter().any(|row| row.starts_with(expected)), "{rows:?}");
+    asleep.signal("CONT");
+}
+
+#[test]
+fn the_key_decides_not_the_login_name() {
+    let server = Server::start();
+    let mut first = Login::new(&server, "alice").terminal();
+    first.line("/quit");
+    first.wait_end();
+
+    // The same key under another name is alice.
+    let alice = Login::new(&server, "somebody")
+        .key_of(&server, "alice")
+        .terminal();
+    alice.wait_text("you are alice (");
+    // Another key under her name is not, and is told so.
+    let mallory = Login::new(&server, "alice")
+        .key_of(&server, "mallory")
+        .terminal();
+    mallory.wait_text("you are guest-");
+    mallory.wait_text("The name alice is taken. /nick NAME takes another one, which stays yours.");
+    mallory.line("/nick mallory");
+    mallory.wait_text("you are mallory now, not guest-");
+    drop(mallory);
+    let mallory = Login::new(&server, "alice")
+        .key_of(&server, "mallory")
+        .terminal();
+    mallory.wait_text("you are mallory (");
+}
+
+#[test]
+fn names_that_look_alike_are_one_name() {
+    let server = Server::start();
+    let _alice = Login::new(&server, "alice").terminal();
+    let other = Login::new(&server, "a1ice").terminal();
+    other.wait_text("The name a1ice is taken.");
+}
+
+#[test]
+fn names_of_guests_are_not_for_choosing() {
+    let server = Server::start();
+    let alice = Login::new(&server, "alice").terminal();
+    alice.line("/nick guest-abcd");
+    alice.wait_text("Error: ");
+    let login = Login::new(&server, "guest-abcd").terminal();
+    login.wait_text("\"guest-abcd\" can't be a name here.");
+    assert!(!login.screen().says("you are guest-abcd"));
+}
+
+#[test]
+fn settings_come_back_with_the_key() {
+    let server = Server::start();
+    let mut alice = Login::new(&server, "alice").terminal();
+    alice.line("/theme mono");
+    alice.wait_text("The theme is mono: no colour at all.");
+    alice.line("/tz Europe/Berlin");
+    alice.wait_text("Your time zone is Europe/Berlin");
+    alice.line("/timestamp seconds");
+    alice.wait_text("Times have seconds from now on.");
+    alice.line("/quit");
+    alice.wait_end();
+
+    let alice = Login::new(&server, "alice").terminal();
+    alice.line("/tz");
+    alice.wait_text("Your time zone is Europe/Berlin");
+    alice.line("/theme");
+    alice.wait_text("mono no colour at all (yours)");
+    alice.line("hello");
+    alice.wait_text("HH:MM:SS alice hello");
+    let raw = String::from_utf8_lossy(&alice.raw()).into_owned();
+    assert!(
+        !raw.contains("\x1b[3") && !raw.contains("\x1b[9"),
+        "no colour: {raw:?}"
+    );
+}
+
+/// A setting that was confirmed is kept, however soon one leaves.
+#[test]
+fn settings_survive_a_quick_exit() {
+    let server = Server::start();
+    for (zone, name) in [
+        ("Berlin", "Europe/Berlin"),
+        ("Tokyo", "Asia/Tokyo"),
+        ("utc", "UTC"),
+    ] {
+        let mut alice = Login::new(&server, "alice").pipe();
+        alice.line(&format!("/tz {zone}\n/quit"));
+        let ended = alice.wait_end();
+        assert!(
+            ended.stdout.contains(&format!("Your time zone is {name}")),
+            "{ended:?}"
+        );
+        let mut alice = Login::new(&server, "alice").pipe();
+        alice.line("/tz");
+        alice.wait_text(&format!("Your time zone is {name}"));
+    }
+}
+
+#[test]
+fn without_a_key_one_is_a_guest() {
+    let server = Server::start();
+    let guest = Login::guest(&server, "carol").terminal();
+    guest.wait_text("you are guest-");
+    let rows = who(&guest, "1 person");
+    let name = rows[0].split_whitespace().next().unwrap();
+    let suffix = name.strip_prefix("guest-").unwrap();
+    assert_eq!(suffix.len(), 4, "{name}");
+    assert!(rows[0].contains("guest"), "{rows:?}");
+    // Every time another one.
+    let another = Login::guest(&server, "carol").terminal();
+    let rows = who(&another, "2 people");
+    assert_eq!(
+        rows.iter().filter(|row| row.starts_with("guest-")).count(),
+        2,
+        "{rows:?}"
+    );
+}
+
+/// One person, several devices: all of them see everything, and others see one person.
+#[test]
+fn one_person_may_be_at_several_terminals() {
+    let server = Server::with(&["limits.message_rate=0"]);
+    let desk = Login::new(&server, "alice").terminal();
+    let bob = Login::new(&server, "bob").terminal();
+    let mut phone = Login::new(&server, "alice").terminal();
+    desk.line("from the desk");
+    phone.wait_text("alice from the desk");
+    bob.line("/msg alice hello, both of you");
+    desk.wait_text("bob → you hello, both of you");
+    phone.wait_text("bob → you hello, both of you");
+    phone.line("/quit");
+    phone.wait_end();
+    let rows = who(&bob, "2 people");
+    assert!(rows.iter().any(|row| row.starts_with("alice")), "{rows:?}");
+    bob.line("still there?");
+    desk.wait_text("bob still there?");
+    assert!(!bob.screen().says("alice left"));
+}

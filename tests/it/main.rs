@@ -1,0 +1,38 @@
+//! Everything that is tested from outside: the real program with real SSH clients, the contract
+//! of the ports, the directions of dependencies. One binary, so that it is linked once.
+
+// A test that can't go on panics, in what tests share too.
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::unwrap_used
+)]
+
+/// Which module may use which, and what the pure ones never touch.
+mod architecture;
+/// What kill -9 leaves behind: everything that anybody saw.
+mod durability;
+/// Floods, silent connections, endless lines: what one client can't do to the others.
+mod floods;
+/// The server and the people.
+mod harness;
+/// Who somebody is when they come back.
+mod identity;
+/// The bugs of the program that this one replaces.
+mod original;
+/// Terminals without escape sequences, and none at all.
+mod plain;
+/// Readers that do not read.
+mod slow;
+/// Starting, and refusing to start.
+mod starting;
+/// Signals: stopping and reloading.
+mod stopping;
+/// The contract of the store port.
+mod store;
+/// What people say and see, as transcripts.
+mod talking;
+/// Typing, editing and what the terminal looks like meanwhile.
+mod terminal;

@@ -1,0 +1,99 @@
+//! Signals: SIGTERM stops in good order, SIGHUP reads the configuration again.
+
+use std::fs;
+
+use crate::harness::{Home, Login, Server};
+
+#[test]
+fn sigterm_tells_everybody_and_saves_everything() {
+    let mut server = Server::start();
+    let mut alice = Login::new(&server, "alice").terminal();
+    let bob = Login::new(&server, "bob").pipe();
+    alice.line("the last words");
+    bob.wait_text("alice: the last words");
+    alice.type_text("half typed");
+    let ended = server.stop();
+
+    assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+    alice.wait_text("The server is stopping. What you said is saved; connect again in a moment.");
+    assert!(alice.wait_end().success());
+    let bob = bob.wait_end();
+    assert!(bob.status.success(), "{bob:?}");
+    assert!(bob.stdout.contains("The server is stopping."), "{bob:?}");
+    assert!(
+        ended
+            .stderr
+            .contains("stopping: the server stops reason=SIGTERM"),
+        "{ended:?}"
+    );
+    assert!(
+        ended
+            .stderr
+            .contains("stopped: everybody was told, everything is saved connections=2"),
+        "{ended:?}"
+    );
+
+    server.restart();
+    let bob = Login::new(&server, "bob").terminal();
+    bob.wait_text("alice the last words");
+}
+
+#[test]
+fn stopping_takes_no_time_when_nobody_is_there() {
+    let mut server = Server::with(&["shutdown.deadline=10m"]);
+    Login::new(&server, "alice").pipe().finish();
+    let ended = server.stop();
+    assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+    assert!(
+        ended.stderr.contains("stopped: everybody was told"),
+        "{ended:?}"
+    );
+}
+
+#[test]
+fn who_does_not_go_is_cut() {
+    let mut server = Server::with(&["shutdown.deadline=1s"]);
+    let alice = Login::new(&server, "alice").terminal();
+    alice.signal("STOP");
+    let ended = server.stop();
+    assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+    assert!(ended.stderr.contains("stopped_late"), "{ended:?}");
+    alice.signal("CONT");
+}
+
+#[test]
+fn sigint_is_the_same() {
+    let mut server = Server::start();
+    server.signal("INT");
+    let ended = server.wait_end();
+    assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+    assert!(ended.stderr.contains("reason=SIGINT"), "{ended:?}");
+}
+
+#[test]
+fn sighup_changes_the_message_of_the_day() {
+    let home = Home::new();
+    let file = home.path().join("config.toml");
+    fs::write(&file, "motd = \"Be kind.\"\n").unwrap();
+    let args = ["--config", file.to_str().unwrap()];
+    let server = Server::at(home, args.map(str::to_owned).to_vec());
+    let alice = Login::new(&server, "alice").terminal();
+    alice.wait_text("Be kind.");
+
+    fs::write(&file, "motd = \"Be bold.\"\n[limits]\nrooms = 7\n").unwrap();
+    server.signal("HUP");
+    server.wait_log("reloaded: the configuration was read again");
+    let bob = Login::new(&server, "bob").terminal();
+    bob.wait_text("Be bold.");
+    assert!(!bob.screen().says("Be kind."));
+    // Those who are there stay.
+    alice.line("still here");
+    bob.wait_text("alice still here");
+
+    // What is wrong changes nothing.
+    fs::write(&file, "motdd = \"Be wrong.\"\n").unwrap();
+    server.signal("HUP");
+    server.wait_log("reload_failed: the configuration is wrong; nothing was changed");
+    let carol = Login::new(&server, "carol").terminal();
+    carol.wait_text("Be bold.");
+}
