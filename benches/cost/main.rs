@@ -1,0 +1,205 @@
+//! What a delivery, a login and an idle session cost the server, beside the same for a **floor**:
+//! a bare russh broadcaster that does nothing but what no chat over SSH can leave out.
+//!
+//! See `benches/README.md` for the method and for how to read the figures.
+
+#![allow(
+    clippy::cast_precision_loss,
+    reason = "counts and nanoseconds of a measurement are far below 2^52"
+)]
+
+mod client;
+mod floor;
+mod load;
+mod proc;
+mod report;
+mod seen;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use clap::{Parser, ValueEnum};
+use tokio::signal::unix::{SignalKind, signal};
+
+use client::Crowd;
+use load::Load;
+use proc::{Kind, Server};
+use report::{Figures, Report};
+
+/// Measure what the server costs, and what a bare russh broadcaster costs on the same machine.
+#[derive(Debug, Clone, Parser)]
+#[command(name = "cost")]
+struct Options {
+    /// SSH sessions, each with a key and a terminal
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(2..=5000))]
+    clients: u32,
+    /// How many of them send
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=100))]
+    senders: u32,
+    /// As fast as messages are accepted, or at a rate
+    #[arg(long, value_enum, default_value_t = Mode::Flat)]
+    mode: Mode,
+    /// Flat: messages that each sender has under way
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=32))]
+    window: u32,
+    /// Light: messages a second, of all senders together
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    rate: u32,
+    /// How long messages are sent, in each round
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=60))]
+    seconds: u64,
+    /// How often each server is started and measured, by turns
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=20))]
+    rounds: u32,
+    /// Measure only this one
+    #[arg(long, value_enum)]
+    only: Option<Kind>,
+    /// Measure this build of ssh-chat instead of the one built with the benchmark
+    #[arg(long, value_name = "PATH", default_value = env!("CARGO_BIN_EXE_ssh-chat"))]
+    binary: PathBuf,
+    /// Print one JSON object instead of a table
+    #[arg(long)]
+    json: bool,
+    /// Only show that it works: 20 clients, 2 seconds, one round
+    #[arg(long)]
+    quick: bool,
+    /// What cargo says to every benchmark
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+/// How messages are sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Mode {
+    Flat,
+    Light,
+}
+
+impl Options {
+    fn adjusted(mut self) -> Options {
+        if self.quick {
+            (self.clients, self.seconds, self.rounds) = (20, 2, 1);
+        }
+        // Somebody must only listen: the order of messages is compared between listeners.
+        self.senders = self.senders.min(self.clients - 1);
+        self
+    }
+
+    fn kinds(&self) -> Vec<Kind> {
+        self.only
+            .map_or_else(|| vec![Kind::Floor, Kind::Product], |kind| vec![kind])
+    }
+}
+
+fn main() -> ExitCode {
+    // The same executable is the floor, as a process of its own.
+    let is_floor = std::env::args()
+        .nth(1)
+        .is_some_and(|arg| arg == floor::ARGUMENT);
+    let done = if is_floor {
+        run(async { floor::run().await.map(|()| true) })
+    } else {
+        run(measure_until_signal(Options::parse().adjusted()))
+    };
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            report::progress(&format!("cost: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(what: impl Future<Output = Result<bool>>) -> Result<bool> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("the runtime can't be started")?
+        .block_on(what)
+}
+
+/// What is measured is dropped, and its server ended, when a signal comes.
+async fn measure_until_signal(options: Options) -> Result<bool> {
+    let mut terminated = signal(SignalKind::terminate())?;
+    let mut interrupted = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        done = measure(&options) => done,
+        _ = terminated.recv() => bail!("ended by SIGTERM"),
+        _ = interrupted.recv() => bail!("ended by SIGINT"),
+    }
+}
+
+/// Returns whether every message came everywhere, in one order.
+async fn measure(options: &Options) -> Result<bool> {
+    proc::check_descriptors(options.clients)?;
+    let mut report = Report::new(options);
+    for round in 1..=options.rounds {
+        for kind in options.kinds() {
+            let figures = one_round(kind, options)
+                .await
+                .with_context(|| format!("{} in round {round}", kind.name()))?;
+            report::progress(&format!(
+                "round {round}, {}: {}",
+                kind.name(),
+                figures.brief()
+            ));
+            report.add(kind, figures);
+        }
+    }
+    report.print(options.json)?;
+    Ok(report.all_arrived())
+}
+
+/// Starts one server, measures it and ends it.
+async fn one_round(kind: Kind, options: &Options) -> Result<Figures> {
+    let server = Server::start(kind, options.clients, &options.binary)?;
+    let clients = f64::from(options.clients);
+
+    let (cpu_before, rss_before) = (server.cpu()?, server.rss_kib()?);
+    let mut crowd = Crowd::join(server.addr, options.clients, options.senders).await?;
+    crowd.quiet().await?;
+    let login_us = server.cpu()?.since(&cpu_before) / clients;
+    let session_kib = (server.rss_kib()? - rss_before) / clients;
+
+    // Everybody who is in sees these; and nothing is measured that happens only once.
+    let load = Load::new(options);
+    let missing = load.one_each(&crowd).await?;
+    ensure!(
+        missing == 0,
+        "{missing} of the first messages did not arrive"
+    );
+
+    crowd.forget();
+    let cpu_before = server.cpu()?;
+    let sent = match options.mode {
+        Mode::Flat => load.flat(&crowd).await?,
+        Mode::Light => load.light(&crowd).await?,
+    };
+    let cpu_us = server.cpu()?.since(&cpu_before);
+    let seen = crowd.seen();
+    ensure!(seen.deliveries > 0, "nothing arrived");
+    let deliveries = seen.deliveries as f64;
+    Ok(Figures {
+        login_us,
+        session_kib,
+        delivery_us: cpu_us / deliveries,
+        per_second: deliveries / sent.took.as_secs_f64(),
+        busy: cpu_us / micros(sent.took),
+        joined: deliveries / seen.packets as f64,
+        bytes: seen.bytes as f64 / deliveries,
+        p50_ms: seen.latency_ms(50),
+        p99_ms: seen.latency_ms(99),
+        messages: sent.messages,
+        deliveries: seen.deliveries,
+        lost: sent.messages * u64::from(options.clients) - seen.deliveries,
+        duplicated: seen.duplicated,
+        disordered: seen.disordered,
+    })
+}
+
+fn micros(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e6
+}
