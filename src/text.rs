@@ -45,7 +45,7 @@ pub enum TextError {
 pub struct Text(Arc<str>);
 
 impl Text {
-    /// What somebody says, of one line or several: cleaned as [`clean`] does, without white space
+    /// What somebody says, of one line or several: cleaned as [`clean()`] does, without white space
     /// at the ends of lines and without blank lines around it.
     pub fn message(raw: &str) -> Result<Text, TextError> {
         checked(&trim_block(&clean(raw)), MAX_CHARS)
