@@ -1,6 +1,7 @@
 //! What the state can tell about itself: who is where, which rooms there are, who is meant.
 
-use super::ids::{AccountId, RoomName, SessionId};
+use super::access::{Online, Role};
+use super::ids::{AccountId, RoomName, SessionId, Time};
 use super::intent::{Answer, PersonInfo, Query, Refusal, RoomInfo};
 use super::state::{Person, State};
 
@@ -8,22 +9,30 @@ use super::state::{Person, State};
 const COMPLETIONS: usize = 50;
 
 impl State {
-    /// Answers a question about the chat as it is.
-    pub fn answer(&self, asker: SessionId, query: Query) -> Answer {
+    /// Answers a question about the chat as it is. `asker` is the session that asks, if one does:
+    /// operators are told where people connect from.
+    pub fn answer(&self, asker: Option<SessionId>, query: Query, now: Time) -> Answer {
+        let own = asker
+            .and_then(|session| self.sessions.get(&session))
+            .map(|attached| attached.account);
+        let operator = own
+            .and_then(|account| self.people.get(&account))
+            .is_some_and(|person| person.role == Role::Operator);
+        let describe = |account| self.describe(account, operator, now);
         match query {
             Query::Who(name) => match self.rooms.get(&name) {
                 Some(room) => {
                     let mut people: Vec<PersonInfo> = room
                         .people
                         .keys()
-                        .filter_map(|account| self.describe(*account))
+                        .filter_map(|account| describe(*account))
                         .collect();
                     people.sort_by(|a, b| a.name.cmp(&b.name));
                     Answer::People(name, people)
                 }
                 None => Answer::Refused(Refusal::NoRoom(name)),
             },
-            Query::Whois(name) => match self.names.get(&name).and_then(|a| self.describe(*a)) {
+            Query::Whois(name) => match self.names.get(&name).and_then(|a| describe(*a)) {
                 Some(person) => Answer::Person(Box::new(person)),
                 None => Answer::Refused(Refusal::NobodyCalled(name)),
             },
@@ -37,7 +46,7 @@ impl State {
                     })
                     .collect(),
             ),
-            Query::NamesLike(prefix) => Answer::Words(self.names_like(asker, &prefix)),
+            Query::NamesLike(prefix) => Answer::Words(self.names_like(own, &prefix)),
             Query::RoomsLike(prefix) => {
                 let fitting = self.rooms.keys().map(RoomName::as_str);
                 let fitting = fitting.filter(|name| name.starts_with(&prefix));
@@ -46,10 +55,32 @@ impl State {
         }
     }
 
+    /// Everybody who is online, a session each, with what the rules look at.
+    pub fn online(&self) -> Vec<Online> {
+        let sessions = self.sessions.iter();
+        let online = sessions.filter_map(|(session, attached)| {
+            Some(Online {
+                session: *session,
+                account: attached.account,
+                role: self.people.get(&attached.account)?.role,
+                key: attached.key.clone(),
+                addr: attached.addr,
+                client: attached.client.clone(),
+            })
+        });
+        online.collect()
+    }
+
+    /// The sessions of all operators.
+    pub fn operators(&self) -> impl Iterator<Item = SessionId> {
+        let people = self.people.values();
+        let operators = people.filter(|person| person.role == Role::Operator);
+        operators.flat_map(|person| person.sessions.iter().copied())
+    }
+
     /// Names that begin with `prefix`, the one who spoke last first, the asker's own not among
     /// them.
-    fn names_like(&self, asker: SessionId, prefix: &str) -> Vec<String> {
-        let own = self.sessions.get(&asker).map(|attached| attached.account);
+    fn names_like(&self, own: Option<AccountId>, prefix: &str) -> Vec<String> {
         let mut fitting: Vec<&Person> = self
             .people
             .iter()
@@ -63,9 +94,10 @@ impl State {
         fitting.map(|person| person.name.to_string()).collect()
     }
 
-    fn describe(&self, account: AccountId) -> Option<PersonInfo> {
+    fn describe(&self, account: AccountId, operator: bool, now: Time) -> Option<PersonInfo> {
         let person = self.people.get(&account)?;
         let attached = || person.sessions.iter().filter_map(|s| self.sessions.get(s));
+        let from = attached().next().map(|session| session.addr);
         Some(PersonInfo {
             account,
             name: person.name.clone(),
@@ -76,6 +108,9 @@ impl State {
             since: person.since,
             spoke: person.spoke,
             rooms: self.rooms_of(account).into_iter().collect(),
+            role: person.role,
+            muted: self.muted(account, now).is_some(),
+            from: from.filter(|_| operator),
             key: person.key.clone(),
         })
     }

@@ -1,6 +1,11 @@
-//! THE command table: every command, once. Parsing, `/help`, completion and the documents all
-//! read it here.
+//! Commands: what there is to say about one, and how a line is read. THE table of all commands is
+//! in `table.rs`; parsing, `/help`, completion and the documents all read it.
 
+mod table;
+
+pub use table::COMMANDS;
+
+use super::access::Role;
 use super::ids::{Name, NameError, RoomName};
 
 /// Which command it is. What a command does stands where it is carried out, in the session.
@@ -60,6 +65,40 @@ pub enum Verb {
     Uptime,
     /// `/quit`
     Quit,
+    /// `/keys [list|add|revoke]`
+    Keys,
+    /// `/kick NAME [REASON]`
+    Kick,
+    /// `/ban WHOM [DURATION] [REASON]`
+    Ban,
+    /// `/unban NUMBER`
+    Unban,
+    /// `/bans`
+    Bans,
+    /// `/mute NAME [DURATION] [REASON]`
+    Mute,
+    /// `/unmute NAME`
+    Unmute,
+    /// `/rename NAME NEW`
+    Rename,
+    /// `/op NAME`
+    Op,
+    /// `/deop NAME`
+    Deop,
+    /// `/lockdown [DURATION|off]`
+    Lockdown,
+    /// `/announce TEXT`
+    Announce,
+    /// `/invite [USES] [DURATION] [ROLE]`
+    Invite,
+    /// `/pending`
+    Pending,
+    /// `/approve KEY [NAME]`
+    Approve,
+    /// `/deny KEY`
+    Deny,
+    /// `/audit [COUNT]`
+    Audit,
 }
 
 /// The heading that a command stands under in `/help`.
@@ -73,15 +112,26 @@ pub enum Group {
     Yourself,
     /// Looking things up.
     Finding,
+    /// Keeping order.
+    Operators,
 }
 
 impl Group {
+    /// The role that its commands need.
+    pub fn role(self) -> Role {
+        match self {
+            Group::Operators => Role::Operator,
+            Group::Talking | Group::Rooms | Group::Yourself | Group::Finding => Role::Guest,
+        }
+    }
+
     /// All headings, in the order of `/help`.
-    pub const ALL: [Group; 4] = [
+    pub const ALL: [Group; 5] = [
         Group::Talking,
+        Group::Finding,
         Group::Rooms,
         Group::Yourself,
-        Group::Finding,
+        Group::Operators,
     ];
 
     /// The heading.
@@ -91,6 +141,7 @@ impl Group {
             Group::Rooms => "Rooms",
             Group::Yourself => "Yourself",
             Group::Finding => "Finding",
+            Group::Operators => "Operators",
         }
     }
 }
@@ -140,86 +191,6 @@ pub struct Command {
     /// One way to use it.
     pub example: &'static str,
 }
-
-const ON_OFF: Arg = Arg::Word(&["on", "off"]);
-
-/// Writes a row of the table.
-macro_rules! command {
-    ($verb:ident, $name:literal $(| $alias:literal)*, $usage:literal, [$($arg:expr),*] $required:literal,
-     $group:ident, $help:literal, $example:literal) => {
-        Command {
-            verb: Verb::$verb,
-            name: $name,
-            aliases: &[$($alias),*],
-            usage: $usage,
-            args: &[$($arg),*],
-            required: $required,
-            group: Group::$group,
-            help: $help,
-            example: $example,
-        }
-    };
-}
-
-/// Every command there is.
-#[rustfmt::skip]
-pub const COMMANDS: &[Command] = &[
-    command!(Msg, "msg" | "m" | "dm", "NAME TEXT", [Arg::Person, Arg::Rest] 2, Talking,
-        "tell one person only", "/msg bob lunch?"),
-    command!(Reply, "reply" | "r", "TEXT", [Arg::Rest] 1, Talking,
-        "answer the last /msg", "/reply in five minutes"),
-    command!(Me, "me", "TEXT", [Arg::Rest] 1, Talking,
-        "say what you do", "/me waves"),
-    command!(Edit, "edit" | "e", "TEXT", [Arg::Rest] 1, Talking,
-        "change what you said last", "/edit I meant Tuesday"),
-    command!(Delete, "delete" | "del", "", [] 0, Talking,
-        "take back what you said", "/delete"),
-    command!(Join, "join" | "j", "ROOM", [Arg::Room] 1, Rooms,
-        "go to a room, or make it", "/join ops"),
-    command!(Leave, "leave" | "part", "[ROOM]", [Arg::Room] 0, Rooms,
-        "leave a room", "/leave ops"),
-    command!(Rooms, "rooms" | "list", "", [] 0, Rooms,
-        "all rooms and topics", "/rooms"),
-    command!(Topic, "topic", "[TEXT]", [Arg::Rest] 0, Rooms,
-        "what this room is about", "/topic release on Friday"),
-    command!(Who, "who" | "names" | "w", "[ROOM]", [Arg::Room] 0, Finding,
-        "who is here", "/who ops"),
-    command!(Whois, "whois", "NAME", [Arg::Person] 1, Finding,
-        "more about somebody", "/whois bob"),
-    command!(History, "history" | "h", "[@NAME] [COUNT]", [Arg::Person, Arg::Count] 0, Finding,
-        "what was said before", "/history 50"),
-    command!(Search, "search" | "s", "WORDS", [Arg::Rest] 1, Finding,
-        "find it in all your rooms", "/search release notes"),
-    command!(Help, "help" | "?", "[COMMAND]", [Arg::Command] 0, Finding,
-        "this, or one in full", "/help search"),
-    command!(Motd, "motd", "", [] 0, Finding,
-        "the message of the day", "/motd"),
-    command!(Version, "version", "", [] 0, Finding,
-        "which version this is", "/version"),
-    command!(Uptime, "uptime", "", [] 0, Finding,
-        "how long the server is up", "/uptime"),
-    command!(Nick, "nick" | "name", "NAME", [Arg::NewName] 1, Yourself,
-        "take another name", "/nick alice"),
-    command!(Away, "away" | "afk", "[REASON]", [Arg::Rest] 0, Yourself,
-        "be away until you speak", "/away lunch"),
-    command!(Ignore, "ignore", "[NAME]", [Arg::Person] 0, Yourself,
-        "hide what somebody says", "/ignore mallory"),
-    command!(Unignore, "unignore", "NAME", [Arg::Person] 1, Yourself,
-        "show it again", "/unignore mallory"),
-    command!(Quiet, "quiet", "[on|off]", [ON_OFF] 0, Yourself,
-        "no joins and leaves", "/quiet"),
-    command!(Bell, "bell", "[on|off]", [ON_OFF] 0, Yourself,
-        "ring for mentions, or not", "/bell off"),
-    command!(Timestamp, "timestamp", "[off|minutes|seconds]",
-        [Arg::Word(&["off", "minutes", "seconds"])] 0, Yourself,
-        "how times are shown", "/timestamp seconds"),
-    command!(Tz, "tz" | "timezone", "[ZONE]", [Arg::Zone] 0, Yourself,
-        "your time zone", "/tz Europe/Berlin"),
-    command!(Theme, "theme", "[NAME]", [Arg::Theme] 0, Yourself,
-        "colours; mono has none", "/theme mono"),
-    command!(Quit, "quit" | "exit" | "q" | "bye", "", [] 0, Yourself,
-        "leave the chat", "/quit"),
-];
 
 /// What a line that was entered means.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,5 +1,8 @@
 //! What a session asks of the chat, and the answers.
 
+use std::net::IpAddr;
+
+use super::access::Role;
 use super::event::Author;
 use super::ids::{AccountId, Conversation, Name, RoomName, Seq, SessionId, Time};
 use crate::text::Text;
@@ -88,6 +91,9 @@ pub enum Refusal {
     /// One session is in too many rooms.
     #[error("You are in {0} rooms, which is the limit. /leave one first.")]
     TooManyJoined(usize),
+    /// They can only listen.
+    #[error("You can only listen for now{0}. An operator decided so.")]
+    Muted(String),
     /// Too much at once.
     #[error("Too fast: wait {}.", Seconds(*.wait_ms))]
     TooFast {
@@ -169,6 +175,12 @@ pub struct PersonInfo {
     pub spoke: Option<Time>,
     /// The rooms that they are in.
     pub rooms: Vec<RoomName>,
+    /// What they may do.
+    pub role: Role,
+    /// Whether they can only listen.
+    pub muted: bool,
+    /// Where they connect from, for operators only.
+    pub from: Option<IpAddr>,
     /// The fingerprint of the key they came with last.
     pub key: Option<super::ids::Fingerprint>,
 }
@@ -225,8 +237,14 @@ pub struct Arrival {
     pub guest: bool,
     /// Whether there is no terminal.
     pub bot: bool,
+    /// What they may do.
+    pub role: Role,
     /// The key they came with.
     pub key: Option<super::ids::Fingerprint>,
+    /// Where they connect from.
+    pub addr: IpAddr,
+    /// What their client says it is.
+    pub client: String,
 }
 
 /// Where a direct message between two people is kept and who they are.

@@ -3,11 +3,13 @@
 //! Time and identifiers come in as arguments, so that a list of intents replays to the same
 //! state every time. Knows nothing of terminals, SSH or storage.
 
+pub mod access;
 mod answer;
 pub mod command;
 pub mod event;
 pub mod ids;
 pub mod intent;
+pub mod invite;
 pub mod policy;
 pub mod preferences;
 pub mod presence;

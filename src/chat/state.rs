@@ -2,9 +2,11 @@
 //! changing anything; the other methods change the state once it is certain.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::net::IpAddr;
 
+use super::access::{Mute, Role};
 use super::event::{Author, Body, Draft, Message};
-use super::ids::{AccountId, Conversation, Name, RoomName, Seq, SessionId, Time};
+use super::ids::{AccountId, Conversation, Fingerprint, Name, RoomName, Seq, SessionId, Time};
 use super::intent::{Arrival, Intent, Pair, Refusal, RoomView, Target};
 use crate::text::Text;
 
@@ -49,6 +51,7 @@ pub struct State {
     pub(super) names: HashMap<Name, AccountId>,
     pub(super) sessions: HashMap<SessionId, Attached>,
     max_rooms: usize,
+    pub(super) mutes: HashMap<AccountId, Mute>,
 }
 
 #[derive(Debug, Default)]
@@ -64,11 +67,12 @@ pub(super) struct Room {
 pub(super) struct Person {
     pub name: Name,
     pub guest: bool,
+    pub role: Role,
     pub since: Time,
     pub spoke: Option<Time>,
     /// Why they are away, and since when.
     pub away: Option<(Text, Time)>,
-    pub key: Option<super::ids::Fingerprint>,
+    pub key: Option<Fingerprint>,
     pub sessions: Vec<SessionId>,
 }
 
@@ -76,6 +80,9 @@ pub(super) struct Person {
 pub(super) struct Attached {
     pub account: AccountId,
     pub bot: bool,
+    pub key: Option<Fingerprint>,
+    pub addr: IpAddr,
+    pub client: String,
     pub rooms: BTreeSet<RoomName>,
 }
 
@@ -107,6 +114,14 @@ impl State {
             account: attached.account,
             name: person.name.clone(),
         };
+        let speaks = matches!(
+            intent,
+            Intent::Say { .. } | Intent::Topic { .. } | Intent::Amend { .. }
+        );
+        if speaks && let Some(mute) = self.muted(attached.account, now) {
+            let reason = mute.reason.as_ref().map(|reason| format!(": {reason}"));
+            return Err(Refusal::Muted(reason.unwrap_or_default()));
+        }
         match intent {
             Intent::Say { to, text, action } => {
                 let (conversation, to) = self.address(attached, &to)?;
@@ -220,6 +235,11 @@ impl State {
         })
     }
 
+    /// What somebody who is online is called.
+    pub fn name_of(&self, account: AccountId) -> Option<Name> {
+        Some(self.people.get(&account)?.name.clone())
+    }
+
     /// The open sessions of an account.
     pub fn sessions_of(&self, account: AccountId) -> &[SessionId] {
         self.people
@@ -253,6 +273,7 @@ impl State {
         let person = self.people.entry(account).or_insert_with(|| Person {
             name: name.clone(),
             guest: arrival.guest,
+            role: arrival.role,
             since: now,
             spoke: None,
             away: None,
@@ -260,13 +281,17 @@ impl State {
             sessions: Vec::new(),
         });
         person.sessions.push(arrival.session);
-        person.key = arrival.key;
+        person.key.clone_from(&arrival.key);
+        person.role = arrival.role;
         self.names.insert(person.name.clone(), account);
         self.sessions.insert(
             arrival.session,
             Attached {
                 account,
                 bot: arrival.bot,
+                key: arrival.key,
+                addr: arrival.addr,
+                client: arrival.client,
                 rooms: BTreeSet::new(),
             },
         );
@@ -362,6 +387,24 @@ impl State {
             .filter_map(|session| self.sessions.get(session))
             .flat_map(|attached| attached.rooms.iter().cloned())
             .collect()
+    }
+
+    /// These can only listen, and nobody else.
+    pub fn set_mutes(&mut self, mutes: Vec<Mute>) {
+        self.mutes = mutes.into_iter().map(|mute| (mute.account, mute)).collect();
+    }
+
+    /// What keeps an account from speaking.
+    pub(super) fn muted(&self, account: AccountId, now: Time) -> Option<&Mute> {
+        let mute = self.mutes.get(&account)?;
+        mute.until.is_none_or(|until| now < until).then_some(mute)
+    }
+
+    /// An account may do this from now on.
+    pub fn set_role(&mut self, account: AccountId, role: Role) {
+        if let Some(person) = self.people.get_mut(&account) {
+            person.role = role;
+        }
     }
 
     /// An account is away until it says something, with a reason that may be empty.

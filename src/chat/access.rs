@@ -1,0 +1,324 @@
+//! Who may do what, and who may come in at all.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::str::FromStr;
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use super::ids::{AccountId, Fingerprint, Name, SessionId, Time};
+use crate::text::Text;
+
+/// What somebody may do. Each may what the one before may.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Has no key; nothing of theirs is kept.
+    Guest,
+    /// Has an account.
+    #[default]
+    Member,
+    /// Keeps order.
+    Operator,
+}
+
+impl Role {
+    /// As it is written everywhere.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Role::Guest => "guest",
+            Role::Member => "member",
+            Role::Operator => "operator",
+        }
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// A text that is not one of the roles that an account can have.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no role: it is member or operator")]
+pub struct RoleError(String);
+
+impl FromStr for Role {
+    type Err = RoleError;
+
+    /// Reads the role of an account: a guest has none.
+    fn from_str(s: &str) -> Result<Role, RoleError> {
+        match s {
+            "member" => Ok(Role::Member),
+            "operator" | "op" => Ok(Role::Operator),
+            other => Err(RoleError(other.chars().take(40).collect())),
+        }
+    }
+}
+
+/// A public key that belongs to an account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyRecord {
+    /// By which it is known.
+    pub fingerprint: Fingerprint,
+    /// `ssh-ed25519`, …
+    pub algorithm: String,
+    /// What its owner calls it; may be empty.
+    pub comment: Text,
+    /// When it was added.
+    pub added: Time,
+}
+
+/// What a ban is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BanTarget {
+    /// A person, with the name at that time: none of their keys gets in.
+    Account(AccountId, Name),
+    /// One key, whoever it belongs to.
+    Key(Fingerprint),
+    /// Everybody who connects from there.
+    Network(IpNet),
+    /// Everybody whose client says that it is this: the beginning of its version, such as
+    /// `SSH-2.0-Go`.
+    Client(String),
+}
+
+impl fmt::Display for BanTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            BanTarget::Account(_, name) => name.fmt(f),
+            BanTarget::Key(key) => key.fmt(f),
+            BanTarget::Network(net) if net.prefix_len() == net.max_prefix_len() => {
+                net.addr().fmt(f)
+            }
+            BanTarget::Network(net) => net.fmt(f),
+            BanTarget::Client(client) => write!(f, "client {client}"),
+        }
+    }
+}
+
+/// Somebody who may not come in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ban {
+    /// The number by which operators name it.
+    pub id: u64,
+    /// Whom it is about.
+    pub target: BanTarget,
+    /// Who said so.
+    pub by: String,
+    /// When.
+    pub at: Time,
+    /// When it ends; `None` is never.
+    pub until: Option<Time>,
+    /// Why.
+    pub reason: Option<Text>,
+}
+
+/// What is known of somebody who wants to come in or is in.
+#[derive(Debug, Clone, Copy)]
+pub struct Suspect<'a> {
+    /// Who they are, if they have an account.
+    pub account: Option<AccountId>,
+    /// The key they proved to have.
+    pub key: Option<&'a Fingerprint>,
+    /// Where they connect from.
+    pub addr: IpAddr,
+    /// What their client says it is.
+    pub client: &'a str,
+}
+
+impl Ban {
+    /// Whether it is over.
+    pub fn is_over(&self, now: Time) -> bool {
+        self.until.is_some_and(|until| until <= now)
+    }
+
+    /// Whether it is about them.
+    pub fn hits(&self, who: Suspect<'_>) -> bool {
+        match &self.target {
+            BanTarget::Account(account, _) => who.account == Some(*account),
+            BanTarget::Key(key) => who.key == Some(key),
+            BanTarget::Network(net) => net.contains(&plain(who.addr)),
+            BanTarget::Client(client) => who.client.starts_with(client.as_str()),
+        }
+    }
+}
+
+/// An IPv4 address that came through an IPv6 socket, as IPv4.
+fn plain(addr: IpAddr) -> IpAddr {
+    addr.to_canonical()
+}
+
+/// Reads an address or a network in CIDR notation. Bits behind the prefix are cleared.
+pub fn network(raw: &str) -> Option<IpNet> {
+    if let Ok(addr) = raw.parse::<IpAddr>() {
+        return Some(IpNet::from(plain(addr)));
+    }
+    raw.parse::<IpNet>().ok().map(|net| net.trunc())
+}
+
+/// Somebody who may listen but not speak.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mute {
+    /// Whom it is about.
+    pub account: AccountId,
+    /// Who said so.
+    pub by: String,
+    /// When it ends; `None` is never.
+    pub until: Option<Time>,
+    /// Why.
+    pub reason: Option<Text>,
+}
+
+/// Nobody new comes in for a while: no guests, no new keys, no invites. Who is known may.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lockdown {
+    /// Who said so.
+    pub by: String,
+    /// When it ends; `None` is when an operator says so.
+    pub until: Option<Time>,
+}
+
+/// A key that asked to come in and waits for an operator.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PendingKey {
+    /// The key.
+    pub key: KeyRecord,
+    /// The name that it would like.
+    pub name: Name,
+    /// Where it came from.
+    pub from: String,
+    /// When it asked first.
+    pub at: Time,
+}
+
+/// Something that an operator did, kept for good.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Audit {
+    /// When.
+    pub at: Time,
+    /// Who: a name, or `host` for somebody with a shell on the machine.
+    pub actor: String,
+    /// What, in a word that stays the same: `ban`, `kick`, `invite_create`, …
+    pub action: String,
+    /// Whom or what.
+    pub target: String,
+    /// Why, how long, and the like.
+    pub detail: String,
+}
+
+/// Somebody who is online, as far as the rules need to know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Online {
+    /// The session.
+    pub session: SessionId,
+    /// The account.
+    pub account: AccountId,
+    /// The role that the hub knows of.
+    pub role: Role,
+    /// The key.
+    pub key: Option<Fingerprint>,
+    /// Where they connect from.
+    pub addr: IpAddr,
+    /// What their client says it is.
+    pub client: String,
+}
+
+/// A length of time as people write it: `90s`, `10m`, `2h`, `7d`, `2w`. In milliseconds.
+pub fn duration(raw: &str) -> Option<u64> {
+    let (digits, unit) = raw.split_at_checked(raw.len().checked_sub(1)?)?;
+    let seconds = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3_600,
+        "d" => 86_400,
+        "w" => 604_800,
+        _ => return None,
+    };
+    let millis = digits.parse::<u64>().ok()?.checked_mul(seconds * 1000)?;
+    (millis > 0).then_some(millis)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn networks_are_read_as_people_write_them() {
+        for (raw, expected) in [
+            ("203.0.113.7", Some("203.0.113.7/32")),
+            ("203.0.113.7/24", Some("203.0.113.0/24")),
+            ("::ffff:203.0.113.7", Some("203.0.113.7/32")),
+            ("2001:db8::1/64", Some("2001:db8::/64")),
+            ("203.0.113.7/33", None),
+            ("bob", None),
+        ] {
+            let net = network(raw).map(|net| net.to_string());
+            assert_eq!(net.as_deref(), expected, "{raw}");
+        }
+    }
+
+    #[test]
+    fn a_ban_hits_whom_it_is_about() {
+        let key = Fingerprint::new("SHA256:abc");
+        let who = Suspect {
+            account: Some(AccountId(1)),
+            key: Some(&key),
+            addr: "::ffff:203.0.113.7".parse().unwrap(),
+            client: "SSH-2.0-Go",
+        };
+        let cases = [
+            (
+                BanTarget::Account(AccountId(1), Name::new("a").unwrap()),
+                true,
+            ),
+            (
+                BanTarget::Account(AccountId(2), Name::new("a").unwrap()),
+                false,
+            ),
+            (BanTarget::Key(key.clone()), true),
+            (BanTarget::Key(Fingerprint::new("SHA256:x")), false),
+            (BanTarget::Network(network("203.0.113.0/24").unwrap()), true),
+            (
+                BanTarget::Network(network("203.0.114.0/24").unwrap()),
+                false,
+            ),
+            (BanTarget::Client("SSH-2.0-Go".into()), true),
+            (BanTarget::Client("SSH-2.0-OpenSSH".into()), false),
+        ];
+        for (target, expected) in cases {
+            let ban = Ban {
+                id: 1,
+                target,
+                by: "op".into(),
+                at: Time(0),
+                until: Some(Time(10)),
+                reason: None,
+            };
+            assert_eq!(ban.hits(who), expected, "{ban:?}");
+            assert!(!ban.is_over(Time(9)) && ban.is_over(Time(10)));
+        }
+    }
+
+    #[test]
+    fn durations_have_a_unit() {
+        for (raw, millis) in [
+            ("90s", Some(90_000)),
+            ("2h", Some(7_200_000)),
+            ("1w", Some(604_800_000)),
+            ("0s", None),
+            ("10", None),
+            ("h", None),
+            ("-1h", None),
+            ("1é", None),
+            ("99999999999999999999d", None),
+            ("", None),
+        ] {
+            assert_eq!(duration(raw), millis, "{raw}");
+        }
+    }
+}
