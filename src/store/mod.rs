@@ -13,12 +13,16 @@
 
 use async_trait::async_trait;
 
+use crate::chat::access::{KeyRecord, Role};
 use crate::chat::event::{Draft, Message};
 use crate::chat::ids::{AccountId, Conversation, Fingerprint, Name, RoomName, Seq, Time};
 use crate::chat::preferences::Preferences;
 use crate::text::Text;
 
+pub mod people;
 pub mod sqlite;
+
+pub use people::People;
 
 /// The most names that one account can own.
 pub const MAX_NAMES: usize = 5;
@@ -81,6 +85,8 @@ pub struct Account {
     pub id: AccountId,
     /// What they are called now.
     pub name: Name,
+    /// What they may do.
+    pub role: Role,
     /// When the account was made.
     pub created: Time,
     /// What they set for themselves.
@@ -140,7 +146,7 @@ pub struct Search {
 
 /// Everything that outlives the process. See the module for what adapters must keep.
 #[async_trait]
-pub trait Store: Send + Sync + 'static {
+pub trait Store: People + 'static {
     /// Saves a batch, all or nothing, and returns the place that each entry got, in the order
     /// of the batch. `Body::Topic` also changes the room's record.
     async fn append(&self, batch: Vec<Draft>) -> Result<Vec<Seq>, StoreError>;
@@ -167,6 +173,18 @@ pub trait Store: Send + Sync + 'static {
     /// What matches, newest first, with the same words that `history` shows.
     async fn search(&self, search: Search) -> Result<Vec<Message>, StoreError>;
 
+    /// Every conversation in which something was ever said, in a fixed order.
+    async fn conversations(&self) -> Result<Vec<Conversation>, StoreError>;
+
+    /// At most `limit` entries of a conversation's log after `after`, in order, as `history`
+    /// shows them. An empty answer is the end.
+    async fn log_after(
+        &self,
+        conversation: &Conversation,
+        after: Seq,
+        limit: usize,
+    ) -> Result<Vec<Message>, StoreError>;
+
     /// All rooms there are, by name.
     async fn rooms(&self) -> Result<Vec<RoomRecord>, StoreError>;
 
@@ -180,7 +198,7 @@ pub trait Store: Send + Sync + 'static {
     async fn account_by_name(&self, name: &Name) -> Result<Option<Account>, StoreError>;
 
     /// Makes an account that owns this name and key.
-    async fn create_account(&self, account: &Account, key: &Fingerprint) -> Result<(), ClaimError>;
+    async fn create_account(&self, account: &Account, key: &KeyRecord) -> Result<(), ClaimError>;
 
     /// Gives the account another name. Its earlier names stay its own ("for good"), so that
     /// nobody can pass for it; it may go back to one of them. An account that would own more

@@ -16,6 +16,7 @@ use self::threads::Threads;
 use super::{
     Account, AmendError, Amendment, ClaimError, Mark, RoomRecord, Search, Store, StoreError,
 };
+use crate::chat::access::KeyRecord;
 use crate::chat::event::{Draft, Message};
 use crate::chat::ids::{AccountId, Conversation, Fingerprint, Name, RoomName, Seq, Time};
 use crate::chat::preferences::Preferences;
@@ -24,9 +25,17 @@ pub use self::file::OpenError;
 pub use self::messages::MAX_COUNT;
 
 mod accounts;
+mod audit;
+mod bans;
+mod columns;
 mod error;
 mod file;
+mod invites;
+mod keys;
 mod messages;
+mod mutes;
+mod pending;
+mod people;
 mod rooms;
 mod schema;
 mod search;
@@ -139,6 +148,21 @@ impl Store for Sqlite {
         self.read(move |db| search::search(db, &search)).await
     }
 
+    async fn conversations(&self) -> Result<Vec<Conversation>, StoreError> {
+        self.read(messages::conversations).await
+    }
+
+    async fn log_after(
+        &self,
+        conversation: &Conversation,
+        after: Seq,
+        limit: usize,
+    ) -> Result<Vec<Message>, StoreError> {
+        let conversation = conversation.clone();
+        self.read(move |db| messages::log_after(db, &conversation, after, limit))
+            .await
+    }
+
     async fn rooms(&self) -> Result<Vec<RoomRecord>, StoreError> {
         self.read(rooms::all).await
     }
@@ -158,7 +182,7 @@ impl Store for Sqlite {
         self.read(move |db| accounts::by_name(db, &name)).await
     }
 
-    async fn create_account(&self, account: &Account, key: &Fingerprint) -> Result<(), ClaimError> {
+    async fn create_account(&self, account: &Account, key: &KeyRecord) -> Result<(), ClaimError> {
         let (account, key) = (account.clone(), key.clone());
         self.write(1, move |db| accounts::create(db, &account, &key))
             .await

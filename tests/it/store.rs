@@ -15,6 +15,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use ssh_chat::chat::access::{KeyRecord, Role};
 use ssh_chat::chat::event::{Author, Body, Draft, Message};
 use ssh_chat::chat::ids::{AccountId, Conversation, Fingerprint, Name, RoomName, Seq, Time};
 use ssh_chat::chat::preferences::{Ignored, Preferences, Timestamps};
@@ -23,7 +24,7 @@ use ssh_chat::store::{Account, AmendError, Amendment, ClaimError, MAX_NAMES, Mar
 use ssh_chat::text::Text;
 
 /// Where one test keeps its store: empty at first, gone when dropped.
-trait Place {
+pub(crate) trait Place {
     /// Opens it, again and again if need be, also beside one that is open already.
     fn open(&self) -> Arc<dyn Store>;
 }
@@ -129,13 +130,23 @@ fn account(who: &str) -> Account {
     Account {
         id: author(who).account,
         name: name(who),
+        role: Role::Member,
         created: Time(1_600_000_000_000),
         preferences: Preferences::default(),
     }
 }
 
-fn key(number: u32) -> Fingerprint {
+fn fingerprint(number: u32) -> Fingerprint {
     Fingerprint::new(&format!("SHA256:{number:043}"))
+}
+
+fn key(number: u32) -> KeyRecord {
+    KeyRecord {
+        fingerprint: fingerprint(number),
+        algorithm: "ssh-ed25519".to_owned(),
+        comment: Text::stored(""),
+        added: Time(1_600_000_000_000),
+    }
 }
 
 /// A message in short: its place, what it says, and a star if it was edited.
@@ -631,7 +642,7 @@ async fn names_belong_to_one_account(place: &impl Place) {
     let refused = store.create_account(&looks_like, &key(2)).await;
     assert_eq!(refused, Err(ClaimError::NameTaken));
     assert_eq!(
-        store.account_by_key(&key(2)).await,
+        store.account_by_key(&fingerprint(2)).await,
         Ok(None),
         "nothing was done"
     );
@@ -698,7 +709,11 @@ async fn an_account_keeps_its_names(place: &impl Place) {
         let holder = store.account_by_name(name).await.unwrap().unwrap();
         assert_eq!(holder.id, alice.id);
         assert_eq!(store.rename(alice.id, name).await, Ok(()), "back to {name}");
-        let now = store.account_by_key(&key(1)).await.unwrap().unwrap();
+        let now = store
+            .account_by_key(&fingerprint(1))
+            .await
+            .unwrap()
+            .unwrap();
         assert_eq!(now.name, *name);
     }
 }
@@ -707,9 +722,12 @@ async fn an_account_keeps_its_names(place: &impl Place) {
 async fn keys_belong_to_one_account(place: &impl Place) {
     let store = place.open();
     let alice = account("alice");
-    assert_eq!(store.account_by_key(&key(1)).await, Ok(None));
+    assert_eq!(store.account_by_key(&fingerprint(1)).await, Ok(None));
     assert_eq!(store.create_account(&alice, &key(1)).await, Ok(()));
-    assert_eq!(store.account_by_key(&key(1)).await, Ok(Some(alice.clone())));
+    assert_eq!(
+        store.account_by_key(&fingerprint(1)).await,
+        Ok(Some(alice.clone()))
+    );
     let taken = store.create_account(&account("bob"), &key(1)).await;
     assert_eq!(taken, Err(ClaimError::KeyTaken));
     assert_eq!(
@@ -819,7 +837,7 @@ async fn preferences_read_back(place: &impl Place) {
         .await
         .unwrap();
     alice.preferences = preferences.clone();
-    assert_eq!(store.account_by_key(&key(1)).await, Ok(Some(alice)));
+    assert_eq!(store.account_by_key(&fingerprint(1)).await, Ok(Some(alice)));
     let of_a_guest = store.save_preferences(AccountId(99), &preferences).await;
     assert_eq!(of_a_guest, Ok(()));
     let born_with = Account {
@@ -827,7 +845,10 @@ async fn preferences_read_back(place: &impl Place) {
         ..account("bob")
     };
     store.create_account(&born_with, &key(2)).await.unwrap();
-    assert_eq!(store.account_by_key(&key(2)).await, Ok(Some(born_with)));
+    assert_eq!(
+        store.account_by_key(&fingerprint(2)).await,
+        Ok(Some(born_with))
+    );
 }
 
 async fn rooms_have_topics(place: &impl Place) {

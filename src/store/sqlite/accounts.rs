@@ -1,32 +1,43 @@
-//! People: accounts, names, keys, settings, and how far they have read.
+//! People: accounts, names, roles, settings, and how far they have read.
 
 use rusqlite::{Connection, OptionalExtension, Row};
 
+use super::columns::{from_role, to_name, to_role};
 use super::messages::{blob, conversation_id, place, unsigned};
+use super::{audit, keys};
+use crate::chat::access::{Audit, KeyRecord, Role};
 use crate::chat::ids::{AccountId, Conversation, Fingerprint, Name, Seq, Time};
 use crate::chat::preferences::Preferences;
+use crate::store::people::RoleChangeError;
 use crate::store::{Account, ClaimError, MAX_NAMES, Mark, StoreError};
 
+/// What [`to_account`] needs, of an `accounts` called `a`.
+const COLUMNS: &str = "a.id, a.name, a.role, a.created, a.preferences";
+
 pub(super) fn by_key(db: &Connection, key: &Fingerprint) -> Result<Option<Account>, StoreError> {
-    db.prepare_cached(
-        "SELECT a.id, a.name, a.created, a.preferences
-         FROM keys k JOIN accounts a ON a.id = k.account WHERE k.fingerprint = ?1",
-    )?
-    .query_row([key.as_str()], raw)
-    .optional()?
-    .map(to_account)
+    db.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM keys k JOIN accounts a ON a.id = k.account
+         WHERE k.fingerprint = ?1"
+    ))?
+    .query_and_then([key.as_str()], to_account)?
+    .next()
     .transpose()
 }
 
 pub(super) fn by_name(db: &Connection, name: &Name) -> Result<Option<Account>, StoreError> {
-    db.prepare_cached(
-        "SELECT a.id, a.name, a.created, a.preferences
-         FROM names n JOIN accounts a ON a.id = n.account WHERE n.skeleton = ?1",
-    )?
-    .query_row([name.skeleton()], raw)
-    .optional()?
-    .map(to_account)
+    db.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM names n JOIN accounts a ON a.id = n.account
+         WHERE n.skeleton = ?1"
+    ))?
+    .query_and_then([name.skeleton()], to_account)?
+    .next()
     .transpose()
+}
+
+pub(super) fn all(db: &Connection) -> Result<Vec<Account>, StoreError> {
+    db.prepare_cached(&format!("SELECT {COLUMNS} FROM accounts a ORDER BY a.name"))?
+        .query_and_then([], to_account)?
+        .collect()
 }
 
 /// Makes an account. Made again just the same, it is the one that is there: so a caller that got
@@ -34,17 +45,14 @@ pub(super) fn by_name(db: &Connection, name: &Name) -> Result<Option<Account>, S
 pub(super) fn create(
     db: &Connection,
     account: &Account,
-    key: &Fingerprint,
+    key: &KeyRecord,
 ) -> Result<(), ClaimError> {
     let id = blob(account.id);
     let name_owner = owner(db, &account.name)?;
     if name_owner.is_some_and(|owner| owner != id) {
         return Err(ClaimError::NameTaken);
     }
-    let key_owner: Option<[u8; 16]> = db
-        .prepare_cached("SELECT account FROM keys WHERE fingerprint = ?1")?
-        .query_row([key.as_str()], |row| row.get(0))
-        .optional()?;
+    let key_owner = keys::owner(db, &key.fingerprint)?;
     if key_owner.is_some_and(|owner| owner != id) {
         return Err(ClaimError::KeyTaken);
     }
@@ -53,12 +61,46 @@ pub(super) fn create(
     }
     let preferences = to_json(&account.preferences)?;
     db.prepare_cached(
-        "INSERT INTO accounts (id, name, created, preferences) VALUES (?1, ?2, ?3, ?4)",
+        "INSERT INTO accounts (id, name, role, created, preferences)
+         VALUES (?1, ?2, ?3, ?4, ?5)",
     )?
-    .execute((id, account.name.as_str(), account.created.0, preferences))?;
+    .execute((
+        id,
+        account.name.as_str(),
+        from_role(account.role)?,
+        account.created.0,
+        preferences,
+    ))?;
     own(db, account.id, &account.name)?;
-    db.prepare_cached("INSERT INTO keys (fingerprint, account, added) VALUES (?1, ?2, ?3)")?
-        .execute((key.as_str(), id, account.created.0))?;
+    keys::insert(db, account.id, key)?;
+    Ok(())
+}
+
+/// Gives an account another role; one that it has already is no change.
+pub(super) fn set_role(
+    db: &Connection,
+    account: AccountId,
+    role: Role,
+    audit: &Audit,
+) -> Result<(), RoleChangeError> {
+    if !exists(db, account)? {
+        return Err(RoleChangeError::NoAccount);
+    }
+    let changed = db
+        .prepare_cached("UPDATE accounts SET role = ?2 WHERE id = ?1 AND role <> ?2")?
+        .execute((blob(account), from_role(role)?))?;
+    if changed == 0 {
+        return Ok(());
+    }
+    // Only an operator can have become less, and the refusal makes it one again.
+    let some_left = db
+        .prepare_cached("SELECT 1 FROM accounts WHERE role = 'operator'")?
+        .exists([])?;
+    if !some_left {
+        return Err(RoleChangeError::LastOperator);
+    }
+    audit::keep(db, audit)?;
+    audit::revise(db)?;
     Ok(())
 }
 
@@ -139,7 +181,7 @@ pub(super) fn save_marks(
     Ok(())
 }
 
-fn exists(db: &Connection, account: AccountId) -> rusqlite::Result<bool> {
+pub(super) fn exists(db: &Connection, account: AccountId) -> rusqlite::Result<bool> {
     db.prepare_cached("SELECT 1 FROM accounts WHERE id = ?1")?
         .exists([blob(account)])
 }
@@ -169,34 +211,24 @@ fn names(db: &Connection, account: AccountId) -> Result<Vec<Name>, StoreError> {
     let mut names = Vec::new();
     while let Some(row) = rows.next()? {
         let raw: String = row.get(0)?;
-        names.push(to_name(&raw, account)?);
+        names.push(to_name(&raw, || format!("account {account}"))?);
     }
     Ok(names)
 }
 
-fn raw(row: &Row<'_>) -> rusqlite::Result<([u8; 16], String, i64, String)> {
-    Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
-}
-
-fn to_account(
-    (id, name, created, preferences): ([u8; 16], String, i64, String),
-) -> Result<Account, StoreError> {
-    let id = AccountId(u128::from_be_bytes(id));
+fn to_account(row: &Row<'_>) -> Result<Account, StoreError> {
+    let id = AccountId(u128::from_be_bytes(row.get(0)?));
+    let what = || format!("account {id}");
+    let (name, role): (String, String) = (row.get(1)?, row.get(2)?);
+    let preferences: String = row.get(4)?;
     Ok(Account {
         id,
-        name: to_name(&name, id)?,
-        created: Time(created),
+        name: to_name(&name, what)?,
+        role: to_role(&role, what)?,
+        created: Time(row.get(3)?),
         preferences: serde_json::from_str(&preferences).map_err(|error| {
             StoreError::Corrupt(format!("account {id} has bad preferences: {error}"))
         })?,
-    })
-}
-
-fn to_name(raw: &str, account: AccountId) -> Result<Name, StoreError> {
-    Name::stored(raw).map_err(|error| {
-        StoreError::Corrupt(format!(
-            "account {account} has the bad name {raw:?}: {error}"
-        ))
     })
 }
 

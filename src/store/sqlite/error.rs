@@ -7,6 +7,7 @@ use std::path::Path;
 use rusqlite::ErrorCode;
 use rusqlite::ffi::SQLITE_IOERR_SHMSIZE;
 
+use crate::store::people::{KeyError, RedeemError, RoleChangeError};
 use crate::store::{AmendError, ClaimError, StoreError};
 
 impl From<rusqlite::Error> for StoreError {
@@ -32,18 +33,6 @@ impl From<rusqlite::Error> for StoreError {
     }
 }
 
-impl From<rusqlite::Error> for ClaimError {
-    fn from(error: rusqlite::Error) -> ClaimError {
-        ClaimError::Store(error.into())
-    }
-}
-
-impl From<rusqlite::Error> for AmendError {
-    fn from(error: rusqlite::Error) -> AmendError {
-        AmendError::Store(error.into())
-    }
-}
-
 /// An error that may be the store's own failure, or a refusal that is none.
 pub(super) trait Failure: From<StoreError> + Send + 'static {
     /// The store's failure, if it is one.
@@ -56,20 +45,45 @@ impl Failure for StoreError {
     }
 }
 
-impl Failure for ClaimError {
-    fn store(&self) -> Option<&StoreError> {
-        match self {
-            ClaimError::Store(error) => Some(error),
-            _ => None,
+/// The errors whose variant `Store` is the store's own failure and whose others are refusals.
+macro_rules! refusals {
+    ($($error:ident),+ $(,)?) => {$(
+        impl From<rusqlite::Error> for $error {
+            fn from(error: rusqlite::Error) -> $error {
+                $error::Store(error.into())
+            }
         }
+
+        impl Failure for $error {
+            fn store(&self) -> Option<&StoreError> {
+                match self {
+                    $error::Store(error) => Some(error),
+                    _ => None,
+                }
+            }
+        }
+    )+};
+}
+
+refusals!(AmendError, ClaimError, KeyError, RoleChangeError);
+
+impl From<StoreError> for RedeemError {
+    fn from(error: StoreError) -> RedeemError {
+        RedeemError::Claim(error.into())
     }
 }
 
-impl Failure for AmendError {
+impl From<rusqlite::Error> for RedeemError {
+    fn from(error: rusqlite::Error) -> RedeemError {
+        RedeemError::Claim(error.into())
+    }
+}
+
+impl Failure for RedeemError {
     fn store(&self) -> Option<&StoreError> {
         match self {
-            AmendError::Store(error) => Some(error),
-            _ => None,
+            RedeemError::Claim(error) => error.store(),
+            RedeemError::BadCode => None,
         }
     }
 }

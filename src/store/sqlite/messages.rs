@@ -121,6 +121,36 @@ pub(super) fn history(
     Ok(messages)
 }
 
+/// The first entries after a place that history shows, in order.
+pub(super) fn log_after(
+    db: &Connection,
+    conversation: &Conversation,
+    after: Seq,
+    limit: usize,
+) -> Result<Vec<Message>, StoreError> {
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    db.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM messages m
+         WHERE m.conversation = (SELECT id FROM conversations WHERE key = ?1)
+           AND m.seq > ?2 AND m.shown
+         ORDER BY m.seq LIMIT ?3"
+    ))?
+    .query_and_then((conversation.to_string(), place(after), limit), |row| {
+        to_message(row, conversation)
+    })?
+    .collect()
+}
+
+/// Every conversation that has an entry. (One that was only read has a number too.)
+pub(super) fn conversations(db: &Connection) -> Result<Vec<Conversation>, StoreError> {
+    db.prepare_cached(
+        "SELECT key FROM conversations c
+         WHERE EXISTS (SELECT 1 FROM messages WHERE conversation = c.id) ORDER BY key",
+    )?
+    .query_and_then([], |row| to_conversation(&row.get::<_, String>(0)?))?
+    .collect()
+}
+
 /// How many entries after a place history shows, up to [`MAX_COUNT`].
 pub(super) fn count_after(
     db: &Connection,
@@ -162,6 +192,12 @@ pub(super) fn conversation_id(
             .prepare_cached("INSERT INTO conversations (key) VALUES (?1)")?
             .insert([&key]),
     }
+}
+
+/// The conversation that a key is of.
+pub(super) fn to_conversation(key: &str) -> Result<Conversation, StoreError> {
+    key.parse()
+        .map_err(|_| StoreError::Corrupt(format!("the key of conversation {key:?} is none")))
 }
 
 /// A row of `messages` with [`COLUMNS`]. Only of what history shows.

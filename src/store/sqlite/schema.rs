@@ -9,7 +9,7 @@ pub(super) const APPLICATION_ID: i32 = 0x7373_6863;
 pub(super) const VERSION: usize = STEPS.len();
 
 /// What leads from each version to the next. A step that was released is never changed.
-const STEPS: &[&str] = &[FIRST];
+const STEPS: &[&str] = &[FIRST, PEOPLE];
 
 const FIRST: &str = "
 CREATE TABLE accounts (
@@ -82,6 +82,75 @@ CREATE VIRTUAL TABLE words USING fts5 (
     content = '', contentless_delete = 1,
     tokenize = 'unicode61 remove_diacritics 2'
 );
+";
+
+const PEOPLE: &str = "
+-- member or operator
+ALTER TABLE accounts ADD COLUMN role TEXT NOT NULL DEFAULT 'member';
+-- Empty for keys that were added before it was kept.
+ALTER TABLE keys ADD COLUMN algorithm TEXT NOT NULL DEFAULT '';
+ALTER TABLE keys ADD COLUMN comment TEXT NOT NULL DEFAULT '';
+
+CREATE TABLE invites (
+    hash TEXT PRIMARY KEY,        -- SHA-256 of the code, in hexadecimal
+    role TEXT NOT NULL,
+    remaining INTEGER NOT NULL,
+    uses INTEGER NOT NULL,
+    expires INTEGER NOT NULL,
+    made_by TEXT NOT NULL,
+    at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE pending (
+    fingerprint TEXT PRIMARY KEY,
+    algorithm TEXT NOT NULL,
+    comment TEXT NOT NULL,
+    added INTEGER NOT NULL,
+    name TEXT NOT NULL,           -- not reserved: whoever comes first may have it
+    origin TEXT NOT NULL,
+    at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- AUTOINCREMENT: the number of a ban that ended is never that of another.
+CREATE TABLE bans (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    kind TEXT NOT NULL,           -- account, key, network or client
+    subject TEXT NOT NULL,
+    name TEXT,                    -- of the account, at that time
+    made_by TEXT NOT NULL,
+    at INTEGER NOT NULL,
+    until INTEGER,                -- none: for good
+    reason TEXT
+) STRICT;
+
+CREATE TABLE mutes (
+    account BLOB PRIMARY KEY,     -- no reference: a guest has no account
+    made_by TEXT NOT NULL,
+    until INTEGER,
+    reason TEXT
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE lockdown (
+    only INTEGER PRIMARY KEY CHECK (only = 1),
+    made_by TEXT NOT NULL,
+    until INTEGER
+) STRICT;
+
+CREATE TABLE audit (
+    id INTEGER PRIMARY KEY,       -- the order of arrival
+    at INTEGER NOT NULL,
+    actor TEXT NOT NULL,
+    action TEXT NOT NULL,
+    target TEXT NOT NULL,
+    detail TEXT NOT NULL
+) STRICT;
+
+-- Grows with every change to keys, roles, bans, mutes or the lockdown, in its transaction.
+CREATE TABLE revision (
+    only INTEGER PRIMARY KEY CHECK (only = 1),
+    number INTEGER NOT NULL
+) STRICT;
+INSERT INTO revision VALUES (1, 1);
 ";
 
 /// Does the steps that are missing, all or none, and returns whether there were any. Another

@@ -10,7 +10,7 @@
 use rusqlite::Connection;
 use unicode_normalization::UnicodeNormalization;
 
-use super::messages::{COLUMNS, to_message};
+use super::messages::{COLUMNS, to_conversation, to_message};
 use crate::chat::event::Message;
 use crate::chat::ids::Conversation;
 use crate::store::{Search, StoreError};
@@ -58,10 +58,7 @@ pub(super) fn search(db: &Connection, search: &Search) -> Result<Vec<Message>, S
     let mut found = Vec::new();
     while let Some(row) = rows.next()? {
         let key: String = row.get("key")?;
-        let conversation: Conversation = key
-            .parse()
-            .map_err(|_| StoreError::Corrupt(format!("the key of conversation {key:?} is none")))?;
-        found.push(to_message(row, &conversation)?);
+        found.push(to_message(row, &to_conversation(&key)?)?);
     }
     Ok(found)
 }

@@ -7,8 +7,11 @@ use std::path::PathBuf;
 use rusqlite::Connection;
 
 use super::*;
+use crate::chat::access::Role;
 use crate::chat::event::{Author, Body};
 use crate::text::Text;
+
+mod people;
 
 /// A folder of its own for each test, gone when dropped.
 struct Folder(tempfile::TempDir);
@@ -40,14 +43,21 @@ fn said(words: &str) -> Draft {
     }
 }
 
-fn alice() -> (Account, Fingerprint) {
+fn alice() -> (Account, KeyRecord) {
     let account = Account {
         id: AccountId(7),
         name: Name::new("alice").unwrap(),
+        role: Role::Member,
         created: Time(0),
         preferences: Preferences::default(),
     };
-    (account, Fingerprint::new("SHA256:alice"))
+    let key = KeyRecord {
+        fingerprint: Fingerprint::new("SHA256:alice"),
+        algorithm: "ssh-ed25519".to_owned(),
+        comment: Text::stored("laptop"),
+        added: Time(0),
+    };
+    (account, key)
 }
 
 async fn history(store: &Sqlite) -> Vec<String> {

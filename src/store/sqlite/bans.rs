@@ -1,0 +1,106 @@
+//! Who may not come in.
+
+use rusqlite::{Connection, Row};
+
+use super::audit;
+use super::columns::{line, reason, to_name, until};
+use crate::chat::access::{Audit, Ban, BanTarget};
+use crate::chat::ids::{Fingerprint, Name, Time};
+use crate::store::StoreError;
+use crate::text::Text;
+
+/// Keeps a ban and returns its number.
+pub(super) fn add(db: &Connection, ban: &Ban, audit: &Audit) -> Result<u64, StoreError> {
+    forget(db, audit.at)?;
+    let (kind, subject, name) = match &ban.target {
+        BanTarget::Account(account, name) => ("account", account.to_string(), Some(name)),
+        BanTarget::Key(key) => ("key", key.to_string(), None),
+        BanTarget::Network(net) => ("network", net.to_string(), None),
+        BanTarget::Client(client) => ("client", client.clone(), None),
+    };
+    let id = db
+        .prepare_cached(
+            "INSERT INTO bans (kind, subject, name, made_by, at, until, reason)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        )?
+        .insert((
+            kind,
+            subject,
+            name.map(Name::as_str),
+            &ban.by,
+            ban.at.0,
+            ban.until.map(|until| until.0),
+            ban.reason.as_ref().map(Text::as_str),
+        ))?;
+    audit::keep(db, audit)?;
+    audit::revise(db)?;
+    to_id(id)
+}
+
+/// Ends a ban; returns whether there was one.
+pub(super) fn remove(db: &Connection, id: u64, audit: &Audit) -> Result<bool, StoreError> {
+    forget(db, audit.at)?;
+    let Ok(id) = i64::try_from(id) else {
+        return Ok(false);
+    };
+    let removed = db
+        .prepare_cached("DELETE FROM bans WHERE id = ?1")?
+        .execute([id])?;
+    if removed > 0 {
+        audit::keep(db, audit)?;
+        audit::revise(db)?;
+    }
+    Ok(removed > 0)
+}
+
+/// All that are not over, the oldest first.
+pub(super) fn current(db: &Connection, now: Time) -> Result<Vec<Ban>, StoreError> {
+    db.prepare_cached(
+        "SELECT id, kind, subject, name, made_by, at, until, reason FROM bans
+         WHERE until IS NULL OR until > ?1 ORDER BY id",
+    )?
+    .query_and_then([now.0], to_ban)?
+    .collect()
+}
+
+/// Deletes what is over. Nobody is let in by that: it no longer held.
+fn forget(db: &Connection, now: Time) -> rusqlite::Result<()> {
+    db.prepare_cached("DELETE FROM bans WHERE until <= ?1")?
+        .execute([now.0])?;
+    Ok(())
+}
+
+fn to_ban(row: &Row<'_>) -> Result<Ban, StoreError> {
+    let id = to_id(row.get("id")?)?;
+    Ok(Ban {
+        id,
+        target: to_target(row, id)?,
+        by: line(row, "made_by")?,
+        at: Time(row.get("at")?),
+        until: until(row)?,
+        reason: reason(row)?,
+    })
+}
+
+fn to_target(row: &Row<'_>, id: u64) -> Result<BanTarget, StoreError> {
+    let (kind, subject): (String, String) = (row.get("kind")?, row.get("subject")?);
+    let bad = || StoreError::Corrupt(format!("ban {id} has the bad target {kind} {subject:?}"));
+    Ok(match kind.as_str() {
+        "account" => {
+            let name: Option<String> = row.get("name")?;
+            BanTarget::Account(
+                subject.parse().map_err(|_| bad())?,
+                to_name(&name.ok_or_else(bad)?, || format!("ban {id}"))?,
+            )
+        }
+        "key" => BanTarget::Key(Fingerprint::new(&subject)),
+        "network" => BanTarget::Network(subject.parse().map_err(|_| bad())?),
+        // Not sanitised: it is compared, and less of it would be about more people.
+        "client" => BanTarget::Client(subject),
+        _ => return Err(bad()),
+    })
+}
+
+fn to_id(raw: i64) -> Result<u64, StoreError> {
+    u64::try_from(raw).map_err(|_| StoreError::Corrupt(format!("{raw} is no number of a ban")))
+}

@@ -1,0 +1,119 @@
+//! Invites: kept by the hash of their code, and gone once they are used up or over.
+
+use rusqlite::{Connection, OptionalExtension, Row};
+
+use super::columns::{count, from_role, line, to_role};
+use super::{accounts, audit};
+use crate::chat::access::{Audit, KeyRecord};
+use crate::chat::ids::Time;
+use crate::chat::invite::Invite;
+use crate::store::people::RedeemError;
+use crate::store::{Account, StoreError};
+
+/// The shortest beginning of a hash that names an invite, in bytes.
+const SHORTEST_ID: usize = 8;
+
+/// Keeps an invite. Kept again, it is the one that is there.
+pub(super) fn create(db: &Connection, invite: &Invite, audit: &Audit) -> Result<(), StoreError> {
+    forget(db, audit.at)?;
+    let made = db
+        .prepare_cached(
+            "INSERT INTO invites (hash, role, remaining, uses, expires, made_by, at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT (hash) DO NOTHING",
+        )?
+        .execute((
+            &invite.hash,
+            from_role(invite.role)?,
+            invite.left,
+            invite.uses,
+            invite.expires.0,
+            &invite.by,
+            invite.at.0,
+        ))?;
+    if made > 0 {
+        audit::keep(db, audit)?;
+    }
+    Ok(())
+}
+
+/// All that are still good, the oldest first.
+pub(super) fn good(db: &Connection, now: Time) -> Result<Vec<Invite>, StoreError> {
+    db.prepare_cached(
+        "SELECT hash, role, remaining, uses, expires, made_by, at FROM invites
+         WHERE remaining > 0 AND expires > ?1 ORDER BY at, hash",
+    )?
+    .query_and_then([now.0], to_invite)?
+    .collect()
+}
+
+/// Ends the invite whose hash begins like this. Should several, which hardly happens, it ends
+/// them all: better an invite too few than one that was meant to be gone.
+pub(super) fn revoke(db: &Connection, id: &str, audit: &Audit) -> Result<bool, StoreError> {
+    forget(db, audit.at)?;
+    if id.len() < SHORTEST_ID {
+        return Ok(false);
+    }
+    let ended = db
+        .prepare_cached("DELETE FROM invites WHERE substr(hash, 1, length(?1)) = ?1")?
+        .execute([id])?;
+    if ended > 0 {
+        audit::keep(db, audit)?;
+    }
+    Ok(ended > 0)
+}
+
+/// Takes a use and makes the account, or does neither.
+pub(super) fn redeem(
+    db: &Connection,
+    hash: &str,
+    account: &Account,
+    key: &KeyRecord,
+    audit: &Audit,
+) -> Result<Account, RedeemError> {
+    // A caller that got no answer asks again: it is in already, and takes no second use.
+    if let Some(made) = accounts::by_key(db, &key.fingerprint)?
+        && made.id == account.id
+    {
+        return Ok(made);
+    }
+    let role: Option<String> = db
+        .prepare_cached(
+            "UPDATE invites SET remaining = remaining - 1
+             WHERE hash = ?1 AND remaining > 0 AND expires > ?2 RETURNING role",
+        )?
+        .query_row((hash, audit.at.0), |row| row.get(0))
+        .optional()?;
+    let Some(role) = role else {
+        return Err(RedeemError::BadCode);
+    };
+    let account = Account {
+        role: to_role(&role, || "an invite".to_owned())?,
+        ..account.clone()
+    };
+    // Should the name or the key be taken, the refusal gives the use back.
+    accounts::create(db, &account, key)?;
+    forget(db, audit.at)?;
+    audit::keep(db, audit)?;
+    Ok(account)
+}
+
+/// Deletes what is no longer good.
+fn forget(db: &Connection, now: Time) -> rusqlite::Result<()> {
+    db.prepare_cached("DELETE FROM invites WHERE remaining <= 0 OR expires <= ?1")?
+        .execute([now.0])?;
+    Ok(())
+}
+
+fn to_invite(row: &Row<'_>) -> Result<Invite, StoreError> {
+    let (hash, role): (String, String) = (row.get("hash")?, row.get("role")?);
+    let role = to_role(&role, || format!("invite {hash}"))?;
+    Ok(Invite {
+        role,
+        left: count(row, "remaining")?,
+        uses: count(row, "uses")?,
+        expires: Time(row.get("expires")?),
+        by: line(row, "made_by")?,
+        at: Time(row.get("at")?),
+        hash,
+    })
+}

@@ -1,0 +1,93 @@
+//! Who may not speak, and whether anybody new may come in.
+
+use rusqlite::{Connection, Row};
+
+use super::audit;
+use super::columns::{line, reason, until};
+use super::messages::blob;
+use crate::chat::access::{Audit, Lockdown, Mute};
+use crate::chat::ids::{AccountId, Time};
+use crate::store::StoreError;
+use crate::text::Text;
+
+/// Keeps a mute in place of any other of the account, or removes it.
+pub(super) fn set(
+    db: &Connection,
+    account: AccountId,
+    mute: Option<&Mute>,
+    audit: &Audit,
+) -> Result<(), StoreError> {
+    db.prepare_cached("DELETE FROM mutes WHERE until <= ?1")?
+        .execute([audit.at.0])?;
+    let ended = db
+        .prepare_cached("DELETE FROM mutes WHERE account = ?1")?
+        .execute([blob(account)])?;
+    if let Some(mute) = mute {
+        db.prepare_cached(
+            "INSERT INTO mutes (account, made_by, until, reason) VALUES (?1, ?2, ?3, ?4)",
+        )?
+        .execute((
+            blob(account),
+            &mute.by,
+            mute.until.map(|until| until.0),
+            mute.reason.as_ref().map(Text::as_str),
+        ))?;
+    }
+    if ended > 0 || mute.is_some() {
+        audit::keep(db, audit)?;
+        audit::revise(db)?;
+    }
+    Ok(())
+}
+
+/// All that are not over.
+pub(super) fn current(db: &Connection, now: Time) -> Result<Vec<Mute>, StoreError> {
+    db.prepare_cached(
+        "SELECT account, made_by, until, reason FROM mutes
+         WHERE until IS NULL OR until > ?1 ORDER BY account",
+    )?
+    .query_and_then([now.0], to_mute)?
+    .collect()
+}
+
+/// Begins the lockdown, in place of any other, or ends it.
+pub(super) fn set_lockdown(
+    db: &Connection,
+    lockdown: Option<&Lockdown>,
+    audit: &Audit,
+) -> Result<(), StoreError> {
+    db.prepare_cached("DELETE FROM lockdown WHERE until <= ?1")?
+        .execute([audit.at.0])?;
+    let ended = db.prepare_cached("DELETE FROM lockdown")?.execute([])?;
+    if let Some(lockdown) = lockdown {
+        db.prepare_cached("INSERT INTO lockdown (only, made_by, until) VALUES (1, ?1, ?2)")?
+            .execute((&lockdown.by, lockdown.until.map(|until| until.0)))?;
+    }
+    if ended > 0 || lockdown.is_some() {
+        audit::keep(db, audit)?;
+        audit::revise(db)?;
+    }
+    Ok(())
+}
+
+/// The lockdown, if it is not over.
+pub(super) fn lockdown(db: &Connection, now: Time) -> Result<Option<Lockdown>, StoreError> {
+    db.prepare_cached("SELECT made_by, until FROM lockdown WHERE until IS NULL OR until > ?1")?
+        .query_and_then([now.0], |row| {
+            Ok(Lockdown {
+                by: line(row, "made_by")?,
+                until: until(row)?,
+            })
+        })?
+        .next()
+        .transpose()
+}
+
+fn to_mute(row: &Row<'_>) -> Result<Mute, StoreError> {
+    Ok(Mute {
+        account: AccountId(u128::from_be_bytes(row.get("account")?)),
+        by: line(row, "made_by")?,
+        until: until(row)?,
+        reason: reason(row)?,
+    })
+}

@@ -1,0 +1,89 @@
+//! Keys that wait for an operator.
+
+use rusqlite::{Connection, Row};
+
+use super::columns::{line, to_name};
+use super::{accounts, audit, keys};
+use crate::chat::access::{Audit, PendingKey};
+use crate::chat::ids::{Fingerprint, Time};
+use crate::store::people::MAX_PENDING;
+use crate::store::{Account, ClaimError, StoreError};
+
+/// What [`to_pending`] needs.
+const COLUMNS: &str = "fingerprint, algorithm, comment, added, name, origin, at";
+
+/// Has a key wait, unless it does already; returns whether it does now. One that has become an
+/// account's meanwhile has nothing to wait for.
+pub(super) fn add(db: &Connection, pending: &PendingKey) -> Result<bool, StoreError> {
+    let key = &pending.key;
+    let waits = db
+        .prepare_cached("SELECT 1 FROM pending WHERE fingerprint = ?1")?
+        .exists([key.fingerprint.as_str()])?;
+    if waits {
+        return Ok(true);
+    }
+    let waiting: i64 = db
+        .prepare_cached("SELECT count(*) FROM pending")?
+        .query_row([], |row| row.get(0))?;
+    let full = usize::try_from(waiting).is_ok_and(|waiting| waiting >= MAX_PENDING);
+    if full || keys::owner(db, &key.fingerprint)?.is_some() {
+        return Ok(false);
+    }
+    db.prepare_cached(&format!(
+        "INSERT INTO pending ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)"
+    ))?
+    .execute((
+        key.fingerprint.as_str(),
+        &key.algorithm,
+        key.comment.as_str(),
+        key.added.0,
+        pending.name.as_str(),
+        &pending.from,
+        pending.at.0,
+    ))?;
+    Ok(true)
+}
+
+/// All that wait, the oldest first.
+pub(super) fn all(db: &Connection) -> Result<Vec<PendingKey>, StoreError> {
+    db.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM pending ORDER BY at, fingerprint"
+    ))?
+    .query_and_then([], to_pending)?
+    .collect()
+}
+
+/// Ends the waiting of a key, with an account or without.
+pub(super) fn settle(
+    db: &Connection,
+    key: &Fingerprint,
+    account: Option<&Account>,
+    audit: &Audit,
+) -> Result<Option<PendingKey>, ClaimError> {
+    let settled = db
+        .prepare_cached(&format!(
+            "DELETE FROM pending WHERE fingerprint = ?1 RETURNING {COLUMNS}"
+        ))?
+        .query_and_then([key.as_str()], to_pending)?
+        .next()
+        .transpose()?;
+    let Some(pending) = settled else {
+        return Ok(None);
+    };
+    if let Some(account) = account {
+        accounts::create(db, account, &pending.key)?;
+    }
+    audit::keep(db, audit)?;
+    Ok(Some(pending))
+}
+
+fn to_pending(row: &Row<'_>) -> Result<PendingKey, StoreError> {
+    let key = keys::to_key(row)?;
+    let name: String = row.get("name")?;
+    Ok(PendingKey {
+        name: to_name(&name, || format!("pending key {}", key.fingerprint))?,
+        from: line(row, "origin")?,
+        at: Time(row.get("at")?),
+        key,
+    })
+}

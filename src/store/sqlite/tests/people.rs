@@ -1,0 +1,386 @@
+//! Keys, roles, invites and bans, as far as they concern the file: one of an earlier version, rows
+//! that somebody else wrote, and changes that fail halfway.
+
+use super::*;
+use crate::chat::access::{Audit, Ban, BanTarget, Lockdown, Mute, PendingKey};
+use crate::chat::invite::Invite;
+use crate::store::people::People;
+
+fn audit() -> Audit {
+    Audit {
+        at: Time(1),
+        actor: "host".to_owned(),
+        action: "role".to_owned(),
+        target: "alice".to_owned(),
+        detail: String::new(),
+    }
+}
+
+fn ban(target: BanTarget) -> Ban {
+    Ban {
+        id: 0,
+        target,
+        by: "host".to_owned(),
+        at: Time(1),
+        until: None,
+        reason: Some(Text::stored("spam")),
+    }
+}
+
+fn key(raw: &str) -> KeyRecord {
+    KeyRecord {
+        fingerprint: Fingerprint::new(raw),
+        ..alice().1
+    }
+}
+
+fn pending(raw: &str) -> PendingKey {
+    PendingKey {
+        key: key(raw),
+        name: Name::new("carol").unwrap(),
+        from: "203.0.113.7".to_owned(),
+        at: Time(1),
+    }
+}
+
+fn invite() -> Invite {
+    Invite {
+        hash: "0123456789abcdef".to_owned(),
+        role: Role::Member,
+        left: 3,
+        uses: 3,
+        expires: Time(100),
+        by: "host".to_owned(),
+        at: Time(1),
+    }
+}
+
+/// One of version 1 is brought to this version, and all that was in it is there.
+async fn is_brought_up(folder: &Folder) {
+    let store = Sqlite::open(&folder.file()).unwrap();
+    let accounts = store.accounts().await.unwrap();
+    let found: Vec<(&str, Role, Time)> = accounts
+        .iter()
+        .map(|account| (account.name.as_str(), account.role, account.created))
+        .collect();
+    let expected = [
+        ("alice", Role::Member, Time(10)),
+        ("bob", Role::Member, Time(20)),
+    ];
+    assert_eq!(found, expected);
+    let by_key = store
+        .account_by_key(&Fingerprint::new("SHA256:alice"))
+        .await;
+    assert_eq!(by_key, Ok(Some(accounts[0].clone())));
+    let by_name = store.account_by_name(&Name::new("ally").unwrap()).await;
+    assert_eq!(by_name, Ok(Some(accounts[0].clone())));
+    let keys = store.keys_of(AccountId(7)).await.unwrap();
+    let expected = KeyRecord {
+        fingerprint: Fingerprint::new("SHA256:alice"),
+        algorithm: String::new(),
+        comment: Text::stored(""),
+        added: Time(11),
+    };
+    assert_eq!(keys, [expected]);
+    assert_eq!(history(&store).await[0], "1 hello");
+    let mark = store.mark(AccountId(8), &ops()).await.unwrap();
+    assert_eq!(mark.map(|mark| mark.seq), Some(Seq(1)));
+    let topic = store.rooms().await.unwrap()[0].topic.clone();
+    assert_eq!(topic, Some(Text::stored("news")));
+
+    let revision = store.revision().await.unwrap();
+    let risen = store.set_role(AccountId(8), Role::Operator, &audit()).await;
+    assert_eq!(risen, Ok(()));
+    let new = key("SHA256:new");
+    let added = store.add_key(AccountId(7), &new, &audit()).await;
+    assert_eq!(added, Ok(()));
+    assert_ne!(store.revision().await, Ok(revision));
+    drop(store);
+
+    let store = Sqlite::open(&folder.file()).unwrap();
+    assert_eq!(store.accounts().await.unwrap()[1].role, Role::Operator);
+    assert_eq!(store.audits(9).await, Ok(vec![audit(), audit()]));
+}
+
+#[tokio::test]
+async fn a_file_of_version_1_becomes_one_of_this() {
+    let folder = Folder::new();
+    let old = Connection::open(folder.file()).unwrap();
+    old.execute_batch(include_str!("version-1.sql")).unwrap();
+    drop(old);
+    is_brought_up(&folder).await;
+}
+
+/// One so large that its tables are checked one by one, although not all are there yet.
+#[tokio::test]
+async fn a_large_file_of_version_1_becomes_one_of_this() {
+    let folder = Folder::new();
+    let old = Connection::open(folder.file()).unwrap();
+    old.execute_batch("PRAGMA page_size = 512").unwrap();
+    old.execute_batch(include_str!("version-1.sql")).unwrap();
+    let large = "INSERT INTO messages
+        SELECT 2, 1, 2, 41, author, author_name, NULL, 0, printf('%.*c', 9000000, 'x'), NULL, 0, 1
+        FROM messages";
+    old.execute_batch(large).unwrap();
+    let pages: i64 = old
+        .query_row("PRAGMA page_count", [], |row| row.get(0))
+        .unwrap();
+    assert!(pages > 16_384, "{pages}");
+    drop(old);
+    is_brought_up(&folder).await;
+}
+
+#[test]
+fn a_step_that_fails_leaves_the_file_as_it_was() {
+    let folder = Folder::new();
+    let old = Connection::open(folder.file()).unwrap();
+    old.execute_batch(include_str!("version-1.sql")).unwrap();
+    // In the way of the last table that is made.
+    old.execute_batch("CREATE TABLE revision (other)").unwrap();
+    assert!(Sqlite::open(&folder.file()).is_err());
+    let count = |sql| old.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap();
+    assert_eq!(count("PRAGMA user_version"), 1);
+    assert_eq!(
+        count("SELECT count(*) FROM sqlite_schema WHERE name IN ('bans', 'audit')"),
+        0
+    );
+}
+
+/// MUST 7: a change whose audit entry can't be saved, or whose revision can't, is none.
+#[tokio::test]
+async fn nothing_changes_without_its_audit_entry() {
+    let folder = Folder::new();
+    let store = Sqlite::open(&folder.file()).unwrap();
+    let (alice, first) = alice();
+    store.create_account(&alice, &first).await.unwrap();
+    let second = key("SHA256:second");
+    let audit = &audit();
+    store.add_key(alice.id, &second, audit).await.unwrap();
+    store.create_invite(&invite(), audit).await.unwrap();
+    store.add_pending(&pending("SHA256:waits")).await.unwrap();
+    let ban = &ban(BanTarget::Client("SSH-2.0-Go".to_owned()));
+    let number = store.add_ban(ban, audit).await.unwrap();
+    let mute = &Mute {
+        account: alice.id,
+        by: "host".to_owned(),
+        until: None,
+        reason: None,
+    };
+    let lockdown = &Lockdown {
+        by: "host".to_owned(),
+        until: None,
+    };
+    store.set_lockdown(Some(lockdown), audit).await.unwrap();
+    let everything = async || {
+        let now = Time(2);
+        (
+            store.accounts().await.unwrap(),
+            store.keys_of(alice.id).await.unwrap(),
+            store.invites(now).await.unwrap(),
+            store.pending().await.unwrap(),
+            store.bans(now).await.unwrap(),
+            store.mutes(now).await.unwrap(),
+            store.lockdown(now).await.unwrap(),
+            store.audits(99).await.unwrap().len(),
+            store.revision().await.unwrap(),
+        )
+    };
+    let before = everything().await;
+
+    let other = Connection::open(folder.file()).unwrap();
+    for (fails, with_audit) in [("INSERT ON audit", true), ("UPDATE ON revision", false)] {
+        let trigger =
+            format!("CREATE TRIGGER fails BEFORE {fails} BEGIN SELECT RAISE (ABORT, 'no'); END");
+        other.execute_batch(&trigger).unwrap();
+        let bob = Account {
+            id: AccountId(8),
+            name: Name::new("bob").unwrap(),
+            ..alice.clone()
+        };
+        let (third, waits) = (key("SHA256:third"), pending("SHA256:waits"));
+        let waits = &waits.key.fingerprint;
+        let (id, hash) = (alice.id, invite().hash);
+        let key = &second.fingerprint;
+        assert!(store.add_key(id, &third, audit).await.is_err());
+        assert!(store.remove_key(id, key, false, audit).await.is_err());
+        assert!(store.set_role(id, Role::Operator, audit).await.is_err());
+        assert!(store.redeem(&hash, &bob, &third, audit).await.is_err());
+        assert!(
+            store
+                .settle_pending(waits, Some(&bob), audit)
+                .await
+                .is_err()
+        );
+        assert!(store.add_ban(ban, audit).await.is_err());
+        assert!(store.remove_ban(number, audit).await.is_err());
+        assert!(store.set_mute(id, Some(mute), audit).await.is_err());
+        assert!(store.set_lockdown(None, audit).await.is_err());
+        if with_audit {
+            let another = Invite {
+                hash: "another-one".to_owned(),
+                ..invite()
+            };
+            assert!(store.create_invite(&another, audit).await.is_err());
+            assert!(store.revoke_invite(&hash, audit).await.is_err());
+            assert!(store.settle_pending(waits, None, audit).await.is_err());
+            assert!(store.audit(audit).await.is_err());
+        }
+        other.execute_batch("DROP TRIGGER fails").unwrap();
+        assert_eq!(everything().await, before, "{fails}");
+    }
+}
+
+/// MUST 6.
+#[tokio::test]
+async fn rows_about_people_are_judged_when_they_are_read() {
+    const ESCAPE: &str = "\u{1b}[2Jx\n";
+    const CLEAN: &str = "[2Jx";
+
+    let folder = Folder::new();
+    let store = Sqlite::open(&folder.file()).unwrap();
+    let (alice, first) = alice();
+    store.create_account(&alice, &first).await.unwrap();
+    let audit = &audit();
+    store.add_pending(&pending("SHA256:waits")).await.unwrap();
+    store.create_invite(&invite(), audit).await.unwrap();
+    let target = BanTarget::Account(alice.id, alice.name.clone());
+    store.add_ban(&ban(target), audit).await.unwrap();
+    let other = Connection::open(folder.file()).unwrap();
+
+    for table_and_columns in [
+        "keys SET algorithm = ?1, comment = ?1",
+        "pending SET origin = ?1, comment = ?1",
+        "invites SET made_by = ?1",
+        "bans SET made_by = ?1, reason = ?1",
+        "audit SET actor = ?1, action = ?1, target = ?1, detail = ?1",
+    ] {
+        let update = format!("UPDATE {table_and_columns}");
+        assert!(other.execute(&update, [ESCAPE]).unwrap() > 0, "{update}");
+    }
+    let key = store.keys_of(alice.id).await.unwrap().remove(0);
+    assert_eq!(
+        (key.algorithm.as_str(), key.comment.as_str()),
+        (CLEAN, CLEAN)
+    );
+    let waits = store.pending().await.unwrap().remove(0);
+    assert_eq!(
+        (waits.from.as_str(), waits.key.comment.as_str()),
+        (CLEAN, CLEAN)
+    );
+    assert_eq!(store.invites(Time(2)).await.unwrap()[0].by, CLEAN);
+    let ban = store.bans(Time(2)).await.unwrap().remove(0);
+    assert_eq!(
+        (ban.by.as_str(), ban.reason),
+        (CLEAN, Some(Text::stored(CLEAN)))
+    );
+    let entry = store.audits(1).await.unwrap().remove(0);
+    for said in [entry.actor, entry.action, entry.target, entry.detail] {
+        assert_eq!(said, CLEAN);
+    }
+
+    for (damage, expected) in [
+        ("kind = 'moon'", "ban 1 has the bad target moon"),
+        ("kind = 'network'", "ban 1 has the bad target network"),
+        (
+            "kind = 'account', subject = '7'",
+            "bad target account \"7\"",
+        ),
+        (
+            "subject = printf('%032d', 7), name = NULL",
+            "ban 1 has the bad",
+        ),
+        ("name = 'No Body'", "ban 1 has the bad name"),
+    ] {
+        let damage = format!("UPDATE bans SET {damage}");
+        other.execute(&damage, []).unwrap();
+        let error = store.bans(Time(2)).await.unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+    for damage in [
+        "role = 'king'",
+        "remaining = -1 + 5000000000",
+        "role = 'guest'",
+    ] {
+        let damage = format!("UPDATE invites SET {damage}");
+        other.execute(&damage, []).unwrap();
+        let read = store.invites(Time(2)).await;
+        assert!(matches!(read, Err(StoreError::Corrupt(_))), "{read:?}");
+    }
+    other.execute("UPDATE accounts SET role = ''", []).unwrap();
+    let error = store.accounts().await.unwrap_err().to_string();
+    assert!(error.contains("bad role"), "{error}");
+}
+
+/// What is over is not kept for ever.
+#[tokio::test]
+async fn what_is_over_is_deleted_in_passing() {
+    let folder = Folder::new();
+    let store = Sqlite::open(&folder.file()).unwrap();
+    let other = Connection::open(folder.file()).unwrap();
+    let (alice, key) = alice();
+    let at = |at| Audit {
+        at: Time(at),
+        ..audit()
+    };
+    let ban = |until| Ban {
+        until,
+        ..ban(BanTarget::Key(key.fingerprint.clone()))
+    };
+    let mute = |account, until| Mute {
+        account: AccountId(account),
+        by: "host".to_owned(),
+        until,
+        reason: None,
+    };
+    let once = Invite {
+        hash: "used".to_owned(),
+        left: 1,
+        ..invite()
+    };
+    for invite in [&once, &invite()] {
+        store.create_invite(invite, &at(1)).await.unwrap();
+    }
+    store.redeem("used", &alice, &key, &at(1)).await.unwrap();
+    store.add_ban(&ban(Some(Time(9))), &at(1)).await.unwrap();
+    let ends = mute(1, Some(Time(9)));
+    let set = store.set_mute(ends.account, Some(&ends), &at(1)).await;
+    assert_eq!(set, Ok(()));
+    let rows = |table| {
+        let count = format!("SELECT count(*) FROM {table}");
+        other
+            .query_row(&count, [], |row| row.get::<_, i64>(0))
+            .unwrap()
+    };
+    assert_eq!(["invites", "bans", "mutes"].map(rows), [1, 1, 1]);
+    store.add_ban(&ban(None), &at(9)).await.unwrap();
+    let stays = mute(2, None);
+    let set = store.set_mute(stays.account, Some(&stays), &at(9)).await;
+    assert_eq!(set, Ok(()));
+    let revoked = store.revoke_invite("none-such", &at(100)).await;
+    assert_eq!(revoked, Ok(false));
+    assert_eq!(["invites", "bans", "mutes"].map(rows), [0, 1, 1]);
+}
+
+/// A row that says "guest" could not be read again.
+#[tokio::test]
+async fn no_account_can_be_a_guests() {
+    let folder = Folder::new();
+    let store = Sqlite::open(&folder.file()).unwrap();
+    let (alice, key) = alice();
+    store.create_account(&alice, &key).await.unwrap();
+    let audit = &audit();
+    let set = store.set_role(alice.id, Role::Guest, audit).await;
+    assert!(set.is_err(), "{set:?}");
+    let guests = Invite {
+        role: Role::Guest,
+        ..invite()
+    };
+    assert!(store.create_invite(&guests, audit).await.is_err());
+    let account = Account {
+        role: Role::Guest,
+        ..alice.clone()
+    };
+    assert_eq!(store.create_account(&account, &key).await, Ok(()), "there");
+    assert_eq!(store.accounts().await, Ok(vec![alice]));
+    assert_eq!(store.audits(9).await, Ok(Vec::new()));
+}
