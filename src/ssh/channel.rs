@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::session::peer::{Gone, Inbound, Input, Outbound, Peer, Sessions};
 
-use super::connection::{Link, OpenChannel};
+use super::link::{Link, OpenChannel};
 use super::requests::{Requests, term};
 use super::transport::Cut;
 

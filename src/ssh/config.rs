@@ -4,16 +4,19 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use russh::keys::{Algorithm, EcdsaCurve, HashAlg, PrivateKey};
-use russh::{Preferred, SshId, cipher, compression, kex, mac, server};
+use russh::{MethodSet, Preferred, SshId, cipher, compression, kex, mac, server};
 
 use super::Settings;
-use super::handler::methods;
+use super::handler::METHODS;
 
 /// The largest piece of data that clients are told to send, in bytes.
 pub(super) const MAX_PACKET: usize = 16 * 1024;
 
 /// How many keepalives in a row may stay unanswered.
 const MAX_KEEPALIVES: usize = 3;
+
+/// Between the end of the time for something and the keepalive that must not come before it.
+const MARGIN: Duration = Duration::from_secs(1);
 
 /// No Diffie-Hellman groups: group 18 costs a second of CPU for each login that anybody begins.
 const KEX: &[kex::Name] = &[
@@ -75,6 +78,20 @@ const SIGNATURES: &[Algorithm] = &[
     },
 ];
 
+/// How often a silent client is asked whether it is still there. Never before it had time to log
+/// in: OpenSSH ends a login, and with it a question to the person in front of it, when it
+/// finds such a thing waiting ("bad message during authentication: type 80").
+fn keepalive(settings: &Settings) -> Duration {
+    settings
+        .keepalive
+        .max(settings.login_grace.saturating_add(MARGIN))
+}
+
+/// How long somebody who is asked something has to answer, before the next keepalive is due.
+pub(super) fn time_to_answer(settings: &Settings) -> Duration {
+    keepalive(settings).saturating_sub(MARGIN)
+}
+
 /// What every connection is served with.
 pub(super) fn config(settings: &Settings, host_keys: Vec<PrivateKey>) -> server::Config {
     let (kex, ciphers) = if settings.strict_crypto {
@@ -87,7 +104,7 @@ pub(super) fn config(settings: &Settings, host_keys: Vec<PrivateKey>) -> server:
             "SSH-2.0-sshchat_",
             env!("CARGO_PKG_VERSION")
         ))),
-        methods: methods(),
+        methods: MethodSet::from(METHODS),
         auth_rejection_time: Duration::from_millis(200),
         // The first request is always the `none` that asks for the methods.
         auth_rejection_time_initial: Some(Duration::ZERO),
@@ -107,9 +124,29 @@ pub(super) fn config(settings: &Settings, host_keys: Vec<PrivateKey>) -> server:
         max_auth_attempts: settings.max_auth_attempts,
         // Any packet resets it, ours too: the deadlines are kept in `connection`.
         inactivity_timeout: None,
-        keepalive_interval: Some(settings.keepalive),
+        keepalive_interval: Some(keepalive(settings)),
         keepalive_max: MAX_KEEPALIVES,
         nodelay: true,
         ..server::Config::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_keepalive_comes_during_a_login() {
+        // (keepalive, login grace, keepalive that is used, time to answer), in seconds
+        let cases = [(60, 20, 60, 59), (30, 20, 30, 29), (30, 120, 121, 120)];
+        for (keepalive, login_grace, used, answer) in cases {
+            let settings = Settings {
+                keepalive: Duration::from_secs(keepalive),
+                login_grace: Duration::from_secs(login_grace),
+                ..Settings::default()
+            };
+            assert_eq!(super::keepalive(&settings), Duration::from_secs(used));
+            assert_eq!(time_to_answer(&settings), Duration::from_secs(answer));
+        }
     }
 }

@@ -1,19 +1,19 @@
-//! One connection, from accept to the end: its deadlines, and what is known of it.
+//! One connection, from accept to the end: its deadlines, and the log line about it.
 
-use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 
+use crate::access::door::Door;
 use crate::session::peer::Sessions;
 
-use super::gate::Seat;
 use super::handler::Handler;
+use super::link::{Link, State};
 use super::printable::printable;
-use super::transport::{Control, Cut, Transport};
+use super::transport::{Cut, Transport};
 use super::{Edge, Settings};
 
 /// How long sessions may go on after their connection has ended, to put their things in order.
@@ -30,113 +30,6 @@ pub(super) enum Phase {
     Draining,
     /// Whoever is still here is cut.
     Closing,
-}
-
-/// What the parts of one connection share.
-#[derive(Debug)]
-pub(super) struct Link {
-    /// The number that joins its log lines.
-    pub(super) number: u64,
-    pub(super) addr: SocketAddr,
-    pub(super) control: Arc<Control>,
-    seat: Seat,
-    state: watch::Sender<State>,
-    attempts: Mutex<Attempts>,
-}
-
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct State {
-    authenticated: bool,
-    /// Sessions that run.
-    channels: usize,
-    /// No bytes come or go any more.
-    ended: bool,
-    /// Sessions that still run are to be dropped.
-    abandoned: bool,
-}
-
-/// What was tried to get in.
-#[derive(Debug, Default)]
-pub(super) struct Attempts {
-    /// The name that was asked for, printable.
-    pub(super) user: String,
-    /// Whether there was more than the usual `none`, with which clients ask for the methods.
-    pub(super) tried: bool,
-    /// Requests that were refused.
-    pub(super) refused: usize,
-    /// Keys that were offered, found good and never proven. russh does not tell of a wrong
-    /// signature, but each is preceded by one of these.
-    pub(super) unproven: usize,
-}
-
-impl Link {
-    pub(super) fn new(number: u64, addr: SocketAddr, seat: Seat) -> Link {
-        Link {
-            number,
-            addr,
-            control: Arc::default(),
-            seat,
-            state: watch::Sender::default(),
-            attempts: Mutex::default(),
-        }
-    }
-
-    pub(super) fn attempts(&self) -> MutexGuard<'_, Attempts> {
-        self.attempts.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// They are in.
-    pub(super) fn authenticated(&self) {
-        self.seat.authenticated();
-        self.state.send_modify(|state| state.authenticated = true);
-    }
-
-    /// Room for one more session, or `None` if `max` are running.
-    pub(super) fn open_channel(self: &Arc<Self>, max: usize) -> Option<OpenChannel> {
-        let opened = self.state.send_if_modified(|state| {
-            let room = state.channels < max;
-            state.channels += usize::from(room);
-            room
-        });
-        opened.then(|| OpenChannel(Arc::clone(self)))
-    }
-
-    /// Waits until the transport has ended.
-    pub(super) async fn ended(&self) {
-        self.until(|state| state.ended).await;
-    }
-
-    /// Waits until sessions are to be dropped.
-    pub(super) async fn abandoned(&self) {
-        self.until(|state| state.abandoned).await;
-    }
-
-    async fn until(&self, condition: impl Fn(&State) -> bool) {
-        // Can't fail: the sender is in `self`.
-        let _ = self.state.subscribe().wait_for(condition).await;
-    }
-
-    fn abandon(&self) {
-        self.state.send_modify(|state| state.abandoned = true);
-    }
-}
-
-/// A session that runs, until this is dropped.
-#[derive(Debug)]
-pub(super) struct OpenChannel(Arc<Link>);
-
-impl OpenChannel {
-    pub(super) fn link(&self) -> &Arc<Link> {
-        &self.0
-    }
-}
-
-impl Drop for OpenChannel {
-    fn drop(&mut self) {
-        self.0
-            .state
-            .send_modify(|state| state.channels = state.channels.saturating_sub(1));
-    }
 }
 
 /// Leaves nothing running if the task of a connection is dropped in the middle.
@@ -175,7 +68,9 @@ fn due(state: State, phase: Phase, since: Since, settings: &Settings) -> Option<
         Phase::Closing => Some((since.accepted, Due::Cut(Cut::Stop))),
         Phase::Draining if !state.authenticated => Some((since.accepted, Due::Cut(Cut::Stop))),
         Phase::Open if !state.authenticated => Some((
-            since.accepted + settings.login_grace,
+            state
+                .answer_by
+                .unwrap_or(since.accepted + settings.login_grace),
             Due::Cut(Cut::LoginGrace),
         )),
         _ if state.channels > 0 => None,
@@ -195,8 +90,8 @@ async fn reached(due: Option<(Instant, Due)>) -> Due {
 }
 
 /// Runs a connection to its end and until all its sessions have ended.
-pub(super) async fn run<S: Sessions>(
-    edge: Arc<Edge<S>>,
+pub(super) async fn run<S: Sessions, D: Door>(
+    edge: Arc<Edge<S, D>>,
     stream: TcpStream,
     link: Arc<Link>,
     mut phase: watch::Receiver<Phase>,
@@ -280,10 +175,14 @@ fn log_end(
     // Scanners and health checks are not news.
     tracing::debug!(event = "connection_close", conn, %addr, millis, received, sent, reason, "a connection ended before a login");
     let attempts = link.attempts();
+    if let Some(key) = &attempts.stranger {
+        let (user, client) = (&attempts.user, link.control.client());
+        tracing::info!(event = "auth_refused", conn, %addr, user, %key, client, "a key was not let in");
+    }
     if attempts.tried {
         let refused = attempts.refused;
         tracing::info!(event = "auth_failed", conn, %addr, user = attempts.user, refused, reason, "nobody logged in");
-        let exhausted = refused + attempts.unproven >= max_auth_attempts;
+        let exhausted = !attempts.excused && refused + attempts.unproven >= max_auth_attempts;
         link.seat.failed(exhausted, std::time::Instant::now());
     }
 }
@@ -328,6 +227,11 @@ mod tests {
             channels: 1,
             ..idle
         };
+        let late = accepted + set.login_grace + Duration::from_secs(1);
+        let asked = State {
+            answer_by: Some(late),
+            ..waiting
+        };
         let abandoned = State {
             abandoned: true,
             ..busy
@@ -340,7 +244,14 @@ mod tests {
                 open,
                 Some((accepted + set.login_grace, Due::Cut(Cut::LoginGrace))),
             ),
+            (
+                asked,
+                Phase::Open,
+                open,
+                Some((late, Due::Cut(Cut::LoginGrace))),
+            ),
             (waiting, Phase::Draining, open, now_stop),
+            (asked, Phase::Draining, open, now_stop),
             (waiting, Phase::Closing, open, now_stop),
             (
                 idle,

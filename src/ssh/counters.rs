@@ -36,10 +36,16 @@ pub struct Counters {
     pub refused_unauthenticated: Count,
     /// Refused: the address failed too often.
     pub refused_penalty: Count,
+    /// Refused: nobody from that address is served.
+    pub refused_ban: Count,
     /// Logins.
     pub auth_ok: Count,
     /// Connections that tried to log in and did not.
     pub auth_failed: Count,
+    /// Invite codes that let somebody in.
+    pub invites_redeemed: Count,
+    /// Invite codes that did not.
+    pub invites_wrong: Count,
     /// Connections open now.
     pub open: Count,
 }

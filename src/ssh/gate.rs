@@ -37,6 +37,13 @@ impl Gate {
         self.inside.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Somebody connects who is not served at all.
+    pub(super) fn turn_away(&self, addr: SocketAddr) {
+        self.counters.accepted.up();
+        self.counters.refused_ban.up();
+        tracing::debug!(event = "connection_refused", %addr, limit = "ban");
+    }
+
     /// A seat for a connection from there, or `None` and a word in the log.
     pub(super) fn enter(self: &Arc<Self>, addr: SocketAddr, now: Instant) -> Option<Seat> {
         self.counters.accepted.up();
@@ -98,13 +105,21 @@ impl Seat {
         self.authenticated.load(Ordering::Acquire)
     }
 
+    pub(super) fn counters(&self) -> &Counters {
+        &self.gate.counters
+    }
+
     /// They tried to log in and did not. `exhausted`: they used all attempts they had, which
     /// is what a penalty is for.
     pub(super) fn failed(&self, exhausted: bool, now: Instant) {
         self.gate.counters.auth_failed.up();
-        if !exhausted {
-            return;
+        if exhausted {
+            self.penalise(now);
         }
+    }
+
+    /// One more failure of their address; after a few it waits outside.
+    pub(super) fn penalise(&self, now: Instant) {
         let wait = self.gate.inside().table.failed(self.source, now);
         if let Some(wait) = wait {
             tracing::info!(

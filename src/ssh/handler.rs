@@ -1,32 +1,32 @@
 //! What russh asks us about one connection: who may log in, and which requests are granted.
 //!
-//! Nothing in here waits: russh keeps no time and reads no byte while a callback runs. What a
-//! session does runs in a task of its own.
+//! russh keeps no time and reads no byte while a callback runs, so nothing in here waits, except
+//! for the door, and that not for long. What a session does runs in a task of its own.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use russh::keys::{Algorithm, Certificate, PublicKey};
+use russh::keys::Certificate;
 use russh::server::{
     Auth, ChannelOpenHandle, Msg, PublicKeyOffer, Response, Session, VerifiedPublicKey,
 };
 use russh::{Channel, ChannelId, ChannelOpenFailure, Error, MethodKind, MethodSet, Pty};
 use tokio::time::Instant;
 
+use crate::access::door::{Door, ProvenKey};
 use crate::session::peer::{Peer, Sessions};
 
-use super::config::MAX_PACKET;
-use super::connection::Link;
-use super::door::{Entry, Guest};
-use super::keys::Refusal;
+use super::config::{MAX_PACKET, time_to_answer};
+use super::keys::{self, Refusal};
+use super::link::Link;
+use super::login::{Answers, Login, Step};
 use super::printable::printable;
 use super::requests::Requests;
 use super::{Edge, channel};
 
 /// The longest login name that is kept, in characters.
 const MAX_USER: usize = 64;
-/// The longest client version that is kept, in characters.
-const MAX_CLIENT: usize = 128;
 /// Channels in the life of one connection. Of each that this side closed first russh 0.65 keeps a
 /// few KiB until the connection ends.
 const MAX_CHANNELS_EVER: usize = 256;
@@ -34,12 +34,24 @@ const MAX_CHANNELS_EVER: usize = 256;
 /// would make us encrypt a packet for each.
 const MIN_CLIENT_PACKET: usize = 256;
 
+/// The methods that are offered.
+pub(super) const METHODS: &[MethodKind] = &[MethodKind::PublicKey, MethodKind::KeyboardInteractive];
+/// The methods for somebody who was told why they stay outside. OpenSSH would ask to be told
+/// twice more.
+const METHODS_AFTER_ALL: &[MethodKind] = &[MethodKind::PublicKey];
+
+/// What somebody with an invite has to type. Both are shown while they type: a long code is hard
+/// to type blindly, and of little use to who looks over a shoulder once it is used up.
+const QUESTIONS: &[(Cow<'static, str>, bool)] = &[
+    (Cow::Borrowed("Invite code (or nothing): "), true),
+    (Cow::Borrowed("Name: "), true),
+];
+
 /// One connection's answers.
-pub(super) struct Handler<S> {
-    edge: Arc<Edge<S>>,
+pub(super) struct Handler<S, D> {
+    edge: Arc<Edge<S, D>>,
     link: Arc<Link>,
-    /// Why the last key that was offered can't be used.
-    refused: Option<Refusal>,
+    login: Login<D>,
     /// How they got in, once they did.
     entry: Option<Entry>,
     /// Who they are, once they are in.
@@ -48,12 +60,21 @@ pub(super) struct Handler<S> {
     channels_ever: usize,
 }
 
-impl<S: Sessions> Handler<S> {
-    pub(super) fn new(edge: Arc<Edge<S>>, link: Arc<Link>) -> Handler<S> {
+/// How somebody got in.
+#[derive(Debug)]
+struct Entry {
+    method: &'static str,
+    key: Option<ProvenKey>,
+}
+
+impl<S: Sessions, D: Door> Handler<S, D> {
+    pub(super) fn new(edge: Arc<Edge<S, D>>, link: Arc<Link>) -> Handler<S, D> {
+        let time_to_answer = time_to_answer(&edge.settings);
+        let login = Login::new(Arc::clone(&edge.door), Arc::clone(&link), time_to_answer);
         Handler {
             edge,
             link,
-            refused: None,
+            login,
             entry: None,
             peer: None,
             requests: HashMap::new(),
@@ -61,34 +82,41 @@ impl<S: Sessions> Handler<S> {
         }
     }
 
-    /// A refusal that leaves the methods that make sense: a key, or being a guest.
-    fn refuse(&self, user: &str, method: &str) -> Auth {
+    /// The name that they ask for, fit to be shown.
+    fn user(&self, raw: &str) -> String {
+        let user = printable(raw.as_bytes(), MAX_USER);
+        self.link.attempts().user.clone_from(&user);
+        user
+    }
+
+    /// A refusal that leaves the methods that make sense: a key, or a talk.
+    fn refuse(&self, method: &str) -> Auth {
         let mut attempts = self.link.attempts();
-        attempts.user = printable(user.as_bytes(), MAX_USER);
         attempts.tried |= method != "none";
         attempts.refused += 1;
+        drop(attempts);
+        self.reject(METHODS, method)
+    }
+
+    fn reject(&self, methods: &[MethodKind], method: &str) -> Auth {
+        let conn = self.link.number;
         tracing::debug!(
-            event = "auth_refused",
-            conn = self.link.number,
-            user = attempts.user,
+            event = "auth_attempt_refused",
+            conn,
             method,
-            why = self.refused.as_ref().map(tracing::field::display),
             "an attempt to log in was refused"
         );
         Auth::Reject {
-            proceed_with_methods: Some(methods()),
+            proceed_with_methods: Some(MethodSet::from(methods)),
             partial_success: false,
         }
     }
 
-    fn judge(&mut self, key: &PublicKey, algorithm: &Algorithm) -> Option<Entry> {
-        match self.edge.door.key(key, algorithm) {
-            Ok(entry) => Some(entry),
-            Err(refusal) => {
-                self.refused = Some(refusal);
-                None
-            }
-        }
+    fn refuse_key(&mut self, why: Refusal) -> Auth {
+        let conn = self.link.number;
+        tracing::debug!(event = "key_unusable", conn, %why, "a key can't be used");
+        self.login.unusable(why);
+        self.refuse("publickey")
     }
 
     /// The signature for the key that was offered last is good.
@@ -97,10 +125,22 @@ impl<S: Sessions> Handler<S> {
         attempts.unproven = attempts.unproven.saturating_sub(1);
     }
 
-    fn enter(&mut self, user: &str, entry: Entry) -> Auth {
-        self.link.attempts().user = printable(user.as_bytes(), MAX_USER);
-        self.entry = Some(entry);
+    fn enter(&mut self, method: &'static str, key: Option<ProvenKey>) -> Auth {
+        self.entry = Some(Entry { method, key });
         Auth::Accept
+    }
+
+    fn talk(&mut self, step: Step) -> Auth {
+        match step {
+            Step::Enter(None) => self.enter("guest", None),
+            Step::Enter(key) => self.enter("invite", key),
+            Step::Tell(words) => told(&words, &[]),
+            Step::Ask(words) => told(&words, QUESTIONS),
+            Step::Refuse => {
+                self.link.attempts().refused += 1;
+                self.reject(METHODS_AFTER_ALL, "keyboard-interactive")
+            }
+        }
     }
 
     fn requests(&mut self, id: ChannelId) -> &mut Requests {
@@ -108,17 +148,13 @@ impl<S: Sessions> Handler<S> {
     }
 }
 
-/// The methods that are offered.
-pub(super) fn methods() -> MethodSet {
-    MethodSet::from([MethodKind::PublicKey, MethodKind::KeyboardInteractive].as_slice())
-}
-
-/// Words for the person at the terminal, with nothing to answer (RFC 4256 §3.2).
-fn notice(words: String) -> Auth {
+/// Words for the person at the terminal, and what they have to answer (RFC 4256 §3.2).
+fn told(words: &str, questions: &'static [(Cow<'static, str>, bool)]) -> Auth {
     Auth::Partial {
         name: "".into(),
-        instructions: words.into(),
-        prompts: Vec::new().into(),
+        // Some clients end the line themselves, some print the question on the same.
+        instructions: format!("{}\n", words.trim_end()).into(),
+        prompts: questions.into(),
     }
 }
 
@@ -140,28 +176,32 @@ fn check_size(data: &[u8]) -> Result<(), Error> {
     Ok(())
 }
 
-impl<S: Sessions> russh::server::Handler for Handler<S> {
+impl<S: Sessions, D: Door> russh::server::Handler for Handler<S, D> {
     type Error = Error;
 
     /// Never enough: a client that gets in like this would not offer its key.
     async fn auth_none(&mut self, user: &str) -> Result<Auth, Error> {
-        Ok(self.refuse(user, "none"))
+        self.user(user);
+        Ok(self.refuse("none"))
     }
 
     async fn auth_password(&mut self, user: &str, _password: &str) -> Result<Auth, Error> {
-        Ok(self.refuse(user, "password"))
+        self.user(user);
+        Ok(self.refuse("password"))
     }
 
+    /// The door is not asked: whether a key is known here is told only to those who prove that it
+    /// is theirs.
     async fn auth_publickey_offered(
         &mut self,
         user: &str,
         offer: PublicKeyOffer<'_>,
     ) -> Result<Auth, Error> {
-        if self.judge(offer.public_key, offer.algorithm).is_none() {
-            return Ok(self.refuse(user, "publickey"));
+        self.user(user);
+        if let Err(why) = keys::judge(offer.public_key, offer.algorithm) {
+            return Ok(self.refuse_key(why));
         }
         let mut attempts = self.link.attempts();
-        attempts.user = printable(user.as_bytes(), MAX_USER);
         attempts.tried = true;
         attempts.unproven += 1;
         Ok(Auth::Accept)
@@ -173,10 +213,19 @@ impl<S: Sessions> russh::server::Handler for Handler<S> {
         key: VerifiedPublicKey<'_>,
     ) -> Result<Auth, Error> {
         self.proven();
-        match self.judge(key.public_key, key.algorithm) {
-            Some(entry) => Ok(self.enter(user, entry)),
-            None => Ok(self.refuse(user, "publickey")),
+        let user = self.user(user);
+        if let Err(why) = keys::judge(key.public_key, key.algorithm) {
+            return Ok(self.refuse_key(why));
         }
+        let key = ProvenKey {
+            fingerprint: crate::keys::fingerprint(key.public_key),
+            algorithm: key.public_key.algorithm().to_string(),
+        };
+        Ok(if self.login.proven(&user, &key).await {
+            self.enter("publickey", Some(key))
+        } else {
+            self.reject(METHODS, "publickey")
+        })
     }
 
     /// The plain key inside was found good before, because russh shows no more of a certificate
@@ -187,8 +236,8 @@ impl<S: Sessions> russh::server::Handler for Handler<S> {
         _certificate: &Certificate,
     ) -> Result<Auth, Error> {
         self.proven();
-        self.refused = Some(Refusal::Certificate);
-        Ok(self.refuse(user, "certificate"))
+        self.user(user);
+        Ok(self.refuse_key(crate::keys::Refusal::Certificate.into()))
     }
 
     async fn auth_keyboard_interactive<'a>(
@@ -197,30 +246,25 @@ impl<S: Sessions> russh::server::Handler for Handler<S> {
         _submethods: &str,
         response: Option<Response<'a>>,
     ) -> Result<Auth, Error> {
+        let user = self.user(user);
         self.link.attempts().tried = true;
-        let told = response.is_some();
-        Ok(match self.edge.door.guest(self.refused.as_ref()) {
-            Guest::Welcome => self.enter(user, Entry::Guest),
-            Guest::WelcomeAfter(_) if told => self.enter(user, Entry::Guest),
-            Guest::Unwelcome(_) if told => self.refuse(user, "keyboard-interactive"),
-            Guest::WelcomeAfter(words) | Guest::Unwelcome(words) => notice(words),
-        })
+        let step = match response {
+            None => self.login.begin(&user).await,
+            Some(answers) => self.login.answered(&user, Answers::new(answers)).await,
+        };
+        Ok(self.talk(step))
     }
 
-    async fn auth_succeeded(&mut self, session: &mut Session) -> Result<(), Error> {
-        let Some(entry) = self.entry.take() else {
+    async fn auth_succeeded(&mut self, _session: &mut Session) -> Result<(), Error> {
+        let Some(Entry { method, key }) = self.entry.take() else {
             return Err(Error::NotAuthenticated);
-        };
-        let (method, key) = match entry {
-            Entry::Key(fingerprint) => ("publickey", Some(fingerprint)),
-            Entry::Guest => ("guest", None),
         };
         let peer = Peer {
             connection: self.link.number,
             addr: self.link.addr,
             user: self.link.attempts().user.clone(),
             key,
-            client: printable(session.remote_sshid(), MAX_CLIENT),
+            client: self.link.control.client().to_owned(),
         };
         tracing::info!(
             event = "connection_open",
@@ -228,7 +272,7 @@ impl<S: Sessions> russh::server::Handler for Handler<S> {
             addr = %peer.addr,
             user = peer.user,
             method,
-            key = peer.key.as_ref().map(tracing::field::display),
+            key = peer.key.as_ref().map(|key| tracing::field::display(&key.fingerprint)),
             client = peer.client,
             "somebody logged in"
         );

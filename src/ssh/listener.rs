@@ -12,10 +12,12 @@ use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
+use crate::access::door::Door;
 use crate::session::peer::Sessions;
 
 use super::Server;
-use super::connection::{self, Link, Phase};
+use super::connection::{self, Phase};
+use super::link::Link;
 use super::seldom::Seldom;
 
 /// The first pause after an accept that failed; each further one in a row doubles it.
@@ -44,7 +46,7 @@ pub struct Drained {
     pub cut: usize,
 }
 
-impl<S: Sessions> Server<S> {
+impl<S: Sessions, D: Door> Server<S, D> {
     /// Accepts connections until `stop`, then lets those that are open end, for at most
     /// [`Settings::drain`](super::Settings::drain), and cuts the others. Returns when all have
     /// ended.
@@ -98,9 +100,13 @@ impl<S: Sessions> Server<S> {
         }
     }
 
-    /// A connection that is within the limits; `None` if it is to be closed at once, before
+    /// A connection that is served and within the limits; `None` if it is to be closed at once, before
     /// anything is computed for it.
     fn admit(&self, addr: SocketAddr) -> Option<Arc<Link>> {
+        if !self.edge.door.serves(addr.ip().to_canonical()) {
+            self.edge.gate.turn_away(addr);
+            return None;
+        }
         let seat = self.edge.gate.enter(addr, std::time::Instant::now())?;
         let number = self.edge.connections.fetch_add(1, Ordering::Relaxed);
         Some(Arc::new(Link::new(number, addr, seat)))

@@ -3,7 +3,8 @@
 //! ```text
 //! listener   accepts, whatever happens        -> gate     limits, before anything is computed
 //! connection deadlines from accept to the end -> transport can be cut, never waits forever
-//! handler    russh's questions, answered      -> door, keys  who may enter
+//! handler    russh's questions, answered      -> keys     which keys are good enough
+//! login      what the door says to whom, and the talk about it
 //! channel    russh's channel as the seam that sessions run on
 //! ```
 //!
@@ -14,12 +15,14 @@ mod channel;
 mod config;
 mod connection;
 mod counters;
-mod door;
 mod gate;
 mod handler;
+mod ident;
 mod keys;
 mod limits;
+mod link;
 mod listener;
+mod login;
 mod printable;
 mod requests;
 mod seldom;
@@ -33,12 +36,12 @@ use std::time::Duration;
 
 use russh::keys::PrivateKey;
 
+use crate::access::door::Door;
 use crate::session::peer::Sessions;
 
 pub use counters::{Count, Counters};
 pub use listener::{Accept, Drained};
 
-use door::Door;
 use gate::Gate;
 use limits::Caps;
 
@@ -52,9 +55,11 @@ pub struct Settings {
     pub max_per_address: usize,
     /// The most connections at a time that have not logged in yet.
     pub max_unauthenticated: usize,
-    /// How long a login may take, from accept on.
+    /// How long a login may take, from accept on. Only who is asked for an invite code has more
+    /// time, see [`Settings::keepalive`].
     pub login_grace: Duration,
-    /// How many attempts to log in a connection has, the first `none` included.
+    /// How many attempts to log in a connection has, the first `none` and each key of an agent
+    /// included.
     pub max_auth_attempts: usize,
     /// The most channels at a time on one connection.
     pub max_channels: usize,
@@ -65,11 +70,12 @@ pub struct Settings {
     pub write_stall: Duration,
     /// How often a silent client is asked whether it is still there. After three questions
     /// without an answer it is gone.
+    ///
+    /// Also a second more than somebody has to type an invite code and a name, because clients
+    /// can't be asked while they log in. Never less than a second more than `login_grace`.
     pub keepalive: Duration,
     /// How long connections have to end by themselves when the server stops.
     pub drain: Duration,
-    /// Whether people may come in without a key.
-    pub guests: bool,
     /// Only post-quantum key exchange and AES: locks out clients older than OpenSSH 9.9.
     pub strict_crypto: bool,
 }
@@ -81,13 +87,12 @@ impl Default for Settings {
             max_per_address: 64,
             max_unauthenticated: 128,
             login_grace: Duration::from_secs(20),
-            max_auth_attempts: 6,
+            max_auth_attempts: 12,
             max_channels: 4,
             idle: Duration::from_secs(20),
             write_stall: Duration::from_secs(30),
-            keepalive: Duration::from_secs(30),
+            keepalive: Duration::from_secs(60),
             drain: Duration::from_secs(10),
-            guests: true,
             strict_crypto: false,
         }
     }
@@ -106,34 +111,36 @@ pub enum HostKeyError {
 
 /// The SSH server, ready to serve.
 #[derive(Debug)]
-pub struct Server<S> {
-    edge: Arc<Edge<S>>,
+pub struct Server<S, D> {
+    edge: Arc<Edge<S, D>>,
 }
 
 /// What all connections share.
 #[derive(Debug)]
-struct Edge<S> {
+struct Edge<S, D> {
     settings: Settings,
     config: Arc<russh::server::Config>,
     sessions: Arc<S>,
     gate: Arc<Gate>,
-    door: Door,
+    door: Arc<D>,
     /// The number of the next connection.
     connections: AtomicU64,
 }
 
-impl<S: Sessions> Server<S> {
-    /// A server that proves itself with these host keys and runs `sessions` on its channels.
+impl<S: Sessions, D: Door> Server<S, D> {
+    /// A server that proves itself with these host keys, lets in whom `door` says, and runs
+    /// `sessions` on its channels.
     pub fn new(
         settings: Settings,
         host_keys: Vec<PrivateKey>,
         sessions: Arc<S>,
-    ) -> Result<Server<S>, HostKeyError> {
+        door: Arc<D>,
+    ) -> Result<Server<S, D>, HostKeyError> {
         if host_keys.is_empty() {
             return Err(HostKeyError::Missing);
         }
         if let Some(key) = host_keys.iter().find(|key| key.is_encrypted()) {
-            let fingerprint = keys::fingerprint(key.public_key());
+            let fingerprint = crate::keys::fingerprint(key.public_key());
             return Err(HostKeyError::Encrypted(fingerprint.to_string()));
         }
         let caps = Caps {
@@ -144,9 +151,7 @@ impl<S: Sessions> Server<S> {
         Ok(Server {
             edge: Arc::new(Edge {
                 config: Arc::new(config::config(&settings, host_keys)),
-                door: Door {
-                    guests: settings.guests,
-                },
+                door,
                 settings,
                 sessions,
                 gate: Arc::new(Gate::new(caps)),

@@ -1,5 +1,5 @@
 //! The TCP stream as russh sees it: one that can be cut from outside, that does not wait forever
-//! for somebody who reads nothing, and that counts.
+//! for somebody who reads nothing, that counts, and that notes what the client says it is.
 //!
 //! russh's own handle can't end a connection whose TCP window is zero: its messages wait behind
 //! that window. Here the cut reaches the pending read and write themselves.
@@ -7,13 +7,15 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::ident::Ident;
 
 /// Why this side ended a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +59,7 @@ pub(super) struct Control {
     state: Mutex<State>,
     received: AtomicU64,
     sent: AtomicU64,
+    client: OnceLock<String>,
 }
 
 #[derive(Debug, Default)]
@@ -105,6 +108,13 @@ impl Control {
         self.sent.load(Ordering::Relaxed)
     }
 
+    /// What the client says it is, printable and bounded; empty until it has said so.
+    ///
+    /// Read here because russh tells it only to those who are in.
+    pub(super) fn client(&self) -> &str {
+        self.client.get().map_or("", String::as_str)
+    }
+
     /// The error if the connection is cut; otherwise remembers whom to wake when it will be.
     fn watch(&self, direction: Direction, waker: &Waker) -> io::Result<()> {
         let mut state = self.state();
@@ -133,6 +143,7 @@ pub(super) struct Transport {
     stream: TcpStream,
     control: Arc<Control>,
     write_stall: Duration,
+    ident: Ident,
     /// Runs while a write waits for the other end to read.
     stalled: Option<Pin<Box<Sleep>>>,
 }
@@ -144,6 +155,7 @@ impl Transport {
             stream,
             control,
             write_stall,
+            ident: Ident::default(),
             stalled: None,
         }
     }
@@ -181,8 +193,11 @@ impl AsyncRead for Transport {
         self.watch(Direction::Read, cx)?;
         let before = buf.filled().len();
         let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
-        let read = buf.filled().len().saturating_sub(before);
-        Control::add(&self.control.received, read);
+        let read = buf.filled().get(before..).unwrap_or_default();
+        Control::add(&self.control.received, read.len());
+        if let Some(client) = self.ident.hear(read) {
+            let _ = self.control.client.set(client);
+        }
         polled
     }
 }
@@ -244,13 +259,17 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn bytes_are_counted() {
+    async fn bytes_are_counted_and_the_first_line_is_noted() {
         let (mut transport, control, mut client) = pair(SOON).await;
-        client.write_all(b"hello").await.unwrap();
+        client.write_all(b"SSH-2.0-x\r\n").await.unwrap();
         let mut buf = [0; 5];
         transport.read_exact(&mut buf).await.unwrap();
+        assert_eq!(control.client(), "");
+        transport.read_exact(&mut buf).await.unwrap();
+        transport.read_u8().await.unwrap();
         transport.write_all(b"hi").await.unwrap();
-        assert_eq!((control.received(), control.sent()), (5, 2));
+        assert_eq!((control.received(), control.sent()), (11, 2));
+        assert_eq!(control.client(), "SSH-2.0-x");
     }
 
     #[tokio::test]

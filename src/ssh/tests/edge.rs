@@ -9,7 +9,7 @@ use tokio::net::{TcpSocket, TcpStream};
 use super::*;
 
 /// What the server says to somebody who says nothing, until it hangs up.
-async fn listen_only(stream: &mut TcpStream) -> String {
+pub(super) async fn listen_only(stream: &mut TcpStream) -> String {
     let mut heard = Vec::new();
     // A reset is an end too.
     let _ = soon("the end of a connection", stream.read_to_end(&mut heard)).await;

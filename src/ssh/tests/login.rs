@@ -1,14 +1,18 @@
 //! Who gets in, and what the others are told.
 
+use russh::MethodSet;
 use russh::client::AuthResult;
 use russh::keys::HashAlg;
 use russh::keys::agent::AgentIdentity;
 use russh::keys::ssh_key::Mpint;
 use russh::keys::ssh_key::private::{RsaKeypair, RsaPrivateKey};
 use russh::keys::ssh_key::public::RsaPublicKey;
-use russh::{MethodKind, MethodSet};
 
 use super::*;
+
+/// What the owner of a short key is told.
+const SHORT: &str = "Your key can't be used: the RSA key has 2048 bits, and 3072 are needed here; \
+    make a new key: ssh-keygen -t ed25519.";
 
 const OFFERED: [MethodKind; 2] = [MethodKind::PublicKey, MethodKind::KeyboardInteractive];
 
@@ -29,7 +33,7 @@ async fn a_key_is_an_identity() {
     assert!(
         answer
             .out
-            .starts_with(&format!("ann?[2J {fingerprint} SSH-2.0-")),
+            .starts_with(&format!("ann?[2J ssh-ed25519 {fingerprint} SSH-2.0-russh")),
         "{answer:?}"
     );
     assert_eq!(answer.status, Some(0));
@@ -67,51 +71,46 @@ async fn the_owner_of_a_short_key_is_told_and_then_a_guest() {
     let login = client.authenticate_publickey("ann", offer(key));
     let login = soon("a refusal", login).await.unwrap();
     assert!(refused(&login), "{login:?}");
-    let told = client.authenticate_keyboard_interactive_start("ann", None);
-    let told = soon("a notice", told).await.unwrap();
-    let KeyboardInteractiveAuthResponse::InfoRequest {
-        instructions,
-        prompts,
-        ..
-    } = told
-    else {
-        panic!("{told:?}");
-    };
-    assert!(instructions.contains("2048 bits"), "{instructions}");
-    assert!(prompts.is_empty(), "{prompts:?}");
-    let entered = client.authenticate_keyboard_interactive_respond(Vec::new());
-    let entered = soon("a login", entered).await.unwrap();
-    assert!(matches!(entered, KeyboardInteractiveAuthResponse::Success));
+    let words = format!("{SHORT}\nUntil then you are a guest.\n");
+    assert_eq!(begin(&mut client).await, told(&words));
+    assert_eq!(say(&mut client, &[]).await, Heard::In);
     let answer = exec(&client, "whoami").await;
     assert!(answer.out.starts_with("ann guest "), "{answer:?}");
 }
 
 #[tokio::test]
 async fn where_guests_are_not_welcome_they_are_told_why() {
-    let running = start(Settings {
-        guests: false,
-        ..Settings::default()
-    })
-    .await;
-    let mut client = running.client().await;
-    let told = client.authenticate_keyboard_interactive_start("ann", None);
-    let told = soon("a notice", told).await.unwrap();
-    let KeyboardInteractiveAuthResponse::InfoRequest { instructions, .. } = told else {
-        panic!("{told:?}");
+    let door = Scripted {
+        guests: scripted::refused("Not without a key."),
+        ..Scripted::default()
     };
-    assert!(
-        instructions.contains("ssh-keygen -t ed25519"),
-        "{instructions}"
-    );
-    let refused = client.authenticate_keyboard_interactive_respond(Vec::new());
-    let refused = soon("a refusal", refused).await.unwrap();
-    assert!(matches!(
-        refused,
-        KeyboardInteractiveAuthResponse::Failure { .. }
-    ));
+    let running = start_with(Settings::default(), door).await;
+    let mut client = running.client().await;
+    assert_eq!(begin(&mut client).await, told("Not without a key.\n"));
+    assert_eq!(say(&mut client, &[]).await, out());
+    assert_eq!(begin(&mut client).await, out(), "told once");
     // A key still lets in.
     let login = client.authenticate_publickey("ann", offer(key()));
     assert!(soon("a login", login).await.unwrap().success());
+}
+
+#[tokio::test]
+async fn where_guests_are_not_welcome_a_short_key_is_still_explained() {
+    let door = Scripted {
+        guests: scripted::refused("Not without a key."),
+        ..Scripted::default()
+    };
+    let running = start_with(Settings::default(), door).await;
+    let mut client = running.client().await;
+    let login = client.authenticate_publickey("ann", offer(short_rsa()));
+    soon("a refusal", login).await.unwrap();
+    let words = format!("{SHORT}\nNot without a key.\n");
+    assert_eq!(begin(&mut client).await, told(&words));
+    assert_eq!(
+        *running.door.seen(),
+        ["ann none"],
+        "only a good key is asked about"
+    );
 }
 
 #[tokio::test]
@@ -173,10 +172,11 @@ async fn strict_crypto_is_for_clients_that_have_it() {
 
 #[test]
 fn a_server_needs_a_host_key_that_it_can_use() {
-    let none = Server::new(Settings::default(), Vec::new(), Puppets::new());
+    let door = || Arc::new(Scripted::default());
+    let none = Server::new(Settings::default(), Vec::new(), Puppets::new(), door());
     assert_eq!(none.err(), Some(HostKeyError::Missing));
     let locked = key().encrypt(&mut rand::rng(), "secret").unwrap();
-    let locked = Server::new(Settings::default(), vec![locked], Puppets::new());
+    let locked = Server::new(Settings::default(), vec![locked], Puppets::new(), door());
     assert!(matches!(locked.err(), Some(HostKeyError::Encrypted(_))));
 }
 

@@ -2,7 +2,9 @@
 
 mod channels;
 mod edge;
+mod invites;
 mod login;
+mod scripted;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,13 +13,16 @@ use std::time::Duration;
 use bytes::Bytes;
 use russh::client::{self, Handle, KeyboardInteractiveAuthResponse};
 use russh::keys::{Algorithm, PrivateKey, PrivateKeyWithHashAlg, PublicKeyOrCertificate};
-use russh::{Channel, ChannelMsg};
+use russh::{Channel, ChannelMsg, MethodKind};
 use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::*;
+use scripted::Scripted;
+
+use crate::access::door::{ProvenKey, Verdict};
 use crate::session::peer::{Inbound, Input, Outbound, Peer};
 
 /// Far longer than anything here takes, by a stopped clock too: a test that waits for it has
@@ -86,7 +91,7 @@ impl Puppets {
                 }
                 Some(Input::Exec(command)) => match command.as_slice() {
                     b"whoami" => {
-                        let key = peer.key.as_ref().map_or("guest", |key| key.as_str());
+                        let key = peer.key.as_ref().map_or_else(|| "guest".to_owned(), shown);
                         let line = format!("{} {key} {}", peer.user, peer.client);
                         let _ = output.write(line.into()).await;
                         return output.finish(0).await;
@@ -121,7 +126,8 @@ impl Puppets {
 /// A server that runs until it is told to stop.
 struct Running {
     addr: SocketAddr,
-    server: Arc<Server<Puppets>>,
+    server: Arc<Server<Puppets, Scripted>>,
+    door: Arc<Scripted>,
     puppets: Arc<Puppets>,
     stop: oneshot::Sender<()>,
     drained: JoinHandle<Drained>,
@@ -131,10 +137,19 @@ fn key() -> Arc<PrivateKey> {
     Arc::new(PrivateKey::random(&mut rand::rng(), Algorithm::Ed25519).unwrap())
 }
 
+/// As `peer` and door see a key.
+fn shown(key: &ProvenKey) -> String {
+    format!("{} {}", key.algorithm, key.fingerprint)
+}
+
 async fn start(settings: Settings) -> Running {
+    start_with(settings, Scripted::default()).await
+}
+
+async fn start_with(settings: Settings, door: Scripted) -> Running {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
-    start_on(settings, listener, addr)
+    start_at(settings, door, listener, addr)
 }
 
 fn start_on(
@@ -142,9 +157,25 @@ fn start_on(
     listener: impl Accept + 'static + Sync,
     addr: SocketAddr,
 ) -> Running {
+    start_at(settings, Scripted::default(), listener, addr)
+}
+
+fn start_at(
+    settings: Settings,
+    door: Scripted,
+    listener: impl Accept + 'static + Sync,
+    addr: SocketAddr,
+) -> Running {
+    let door = Arc::new(door);
     let puppets = Puppets::new();
     let host_key = PrivateKey::clone(&key());
-    let server = Server::new(settings, vec![host_key], Arc::clone(&puppets)).unwrap();
+    let server = Server::new(
+        settings,
+        vec![host_key],
+        Arc::clone(&puppets),
+        Arc::clone(&door),
+    )
+    .unwrap();
     let server = Arc::new(server);
     let (stop, stopped) = oneshot::channel::<()>();
     let serving = Arc::clone(&server);
@@ -158,6 +189,7 @@ fn start_on(
     Running {
         addr,
         server,
+        door,
         puppets,
         stop,
         drained,
@@ -192,9 +224,7 @@ impl Running {
     /// A client that is in, as a guest.
     async fn guest(&self) -> Handle<Trusting> {
         let mut client = self.client().await;
-        let answer = client.authenticate_keyboard_interactive_start("ann", None);
-        let answer = soon("a login", answer).await.unwrap();
-        assert!(matches!(answer, KeyboardInteractiveAuthResponse::Success));
+        assert_eq!(begin(&mut client).await, Heard::In);
         client
     }
 }
@@ -208,6 +238,65 @@ impl client::Handler for Trusting {
     async fn check_server_key(&mut self, _: &PublicKeyOrCertificate) -> Result<bool, russh::Error> {
         Ok(true)
     }
+}
+
+/// What somebody at the door hears.
+#[derive(Debug, PartialEq, Eq)]
+enum Heard {
+    In,
+    /// What is left to try.
+    Out(Vec<MethodKind>),
+    /// Words, and questions with whether the answer is shown as it is typed.
+    Words(String, Vec<(String, bool)>),
+}
+
+impl From<KeyboardInteractiveAuthResponse> for Heard {
+    fn from(response: KeyboardInteractiveAuthResponse) -> Heard {
+        match response {
+            KeyboardInteractiveAuthResponse::Success => Heard::In,
+            KeyboardInteractiveAuthResponse::Failure {
+                remaining_methods, ..
+            } => Heard::Out(remaining_methods.iter().copied().collect()),
+            KeyboardInteractiveAuthResponse::InfoRequest {
+                instructions,
+                prompts,
+                ..
+            } => {
+                let question = |prompt: client::Prompt| (prompt.prompt, prompt.echo);
+                Heard::Words(instructions, prompts.into_iter().map(question).collect())
+            }
+        }
+    }
+}
+
+/// What is heard by somebody who is refused for good.
+fn out() -> Heard {
+    Heard::Out(vec![MethodKind::PublicKey])
+}
+
+/// What is heard by somebody who is told something and asked nothing.
+fn told(words: &str) -> Heard {
+    Heard::Words(words.to_owned(), Vec::new())
+}
+
+/// What is heard by somebody who is asked for an invite code.
+fn asked(words: &str) -> Heard {
+    let questions = ["Invite code (or nothing): ", "Name: "];
+    let questions = questions.map(|question| (question.to_owned(), true));
+    Heard::Words(words.to_owned(), questions.to_vec())
+}
+
+/// Asks for keyboard-interactive.
+async fn begin(client: &mut Handle<Trusting>) -> Heard {
+    let talk = client.authenticate_keyboard_interactive_start("ann", None);
+    soon("words", talk).await.unwrap().into()
+}
+
+/// Answers what was asked.
+async fn say(client: &mut Handle<Trusting>, answers: &[&str]) -> Heard {
+    let answers = answers.iter().map(|&answer| answer.to_owned()).collect();
+    let talk = client.authenticate_keyboard_interactive_respond(answers);
+    soon("words", talk).await.unwrap().into()
 }
 
 fn offer(key: Arc<PrivateKey>) -> PrivateKeyWithHashAlg {

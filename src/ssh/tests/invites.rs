@@ -1,0 +1,231 @@
+//! People whose key is not known, and what they are told and asked.
+
+use super::scripted::{GOOD, SLOW, fingerprint, for_members, refused};
+use super::*;
+
+/// Offers a key, proves it, and is in or not.
+async fn offer_key(client: &mut Handle<Trusting>, key: &Arc<PrivateKey>) -> bool {
+    let login = client.authenticate_publickey("ann", offer(Arc::clone(key)));
+    soon("a verdict", login).await.unwrap().success()
+}
+
+/// A server that knows nobody, and a client whose key it has refused.
+async fn stranger() -> (Running, Handle<Trusting>, Arc<PrivateKey>) {
+    let running = start_with(Settings::default(), for_members(&key())).await;
+    let mut client = running.client().await;
+    let key = key();
+    assert!(!offer_key(&mut client, &key).await);
+    (running, client, key)
+}
+
+#[tokio::test]
+async fn any_of_several_keys_may_be_the_known_one() {
+    let known = key();
+    let running = start_with(Settings::default(), for_members(&known)).await;
+    let mut client = running.client().await;
+    let stranger = key();
+    for _ in 0..2 {
+        assert!(!offer_key(&mut client, &stranger).await);
+    }
+    assert!(offer_key(&mut client, &known).await);
+    let whoami = exec(&client, "whoami").await.out;
+    assert!(whoami.contains(&fingerprint(&known)), "{whoami}");
+    let asked = [&stranger, &known].map(|key| format!("ann {}", fingerprint(key)));
+    assert_eq!(*running.door.seen(), asked, "each is looked up once");
+    drop(client);
+    running.open(0).await;
+    assert_eq!(running.server.counters().auth_failed.get(), 0);
+}
+
+#[tokio::test]
+async fn a_code_lets_a_key_in_on_the_same_connection() {
+    let (running, mut client, key) = stranger().await;
+    assert_eq!(begin(&mut client).await, asked("Who are you?\n"));
+    let heard = say(&mut client, &[" GOOD-CODE\n", "An\u{1b}n"]).await;
+    assert_eq!(heard, Heard::In);
+    let whoami = exec(&client, "whoami").await.out;
+    assert!(whoami.contains(&fingerprint(&key)), "{whoami}");
+    let redeemed = format!("ann code {GOOD:?} name \"Ann\"");
+    assert_eq!(running.door.seen().last(), Some(&redeemed));
+    let counters = running.server.counters();
+    assert_eq!(counters.invites_redeemed.get(), 1);
+    assert_eq!(counters.invites_wrong.get(), 0);
+}
+
+#[tokio::test]
+async fn a_code_is_asked_for_three_times() {
+    let (running, mut client, _) = stranger().await;
+    let wrong = "That code opens nothing.\n";
+    assert_eq!(begin(&mut client).await, asked("Who are you?\n"));
+    assert_eq!(say(&mut client, &["A", "ann"]).await, asked(wrong));
+    assert_eq!(say(&mut client, &["B", "ann"]).await, asked(wrong));
+    assert_eq!(say(&mut client, &["C", "ann"]).await, told(wrong));
+    assert_eq!(say(&mut client, &[]).await, out());
+    assert_eq!(begin(&mut client).await, out());
+    assert_eq!(running.server.counters().invites_wrong.get(), 3);
+
+    // Two more wrong codes, and nobody from there is heard for a minute.
+    let mut client = running.client().await;
+    assert!(!offer_key(&mut client, &key()).await);
+    begin(&mut client).await;
+    say(&mut client, &["D", "ann"]).await;
+    say(&mut client, &["E", "ann"]).await;
+    let config = Arc::new(client::Config::default());
+    let connecting = client::connect(config, running.addr, Trusting);
+    assert!(soon("a refusal", connecting).await.is_err());
+    assert_eq!(running.server.counters().refused_penalty.get(), 1);
+}
+
+#[tokio::test]
+async fn an_empty_code_goes_to_the_door_and_is_no_guess() {
+    for answers in [&["", "ann"][..], &[]] {
+        let (running, mut client, _) = stranger().await;
+        begin(&mut client).await;
+        let heard = say(&mut client, answers).await;
+        assert_eq!(heard, told("An operator was asked.\n"));
+        assert_eq!(say(&mut client, &[]).await, out());
+        assert_eq!(running.server.counters().invites_wrong.get(), 0);
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_is_explained() {
+    let banned = key();
+    let mut door = for_members(&key());
+    let notice = "You are banned.\nFor an hour.";
+    door.keys.insert(fingerprint(&banned), refused(notice));
+    let running = start_with(Settings::default(), door).await;
+    let mut client = running.client().await;
+    // The first key is the one that counts.
+    for key in [banned, key()] {
+        assert!(!offer_key(&mut client, &key).await);
+    }
+    let heard = begin(&mut client).await;
+    assert_eq!(heard, told("You are banned.\nFor an hour.\n"));
+    assert_eq!(say(&mut client, &[]).await, out());
+    drop(client);
+    running
+        .until("a failure", |c| c.auth_failed.get() == 1)
+        .await;
+}
+
+#[tokio::test]
+async fn an_invite_is_for_those_who_have_a_key() {
+    let door = Scripted {
+        guests: Verdict::AskInvite {
+            notice: "Bring a key.".to_owned(),
+        },
+        ..Scripted::default()
+    };
+    let running = start_with(Settings::default(), door).await;
+    let mut client = running.client().await;
+    assert_eq!(begin(&mut client).await, told("Bring a key.\n"));
+    assert_eq!(say(&mut client, &[GOOD, "ann"]).await, out());
+    assert_eq!(*running.door.seen(), ["ann none"]);
+}
+
+#[tokio::test]
+async fn nothing_is_computed_for_who_is_not_served() {
+    let door = Scripted {
+        banned: true,
+        ..Scripted::default()
+    };
+    let running = start_with(Settings::default(), door).await;
+    let mut stream = tokio::net::TcpStream::connect(running.addr).await.unwrap();
+    assert_eq!(edge::listen_only(&mut stream).await, "");
+    let counters = running.server.counters();
+    assert_eq!(
+        (counters.accepted.get(), counters.refused_ban.get()),
+        (1, 1)
+    );
+    assert_eq!(counters.open.get(), 0);
+}
+
+/// Lets the time pass that the door has, once it was asked `nth` things that it won't answer.
+async fn out_of_patience(running: &Running, nth: usize) {
+    let mut waiting = running.door.waiting.subscribe();
+    soon("a question to the door", waiting.wait_for(|n| *n == nth))
+        .await
+        .unwrap();
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(5)).await;
+    tokio::time::resume();
+}
+
+#[tokio::test]
+async fn a_door_that_says_nothing_is_nobodys_fault() {
+    let door = Scripted {
+        silent: true,
+        ..Scripted::default()
+    };
+    let settings = Settings {
+        max_auth_attempts: 1,
+        ..Settings::default()
+    };
+    let running = start_with(settings, door).await;
+    for asked in 1..=6 {
+        let mut client = running.client().await;
+        let first = key();
+        let (entered, ()) = tokio::join!(
+            offer_key(&mut client, &first),
+            out_of_patience(&running, asked)
+        );
+        assert!(!entered);
+        drop(client);
+        running.open(0).await;
+    }
+    assert_eq!(running.server.counters().auth_failed.get(), 6);
+    assert_eq!(running.server.counters().refused_penalty.get(), 0);
+}
+
+#[tokio::test]
+async fn a_door_that_says_nothing_is_asked_once_and_then_excused() {
+    let door = Scripted {
+        silent: true,
+        ..Scripted::default()
+    };
+    let running = start_with(Settings::default(), door).await;
+    let mut client = running.client().await;
+    let first = key();
+    let (entered, ()) = tokio::join!(offer_key(&mut client, &first), out_of_patience(&running, 1));
+    assert!(!entered);
+    assert!(!offer_key(&mut client, &key()).await, "without a wait");
+    let words = "The server can't look up your key at this moment. Try again in a minute.\n";
+    assert_eq!(begin(&mut client).await, told(words));
+    assert_eq!(say(&mut client, &[]).await, out());
+    assert_eq!(running.door.seen().len(), 1);
+}
+
+#[tokio::test]
+async fn a_code_that_nobody_can_judge_is_no_guess() {
+    let (running, mut client, _) = stranger().await;
+    begin(&mut client).await;
+    let (heard, ()) = tokio::join!(
+        say(&mut client, &[SLOW, "ann"]),
+        out_of_patience(&running, 1)
+    );
+    let words = "The server could not check your invite code in time.\n\
+        Connect again in a minute: if it was taken after all, you get in with your key alone.\n";
+    assert_eq!(heard, told(words));
+    assert_eq!(say(&mut client, &[]).await, out());
+    assert_eq!(running.server.counters().invites_wrong.get(), 0);
+}
+
+#[tokio::test]
+async fn who_is_asked_has_time_to_answer() {
+    let (running, mut client, _) = stranger().await;
+    begin(&mut client).await;
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(45)).await;
+    tokio::time::resume();
+    assert_eq!(say(&mut client, &[GOOD, "ann"]).await, Heard::In);
+
+    // Not for ever, and not until the client would have to answer a keepalive.
+    let mut client = running.client().await;
+    assert!(!offer_key(&mut client, &key()).await);
+    begin(&mut client).await;
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(59)).await;
+    tokio::time::resume();
+    running.until("a cut", |c| c.auth_failed.get() == 1).await;
+}

@@ -1,0 +1,123 @@
+//! A door that says what a test wrote down.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Mutex, MutexGuard};
+
+use russh::keys::{HashAlg, PrivateKey};
+use tokio::sync::watch;
+
+use crate::access::door::{Candidate, Door, NotRedeemed, Verdict};
+
+/// The code that lets in.
+pub(super) const GOOD: &str = "GOOD-CODE";
+/// The code that nobody can judge.
+pub(super) const SLOW: &str = "SLOW-CODE";
+
+/// What it says to whom.
+pub(super) struct Scripted {
+    /// Whether it serves nobody.
+    pub(super) banned: bool,
+    /// To keys that are not in `keys`.
+    pub(super) strangers: Verdict,
+    /// To keys, by fingerprint.
+    pub(super) keys: HashMap<String, Verdict>,
+    /// To people without a key.
+    pub(super) guests: Verdict,
+    /// Whether it says nothing to anybody, ever.
+    pub(super) silent: bool,
+    /// How often it was asked something that it will not answer.
+    pub(super) waiting: watch::Sender<usize>,
+    /// All that it was asked, see [`Scripted::seen`].
+    pub(super) asked: Mutex<Vec<String>>,
+}
+
+impl Default for Scripted {
+    /// Lets everybody in.
+    fn default() -> Scripted {
+        Scripted {
+            banned: false,
+            strangers: Verdict::Welcome,
+            keys: HashMap::new(),
+            guests: Verdict::Welcome,
+            silent: false,
+            waiting: watch::Sender::new(0),
+            asked: Mutex::default(),
+        }
+    }
+}
+
+pub(super) fn refused(notice: &str) -> Verdict {
+    Verdict::Refused {
+        notice: notice.to_owned(),
+    }
+}
+
+/// A door that knows one key and asks all others for an invite.
+pub(super) fn for_members(known: &PrivateKey) -> Scripted {
+    Scripted {
+        strangers: Verdict::AskInvite {
+            notice: "Who are you?".to_owned(),
+        },
+        keys: [(fingerprint(known), Verdict::Welcome)].into(),
+        guests: refused("Not without a key."),
+        ..Scripted::default()
+    }
+}
+
+pub(super) fn fingerprint(key: &PrivateKey) -> String {
+    key.fingerprint(HashAlg::Sha256).to_string()
+}
+
+impl Scripted {
+    /// All that it was asked, in order.
+    pub(super) fn seen(&self) -> MutexGuard<'_, Vec<String>> {
+        self.asked.lock().unwrap()
+    }
+
+    fn note(&self, who: Candidate<'_>, what: &str) {
+        assert!(who.client.starts_with("SSH-2.0-russh"), "{who:?}");
+        assert!(who.addr.ip().is_loopback(), "{who:?}");
+        self.seen().push(format!("{}{what}", who.user));
+    }
+
+    async fn never<T>(&self) -> T {
+        self.waiting.send_modify(|n| *n += 1);
+        std::future::pending().await
+    }
+}
+
+impl Door for Scripted {
+    fn serves(&self, _addr: IpAddr) -> bool {
+        !self.banned
+    }
+
+    async fn judge(&self, who: Candidate<'_>) -> Verdict {
+        let key = who.key.map(|key| key.fingerprint.as_str());
+        self.note(who, &format!(" {}", key.unwrap_or("none")));
+        if self.silent {
+            self.never::<()>().await;
+        }
+        match key {
+            None => self.guests.clone(),
+            Some(key) => self.keys.get(key).unwrap_or(&self.strangers).clone(),
+        }
+    }
+
+    async fn redeem(&self, who: Candidate<'_>, code: &str, name: &str) -> Result<(), NotRedeemed> {
+        assert!(who.key.is_some());
+        self.note(who, &format!(" code {code:?} name {name:?}"));
+        let not = |notice: &str, again| {
+            Err(NotRedeemed {
+                notice: notice.to_owned(),
+                again,
+            })
+        };
+        match code {
+            GOOD => Ok(()),
+            SLOW => self.never().await,
+            "" => not("An operator was asked.", false),
+            _ => not("That code opens nothing.", true),
+        }
+    }
+}
