@@ -16,12 +16,14 @@
 //! - [`term`] — terminals, pure.
 //! - [`text`] — text that is safe to show, pure.
 
+pub mod access;
 pub mod app;
 pub mod chat;
 pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod hub;
+pub mod keys;
 pub mod secrets;
 pub mod session;
 pub mod ssh;

@@ -34,7 +34,6 @@ pub(super) enum Outcome {
         session: SessionId,
         id: u32,
         account: AccountId,
-        from: Name,
         to: Name,
         result: Result<(), ClaimError>,
     },
@@ -116,7 +115,6 @@ impl Hub {
                         session,
                         id,
                         account: author.account,
-                        from: author.name,
                         to,
                         result,
                     }
@@ -172,21 +170,12 @@ impl Hub {
                 session,
                 id,
                 account,
-                from,
                 to,
                 result,
             } => match result {
                 Ok(()) => {
-                    let rooms = self.state.rename(account, &to);
+                    self.renamed(account, to);
                     self.reply(session, Delivery::Accepted(id));
-                    let at = clock::now();
-                    let event = Event::Renamed {
-                        at,
-                        account,
-                        from,
-                        to,
-                    };
-                    self.tell_rooms(rooms, &Arc::new(event));
                 }
                 Err(ClaimError::TooManyNames(names)) => {
                     self.reply(session, Delivery::Refused(id, Refusal::TooManyNames(names)));

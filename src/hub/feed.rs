@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use tokio::sync::Notify;
 
+use crate::chat::access::Role;
 use crate::chat::event::Event;
 use crate::chat::ids::RoomName;
 use crate::chat::intent::{Answer, Refusal, RoomView};
@@ -82,6 +83,8 @@ pub enum Delivery {
     Answer(u32, Answer),
     /// A direct message or a notice.
     Event(Arc<Event>),
+    /// The session's person may do this from now on.
+    Role(Role),
     /// The session is to end, for this reason.
     Close(Text),
 }

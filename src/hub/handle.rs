@@ -7,7 +7,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::feed::{Inbox, Joined};
 use super::{Limits, Request};
 use crate::chat::ids::SessionId;
-use crate::chat::intent::{Arrival, Intent, Query, Refusal};
+use crate::chat::intent::{Answer, Arrival, Intent, Query, Refusal};
 use crate::text::Text;
 
 /// A way to the hub. Cheap to clone.
@@ -49,6 +49,18 @@ impl Handle {
             .map_err(|_| Refusal::Stopping)?;
         let joined = answer.await.map_err(|_| Refusal::Stopping)??;
         Ok((attachment, joined))
+    }
+
+    /// Gives the hub something to do, waiting for room in its mailbox.
+    pub(super) async fn request(&self, request: Request) {
+        let _hub_gone = self.mailbox.send(request).await;
+    }
+
+    /// Asks about the chat as it is, from outside of any session.
+    pub async fn ask(&self, query: Query) -> Result<Answer, Refusal> {
+        let (reply, answer) = oneshot::channel();
+        self.request(Request::Ask(query, reply)).await;
+        answer.await.map_err(|_| Refusal::Stopping)
     }
 
     /// Waits until the hub has answered: it is alive and takes requests.

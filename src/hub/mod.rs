@@ -9,6 +9,7 @@
 //! decide (a name, a new room, an edit) goes alone, after the messages that came before it: who
 //! says something and at once edits "the last message" means that one.
 
+mod authority;
 mod commit;
 pub mod feed;
 mod handle;
@@ -19,12 +20,13 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
+use self::authority::Authority;
 use self::commit::{Barrier, InFlight, Outcome, Pending};
 use self::feed::{Delivery, Inbox, Joined, Ring};
 pub use self::handle::{Attachment, Handle};
 use crate::chat::event::{Author, Event};
 use crate::chat::ids::{AccountId, RoomName, SessionId, Time};
-use crate::chat::intent::{Arrival, Intent, Query, Refusal};
+use crate::chat::intent::{Answer, Arrival, Intent, Query, Refusal};
 use crate::chat::policy::{Allowance, Bucket};
 use crate::chat::presence::Gathering;
 use crate::chat::state::{Decision, State};
@@ -65,6 +67,10 @@ enum Request {
         id: u32,
         query: Query,
     },
+    /// A question from outside of any session.
+    Ask(Query, oneshot::Sender<Answer>),
+    /// From those who keep order.
+    Authority(Authority),
     /// Answered at once: shows that the hub is alive.
     Ping(oneshot::Sender<()>),
     /// Other limits from now on.
@@ -193,9 +199,14 @@ impl Hub {
                 intent,
             } => self.intend(session, id, intent),
             Request::Query { session, id, query } => {
-                let answer = self.state.answer(session, query);
+                let answer = self.state.answer(Some(session), query, clock::now());
                 self.reply(session, Delivery::Answer(id, answer));
             }
+            Request::Ask(query, reply) => {
+                let answer = self.state.answer(None, query, clock::now());
+                let _gone_already = reply.send(answer);
+            }
+            Request::Authority(authority) => self.obey(authority),
             Request::Ping(reply) => {
                 let _gone_already = reply.send(());
             }

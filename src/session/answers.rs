@@ -1,6 +1,7 @@
 //! What a session is told: the greeting, a room on entering it, lists, history, help.
 
 use super::entry::Entry;
+use super::facts::{self, ago};
 use super::machine::{Fetched, Machine};
 use super::requests::Asked;
 use crate::chat::command::{self, COMMANDS, Command, Group};
@@ -174,7 +175,7 @@ impl Machine {
         self.display
             .show(&Entry::Heading(&format!("{count} {noun} in {room}")));
         for person in people.iter().take(LISTED) {
-            let facts = self.facts(person, now).join(", ");
+            let facts = facts::person(person, self.me.author.account, now).join(", ");
             self.display
                 .show(&Entry::Item(person.name.as_str(), &facts));
         }
@@ -183,45 +184,21 @@ impl Machine {
         }
     }
 
-    /// What there is to say about somebody beside the name.
-    fn facts(&self, person: &PersonInfo, now: Time) -> Vec<String> {
-        let mut facts = Vec::new();
-        if person.account == self.me.author.account {
-            facts.push("you".to_owned());
-        }
-        if person.guest {
-            facts.push("guest".to_owned());
-        }
-        if person.bot {
-            facts.push("bot".to_owned());
-        }
-        if person.sessions > 1 {
-            facts.push(format!("{} terminals", person.sessions));
-        }
-        if let Some(reason) = &person.away {
-            facts.push(if reason.is_empty() {
-                "away".to_owned()
-            } else {
-                format!("away: {reason}")
-            });
-        } else if let Some(spoke) = person.spoke {
-            facts.push(format!("spoke {} ago", ago(now.since(spoke))));
-        }
-        facts
-    }
-
     fn whois(&mut self, person: &PersonInfo, now: Time) {
         let since = self.zone.moment(person.since, now);
         let online = format!("online since {since} ({})", ago(now.since(person.since)));
         let rooms: Vec<&str> = person.rooms.iter().map(RoomName::as_str).collect();
         self.display.show(&Entry::Heading(person.name.as_str()));
-        let facts = self.facts(person, now);
+        let facts = facts::person(person, self.me.author.account, now);
         if !facts.is_empty() {
             self.display.show(&Entry::Item(&facts.join(", "), ""));
         }
         self.display.show(&Entry::Item(&online, ""));
         self.display
             .show(&Entry::Item(&format!("in {}", rooms.join(", ")), ""));
+        if let Some(from) = &person.from {
+            self.display.show(&Entry::Item(&format!("from {from}"), ""));
+        }
         if let Some(key) = &person.key {
             self.display.show(&Entry::Item(&format!("key {key}"), ""));
         }
@@ -260,6 +237,14 @@ impl Machine {
             None => self.help_all(),
             Some(word) => {
                 let word = word.trim_start_matches('/');
+                if word.eq_ignore_ascii_case(Group::Operators.title()) {
+                    for command in COMMANDS.iter().filter(|c| c.group == Group::Operators) {
+                        let head = format!("/{} {}", command.name, command.usage);
+                        self.display
+                            .show(&Entry::Item(head.trim_end(), command.help));
+                    }
+                    return Ok(());
+                }
                 let Some(found) = command::find(word) else {
                     let names = COMMANDS.iter().map(|command| command.name);
                     let nearest = command::nearest(word, names);
@@ -283,9 +268,10 @@ impl Machine {
         };
         let mut left: Vec<String> = Vec::new();
         let mut right: Vec<String> = Vec::new();
-        for (i, group) in Group::ALL.into_iter().enumerate() {
+        let (everybody, order) = Group::ALL.split_at(4);
+        for (i, group) in everybody.iter().enumerate() {
             let column = if i < 2 { &mut left } else { &mut right };
-            column.extend(section(group));
+            column.extend(section(*group));
         }
         if self.display.columns() < 2 * COLUMN {
             for row in left.iter().chain(&right) {
@@ -303,6 +289,9 @@ impl Machine {
             }
         }
         self.note("/help COMMAND says more. Two slashes say a line that begins with one.");
+        if order.iter().any(|group| group.role() <= self.me.role) {
+            self.note("/help operators lists what keeps order.");
+        }
     }
 
     fn help_one(&mut self, command: &Command) {
@@ -332,16 +321,5 @@ fn present(room: &RoomView) -> String {
         0 => format!("{}: {names}", room.name),
         1 => format!("{}: {names} and one other", room.name),
         more => format!("{}: {names} and {more} others", room.name),
-    }
-}
-
-/// A length of time in its largest fitting unit.
-fn ago(millis: u64) -> String {
-    let seconds = millis / 1000;
-    match seconds {
-        0..60 => format!("{seconds} s"),
-        60..3_600 => format!("{} min", seconds / 60),
-        3_600..172_800 => format!("{} h {} min", seconds / 3_600, seconds % 3_600 / 60),
-        _ => format!("{} days", seconds / 86_400),
     }
 }

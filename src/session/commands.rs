@@ -1,23 +1,21 @@
 //! What each command does, from the side of the one who types it.
 
+use super::facts::{HISTORY, MAX_HISTORY, TOPIC};
 use super::machine::{Fetch, Machine};
 use super::requests::Asked;
 use super::theme::{THEMES, Theme};
 use super::zone;
+use crate::access::orders;
 use crate::chat::command::{self, Line, Verb};
 use crate::chat::ids::{Conversation, Name, Time};
-use crate::chat::intent::{Intent, Query, Target};
+use crate::chat::intent::{Intent, Query, Refusal, Target};
+use crate::chat::policy::Bucket;
 use crate::chat::preferences::Timestamps;
+use crate::keys;
 use crate::text::Text;
 
-/// The longest topic, in characters.
-const TOPIC: usize = 200;
 /// The longest reason for being away, in characters.
 const REASON: usize = 120;
-/// How many messages `/history` shows unless told.
-const HISTORY: usize = 50;
-/// How many messages `/history` shows at the most.
-const MAX_HISTORY: usize = 500;
 
 impl Machine {
     /// Does what a line says.
@@ -30,11 +28,26 @@ impl Machine {
             }
             Line::Wrong(words) => self.error(&words),
             Line::Command(verb, args) => {
+                if let Err(refusal) = self.allow(verb, now) {
+                    return self.give_back(line, &refusal, now);
+                }
                 if let Err(words) = self.command(verb, &args, line, now) {
                     self.error(&words);
                 }
             }
         }
+    }
+
+    /// Whether another command is allowed now. Leaving always is.
+    fn allow(&mut self, verb: Verb, now: Time) -> Result<(), Refusal> {
+        if verb == Verb::Quit {
+            return Ok(());
+        }
+        let allowance = self.server.commands;
+        self.commands
+            .get_or_insert_with(|| Bucket::new(allowance, now))
+            .take(allowance, now)
+            .map_err(|wait_ms| Refusal::TooFast { wait_ms })
     }
 
     fn say(&mut self, to: Target, words: &str, action: bool, line: &str, now: Time) {
@@ -162,6 +175,30 @@ impl Machine {
             Verb::Tz => self.time_zone(first, now)?,
             Verb::Theme => self.theme(first)?,
             Verb::Quit => self.leave(),
+            Verb::Keys
+            | Verb::Invite
+            | Verb::Pending
+            | Verb::Approve
+            | Verb::Deny
+            | Verb::Kick
+            | Verb::Ban
+            | Verb::Unban
+            | Verb::Bans
+            | Verb::Mute
+            | Verb::Unmute
+            | Verb::Rename
+            | Verb::Op
+            | Verb::Deop
+            | Verb::Lockdown
+            | Verb::Announce
+            | Verb::Audit => {
+                let read_key = |line: &str| {
+                    keys::read_public_key(line, now).map_err(|error| error.to_string())
+                };
+                if let Some(order) = orders::read(verb, args, read_key) {
+                    self.order(order?);
+                }
+            }
         }
         Ok(())
     }

@@ -4,6 +4,7 @@ use super::machine::Machine;
 use super::requests::Asked;
 use super::theme::THEMES;
 use super::zone;
+use crate::chat::access::Role;
 use crate::chat::command::{self, Arg, COMMANDS};
 use crate::chat::ids::Time;
 use crate::chat::intent::Query;
@@ -36,7 +37,7 @@ enum Kind {
 
 /// What the word before the cursor can become: where it begins, what stands around the
 /// candidates, what it begins with, where candidates come from.
-fn analyse(line: &str) -> (usize, &'static str, &'static str, String, Kind) {
+fn analyse(line: &str, role: Role) -> (usize, &'static str, &'static str, String, Kind) {
     let from = line.rfind(char::is_whitespace).map_or(0, |at| {
         at + line
             .get(at..)
@@ -48,7 +49,8 @@ fn analyse(line: &str) -> (usize, &'static str, &'static str, String, Kind) {
         && let Some(prefix) = word.strip_prefix('/')
         && !prefix.starts_with('/')
     {
-        let names = COMMANDS.iter().map(|c| c.name);
+        let allowed = COMMANDS.iter().filter(|c| c.group.role() <= role);
+        let names = allowed.map(|c| c.name);
         let fitting = names.filter(|name| name.starts_with(prefix));
         let fitting = fitting.map(str::to_owned).collect();
         return (from, "/", " ", prefix.to_owned(), Kind::Here(fitting));
@@ -88,6 +90,7 @@ fn argument(line: &str, from: usize) -> Option<Arg> {
 impl Machine {
     /// Tab was pressed.
     pub(super) fn complete(&mut self, now: Time) {
+        let role = self.me.role;
         let Some(editor) = self.editor() else {
             return;
         };
@@ -102,7 +105,7 @@ impl Machine {
         {
             return self.offer(completion);
         }
-        let (from, before, after, prefix, kind) = analyse(&line);
+        let (from, before, after, prefix, kind) = analyse(&line, role);
         let completion = Completion {
             from,
             before,
@@ -189,7 +192,7 @@ mod tests {
         ];
         for (line, from, before, after, prefix, kind) in cases {
             let expected = (from, before, after, prefix.to_owned(), kind);
-            assert_eq!(analyse(line), expected, "{line:?}");
+            assert_eq!(analyse(line, Role::Member), expected, "{line:?}");
         }
     }
 }

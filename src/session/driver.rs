@@ -12,14 +12,16 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::Instant;
 
+use super::exec::{self, ExecContext};
 use super::jobs::{Done, Job, carry_out};
 use super::machine::{Effect, Fetched, Machine, Server};
 use super::peer::{Gone, Inbound, Input, Outbound, Peer, Sessions};
 use super::setup::Setup;
 use super::sign_in::sign_in;
+use crate::access::Orders;
 use crate::chat::event::Event;
-use crate::chat::ids::{AccountId, RoomName, SessionId, Time};
-use crate::chat::intent::{Arrival, Refusal};
+use crate::chat::ids::{RoomName, SessionId, Time};
+use crate::chat::intent::Refusal;
 use crate::clock;
 use crate::hub::feed::{Cursor, Delivery, Inbox, Joined, Ring};
 use crate::hub::{Attachment, Handle};
@@ -41,13 +43,12 @@ const GUEST_TRIES: usize = 3;
 const GOOD: u32 = 0;
 /// Exit status when the service can't be given now (`EX_TEMPFAIL` of sysexits.h).
 const TRY_LATER: u32 = 75;
-/// Exit status when a command was given that there is not (`EX_USAGE` of sysexits.h).
-const USAGE: u32 = 64;
 
 /// Everything that sessions need; one for the whole program.
 pub struct Chat {
     hub: Handle,
     store: Arc<dyn Store>,
+    orders: Arc<dyn Orders>,
     server: RwLock<Arc<Server>>,
     stall: Duration,
     sessions: AtomicU64,
@@ -56,10 +57,17 @@ pub struct Chat {
 impl Chat {
     /// Sessions that talk to this hub and read from this store. A client that takes nothing for
     /// `stall` is cut off.
-    pub fn new(hub: Handle, store: Arc<dyn Store>, server: Server, stall: Duration) -> Chat {
+    pub fn new(
+        hub: Handle,
+        store: Arc<dyn Store>,
+        orders: Arc<dyn Orders>,
+        server: Server,
+        stall: Duration,
+    ) -> Chat {
         Chat {
             hub,
             store,
+            orders,
             server: RwLock::new(Arc::new(server)),
             stall,
             sessions: AtomicU64::new(1),
@@ -117,12 +125,6 @@ impl Chat {
         input: &mut impl Inbound,
         output: &impl Outbound,
     ) -> Result<u32, Failed> {
-        if setup.command.is_some() {
-            return Err(Failed {
-                status: USAGE,
-                words: "Commands can't be given on the ssh line yet. Connect without one.".into(),
-            });
-        }
         let display = setup.display();
         let later = |reason: &dyn std::fmt::Display| Failed {
             status: TRY_LATER,
@@ -133,16 +135,25 @@ impl Chat {
         let inbox = Arc::new(Inbox::default());
         let mut tries = 0;
         let (me, preferences, attachment, joined) = loop {
-            let (me, preferences) = sign_in(&*self.store, peer, clock::now())
+            let (me, preferences) = sign_in(&*self.store, &*self.orders, peer, clock::now())
                 .await
                 .map_err(|error| later(&format!("{error}.")))?;
-            let arrival = Arrival {
-                session: id,
-                author: me.author.clone(),
-                guest: me.guest,
-                bot: !interactive,
-                key: me.key.clone(),
-            };
+            if let Some(command) = &setup.command {
+                let context = ExecContext {
+                    hub: &self.hub,
+                    store: &*self.store,
+                    orders: &*self.orders,
+                    me,
+                    peer,
+                    session: id,
+                    server: self.server(),
+                    terminal: interactive,
+                    stall: self.stall,
+                    preferences,
+                };
+                return Ok(exec::run(context, command, input, output).await);
+            }
+            let arrival = me.arrival(id, peer, !interactive);
             match self.hub.attach(arrival, Arc::clone(&inbox)).await {
                 Ok((attachment, joined)) => break (me, preferences, attachment, joined),
                 Err(Refusal::NameTaken(_)) if me.guest && tries < GUEST_TRIES => tries += 1,
@@ -166,7 +177,7 @@ impl Chat {
             attachment,
             inbox,
             store: Arc::clone(&self.store),
-            account,
+            orders: Arc::clone(&self.orders),
             stall: self.stall,
             feeds: Vec::new(),
             jobs: VecDeque::new(),
@@ -220,7 +231,7 @@ struct Driver {
     attachment: Attachment,
     inbox: Arc<Inbox>,
     store: Arc<dyn Store>,
-    account: AccountId,
+    orders: Arc<dyn Orders>,
     stall: Duration,
     feeds: Vec<Feed>,
     jobs: VecDeque<Job>,
@@ -241,8 +252,7 @@ impl Driver {
             if working.is_none()
                 && let Some(job) = self.jobs.pop_front()
             {
-                let store = Arc::clone(&self.store);
-                working = Some(Box::pin(carry_out(store, self.account, job)));
+                working = Some(Box::pin(self.work(job)));
             }
             if writing.is_none() {
                 let bytes = self.machine.output();
@@ -283,9 +293,14 @@ impl Driver {
     async fn save_what_waits(&mut self) {
         for job in std::mem::take(&mut self.jobs) {
             if let Job::Save(_) = job {
-                let _nobody_to_tell = carry_out(Arc::clone(&self.store), self.account, job).await;
+                let _nobody_to_tell = self.work(job).await;
             }
         }
+    }
+
+    fn work(&self, job: Job) -> impl Future<Output = Done> + Send + use<> {
+        let (store, orders) = (Arc::clone(&self.store), Arc::clone(&self.orders));
+        carry_out(store, orders, self.machine.actor(), job)
     }
 
     fn arrived(&mut self, input: Input) {
@@ -321,6 +336,7 @@ impl Driver {
                 }
                 Effect::Fetch(fetch) => self.jobs.push_back(Job::Fetch(fetch)),
                 Effect::Save(preferences) => self.jobs.push_back(Job::Save(preferences)),
+                Effect::Order(order) => self.jobs.push_back(Job::Order(order)),
                 Effect::Close(status) => self.closing = Some(status),
             }
         }
@@ -336,6 +352,7 @@ impl Driver {
                 }
                 self.machine.fetched(fetched, clock::now());
             }
+            Done::Reported(result) => self.machine.reported(result, clock::now()),
             Done::Saved(Ok(())) => {}
             Done::Saved(Err(error)) => self.machine.not_kept(&error.to_string()),
         }
@@ -373,6 +390,7 @@ impl Driver {
                 }
                 Delivery::Answer(id, answer) => self.machine.answer(id, answer, now),
                 Delivery::Event(event) => self.machine.private_event(&event, now),
+                Delivery::Role(role) => self.machine.set_role(role),
                 Delivery::Close(reason) => self.machine.dismissed(reason.as_str()),
             }
         }

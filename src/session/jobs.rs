@@ -1,35 +1,45 @@
 //! What the store does for a session, one job after the other: it reads what is to be shown, and
 //! keeps settings.
 
+use super::facts::FOUND;
 use std::sync::Arc;
 
 use super::machine::{Fetch, Fetched};
+use crate::access::Orders;
+use crate::access::orders::{Actor, Order, Report};
 use crate::chat::ids::{AccountId, Conversation, RoomName, Seq};
 use crate::chat::preferences::Preferences;
 use crate::store::{Mark, Search, Store, StoreError};
 
 /// How many messages that were seen before are shown above the new ones of a room.
 const CONTEXT: usize = 3;
-/// How many finds a search shows.
-const FOUND: usize = 30;
 
 /// What the store has done for a session.
 pub(super) enum Done {
     Fetched(Fetched),
     Saved(Result<(), StoreError>),
+    Reported(Result<Report, String>),
 }
 
 /// Something that the store is to do for a session; one after the other.
 pub(super) enum Job {
     Fetch(Fetch),
     Save(Preferences),
+    Order(Order),
 }
 
 /// Does it. A failure is an answer too.
-pub(super) async fn carry_out(store: Arc<dyn Store>, account: AccountId, job: Job) -> Done {
+pub(super) async fn carry_out(
+    store: Arc<dyn Store>,
+    orders: Arc<dyn Orders>,
+    actor: Actor,
+    job: Job,
+) -> Done {
+    let account = actor.account;
     match job {
         Job::Fetch(fetch) => Done::Fetched(read_back(&*store, account, fetch).await),
         Job::Save(preferences) => Done::Saved(store.save_preferences(account, &preferences).await),
+        Job::Order(order) => Done::Reported(orders.carry_out(&actor, order).await),
     }
 }
 

@@ -9,13 +9,17 @@ use chrono::NaiveDate;
 use super::complete::Completion;
 use super::display::{Display, PromptView};
 use super::entry::Entry;
+use super::peer::Peer;
 use super::requests::Requests;
 use super::rooms::Tab;
 use super::theme::Theme;
 use super::zone::Zone;
+use crate::access::orders::{Actor, Order};
+use crate::chat::access::Role;
 use crate::chat::event::{Author, Message};
-use crate::chat::ids::{Conversation, Fingerprint, Name, RoomName, Seq, Time};
-use crate::chat::intent::{Intent, Query};
+use crate::chat::ids::{Conversation, Fingerprint, Name, RoomName, Seq, SessionId, Time};
+use crate::chat::intent::{Arrival, Intent, Query};
+use crate::chat::policy::{Allowance, Bucket};
 use crate::chat::preferences::Preferences;
 use crate::store::Mark;
 use crate::term::editor::{Edit, Editor};
@@ -40,6 +44,8 @@ pub struct Server {
     pub motd: Option<Text>,
     /// How many messages are shown on entering a room.
     pub on_join: usize,
+    /// How fast one session may give commands.
+    pub commands: Allowance,
 }
 
 /// Who the session belongs to.
@@ -49,10 +55,28 @@ pub struct Me {
     pub author: Author,
     /// Whether they came without a key.
     pub guest: bool,
+    /// What they may do.
+    pub role: Role,
     /// The key they came with.
     pub key: Option<Fingerprint>,
     /// A sentence to begin with, such as why the name is another than asked for.
     pub remark: Option<String>,
+}
+
+impl Me {
+    /// How they arrive in the hub.
+    pub(super) fn arrival(&self, session: SessionId, peer: &Peer, bot: bool) -> Arrival {
+        Arrival {
+            session,
+            author: self.author.clone(),
+            guest: self.guest,
+            bot,
+            role: self.role,
+            key: self.key.clone(),
+            addr: peer.addr.ip(),
+            client: peer.client.clone(),
+        }
+    }
 }
 
 /// What the driver has to do for the session.
@@ -66,6 +90,8 @@ pub enum Effect {
     Fetch(Fetch),
     /// Keep the settings.
     Save(Preferences),
+    /// Have this done; [`Machine::reported`] gets what came of it. One after the other.
+    Order(Order),
     /// End the session with this exit status.
     Close(u32),
 }
@@ -147,6 +173,8 @@ pub struct Machine {
     /// When the bell rang last.
     pub(super) rang: Option<Time>,
     pub(super) ended: bool,
+    /// What is left of the session's allowance of commands.
+    pub(super) commands: Option<Bucket>,
     source: Source,
     escape_since: Option<Time>,
     interrupted: bool,
@@ -186,6 +214,7 @@ impl Machine {
             day: None,
             rang: None,
             ended: false,
+            commands: None,
             source,
             escape_since: None,
             interrupted: false,
@@ -277,6 +306,23 @@ impl Machine {
     /// The terminal has another size.
     pub fn resize(&mut self, size: Size) {
         self.display.resize(size);
+    }
+
+    /// Who gives the session's orders.
+    pub fn actor(&self) -> Actor {
+        Actor {
+            account: self.me.author.account,
+            name: self.me.author.name.clone(),
+            key: self.me.key.clone(),
+        }
+    }
+
+    /// The session's person may do this from now on.
+    pub fn set_role(&mut self, role: Role) {
+        if self.me.role != role {
+            self.me.role = role;
+            self.note(&format!("You are {role} now."));
+        }
     }
 
     /// Ends the session because the server says so.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::chat::ids::Fingerprint;
+use crate::access::door::ProvenKey;
 
 /// Who is at the other end, as far as the transport knows.
 #[derive(Debug, Clone)]
@@ -18,7 +18,7 @@ pub struct Peer {
     /// The login name they asked for, at most 64 characters, printable ASCII only.
     pub user: String,
     /// The key whose possession they proved; `None` for a guest.
-    pub key: Option<Fingerprint>,
+    pub key: Option<ProvenKey>,
     /// What their client says it is, at most 128 characters, printable ASCII only.
     pub client: String,
 }

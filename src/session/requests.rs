@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 
 use super::complete::Completion;
 use super::machine::{Effect, Fetch, Fetched, Machine};
+use crate::access::orders::Order;
 use crate::chat::ids::Time;
 use crate::chat::intent::{Answer, Intent, Query, Refusal};
 use crate::text;
@@ -42,8 +43,8 @@ pub(super) struct Requests {
     pending: VecDeque<Pending>,
     /// Lines that wait until it is known where they go.
     held: VecDeque<String>,
-    /// How many fetches are not answered.
-    fetching: usize,
+    /// How many jobs for the store are not done.
+    jobs: usize,
     /// The session ends once everything is answered.
     leaving: bool,
     /// The oldest request takes long enough to be worth a sign in the prompt.
@@ -73,13 +74,13 @@ impl Requests {
     /// a script's waits for everything, so that `/history` after a message shows the message.
     fn must_wait(&self, interactive: bool) -> bool {
         if !interactive {
-            return !self.pending.is_empty() || self.fetching > 0;
+            return !self.pending.is_empty() || self.jobs > 0;
         }
         self.pending.len() >= UNDER_WAY || self.pending.iter().any(|p| p.asked == Asked::Join)
     }
 
     fn is_idle(&self) -> bool {
-        self.pending.is_empty() && self.held.is_empty() && self.fetching == 0
+        self.pending.is_empty() && self.held.is_empty() && self.jobs == 0
     }
 }
 
@@ -151,7 +152,7 @@ impl Machine {
     }
 
     pub(super) fn fetch(&mut self, fetch: Fetch) {
-        self.requests.fetching += 1;
+        self.requests.jobs += 1;
         self.effects.push(Effect::Fetch(fetch));
     }
 
@@ -243,9 +244,18 @@ impl Machine {
         self.release(now);
     }
 
+    pub(super) fn order(&mut self, order: Order) {
+        self.requests.jobs += 1;
+        self.effects.push(Effect::Order(order));
+    }
+
+    pub(super) fn job_done(&mut self) {
+        self.requests.jobs = self.requests.jobs.saturating_sub(1);
+    }
+
     /// What was read from the store is here.
     pub fn fetched(&mut self, fetched: Fetched, now: Time) {
-        self.requests.fetching = self.requests.fetching.saturating_sub(1);
+        self.job_done();
         self.show_fetched(fetched, now);
         self.release(now);
     }

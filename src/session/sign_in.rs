@@ -1,12 +1,16 @@
 //! Who somebody is: from the key that they proved to have to an account and a name.
 
+use crate::access::Orders;
+use crate::chat::access::{KeyRecord, Role};
 use crate::chat::event::Author;
-use crate::chat::ids::{AccountId, Fingerprint, Name, Time};
+use crate::chat::ids::{AccountId, Name, Time};
 use crate::chat::preferences::Preferences;
 use crate::store::{Account, ClaimError, Store, StoreError};
 
 use super::machine::Me;
 use super::peer::Peer;
+use crate::access::door::ProvenKey;
+use crate::text::Text;
 
 /// How often another guest name is tried before giving up.
 const TRIES: usize = 16;
@@ -16,6 +20,7 @@ const TRIES: usize = 16;
 /// there is no account, and the name lasts as long as the session.
 pub async fn sign_in(
     store: &dyn Store,
+    orders: &dyn Orders,
     peer: &Peer,
     now: Time,
 ) -> Result<(Me, Preferences), StoreError> {
@@ -27,19 +32,20 @@ pub async fn sign_in(
         let me = Me {
             author,
             guest: true,
+            role: Role::Guest,
             key: None,
             remark: None,
         };
         return Ok((me, Preferences::default()));
     };
-    if let Some(account) = store.account_by_key(key).await? {
-        return Ok((known(&account, key, None), account.preferences));
+    if let Some(account) = store.account_by_key(&key.fingerprint).await? {
+        return Ok((known(orders, &account, key, None), account.preferences));
     }
     let wanted = Name::new(&peer.user).ok().filter(|name| !name.is_guest());
     if let Some(name) = &wanted
         && let Some(account) = create(store, name.clone(), key, now).await?
     {
-        return Ok((known(&account, key, None), account.preferences));
+        return Ok((known(orders, &account, key, None), account.preferences));
     }
     for _ in 0..TRIES {
         let name = free_guest_name(store).await?;
@@ -49,19 +55,24 @@ pub async fn sign_in(
                 None => format!("{:?} can't be a name here.", peer.user),
             };
             let remark = format!("{reason} /nick NAME takes another one, which stays yours.");
-            return Ok((known(&account, key, Some(remark)), account.preferences));
+            return Ok((
+                known(orders, &account, key, Some(remark)),
+                account.preferences,
+            ));
         }
     }
     Err(StoreError::Unavailable("no free name was found".into()))
 }
 
-fn known(account: &Account, key: &Fingerprint, remark: Option<String>) -> Me {
+fn known(orders: &dyn Orders, account: &Account, key: &ProvenKey, remark: Option<String>) -> Me {
+    let key = &key.fingerprint;
     Me {
         author: Author {
             account: account.id,
             name: account.name.clone(),
         },
         guest: false,
+        role: orders.role(account.role, Some(key)),
         key: Some(key.clone()),
         remark,
     }
@@ -72,18 +83,25 @@ fn known(account: &Account, key: &Fingerprint, remark: Option<String>) -> Me {
 async fn create(
     store: &dyn Store,
     name: Name,
-    key: &Fingerprint,
+    key: &ProvenKey,
     now: Time,
 ) -> Result<Option<Account>, StoreError> {
+    let record = KeyRecord {
+        fingerprint: key.fingerprint.clone(),
+        algorithm: key.algorithm.clone(),
+        comment: Text::stored(""),
+        added: now,
+    };
     let account = Account {
+        role: Role::Member,
         id: AccountId(rand::random()),
         name,
         created: now,
         preferences: Preferences::default(),
     };
-    match store.create_account(&account, key).await {
+    match store.create_account(&account, &record).await {
         Ok(()) => Ok(Some(account)),
-        Err(ClaimError::KeyTaken) => store.account_by_key(key).await,
+        Err(ClaimError::KeyTaken) => store.account_by_key(&key.fingerprint).await,
         Err(ClaimError::Store(error)) => Err(error),
         Err(ClaimError::NameTaken | ClaimError::NoAccount | ClaimError::TooManyNames(_)) => {
             Ok(None)

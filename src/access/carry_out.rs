@@ -1,0 +1,136 @@
+//! Carrying out orders: the store first, with an audit entry, then those who are online.
+
+use async_trait::async_trait;
+
+use super::orders::{Actor, Order, Report};
+use super::{Guard, Orders, length};
+use crate::chat::access::{Audit, Role};
+use crate::chat::ids::{Fingerprint, Name, Time};
+use crate::clock;
+use crate::store::{Account, StoreError};
+use crate::text::Text;
+
+const NOT_ALLOWED: &str = "That is for operators.";
+
+#[async_trait]
+impl Orders for Guard {
+    async fn carry_out(&self, actor: &Actor, order: Order) -> Result<Report, String> {
+        let Some(key) = &actor.key else {
+            return Err("That needs a key, and you came without one.".into());
+        };
+        let account = self.store.account_by_key(key).await.map_err(failed)?;
+        let account = account.ok_or("Your key is not registered any more.")?;
+        if order.needs_operator() && self.role(account.role, Some(key)) < Role::Operator {
+            return Err(NOT_ALLOWED.into());
+        }
+        let report = Act::new(self, &account).obey(order).await?;
+        self.refresh().await.map_err(failed)?;
+        Ok(report)
+    }
+
+    fn role(&self, stored: Role, key: Option<&Fingerprint>) -> Role {
+        match key {
+            Some(key) if self.rules().operator_keys.contains(key) => Role::Operator,
+            _ => stored,
+        }
+    }
+}
+
+/// What is told when the store could not do it.
+#[allow(clippy::needless_pass_by_value, reason = "made for map_err")]
+pub(super) fn failed(error: StoreError) -> String {
+    format!("Not done: {error}.")
+}
+
+/// ` for 2 hours`, or nothing.
+pub(super) fn lasting(millis: Option<u64>) -> String {
+    millis.map_or_else(String::new, |millis| format!(" for {}", length(millis)))
+}
+
+/// `: the reason`, or nothing.
+pub(super) fn because(reason: Option<&Text>) -> String {
+    reason.map_or_else(String::new, |reason| format!(": {reason}"))
+}
+
+/// One order while it is carried out. The orders themselves stand by subject: `moderation.rs`,
+/// `admission.rs`.
+pub(super) struct Act<'a> {
+    pub guard: &'a Guard,
+    /// Who gives it, as the store knows them now.
+    pub actor: &'a Account,
+    pub now: Time,
+}
+
+impl<'a> Act<'a> {
+    fn new(guard: &'a Guard, actor: &'a Account) -> Act<'a> {
+        Act {
+            guard,
+            actor,
+            now: clock::now(),
+        }
+    }
+
+    async fn obey(&self, order: Order) -> Result<Report, String> {
+        let store = &self.guard.store;
+        let words = match order {
+            Order::Bans => return store.bans(self.now).await.map(Report::Bans).map_err(failed),
+            Order::Invites => {
+                let invites = store.invites(self.now).await;
+                return invites.map(Report::Invites).map_err(failed);
+            }
+            Order::Pending => return store.pending().await.map(Report::Pending).map_err(failed),
+            Order::Keys => {
+                let keys = store.keys_of(self.actor.id).await;
+                return keys.map(Report::Keys).map_err(failed);
+            }
+            Order::Audit(count) => {
+                let audits = store.audits(count).await;
+                return audits.map(Report::Audits).map_err(failed);
+            }
+            Order::Invite { uses, life, role } => return self.invite(uses, life, role).await,
+            Order::Kick(name, reason) => self.kick(name, reason).await,
+            Order::Ban(whom, life, reason) => self.ban(whom, life, reason).await,
+            Order::Unban(id) => self.unban(id).await,
+            Order::Mute(name, life, reason) => self.mute(name, life, reason).await,
+            Order::Unmute(name) => self.unmute(name).await,
+            Order::Rename(name, to) => self.rename(name, to).await,
+            Order::SetRole(name, role) => self.set_role(name, role).await,
+            Order::Lockdown(lockdown) => self.lockdown(lockdown).await,
+            Order::Announce(text) => self.announce(text).await,
+            Order::RevokeInvite(id) => self.revoke_invite(id).await,
+            Order::Approve(which, name) => self.approve(which, name).await,
+            Order::Deny(which) => self.deny(which).await,
+            Order::AddKey(key) => self.add_key(*key).await,
+            Order::RevokeKey(which) => self.revoke_key(which).await,
+        };
+        words.map(Report::Done)
+    }
+
+    /// What is kept of an order, and logged at once.
+    pub(super) fn entry(&self, action: &str, target: &str, detail: &str) -> Audit {
+        let detail = detail.trim_start_matches([' ', ':']).to_owned();
+        tracing::info!(
+            event = "audit",
+            actor = self.actor.name.as_str(),
+            action,
+            whom = target,
+            detail,
+            "an order was given"
+        );
+        Audit {
+            at: self.now,
+            actor: self.actor.name.to_string(),
+            action: action.to_owned(),
+            target: target.to_owned(),
+            detail,
+        }
+    }
+
+    /// The account of this name, online or not.
+    pub(super) async fn person(&self, name: &Name) -> Result<Account, String> {
+        let found = self.guard.store.account_by_name(name).await;
+        found.map_err(failed)?.ok_or_else(|| {
+            format!("No account is called {name}. A guest is kept out by address: /whois {name}")
+        })
+    }
+}

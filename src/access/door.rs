@@ -1,0 +1,72 @@
+//! The seam between authentication and the rules about who may come in.
+
+use std::future::Future;
+use std::net::{IpAddr, SocketAddr};
+
+use crate::chat::ids::Fingerprint;
+
+/// A public key of which the client proved to have the private half.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProvenKey {
+    /// By which it is known.
+    pub fingerprint: Fingerprint,
+    /// `ssh-ed25519`, …
+    pub algorithm: String,
+}
+
+/// Somebody who wants to come in, as far as is proven.
+#[derive(Debug, Clone, Copy)]
+pub struct Candidate<'a> {
+    /// Where they connect from.
+    pub addr: SocketAddr,
+    /// The login name they asked for, cleaned and bounded.
+    pub user: &'a str,
+    /// What their client says it is, cleaned and bounded.
+    pub client: &'a str,
+    /// Their key; `None` if they came without one.
+    pub key: Option<&'a ProvenKey>,
+}
+
+/// What is to be done with somebody.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// They may come in.
+    Welcome,
+    /// They may come in with an invite, so ask for one.
+    AskInvite {
+        /// Why they can't come in as they are, and what to do. Several lines.
+        notice: String,
+    },
+    /// They may not come in.
+    Refused {
+        /// Why, and what to do. Several lines.
+        notice: String,
+    },
+}
+
+/// A code and a name that did not open the door.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotRedeemed {
+    /// What was wrong, and what to do.
+    pub notice: String,
+    /// Whether to ask again.
+    pub again: bool,
+}
+
+/// Decides who may come in. Calls may wait for the store; the caller sets a deadline.
+pub trait Door: Send + Sync + 'static {
+    /// Whether connections from there are served at all. Never waits.
+    fn serves(&self, addr: IpAddr) -> bool;
+
+    /// What is to be done with somebody.
+    fn judge(&self, who: Candidate<'_>) -> impl Future<Output = Verdict> + Send;
+
+    /// Tries an invite code and a name for somebody with a proven key. If that works, they may
+    /// come in. An empty code asks an operator, where that is allowed.
+    fn redeem(
+        &self,
+        who: Candidate<'_>,
+        code: &str,
+        name: &str,
+    ) -> impl Future<Output = Result<(), NotRedeemed>> + Send;
+}

@@ -1,0 +1,281 @@
+//! At the door.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::PoisonError;
+
+use super::{Guard, Mode, banned};
+use crate::access::door::{Candidate, Door, NotRedeemed, ProvenKey, Verdict};
+use crate::chat::access::{Audit, KeyRecord, PendingKey, Role, Suspect};
+use crate::chat::ids::{AccountId, Name, Time};
+use crate::chat::invite::Code;
+use crate::chat::preferences::Preferences;
+use crate::clock;
+use crate::store::people::RedeemError;
+use crate::store::{Account, ClaimError};
+use crate::text::Text;
+
+/// The least time between two alerts about the same name, in milliseconds.
+const ALERT: u64 = 600_000;
+/// How many names alerts are remembered for.
+const ALERTS: usize = 1_000;
+
+/// When operators were last alerted about a name.
+#[derive(Debug, Default)]
+pub(super) struct Alerts(HashMap<Name, Time>);
+
+impl Alerts {
+    /// Whether to alert them now.
+    fn due(&mut self, name: &Name, now: Time) -> bool {
+        if self.0.get(name).is_some_and(|at| now < at.plus(ALERT)) {
+            return false;
+        }
+        if self.0.len() >= ALERTS {
+            self.0.retain(|_, at| now < at.plus(ALERT));
+        }
+        if self.0.len() < ALERTS {
+            self.0.insert(name.clone(), now);
+        }
+        true
+    }
+}
+
+const NOT_NOW: &str = "The server can't look up your key at this moment. Try again in a minute.";
+const LOCKED: &str =
+    "Nobody new is let in for the time being. Try again later, or ask an operator.";
+const BAD_CODE: &str =
+    "That code is not good: mistyped, used up or expired. Try again, or ask for a new one.";
+
+impl Door for Guard {
+    fn serves(&self, addr: IpAddr) -> bool {
+        let who = Suspect {
+            account: None,
+            key: None,
+            addr,
+            client: "",
+        };
+        self.snapshot().ban(who, clock::now()).is_none()
+    }
+
+    async fn judge(&self, who: Candidate<'_>) -> Verdict {
+        let now = clock::now();
+        let account = match who.key {
+            None => None,
+            Some(key) => match self.store.account_by_key(&key.fingerprint).await {
+                Ok(account) => account,
+                Err(error) => {
+                    tracing::error!(event = "lookup_failed", %error, "a key could not be looked up; nobody was let in");
+                    return Verdict::Refused {
+                        notice: NOT_NOW.to_owned(),
+                    };
+                }
+            },
+        };
+        let snapshot = self.snapshot();
+        let suspect = Suspect {
+            account: account.as_ref().map(|account| account.id),
+            key: who.key.map(|key| &key.fingerprint),
+            addr: who.addr.ip(),
+            client: who.client,
+        };
+        if let Some(ban) = snapshot.ban(suspect, now) {
+            return Verdict::Refused {
+                notice: banned(ban, now).to_string(),
+            };
+        }
+        if account.is_some() {
+            return Verdict::Welcome;
+        }
+        let rules = self.rules();
+        if let Some(key) = who.key {
+            if rules.operator_keys.contains(&key.fingerprint) {
+                return Verdict::Welcome;
+            }
+            self.alert(who, key, now).await;
+        }
+        if snapshot.locked(now) {
+            return Verdict::Refused {
+                notice: LOCKED.to_owned(),
+            };
+        }
+        match (rules.mode, who.key) {
+            (Mode::Open, _) => Verdict::Welcome,
+            (Mode::Allowlist, Some(key)) => Verdict::AskInvite {
+                notice: self.unknown_key(key),
+            },
+            (Mode::Allowlist, None) => Verdict::Refused {
+                notice: "This chat lets in registered keys only, and you offered none.\n\
+                         Make one with ssh-keygen, and ask an operator for an invite."
+                    .to_owned(),
+            },
+        }
+    }
+
+    async fn redeem(&self, who: Candidate<'_>, code: &str, name: &str) -> Result<(), NotRedeemed> {
+        let now = clock::now();
+        let no = |notice: String, again| Err(NotRedeemed { notice, again });
+        let Some(key) = who.key else {
+            return no("An invite needs a key.".into(), false);
+        };
+        if self.snapshot().locked(now) {
+            return no(LOCKED.into(), false);
+        }
+        let wanted = if name.trim().is_empty() {
+            who.user
+        } else {
+            name
+        };
+        let name = match Name::new(wanted) {
+            Ok(name) if !name.is_guest() => name,
+            Ok(name) => return no(format!("Names like {name} are given to guests."), true),
+            Err(error) => return no(format!("{wanted:?} can't be your name: {error}."), true),
+        };
+        let record = KeyRecord {
+            fingerprint: key.fingerprint.clone(),
+            algorithm: key.algorithm.clone(),
+            comment: Text::stored(""),
+            added: now,
+        };
+        if code.trim().is_empty() {
+            return self.ask_operator(who, record, name, now).await;
+        }
+        // What is no code at all is looked up like any other, so that it takes the same time.
+        let hash = Code::parse(code).map_or_else(String::new, |code| code.hash());
+        let account = new_account(name.clone(), Role::Member, now);
+        let audit = audit(now, &name, "invite_redeem", key.fingerprint.as_str());
+        match self.store.redeem(&hash, &account, &record, &audit).await {
+            Ok(account) => {
+                let role = account.role;
+                tracing::info!(event = "account_made", account = %account.id, name = %account.name, %role, "somebody came in with an invite");
+                Ok(())
+            }
+            Err(RedeemError::BadCode) => no(BAD_CODE.into(), true),
+            Err(RedeemError::Claim(ClaimError::KeyTaken)) => Ok(()),
+            Err(RedeemError::Claim(ClaimError::Store(error))) => {
+                tracing::error!(event = "redeem_failed", %error, "an invite could not be looked up");
+                no(NOT_NOW.into(), false)
+            }
+            Err(RedeemError::Claim(_)) => no(
+                format!("The name {name} is taken, or looks like one that is. Choose another."),
+                true,
+            ),
+        }
+    }
+}
+
+impl Guard {
+    /// What the owner of an unknown key is told.
+    fn unknown_key(&self, key: &ProvenKey) -> String {
+        let rules = self.rules();
+        let algorithm = key.algorithm.trim_start_matches("ssh-").to_uppercase();
+        let mut notice = format!(
+            "This chat lets in registered keys only.\nYour key:  {algorithm} {}\n\
+             To get in: ask an operator for an invite, and enter its code here",
+            key.fingerprint
+        );
+        if let Some(url) = &rules.web_url {
+            notice.push_str(",\n           or open ");
+            notice.push_str(url);
+        }
+        if rules.approval {
+            notice.push_str(
+                ",\n           or leave the code empty to ask the operators to let you in",
+            );
+        }
+        notice.push('.');
+        notice
+    }
+
+    async fn ask_operator(
+        &self,
+        who: Candidate<'_>,
+        key: KeyRecord,
+        name: Name,
+        now: Time,
+    ) -> Result<(), NotRedeemed> {
+        let no = |notice: &str, again| {
+            Err(NotRedeemed {
+                notice: notice.to_owned(),
+                again,
+            })
+        };
+        if !self.rules().approval {
+            return no(
+                "Without a code nobody comes in. Ask an operator for an invite.",
+                false,
+            );
+        }
+        let fingerprint = key.fingerprint.clone();
+        let pending = PendingKey {
+            key,
+            name: name.clone(),
+            from: who.addr.ip().to_string(),
+            at: now,
+        };
+        match self.store.add_pending(&pending).await {
+            Ok(true) => {
+                let words = format!(
+                    "{name} asks to come in with the key {fingerprint} from {}. /approve {name} or /deny {name}",
+                    pending.from
+                );
+                self.hub.tell_operators(Text::stored(&words)).await;
+                tracing::info!(event = "key_pending", %name, key = %fingerprint, "a key waits for an operator");
+                no(
+                    "The operators have been asked. Connect again in a while.",
+                    false,
+                )
+            }
+            Ok(false) => no(
+                "Too many wait already. Ask an operator for an invite.",
+                false,
+            ),
+            Err(_) => no(NOT_NOW, false),
+        }
+    }
+
+    /// Tells operators when an unknown key comes under a name that belongs to somebody.
+    async fn alert(&self, who: Candidate<'_>, key: &ProvenKey, now: Time) {
+        let Ok(name) = Name::new(who.user) else {
+            return;
+        };
+        let Ok(Some(owner)) = self.store.account_by_name(&name).await else {
+            return;
+        };
+        let due = self
+            .alerts
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .due(&owner.name, now);
+        if due {
+            let from = who.addr.ip();
+            let words = format!(
+                "An unknown key came as {name}, which belongs to {}: {} from {from}",
+                owner.name, key.fingerprint
+            );
+            tracing::warn!(event = "name_with_unknown_key", name = %owner.name, key = %key.fingerprint, addr = %from, "an unknown key came under a known name");
+            self.hub.tell_operators(Text::stored(&words)).await;
+        }
+    }
+}
+
+/// An account as it is before anybody has used it.
+pub(super) fn new_account(name: Name, role: Role, now: Time) -> Account {
+    Account {
+        id: AccountId(rand::random()),
+        name,
+        role,
+        created: now,
+        preferences: Preferences::default(),
+    }
+}
+
+/// An audit entry without details.
+pub(super) fn audit(now: Time, actor: &Name, action: &str, target: &str) -> Audit {
+    Audit {
+        at: now,
+        actor: actor.to_string(),
+        action: action.to_owned(),
+        target: target.to_owned(),
+        detail: String::new(),
+    }
+}

@@ -1,0 +1,276 @@
+//! What operators order, and what people do with their own keys: read from words, carried out on
+//! the store with an audit entry, then enforced on those who are online.
+
+use ipnet::IpNet;
+
+use crate::chat::access::{Ban, KeyRecord, PendingKey, Role, duration, network};
+use crate::chat::command::{self, Verb};
+use crate::chat::ids::{AccountId, Fingerprint, Name};
+use crate::chat::invite::{Invite, MAX_LIFE, MAX_USES};
+use crate::text::Text;
+
+/// The longest reason, in characters.
+const REASON: usize = 200;
+
+/// Who gives an order.
+#[derive(Debug, Clone)]
+pub struct Actor {
+    /// Their account.
+    pub account: AccountId,
+    /// Their name.
+    pub name: Name,
+    /// The key that they came with: looked up again for each order, so that a role that was
+    /// taken away a second ago is gone.
+    pub key: Option<Fingerprint>,
+}
+
+/// Whom a ban is to be about, as typed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BanWhom {
+    /// Somebody by name.
+    Person(Name),
+    /// A key.
+    Key(Fingerprint),
+    /// An address or network.
+    Network(IpNet),
+    /// A client version's beginning.
+    Client(String),
+}
+
+/// Something to be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Order {
+    /// `/kick NAME [REASON]`
+    Kick(Name, Option<Text>),
+    /// `/ban WHOM [DURATION] [REASON]`; the duration in milliseconds.
+    Ban(BanWhom, Option<u64>, Option<Text>),
+    /// `/unban NUMBER`
+    Unban(u64),
+    /// `/bans`
+    Bans,
+    /// `/mute NAME [DURATION] [REASON]`
+    Mute(Name, Option<u64>, Option<Text>),
+    /// `/unmute NAME`
+    Unmute(Name),
+    /// `/rename NAME NEW`
+    Rename(Name, Name),
+    /// `/op NAME`, `/deop NAME`
+    SetRole(Name, Role),
+    /// `/lockdown [DURATION|off]`: `None` ends it.
+    Lockdown(Option<Option<u64>>),
+    /// `/announce TEXT`
+    Announce(Text),
+    /// `/invite [USES] [DURATION] [ROLE]`
+    Invite {
+        /// How many may come in with it.
+        uses: u32,
+        /// How long it is good, in milliseconds; `None` is what the settings say.
+        life: Option<u64>,
+        /// What they become.
+        role: Role,
+    },
+    /// `/invite list`
+    Invites,
+    /// `/invite revoke ID`
+    RevokeInvite(String),
+    /// `/pending`
+    Pending,
+    /// `/approve KEY|NAME [NAME]`
+    Approve(String, Option<Name>),
+    /// `/deny KEY|NAME`
+    Deny(String),
+    /// `/keys [list]`: one's own.
+    Keys,
+    /// `/keys add LINE`
+    AddKey(Box<KeyRecord>),
+    /// `/keys revoke FINGERPRINT`
+    RevokeKey(String),
+    /// `/audit [COUNT]`
+    Audit(usize),
+}
+
+impl Order {
+    /// Whether only operators may give it.
+    pub fn needs_operator(&self) -> bool {
+        !matches!(self, Order::Keys | Order::AddKey(_) | Order::RevokeKey(_))
+    }
+}
+
+/// What came of an order.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Report {
+    /// It is done: a sentence.
+    Done(String),
+    /// An invite was made: its code, to be shown this once, and a link if there is a page.
+    Invited {
+        /// The code.
+        code: String,
+        /// The page with the code in its fragment.
+        link: Option<String>,
+        /// What is kept.
+        invite: Invite,
+    },
+    /// Invites that are good.
+    Invites(Vec<Invite>),
+    /// Bans that are not over.
+    Bans(Vec<Ban>),
+    /// Keys that wait for an operator.
+    Pending(Vec<PendingKey>),
+    /// One's own keys.
+    Keys(Vec<KeyRecord>),
+    /// What was done lately, newest first.
+    Audits(Vec<crate::chat::access::Audit>),
+}
+
+/// Reads an order from a command and its arguments, as the table splits them. `None` if the
+/// command is no order; the error is a sentence for whoever typed it.
+pub fn read(
+    verb: Verb,
+    args: &[&str],
+    read_key: impl FnOnce(&str) -> Result<KeyRecord, String>,
+) -> Option<Result<Order, String>> {
+    let first = args.first().copied().unwrap_or("");
+    let rest = args.get(1).copied().unwrap_or("");
+    Some(match verb {
+        Verb::Kick => command::person(first).and_then(|n| Ok(Order::Kick(n, reason(rest)?))),
+        Verb::Ban => ban(first, rest),
+        Verb::Unban => first
+            .trim_start_matches('#')
+            .parse()
+            .map(Order::Unban)
+            .map_err(|_| format!("{first:?} is no number of a ban. /bans lists them.")),
+        Verb::Bans => Ok(Order::Bans),
+        Verb::Mute => command::person(first).and_then(|name| {
+            let (length, words) = length(rest);
+            Ok(Order::Mute(name, length, reason(words)?))
+        }),
+        Verb::Unmute => command::person(first).map(Order::Unmute),
+        Verb::Rename => {
+            command::person(first).and_then(|name| Ok(Order::Rename(name, command::person(rest)?)))
+        }
+        Verb::Op => command::person(first).map(|name| Order::SetRole(name, Role::Operator)),
+        Verb::Deop => command::person(first).map(|name| Order::SetRole(name, Role::Member)),
+        Verb::Lockdown => match first {
+            "" | "on" => Ok(Order::Lockdown(Some(None))),
+            "off" => Ok(Order::Lockdown(None)),
+            word => duration(word)
+                .map(|length| Order::Lockdown(Some(Some(length))))
+                .ok_or_else(|| wrong_duration(word)),
+        },
+        Verb::Announce => Text::message(first)
+            .map(Order::Announce)
+            .map_err(|error| error.to_string()),
+        Verb::Invite => invite(first),
+        Verb::Pending => Ok(Order::Pending),
+        Verb::Approve => match rest {
+            "" => Ok(Order::Approve(first.to_owned(), None)),
+            name => command::person(name).map(|n| Order::Approve(first.to_owned(), Some(n))),
+        },
+        Verb::Deny => Ok(Order::Deny(first.to_owned())),
+        Verb::Keys => match (first, rest) {
+            ("" | "list", _) => Ok(Order::Keys),
+            ("add", line) => read_key(line).map(|key| Order::AddKey(Box::new(key))),
+            ("revoke", "") => {
+                Err("/keys revoke needs the key's fingerprint. /keys lists them.".into())
+            }
+            ("revoke", key) => Ok(Order::RevokeKey(key.to_owned())),
+            (word, _) => Err(format!("{word:?} is not one of: list, add, revoke.")),
+        },
+        Verb::Audit => match first {
+            "" => Ok(Order::Audit(20)),
+            word => word
+                .parse()
+                .ok()
+                .filter(|count| (1..=500).contains(count))
+                .map(Order::Audit)
+                .ok_or_else(|| format!("{word:?} is no number from 1 to 500.")),
+        },
+        _ => return None,
+    })
+}
+
+fn reason(words: &str) -> Result<Option<Text>, String> {
+    if words.trim().is_empty() {
+        return Ok(None);
+    }
+    Text::line(words, REASON)
+        .map(Some)
+        .map_err(|error| error.to_string())
+}
+
+/// A duration at the beginning, if there is one, and what follows.
+fn length(words: &str) -> (Option<u64>, &str) {
+    let (first, rest) = words.split_once(char::is_whitespace).unwrap_or((words, ""));
+    match duration(first) {
+        Some(length) => (Some(length), rest.trim_start()),
+        None => (None, words),
+    }
+}
+
+fn wrong_duration(word: &str) -> String {
+    format!("{word:?} is no length of time. Examples: 90s, 10m, 2h, 7d")
+}
+
+fn ban(whom: &str, rest: &str) -> Result<Order, String> {
+    let (whom, rest) = if whom == "client" {
+        let (client, rest) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
+        if client.len() < 4 {
+            return Err("/ban client needs the beginning of a version, such as SSH-2.0-Go.".into());
+        }
+        (BanWhom::Client(client.to_owned()), rest)
+    } else if whom.starts_with("SHA256:") {
+        (BanWhom::Key(Fingerprint::new(whom)), rest)
+    } else if let Some(net) = network(whom) {
+        if net.prefix_len() == 0 {
+            return Err(format!(
+                "{whom} is everybody. /lockdown keeps new people out."
+            ));
+        }
+        (BanWhom::Network(net), rest)
+    } else {
+        (BanWhom::Person(command::person(whom)?), rest)
+    };
+    let (length, words) = length(rest.trim_start());
+    Ok(Order::Ban(whom, length, reason(words)?))
+}
+
+fn invite(words: &str) -> Result<Order, String> {
+    let mut order = (1, None, Role::Member);
+    let mut words = words.split_whitespace().peekable();
+    match words.peek().copied().unwrap_or("") {
+        "list" => return Ok(Order::Invites),
+        "revoke" => {
+            return words
+                .nth(1)
+                .map(|id| Order::RevokeInvite(id.to_owned()))
+                .ok_or_else(|| "/invite revoke needs an ID. /invite list shows them.".into());
+        }
+        "create" => {
+            words.next();
+        }
+        _ => {}
+    }
+    for word in words {
+        if let Ok(uses) = word.parse::<u32>() {
+            if !(1..=MAX_USES).contains(&uses) {
+                return Err(format!("An invite has 1 to {MAX_USES} uses, not {uses}."));
+            }
+            order.0 = uses;
+        } else if let Ok(role) = word.parse::<Role>() {
+            order.2 = role;
+        } else if let Some(life) = duration(word) {
+            if life > MAX_LIFE {
+                return Err(format!(
+                    "An invite is good for a year at the most, not {word}."
+                ));
+            }
+            order.1 = Some(life);
+        } else {
+            return Err(format!(
+                "{word:?} is no number of uses, length of time or role. Example: /invite 3 7d member"
+            ));
+        }
+    }
+    let (uses, life, role) = order;
+    Ok(Order::Invite { uses, life, role })
+}

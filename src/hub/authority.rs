@@ -1,0 +1,150 @@
+//! What those who keep order want of the hub.
+
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use super::feed::Delivery;
+use super::{Handle, Hub, Request};
+use crate::chat::access::{Mute, Online, Role};
+use crate::chat::event::Event;
+use crate::chat::ids::{AccountId, Name, SessionId};
+use crate::clock;
+use crate::text::Text;
+
+/// Something that only the rules or an operator may want.
+pub(super) enum Authority {
+    /// These can only listen, and nobody else.
+    Mutes(Vec<Mute>),
+    /// An account may do this from now on.
+    Role(AccountId, Role),
+    /// An account has another name.
+    Renamed(AccountId, Name),
+    /// A session ends, for this reason.
+    Dismiss(SessionId, Text),
+    /// All sessions of an account end; answered with how many those are.
+    DismissAccount(AccountId, Text, oneshot::Sender<usize>),
+    /// Operators are told something.
+    TellOperators(Text),
+    /// Everybody is told something.
+    Announce(Text),
+    /// Who is online.
+    Online(oneshot::Sender<Vec<Online>>),
+}
+
+impl Hub {
+    pub(super) fn obey(&mut self, authority: Authority) {
+        match authority {
+            Authority::Mutes(mutes) => self.state.set_mutes(mutes),
+            Authority::Role(account, role) => {
+                self.state.set_role(account, role);
+                for session in self.state.sessions_of(account) {
+                    self.reply(*session, Delivery::Role(role));
+                }
+            }
+            Authority::Renamed(account, to) => self.renamed(account, to),
+            Authority::Dismiss(session, reason) => self.reply(session, Delivery::Close(reason)),
+            Authority::DismissAccount(account, reason, reply) => {
+                let sessions = self.state.sessions_of(account);
+                for session in sessions {
+                    self.reply(*session, Delivery::Close(reason.clone()));
+                }
+                let _gone_already = reply.send(sessions.len());
+            }
+            Authority::TellOperators(text) => {
+                let event = notice(text);
+                for session in self.state.operators() {
+                    self.reply(session, Delivery::Event(Arc::clone(&event)));
+                }
+            }
+            Authority::Announce(text) => {
+                let event = notice(text);
+                for inbox in self.inboxes.values() {
+                    inbox.put(Delivery::Event(Arc::clone(&event)));
+                    inbox.ring();
+                }
+            }
+            Authority::Online(reply) => {
+                let _gone_already = reply.send(self.state.online());
+            }
+        }
+    }
+
+    /// Everybody who shares a room with somebody is told their new name.
+    pub(super) fn renamed(&mut self, account: AccountId, to: Name) {
+        let Some(from) = self.state.name_of(account) else {
+            return;
+        };
+        if from == to {
+            return;
+        }
+        let rooms = self.state.rename(account, &to);
+        let at = clock::now();
+        let event = Event::Renamed {
+            at,
+            account,
+            from,
+            to,
+        };
+        self.tell_rooms(rooms, &Arc::new(event));
+    }
+}
+
+fn notice(text: Text) -> Arc<Event> {
+    Arc::new(Event::Notice {
+        at: clock::now(),
+        text,
+    })
+}
+
+/// For those who keep order. When the hub has ended, nothing happens.
+impl Handle {
+    async fn authority(&self, authority: Authority) {
+        self.request(Request::Authority(authority)).await;
+    }
+
+    /// These can only listen from now on, and nobody else.
+    pub async fn set_mutes(&self, mutes: Vec<Mute>) {
+        self.authority(Authority::Mutes(mutes)).await;
+    }
+
+    /// An account may do this from now on.
+    pub async fn set_role(&self, account: AccountId, role: Role) {
+        self.authority(Authority::Role(account, role)).await;
+    }
+
+    /// The store has given an account another name.
+    pub async fn renamed(&self, account: AccountId, to: Name) {
+        self.authority(Authority::Renamed(account, to)).await;
+    }
+
+    /// Ends a session, for a reason that it is told.
+    pub async fn dismiss(&self, session: SessionId, reason: Text) {
+        self.authority(Authority::Dismiss(session, reason)).await;
+    }
+
+    /// Ends all sessions of an account; returns how many there were.
+    pub async fn dismiss_account(&self, account: AccountId, reason: Text) -> usize {
+        let (reply, answer) = oneshot::channel();
+        self.authority(Authority::DismissAccount(account, reason, reply))
+            .await;
+        answer.await.unwrap_or(0)
+    }
+
+    /// Tells the operators who are online.
+    pub async fn tell_operators(&self, text: Text) {
+        self.authority(Authority::TellOperators(text)).await;
+    }
+
+    /// Tells everybody.
+    pub async fn announce(&self, text: Text) {
+        self.authority(Authority::Announce(text)).await;
+    }
+
+    /// Everybody who is online, a session each.
+    pub async fn online(&self) -> Vec<Online> {
+        let (reply, answer) = oneshot::channel();
+        self.authority(Authority::Online(reply)).await;
+        answer.await.unwrap_or_default()
+    }
+}

@@ -1,0 +1,394 @@
+//! Who gets in and who may do what: every combination as a table, on the real store.
+
+use std::sync::Arc;
+
+use ssh_chat::access::door::{Candidate, Door as _, ProvenKey, Verdict};
+use ssh_chat::access::orders::{Actor, BanWhom, Order};
+use ssh_chat::access::{Guard, Mode, Orders as _, Rules};
+use ssh_chat::chat::access::{Audit, Ban, BanTarget, KeyRecord, Lockdown, Role, network};
+use ssh_chat::chat::ids::{AccountId, Fingerprint, Name, SessionId, Time};
+use ssh_chat::chat::intent::Arrival;
+use ssh_chat::chat::policy::Allowance;
+use ssh_chat::chat::preferences::Preferences;
+use ssh_chat::hub::feed::{Delivery, Inbox};
+use ssh_chat::hub::{self, Attachment, Hub};
+use ssh_chat::store::sqlite::Sqlite;
+use ssh_chat::store::{Account, People as _, Store};
+use ssh_chat::text::Text;
+
+/// The parts that the rules work on, without SSH.
+struct House {
+    guard: Arc<Guard>,
+    hub: hub::Handle,
+    store: Arc<Sqlite>,
+    _folder: tempfile::TempDir,
+}
+
+fn key(name: &str) -> KeyRecord {
+    KeyRecord {
+        fingerprint: Fingerprint::new(&format!("SHA256:{name:0>43}")),
+        algorithm: "ssh-ed25519".into(),
+        comment: Text::stored(""),
+        added: Time(0),
+    }
+}
+
+fn name(name: &str) -> Name {
+    Name::new(name).unwrap()
+}
+
+fn audit() -> Audit {
+    Audit {
+        at: Time(0),
+        actor: "test".into(),
+        action: "test".into(),
+        target: String::new(),
+        detail: String::new(),
+    }
+}
+
+impl House {
+    async fn new(mode: Mode) -> House {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Arc::new(Sqlite::open(&folder.path().join("chat.db")).unwrap());
+        let limits = hub::Limits {
+            rooms: 10,
+            messages: Allowance {
+                burst: 1,
+                per_second: 0.0,
+            },
+        };
+        let port: Arc<dyn Store> = store.clone();
+        let (task, hub) = Hub::load(port.clone(), limits).await.unwrap();
+        tokio::spawn(task.run());
+        let rules = Rules {
+            mode,
+            operator_keys: vec![key("config").fingerprint],
+            approval: false,
+            web_url: None,
+            invite_life: 86_400_000,
+        };
+        let guard = Arc::new(Guard::new(port, hub.clone(), rules).await.unwrap());
+        let house = House {
+            guard,
+            hub,
+            store,
+            _folder: folder,
+        };
+        for (who, role) in [
+            ("member", Role::Member),
+            ("operator", Role::Operator),
+            ("banned", Role::Member),
+            ("badkey", Role::Member),
+        ] {
+            house.account(who, role).await;
+        }
+        let banned = house.find("banned").await;
+        house.ban(BanTarget::Account(banned.id, banned.name)).await;
+        house.ban(BanTarget::Key(key("badkey").fingerprint)).await;
+        house
+            .ban(BanTarget::Network(network("203.0.113.0/24").unwrap()))
+            .await;
+        house.ban(BanTarget::Client("SSH-2.0-Bad".into())).await;
+        house
+    }
+
+    async fn account(&self, who: &str, role: Role) -> Account {
+        let account = Account {
+            id: AccountId(rand::random()),
+            name: name(who),
+            role,
+            created: Time(0),
+            preferences: Preferences::default(),
+        };
+        self.store
+            .create_account(&account, &key(who))
+            .await
+            .unwrap();
+        account
+    }
+
+    async fn find(&self, who: &str) -> Account {
+        self.store
+            .account_by_name(&name(who))
+            .await
+            .unwrap()
+            .unwrap()
+    }
+
+    async fn ban(&self, target: BanTarget) {
+        let ban = Ban {
+            id: 0,
+            target,
+            by: "test".into(),
+            at: Time(0),
+            until: None,
+            reason: None,
+        };
+        self.store.add_ban(&ban, &audit()).await.unwrap();
+    }
+
+    /// What was changed in the store behind its back is known from now on.
+    async fn refreshed(self) -> House {
+        // Any order that is carried out refreshes.
+        self.order("operator", Order::Bans).await.unwrap();
+        self
+    }
+
+    async fn judge(&self, who: &str, addr: &str, client: &str) -> &'static str {
+        let proven = ProvenKey {
+            fingerprint: key(who).fingerprint,
+            algorithm: "ssh-ed25519".into(),
+        };
+        let candidate = Candidate {
+            addr: format!("{addr}:4022").parse().unwrap(),
+            user: "somebody",
+            client,
+            key: (who != "nobody").then_some(&proven),
+        };
+        match self.guard.judge(candidate).await {
+            Verdict::Welcome => "in",
+            Verdict::AskInvite { .. } => "invite",
+            Verdict::Refused { .. } => "no",
+        }
+    }
+
+    async fn order(&self, who: &str, order: Order) -> Result<(), String> {
+        let account = self.store.account_by_name(&name(who)).await.unwrap();
+        let actor = Actor {
+            account: account.map_or(AccountId(1), |account| account.id),
+            name: name(who),
+            key: (who != "nobody").then(|| key(who).fingerprint),
+        };
+        self.guard.carry_out(&actor, order).await.map(|_| ())
+    }
+
+    /// Somebody is online.
+    async fn online(&self, who: &str) -> (Attachment, Arc<Inbox>) {
+        let account = self.find(who).await;
+        let inbox = Arc::new(Inbox::default());
+        let arrival = Arrival {
+            session: SessionId(rand::random()),
+            author: ssh_chat::chat::event::Author {
+                account: account.id,
+                name: account.name,
+            },
+            guest: false,
+            bot: false,
+            role: account.role,
+            key: Some(key(who).fingerprint),
+            addr: "192.0.2.7".parse().unwrap(),
+            client: "SSH-2.0-Test".into(),
+        };
+        let (attachment, _) = self.hub.attach(arrival, inbox.clone()).await.unwrap();
+        (attachment, inbox)
+    }
+}
+
+/// Whether a session was told to end. Waits for the hub to have heard all that came before.
+async fn dismissed(house: &House, inbox: &Inbox) -> bool {
+    house.hub.ping().await.unwrap();
+    let (deliveries, _) = inbox.take();
+    deliveries.iter().any(|d| matches!(d, Delivery::Close(_)))
+}
+
+const OPENSSH: &str = "SSH-2.0-OpenSSH_9.2";
+
+#[tokio::test]
+async fn the_door_opens_for_whom_it_should() {
+    // Who they are, from where, with what client; then: open, open and locked, allowlist,
+    // allowlist and locked.
+    let table = [
+        ("nobody", "192.0.2.1", OPENSSH, ["in", "no", "no", "no"]),
+        (
+            "stranger",
+            "192.0.2.1",
+            OPENSSH,
+            ["in", "no", "invite", "no"],
+        ),
+        ("member", "192.0.2.1", OPENSSH, ["in", "in", "in", "in"]),
+        ("operator", "192.0.2.1", OPENSSH, ["in", "in", "in", "in"]),
+        ("config", "192.0.2.1", OPENSSH, ["in", "in", "in", "in"]),
+        ("banned", "192.0.2.1", OPENSSH, ["no", "no", "no", "no"]),
+        ("badkey", "192.0.2.1", OPENSSH, ["no", "no", "no", "no"]),
+        ("member", "203.0.113.9", OPENSSH, ["no", "no", "no", "no"]),
+        ("operator", "203.0.113.9", OPENSSH, ["no", "no", "no", "no"]),
+        ("nobody", "203.0.113.9", OPENSSH, ["no", "no", "no", "no"]),
+        (
+            "member",
+            "192.0.2.1",
+            "SSH-2.0-Bad_1",
+            ["no", "no", "no", "no"],
+        ),
+        (
+            "stranger",
+            "192.0.2.1",
+            "SSH-2.0-Bad_1",
+            ["no", "no", "no", "no"],
+        ),
+    ];
+    for (column, (mode, locked)) in [
+        (Mode::Open, false),
+        (Mode::Open, true),
+        (Mode::Allowlist, false),
+        (Mode::Allowlist, true),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let house = House::new(mode).await;
+        if locked {
+            let lockdown = Lockdown {
+                by: "test".into(),
+                until: None,
+            };
+            house
+                .store
+                .set_lockdown(Some(&lockdown), &audit())
+                .await
+                .unwrap();
+        }
+        let house = house.refreshed().await;
+        for (who, addr, client, expected) in &table {
+            let verdict = house.judge(who, addr, client).await;
+            assert_eq!(
+                verdict, expected[column],
+                "{who} from {addr} with {client}, {mode:?}, locked: {locked}"
+            );
+        }
+        assert!(!house.guard.serves("203.0.113.1".parse().unwrap()));
+        assert!(house.guard.serves("192.0.2.1".parse().unwrap()));
+    }
+}
+
+#[tokio::test]
+async fn orders_are_for_those_who_may_give_them() {
+    let reason = || Some(Text::stored("because"));
+    let orders: Vec<(&str, Order)> = vec![
+        ("kick", Order::Kick(name("member"), reason())),
+        (
+            "ban",
+            Order::Ban(BanWhom::Client("SSH-2.0-Worse".into()), Some(1000), None),
+        ),
+        ("unban", Order::Unban(1)),
+        ("bans", Order::Bans),
+        ("mute", Order::Mute(name("member"), None, reason())),
+        ("unmute", Order::Unmute(name("member"))),
+        ("rename", Order::Rename(name("banned"), name("renamed"))),
+        ("op", Order::SetRole(name("banned"), Role::Operator)),
+        ("deop", Order::SetRole(name("banned"), Role::Member)),
+        ("lockdown", Order::Lockdown(Some(None))),
+        ("unlock", Order::Lockdown(None)),
+        ("announce", Order::Announce(Text::stored("hear"))),
+        (
+            "invite",
+            Order::Invite {
+                uses: 1,
+                life: None,
+                role: Role::Member,
+            },
+        ),
+        ("invites", Order::Invites),
+        ("pending", Order::Pending),
+        ("audit", Order::Audit(10)),
+    ];
+    for (who, allowed) in [
+        ("nobody", false),
+        ("stranger", false),
+        ("member", false),
+        ("operator", true),
+    ] {
+        let house = House::new(Mode::Allowlist).await;
+        for (what, order) in &orders {
+            let result = house.order(who, order.clone()).await;
+            assert_eq!(result.is_ok(), allowed, "{what} by {who}: {result:?}");
+        }
+        // One's own keys are one's own affair, for those who have an account.
+        let own = house
+            .order(who, Order::AddKey(Box::new(key("second"))))
+            .await;
+        assert_eq!(
+            own.is_ok(),
+            matches!(who, "member" | "operator"),
+            "{who}: {own:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_was_ordered_holds_for_those_who_are_online() {
+    let house = House::new(Mode::Allowlist).await;
+    // (order, whether the member's session ends)
+    let table = [
+        (Order::Kick(name("member"), None), true),
+        (
+            Order::Ban(BanWhom::Person(name("member")), Some(60_000), None),
+            true,
+        ),
+        (Order::Unban(5), false),
+        (
+            Order::Ban(BanWhom::Key(key("member").fingerprint), None, None),
+            true,
+        ),
+        (Order::Unban(6), false),
+        (
+            Order::Ban(
+                BanWhom::Network(network("192.0.2.0/24").unwrap()),
+                None,
+                None,
+            ),
+            true,
+        ),
+        (Order::Unban(7), false),
+        (
+            Order::Ban(BanWhom::Client("SSH-2.0-Test".into()), None, None),
+            true,
+        ),
+        (Order::Unban(8), false),
+        (Order::Mute(name("member"), None, None), false),
+    ];
+    for (order, ends) in table {
+        let (_attachment, inbox) = house.online("member").await;
+        house.order("operator", order.clone()).await.unwrap();
+        assert_eq!(dismissed(&house, &inbox).await, ends, "{order:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_last_operator_stays() {
+    let house = House::new(Mode::Allowlist).await;
+    let refused = house
+        .order("operator", Order::SetRole(name("operator"), Role::Member))
+        .await;
+    assert!(refused.unwrap_err().contains("last operator"));
+    let promoted = house.order("operator", Order::SetRole(name("member"), Role::Operator));
+    promoted.await.unwrap();
+    let stepped_down = house.order("operator", Order::SetRole(name("operator"), Role::Member));
+    stepped_down.await.unwrap();
+    // A role that was taken away is gone at once.
+    assert!(house.order("operator", Order::Bans).await.is_err());
+}
+
+/// A key that another process revokes ends its sessions, and lets nobody in any more, however
+/// the two fall together.
+#[tokio::test]
+async fn a_key_revoked_elsewhere_is_out() {
+    let house = House::new(Mode::Allowlist).await;
+    for round in 0..20 {
+        let who = format!("p{round}");
+        let account = house.account(&who, Role::Member).await;
+        let (_attachment, inbox) = house.online(&who).await;
+        let fingerprint = key(&who).fingerprint;
+        let entry = audit();
+        let (removed, _) = tokio::join!(
+            house
+                .store
+                .remove_key(account.id, &fingerprint, true, &entry),
+            house.judge(&who, "192.0.2.1", OPENSSH),
+        );
+        removed.unwrap();
+        house.order("operator", Order::Bans).await.unwrap();
+        assert!(dismissed(&house, &inbox).await, "round {round}");
+        assert_eq!(house.judge(&who, "192.0.2.1", OPENSSH).await, "invite");
+    }
+}

@@ -1,0 +1,128 @@
+//! Coming in with OpenSSH: refused, with an invite, approved, thrown out.
+
+use crate::harness::{Login, Server, Terminal};
+
+/// A server for registered keys, whose operator is alice.
+fn server(more: &[&str]) -> Server {
+    let mut server = Server::start();
+    let key = std::fs::read_to_string(server.home().key("alice").with_extension("pub")).unwrap();
+    let operator = format!("operator_keys={}", key.trim());
+    server.stop();
+    let mut args = vec!["--set", "access=allowlist", "--set", &operator];
+    for setting in more {
+        args.extend(["--set", *setting]);
+    }
+    Server::at(
+        server.home().clone(),
+        args.into_iter().map(str::to_owned).collect(),
+    )
+}
+
+/// Somebody who reads what the server says before they are in.
+fn stranger(server: &Server, name: &str) -> Terminal {
+    Login::new(server, name)
+        .option("LogLevel=INFO")
+        .option("NumberOfPasswordPrompts=3")
+        .bare_terminal()
+}
+
+fn code(operator: &Terminal, order: &str) -> String {
+    operator.line(order);
+    operator.wait_text("uses left");
+    let said = operator.screen().said();
+    let code = said
+        .split_whitespace()
+        .rfind(|word| word.len() == 30 && word.matches('-').count() == 4);
+    code.unwrap().to_owned()
+}
+
+#[test]
+fn a_code_typed_into_the_login_opens_the_chat() {
+    let server = server(&[]);
+    let alice = Login::new(&server, "alice").terminal();
+    alice.line("/help operators");
+    alice.wait_text("/lockdown");
+    let code = code(&alice, "/invite 1 1h");
+
+    let mut bob = stranger(&server, "bob");
+    bob.wait_text("registered keys only");
+    bob.wait_text("Your key: ED25519 SHA256:");
+    for (answer, told) in [
+        ("AAAAA-AAAAA", "That code is not good"),
+        (code.as_str(), "you are bobby"),
+    ] {
+        bob.wait_last("Invite code");
+        bob.line(answer);
+        bob.wait_last("Name:");
+        bob.line("bobby");
+        bob.wait_text(told);
+    }
+    alice.wait_text("bobby joined");
+    bob.line("/quit");
+    bob.wait_end();
+
+    // The key is enough from now on, and the code is used up.
+    let bob = Login::new(&server, "bob").terminal();
+    bob.wait_text("you are bobby");
+    let carol = stranger(&server, "carol");
+    carol.wait_last("Invite code");
+    carol.line(&code);
+    carol.wait_last("Name:");
+    carol.line("carol");
+    carol.wait_text("That code is not good");
+}
+
+#[test]
+fn after_three_wrong_codes_it_is_over() {
+    let server = server(&[]);
+    let mut bob = stranger(&server, "bob");
+    for _ in 0..3 {
+        bob.wait_last("Invite code");
+        bob.line("wrong");
+        bob.wait_last("Name:");
+        bob.line("bob");
+    }
+    assert!(!bob.wait_end().success());
+    assert!(bob.screen().said().contains("Permission denied"));
+}
+
+#[test]
+fn operators_let_in_who_asks() {
+    let server = server(&["approval=true"]);
+    let alice = Login::new(&server, "alice").terminal();
+    let mut bob = stranger(&server, "bob");
+    bob.wait_last("Invite code");
+    bob.line("");
+    bob.wait_last("Name:");
+    bob.line("bob");
+    bob.wait_text("The operators have been asked");
+    bob.wait_end();
+    alice.wait_text("bob asks to come in");
+    alice.line("/approve bob");
+    alice.wait_text("bob can come in now");
+    let bob = Login::new(&server, "bob").terminal();
+    bob.wait_text("you are bob");
+}
+
+#[test]
+fn who_is_thrown_out_is_told_and_stays_out() {
+    let server = server(&[]);
+    let alice = Login::new(&server, "alice").terminal();
+    let code = code(&alice, "/invite");
+    let mut bob = stranger(&server, "bob");
+    bob.wait_last("Invite code");
+    bob.line(&code);
+    bob.wait_last("Name:");
+    bob.line("bob");
+    bob.wait_text("you are bob");
+    alice.line("/mute bob 10m noisy");
+    alice.wait_text("bob can only listen");
+    bob.line("hear me");
+    bob.wait_text("You can only listen for now: noisy");
+    alice.line("/ban bob 1h rude");
+    bob.wait_text("You are banned here for 60 minutes: rude");
+    bob.wait_end();
+    let bob = stranger(&server, "bob");
+    bob.wait_text("You are banned here");
+    assert!(!alice.screen().said().contains("hear me"));
+}
