@@ -1,0 +1,265 @@
+//! The shape is a promise: what the document says, and what is written, must be the same.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::*;
+use crate::chat::access::{Audit, KeyRecord, PendingKey};
+use crate::chat::event::{Author, Presence};
+use crate::chat::ids::Seq;
+use crate::chat::intent::{PersonInfo, RoomInfo};
+use crate::session::exec::table;
+use crate::session::machine::{Me, Server};
+
+/// Where the document begins and ends to be written here.
+const COMMANDS: [&str; 2] = [
+    "<!-- commands: written by the test in src/session/exec/json/tests.rs -->\n",
+    "<!-- end of commands -->",
+];
+const EXAMPLES: [&str; 2] = [
+    "<!-- examples: written by the test in src/session/exec/json/tests.rs -->\n",
+    "<!-- end of examples -->",
+];
+
+/// 2026-11-22T14:02:09.123Z
+const AT: Time = Time(1_795_356_129_123);
+const LATER: Time = Time(1_795_960_929_123);
+
+fn name(name: &str) -> Name {
+    Name::new(name).unwrap()
+}
+
+fn room() -> RoomName {
+    RoomName::new("ops").unwrap()
+}
+
+fn key() -> Fingerprint {
+    Fingerprint::new("SHA256:0jvS3JZ4PfHpKoEvRBgAsdBmzJO2Tdcs0O1XWyV9X5c")
+}
+
+fn message(body: Body) -> Message {
+    Message {
+        conversation: Conversation::Room(room()),
+        seq: Seq(12),
+        at: AT,
+        author: Author {
+            account: AccountId(0x5f0c),
+            name: name("bob"),
+        },
+        to: None,
+        body,
+        edited: false,
+    }
+}
+
+/// One line for each shape that there is.
+#[allow(clippy::too_many_lines, reason = "a list")]
+fn samples() -> Vec<String> {
+    let said = message(Body::Said(Text::stored("the pump is \"hot\"\nagain")));
+    let edited = message(Body::Edited {
+        target: Seq(11),
+        text: Text::stored("the pump is cold"),
+    });
+    let deleted = message(Body::Deleted { target: Seq(11) });
+    let direct = Message {
+        conversation: Conversation::between(AccountId(0x5f0c), AccountId(0xa11ce)),
+        to: Some(name("alice")),
+        edited: true,
+        ..message(Body::Did(Text::stored("waves")))
+    };
+    let presence = Event::Presence(Presence {
+        at: AT,
+        room: room(),
+        joined: vec![name("carol"), name("dan"), name("erin")],
+        joined_more: 4,
+        left: vec![name("bob")],
+        left_more: 0,
+    });
+    let renamed = Event::Renamed {
+        at: AT,
+        account: AccountId(0x5f0c),
+        from: name("bob"),
+        to: name("robert"),
+    };
+    let notice = Event::Notice {
+        at: AT,
+        text: Text::stored("The server restarts."),
+    };
+    let person = PersonInfo {
+        account: AccountId(0x5f0c),
+        name: name("bob"),
+        guest: false,
+        bot: true,
+        away: Some(Text::stored("lunch")),
+        sessions: 2,
+        since: AT,
+        spoke: Some(AT),
+        rooms: vec![RoomName::lobby(), room()],
+        role: Role::Member,
+        muted: false,
+        from: None,
+        key: Some(key()),
+    };
+    let info = RoomInfo {
+        name: room(),
+        people: 3,
+        topic: Some(Text::stored("release on Friday")),
+    };
+    let me = Me {
+        author: Author {
+            account: AccountId(0xa11ce),
+            name: name("alice"),
+        },
+        guest: false,
+        role: Role::Operator,
+        key: Some(key()),
+        remark: None,
+    };
+    let server = Server {
+        host: "chat.example.com".to_owned(),
+        version: "0.1.0",
+        started: AT,
+        motd: Some(Text::stored("Welcome.")),
+        on_join: 20,
+        commands: crate::chat::policy::Allowance {
+            burst: 1,
+            per_second: 0.0,
+        },
+    };
+    let record = KeyRecord {
+        fingerprint: key(),
+        algorithm: "ssh-ed25519".to_owned(),
+        comment: Text::stored("bob@laptop"),
+        added: AT,
+    };
+    let invite = Invite {
+        hash: "3f9a1c77e1f0".to_owned(),
+        role: Role::Member,
+        left: 3,
+        uses: 3,
+        expires: LATER,
+        by: "alice".to_owned(),
+        at: AT,
+    };
+    let ban = Ban {
+        id: 7,
+        target: BanTarget::Network("203.0.113.0/24".parse().unwrap()),
+        by: "alice".to_owned(),
+        at: AT,
+        until: Some(LATER),
+        reason: Some(Text::stored("noise")),
+    };
+    let pending = PendingKey {
+        key: record.clone(),
+        name: name("bob"),
+        from: "203.0.113.7".to_owned(),
+        at: AT,
+    };
+    let audit = Audit {
+        at: AT,
+        actor: "alice".to_owned(),
+        action: "ban".to_owned(),
+        target: "203.0.113.0/24".to_owned(),
+        detail: "for 7 days: noise".to_owned(),
+    };
+    let link = "https://join.example.com/#UWS2L-JNFUW-S2LJN-FUWS2-LJNFUU";
+    let code = "UWS2L-JNFUW-S2LJN-FUWS2-LJNFUU";
+    [
+        Item::Message(&said),
+        Item::Message(&edited),
+        Item::Message(&deleted),
+        Item::Message(&direct),
+        Item::Event(&room(), &presence),
+        Item::Event(&room(), &renamed),
+        Item::Event(&room(), &notice),
+        Item::Person(&person),
+        Item::Room(&info),
+        Item::Me(&me),
+        Item::Server(&server),
+        Item::Key(&record),
+        Item::Invited(&invite, code, Some(link)),
+        Item::Invite(&invite),
+        Item::Ban(&ban),
+        Item::Pending(&pending),
+        Item::Audit(&audit),
+        Item::Done("bob can only listen for 1 hour."),
+        Item::Sent(&Target::Room(room()), 3),
+        Item::Sent(&Target::Person(name("bob")), 1),
+    ]
+    .iter()
+    .map(line)
+    .collect()
+}
+
+/// A document with other words between two marks.
+fn replaced(text: &str, [begin, end]: [&str; 2], words: &str) -> String {
+    let (before, rest) = text.split_once(begin).expect("the mark of the beginning");
+    let (_, after) = rest.split_once(end).expect("the mark of the end");
+    format!("{before}{begin}{words}{end}{after}")
+}
+
+/// Set `UPDATE_DOCS=1` to write the tables anew. If the examples differ and no shape was added, a
+/// script somewhere is about to break.
+#[test]
+fn the_documentation_has_the_commands_and_the_examples() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/scripting.md");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let examples = format!("```json\n{}\n```\n", samples().join("\n"));
+    let right = replaced(&text, COMMANDS, &table::markdown());
+    let right = replaced(&right, EXAMPLES, &examples);
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        std::fs::write(&path, right).unwrap();
+    } else {
+        assert_eq!(text, right, "UPDATE_DOCS=1 cargo test brings it up to date");
+    }
+}
+
+#[test]
+fn every_field_is_documented() {
+    let text = include_str!("../../../../docs/scripting.md");
+    let (_, text) = text.split_once("\n## JSON\n").unwrap();
+    for sample in samples() {
+        let object: Value = serde_json::from_str(&sample).unwrap();
+        assert_eq!(object["v"], 1);
+        let kind = object["type"].as_str().unwrap();
+        let row = format!("| `{kind}` | ");
+        let row = text.lines().find(|line| line.starts_with(&row));
+        let row = row.unwrap_or_else(|| panic!("{kind} has no row"));
+        for field in object.as_object().unwrap().keys() {
+            if !matches!(field.as_str(), "v" | "type") {
+                assert!(row.contains(&format!("`{field}`")), "{kind}.{field}");
+            }
+        }
+    }
+}
+
+#[test]
+fn no_control_character_leaves() {
+    let audit = Audit {
+        at: AT,
+        actor: "a\u{9b}31m".to_owned(),
+        action: String::new(),
+        target: "\u{1b}]0;x\u{7}".to_owned(),
+        detail: "\u{202e}abc".to_owned(),
+    };
+    let line = line(&Item::Audit(&audit));
+    assert!(
+        line.contains(r#""actor":"a31m","action":"","target":"]0;x","detail":"abc""#),
+        "{line}"
+    );
+    let server = Server {
+        host: "\u{9b}2J\u{7f}".to_owned(),
+        version: "0",
+        started: AT,
+        motd: None,
+        on_join: 0,
+        commands: crate::chat::policy::Allowance {
+            burst: 1,
+            per_second: 0.0,
+        },
+    };
+    let line = super::line(&Item::Server(&server));
+    assert!(line.contains(r#""host":"\u009b2J\u007f""#), "{line}");
+    let _: Value = serde_json::from_str(&line).unwrap();
+}

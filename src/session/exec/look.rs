@@ -1,0 +1,115 @@
+//! The commands that only look: who is here, what was said. They take no part in the chat.
+
+use super::Exec;
+use super::item::Item;
+use super::out::End;
+use super::part::must_exist;
+use super::request::{self, Run};
+use super::say::room;
+use crate::chat::command;
+use crate::chat::ids::{Conversation, Name, RoomName};
+use crate::chat::intent::{Answer, Query};
+use crate::session::facts::{FOUND, HISTORY};
+use crate::session::peer::Outbound;
+use crate::store::Search;
+
+impl<O: Outbound> Exec<'_, O> {
+    /// `who [ROOM]`
+    pub(super) async fn who(&mut self, run: &Run) -> Result<(), End> {
+        let room = match run.arg(0) {
+            Some(_) => room(run)?,
+            None => RoomName::lobby(),
+        };
+        self.ask(Query::Who(room)).await
+    }
+
+    /// `whois NAME`
+    pub(super) async fn whois(&mut self, run: &Run) -> Result<(), End> {
+        let name = command::person(run.arg(0).unwrap_or_default()).map_err(End::usage)?;
+        self.ask(Query::Whois(name)).await
+    }
+
+    /// Asks the hub, and shows the answer.
+    pub(super) async fn ask(&mut self, query: Query) -> Result<(), End> {
+        match self.context.hub.ask(query).await? {
+            Answer::People(_, people) => {
+                for person in &people {
+                    self.out.show(Item::Person(person)).await?;
+                }
+            }
+            Answer::Person(person) => self.out.show(Item::Person(&person)).await?,
+            Answer::Rooms(rooms) => {
+                for room in &rooms {
+                    self.out.show(Item::Room(room)).await?;
+                }
+            }
+            Answer::Words(_) => {}
+            Answer::Refused(refusal) => return Err(refusal.into()),
+        }
+        Ok(())
+    }
+
+    /// `history ROOM|@NAME [COUNT]`
+    pub(super) async fn history(&mut self, run: &Run) -> Result<(), End> {
+        let limit = match run.arg(1) {
+            Some(number) => request::count(number).map_err(End::usage)?,
+            None => HISTORY,
+        };
+        let conversation = match run.arg(0) {
+            Some(name) if name.starts_with('@') => {
+                self.with(&command::person(name).map_err(End::usage)?)
+                    .await?
+            }
+            _ => {
+                let room = room(run)?;
+                must_exist(self.context, &room).await?;
+                Conversation::Room(room)
+            }
+        };
+        let store = self.context.store;
+        for message in store.history(&conversation, None, limit).await? {
+            self.out.show(Item::Message(&message)).await?;
+        }
+        Ok(())
+    }
+
+    /// The direct conversation with somebody who has an account or is online.
+    async fn with(&self, name: &Name) -> Result<Conversation, End> {
+        let me = self.context.me.author.account;
+        if let Some(other) = self.context.store.account_by_name(name).await? {
+            return Ok(Conversation::between(me, other.id));
+        }
+        match self.context.hub.ask(Query::Whois(name.clone())).await? {
+            Answer::Person(person) => Ok(Conversation::between(me, person.account)),
+            _ => Err(End::failed(format!("There is nobody called {name}."))),
+        }
+    }
+
+    /// `motd`
+    pub(super) async fn motd(&mut self) -> Result<(), End> {
+        let server = &self.context.server;
+        if self.out.is_json() {
+            return self.out.show(Item::Server(server)).await;
+        }
+        match &server.motd {
+            Some(motd) => self.out.print(&format!("{motd}\n")).await,
+            None => self.out.tell("There is no message of the day.").await,
+        }
+    }
+
+    /// `search WORDS`, in all rooms.
+    pub(super) async fn search(&mut self, run: &Run) -> Result<(), End> {
+        let store = self.context.store;
+        let rooms = store.rooms().await?.into_iter();
+        let search = Search {
+            words: run.arg(0).unwrap_or_default().to_owned(),
+            within: rooms.map(|room| Conversation::Room(room.name)).collect(),
+            limit: FOUND,
+        };
+        // The newest is read last.
+        for message in store.search(search).await?.iter().rev() {
+            self.out.show(Item::Found(message)).await?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,167 @@
+//! Taking part in the chat for as long as a command works.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until};
+
+use super::ExecContext;
+use super::out::{End, TRY_LATER};
+use crate::chat::event::Event;
+use crate::chat::ids::RoomName;
+use crate::chat::intent::{Answer, Intent, Query, Refusal};
+use crate::hub::Attachment;
+use crate::hub::feed::{Delivery, Inbox, Joined};
+
+/// How long to wait for a hub that has more to do than it can.
+const BUSY: Duration = Duration::from_millis(200);
+
+/// A session that takes part.
+pub(super) struct Part {
+    attachment: Attachment,
+    inbox: Arc<Inbox>,
+    deliveries: VecDeque<Delivery>,
+    asked: u32,
+}
+
+/// What came of an intent.
+pub(super) enum Outcome {
+    /// It is done.
+    Done,
+    /// The session is in this room now.
+    Joined(Joined),
+}
+
+impl Part {
+    /// Arrives, as a bot, in the lobby.
+    pub async fn begin(context: &ExecContext<'_>) -> Result<(Part, Joined), End> {
+        let inbox = Arc::new(Inbox::default());
+        let arrival = context.me.arrival(context.session, context.peer, true);
+        let attached = context.hub.attach(arrival, Arc::clone(&inbox)).await;
+        let (attachment, lobby) = attached.map_err(|refusal| {
+            // A guest's name can be taken at this very moment; the next one will be another.
+            End::Told(TRY_LATER, refusal.to_string())
+        })?;
+        let part = Part {
+            attachment,
+            inbox,
+            deliveries: VecDeque::new(),
+            asked: 0,
+        };
+        Ok((part, lobby))
+    }
+
+    /// Goes into a room. One that is not there yet is made; see [`Part::exists`].
+    pub async fn enter(&mut self, room: &RoomName, lobby: Joined) -> Result<Joined, End> {
+        if *room == lobby.view.name {
+            return Ok(lobby);
+        }
+        match self.carry_out(Intent::Join(room.clone())).await? {
+            Outcome::Joined(joined) => Ok(joined),
+            Outcome::Done => Err(Refusal::NoRoom(room.clone()).into()),
+        }
+    }
+
+    /// Does something, waiting for as long as it would be too fast.
+    pub async fn carry_out(&mut self, intent: Intent) -> Result<Outcome, End> {
+        loop {
+            let wait = match self.attempt(intent.clone()).await? {
+                Ok(outcome) => return Ok(outcome),
+                Err(Refusal::TooFast { wait_ms }) => Duration::from_millis(wait_ms),
+                Err(Refusal::Busy) => BUSY,
+                Err(refusal) => return Err(refusal.into()),
+            };
+            let until = Instant::now() + wait;
+            tokio::select! {
+                () = sleep_until(until) => {}
+                end = self.dismissed() => return Err(end),
+            }
+        }
+    }
+
+    async fn attempt(&mut self, intent: Intent) -> Result<Result<Outcome, Refusal>, End> {
+        self.asked = self.asked.wrapping_add(1);
+        let asked = self.asked;
+        if let Err(refusal) = self.attachment.intend(asked, intent) {
+            return Ok(Err(refusal));
+        }
+        loop {
+            match self.next().await? {
+                Delivery::Accepted(id) if id == asked => return Ok(Ok(Outcome::Done)),
+                Delivery::Joined(id, joined) if id == asked => {
+                    return Ok(Ok(Outcome::Joined(joined)));
+                }
+                Delivery::Refused(id, refusal) if id == asked => return Ok(Err(refusal)),
+                _ => {}
+            }
+        }
+    }
+
+    /// What comes next for the session; the end if it is to end.
+    async fn next(&mut self) -> Result<Delivery, End> {
+        loop {
+            if let Some(delivery) = self.deliveries.pop_front() {
+                return not_closed(delivery);
+            }
+            let (deliveries, _) = self.inbox.take();
+            self.deliveries = deliveries;
+            if self.deliveries.is_empty() {
+                self.inbox.rung().await;
+            }
+        }
+    }
+
+    /// Waits until the session is to end. Safe to cancel.
+    pub async fn dismissed(&mut self) -> End {
+        loop {
+            if let Err(end) = self.next().await {
+                return end;
+            }
+        }
+    }
+
+    /// The notices that came since the last time.
+    pub fn notices(&mut self) -> Result<Vec<Arc<Event>>, End> {
+        let mut notices = Vec::new();
+        self.deliveries.extend(self.inbox.take().0);
+        for delivery in self.deliveries.drain(..) {
+            if let Delivery::Event(event) = not_closed(delivery)?
+                && matches!(*event, Event::Notice { .. })
+            {
+                notices.push(event);
+            }
+        }
+        Ok(notices)
+    }
+
+    /// Waits until something came for the session or happened in one of its rooms.
+    pub async fn rung(&self) {
+        self.inbox.rung().await;
+    }
+}
+
+fn not_closed(delivery: Delivery) -> Result<Delivery, End> {
+    match delivery {
+        Delivery::Close(reason) => Err(End::Told(TRY_LATER, reason.to_string())),
+        delivery => Ok(delivery),
+    }
+}
+
+/// Whether there is such a room.
+pub(super) async fn exists(context: &ExecContext<'_>, room: &RoomName) -> Result<bool, End> {
+    match context.hub.ask(Query::Who(room.clone())).await? {
+        Answer::Refused(Refusal::NoRoom(_)) => Ok(false),
+        Answer::Refused(refusal) => Err(refusal.into()),
+        _ => Ok(true),
+    }
+}
+
+/// Nothing is to be done in a room that is not there.
+pub(super) async fn must_exist(context: &ExecContext<'_>, room: &RoomName) -> Result<(), End> {
+    if exists(context, room).await? {
+        Ok(())
+    } else {
+        Err(Refusal::NoRoom(room.clone()).into())
+    }
+}

@@ -1,0 +1,84 @@
+//! `tail ROOM`: what is said in a room, for as long as somebody reads it.
+
+use std::sync::Arc;
+
+use super::Exec;
+use super::item::Item;
+use super::out::End;
+use super::part::{Part, must_exist};
+use super::request::Run;
+use super::say::room;
+use crate::chat::event::Event;
+use crate::chat::ids::{Conversation, RoomName, Seq};
+use crate::session::peer::Outbound;
+
+/// How many events are read from the ring at a time.
+const EVENTS: usize = 64;
+
+impl<O: Outbound> Exec<'_, O> {
+    /// `tail ROOM [--last COUNT]`. Ends only early.
+    pub(super) async fn tail(&mut self, run: &Run) -> Result<(), End> {
+        let room = room(run)?;
+        must_exist(self.context, &room).await?;
+        let (mut part, lobby) = Part::begin(self.context).await?;
+        let joined = part.enter(&room, lobby).await?;
+        if run.last > 0 {
+            self.last(&room, joined.view.last, run.last).await?;
+        }
+        let mut cursor = joined.cursor;
+        let mut events: Vec<Arc<Event>> = Vec::new();
+        loop {
+            // Taken out first and heard last: who is told to go has seen what was said before.
+            let notices = part.notices();
+            loop {
+                let skipped = joined.ring.read(&mut cursor, EVENTS, &mut events);
+                if skipped > 0 {
+                    self.skipped(skipped).await?;
+                }
+                if events.is_empty() {
+                    break;
+                }
+                for event in events.drain(..) {
+                    self.event(&room, &event).await?;
+                }
+            }
+            for notice in notices? {
+                self.event(&room, &notice).await?;
+            }
+            self.out.flush().await?;
+            part.rung().await;
+        }
+    }
+
+    /// The last messages up to the place in the log from which on the ring tells.
+    async fn last(&mut self, room: &RoomName, last: Seq, limit: usize) -> Result<(), End> {
+        let conversation = Conversation::Room(room.clone());
+        let before = Some(Seq(last.0 + 1));
+        let store = self.context.store;
+        for message in store.history(&conversation, before, limit).await? {
+            if !self.context.preferences.ignores(message.author.account) {
+                self.out.show(Item::Message(&message)).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn event(&mut self, room: &RoomName, event: &Event) -> Result<(), End> {
+        let preferences = &self.context.preferences;
+        let hidden = match event {
+            Event::Message(message) => preferences.ignores(message.author.account),
+            Event::Presence(_) => preferences.quiet,
+            Event::Renamed { .. } | Event::Notice { .. } => false,
+        };
+        if hidden {
+            return Ok(());
+        }
+        self.out.show(Item::Event(room, event)).await
+    }
+
+    async fn skipped(&mut self, count: u64) -> Result<(), End> {
+        self.out.flush().await?;
+        let words = format!("{count} messages skipped: they came faster than they were read.");
+        self.out.tell(&words).await
+    }
+}

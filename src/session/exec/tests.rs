@@ -1,0 +1,306 @@
+//! Commands on a real hub and a real store, with a client in memory.
+
+mod house;
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use serde_json::Value;
+use tokio::sync::mpsc;
+
+use self::house::{House, Shown, Typed};
+use crate::chat::policy::Allowance;
+use crate::session::peer::Input;
+
+fn data(text: &str) -> Input {
+    Input::Data(Bytes::copy_from_slice(text.as_bytes()))
+}
+
+#[tokio::test]
+async fn commands_end_with_their_status() {
+    let house = House::fast().await;
+    // (who, command, status, on standard output, on standard error)
+    let cases = [
+        ("alice", "whoami", 0, "alice  member, key SHA256:", ""),
+        ("alice", "rooms", 0, "lobby  0 people\n", ""),
+        ("alice", "who", 0, "", ""),
+        ("alice", "help", 0, "usage: COMMAND", ""),
+        ("alice", "send --help", 0, "usage: send ROOM [TEXT|-]\n", ""),
+        (
+            "alice",
+            "version",
+            0,
+            "ssh-chat 0.1.0  chat.example.com",
+            "",
+        ),
+        ("alice", "nonsense", 64, "", "No command \"nonsense\""),
+        ("alice", "", 64, "", "A command is missing."),
+        ("alice", "theme", 64, "", "theme needs the chat itself"),
+        (
+            "alice",
+            "send ops 'oops",
+            64,
+            "",
+            "The quote ' is not closed.",
+        ),
+        ("alice", "send ops", 64, "", "There is nothing to send."),
+        ("alice", "send no/room hi", 64, "", "can't be a name"),
+        ("alice", "history attic", 1, "", "There is no room attic."),
+        ("alice", "who attic", 1, "", "There is no room attic."),
+        ("alice", "tail attic", 1, "", "There is no room attic."),
+        (
+            "alice",
+            "history lobby 0",
+            64,
+            "",
+            "no number from 1 to 500",
+        ),
+        ("alice", "msg bob hi", 1, "", "Nobody called bob is online."),
+        ("alice", "msg alice hi", 1, "", "That is you."),
+        ("alice", "kick bob", 1, "", "That is for operators."),
+        ("alice", "keys", 0, "ssh-ed25519 laptop, added", ""),
+        ("olga", "bans", 0, "", ""),
+        ("olga", "unban 7", 1, "", "There is no ban 7."),
+        ("olga", "ban 10.0.0.0/8 7d noise", 0, "", "is banned for"),
+        ("olga", "bans", 0, "10.0.0.0/8, by olga", ""),
+        ("olga", "ban", 64, "", "ban needs more."),
+        (
+            "alice",
+            "topic lobby everything",
+            0,
+            "",
+            "The topic of lobby is",
+        ),
+        (
+            "alice",
+            "topic lobby",
+            0,
+            "lobby  0 people, everything\n",
+            "",
+        ),
+        ("alice", "nick ally", 0, "", "You are ally now."),
+    ];
+    for (who, command, status, stdout, stderr) in cases {
+        let ended = house.exec(who, command).await;
+        assert_eq!(ended.status, status, "{command}: {ended:?}");
+        assert!(ended.stdout.contains(stdout), "{command}: {ended:?}");
+        assert!(ended.stderr.contains(stderr), "{command}: {ended:?}");
+        assert_eq!(
+            ended.stderr.is_empty(),
+            stderr.is_empty(),
+            "{command}: {ended:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_is_said_is_found() {
+    let house = House::fast().await;
+    let ended = house.exec("alice", "send ops the pump, it's  late").await;
+    assert_eq!(
+        ended.stderr,
+        "The room ops is new.\nsent 1 message to ops\n"
+    );
+    house.exec("bob", "me ops looks").await;
+    let ended = house.exec("bob", "send ops second --json").await;
+    assert_eq!(
+        ended.stdout,
+        "{\"v\":1,\"type\":\"sent\",\"room\":\"ops\",\"messages\":1}\n"
+    );
+    let history = house.exec("alice", "history ops").await.stdout;
+    let lines: Vec<&str> = history.lines().collect();
+    assert!(
+        lines[0].starts_with("-- ") && lines[0].ends_with(" --"),
+        "{history}"
+    );
+    assert!(
+        lines[1].ends_with(" alice: the pump, it's  late"),
+        "{history}"
+    );
+    assert!(lines[2].ends_with(" * bob looks"), "{history}");
+    let objects = house.exec("alice", "history ops 1 --json").await.objects();
+    assert_eq!(objects.len(), 1);
+    assert_eq!(objects[0]["seq"], 3);
+    assert_eq!(objects[0]["from"], "bob");
+    assert_eq!(objects[0]["kind"], "said");
+    let found = house.exec("alice", "search pump").await.stdout;
+    assert!(
+        found.starts_with("ops ") && found.ends_with("late\n"),
+        "{found}"
+    );
+    let none = house.exec("alice", "search nothing").await;
+    assert_eq!((none.status, none.stdout.as_str()), (0, ""));
+}
+
+#[tokio::test]
+async fn input_of_any_size_is_sent_in_order() {
+    let house = House::fast().await;
+    let lines: Vec<String> = (0..30_000).map(|n| format!("line {n}")).collect();
+    let text = lines.join("\n");
+    // Larger pieces than any client sends, and no end of line at the end.
+    let mut input: Vec<Input> = text
+        .as_bytes()
+        .chunks(50_000)
+        .map(|chunk| Input::Data(Bytes::copy_from_slice(chunk)))
+        .collect();
+    input.push(Input::Eof);
+    let ended = house.feed("alice", "send lobby", &input).await;
+    assert_eq!(ended.status, 0, "{ended:?}");
+    let said = house.said("lobby").await;
+    assert_eq!(
+        ended.stderr,
+        format!("sent {} messages to lobby\n", said.len())
+    );
+    assert_eq!(said.join("\n"), text);
+}
+
+#[tokio::test]
+async fn sending_waits_instead_of_dropping() {
+    let house = House::new(Allowance {
+        burst: 2,
+        per_second: 20.0,
+    })
+    .await;
+    let text = format!("{}\n", "x".repeat(1500)).repeat(8);
+    let ended = house
+        .feed("alice", "send lobby", &[data(&text), Input::Eof])
+        .await;
+    assert_eq!(ended.stderr, "sent 8 messages to lobby\n");
+    assert_eq!(house.said("lobby").await.len(), 8);
+}
+
+#[tokio::test]
+async fn what_is_refused_is_told_with_how_far_it_came() {
+    let house = House::fast().await;
+    house.exec("olga", "mute alice 1h quiet please").await;
+    let input = [data(&"many words\n".repeat(100_000)), Input::Eof];
+    let ended = house.feed("alice", "send lobby", &input).await;
+    assert_eq!(ended.status, 1);
+    assert!(ended.stderr.contains("only listen"), "{ended:?}");
+    assert!(
+        ended
+            .stderr
+            .ends_with("sent 0 messages to lobby; not sent, from here on: many words\n"),
+        "{ended:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_slow_producer_is_heard_line_by_line() {
+    let house = House::fast().await;
+    let (producer, later) = mpsc::unbounded_channel();
+    let typed = Typed {
+        first: VecDeque::from([data("one\ntwo\nthr")]),
+        later,
+    };
+    let shown = Shown::default();
+    let sending = house.run_with("alice", "send lobby", typed, &shown);
+    let producing = async {
+        let (_open, later) = mpsc::unbounded_channel();
+        let reader = Typed {
+            first: VecDeque::new(),
+            later,
+        };
+        let seen = Shown::default();
+        let tailing = house.run_with("bob", "tail lobby --last 9 --json", reader, &seen);
+        tokio::select! {
+            _ = tailing => panic!("tail ended"),
+            () = async {
+                seen.wait(|text| text.contains(r#""text":"one\ntwo""#)).await;
+                producer.send(data("ee\n")).unwrap();
+                seen.wait(|text| text.contains(r#""text":"three""#)).await;
+                producer.send(Input::Eof).unwrap();
+            } => {}
+        }
+    };
+    let (status, ()) = tokio::join!(sending, producing);
+    assert_eq!(status, 0);
+}
+
+#[tokio::test]
+async fn tail_shows_each_message_once() {
+    let house = House::fast().await;
+    for n in 0..5 {
+        house.exec("alice", &format!("send ops before {n}")).await;
+    }
+    let (client, later) = mpsc::unbounded_channel();
+    let typed = Typed {
+        // The end of the input is not the end of the reader.
+        first: VecDeque::from([Input::Eof]),
+        later,
+    };
+    let shown = Shown::default();
+    let tailing = house.run_with("bob", "tail ops --last 3 --json", typed, &shown);
+    let saying = async {
+        shown.wait(|text| text.contains("before 4")).await;
+        for n in 0..50 {
+            house.exec("alice", &format!("send ops after {n}")).await;
+        }
+        shown.wait(|text| text.contains("after 49")).await;
+        let who = house.exec("alice", "who ops --json").await.objects();
+        assert_eq!(who.len(), 1);
+        assert_eq!(
+            (&who[0]["name"], &who[0]["bot"]),
+            (&Value::from("bob"), &Value::from(true))
+        );
+        // The client goes.
+        drop(client);
+    };
+    let (status, ()) = tokio::join!(tailing, saying);
+    assert_eq!(status, 0);
+    let objects: Vec<Value> = shown
+        .stdout()
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .filter(|object: &Value| object["type"] == "message")
+        .collect();
+    let places: Vec<u64> = objects.iter().filter_map(|o| o["seq"].as_u64()).collect();
+    assert_eq!(places, (3..=55).collect::<Vec<u64>>());
+    let who = house.exec("alice", "who ops").await;
+    assert_eq!(who.stdout, "", "no ghost");
+}
+
+#[tokio::test]
+async fn who_is_thrown_out_is_told() {
+    let house = House::fast().await;
+    let shown = Shown::default();
+    let tailing = house.run("bob", "tail lobby", &[], &shown);
+    let kicking = async {
+        loop {
+            if house.exec("olga", "who").await.stdout.contains("bob  bot") {
+                break;
+            }
+        }
+        house.exec("olga", "kick bob enough").await
+    };
+    let (status, kicked) = tokio::join!(tailing, kicking);
+    assert_eq!((status, kicked.status), (75, 0));
+    let stderr = String::from_utf8(shown.stderr.lock().unwrap().clone()).unwrap();
+    assert!(stderr.contains("enough"), "{stderr}");
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_is_cut() {
+    let house = House::fast().await;
+    let deaf = Shown {
+        deaf: true,
+        ..Shown::default()
+    };
+    let status = house.run("alice", "rooms", &[], &deaf).await;
+    assert_eq!((status, *deaf.cut.lock().unwrap()), (75, true));
+}
+
+#[tokio::test]
+async fn an_invite_is_a_code_and_nothing_else() {
+    let house = House::fast().await;
+    let ended = house.exec("olga", "invite 3 7d").await;
+    assert_eq!(ended.stdout.trim_end().split('-').count(), 5, "{ended:?}");
+    assert_eq!(ended.stdout.lines().count(), 1);
+    assert!(ended.stderr.contains("3 of 3 uses left"), "{ended:?}");
+    let listed = house.exec("olga", "invite list --json").await.objects();
+    assert_eq!(
+        (&listed[0]["type"], &listed[0]["left"]),
+        (&Value::from("invite"), &Value::from(3))
+    );
+    assert!(listed[0].get("code").is_none());
+}

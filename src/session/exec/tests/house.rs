@@ -1,0 +1,266 @@
+//! The server without SSH, and a client in memory.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde_json::Value;
+use tokio::sync::mpsc;
+
+use crate::access::{Guard, Mode, Rules};
+use crate::chat::access::{KeyRecord, Role};
+use crate::chat::event::Author;
+use crate::chat::ids::{AccountId, Fingerprint, Name, SessionId, Time};
+use crate::chat::policy::Allowance;
+use crate::chat::preferences::Preferences;
+use crate::hub::{self, Hub, Limits};
+use crate::session::exec::{ExecContext, run};
+use crate::session::machine::{Me, Server};
+use crate::session::peer::{Gone, Inbound, Input, Outbound, Peer};
+use crate::store::sqlite::Sqlite;
+use crate::store::{Account, Store};
+use crate::text::Text;
+
+pub(super) const SOON: Duration = Duration::from_secs(10);
+
+/// What a client sends: some things at once, others when a test says so.
+pub(super) struct Typed {
+    pub first: VecDeque<Input>,
+    pub later: mpsc::UnboundedReceiver<Input>,
+}
+
+impl Inbound for Typed {
+    async fn next(&mut self) -> Option<Input> {
+        match self.first.pop_front() {
+            Some(input) => Some(input),
+            None => self.later.recv().await,
+        }
+    }
+}
+
+/// What a client got.
+#[derive(Default)]
+pub(super) struct Shown {
+    pub stdout: Mutex<Vec<u8>>,
+    pub stderr: Mutex<Vec<u8>>,
+    pub changed: tokio::sync::Notify,
+    pub deaf: bool,
+    pub cut: Mutex<bool>,
+}
+
+impl Outbound for Shown {
+    async fn write(&self, bytes: Bytes) -> Result<(), Gone> {
+        if self.deaf {
+            std::future::pending::<()>().await;
+        }
+        self.stdout.lock().unwrap().extend_from_slice(&bytes);
+        self.changed.notify_one();
+        Ok(())
+    }
+
+    async fn write_stderr(&self, bytes: Bytes) -> Result<(), Gone> {
+        self.stderr.lock().unwrap().extend_from_slice(&bytes);
+        Ok(())
+    }
+
+    async fn finish(&self, _status: u32) {}
+
+    fn cut(&self) {
+        *self.cut.lock().unwrap() = true;
+    }
+}
+
+impl Shown {
+    pub fn stdout(&self) -> String {
+        String::from_utf8(self.stdout.lock().unwrap().clone()).unwrap()
+    }
+
+    pub async fn wait(&self, what: impl Fn(&str) -> bool) {
+        let waiting = async {
+            while !what(&self.stdout()) {
+                self.changed.notified().await;
+            }
+        };
+        let waited = tokio::time::timeout(SOON, waiting).await;
+        assert!(waited.is_ok(), "{}", self.stdout());
+    }
+}
+
+/// How a command ended.
+#[derive(Debug)]
+pub(super) struct Ended {
+    pub status: u32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Ended {
+    /// The objects on standard output.
+    pub fn objects(&self) -> Vec<Value> {
+        let lines = self.stdout.lines();
+        lines
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
+    }
+}
+
+/// The server without SSH.
+pub(super) struct House {
+    hub: hub::Handle,
+    store: Arc<Sqlite>,
+    guard: Guard,
+    _folder: tempfile::TempDir,
+}
+
+impl House {
+    pub async fn new(messages: Allowance) -> House {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Arc::new(Sqlite::open(&folder.path().join("chat.db")).unwrap());
+        let port: Arc<dyn Store> = store.clone();
+        let limits = Limits {
+            rooms: 10,
+            messages,
+        };
+        let (task, hub) = Hub::load(port.clone(), limits).await.unwrap();
+        tokio::spawn(task.run());
+        let rules = Rules {
+            mode: Mode::Open,
+            operator_keys: Vec::new(),
+            approval: false,
+            web_url: None,
+            invite_life: 86_400_000,
+        };
+        let guard = Guard::new(port, hub.clone(), rules).await.unwrap();
+        let house = House {
+            hub,
+            store,
+            guard,
+            _folder: folder,
+        };
+        for (id, name, role) in [
+            (1, "alice", Role::Member),
+            (2, "bob", Role::Member),
+            (3, "olga", Role::Operator),
+        ] {
+            house.register(id, name, role).await;
+        }
+        house
+    }
+
+    pub async fn fast() -> House {
+        House::new(Allowance {
+            burst: 1,
+            per_second: 0.0,
+        })
+        .await
+    }
+
+    async fn register(&self, id: u128, name: &str, role: Role) {
+        let account = Account {
+            id: AccountId(id),
+            name: Name::new(name).unwrap(),
+            role,
+            created: Time(0),
+            preferences: Preferences::default(),
+        };
+        let key = KeyRecord {
+            fingerprint: fingerprint(name),
+            algorithm: "ssh-ed25519".into(),
+            comment: Text::stored("laptop"),
+            added: Time(0),
+        };
+        self.store.create_account(&account, &key).await.unwrap();
+    }
+
+    /// Runs a command to its end.
+    pub async fn run(&self, who: &str, command: &str, input: &[Input], shown: &Shown) -> u32 {
+        let (_open, later) = mpsc::unbounded_channel();
+        let typed = Typed {
+            first: input.iter().cloned().collect(),
+            later,
+        };
+        self.run_with(who, command, typed, shown).await
+    }
+
+    pub async fn run_with(&self, who: &str, command: &str, mut typed: Typed, shown: &Shown) -> u32 {
+        let name = Name::new(who).unwrap();
+        let account = self.store.account_by_name(&name).await.unwrap().unwrap();
+        let peer = Peer {
+            connection: 1,
+            addr: "192.0.2.1:4000".parse().unwrap(),
+            user: who.to_owned(),
+            key: None,
+            client: "SSH-2.0-test".to_owned(),
+        };
+        let context = ExecContext {
+            hub: &self.hub,
+            store: &*self.store,
+            orders: &self.guard,
+            me: Me {
+                author: Author {
+                    account: account.id,
+                    name,
+                },
+                guest: false,
+                role: account.role,
+                key: Some(fingerprint(who)),
+                remark: None,
+            },
+            peer: &peer,
+            session: SessionId(rand::random()),
+            server: Arc::new(Server {
+                host: "chat.example.com".to_owned(),
+                version: "0.1.0",
+                started: Time(0),
+                motd: None,
+                on_join: 20,
+                commands: crate::chat::policy::Allowance {
+                    burst: 1,
+                    per_second: 0.0,
+                },
+            }),
+            terminal: false,
+            stall: Duration::from_millis(50),
+            preferences: account.preferences,
+        };
+        let running = run(context, command.as_bytes(), &mut typed, shown);
+        tokio::time::timeout(SOON, running).await.unwrap()
+    }
+
+    /// Runs a command whose input ends at once.
+    pub async fn exec(&self, who: &str, command: &str) -> Ended {
+        self.feed(who, command, &[Input::Eof]).await
+    }
+
+    pub async fn feed(&self, who: &str, command: &str, input: &[Input]) -> Ended {
+        let shown = Shown::default();
+        let status = self.run(who, command, input, &shown).await;
+        let ended = Ended {
+            status,
+            stdout: shown.stdout(),
+            stderr: String::from_utf8(shown.stderr.lock().unwrap().clone()).unwrap(),
+        };
+        for text in [&ended.stdout, &ended.stderr] {
+            assert!(
+                !text.contains(|c: char| c.is_control() && c != '\n'),
+                "{ended:?}"
+            );
+        }
+        ended
+    }
+
+    /// Everything said in a room, as one text.
+    pub async fn said(&self, room: &str) -> Vec<String> {
+        let ended = self
+            .exec("alice", &format!("history {room} 500 --json"))
+            .await;
+        let objects = ended.objects();
+        let texts = objects.iter().filter_map(|object| object["text"].as_str());
+        texts.map(str::to_owned).collect()
+    }
+}
+
+pub(super) fn fingerprint(name: &str) -> Fingerprint {
+    Fingerprint::new(&format!("SHA256:{name:0>43}"))
+}
