@@ -6,6 +6,7 @@
 //!
 //! Stop: see [`stop`].
 
+mod admin;
 mod announce;
 mod data_dir;
 mod reload;
@@ -15,16 +16,18 @@ use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use crate::access::{Guard, Mode, Orders, Rules};
 use crate::chat::policy::Allowance;
-use crate::cli::{Cli, Command, Exit, check_config};
+use crate::cli::{Cli, Command, Exit};
 use crate::clock;
-use crate::config::{self, Config, Flags};
+use crate::config::{self, Access, Config, Flags};
 use crate::hub::{self, Hub};
 use crate::secrets::file::KeyFile;
 use crate::secrets::{HostKeySource as _, Loaded};
@@ -43,15 +46,14 @@ pub fn main(cli: &Cli) -> Exit {
     let flags = cli.flags();
     match cli.chosen() {
         Command::Serve => serve(&flags),
-        Command::CheckConfig => check_config::run(
-            &flags,
-            &config::environment,
-            &config::read_file,
-            &mut std::io::stdout().lock(),
-            &mut std::io::stderr().lock(),
-        ),
+        other => admin::run(other, &flags),
     }
 }
+
+/// The host key's file in the data folder.
+const HOST_KEY: &str = "host_key";
+/// The database's file in the data folder.
+const DATABASE: &str = "chat.db";
 
 /// Says on standard error why the program ends.
 fn complain(words: &str) {
@@ -93,11 +95,15 @@ fn serve(flags: &Flags) -> Exit {
 async fn run(config: Config, flags: &Flags, log: &LogHandle) -> Result<()> {
     let mut signals = stop::Signals::listen()?;
     let data_dir = DataDir::open(&config.data_dir)?;
-    let Loaded { key, created } = KeyFile::new(data_dir.path().join("host_key"))
+    let Loaded { key, created } = KeyFile::new(data_dir.path().join(HOST_KEY))
         .load_or_create()
         .await?;
-    let store: Arc<dyn Store> = Arc::new(Sqlite::open(&data_dir.path().join("chat.db"))?);
+    let store: Arc<dyn Store> = Arc::new(Sqlite::open(&data_dir.path().join(DATABASE))?);
     let (hub, handle) = Hub::load(Arc::clone(&store), hub_limits(&config)).await?;
+    let hub = tokio::spawn(hub.run());
+    let guard = Guard::new(Arc::clone(&store), handle.clone(), rules(&config)).await?;
+    let guard = Arc::new(guard);
+    let watch = tokio::spawn(Arc::clone(&guard).watch(REVOCATION));
     let listeners = bind(&config.listen).await?;
     let addresses: Vec<SocketAddr> = listeners.iter().map(|(_, addr)| *addr).collect();
 
@@ -106,6 +112,7 @@ async fn run(config: Config, flags: &Flags, log: &LogHandle) -> Result<()> {
     let chat = Arc::new(Chat::new(
         handle.clone(),
         Arc::clone(&store),
+        Arc::clone(&guard) as Arc<dyn Orders>,
         about,
         config.limits.stall,
     ));
@@ -113,9 +120,9 @@ async fn run(config: Config, flags: &Flags, log: &LogHandle) -> Result<()> {
         ssh_settings(&config),
         vec![key.private().clone()],
         Arc::clone(&chat),
+        Arc::clone(&guard),
     )?;
     let server = Arc::new(server);
-    let hub = tokio::spawn(hub.run());
 
     let (stopping, stopped) = watch::channel(false);
     let mut serving = JoinSet::new();
@@ -139,6 +146,7 @@ async fn run(config: Config, flags: &Flags, log: &LogHandle) -> Result<()> {
         log,
         hub: &handle,
         chat: &chat,
+        guard: &guard,
         started,
     };
     let reason = signals.stop_requested(&mut reloader).await;
@@ -148,6 +156,8 @@ async fn run(config: Config, flags: &Flags, log: &LogHandle) -> Result<()> {
         serving,
         hub: handle,
         hub_task: hub,
+        watch,
+        guard,
         chat,
         store,
     };
@@ -166,6 +176,23 @@ async fn bind(addresses: &[SocketAddr]) -> Result<Vec<(TcpListener, SocketAddr)>
         listeners.push((listener, address));
     }
     Ok(listeners)
+}
+
+/// How soon a key that another process revoked ends its sessions here.
+const REVOCATION: Duration = Duration::from_secs(1);
+
+/// Who may come in.
+fn rules(config: &Config) -> Rules {
+    Rules {
+        mode: match config.access {
+            Access::Open => Mode::Open,
+            Access::Allowlist => Mode::Allowlist,
+        },
+        operator_keys: config.operator_keys.clone(),
+        approval: config.approval,
+        web_url: config.web_url.clone(),
+        invite_life: u64::try_from(config.invite_expires.as_millis()).unwrap_or(u64::MAX),
+    }
 }
 
 fn hub_limits(config: &Config) -> hub::Limits {
@@ -202,6 +229,10 @@ fn about(config: &Config, started: crate::chat::ids::Time) -> machine::Server {
         started,
         motd: config.motd.text.as_deref().map(Text::stored),
         on_join: config.history.on_join,
+        commands: Allowance {
+            burst: config.limits.command_burst,
+            per_second: config.limits.command_rate.in_a_second(),
+        },
     }
 }
 

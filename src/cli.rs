@@ -9,7 +9,18 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::config::Flags;
 
+pub mod audit;
 pub mod check_config;
+pub mod console;
+pub mod doctor;
+pub mod export;
+pub mod generate;
+pub mod invite;
+pub mod keys;
+#[cfg(test)]
+mod tests;
+
+pub use console::Console;
 
 /// How the program ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +31,8 @@ pub enum Exit {
     Failed,
     /// What was typed or configured is wrong; nothing was started.
     Usage,
+    /// What was named is not there.
+    NotFound,
 }
 
 impl From<Exit> for ExitCode {
@@ -29,6 +42,7 @@ impl From<Exit> for ExitCode {
             Exit::Failed => 1,
             // The same as clap's own for a flag that does not exist.
             Exit::Usage => 2,
+            Exit::NotFound => 3,
         })
     }
 }
@@ -39,7 +53,8 @@ Settings come from the configuration file, over it from variables SSH_CHAT_…, 
 Exit codes:
   0  all went well
   1  it failed while running
-  2  the command line or the configuration is wrong; nothing was started";
+  2  the command line or the configuration is wrong; nothing was started
+  3  there is no such thing";
 
 /// A private chat that people join with ssh.
 #[derive(Debug, Parser)]
@@ -52,13 +67,29 @@ pub struct Cli {
 }
 
 /// What to do.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Subcommand)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Subcommand)]
 pub enum Command {
     /// Run the server (this is what happens without a command)
     #[default]
     Serve,
     /// Check the configuration and show what is in force, without starting anything
     CheckConfig,
+    /// Say who can come in with which key
+    #[command(subcommand)]
+    Keys(keys::Keys),
+    /// Make, list and end invites
+    #[command(subcommand)]
+    Invite(invite::Invite),
+    /// Write accounts, rooms and all that was said as JSON lines
+    Export(export::Export),
+    /// Show what operators did
+    Audit(audit::Show),
+    /// Check all that the server needs, and say what to mend
+    Doctor(doctor::Doctor),
+    /// Write completions for a shell
+    Completions(generate::Completions),
+    /// Write the manual
+    Man(generate::Pages),
 }
 
 /// The flags that stand for settings, before or after the command.
@@ -87,8 +118,8 @@ struct SettingFlags {
 
 impl Cli {
     /// What to do: to serve if nothing was said.
-    pub fn chosen(&self) -> Command {
-        self.command.unwrap_or_default()
+    pub fn chosen(&self) -> &Command {
+        self.command.as_ref().unwrap_or(&Command::Serve)
     }
 
     /// What the flags say of the settings, unchecked.
@@ -102,80 +133,5 @@ impl Cli {
             log_format: settings.log_format.clone(),
             set: settings.set.clone(),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use clap::CommandFactory as _;
-
-    use super::*;
-    use crate::config::{Config, settings};
-
-    #[test]
-    fn the_tree_is_sound() {
-        Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn flags_mean_the_same_before_and_after_the_command() {
-        let texts = |all: &[&str]| all.iter().map(|&s| s.to_owned()).collect();
-        let all = Flags {
-            config: Some("c.toml".into()),
-            listen: texts(&["[::1]:1", "127.0.0.1:0"]),
-            data_dir: Some("d".into()),
-            log_level: Some("debug".into()),
-            log_format: Some("json".into()),
-            set: texts(&["motd=a=b"]),
-        };
-        let flags = "--config c.toml --listen [::1]:1 --listen 127.0.0.1:0 --data-dir d \
-                     --log-level debug --log-format json --set motd=a=b";
-        for (line, command, expected) in [
-            (String::new(), Command::Serve, Flags::default()),
-            ("serve".into(), Command::Serve, Flags::default()),
-            (
-                "check-config".into(),
-                Command::CheckConfig,
-                Flags::default(),
-            ),
-            (flags.into(), Command::Serve, all.clone()),
-            (format!("{flags} serve"), Command::Serve, all.clone()),
-            (format!("serve {flags}"), Command::Serve, all.clone()),
-            (format!("check-config {flags}"), Command::CheckConfig, all),
-        ] {
-            let words = std::iter::once("ssh-chat").chain(line.split_whitespace());
-            let cli = Cli::try_parse_from(words).unwrap();
-            assert_eq!((cli.chosen(), cli.flags()), (command, expected), "{line}");
-        }
-    }
-
-    #[test]
-    fn wrong_usage_ends_with_the_documented_code() {
-        for line in [
-            "ssh-chat srve",
-            "ssh-chat --lisen x",
-            "ssh-chat serve extra",
-        ] {
-            let error = Cli::try_parse_from(line.split_whitespace()).unwrap_err();
-            assert_eq!(error.exit_code(), 2, "{line}");
-        }
-    }
-
-    #[test]
-    fn the_help_tells_the_true_defaults() {
-        let env = |name: &str| (name == "HOME").then(|| "/home/alice".to_owned());
-        let config = Config::load(&Flags::default(), &env, &|_| Ok(None)).unwrap();
-        let help = Cli::command().render_long_help().to_string();
-        let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
-        for key in ["listen", "log.level", "log.format"] {
-            let default = (settings::find(key).unwrap().show)(&config).unwrap();
-            assert!(help.contains(&format!("[default: {default}]")), "{help}");
-        }
-    }
-
-    #[test]
-    fn the_help_documents_the_exit_codes() {
-        let help = Cli::command().render_long_help().to_string();
-        assert!(help.contains(AFTER_HELP), "{help}");
     }
 }

@@ -21,6 +21,7 @@ mod places;
 pub mod reference;
 pub mod settings;
 mod sources;
+mod table;
 #[cfg(test)]
 mod tests;
 mod values;
@@ -30,6 +31,7 @@ pub use places::{environment, read_file};
 pub use sources::{Flags, Source};
 pub use values::{Access, LogFilter, LogFormat, Rate};
 
+use crate::chat::ids::Fingerprint;
 use settings::{SETTINGS, Setting};
 use sources::Given;
 
@@ -48,6 +50,14 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// Who may come in.
     pub access: Access,
+    /// The keys whose owners are operators from the start, each once.
+    pub operator_keys: Vec<Fingerprint>,
+    /// Whether a key that is not known may ask to come in, and wait for an operator.
+    pub approval: bool,
+    /// How long an invite is good when nobody says: a minute to a year.
+    pub invite_expires: Duration,
+    /// The page where people redeem invites; without a fragment.
+    pub web_url: Option<String>,
     /// What people call this machine: a DNS name or an address, without a port.
     pub host_name: String,
     /// What people are shown when they arrive.
@@ -98,6 +108,10 @@ pub struct Limits {
     pub message_burst: u32,
     /// Messages that one account may send in the long run.
     pub message_rate: Rate,
+    /// Commands that one session may give at once after a pause; at least 1.
+    pub command_burst: u32,
+    /// Commands that one session may give in the long run.
+    pub command_rate: Rate,
 }
 
 impl Default for Limits {
@@ -107,12 +121,14 @@ impl Default for Limits {
             connections_per_address: 64,
             unauthenticated: 128,
             login_grace: Duration::from_secs(20),
-            auth_attempts: 6,
+            auth_attempts: 12,
             channels_per_connection: 4,
             stall: Duration::from_secs(30),
             rooms: 1000,
             message_burst: 5,
             message_rate: Rate::per_second(2),
+            command_burst: 10,
+            command_rate: Rate::per_second(5),
         }
     }
 }
@@ -200,6 +216,10 @@ impl Config {
             listen: vec![SocketAddr::from(([127, 0, 0, 1], 2222))],
             data_dir: PathBuf::new(),
             access: Access::default(),
+            operator_keys: Vec::new(),
+            approval: false,
+            invite_expires: Duration::from_secs(7 * 24 * 3600),
+            web_url: None,
             host_name: String::new(),
             motd: Motd::default(),
             limits: Limits::default(),
@@ -264,11 +284,23 @@ impl Config {
                 None => self.sources.remove(setting.key),
             };
         }
+        self.access = newer.access;
+        self.operator_keys = newer.operator_keys;
+        self.approval = newer.approval;
+        self.invite_expires = newer.invite_expires;
+        self.web_url = newer.web_url;
         self.motd = newer.motd;
         self.limits.message_burst = newer.limits.message_burst;
         self.limits.message_rate = newer.limits.message_rate;
+        self.limits.command_burst = newer.limits.command_burst;
+        self.limits.command_rate = newer.limits.command_rate;
         self.log.level = newer.log.level;
         waiting
+    }
+
+    /// The configuration file that was read, if there was one.
+    pub fn file(&self) -> Option<&Path> {
+        self.file.as_deref()
     }
 
     /// The settings in force, each with where it came from, as a configuration file.

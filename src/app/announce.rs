@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::net::SocketAddr;
 
-use crate::config::Config;
+use crate::config::{Access, Config};
 use crate::secrets::HostKey;
 use crate::telemetry::logs::Output;
 
@@ -64,7 +64,11 @@ fn text(config: &Config, addresses: &[SocketAddr], key: &HostKey, created: bool)
         &format!("{} ({age} {folder})", key.fingerprint()),
     );
     line("known_hosts", &key.known_hosts(host, port));
-    line("access", &format!("open: {from}{reach}"));
+    let access = match config.access {
+        Access::Open => format!("open: {from}{reach}"),
+        Access::Allowlist => "registered keys only; operators let people in with /invite".into(),
+    };
+    line("access", &access);
     line("stop", "Ctrl-C");
     let version = env!("CARGO_PKG_VERSION");
     format!(

@@ -6,6 +6,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 
+/// The file whose lock says that a server uses the folder.
+const LOCK: &str = "lock";
+
 /// The folder, locked for as long as this value lives.
 pub(super) struct DataDir {
     path: PathBuf,
@@ -15,17 +18,8 @@ pub(super) struct DataDir {
 impl DataDir {
     /// Makes the folder if there is none, and makes sure that no other server uses it.
     pub(super) fn open(path: &Path) -> Result<DataDir> {
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(path)
-            .with_context(|| {
-                format!(
-                    "can't make the data folder {}: choose another with --data-dir DIR",
-                    path.display()
-                )
-            })?;
-        let at = path.join("lock");
+        DataDir::make(path)?;
+        let at = path.join(LOCK);
         let lock = File::options()
             .create(true)
             .truncate(false)
@@ -51,6 +45,26 @@ impl DataDir {
                 Err(error).with_context(|| format!("can't lock {}", at.display()))
             }
         }
+    }
+
+    /// Makes the folder if there is none.
+    pub(super) fn make(path: &Path) -> Result<()> {
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(path)
+            .with_context(|| {
+                format!(
+                    "can't make the data folder {}: choose another with --data-dir DIR",
+                    path.display()
+                )
+            })
+    }
+
+    /// Whether a server uses the folder now.
+    pub(super) fn in_use(path: &Path) -> bool {
+        let lock = File::options().write(true).open(path.join(LOCK));
+        lock.is_ok_and(|lock| matches!(lock.try_lock(), Err(TryLockError::WouldBlock)))
     }
 
     pub(super) fn path(&self) -> &Path {

@@ -1,6 +1,7 @@
 //! SIGHUP: reads the configuration again and takes over what can change while people talk.
 
-use super::{about, hub_limits};
+use super::{about, hub_limits, rules};
+use crate::access::Guard;
 use crate::chat::ids::Time;
 use crate::config::{self, Config, Flags};
 use crate::hub::Handle;
@@ -14,6 +15,7 @@ pub(super) struct Reloader<'a> {
     pub log: &'a LogHandle,
     pub hub: &'a Handle,
     pub chat: &'a Chat,
+    pub guard: &'a Guard,
     pub started: Time,
 }
 
@@ -37,6 +39,7 @@ impl Reloader<'_> {
             tracing::warn!(event = "log_level_unchanged", %error, "the log level stays as it was");
         }
         self.hub.set_limits(hub_limits(&self.config)).await;
+        self.guard.set_rules(rules(&self.config));
         self.chat.set_server(about(&self.config, self.started));
         tracing::info!(
             event = "reloaded",

@@ -18,6 +18,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
 
 use super::reload::Reloader;
+use crate::access::Guard;
 use crate::hub::Handle;
 use crate::session::driver::Chat;
 use crate::ssh::Drained;
@@ -30,6 +31,8 @@ pub(super) struct Parts {
     pub serving: JoinSet<Drained>,
     pub hub: Handle,
     pub hub_task: JoinHandle<()>,
+    pub watch: JoinHandle<()>,
+    pub guard: Arc<Guard>,
     pub chat: Arc<Chat>,
     pub store: Arc<dyn Store>,
 }
@@ -115,6 +118,8 @@ async fn drain(parts: Parts) -> Drained {
         mut serving,
         hub,
         hub_task,
+        watch,
+        guard,
         chat,
         store,
     } = parts;
@@ -133,7 +138,9 @@ async fn drain(parts: Parts) -> Drained {
     }
     // The hub ends when nobody holds it any more; then nobody holds the store, which closes
     // the database when it is dropped.
-    drop((hub, chat));
+    watch.abort();
+    let _aborted = watch.await;
+    drop((hub, chat, guard));
     let _ended = hub_task.await;
     drop(store);
     all

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::sources::{Given, Source};
+use crate::keys::is_private;
 
 /// How much of a wrong value is repeated, in characters.
 const MAX_SHOWN: usize = 80;
@@ -27,7 +28,11 @@ impl Problem {
 
     /// A value that the setting `key` can't have.
     pub(super) fn value(key: &str, given: &Given, hint: String) -> Problem {
-        let what = format!("{key} can't be `{}`", shown(&given.text));
+        let what = if is_private(&given.text) {
+            format!("{key} can't be what it is: it has a private key in it")
+        } else {
+            format!("{key} can't be `{}`", shown(&given.text))
+        };
         Problem::new(what, given.source.clone(), hint)
     }
 }

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Display, Write as _};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -13,16 +13,22 @@ use std::time::Duration;
 
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
+use crate::chat::ids::{Fingerprint, Time};
+use crate::keys::{read_fingerprint, read_public_key};
+
 /// Who may come in.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Access {
     /// Anyone who reaches the port.
     #[default]
     Open,
+    /// Those whose keys are known, and those with an invite.
+    Allowlist,
 }
 
 impl Access {
-    pub(super) const NAMES: &[(&str, Access)] = &[("open", Access::Open)];
+    pub(super) const NAMES: &[(&str, Access)] =
+        &[("open", Access::Open), ("allowlist", Access::Allowlist)];
 }
 
 /// How a line of the log looks.
@@ -56,10 +62,7 @@ pub(super) fn one_of<T: Copy>(text: &str, names: &[(&str, T)]) -> Result<T, Stri
         .map(|(_, value)| *value)
         .ok_or_else(|| {
             let names: Vec<&str> = names.iter().map(|(name, _)| *name).collect();
-            match names.as_slice() {
-                [only] => format!("`{only}` is all there is"),
-                _ => format!("one of {}", names.join(", ")),
-            }
+            format!("one of {}", names.join(", "))
         })
 }
 
@@ -235,7 +238,13 @@ pub(super) fn switch(text: &str) -> Result<bool, String> {
 }
 
 /// The units of time and their length in milliseconds, longest first.
-const UNITS: [(&str, u64); 4] = [("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)];
+const UNITS: [(&str, u64); 5] = [
+    ("d", 86_400_000),
+    ("h", 3_600_000),
+    ("m", 60_000),
+    ("s", 1000),
+    ("ms", 1),
+];
 
 /// Reads a time: a whole number and its unit.
 pub(super) fn duration(text: &str, range: RangeInclusive<Duration>) -> Result<Duration, String> {
@@ -248,7 +257,7 @@ pub(super) fn duration(text: &str, range: RangeInclusive<Duration>) -> Result<Du
         .filter(|time| range.contains(time))
         .ok_or_else(|| {
             format!(
-                "a time with its unit, such as 500ms, 20s, 5m or 1h, from {} to {}",
+                "a time with its unit, such as 500ms, 20s, 5m, 1h or 7d, from {} to {}",
                 duration_text(*range.start()),
                 duration_text(*range.end())
             )
@@ -315,6 +324,77 @@ pub(super) fn host_name(text: &str) -> Result<String, String> {
         Ok(text.to_owned())
     } else {
         Err("the name or address of this machine, without a port, such as chat.example.com".into())
+    }
+}
+
+/// Reads keys, separated by commas or line ends: public key lines or fingerprints. A key that
+/// is there twice counts once.
+pub(super) fn operator_keys(text: &str) -> Result<Vec<Fingerprint>, String> {
+    const MOST: usize = 100;
+    let mut all = Vec::new();
+    let parts = text
+        .split([',', '\n'])
+        .map(str::trim)
+        .filter(|part| !part.is_empty());
+    for (i, part) in parts.enumerate() {
+        let key = if part.starts_with("SHA256:") {
+            read_fingerprint(part).map_err(|error| error.to_string())
+        } else {
+            read_public_key(part, Time(0))
+                .map(|key| key.fingerprint)
+                .map_err(|error| error.to_string())
+        };
+        let key = key.map_err(|error| {
+            format!(
+                "public key lines or SHA256: fingerprints, with a comma or a line end after each \
+                 and no other commas; number {} is none: {error}",
+                i + 1
+            )
+        })?;
+        if i >= MOST {
+            return Err(format!("at most {MOST} keys"));
+        }
+        if !all.contains(&key) {
+            all.push(key);
+        }
+    }
+    Ok(all)
+}
+
+/// Reads the address of a page. An invite's code may be put behind it as the fragment, so it has
+/// none of its own.
+pub(super) fn web_url(text: &str) -> Result<Option<String>, String> {
+    const MOST: usize = 200;
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let right = |url: &str| {
+        let rest = url
+            .strip_prefix("https://")
+            .or_else(|| url.strip_prefix("http://"))?;
+        let authority = rest.split(['/', '?']).next()?;
+        let (host, port) = match authority.rsplit_once(':') {
+            Some((host, port)) if !port.contains(']') => (host, port),
+            _ => (authority, "443"),
+        };
+        let inner = host
+            .strip_prefix('[')
+            .and_then(|host| host.strip_suffix(']'));
+        let host = match inner {
+            Some(address) => address.parse::<Ipv6Addr>().is_ok(),
+            None => !host.contains(':') && host_name(host).is_ok(),
+        };
+        let port = digits(port).is_some_and(|port| (1..=65535).contains(&port));
+        // What a terminal, or somebody who copies it, might take for the end of it.
+        let path = |b: u8| b.is_ascii_graphic() && !b"\"'<>\\^`{|}#".contains(&b);
+        (host && port && url.len() <= MOST && url.bytes().all(path)).then_some(())
+    };
+    match right(text) {
+        Some(()) => Ok(Some(text.to_owned())),
+        None => Err(format!(
+            "the address of a page, such as https://chat.example.com/join, without `#`, of at \
+             most {MOST} characters"
+        )),
     }
 }
 

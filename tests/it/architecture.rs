@@ -13,18 +13,29 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("clock", &["chat::ids"]),
     ("store", &["chat", "text"]),
     ("secrets", &["chat::ids"]),
+    ("keys", &["chat", "text"]),
+    ("access", &["chat", "text", "hub", "store", "clock"]),
     ("hub", &["chat", "text", "store", "clock"]),
     (
         "session",
-        &["chat", "text", "term", "hub", "store", "clock"],
+        &[
+            "access", "chat", "text", "term", "hub", "keys", "store", "clock",
+        ],
     ),
-    ("ssh", &["session::peer", "chat::ids", "text"]),
+    (
+        "ssh",
+        &["access::door", "session::peer", "chat::ids", "keys", "text"],
+    ),
     ("telemetry", &["config"]),
-    ("config", &["chat::command"]),
-    ("cli", &["config"]),
+    ("config", &["chat", "keys"]),
+    (
+        "cli",
+        &["chat", "config", "keys", "secrets", "store", "text"],
+    ),
     (
         "app",
         &[
+            "access",
             "chat",
             "cli",
             "clock",
@@ -48,12 +59,15 @@ const ADAPTERS: &[&str] = &["store::sqlite", "secrets::file"];
 /// Crates that belong to one part, and the only parts that may name them.
 const CRATES: &[(&str, &[&str])] = &[
     ("russh", &["ssh"]),
-    ("russh::keys", &["ssh", "secrets"]),
+    ("russh::keys", &["keys", "ssh", "secrets"]),
     ("rusqlite", &["store::sqlite"]),
     ("clap", &["cli", "main"]),
     ("toml", &["config"]),
-    ("tokio", &["app", "hub", "session", "ssh", "store::sqlite"]),
-    ("rand", &["session", "secrets"]),
+    (
+        "tokio",
+        &["access", "app", "hub", "session", "ssh", "store::sqlite"],
+    ),
+    ("rand", &["access", "app", "session", "secrets"]),
     ("anyhow", &["app", "cli", "telemetry"]),
 ];
 
@@ -64,7 +78,8 @@ const IMPURE: &[&str] = &[
     "Instant::now",
     "std::env",
     "std::fs",
-    "std::net",
+    "std::net::Tcp",
+    "std::net::Udp",
     "std::thread",
     "std::process",
     "async fn",

@@ -72,6 +72,20 @@ fn one_address_has_a_limit() {
 }
 
 #[test]
+fn commands_have_a_rate_too() {
+    let server = Server::with(&["limits.command_burst=3", "limits.command_rate=1/min"]);
+    let alice = Login::new(&server, "alice").terminal();
+    for _ in 0..3 {
+        alice.line("/version");
+    }
+    alice.wait_text("ssh-chat 0.1");
+    alice.line("/uptime");
+    alice.wait_text("Error: Too fast: wait");
+    // Nothing is lost: what was typed stands in the prompt again.
+    alice.wait_typed("lobby ▸ /uptime");
+}
+
+#[test]
 fn a_flood_of_lines_is_refused_in_few_words() {
     let server = Server::start();
     let alice = Login::new(&server, "alice").terminal();

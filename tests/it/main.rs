@@ -10,10 +10,16 @@
     clippy::unwrap_used
 )]
 
+/// Who gets in and who may do what, as tables.
+mod access;
+/// Coming in: refused, invited, approved, thrown out.
+mod admission;
 /// Which module may use which, and what the pure ones never touch.
 mod architecture;
 /// What kill -9 leaves behind: everything that anybody saw.
 mod durability;
+/// Commands on the `ssh` line.
+mod exec;
 /// Floods, silent connections, endless lines: what one client can't do to the others.
 mod floods;
 /// The server and the people.
@@ -32,6 +38,8 @@ mod starting;
 mod stopping;
 /// The contract of the store port.
 mod store;
+/// The contract of the store port where it is about people.
+mod store_people;
 /// What people say and see, as transcripts.
 mod talking;
 /// Typing, editing and what the terminal looks like meanwhile.

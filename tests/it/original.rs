@@ -92,7 +92,7 @@ fn control_bytes_do_not_travel() {
         "\u{200b}",
         "\u{e0041}",
     ];
-    let server = Server::with(&["limits.message_rate=0"]);
+    let server = Server::with(&["limits.command_rate=0", "limits.message_rate=0"]);
     let alice = Login::new(&server, "alice").terminal();
     let mut carol = Login::new(&server, "carol").pipe();
     let mut mallory = Login::new(&server, "mallory").pipe();

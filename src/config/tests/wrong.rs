@@ -17,7 +17,33 @@ listen | , | ! from 1 to 16 addresses
 data_dir | chat | chat
 data_dir | ~/chat | ! the whole path
 access | open | open
-access | allowlist | ! `open` is all there is
+access | allowlist | allowlist
+access | closed | ! one of open, allowlist
+operator_keys |  | (none)
+operator_keys | SHA256:ZkAslGjFiUHdGf/WUL8rQvkib4PTvQatUV0OUQSncCA | SHA256:ZkAslGjFiUHdGf/WUL8rQvkib4PTvQatUV0OUQSncCA
+operator_keys | ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f alice | SHA256:ZkAslGjFiUHdGf/WUL8rQvkib4PTvQatUV0OUQSncCA
+operator_keys | ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f alice, SHA256:ZkAslGjFiUHdGf/WUL8rQvkib4PTvQatUV0OUQSncCA | SHA256:ZkAslGjFiUHdGf/WUL8rQvkib4PTvQatUV0OUQSncCA
+operator_keys | SHA256:abc | ! number 1 is none: a fingerprint is SHA256: and 43 characters
+operator_keys | SHA256:ZkAslGjFiUHdGf/WUL8rQvkib4PTvQatUV0OUQSncCA,me | ! number 2 is none: this is no public key
+approval | true | true
+approval | on | ! true or false
+invite_expires | 7d | 7d
+invite_expires | 48h | 2d
+invite_expires | 1s | ! from 1m to 365d
+invite_expires | 366d | ! from 1m to 365d
+web_url |  | (none)
+web_url | https://chat.example.com | https://chat.example.com
+web_url | http://127.0.0.1:8080/join?a=b | http://127.0.0.1:8080/join?a=b
+web_url | https://[2001:db8::1]:8443/ | https://[2001:db8::1]:8443/
+web_url | https://[2001:db8::1]/ | https://[2001:db8::1]/
+web_url | chat.example.com | ! the address of a page
+web_url | ftp://chat.example.com | ! the address of a page
+web_url | https:///join | ! the address of a page
+web_url | https://chat.example.com:0/ | ! the address of a page
+web_url | https://chat.example.com:/ | ! the address of a page
+web_url | https://me@chat.example.com/ | ! the address of a page
+web_url | https://chat.example.com/#x | ! the address of a page
+web_url | https://chat.example.com/a b | ! the address of a page
 host_name | chat.example.com | chat.example.com
 host_name | 2001:db8::1 | 2001:db8::1
 host_name | chat.example.com:22 | ! without a port
@@ -141,7 +167,8 @@ error: history is a section, not a setting (config.toml:3)
 error: there is no setting rooms (config.toml:4)
  hint: did you mean limits.rooms?
 error: there is no setting when (config.toml:5)
- hint: there are listen, data_dir, access, host_name, motd, motd_file, [limits], [history], \
+ hint: there are listen, data_dir, access, operator_keys, approval, invite_expires, web_url, \
+host_name, motd, motd_file, [limits], [history], \
 [log], [shutdown], [ssh]
 error: there is no setting limits.login_grase (config.toml:10)
  hint: did you mean limits.login_grace?
@@ -151,7 +178,7 @@ error: limits.stall can't be a list (config.toml:12)
  hint: one value, such as stall = \"30s\"
 error: there is no setting limits.zzzzzz (config.toml:13)
  hint: there are connections, connections_per_address, unauthenticated, login_grace, \
-auth_attempts, channels_per_connection, stall, rooms, message_burst, message_rate
+auth_attempts, channels_per_connection, stall, rooms, message_burst, message_rate, command_burst, command_rate
 error: there is no setting limit (config.toml:15)
  hint: did you mean [limits]?
 error: `nonsense` sets nothing (--set)
@@ -163,10 +190,19 @@ error: data_dir is set twice (--data-dir and --set)
 error: limits.connections can't be `\\u{1b}[2J` (SSH_CHAT_LIMITS_CONNECTIONS)
  hint: a whole number from 1 to 1000000
 error: limits.login_grace can't be `20` (config.toml:9)
- hint: a time with its unit, such as 500ms, 20s, 5m or 1h, from 1s to 10m
+ hint: a time with its unit, such as 500ms, 20s, 5m, 1h or 7d, from 1s to 10m
 error: motd and motd_file are both set (--set)
  hint: keep one of them"
     );
+}
+
+#[test]
+fn what_is_wrong_is_repeated_but_never_a_private_key() {
+    let key = "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIJ1hsZ3v1u2hX0OeC0ZqQvJ\n";
+    let errors = loaded(&[&format!("operator_keys={key}")]).unwrap_err();
+    let text = errors.to_string();
+    assert!(text.contains("it has a private key in it"), "{text}");
+    assert!(!text.contains("MC4C"), "{text}");
 }
 
 #[test]

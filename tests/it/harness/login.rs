@@ -85,6 +85,11 @@ impl Login {
         terminal
     }
 
+    /// Connects from a terminal, whatever comes of it.
+    pub fn bare_terminal(self) -> Terminal {
+        Terminal::open(self)
+    }
+
     /// Connects with pipes instead of a terminal (`ssh -T`) and waits for the greeting.
     pub fn pipe(self) -> Pipe {
         let pipe = Pipe::open(&self);

@@ -268,6 +268,14 @@ impl Terminal {
         self.wait_for(&format!("{words:?}"), |screen| screen.says(words));
     }
 
+    /// Waits until the row with the cursor holds these words: a question that waits for an answer.
+    pub fn wait_last(&self, words: &str) {
+        self.wait_for(&format!("the question {words:?}"), |screen| {
+            let last = screen.all.iter().rev().find(|row| !row.trim().is_empty());
+            last.is_some_and(|row| row.contains(words) && row.trim_end().ends_with(':'))
+        });
+    }
+
     /// Waits until the prompt, with what is typed in it, is exactly this.
     pub fn wait_typed(&self, prompt: &str) {
         self.wait_for(&format!("the prompt {prompt:?}"), |screen| {

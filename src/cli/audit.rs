@@ -1,0 +1,75 @@
+//! `ssh-chat audit`: what operators did, on this machine and in the chat.
+
+use clap::{Args, value_parser};
+use serde::Serialize;
+
+use super::Exit;
+use super::console::{Console, Failure, shown, stamp};
+use crate::chat::access::Audit;
+use crate::chat::ids::Time;
+use crate::store::People;
+use crate::text::clean_line;
+
+/// How much to show.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct Show {
+    /// At most this many, the newest
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = value_parser!(u32).range(1..=100_000))]
+    limit: u32,
+    /// One JSON object a line
+    #[arg(long)]
+    json: bool,
+}
+
+/// An entry as `audit --json` shows it.
+#[derive(Debug, Serialize)]
+struct Line {
+    at: String,
+    actor: String,
+    action: String,
+    target: String,
+    detail: String,
+}
+
+/// Shows what was done, the newest last.
+pub async fn run(args: &Show, people: &dyn People, mut console: Console<'_>) -> Exit {
+    let result = show(args, people, &mut console).await;
+    console.finish(result)
+}
+
+async fn show(args: &Show, people: &dyn People, console: &mut Console<'_>) -> Result<(), Failure> {
+    let limit = usize::try_from(args.limit).unwrap_or(usize::MAX);
+    let mut rows = Vec::new();
+    for entry in people.audits(limit).await?.iter().rev() {
+        let [actor, action, target, detail] =
+            [&entry.actor, &entry.action, &entry.target, &entry.detail]
+                .map(|text| clean_line(text));
+        if args.json {
+            let at = stamp(entry.at);
+            console.json(&Line {
+                at,
+                actor,
+                action,
+                target,
+                detail,
+            })?;
+        } else {
+            rows.push([shown(entry.at), actor, action, target, detail]);
+        }
+    }
+    if rows.is_empty() && !args.json {
+        console.say("nothing was done yet")?;
+    }
+    Ok(console.table(["AT", "WHO", "WHAT", "WHOM", "DETAIL"], &rows)?)
+}
+
+/// The entry for something that is done with this program, by whoever has a shell on the machine.
+pub(super) fn entry(at: Time, action: &str, target: &str, detail: &str) -> Audit {
+    Audit {
+        at,
+        actor: "host".to_owned(),
+        action: action.to_owned(),
+        target: target.to_owned(),
+        detail: detail.to_owned(),
+    }
+}

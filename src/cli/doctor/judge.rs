@@ -1,0 +1,282 @@
+//! Judging what was seen.
+
+use std::net::SocketAddr;
+
+use super::look::{Facts, Folder, Port, Seen};
+use super::{Check, Outcome};
+use crate::chat::ids::Time;
+use crate::cli::console::shown;
+use crate::config::{Access, ConfigErrors};
+
+const MIB: u64 = 1024 * 1024;
+/// With less than this, the next commits may fail.
+const FULL: u64 = 64 * MIB;
+/// With less than this, somebody should make room.
+const NARROW: u64 = 1024 * MIB;
+
+/// 2024-01-01: no clock that is right is earlier.
+const EARLIEST: Time = Time(1_704_067_200_000);
+/// 2100-01-01.
+const LATEST: Time = Time(4_102_444_800_000);
+/// How far an entry may be in the future before the clock is suspected, in milliseconds.
+const DRIFT: u64 = 5 * 60_000;
+
+const ADD_OPERATOR: &str = "ssh-chat keys add --account NAME --role operator KEY.pub";
+
+/// Judges everything, in the order in which the server needs it.
+pub(super) fn judge(facts: &Facts) -> Vec<Check> {
+    let file = facts.file.as_ref();
+    let found = file.map_or("no file, only defaults".to_owned(), |file| {
+        file.display().to_string()
+    });
+    let mut checks = vec![ok("configuration", found), folder(facts), host_key(facts)];
+    checks.extend(database(&facts.store));
+    checks.push(space(facts.free));
+    for (address, port) in &facts.ports {
+        checks.push(listening(*address, port, facts.running));
+    }
+    checks.push(operators(facts));
+    checks.push(clock(facts));
+    checks
+}
+
+/// The one check there is when the configuration is wrong.
+pub(super) fn configuration(errors: &ConfigErrors) -> Check {
+    let mend = "mend these; `ssh-chat check-config` shows them again, and nothing else can be \
+                checked before";
+    fail("configuration", errors.to_string(), mend)
+}
+
+fn check(name: &'static str, outcome: Outcome, found: impl Into<String>) -> Check {
+    let found = found.into();
+    Check {
+        name,
+        outcome,
+        found,
+        mend: None,
+    }
+}
+
+fn ok(name: &'static str, found: impl Into<String>) -> Check {
+    check(name, Outcome::Ok, found)
+}
+
+fn warn(name: &'static str, found: impl Into<String>, mend: impl Into<String>) -> Check {
+    let mend = Some(mend.into());
+    Check {
+        mend,
+        ..check(name, Outcome::Warn, found)
+    }
+}
+
+fn fail(name: &'static str, found: impl Into<String>, mend: impl Into<String>) -> Check {
+    let mend = Some(mend.into());
+    Check {
+        mend,
+        ..check(name, Outcome::Fail, found)
+    }
+}
+
+fn folder(facts: &Facts) -> Check {
+    const NAME: &str = "data folder";
+    let path = facts.data_dir.display();
+    match &facts.folder {
+        Folder::Missing => ok(
+            NAME,
+            format!("{path} is not there yet; the first start makes it"),
+        ),
+        Folder::OtherThing => fail(
+            NAME,
+            format!("{path} is no folder"),
+            "name another with data_dir, or move away what is there",
+        ),
+        Folder::Hidden(why) => fail(
+            NAME,
+            format!("{path} can't be looked at: {why}"),
+            "run this as the user that runs the server, such as sudo -u ssh-chat ssh-chat doctor",
+        ),
+        Folder::There { mode, .. } if mode & 0o022 != 0 => fail(
+            NAME,
+            format!("others can write into {path} (mode {mode:04o})"),
+            format!("chmod 700 {path}"),
+        ),
+        Folder::There { mode, .. } if mode & 0o055 != 0 => warn(
+            NAME,
+            format!("others can look into {path} (mode {mode:04o})"),
+            format!("chmod 700 {path}"),
+        ),
+        Folder::There { owner, .. } => match facts.user {
+            Some(user) if user != *owner && user != 0 => warn(
+                NAME,
+                format!("{path} belongs to user {owner}, and you are {user}"),
+                format!(
+                    "run this as the user that runs the server: sudo -u '#{owner}' ssh-chat doctor"
+                ),
+            ),
+            _ => ok(NAME, format!("{path}, its owner's only (user {owner})")),
+        },
+    }
+}
+
+fn host_key(facts: &Facts) -> Check {
+    const NAME: &str = "host key";
+    let known = match &facts.store {
+        Seen::Open {
+            people: Ok(census), ..
+        } => census.members,
+        _ => 0,
+    };
+    match &facts.host_key {
+        Ok(Some(key)) => ok(NAME, key.as_str()),
+        Ok(None) if known > 0 => fail(
+            NAME,
+            "there is none, but people are known: a new one is made on the next start, and every \
+             client will warn that the server has changed",
+            format!(
+                "restore host_key in {} from a backup",
+                facts.data_dir.display()
+            ),
+        ),
+        Ok(None) => ok(NAME, "there is none yet; the first start makes it"),
+        // The words say what to do.
+        Err(why) => check(NAME, Outcome::Fail, why),
+    }
+}
+
+fn database(store: &Seen) -> Vec<Check> {
+    const NAME: &str = "database";
+    const WRITING: &str = "writing";
+    let (quick_check, writable) = match store {
+        Seen::NotYet => return vec![ok(NAME, "there is none yet; the first start makes it")],
+        Seen::Closed(why) => {
+            let mend = "the sentence above says what is wrong; if the file is damaged, restore it \
+                        from a backup";
+            let skipped = check(WRITING, Outcome::Skip, "the database is not open");
+            return vec![fail(NAME, why, mend), skipped];
+        }
+        Seen::Open {
+            quick_check,
+            writable,
+            ..
+        } => (quick_check, writable),
+    };
+    let whole = match quick_check {
+        None => ok(NAME, "it opens"),
+        Some(Ok(())) => ok(NAME, "it opens, and a quick check finds nothing wrong"),
+        Some(Err(why)) => fail(
+            NAME,
+            format!("it is damaged: {why}"),
+            "stop the server, save a copy of the file, and restore it from a backup; \
+             `ssh-chat export` saves what can still be read",
+        ),
+    };
+    let written = match writable {
+        Ok(()) => ok(WRITING, "it can be written"),
+        Err(error) => fail(
+            WRITING,
+            error.to_string(),
+            "run this as the user that runs the server; look at the owner of the files and at the \
+             space on the disk",
+        ),
+    };
+    vec![whole, written]
+}
+
+fn space(free: Option<u64>) -> Check {
+    const NAME: &str = "disk space";
+    let Some(free) = free else {
+        return check(NAME, Outcome::Skip, "not known; `df -h` tells");
+    };
+    let found = format!("{} MiB are free", free / MIB);
+    let mend = "make room: when the disk is full, nobody can say anything";
+    match free {
+        ..FULL => fail(NAME, found, mend),
+        FULL..NARROW => warn(NAME, found, mend),
+        NARROW.. => ok(NAME, found),
+    }
+}
+
+fn listening(address: SocketAddr, port: &Port, running: bool) -> Check {
+    const NAME: &str = "listen";
+    let number = address.port();
+    match (port, running) {
+        (Port::InUse, true) => ok(NAME, format!("{address} is held, and a server runs")),
+        (Port::Free, _) if number == 0 => ok(NAME, format!("{address} is any free port")),
+        (Port::Free, false) => ok(NAME, format!("{address} is free")),
+        (Port::Free, true) => warn(
+            NAME,
+            format!("{address} is free, though a server runs"),
+            "it listens elsewhere; restart it if the setting was changed",
+        ),
+        (Port::InUse, false) => fail(
+            NAME,
+            format!("{address} is held by something else, or twice in the list"),
+            format!("see what it is with `ss -ltnp sport = :{number}`, or listen elsewhere"),
+        ),
+        (Port::Denied, _) => warn(
+            NAME,
+            format!("this user may not listen on {address}"),
+            "a service gets it from systemd; without one, choose a port from 1024 on",
+        ),
+        (Port::NotOurs, _) => fail(
+            NAME,
+            format!("{address} is no address of this machine"),
+            "listen on 0.0.0.0 or [::] for all of its addresses",
+        ),
+        (Port::Wrong(why), _) => fail(
+            NAME,
+            format!("{address} can't be listened on: {why}"),
+            "choose another address",
+        ),
+    }
+}
+
+fn operators(facts: &Facts) -> Check {
+    const NAME: &str = "operators";
+    let census = match &facts.store {
+        Seen::NotYet => None,
+        Seen::Closed(_) => return check(NAME, Outcome::Skip, "the database is not open"),
+        Seen::Open { people: Ok(c), .. } => Some(c),
+        Seen::Open { people: Err(e), .. } => return check(NAME, Outcome::Skip, e.to_string()),
+    };
+    let (members, operators) = census.map_or((0, 0), |c| (c.members, c.operators));
+    let configured = facts.operator_keys;
+    if operators > 0 || configured > 0 {
+        let found = format!("{operators} with a key, and {configured} in operator_keys");
+        return ok(NAME, found);
+    }
+    match (facts.access, members) {
+        (Access::Open, _) => warn(NAME, "there is none: nobody can keep order", ADD_OPERATOR),
+        (Access::Allowlist, 0) => fail(NAME, "nobody can come in at all", ADD_OPERATOR),
+        (Access::Allowlist, _) => fail(
+            NAME,
+            "there is none: nobody can let anybody in or out",
+            ADD_OPERATOR,
+        ),
+    }
+}
+
+fn clock(facts: &Facts) -> Check {
+    const NAME: &str = "clock";
+    let mend = "set it; `timedatectl` shows whether it is kept right";
+    let now = facts.now;
+    let newest = match facts.store {
+        Seen::Open { newest, .. } => newest,
+        _ => None,
+    };
+    match newest {
+        _ if !(EARLIEST..LATEST).contains(&now) => {
+            fail(NAME, format!("it says {}", shown(now)), mend)
+        }
+        Some(newest) if newest.since(now) > DRIFT => warn(
+            NAME,
+            format!(
+                "it says {}, but something was done at {}",
+                shown(now),
+                shown(newest)
+            ),
+            mend,
+        ),
+        _ => ok(NAME, shown(now)),
+    }
+}

@@ -1,0 +1,158 @@
+//! Looking, without changing anything.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use super::{Database, Found};
+use crate::chat::access::Role;
+use crate::chat::ids::{Fingerprint, Time};
+use crate::config::Access;
+use crate::store::{Store, StoreError};
+
+/// All that was seen.
+#[derive(Debug, Clone)]
+pub(super) struct Facts {
+    pub file: Option<PathBuf>,
+    pub access: Access,
+    pub operator_keys: usize,
+    pub data_dir: PathBuf,
+    pub folder: Folder,
+    /// The user who looks, if the system tells.
+    pub user: Option<u32>,
+    pub host_key: Result<Option<Fingerprint>, String>,
+    pub store: Seen,
+    pub running: bool,
+    pub free: Option<u64>,
+    pub ports: Vec<(SocketAddr, Port)>,
+    pub now: Time,
+}
+
+/// The data folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Folder {
+    Missing,
+    OtherThing,
+    Hidden(String),
+    There { owner: u32, mode: u32 },
+}
+
+/// The database.
+#[derive(Debug, Clone)]
+pub(super) enum Seen {
+    NotYet,
+    Closed(String),
+    Open {
+        quick_check: Option<Result<(), String>>,
+        writable: Result<(), StoreError>,
+        people: Result<Census, StoreError>,
+        /// When something was last done that is in the audit log.
+        newest: Option<Time>,
+    },
+}
+
+/// Who is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Census {
+    /// Accounts with a key.
+    pub members: usize,
+    /// Those of them that are operators.
+    pub operators: usize,
+}
+
+/// An address to listen on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Port {
+    Free,
+    InUse,
+    Denied,
+    NotOurs,
+    Wrong(String),
+}
+
+pub(super) async fn look(found: Found<'_>, now: Time) -> Facts {
+    let config = found.config;
+    Facts {
+        file: config.file().map(Path::to_owned),
+        access: config.access,
+        operator_keys: config.operator_keys.len(),
+        data_dir: config.data_dir.clone(),
+        folder: folder(&config.data_dir),
+        // The standard library has no geteuid; on Linux a process's files belong to that user.
+        user: fs::metadata("/proc/self").map(|own| own.uid()).ok(),
+        host_key: found.host_key,
+        store: match found.database {
+            Database::NotYet => Seen::NotYet,
+            Database::Closed(why) => Seen::Closed(why),
+            Database::Open { store, quick_check } => Seen::Open {
+                quick_check,
+                writable: store.ping().await,
+                people: census(store).await,
+                newest: newest(store).await,
+            },
+        },
+        running: found.running,
+        free: found.free,
+        ports: ports(&config.listen),
+        now,
+    }
+}
+
+async fn census(store: &dyn Store) -> Result<Census, StoreError> {
+    let mut census = Census {
+        members: 0,
+        operators: 0,
+    };
+    for account in store.accounts().await? {
+        if !store.keys_of(account.id).await?.is_empty() {
+            census.members += 1;
+            census.operators += usize::from(account.role == Role::Operator);
+        }
+    }
+    Ok(census)
+}
+
+async fn newest(store: &dyn Store) -> Option<Time> {
+    Some(store.audits(1).await.ok()?.first()?.at)
+}
+
+pub(super) fn folder(path: &Path) -> Folder {
+    match fs::metadata(path) {
+        Ok(found) if found.is_dir() => Folder::There {
+            owner: found.uid(),
+            mode: found.mode() & 0o7777,
+        },
+        Ok(_) => Folder::OtherThing,
+        Err(error) if error.kind() == ErrorKind::NotFound => Folder::Missing,
+        Err(error) => Folder::Hidden(error.to_string()),
+    }
+}
+
+/// Tries to listen on each address, as the server would: on all at once, since one can be in
+/// the way of another.
+pub(super) fn ports(addresses: &[SocketAddr]) -> Vec<(SocketAddr, Port)> {
+    let tried: Vec<_> = addresses
+        .iter()
+        .map(|address| (*address, TcpListener::bind(address)))
+        .collect();
+    tried
+        .iter()
+        .map(|(address, listener)| {
+            (
+                *address,
+                listener.as_ref().map_or_else(port, |_| Port::Free),
+            )
+        })
+        .collect()
+}
+
+fn port(error: &std::io::Error) -> Port {
+    match error.kind() {
+        ErrorKind::AddrInUse => Port::InUse,
+        ErrorKind::PermissionDenied => Port::Denied,
+        ErrorKind::AddrNotAvailable => Port::NotOurs,
+        _ => Port::Wrong(error.to_string()),
+    }
+}

@@ -1,0 +1,379 @@
+use std::fs::{self, Permissions};
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use super::Outcome::{Fail, Ok as Good, Skip, Warn};
+use super::look::{Census, Facts, Folder, Port, Seen, folder, ports};
+use super::*;
+use crate::chat::ids::Fingerprint;
+use crate::cli::Command;
+use crate::cli::tests::memory::Memory;
+use crate::cli::tests::{NOW, Ran, configured, parse, ran, run, wait};
+use crate::config::{Access, Flags};
+use crate::store::StoreError;
+
+fn open(members: usize, operators: usize) -> Seen {
+    Seen::Open {
+        quick_check: Some(Ok(())),
+        writable: Ok(()),
+        people: Ok(Census { members, operators }),
+        newest: Some(NOW),
+    }
+}
+
+/// A server that runs well.
+fn healthy() -> Facts {
+    Facts {
+        file: Some("/etc/ssh-chat/config.toml".into()),
+        access: Access::Allowlist,
+        operator_keys: 0,
+        data_dir: "/data".into(),
+        folder: Folder::There {
+            owner: 5,
+            mode: 0o700,
+        },
+        user: Some(5),
+        host_key: Ok(Some(Fingerprint::new("SHA256:abc"))),
+        store: open(3, 1),
+        running: true,
+        free: Some(1 << 40),
+        ports: vec![("127.0.0.1:22".parse().unwrap(), Port::InUse)],
+        now: NOW,
+    }
+}
+
+#[test]
+fn a_healthy_server_has_nothing_to_mend() {
+    for check in judge::judge(&healthy()) {
+        assert_eq!(
+            (check.outcome, check.mend),
+            (Outcome::Ok, None),
+            "{}",
+            check.name
+        );
+    }
+}
+
+/// Whether of these facts this one check says this, and all others are well.
+fn finds(facts: &Facts, name: &str, outcome: Outcome, words: &str) {
+    for check in judge::judge(facts) {
+        if check.name != name {
+            assert_eq!(check.outcome, Outcome::Ok, "{words}: {check:?}");
+            continue;
+        }
+        assert_eq!(check.outcome, outcome, "{words}: {check:?}");
+        assert!(check.found.contains(words), "{words}: {check:?}");
+        // Why a host key can't be used says what to do itself.
+        let mend = matches!(outcome, Warn | Fail) && words != "is encrypted";
+        assert_eq!(check.mend.is_some(), mend, "{check:?}");
+    }
+}
+
+#[test]
+fn the_folder_is_its_owner_s_only() {
+    let there = |owner, mode| Folder::There { owner, mode };
+    for (folder, user, outcome, words) in [
+        (Folder::Missing, Some(5), Good, "not there yet"),
+        (Folder::OtherThing, Some(5), Fail, "is no folder"),
+        (Folder::Hidden("no".into()), Some(5), Fail, "looked at: no"),
+        (there(5, 0o770), Some(5), Fail, "(mode 0770)"),
+        (there(5, 0o777), Some(5), Fail, "(mode 0777)"),
+        (there(5, 0o755), Some(5), Warn, "(mode 0755)"),
+        (there(5, 0o710), Some(5), Warn, "(mode 0710)"),
+        (there(6, 0o700), Some(5), Warn, "belongs to user 6"),
+        (there(6, 0o700), Some(0), Good, "(user 6)"),
+        (there(6, 0o700), None, Good, "(user 6)"),
+    ] {
+        let facts = Facts {
+            folder,
+            user,
+            ..healthy()
+        };
+        finds(&facts, "data folder", outcome, words);
+    }
+}
+
+#[test]
+fn the_host_key_and_the_database_are_usable() {
+    for (host_key, words) in [
+        (Err("it is encrypted".into()), "is encrypted"),
+        (Ok(None), "every client will warn"),
+    ] {
+        let facts = Facts {
+            host_key,
+            ..healthy()
+        };
+        finds(&facts, "host key", Fail, words);
+    }
+    let census = Census {
+        members: 1,
+        operators: 1,
+    };
+    let full = || Err(StoreError::Full);
+    for (quick_check, writable, people, name, outcome, words) in [
+        (None, Ok(()), Ok(census), "database", Good, "it opens"),
+        (
+            Some(Err("page 7".into())),
+            Ok(()),
+            Ok(census),
+            "database",
+            Fail,
+            "damaged: page 7",
+        ),
+        (
+            None,
+            full(),
+            Ok(census),
+            "writing",
+            Fail,
+            "the disk is full",
+        ),
+        (
+            None,
+            Ok(()),
+            Err(StoreError::Full),
+            "operators",
+            Skip,
+            "the disk is full",
+        ),
+    ] {
+        let store = Seen::Open {
+            quick_check,
+            writable,
+            people,
+            newest: None,
+        };
+        finds(&Facts { store, ..healthy() }, name, outcome, words);
+    }
+    for (free, outcome, words) in [
+        (None, Skip, "not known"),
+        (Some((1 << 30) - 1), Warn, "1023 MiB"),
+        (Some((1 << 26) - 1), Fail, "63 MiB"),
+    ] {
+        finds(&Facts { free, ..healthy() }, "disk space", outcome, words);
+    }
+}
+
+#[test]
+fn ports_are_free_or_the_server_s() {
+    for (address, port, running, outcome, words) in [
+        (
+            "[::1]:22",
+            Port::Free,
+            true,
+            Warn,
+            "is free, though a server runs",
+        ),
+        ("[::1]:22", Port::Free, false, Good, "is free"),
+        (
+            "[::1]:22",
+            Port::InUse,
+            false,
+            Fail,
+            "held by something else",
+        ),
+        ("[::1]:22", Port::Denied, true, Warn, "may not listen"),
+        (
+            "[::1]:22",
+            Port::NotOurs,
+            true,
+            Fail,
+            "no address of this machine",
+        ),
+        ("[::1]:22", Port::Wrong("odd".into()), true, Fail, "odd"),
+        ("[::1]:0", Port::Free, true, Good, "any free port"),
+    ] {
+        let facts = Facts {
+            ports: vec![(address.parse().unwrap(), port)],
+            running,
+            ..healthy()
+        };
+        finds(&facts, "listen", outcome, words);
+    }
+}
+
+#[test]
+fn somebody_can_let_people_in() {
+    for (access, members, operators, operator_keys, outcome, words) in [
+        (
+            Access::Allowlist,
+            3,
+            0,
+            0,
+            Fail,
+            "nobody can let anybody in",
+        ),
+        (
+            Access::Allowlist,
+            0,
+            0,
+            0,
+            Fail,
+            "nobody can come in at all",
+        ),
+        (Access::Allowlist, 0, 0, 2, Good, "2 in operator_keys"),
+        (Access::Open, 3, 0, 0, Warn, "nobody can keep order"),
+        (Access::Open, 3, 1, 0, Good, "1 with a key"),
+    ] {
+        let facts = Facts {
+            access,
+            store: open(members, operators),
+            operator_keys,
+            ..healthy()
+        };
+        finds(&facts, "operators", outcome, words);
+    }
+}
+
+#[test]
+fn the_clock_is_about_right() {
+    for (now, outcome, words) in [
+        (0, Fail, "1970-01-01"),
+        (4_102_444_800_000, Fail, "2100-01-01"),
+        (NOW.0 - 400_000, Warn, "done at 2026-11-22 14:02"),
+        (NOW.0 - 200_000, Good, "2026-11-22"),
+    ] {
+        let facts = Facts {
+            now: Time(now),
+            ..healthy()
+        };
+        finds(&facts, "clock", outcome, words);
+    }
+    let facts = Facts {
+        file: None,
+        ..healthy()
+    };
+    finds(&facts, "configuration", Good, "only defaults");
+}
+
+#[test]
+fn before_the_first_start_all_is_well_but_for_operators() {
+    let facts = Facts {
+        folder: Folder::Missing,
+        host_key: Ok(None),
+        store: Seen::NotYet,
+        running: false,
+        ports: vec![("127.0.0.1:2222".parse().unwrap(), Port::Free)],
+        ..healthy()
+    };
+    let outcome = |facts: &Facts| {
+        let checks = judge::judge(facts);
+        let not_well = checks
+            .into_iter()
+            .filter(|check| check.outcome != Outcome::Ok);
+        not_well
+            .map(|check| (check.name, check.outcome))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(outcome(&facts), [("operators", Outcome::Fail)]);
+    let closed = Facts {
+        store: Seen::Closed("locked".into()),
+        ..facts
+    };
+    assert_eq!(
+        outcome(&closed),
+        [
+            ("database", Outcome::Fail),
+            ("writing", Outcome::Skip),
+            ("operators", Outcome::Skip)
+        ]
+    );
+}
+
+#[test]
+fn folders_and_ports_are_looked_at() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| -> PathBuf { dir.path().join(name) };
+    fs::write(at("file"), "").unwrap();
+    assert_eq!(folder(&at("none")), Folder::Missing);
+    assert_eq!(folder(&at("file")), Folder::OtherThing);
+    assert!(matches!(folder(&at("file/below")), Folder::Hidden(_)));
+    for mode in [0o755, 0o700] {
+        fs::set_permissions(dir.path(), Permissions::from_mode(mode)).unwrap();
+        assert!(matches!(folder(dir.path()), Folder::There { mode: found, .. } if found == mode));
+    }
+
+    let held = TcpListener::bind("127.0.0.1:0").unwrap();
+    let held = held.local_addr().map(|address| (address, held)).unwrap();
+    let free = "127.0.0.1:0".parse().unwrap();
+    let elsewhere = "192.0.2.1:0".parse().unwrap();
+    assert_eq!(
+        ports(&[held.0, free, elsewhere]),
+        [
+            (held.0, Port::InUse),
+            (free, Port::Free),
+            (elsewhere, Port::NotOurs)
+        ]
+    );
+}
+
+fn doctor(line: &str, store: &Memory, dir: &Path) -> Ran {
+    let Command::Doctor(args) = parse(line) else {
+        panic!();
+    };
+    let data_dir = format!("data_dir={}", dir.display());
+    let config = configured(&[&data_dir, "listen=127.0.0.1:0"]);
+    let found = Found {
+        config: &config,
+        host_key: Ok(Some(Fingerprint::new("SHA256:abc"))),
+        database: Database::Open {
+            store,
+            quick_check: None,
+        },
+        running: false,
+        free: None,
+    };
+    ran(|console| wait(super::run(&args, Ok(found), NOW, console)))
+}
+
+#[test]
+fn the_outcome_is_told_and_is_the_exit_code() {
+    let (dir, store) = (tempfile::tempdir().unwrap(), Memory::default());
+    fs::set_permissions(dir.path(), Permissions::from_mode(0o700)).unwrap();
+    let warned = doctor("doctor", &store, dir.path());
+    assert_eq!(
+        (warned.exit, warned.err.as_str()),
+        (Exit::Good, "it works; 1 to look at\n")
+    );
+    let line = "warn  operators     there is none: nobody can keep order\n                    -> ssh-chat keys add --account NAME --role operator KEY.pub\n";
+    assert!(warned.out.contains(line), "{}", warned.out);
+
+    let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f";
+    run("keys add --account alice --role operator", &store, key);
+    let well = doctor("doctor --json", &store, dir.path());
+    assert_eq!(
+        (well.exit, well.err.as_str()),
+        (Exit::Good, "all is well\n")
+    );
+    let first = "{\"check\":\"configuration\",\"outcome\":\"ok\",\
+                 \"found\":\"no file, only defaults\",\"mend\":null}\n";
+    assert!(well.out.starts_with(first), "{}", well.out);
+
+    store.content().broken = Some(StoreError::Full);
+    let failed = doctor("doctor", &store, dir.path());
+    assert_eq!(failed.exit, Exit::Failed);
+    assert_eq!(failed.err, "ssh-chat: 1 of the checks failed\n");
+}
+
+#[test]
+fn a_wrong_configuration_is_all_that_can_be_said() {
+    let flags = Flags {
+        set: vec!["limits.rooms=0".into(), "approval=perhaps".into()],
+        ..Flags::default()
+    };
+    let env = |name: &str| (name == "HOME").then(|| "/home/alice".to_owned());
+    let errors = Config::load(&flags, &env, &|_| Ok(None)).unwrap_err();
+    let Command::Doctor(args) = parse("doctor") else {
+        panic!();
+    };
+    let ran = ran(|console| wait(super::run(&args, Err(&errors), NOW, console)));
+    assert_eq!(ran.exit, Exit::Failed);
+    assert!(
+        ran.out
+            .starts_with("fail  configuration  error: approval can't be"),
+        "{}",
+        ran.out
+    );
+    assert!(ran.out.contains("limits.rooms can't be `0`"), "{}", ran.out);
+}

@@ -1,0 +1,242 @@
+//! `ssh-chat invite`: codes with which people come in.
+
+use clap::{Args, Subcommand, value_parser};
+use serde::Serialize;
+
+use super::console::{Console, Failure, shown, stamp};
+use super::{Exit, audit};
+use crate::chat::access::{Role, duration};
+use crate::chat::ids::Time;
+use crate::chat::invite::{Code, MAX_LIFE, MAX_USES};
+use crate::config::Config;
+use crate::store::People;
+use crate::text::clean_line;
+
+/// What to do with invites.
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
+pub enum Invite {
+    /// Make an invite, and show its code this once
+    Create(Create),
+    /// List the invites that are still good, without their codes
+    List(List),
+    /// End an invite
+    Revoke(Revoke),
+}
+
+/// What invite to make.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct Create {
+    /// How many people can come in with it
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = value_parser!(u32).range(1..=i64::from(MAX_USES)))]
+    uses: u32,
+    /// How long it is good, such as 90m, 12h, 7d or 2w [default: the setting `invite_expires`]
+    #[arg(long, value_name = "TIME", value_parser = life)]
+    expires: Option<u64>,
+    /// What they become who come in with it: member or operator
+    #[arg(long, value_name = "ROLE", default_value_t = Role::Member)]
+    role: Role,
+    /// One JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// How to list invites.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct List {
+    /// One JSON object a line
+    #[arg(long)]
+    json: bool,
+}
+
+/// Which invite to end.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct Revoke {
+    /// The invite, as `ssh-chat invite list` names it
+    #[arg(value_name = "ID", value_parser = id)]
+    id: String,
+}
+
+/// Reads how long an invite is to be good, in milliseconds.
+fn life(raw: &str) -> Result<u64, String> {
+    match duration(raw) {
+        Some(millis) if millis <= MAX_LIFE => Ok(millis),
+        Some(_) => Err("an invite is good for a year (365d) at the most".to_owned()),
+        None => Err("a time is a number and s, m, h, d or w, such as 7d".to_owned()),
+    }
+}
+
+fn id(raw: &str) -> Result<String, String> {
+    let id = raw.to_ascii_lowercase();
+    if (8..=64).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_hexdigit()) {
+        Ok(id)
+    } else {
+        Err("an invite is named by the eight digits and letters of `ssh-chat invite list`".into())
+    }
+}
+
+/// Carries out a command about invites. `random` is the secret of one that is to be made.
+pub async fn run(
+    command: &Invite,
+    people: &dyn People,
+    config: &Config,
+    random: [u8; 16],
+    now: Time,
+    mut console: Console<'_>,
+) -> Exit {
+    let result = match command {
+        Invite::Create(args) => {
+            create(args, people, config, &Code::new(random), now, &mut console).await
+        }
+        Invite::List(args) => list(args, people, now, &mut console).await,
+        Invite::Revoke(args) => revoke(&args.id, people, now, &mut console).await,
+    };
+    console.finish(result)
+}
+
+/// A new invite as `invite create --json` shows it.
+#[derive(Debug, Serialize)]
+struct Made<'a> {
+    id: &'a str,
+    code: String,
+    role: Role,
+    uses: u32,
+    expires: String,
+    /// What to type.
+    join: String,
+    /// The page with the code in it, if there is one.
+    link: Option<String>,
+}
+
+async fn create(
+    args: &Create,
+    people: &dyn People,
+    config: &Config,
+    code: &Code,
+    now: Time,
+    console: &mut Console<'_>,
+) -> Result<(), Failure> {
+    let usual = u64::try_from(config.invite_expires.as_millis()).unwrap_or(MAX_LIFE);
+    let (role, uses) = (args.role, args.uses);
+    let invite = crate::chat::invite::Invite {
+        hash: code.hash(),
+        role,
+        left: uses,
+        uses,
+        expires: now.plus(args.expires.unwrap_or(usual)),
+        by: "host".to_owned(),
+        at: now,
+    };
+    let detail = format!("{uses} uses, {role}");
+    let entry = audit::entry(now, "invite_create", invite.id(), &detail);
+    people.create_invite(&invite, &entry).await?;
+
+    let join = join(config);
+    // In the fragment, which browsers keep to themselves: no server's log has it.
+    let link = config.web_url.as_ref().map(|url| format!("{url}#{code}"));
+    if args.json {
+        return Ok(console.json(&Made {
+            id: invite.id(),
+            code: code.to_string(),
+            role,
+            uses,
+            expires: stamp(invite.expires),
+            join,
+            link,
+        })?);
+    }
+    writeln!(
+        console.out,
+        "{join}   and when asked, the invite code {code}"
+    )?;
+    if let Some(link) = link {
+        writeln!(console.out, "or in a browser: {link}")?;
+    }
+    let people = match uses {
+        1 => "one person".to_owned(),
+        uses => format!("{uses} people"),
+    };
+    Ok(console.say(&format!(
+        "invite {} lets {people} in ({role}) until {}; send them the above, the code is not shown again",
+        invite.id(),
+        shown(invite.expires),
+    ))?)
+}
+
+/// What somebody types to come in.
+fn join(config: &Config) -> String {
+    let host = &config.host_name;
+    match config.listen.first().map(std::net::SocketAddr::port) {
+        None | Some(0 | 22) => format!("ssh {host}"),
+        Some(port) => format!("ssh -p {port} {host}"),
+    }
+}
+
+/// An invite as `invite list --json` shows it.
+#[derive(Debug, Serialize)]
+struct Line<'a> {
+    id: &'a str,
+    role: Role,
+    left: u32,
+    uses: u32,
+    expires: String,
+    by: &'a str,
+    at: String,
+}
+
+async fn list(
+    args: &List,
+    people: &dyn People,
+    now: Time,
+    console: &mut Console<'_>,
+) -> Result<(), Failure> {
+    let invites = people.invites(now).await?;
+    if args.json {
+        for invite in &invites {
+            console.json(&Line {
+                id: invite.id(),
+                role: invite.role,
+                left: invite.left,
+                uses: invite.uses,
+                expires: stamp(invite.expires),
+                by: &clean_line(&invite.by),
+                at: stamp(invite.at),
+            })?;
+        }
+        return Ok(());
+    }
+    if invites.is_empty() {
+        console.say("no invite is good any more; `ssh-chat invite create` makes one")?;
+    }
+    let rows: Vec<_> = invites
+        .iter()
+        .map(|invite| {
+            [
+                invite.id().to_owned(),
+                invite.role.to_string(),
+                format!("{} of {}", invite.left, invite.uses),
+                shown(invite.expires),
+                clean_line(&invite.by),
+            ]
+        })
+        .collect();
+    Ok(console.table(["ID", "ROLE", "LEFT", "EXPIRES", "BY"], &rows)?)
+}
+
+async fn revoke(
+    id: &str,
+    people: &dyn People,
+    now: Time,
+    console: &mut Console<'_>,
+) -> Result<(), Failure> {
+    let entry = audit::entry(now, "invite_revoke", id, "");
+    if people.revoke_invite(id, &entry).await? {
+        Ok(console.say(&format!("the invite {id} is ended"))?)
+    } else {
+        let words =
+            format!("there is no invite {id}; `ssh-chat invite list` shows those there are");
+        Err(Failure::Missing(words))
+    }
+}
+
+#[cfg(test)]
+mod tests;

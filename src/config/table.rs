@@ -1,0 +1,309 @@
+//! The table of all settings: each is declared here, once.
+//!
+//! A setting's default is the value of its field in the types of [`super::Config`], so that
+//! other code has it too; a test holds that each default reads back as itself.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use super::settings::{Kind, Otherwise, Setting};
+use super::values::{
+    Access, LogFormat, addresses, duration, duration_text, host_name, motd, name_of, number,
+    one_of, operator_keys, path, switch, web_url,
+};
+
+const MILLION: usize = 1_000_000;
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3600);
+const YEAR: Duration = HOUR.saturating_mul(24 * 365);
+
+/// From a second to ten minutes: what a person waits for.
+const PATIENCE: RangeInclusive<Duration> = SECOND..=MINUTE.saturating_mul(10);
+
+fn put<T>(place: &mut T, value: Result<T, String>) -> Result<(), String> {
+    *place = value?;
+    Ok(())
+}
+
+/// Every setting, by section.
+pub static SETTINGS: &[Setting] = &[
+    Setting {
+        key: "listen",
+        kind: Kind::List,
+        otherwise: Otherwise::Fixed,
+        help: "Where people connect, as `ADDRESS:PORT`; several in a list; port 0 is any free port",
+        reloadable: false,
+        set: |c, v| put(&mut c.listen, addresses(v)),
+        show: |c| {
+            let all: Vec<_> = c.listen.iter().map(ToString::to_string).collect();
+            Some(all.join(","))
+        },
+    },
+    Setting {
+        key: "data_dir",
+        kind: Kind::Text,
+        otherwise: Otherwise::Found {
+            how: "`$STATE_DIRECTORY` under systemd, else `$XDG_STATE_HOME/ssh-chat`, else \
+                  `~/.local/state/ssh-chat`",
+            example: "/var/lib/ssh-chat",
+        },
+        help: "The folder for the host key and the database; made if it is not there",
+        reloadable: false,
+        set: |c, v| put(&mut c.data_dir, path(v)),
+        show: |c| Some(c.data_dir.display().to_string()),
+    },
+    Setting {
+        key: "access",
+        kind: Kind::Text,
+        otherwise: Otherwise::Fixed,
+        help: "Who may come in: `open` is anyone who reaches the port, `allowlist` is those whose \
+               keys are known",
+        reloadable: true,
+        set: |c, v| put(&mut c.access, one_of(v, Access::NAMES)),
+        show: |c| name_of(&c.access, Access::NAMES),
+    },
+    Setting {
+        key: "operator_keys",
+        kind: Kind::List,
+        otherwise: Otherwise::Found {
+            how: "none",
+            example: "SHA256:ZkAslGjFiUHdGf/WUL8rQvkib4PTvQatUV0OUQSncCA",
+        },
+        help: "Keys whose owners are operators from the start: public key lines or `SHA256:…` \
+               fingerprints",
+        reloadable: true,
+        set: |c, v| put(&mut c.operator_keys, operator_keys(v)),
+        show: |c| {
+            let all: Vec<_> = c.operator_keys.iter().map(ToString::to_string).collect();
+            (!all.is_empty()).then(|| all.join(","))
+        },
+    },
+    Setting {
+        key: "approval",
+        kind: Kind::Switch,
+        otherwise: Otherwise::Fixed,
+        help: "With `allowlist`: whether a key that is not known may ask to come in, and wait for \
+               an operator to approve it",
+        reloadable: true,
+        set: |c, v| put(&mut c.approval, switch(v)),
+        show: |c| Some(c.approval.to_string()),
+    },
+    Setting {
+        key: "invite_expires",
+        kind: Kind::Text,
+        otherwise: Otherwise::Fixed,
+        help: "How long an invite is good when nobody says, from `1m` to `365d`",
+        reloadable: true,
+        set: |c, v| put(&mut c.invite_expires, duration(v, MINUTE..=YEAR)),
+        show: |c| Some(duration_text(c.invite_expires)),
+    },
+    Setting {
+        key: "web_url",
+        kind: Kind::Text,
+        otherwise: Otherwise::Found {
+            how: "none",
+            example: "https://chat.example.com/join",
+        },
+        help: "The page where people redeem invites; shown to those who are not let in",
+        reloadable: true,
+        set: |c, v| put(&mut c.web_url, web_url(v)),
+        show: |c| c.web_url.clone(),
+    },
+    Setting {
+        key: "host_name",
+        kind: Kind::Text,
+        otherwise: Otherwise::Found {
+            how: "`localhost` if nobody else can connect, else the name in `/etc/hostname`",
+            example: "chat.example.com",
+        },
+        help: "What people call this machine: shown to them, and part of `known_hosts` lines",
+        reloadable: false,
+        set: |c, v| put(&mut c.host_name, host_name(v)),
+        show: |c| Some(c.host_name.clone()),
+    },
+    Setting {
+        key: "motd",
+        kind: Kind::Text,
+        otherwise: Otherwise::Found {
+            how: "none",
+            example: "Welcome. Be kind.",
+        },
+        help: "The message of the day, shown to everybody who comes in",
+        reloadable: true,
+        set: |c, v| put(&mut c.motd.text, motd(v)),
+        show: |c| c.motd.text.clone().filter(|_| c.motd.file.is_none()),
+    },
+    Setting {
+        key: "motd_file",
+        kind: Kind::Text,
+        otherwise: Otherwise::Found {
+            how: "none",
+            example: "/etc/ssh-chat/motd",
+        },
+        help: "A file with the message of the day, instead of `motd`",
+        reloadable: true,
+        set: |c, v| put(&mut c.motd.file, path(v).map(Some)),
+        show: |c| Some(c.motd.file.as_ref()?.display().to_string()),
+    },
+    Setting {
+        key: "limits.connections",
+        kind: Kind::Number,
+        otherwise: Otherwise::Fixed,
+        help: "Connections in all",
+        reloadable: false,
+        set: |c, v| put(&mut c.limits.connections, number(v, 1..=MILLION)),
+        show: |c| Some(c.limits.connections.to_string()),
+    },
+    Setting {
+        key: "limits.connections_per_address",
+        kind: Kind::Number,
+        otherwise: Otherwise::Fixed,
+        help: "Connections from one address",
+        reloadable: false,
+        set: |c, v| {
+            put(
+                &mut c.limits.connections_per_address,
+                number(v, 1..=MILLION),
+            )
+        },
+        show: |c| Some(c.limits.connections_per_address.to_string()),
+    },
+    Setting {
+        key: "limits.unauthenticated",
+        kind: Kind::Number,
+        otherwise: Otherwise::Fixed,
+        help: "Connections that have not logged in yet",
+        reloadable: false,
+        set: |c, v| put(&mut c.limits.unauthenticated, number(v, 1..=MILLION)),
+        show: |c| Some(c.limits.unauthenticated.to_string()),
+    },
+    Setting {
+        key: "limits.login_grace",
+        kind: Kind::Text,
+        otherwise: Otherwise::Fixed,
+        help: "How long a connection may take to log in",
+        reloadable: false,
+        set: |c, v| put(&mut c.limits.login_grace, duration(v, PATIENCE)),
+        show: |c| Some(duration_text(c.limits.login_grace)),
+    },
+    Setting {
+        key: "limits.auth_attempts",
+        kind: Kind::Number,
+        otherwise: Otherwise::Fixed,
+        help: "Attempts to log in on one connection; each key that a client offers is one",
+        reloadable: false,
+        set: |c, v| put(&mut c.limits.auth_attempts, number(v, 1..=100)),
+        show: |c| Some(c.limits.auth_attempts.to_string()),
+    },
+    Setting {
+        key: "limits.channels_per_connection",
+        kind: Kind::Number,
+        otherwise: Otherwise::Fixed,
+        help: "Sessions at once over one connection",
+        reloadable: false,
+        set: |c, v| put(&mut c.limits.channels_per_connection, number(v, 1..=64)),
+        show: |c| Some(c.limits.channels_per_connection.to_string()),
+    },
+    Setting {
+        key: "limits.stall",
+        kind: Kind::Text,
+        otherwise: Otherwise::Fixed,
+        help: "How long a client may take in nothing of what it is sent before it is let go",
+        reloadable: false,
+        set: |c, v| put(&mut c.limits.stall, duration(v, SECOND..=HOUR)),
+        show: |c| Some(duration_text(c.limits.stall)),
+    },
+    Setting {
+        key: "limits.rooms",
+        kind: Kind::Number,
+        otherwise: Otherwise::Fixed,
+        help: "Rooms in all",
+        reloadable: false,
+        set: |c, v| put(&mut c.limits.rooms, number(v, 1..=MILLION)),
+        show: |c| Some(c.limits.rooms.to_string()),
+    },
+    Setting {
+        key: "limits.message_burst",
+        kind: Kind::Number,
+        otherwise: Otherwise::Fixed,
+        help: "Messages that one account may send at once, after a pause",
+        reloadable: true,
+        set: |c, v| put(&mut c.limits.message_burst, number(v, 1..=1000)),
+        show: |c| Some(c.limits.message_burst.to_string()),
+    },
+    Setting {
+        key: "limits.message_rate",
+        kind: Kind::Text,
+        otherwise: Otherwise::Fixed,
+        help: "Messages that one account may send in the long run: `2/s`, `30/min`; `0` is no limit",
+        reloadable: true,
+        set: |c, v| put(&mut c.limits.message_rate, v.parse()),
+        show: |c| Some(c.limits.message_rate.to_string()),
+    },
+    Setting {
+        key: "limits.command_burst",
+        kind: Kind::Number,
+        otherwise: Otherwise::Fixed,
+        help: "Commands that one session may give at once, after a pause",
+        reloadable: true,
+        set: |c, v| put(&mut c.limits.command_burst, number(v, 1..=1000)),
+        show: |c| Some(c.limits.command_burst.to_string()),
+    },
+    Setting {
+        key: "limits.command_rate",
+        kind: Kind::Text,
+        otherwise: Otherwise::Fixed,
+        help: "Commands that one session may give in the long run: `2/s`, `30/min`; `0` is no limit",
+        reloadable: true,
+        set: |c, v| put(&mut c.limits.command_rate, v.parse()),
+        show: |c| Some(c.limits.command_rate.to_string()),
+    },
+    Setting {
+        key: "history.on_join",
+        kind: Kind::Number,
+        otherwise: Otherwise::Fixed,
+        help: "Lines of the past that are shown on joining a room, up to 200",
+        reloadable: false,
+        set: |c, v| put(&mut c.history.on_join, number(v, 0..=200)),
+        show: |c| Some(c.history.on_join.to_string()),
+    },
+    Setting {
+        key: "log.format",
+        kind: Kind::Text,
+        otherwise: Otherwise::Fixed,
+        help: "How a line looks: `text`, `json`, `journald`; `auto` is `journald` under systemd, \
+               else `text`",
+        reloadable: false,
+        set: |c, v| put(&mut c.log.format, one_of(v, LogFormat::NAMES)),
+        show: |c| name_of(&c.log.format, LogFormat::NAMES),
+    },
+    Setting {
+        key: "log.level",
+        kind: Kind::Text,
+        otherwise: Otherwise::Fixed,
+        help: "The least that is logged: `error`, `warn`, `info`, `debug`, `trace`; others for \
+               single parts after it: `info,ssh_chat::ssh=debug`",
+        reloadable: true,
+        set: |c, v| put(&mut c.log.level, v.parse()),
+        show: |c| Some(c.log.level.to_string()),
+    },
+    Setting {
+        key: "shutdown.deadline",
+        kind: Kind::Text,
+        otherwise: Otherwise::Fixed,
+        help: "How long what is in flight has to finish when the server stops",
+        reloadable: false,
+        set: |c, v| put(&mut c.shutdown.deadline, duration(v, PATIENCE)),
+        show: |c| Some(duration_text(c.shutdown.deadline)),
+    },
+    Setting {
+        key: "ssh.strict_crypto",
+        kind: Kind::Switch,
+        otherwise: Otherwise::Fixed,
+        help: "Offer only what is strong by today's measure, even if older clients can't connect",
+        reloadable: false,
+        set: |c, v| put(&mut c.ssh.strict_crypto, switch(v)),
+        show: |c| Some(c.ssh.strict_crypto.to_string()),
+    },
+];
