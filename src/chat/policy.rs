@@ -27,6 +27,16 @@ impl Bucket {
         }
     }
 
+    /// Whether it says no more than a new one would.
+    pub fn is_full(&self, allowance: Allowance, now: Time) -> bool {
+        #[allow(
+            clippy::cast_precision_loss,
+            reason = "milliseconds of a pause fit an f64"
+        )]
+        let gained = now.since(self.at) as f64 / 1000.0 * allowance.per_second;
+        self.left + gained >= f64::from(allowance.burst.max(1))
+    }
+
     /// Takes one, or says in how many milliseconds there will be one.
     pub fn take(&mut self, allowance: Allowance, now: Time) -> Result<(), u64> {
         if allowance.per_second <= 0.0 {
@@ -82,6 +92,19 @@ mod tests {
         for (at, expected) in script {
             assert_eq!(bucket.take(allowance, Time(at)), expected, "at {at} ms");
         }
+    }
+
+    #[test]
+    fn after_a_pause_it_is_as_new() {
+        let allowance = Allowance {
+            burst: 3,
+            per_second: 2.0,
+        };
+        let mut bucket = Bucket::new(allowance, Time(0));
+        assert!(bucket.is_full(allowance, Time(0)));
+        assert_eq!(bucket.take(allowance, Time(0)), Ok(()));
+        assert!(!bucket.is_full(allowance, Time(499)));
+        assert!(bucket.is_full(allowance, Time(500)));
     }
 
     #[test]

@@ -235,6 +235,12 @@ impl State {
         })
     }
 
+    /// The rooms that a session is in.
+    pub fn rooms_of_session(&self, session: SessionId) -> impl Iterator<Item = &RoomName> {
+        let attached = self.sessions.get(&session).into_iter();
+        attached.flat_map(|attached| &attached.rooms)
+    }
+
     /// What somebody who is online is called.
     pub fn name_of(&self, account: AccountId) -> Option<Name> {
         Some(self.people.get(&account)?.name.clone())

@@ -38,6 +38,8 @@ use crate::text::Text;
 const MAILBOX: usize = 4096;
 /// How many messages may gather behind the batch in flight, to be the next one.
 const BATCH: usize = 2048;
+/// How many allowances of people who left are remembered, beyond one for each session.
+const SPARE_BUCKETS: usize = 1024;
 /// How many decisions may wait for the store.
 const BARRIERS: usize = 1024;
 
@@ -249,13 +251,25 @@ impl Hub {
     /// A session is over: nothing of it stays behind, so there are no ghosts.
     fn depart(&mut self, session: SessionId) {
         self.inboxes.remove(&session);
-        for feed in self.feeds.values_mut() {
-            feed.listeners.remove(&session);
+        for room in self.state.rooms_of_session(session) {
+            if let Some(feed) = self.feeds.get_mut(room) {
+                feed.listeners.remove(&session);
+            }
         }
         if let Some((author, rooms)) = self.state.depart(session) {
             for room in rooms {
                 self.left(&room, &author);
             }
+        }
+        self.forget_buckets();
+    }
+
+    /// Drops what says no more than a new bucket would. Not at each departure: that would walk
+    /// through all of them each time.
+    fn forget_buckets(&mut self) {
+        if self.buckets.len() > 2 * self.inboxes.len() + SPARE_BUCKETS {
+            let (now, allowance) = (clock::now(), self.limits.messages);
+            self.buckets.retain(|_, b| !b.is_full(allowance, now));
         }
     }
 

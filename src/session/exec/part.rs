@@ -52,7 +52,7 @@ impl Part {
         Ok((part, lobby))
     }
 
-    /// Goes into a room. One that is not there yet is made; see [`Part::exists`].
+    /// Goes into a room. One that is not there yet is made.
     pub async fn enter(&mut self, room: &RoomName, lobby: Joined) -> Result<Joined, End> {
         if *room == lobby.view.name {
             return Ok(lobby);
