@@ -51,6 +51,11 @@ impl Machine {
     }
 
     fn say(&mut self, to: Target, words: &str, action: bool, line: &str, now: Time) {
+        // The wrong file pasted into the wrong window: nobody is to see it.
+        if words.contains("PRIVATE KEY-----") {
+            self.error("That is a PRIVATE key, so it was not sent. If it was shown to anybody, make a new one.");
+            return;
+        }
         match Text::message(words) {
             Ok(text) => {
                 let intent = Intent::Say { to, text, action };

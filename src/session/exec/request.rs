@@ -3,6 +3,7 @@
 use super::table::{self, Action, Form};
 use super::words::{self, Word};
 use crate::chat::command::{Arg, Verb};
+use crate::keys::{self, KeyLineError};
 pub(super) use crate::session::facts::MAX_HISTORY;
 
 /// The longest command line, in bytes.
@@ -38,7 +39,12 @@ impl Request {
                 line.len()
             ));
         }
-        let words = words::split(&String::from_utf8_lossy(line)).map_err(|e| e.to_string())?;
+        let line = String::from_utf8_lossy(line);
+        // Before anything of it could be repeated in another error.
+        if keys::is_private(&line) {
+            return Err(KeyLineError::Private.to_string());
+        }
+        let words = words::split(&line).map_err(|e| e.to_string())?;
         let mut options = Options::default();
         let mut words = options.take(words)?.into_iter();
         let Some(first) = words.next() else {
@@ -209,6 +215,12 @@ mod tests {
                 "send needs more.\nusage: send ROOM [TEXT|-]\nexample: send ops < report.txt",
             ),
             ("rooms all", "\"all\" is one word too much.\nusage: rooms"),
+            (
+                "keys add -----BEGIN OPENSSH PRIVATE KEY-----",
+                "this is a PRIVATE key: never give it to anybody; the public one is in the file of \
+                 the same name that ends in .pub. If others may have seen it, make a new key: \
+                 ssh-keygen -t ed25519",
+            ),
             (
                 "who --loud",
                 "No option \"--loud\". Put -- before text that begins like one.",
