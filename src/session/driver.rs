@@ -135,7 +135,8 @@ impl Chat {
         let inbox = Arc::new(Inbox::default());
         let mut tries = 0;
         let (me, preferences, attachment, joined) = loop {
-            let (me, preferences) = sign_in(&*self.store, &*self.orders, peer, clock::now())
+            let signed_in = sign_in(&*self.store, &*self.orders, peer, clock::now());
+            let (me, preferences) = Box::pin(signed_in)
                 .await
                 .map_err(|error| later(&format!("{error}.")))?;
             if let Some(command) = &setup.command {
@@ -151,7 +152,8 @@ impl Chat {
                     stall: self.stall,
                     preferences,
                 };
-                return Ok(exec::run(context, command, input, output).await);
+                // Boxed: it is large, and would be part of every session's memory.
+                return Ok(Box::pin(exec::run(context, command, input, output)).await);
             }
             let arrival = me.arrival(id, peer, !interactive);
             match self.hub.attach(arrival, Arc::clone(&inbox)).await {

@@ -209,7 +209,9 @@ impl<D: Door> Login<D> {
         let judged = Instant::now() + WRONG;
         let Answers { code, name } = answers;
         let who = self.candidate(user, Some(&key));
-        let redeemed = timeout(PATIENCE, self.door.redeem(who, &code, &name)).await;
+        // Boxed, as in `judge`.
+        let redeeming = Box::pin(self.door.redeem(who, &code, &name));
+        let redeemed = timeout(PATIENCE, redeeming).await;
         let (conn, addr, key_id) = (self.link.number, self.link.addr, &key.fingerprint);
         let counters = self.link.seat.counters();
         match redeemed {
@@ -260,7 +262,9 @@ impl<D: Door> Login<D> {
         if self.silent {
             return None;
         }
-        let verdict = timeout(PATIENCE, self.door.judge(self.candidate(user, key))).await;
+        // Boxed: russh keeps room for what a handler awaits for as long as the connection lives.
+        let judging = Box::pin(self.door.judge(self.candidate(user, key)));
+        let verdict = timeout(PATIENCE, judging).await;
         if verdict.is_err() {
             self.no_answer();
         }
