@@ -18,9 +18,10 @@ use super::machine::{Effect, Fetched, Machine, Server};
 use super::peer::{Gone, Inbound, Input, Outbound, Peer, Sessions};
 use super::setup::Setup;
 use super::sign_in::sign_in;
+use super::wait::{maybe, ready_or, until};
 use crate::access::Orders;
 use crate::chat::event::Event;
-use crate::chat::ids::{RoomName, SessionId, Time};
+use crate::chat::ids::{RoomName, SessionId};
 use crate::chat::intent::Refusal;
 use crate::clock;
 use crate::hub::feed::{Cursor, Delivery, Inbox, Joined, Ring};
@@ -425,28 +426,5 @@ impl Driver {
             }
         }
         false
-    }
-}
-
-/// Waits for a future that may not be there; for ever if it isn't.
-async fn maybe<F: Future + Unpin>(future: Option<&mut F>) -> F::Output {
-    match future {
-        Some(future) => future.await,
-        None => std::future::pending().await,
-    }
-}
-
-/// Is ready at once if `ready`, and when the future is otherwise.
-async fn ready_or(ready: bool, future: impl Future<Output = ()>) {
-    if !ready {
-        future.await;
-    }
-}
-
-/// Waits for a moment; for ever if there is none.
-async fn until(deadline: Option<Time>) {
-    match deadline {
-        Some(at) => tokio::time::sleep(Duration::from_millis(at.since(clock::now()))).await,
-        None => std::future::pending().await,
     }
 }

@@ -22,4 +22,5 @@ mod rooms;
 mod setup;
 pub mod sign_in;
 mod theme;
+mod wait;
 mod zone;
