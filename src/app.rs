@@ -23,7 +23,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::access::{Guard, Mode, Orders, Rules};
+use crate::access::{Guard, Keeper, Mode, Rules};
 use crate::chat::policy::Allowance;
 use crate::cli::{Cli, Command, Exit};
 use crate::clock;
@@ -31,8 +31,8 @@ use crate::config::{self, Access, Config, Flags};
 use crate::hub::{self, Hub};
 use crate::secrets::file::KeyFile;
 use crate::secrets::{HostKeySource as _, Loaded};
-use crate::session::driver::Chat;
 use crate::session::machine;
+use crate::session::start::Chat;
 use crate::ssh;
 use crate::store::Store;
 use crate::store::sqlite::Sqlite;
@@ -112,7 +112,7 @@ async fn run(config: Config, flags: &Flags, log: &LogHandle) -> Result<()> {
     let chat = Arc::new(Chat::new(
         handle.clone(),
         Arc::clone(&store),
-        Arc::clone(&guard) as Arc<dyn Orders>,
+        Arc::clone(&guard) as Arc<dyn Keeper>,
         about,
         config.limits.stall,
     ));

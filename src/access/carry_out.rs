@@ -2,30 +2,54 @@
 
 use async_trait::async_trait;
 
+use super::door::{Candidate, Verdict};
 use super::orders::{Actor, Order, Report};
-use super::{Guard, Orders, length};
+use super::{Admission, Guard, Keeper, Mode, length};
 use crate::chat::access::{Audit, Role};
 use crate::chat::ids::{Fingerprint, Name, Time};
 use crate::clock;
 use crate::store::{Account, StoreError};
 use crate::text::Text;
 
+const NOT_REGISTERED: &str = "Your key is not registered here any more.";
 const NOT_ALLOWED: &str = "That is for operators.";
 
 #[async_trait]
-impl Orders for Guard {
+impl Keeper for Guard {
     async fn carry_out(&self, actor: &Actor, order: Order) -> Result<Report, String> {
         let Some(key) = &actor.key else {
             return Err("That needs a key, and you came without one.".into());
         };
         let account = self.store.account_by_key(key).await.map_err(failed)?;
-        let account = account.ok_or("Your key is not registered any more.")?;
+        let account = account.ok_or(NOT_REGISTERED)?;
         if order.needs_operator() && self.role(account.role, Some(key)) < Role::Operator {
             return Err(NOT_ALLOWED.into());
         }
+        let only_looks = order.only_looks();
         let report = Act::new(self, &account).obey(order).await?;
-        self.refresh().await.map_err(failed)?;
+        if !only_looks && let Err(error) = self.refresh().await {
+            // It is done; the watch tries again to enforce it.
+            tracing::error!(event = "access_unknown", %error, "an order is saved and not enforced yet");
+        }
         Ok(report)
+    }
+
+    async fn admit(&self, who: Candidate<'_>) -> Result<Admission, String> {
+        let (verdict, account) = self.look(who).await;
+        match verdict {
+            Verdict::Welcome => {
+                let rules = self.rules();
+                let named = who
+                    .key
+                    .is_some_and(|key| rules.operator_keys.contains(&key.fingerprint));
+                Ok(Admission {
+                    account,
+                    may_be_new: rules.mode == Mode::Open || named,
+                })
+            }
+            Verdict::AskInvite { .. } => Err(NOT_REGISTERED.into()),
+            Verdict::Refused { notice } => Err(notice),
+        }
     }
 
     fn role(&self, stored: Role, key: Option<&Fingerprint>) -> Role {

@@ -58,57 +58,7 @@ impl Door for Guard {
     }
 
     async fn judge(&self, who: Candidate<'_>) -> Verdict {
-        let now = clock::now();
-        let account = match who.key {
-            None => None,
-            Some(key) => match self.store.account_by_key(&key.fingerprint).await {
-                Ok(account) => account,
-                Err(error) => {
-                    tracing::error!(event = "lookup_failed", %error, "a key could not be looked up; nobody was let in");
-                    return Verdict::Refused {
-                        notice: NOT_NOW.to_owned(),
-                    };
-                }
-            },
-        };
-        let snapshot = self.snapshot();
-        let suspect = Suspect {
-            account: account.as_ref().map(|account| account.id),
-            key: who.key.map(|key| &key.fingerprint),
-            addr: who.addr.ip(),
-            client: who.client,
-        };
-        if let Some(ban) = snapshot.ban(suspect, now) {
-            return Verdict::Refused {
-                notice: banned(ban, now).to_string(),
-            };
-        }
-        if account.is_some() {
-            return Verdict::Welcome;
-        }
-        let rules = self.rules();
-        if let Some(key) = who.key {
-            if rules.operator_keys.contains(&key.fingerprint) {
-                return Verdict::Welcome;
-            }
-            self.alert(who, key, now).await;
-        }
-        if snapshot.locked(now) {
-            return Verdict::Refused {
-                notice: LOCKED.to_owned(),
-            };
-        }
-        match (rules.mode, who.key) {
-            (Mode::Open, _) => Verdict::Welcome,
-            (Mode::Allowlist, Some(key)) => Verdict::AskInvite {
-                notice: self.unknown_key(key),
-            },
-            (Mode::Allowlist, None) => Verdict::Refused {
-                notice: "This chat lets in registered keys only, and you offered none.\n\
-                         Make one with ssh-keygen, and ask an operator for an invite."
-                    .to_owned(),
-            },
-        }
+        self.look(who).await.0
     }
 
     async fn redeem(&self, who: Candidate<'_>, code: &str, name: &str) -> Result<(), NotRedeemed> {
@@ -164,6 +114,55 @@ impl Door for Guard {
 }
 
 impl Guard {
+    /// What is to be done with somebody, and their account if they have one.
+    pub(super) async fn look(&self, who: Candidate<'_>) -> (Verdict, Option<Account>) {
+        let now = clock::now();
+        let account = match who.key {
+            None => None,
+            Some(key) => match self.store.account_by_key(&key.fingerprint).await {
+                Ok(account) => account,
+                Err(error) => {
+                    tracing::error!(event = "lookup_failed", %error, "a key could not be looked up; nobody was let in");
+                    return (refused(NOT_NOW), None);
+                }
+            },
+        };
+        let snapshot = self.snapshot();
+        let suspect = Suspect {
+            account: account.as_ref().map(|account| account.id),
+            key: who.key.map(|key| &key.fingerprint),
+            addr: who.addr.ip(),
+            client: who.client,
+        };
+        if let Some(ban) = snapshot.ban(suspect, now) {
+            return (refused(banned(ban, now).as_str()), None);
+        }
+        if account.is_some() {
+            return (Verdict::Welcome, account);
+        }
+        let rules = self.rules();
+        if let Some(key) = who.key {
+            if rules.operator_keys.contains(&key.fingerprint) {
+                return (Verdict::Welcome, None);
+            }
+            self.alert(who, key, now).await;
+        }
+        if snapshot.locked(now) {
+            return (refused(LOCKED), None);
+        }
+        let verdict = match (rules.mode, who.key) {
+            (Mode::Open, _) => Verdict::Welcome,
+            (Mode::Allowlist, Some(key)) => Verdict::AskInvite {
+                notice: self.unknown_key(key),
+            },
+            (Mode::Allowlist, None) => refused(
+                "This chat lets in registered keys only, and you offered none.\n\
+                         Make one with ssh-keygen, and ask an operator for an invite.",
+            ),
+        };
+        (verdict, None)
+    }
+
     /// What the owner of an unknown key is told.
     fn unknown_key(&self, key: &ProvenKey) -> String {
         let rules = self.rules();
@@ -277,5 +276,11 @@ pub(super) fn audit(now: Time, actor: &Name, action: &str, target: &str) -> Audi
         action: action.to_owned(),
         target: target.to_owned(),
         detail: String::new(),
+    }
+}
+
+fn refused(notice: &str) -> Verdict {
+    Verdict::Refused {
+        notice: notice.to_owned(),
     }
 }

@@ -18,13 +18,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use self::door::Candidate;
 use self::judge::Alerts;
 use self::orders::{Actor, Order, Report};
 use crate::chat::access::{Ban, Lockdown, Mute, Role, Suspect};
 use crate::chat::ids::{Fingerprint, Time};
 use crate::clock;
 use crate::hub::Handle;
-use crate::store::{Store, StoreError};
+use crate::store::{Account, Store, StoreError};
 use crate::text::Text;
 
 /// Who may come in without being let in by somebody.
@@ -49,6 +50,15 @@ pub struct Rules {
     pub web_url: Option<String>,
     /// How long an invite is good unless its maker says otherwise, in milliseconds.
     pub invite_life: u64,
+}
+
+/// Somebody who may begin a session.
+#[derive(Debug, Clone)]
+pub struct Admission {
+    /// Their account, if they have one.
+    pub account: Option<Account>,
+    /// Whether an account may be made for their key if it has none.
+    pub may_be_new: bool,
 }
 
 /// What everybody online is measured by.
@@ -86,9 +96,14 @@ impl Snapshot {
     }
 }
 
-/// Carries out orders.
+/// What sessions need of the one who decides.
 #[async_trait]
-pub trait Orders: Send + Sync {
+pub trait Keeper: Send + Sync {
+    /// Whether somebody may begin a session at this moment. A connection can be older than a ban,
+    /// or than the loss of its key, so this is asked for each session, and again once it is
+    /// attached: what changes after that ends it. The error is a sentence for them.
+    async fn admit(&self, who: Candidate<'_>) -> Result<Admission, String>;
+
     /// Does what somebody orders, if they may. The error is a sentence for them.
     async fn carry_out(&self, actor: &Actor, order: Order) -> Result<Report, String>;
 
@@ -104,6 +119,7 @@ pub struct Guard {
     snapshot: RwLock<Arc<Snapshot>>,
     revision: AtomicU64,
     alerts: Mutex<Alerts>,
+    refreshing: tokio::sync::Mutex<()>,
 }
 
 impl Guard {
@@ -120,6 +136,7 @@ impl Guard {
             snapshot: RwLock::default(),
             revision: AtomicU64::new(0),
             alerts: Mutex::default(),
+            refreshing: tokio::sync::Mutex::default(),
         };
         guard.refresh().await?;
         Ok(guard)
@@ -140,7 +157,9 @@ impl Guard {
 
     /// Reads bans, mutes and the lockdown again, and has the hub enforce them, and what became
     /// of keys and roles, on everybody who is online.
-    async fn refresh(&self) -> Result<(), StoreError> {
+    pub async fn refresh(&self) -> Result<(), StoreError> {
+        // One at a time, or an older snapshot could take the place of a newer one.
+        let _turn = self.refreshing.lock().await;
         let now = clock::now();
         // Read before the rest: a change in between is seen as one next time.
         let revision = self.store.revision().await?;
@@ -153,8 +172,10 @@ impl Guard {
             .snapshot
             .write()
             .unwrap_or_else(PoisonError::into_inner) = Arc::clone(&snapshot);
+        self.enforce(&snapshot, now).await?;
+        // Only now: what could not be enforced is tried again by the watch.
         self.revision.store(revision, Ordering::Relaxed);
-        self.enforce(&snapshot, now).await
+        Ok(())
     }
 
     /// Ends the sessions of those who may not be here any more, and tells the hub who may do

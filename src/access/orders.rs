@@ -90,6 +90,14 @@ pub enum Order {
 }
 
 impl Order {
+    /// Whether it changes nothing.
+    pub fn only_looks(&self) -> bool {
+        matches!(
+            self,
+            Order::Bans | Order::Invites | Order::Pending | Order::Keys | Order::Audit(_)
+        )
+    }
+
     /// Whether only operators may give it.
     pub fn needs_operator(&self) -> bool {
         !matches!(self, Order::Keys | Order::AddKey(_) | Order::RevokeKey(_))

@@ -5,7 +5,7 @@ use crate::access::Guard;
 use crate::chat::ids::Time;
 use crate::config::{self, Config, Flags};
 use crate::hub::Handle;
-use crate::session::driver::Chat;
+use crate::session::start::Chat;
 use crate::telemetry::logs::LogHandle;
 
 /// What a reload needs.

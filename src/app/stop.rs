@@ -20,7 +20,7 @@ use tokio::time::Instant;
 use super::reload::Reloader;
 use crate::access::Guard;
 use crate::hub::Handle;
-use crate::session::driver::Chat;
+use crate::session::start::Chat;
 use crate::ssh::Drained;
 use crate::store::Store;
 use crate::text::Text;

@@ -43,13 +43,13 @@ impl Hub {
                 }
             }
             Authority::Renamed(account, to) => self.renamed(account, to),
-            Authority::Dismiss(session, reason) => self.reply(session, Delivery::Close(reason)),
+            Authority::Dismiss(session, reason) => self.dismiss(session, reason),
             Authority::DismissAccount(account, reason, reply) => {
-                let sessions = self.state.sessions_of(account);
-                for session in sessions {
-                    self.reply(*session, Delivery::Close(reason.clone()));
-                }
+                let sessions = self.state.sessions_of(account).to_vec();
                 let _gone_already = reply.send(sessions.len());
+                for session in sessions {
+                    self.dismiss(session, reason.clone());
+                }
             }
             Authority::TellOperators(text) => {
                 let event = notice(text);
@@ -68,6 +68,14 @@ impl Hub {
                 let _gone_already = reply.send(self.state.online());
             }
         }
+    }
+
+    /// A session is out of the chat at once, whenever its client takes note of it.
+    fn dismiss(&mut self, session: SessionId, reason: Text) {
+        if let Some(inbox) = self.inboxes.get(&session) {
+            inbox.dismiss(reason);
+        }
+        self.depart(session);
     }
 
     /// Everybody who shares a room with somebody is told their new name.

@@ -85,7 +85,9 @@ pub enum Delivery {
     Event(Arc<Event>),
     /// The session's person may do this from now on.
     Role(Role),
-    /// The session is to end, for this reason.
+    /// The session is out of the chat, for this reason: it sees nothing more of it.
+    Dismissed(Text),
+    /// The session is to end, for this reason, once it has seen what was said.
     Close(Text),
 }
 
@@ -105,6 +107,7 @@ pub struct Joined {
 pub struct Inbox {
     waiting: Mutex<Waiting>,
     bell: Notify,
+    dismissal: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -129,6 +132,19 @@ impl Inbox {
     /// Wakes the session.
     pub fn ring(&self) {
         self.bell.notify_one();
+    }
+
+    /// The session is out of the chat, for this reason. It hears of it even while it waits for a
+    /// client that reads nothing.
+    pub fn dismiss(&self, reason: Text) {
+        self.put(Delivery::Dismissed(reason));
+        self.ring();
+        self.dismissal.notify_one();
+    }
+
+    /// Waits until the session was dismissed. Safe to cancel.
+    pub async fn dismissed(&self) {
+        self.dismissal.notified().await;
     }
 
     /// Waits until the bell has rung since the last time. Safe to cancel.

@@ -249,7 +249,7 @@ impl Hub {
     }
 
     /// A session is over: nothing of it stays behind, so there are no ghosts.
-    fn depart(&mut self, session: SessionId) {
+    pub(super) fn depart(&mut self, session: SessionId) {
         self.inboxes.remove(&session);
         for room in self.state.rooms_of_session(session) {
             if let Some(feed) = self.feeds.get_mut(room) {

@@ -5,30 +5,27 @@
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use super::exec::{self, ExecContext};
 use super::jobs::{Done, Job, carry_out};
-use super::machine::{Effect, Fetched, Machine, Server};
-use super::peer::{Gone, Inbound, Input, Outbound, Peer, Sessions};
-use super::setup::Setup;
-use super::sign_in::sign_in;
+use super::machine::{Effect, Fetched, Machine};
+use super::peer::{Gone, Inbound, Input, Outbound};
 use super::wait::{maybe, ready_or, until};
-use crate::access::Orders;
+use crate::access::Keeper;
 use crate::chat::event::Event;
-use crate::chat::ids::{RoomName, SessionId};
-use crate::chat::intent::Refusal;
+use crate::chat::ids::{Conversation, RoomName};
 use crate::clock;
+use crate::hub::Attachment;
 use crate::hub::feed::{Cursor, Delivery, Inbox, Joined, Ring};
-use crate::hub::{Attachment, Handle};
-use crate::store::Store;
+use crate::store::{Mark, Store};
 use crate::term::screen::Size;
 
+/// How long a client has to take the last words for somebody who is thrown out.
+const PARTING: Duration = Duration::from_secs(1);
 /// How many bytes one write joins, about. russh's buffers never shrink, so that a session that
 /// got a lot at once would keep that much memory.
 const JOINED: usize = 32 * 1024;
@@ -37,187 +34,17 @@ const EVENTS: usize = 64;
 /// How many bytes of echo may wait for a client that sends and does not read; what it sends
 /// beyond them is thrown away.
 const UNREAD: usize = 256 * 1024;
-/// How often another name is tried for a guest whose name was taken in that moment.
-const GUEST_TRIES: usize = 3;
-
-/// Exit status of a session that ended as it should.
-const GOOD: u32 = 0;
-/// Exit status when the service can't be given now (`EX_TEMPFAIL` of sysexits.h).
-const TRY_LATER: u32 = 75;
-
-/// Everything that sessions need; one for the whole program.
-pub struct Chat {
-    hub: Handle,
-    store: Arc<dyn Store>,
-    orders: Arc<dyn Orders>,
-    server: RwLock<Arc<Server>>,
-    stall: Duration,
-    sessions: AtomicU64,
-}
-
-impl Chat {
-    /// Sessions that talk to this hub and read from this store. A client that takes nothing for
-    /// `stall` is cut off.
-    pub fn new(
-        hub: Handle,
-        store: Arc<dyn Store>,
-        orders: Arc<dyn Orders>,
-        server: Server,
-        stall: Duration,
-    ) -> Chat {
-        Chat {
-            hub,
-            store,
-            orders,
-            server: RwLock::new(Arc::new(server)),
-            stall,
-            sessions: AtomicU64::new(1),
-        }
-    }
-
-    /// Sessions that begin from now on show this.
-    pub fn set_server(&self, server: Server) {
-        *self.server.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(server);
-    }
-
-    /// What sessions show of the server.
-    pub fn server(&self) -> Arc<Server> {
-        let server = self.server.read().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(&server)
-    }
-}
-
-impl Sessions for Chat {
-    async fn run<I, O>(&self, peer: Arc<Peer>, mut input: I, output: O)
-    where
-        I: Inbound + 'static,
-        O: Outbound + 'static,
-    {
-        let Some(setup) = Setup::read(&mut input).await else {
-            return;
-        };
-        let status = match self.session(&peer, setup, &mut input, &output).await {
-            Ok(status) => status,
-            Err(Failed { status, words }) => {
-                let words = Bytes::from(format!("{words}\r\n"));
-                let told = output.write_stderr(words);
-                let _gone_or_deaf = tokio::time::timeout(self.stall, told).await;
-                status
-            }
-        };
-        let finished = output.finish(status);
-        if tokio::time::timeout(self.stall, finished).await.is_err() {
-            output.cut();
-        }
-    }
-}
-
-/// A session that could not begin, and what its client is told.
-struct Failed {
-    status: u32,
-    words: String,
-}
-
-impl Chat {
-    async fn session(
-        &self,
-        peer: &Peer,
-        setup: Setup,
-        input: &mut impl Inbound,
-        output: &impl Outbound,
-    ) -> Result<u32, Failed> {
-        let display = setup.display();
-        let later = |reason: &dyn std::fmt::Display| Failed {
-            status: TRY_LATER,
-            words: format!("You can't come in at this moment: {reason}"),
-        };
-        let interactive = display.interactive();
-        let id = SessionId(self.sessions.fetch_add(1, Ordering::Relaxed));
-        let inbox = Arc::new(Inbox::default());
-        let mut tries = 0;
-        let (me, preferences, attachment, joined) = loop {
-            let signed_in = sign_in(&*self.store, &*self.orders, peer, clock::now());
-            let (me, preferences) = Box::pin(signed_in)
-                .await
-                .map_err(|error| later(&format!("{error}.")))?;
-            if let Some(command) = &setup.command {
-                let context = ExecContext {
-                    hub: &self.hub,
-                    store: &*self.store,
-                    orders: &*self.orders,
-                    me,
-                    peer,
-                    session: id,
-                    server: self.server(),
-                    terminal: interactive,
-                    stall: self.stall,
-                    preferences,
-                };
-                // Boxed: it is large, and would be part of every session's memory.
-                return Ok(Box::pin(exec::run(context, command, input, output)).await);
-            }
-            let arrival = me.arrival(id, peer, !interactive);
-            match self.hub.attach(arrival, Arc::clone(&inbox)).await {
-                Ok((attachment, joined)) => break (me, preferences, attachment, joined),
-                Err(Refusal::NameTaken(_)) if me.guest && tries < GUEST_TRIES => tries += 1,
-                Err(refusal) => return Err(later(&refusal)),
-            }
-        };
-        let account = me.author.account;
-        tracing::info!(
-            event = "session_start",
-            conn = peer.connection,
-            session = id.0,
-            %account,
-            name = %me.author.name,
-            terminal = interactive,
-            "a session began"
-        );
-        let keeps_marks = !me.guest;
-        let machine = Machine::new(me, preferences, self.server(), display);
-        let mut driver = Driver {
-            machine,
-            attachment,
-            inbox,
-            store: Arc::clone(&self.store),
-            orders: Arc::clone(&self.orders),
-            stall: self.stall,
-            feeds: Vec::new(),
-            jobs: VecDeque::new(),
-            closing: None,
-        };
-        driver.enter(None, joined);
-        let end = driver.run(input, output).await;
-        driver.save_what_waits().await;
-        let marks = driver.machine.marks(clock::now()).into_iter();
-        let marks = marks.map(|(conversation, mark)| (account, conversation, mark));
-        if keeps_marks && let Err(error) = self.store.save_marks(marks.collect()).await {
-            tracing::warn!(event = "marks_not_saved", %account, %error, "where the visit ended is not saved");
-        }
-        tracing::info!(
-            event = "session_end",
-            conn = peer.connection,
-            session = id.0,
-            %account,
-            how = ?end,
-            "a session ended"
-        );
-        if end == End::Stalled {
-            output.cut();
-        }
-        Ok(GOOD)
-    }
-}
-
 /// How a session ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum End {
+pub(super) enum End {
     /// It was left, or the server closed it.
     Left,
     /// The connection was lost.
     Lost,
     /// The client took nothing for too long.
     Stalled,
+    /// It was thrown out, and the client took nothing any more.
+    Dismissed,
 }
 
 /// A room that the session listens to.
@@ -229,12 +56,12 @@ struct Feed {
     live: bool,
 }
 
-struct Driver {
+pub(super) struct Driver {
     machine: Machine,
     attachment: Attachment,
     inbox: Arc<Inbox>,
     store: Arc<dyn Store>,
-    orders: Arc<dyn Orders>,
+    orders: Arc<dyn Keeper>,
     stall: Duration,
     feeds: Vec<Feed>,
     jobs: VecDeque<Job>,
@@ -244,9 +71,39 @@ struct Driver {
 type Working = Pin<Box<dyn Future<Output = Done> + Send>>;
 
 impl Driver {
-    async fn run(&mut self, input: &mut impl Inbound, output: &impl Outbound) -> End {
+    /// A session that is about to enter the lobby. A client that takes nothing for `stall` is
+    /// given up.
+    pub(super) fn new(
+        machine: Machine,
+        attachment: Attachment,
+        inbox: Arc<Inbox>,
+        store: Arc<dyn Store>,
+        orders: Arc<dyn Keeper>,
+        stall: Duration,
+    ) -> Driver {
+        Driver {
+            machine,
+            attachment,
+            inbox,
+            store,
+            orders,
+            stall,
+            feeds: Vec::new(),
+            jobs: VecDeque::new(),
+            closing: None,
+        }
+    }
+
+    /// How far each room was read.
+    pub(super) fn marks(&self) -> Vec<(Conversation, Mark)> {
+        self.machine.marks(clock::now())
+    }
+
+    /// Runs the session to its end.
+    pub(super) async fn run(&mut self, input: &mut impl Inbound, output: &impl Outbound) -> End {
         let mut writing = None;
         let mut stalls_at = Instant::now();
+        let mut dismissed = false;
         let mut working: Option<Working> = None;
         // Whether there may be more to read than the last round took.
         let mut behind = false;
@@ -261,7 +118,7 @@ impl Driver {
                 let bytes = self.machine.output();
                 if !bytes.is_empty() {
                     writing = Some(Box::pin(output.write(Bytes::from(bytes))));
-                    stalls_at = Instant::now() + self.stall;
+                    stalls_at = Instant::now() + if dismissed { PARTING } else { self.stall };
                 } else if self.closing.is_some() && working.is_none() {
                     return End::Left;
                 }
@@ -276,7 +133,14 @@ impl Driver {
                         return End::Lost;
                     }
                 }
-                () = tokio::time::sleep_until(stalls_at), if !idle => return End::Stalled,
+                () = tokio::time::sleep_until(stalls_at), if !idle => {
+                    return if dismissed { End::Dismissed } else { End::Stalled };
+                }
+                // Who is thrown out has a moment to read why, and not the whole stall deadline.
+                () = self.inbox.dismissed(), if !idle => {
+                    dismissed = true;
+                    stalls_at = stalls_at.min(Instant::now() + PARTING);
+                }
                 arrived = input.next(), if self.closing.is_none() => match arrived {
                     Some(arrived) => self.arrived(arrived),
                     None => return End::Lost,
@@ -293,7 +157,7 @@ impl Driver {
     }
 
     /// Settings that were changed just before the connection was lost are kept all the same.
-    async fn save_what_waits(&mut self) {
+    pub(super) async fn save_what_waits(&mut self) {
         for job in std::mem::take(&mut self.jobs) {
             if let Job::Save(_) = job {
                 let _nobody_to_tell = self.work(job).await;
@@ -362,7 +226,7 @@ impl Driver {
     }
 
     /// The session is in a room: its events wait until what was said before is shown.
-    fn enter(&mut self, id: Option<u32>, joined: Joined) {
+    pub(super) fn enter(&mut self, id: Option<u32>, joined: Joined) {
         self.read_rooms();
         let Joined { view, ring, cursor } = joined;
         self.feeds.retain(|feed| feed.room != view.name);
@@ -381,7 +245,8 @@ impl Driver {
         // Replies are taken out first and heard last: whoever hears that a message is saved has
         // seen it.
         let (deliveries, skipped) = self.inbox.take();
-        let more = self.read_rooms();
+        let out = |delivery: &Delivery| matches!(delivery, Delivery::Dismissed(_));
+        let more = !deliveries.iter().any(out) && self.read_rooms();
         for delivery in deliveries {
             match delivery {
                 Delivery::Accepted(id) => self.machine.accepted(id, now),
@@ -394,7 +259,9 @@ impl Driver {
                 Delivery::Answer(id, answer) => self.machine.answer(id, answer, now),
                 Delivery::Event(event) => self.machine.private_event(&event, now),
                 Delivery::Role(role) => self.machine.set_role(role),
-                Delivery::Close(reason) => self.machine.dismissed(reason.as_str()),
+                Delivery::Dismissed(reason) | Delivery::Close(reason) => {
+                    self.machine.dismissed(reason.as_str());
+                }
             }
         }
         if skipped > 0 {

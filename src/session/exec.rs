@@ -33,7 +33,7 @@ use self::say::Stdin;
 use self::table::Action;
 use super::machine::{Me, Server};
 use super::peer::{Inbound, Outbound, Peer};
-use crate::access::Orders;
+use crate::access::Keeper;
 use crate::chat::command::Verb;
 use crate::chat::ids::SessionId;
 use crate::chat::intent::Query;
@@ -48,7 +48,7 @@ pub(super) struct ExecContext<'a> {
     /// What was said.
     pub store: &'a dyn Store,
     /// Who carries out orders.
-    pub orders: &'a dyn Orders,
+    pub orders: &'a dyn Keeper,
     /// Who gives the command.
     pub me: Me,
     /// Where they are.

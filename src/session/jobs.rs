@@ -5,7 +5,7 @@ use super::facts::FOUND;
 use std::sync::Arc;
 
 use super::machine::{Fetch, Fetched};
-use crate::access::Orders;
+use crate::access::Keeper;
 use crate::access::orders::{Actor, Order, Report};
 use crate::chat::ids::{AccountId, Conversation, RoomName, Seq};
 use crate::chat::preferences::Preferences;
@@ -31,7 +31,7 @@ pub(super) enum Job {
 /// Does it. A failure is an answer too.
 pub(super) async fn carry_out(
     store: Arc<dyn Store>,
-    orders: Arc<dyn Orders>,
+    orders: Arc<dyn Keeper>,
     actor: Actor,
     job: Job,
 ) -> Done {

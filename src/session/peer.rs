@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::access::door::ProvenKey;
+use crate::access::door::{Candidate, ProvenKey};
 
 /// Who is at the other end, as far as the transport knows.
 #[derive(Debug, Clone)]
@@ -21,6 +21,18 @@ pub struct Peer {
     pub key: Option<ProvenKey>,
     /// What their client says it is, at most 128 characters, printable ASCII only.
     pub client: String,
+}
+
+impl Peer {
+    /// What the rules look at.
+    pub fn candidate(&self) -> Candidate<'_> {
+        Candidate {
+            addr: self.addr,
+            user: &self.user,
+            client: &self.client,
+            key: self.key.as_ref(),
+        }
+    }
 }
 
 /// What arrives on one channel, in order (RFC 4254 §6).

@@ -1,6 +1,6 @@
 //! Who somebody is: from the key that they proved to have to an account and a name.
 
-use crate::access::Orders;
+use crate::access::Keeper;
 use crate::chat::access::{KeyRecord, Role};
 use crate::chat::event::Author;
 use crate::chat::ids::{AccountId, Name, Time};
@@ -12,18 +12,31 @@ use super::peer::Peer;
 use crate::access::door::ProvenKey;
 use crate::text::Text;
 
+/// Why somebody has no part in the chat.
+#[derive(Debug, thiserror::Error)]
+pub enum NotSignedIn {
+    /// They may not come in: why.
+    #[error("{0}")]
+    Refused(String),
+    /// The store failed.
+    #[error("You can't come in at this moment: {0}.")]
+    Store(#[from] StoreError),
+}
+
 /// How often another guest name is tried before giving up.
 const TRIES: usize = 16;
 
-/// Finds the account of a peer, or makes one. A key that was here before is the same person
+/// Finds the account of a peer who may come in, or makes one. A key that was here before is the same person
 /// again; a new key gets the login name if it is free, and a guest name otherwise; without a key
 /// there is no account, and the name lasts as long as the session.
 pub async fn sign_in(
     store: &dyn Store,
-    orders: &dyn Orders,
+    orders: &dyn Keeper,
     peer: &Peer,
     now: Time,
-) -> Result<(Me, Preferences), StoreError> {
+) -> Result<(Me, Preferences), NotSignedIn> {
+    let admission = orders.admit(peer.candidate()).await;
+    let admission = admission.map_err(NotSignedIn::Refused)?;
     let Some(key) = &peer.key else {
         let author = Author {
             account: AccountId(rand::random()),
@@ -38,8 +51,13 @@ pub async fn sign_in(
         };
         return Ok((me, Preferences::default()));
     };
-    if let Some(account) = store.account_by_key(&key.fingerprint).await? {
+    if let Some(account) = admission.account {
         return Ok((known(orders, &account, key, None), account.preferences));
+    }
+    if !admission.may_be_new {
+        return Err(NotSignedIn::Refused(
+            "Your key is not registered here.".into(),
+        ));
     }
     let wanted = Name::new(&peer.user).ok().filter(|name| !name.is_guest());
     if let Some(name) = &wanted
@@ -61,10 +79,10 @@ pub async fn sign_in(
             ));
         }
     }
-    Err(StoreError::Unavailable("no free name was found".into()))
+    Err(StoreError::Unavailable("no free name was found".into()).into())
 }
 
-fn known(orders: &dyn Orders, account: &Account, key: &ProvenKey, remark: Option<String>) -> Me {
+fn known(orders: &dyn Keeper, account: &Account, key: &ProvenKey, remark: Option<String>) -> Me {
     let key = &key.fingerprint;
     Me {
         author: Author {

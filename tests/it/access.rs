@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use ssh_chat::access::door::{Candidate, Door as _, ProvenKey, Verdict};
 use ssh_chat::access::orders::{Actor, BanWhom, Order};
-use ssh_chat::access::{Guard, Mode, Orders as _, Rules};
+use ssh_chat::access::{Guard, Keeper as _, Mode, Rules};
 use ssh_chat::chat::access::{Audit, Ban, BanTarget, KeyRecord, Lockdown, Role, network};
 use ssh_chat::chat::ids::{AccountId, Fingerprint, Name, SessionId, Time};
-use ssh_chat::chat::intent::Arrival;
+use ssh_chat::chat::intent::{Arrival, Intent, Target};
 use ssh_chat::chat::policy::Allowance;
 use ssh_chat::chat::preferences::Preferences;
 use ssh_chat::hub::feed::{Delivery, Inbox};
@@ -130,8 +130,7 @@ impl House {
 
     /// What was changed in the store behind its back is known from now on.
     async fn refreshed(self) -> House {
-        // Any order that is carried out refreshes.
-        self.order("operator", Order::Bans).await.unwrap();
+        self.guard.refresh().await.unwrap();
         self
     }
 
@@ -189,7 +188,8 @@ impl House {
 async fn dismissed(house: &House, inbox: &Inbox) -> bool {
     house.hub.ping().await.unwrap();
     let (deliveries, _) = inbox.take();
-    deliveries.iter().any(|d| matches!(d, Delivery::Close(_)))
+    let out = |d: &Delivery| matches!(d, Delivery::Dismissed(_));
+    deliveries.iter().any(out)
 }
 
 const OPENSSH: &str = "SSH-2.0-OpenSSH_9.2";
@@ -354,6 +354,32 @@ async fn what_was_ordered_holds_for_those_who_are_online() {
     }
 }
 
+/// Out of the chat at once, not when their client has taken note of it.
+#[tokio::test]
+async fn who_is_dismissed_can_say_nothing_more() {
+    let house = House::new(Mode::Allowlist).await;
+    let (member, inbox) = house.online("member").await;
+    let (_other, heard) = house.online("operator").await;
+    let kick = Order::Kick(name("member"), None);
+    house.order("operator", kick).await.unwrap();
+    member
+        .intend(
+            7,
+            Intent::Say {
+                to: Target::Person(name("operator")),
+                text: Text::stored("still here"),
+                action: false,
+            },
+        )
+        .unwrap();
+    assert!(dismissed(&house, &inbox).await);
+    let online = house.hub.online().await;
+    assert_eq!(online.len(), 1, "{online:?}");
+    house.store.ping().await.unwrap();
+    house.hub.ping().await.unwrap();
+    assert!(heard.take().0.is_empty(), "nobody hears them");
+}
+
 #[tokio::test]
 async fn the_last_operator_stays() {
     let house = House::new(Mode::Allowlist).await;
@@ -387,7 +413,7 @@ async fn a_key_revoked_elsewhere_is_out() {
             house.judge(&who, "192.0.2.1", OPENSSH),
         );
         removed.unwrap();
-        house.order("operator", Order::Bans).await.unwrap();
+        house.guard.refresh().await.unwrap();
         assert!(dismissed(&house, &inbox).await, "round {round}");
         assert_eq!(house.judge(&who, "192.0.2.1", OPENSSH).await, "invite");
     }

@@ -18,6 +18,8 @@ mod admission;
 mod architecture;
 /// What kill -9 leaves behind: everything that anybody saw.
 mod durability;
+/// Out means out.
+mod eviction;
 /// Commands on the `ssh` line.
 mod exec;
 /// Floods, silent connections, endless lines: what one client can't do to the others.

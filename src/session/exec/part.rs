@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
 use super::ExecContext;
-use super::out::{End, TRY_LATER};
+use super::out::{End, FAILED, TRY_LATER};
 use crate::chat::event::Event;
 use crate::chat::ids::RoomName;
 use crate::chat::intent::{Answer, Intent, Query, Refusal};
@@ -23,6 +23,7 @@ pub(super) struct Part {
     inbox: Arc<Inbox>,
     deliveries: VecDeque<Delivery>,
     asked: u32,
+    thrown_out: bool,
 }
 
 /// What came of an intent.
@@ -43,11 +44,15 @@ impl Part {
             // A guest's name can be taken at this very moment; the next one will be another.
             End::Told(TRY_LATER, refusal.to_string())
         })?;
+        // Again, now that whatever changes will find them.
+        let admitted = context.orders.admit(context.peer.candidate()).await;
+        admitted.map_err(|words| End::Told(FAILED, words))?;
         let part = Part {
             attachment,
             inbox,
             deliveries: VecDeque::new(),
             asked: 0,
+            thrown_out: false,
         };
         Ok((part, lobby))
     }
@@ -125,6 +130,8 @@ impl Part {
     pub fn notices(&mut self) -> Result<Vec<Arc<Event>>, End> {
         let mut notices = Vec::new();
         self.deliveries.extend(self.inbox.take().0);
+        let out = |delivery: &Delivery| matches!(delivery, Delivery::Dismissed(_));
+        self.thrown_out |= self.deliveries.iter().any(out);
         for delivery in self.deliveries.drain(..) {
             if let Delivery::Event(event) = not_closed(delivery)?
                 && matches!(*event, Event::Notice { .. })
@@ -135,6 +142,11 @@ impl Part {
         Ok(notices)
     }
 
+    /// Whether the session is out of the chat, so that nothing more of it is to be shown.
+    pub fn thrown_out(&self) -> bool {
+        self.thrown_out
+    }
+
     /// Waits until something came for the session or happened in one of its rooms.
     pub async fn rung(&self) {
         self.inbox.rung().await;
@@ -143,7 +155,9 @@ impl Part {
 
 fn not_closed(delivery: Delivery) -> Result<Delivery, End> {
     match delivery {
-        Delivery::Close(reason) => Err(End::Told(TRY_LATER, reason.to_string())),
+        Delivery::Close(reason) | Delivery::Dismissed(reason) => {
+            Err(End::Told(TRY_LATER, reason.to_string()))
+        }
         delivery => Ok(delivery),
     }
 }

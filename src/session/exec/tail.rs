@@ -30,7 +30,7 @@ impl<O: Outbound> Exec<'_, O> {
         loop {
             // Taken out first and heard last: who is told to go has seen what was said before.
             let notices = part.notices();
-            loop {
+            while !part.thrown_out() {
                 let skipped = joined.ring.read(&mut cursor, EVENTS, &mut events);
                 if skipped > 0 {
                     self.skipped(skipped).await?;

@@ -14,6 +14,6 @@ mod wait;
 
 pub use login::Login;
 pub use pipe::{Pipe, pipe};
-pub use server::{Home, Server, run};
+pub use server::{Finished, Home, Server, run};
 pub use terminal::{Screen, Terminal};
 pub use wait::{DEADLINE, contains};

@@ -1,0 +1,201 @@
+//! How a session starts: who it is, whether they may come in, and which of the two kinds it is.
+//! And what is kept when it has ended.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::driver::{Driver, End};
+use super::exec::{self, ExecContext};
+use super::machine::{Machine, Server};
+use super::peer::{Inbound, Outbound, Peer, Sessions};
+use super::setup::Setup;
+use super::sign_in::{NotSignedIn, sign_in};
+use crate::access::Keeper;
+use crate::chat::ids::SessionId;
+use crate::chat::intent::Refusal;
+use crate::clock;
+use crate::hub::Handle;
+use crate::hub::feed::Inbox;
+use crate::store::Store;
+
+/// How often another name is tried for a guest whose name was taken in that moment.
+const GUEST_TRIES: usize = 3;
+
+/// Exit status of a session that ended as it should.
+const GOOD: u32 = 0;
+/// Exit status of somebody who may not come in.
+const REFUSED: u32 = 1;
+/// Exit status when the service can't be given now (`EX_TEMPFAIL` of sysexits.h).
+const TRY_LATER: u32 = 75;
+
+/// Everything that sessions need; one for the whole program.
+pub struct Chat {
+    hub: Handle,
+    store: Arc<dyn Store>,
+    orders: Arc<dyn Keeper>,
+    server: RwLock<Arc<Server>>,
+    stall: Duration,
+    sessions: AtomicU64,
+}
+
+impl Chat {
+    /// Sessions that talk to this hub and read from this store. A client that takes nothing for
+    /// `stall` is cut off.
+    pub fn new(
+        hub: Handle,
+        store: Arc<dyn Store>,
+        orders: Arc<dyn Keeper>,
+        server: Server,
+        stall: Duration,
+    ) -> Chat {
+        Chat {
+            hub,
+            store,
+            orders,
+            server: RwLock::new(Arc::new(server)),
+            stall,
+            sessions: AtomicU64::new(1),
+        }
+    }
+
+    /// Sessions that begin from now on show this.
+    pub fn set_server(&self, server: Server) {
+        *self.server.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(server);
+    }
+
+    /// What sessions show of the server.
+    pub fn server(&self) -> Arc<Server> {
+        let server = self.server.read().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(&server)
+    }
+}
+
+impl Sessions for Chat {
+    async fn run<I, O>(&self, peer: Arc<Peer>, mut input: I, output: O)
+    where
+        I: Inbound + 'static,
+        O: Outbound + 'static,
+    {
+        let Some(setup) = Setup::read(&mut input).await else {
+            return;
+        };
+        let status = match self.session(&peer, setup, &mut input, &output).await {
+            Ok(status) => status,
+            Err(Failed { status, words }) => {
+                let words = Bytes::from(format!("{words}\r\n"));
+                let told = output.write_stderr(words);
+                let _gone_or_deaf = tokio::time::timeout(self.stall, told).await;
+                status
+            }
+        };
+        let finished = output.finish(status);
+        if tokio::time::timeout(self.stall, finished).await.is_err() {
+            output.cut();
+        }
+    }
+}
+
+/// A session that could not begin, and what its client is told.
+struct Failed {
+    status: u32,
+    words: String,
+}
+
+impl From<NotSignedIn> for Failed {
+    fn from(error: NotSignedIn) -> Failed {
+        Failed {
+            status: match error {
+                NotSignedIn::Refused(_) => REFUSED,
+                NotSignedIn::Store(_) => TRY_LATER,
+            },
+            words: error.to_string(),
+        }
+    }
+}
+
+impl Chat {
+    async fn session(
+        &self,
+        peer: &Peer,
+        setup: Setup,
+        input: &mut impl Inbound,
+        output: &impl Outbound,
+    ) -> Result<u32, Failed> {
+        let display = setup.display();
+        let interactive = display.interactive();
+        let id = SessionId(self.sessions.fetch_add(1, Ordering::Relaxed));
+        let inbox = Arc::new(Inbox::default());
+        let mut tries = 0;
+        let (me, preferences, attachment, joined) = loop {
+            let signed_in = sign_in(&*self.store, &*self.orders, peer, clock::now());
+            let (me, preferences) = Box::pin(signed_in).await?;
+            if let Some(command) = &setup.command {
+                let context = ExecContext {
+                    hub: &self.hub,
+                    store: &*self.store,
+                    orders: &*self.orders,
+                    me,
+                    peer,
+                    session: id,
+                    server: self.server(),
+                    terminal: interactive,
+                    stall: self.stall,
+                    preferences,
+                };
+                // Boxed: it is large, and would be part of every session's memory.
+                return Ok(Box::pin(exec::run(context, command, input, output)).await);
+            }
+            let arrival = me.arrival(id, peer, !interactive);
+            match self.hub.attach(arrival, Arc::clone(&inbox)).await {
+                Ok((attachment, joined)) => break (me, preferences, attachment, joined),
+                Err(Refusal::NameTaken(_)) if me.guest && tries < GUEST_TRIES => tries += 1,
+                Err(refusal) => {
+                    return Err(Failed {
+                        status: TRY_LATER,
+                        words: format!("You can't come in at this moment: {refusal}"),
+                    });
+                }
+            }
+        };
+        // Again, now that whatever changes will find them.
+        let admitted = self.orders.admit(peer.candidate()).await;
+        admitted.map_err(NotSignedIn::Refused)?;
+        let account = me.author.account;
+        tracing::info!(
+            event = "session_start",
+            conn = peer.connection,
+            session = id.0,
+            %account,
+            name = %me.author.name,
+            terminal = interactive,
+            "a session began"
+        );
+        let keeps_marks = !me.guest;
+        let machine = Machine::new(me, preferences, self.server(), display);
+        let (store, orders) = (Arc::clone(&self.store), Arc::clone(&self.orders));
+        let mut driver = Driver::new(machine, attachment, inbox, store, orders, self.stall);
+        driver.enter(None, joined);
+        let end = driver.run(input, output).await;
+        driver.save_what_waits().await;
+        let marks = driver.marks().into_iter();
+        let marks = marks.map(|(conversation, mark)| (account, conversation, mark));
+        if keeps_marks && let Err(error) = self.store.save_marks(marks.collect()).await {
+            tracing::warn!(event = "marks_not_saved", %account, %error, "where the visit ended is not saved");
+        }
+        tracing::info!(
+            event = "session_end",
+            conn = peer.connection,
+            session = id.0,
+            %account,
+            how = ?end,
+            "a session ended"
+        );
+        if matches!(end, End::Stalled | End::Dismissed) {
+            output.cut();
+        }
+        Ok(GOOD)
+    }
+}
