@@ -153,8 +153,16 @@ impl<'a> Act<'a> {
     /// The account of this name, online or not.
     pub(super) async fn person(&self, name: &Name) -> Result<Account, String> {
         let found = self.guard.store.account_by_name(name).await;
-        found.map_err(failed)?.ok_or_else(|| {
-            format!("No account is called {name}. A guest is kept out by address: /whois {name}")
-        })
+        match found.map_err(failed)? {
+            Some(account) if account.name == *name => Ok(account),
+            // The store answers for names that look alike, too, and for earlier ones.
+            Some(account) => Err(format!(
+                "No account is called {name} now. Did you mean {}?",
+                account.name
+            )),
+            None => Err(format!(
+                "No account is called {name}. A guest is kept out by address: /whois {name}"
+            )),
+        }
     }
 }

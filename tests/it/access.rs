@@ -275,8 +275,8 @@ async fn orders_are_for_those_who_may_give_them() {
         ("mute", Order::Mute(name("member"), None, reason())),
         ("unmute", Order::Unmute(name("member"))),
         ("rename", Order::Rename(name("banned"), name("renamed"))),
-        ("op", Order::SetRole(name("banned"), Role::Operator)),
-        ("deop", Order::SetRole(name("banned"), Role::Member)),
+        ("op", Order::SetRole(name("renamed"), Role::Operator)),
+        ("deop", Order::SetRole(name("renamed"), Role::Member)),
         ("lockdown", Order::Lockdown(Some(None))),
         ("unlock", Order::Lockdown(None)),
         ("announce", Order::Announce(Text::stored("hear"))),
@@ -378,6 +378,28 @@ async fn who_is_dismissed_can_say_nothing_more() {
     house.store.ping().await.unwrap();
     house.hub.ping().await.unwrap();
     assert!(heard.take().0.is_empty(), "nobody hears them");
+}
+
+/// The store also answers for names that look alike, and for names that somebody had before.
+#[tokio::test]
+async fn an_order_is_about_nobody_else() {
+    let house = House::new(Mode::Allowlist).await;
+    let (_attachment, inbox) = house.online("member").await;
+    for look_alike in ["rnernber", "mernber", "member_", "mem-ber"] {
+        for order in [
+            Order::Kick(name(look_alike), None),
+            Order::Ban(BanWhom::Person(name(look_alike)), None, None),
+            Order::Mute(name(look_alike), None, None),
+            Order::SetRole(name(look_alike), Role::Operator),
+        ] {
+            let result = house.order("operator", order.clone()).await;
+            assert!(result.is_err(), "{order:?}");
+        }
+    }
+    let refused = house.order("operator", Order::Kick(name("rnernber"), None));
+    assert!(refused.await.unwrap_err().contains("member"));
+    assert!(!dismissed(&house, &inbox).await);
+    assert_eq!(house.find("member").await.role, Role::Member);
 }
 
 #[tokio::test]
