@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::access::Role;
 use super::event::Author;
-use super::ids::{AccountId, Conversation, Name, RoomName, Seq, SessionId, Time};
+use super::ids::{AccountId, Name, RoomName, Seq, SessionId, Time};
 use crate::text::Text;
 
 /// Whom words are for.
@@ -245,13 +245,4 @@ pub struct Arrival {
     pub addr: IpAddr,
     /// What their client says it is.
     pub client: String,
-}
-
-/// Where a direct message between two people is kept and who they are.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pair {
-    /// The conversation.
-    pub conversation: Conversation,
-    /// The other one.
-    pub other: Author,
 }

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use super::access::{Mute, Role};
 use super::event::{Author, Body, Draft, Message};
 use super::ids::{AccountId, Conversation, Fingerprint, Name, RoomName, Seq, SessionId, Time};
-use super::intent::{Arrival, Intent, Pair, Refusal, RoomView, Target};
+use super::intent::{Arrival, Intent, Refusal, RoomView, Target};
 use crate::text::Text;
 
 /// The most rooms that one session can be in.
@@ -200,23 +200,17 @@ impl State {
             }
             Target::Room(room) => Err(Refusal::NotInRoom(room.clone())),
             Target::Person(name) => {
-                let pair = self.pair(from.account, name)?;
-                Ok((pair.conversation, Some(pair.other.name)))
+                let conversation = self.direct(from.account, name)?;
+                Ok((conversation, Some(name.clone())))
             }
         }
     }
 
     /// The direct conversation of an account with somebody who is online.
-    pub fn pair(&self, account: AccountId, other: &Name) -> Result<Pair, Refusal> {
+    fn direct(&self, account: AccountId, other: &Name) -> Result<Conversation, Refusal> {
         match self.names.get(other) {
             Some(found) if *found == account => Err(Refusal::Yourself),
-            Some(found) => Ok(Pair {
-                conversation: Conversation::between(account, *found),
-                other: Author {
-                    account: *found,
-                    name: other.clone(),
-                },
-            }),
+            Some(found) => Ok(Conversation::between(account, *found)),
             None => Err(Refusal::NobodyCalled(other.clone())),
         }
     }

@@ -13,17 +13,18 @@ mod authority;
 mod commit;
 pub mod feed;
 mod handle;
+pub(crate) mod wait;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
 use self::authority::Authority;
-use self::commit::{Barrier, InFlight, Outcome, Pending};
+use self::commit::{Barrier, InFlight, Pending};
 use self::feed::{Delivery, Inbox, Joined, Ring};
 pub use self::handle::{Attachment, Handle};
+use self::wait::{maybe, until};
 use crate::chat::event::{Author, Event};
 use crate::chat::ids::{AccountId, RoomName, SessionId, Time};
 use crate::chat::intent::{Answer, Arrival, Intent, Query, Refusal};
@@ -164,7 +165,7 @@ impl Hub {
             let due = self.next_presence();
             tokio::select! {
                 biased;
-                outcome = wait_for(&mut self.in_flight) => {
+                outcome = maybe(self.in_flight.as_mut()) => {
                     self.in_flight = None;
                     self.finish(outcome);
                 }
@@ -409,21 +410,5 @@ impl Hub {
             inbox.put(delivery);
             inbox.ring();
         }
-    }
-}
-
-/// Waits for what is in flight; for ever if nothing is.
-async fn wait_for(in_flight: &mut Option<InFlight>) -> Outcome {
-    match in_flight {
-        Some(future) => future.await,
-        None => std::future::pending().await,
-    }
-}
-
-/// Waits for a moment; for ever if there is none.
-async fn until(due: Option<Time>) {
-    match due {
-        Some(due) => tokio::time::sleep(Duration::from_millis(due.since(clock::now()))).await,
-        None => std::future::pending().await,
     }
 }

@@ -135,7 +135,7 @@ impl Machine {
             };
             let head = format!("{} {room}", self.zone.moment(message.at, now));
             let name = message.author.name.clone();
-            super::entry::of_message(message, &self.me.author.name, "", |entry| {
+            super::entry::of_message(message, &self.me.author.name, false, "", |entry| {
                 let words = match entry {
                     Entry::Said { text, .. } => format!("{name}: {text}"),
                     Entry::Did { text, .. } => format!("* {name} {text}"),

@@ -105,7 +105,7 @@ impl Machine {
                     Some(name) => command::room(name)?,
                     None => self.here(),
                 };
-                self.intend(Asked::Leave, Intent::Leave(room), now);
+                self.intend(Asked::Change, Intent::Leave(room), now);
             }
             Verb::Rooms => self.query(Asked::Show, Query::Rooms, now),
             Verb::Topic => self.topic(first, now)?,
@@ -140,7 +140,7 @@ impl Machine {
             Verb::Nick => {
                 let name =
                     Name::new(words).map_err(|e| format!("{words:?} can't be your name: {e}."))?;
-                self.intend(Asked::Nick, Intent::Nick(name), now);
+                self.intend(Asked::Change, Intent::Nick(name), now);
             }
             Verb::Away => {
                 let reason = match first {
@@ -210,7 +210,7 @@ impl Machine {
 
     fn amend(&mut self, text: Option<Text>, now: Time) {
         let to = self.target();
-        self.intend(Asked::Amend, Intent::Amend { to, text }, now);
+        self.intend(Asked::Change, Intent::Amend { to, text }, now);
     }
 
     fn topic(&mut self, words: Option<&str>, now: Time) -> Result<(), String> {
@@ -229,7 +229,7 @@ impl Machine {
         } else {
             Some(Text::line(words, TOPIC).map_err(|e| e.to_string())?)
         };
-        self.intend(Asked::Topic, Intent::Topic { room, topic }, now);
+        self.intend(Asked::Change, Intent::Topic { room, topic }, now);
         Ok(())
     }
 

@@ -14,13 +14,13 @@ use tokio::time::Instant;
 use super::jobs::{Done, Job, carry_out};
 use super::machine::{Effect, Fetched, Machine};
 use super::peer::{Gone, Inbound, Input, Outbound};
-use super::wait::{maybe, ready_or, until};
 use crate::access::Keeper;
 use crate::chat::event::Event;
 use crate::chat::ids::{Conversation, RoomName};
 use crate::clock;
 use crate::hub::Attachment;
 use crate::hub::feed::{Cursor, Delivery, Inbox, Joined, Ring};
+use crate::hub::wait::{maybe, ready_or, until};
 use crate::store::{Mark, Store};
 use crate::term::screen::Size;
 

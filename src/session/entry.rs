@@ -1,7 +1,7 @@
 //! What there is to show, before it is decided how: one [`Entry`] is one block on the screen, or
 //! one line of the plain form.
 
-use crate::chat::event::{Body, Event, Message, Presence};
+use crate::chat::event::{Author, Body, Event, Message, Presence};
 use crate::chat::ids::{Conversation, Name};
 
 /// Something to show. Times are texts already, in the reader's zone; empty if they want none.
@@ -81,9 +81,25 @@ pub fn mentions(text: &str, name: &str) -> bool {
         })
 }
 
+/// Whether a message is said to `me` by name, by somebody else.
+pub fn names(message: &Message, me: &Author) -> bool {
+    match &message.body {
+        Body::Said(text) | Body::Did(text) | Body::Edited { text, .. } => {
+            message.author.account != me.account && mentions(text.as_str(), me.name.as_str())
+        }
+        Body::Topic(_) | Body::Deleted { .. } => false,
+    }
+}
+
 /// Builds the entry that shows a saved message to `me`, and gives it to `show`. `time` is when
-/// it was said.
-pub fn of_message(message: &Message, me: &Name, time: &str, show: impl FnOnce(Entry<'_>)) {
+/// it was said, `mention` whether it names them.
+pub fn of_message(
+    message: &Message,
+    me: &Name,
+    mention: bool,
+    time: &str,
+    show: impl FnOnce(Entry<'_>),
+) {
     let name = message.author.name.as_str();
     let own = message.author.name == *me;
     if let Conversation::Direct(..) = message.conversation {
@@ -113,20 +129,20 @@ pub fn of_message(message: &Message, me: &Name, time: &str, show: impl FnOnce(En
             time,
             name,
             text: text.as_str(),
-            mention: !own && mentions(text.as_str(), me.as_str()),
+            mention,
             edited: message.edited,
         }),
         Body::Did(text) => show(Entry::Did {
             time,
             name,
             text: text.as_str(),
-            mention: !own && mentions(text.as_str(), me.as_str()),
+            mention,
         }),
         Body::Edited { text, .. } => show(Entry::Said {
             time,
             name,
             text: text.as_str(),
-            mention: !own && mentions(text.as_str(), me.as_str()),
+            mention,
             edited: true,
         }),
         Body::Deleted { .. } => system(&format!("{name} took back what they had said"), &mut show),

@@ -23,5 +23,4 @@ mod setup;
 pub mod sign_in;
 pub mod start;
 mod theme;
-mod wait;
 mod zone;

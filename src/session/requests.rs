@@ -26,10 +26,8 @@ pub(super) enum Asked {
     Say(String),
     /// Entering a room: what is typed next is for that room.
     Join,
-    Leave,
-    Amend,
-    Topic,
-    Nick,
+    /// Something that is simply done or not.
+    Change,
     Away,
     Show,
     Ignore,

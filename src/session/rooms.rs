@@ -111,7 +111,8 @@ impl Machine {
         let own = matches!(event, Event::Message(m) if m.author.account == self.me.author.account);
         let hidden =
             matches!(event, Event::Message(m) if self.preferences.ignores(m.author.account));
-        let names_me = matches!(event, Event::Message(m) if !own && !hidden && self.names_me(m));
+        let me = &self.me.author;
+        let names_me = matches!(event, Event::Message(m) if !hidden && entry::names(m, me));
         if let (Event::Message(message), Some(tab)) = (event, self.tabs.get_mut(at)) {
             if let Body::Topic(topic) = &message.body {
                 tab.topic.clone_from(topic);
@@ -129,7 +130,7 @@ impl Machine {
             self.ring(now);
         }
         if at == self.current && !hidden {
-            self.show_event(event);
+            self.show_event(event, names_me);
         }
     }
 
@@ -147,7 +148,7 @@ impl Machine {
                 self.ring(now);
             }
         }
-        self.show_event(event);
+        self.show_event(event, false);
     }
 
     /// Events were forgotten before they could be shown.
@@ -155,15 +156,6 @@ impl Machine {
         let words =
             format!("{count} messages skipped: your terminal was too slow. /history shows them.");
         self.error(&words);
-    }
-
-    fn names_me(&self, message: &Message) -> bool {
-        match &message.body {
-            Body::Said(text) | Body::Did(text) | Body::Edited { text, .. } => {
-                entry::mentions(text.as_str(), self.me.author.name.as_str())
-            }
-            Body::Topic(_) | Body::Deleted { .. } => false,
-        }
     }
 
     fn ring(&mut self, now: Time) {
@@ -174,9 +166,9 @@ impl Machine {
         }
     }
 
-    fn show_event(&mut self, event: &Event) {
+    fn show_event(&mut self, event: &Event, names_me: bool) {
         let at = match event {
-            Event::Message(message) => return self.show_message(message),
+            Event::Message(message) => return self.show_named(message, names_me),
             Event::Presence(_) if self.preferences.quiet => return,
             Event::Presence(presence) => presence.at,
             Event::Renamed { at, .. } | Event::Notice { at, .. } => *at,
@@ -188,12 +180,17 @@ impl Machine {
         }
     }
 
-    /// Shows a message, under a line for its day where that is another than the last.
+    /// Shows a message of the history.
     pub(super) fn show_message(&mut self, message: &Message) {
+        self.show_named(message, entry::names(message, &self.me.author));
+    }
+
+    /// Shows a message, under a line for its day where that is another than the last.
+    fn show_named(&mut self, message: &Message, names_me: bool) {
         self.new_day(message.at);
         let (time, _) = self.zone.show(message.at);
-        let display = &mut self.display;
-        entry::of_message(message, &self.me.author.name, time, |entry| {
+        let (display, me) = (&mut self.display, &self.me.author.name);
+        entry::of_message(message, me, names_me, time, |entry| {
             display.show(&entry);
         });
     }

@@ -1,6 +1,6 @@
 //! The store port: everything that must outlive the process, behind one interface.
 //!
-//! What every adapter MUST keep (the contract suite in `tests/it/store.rs` holds each to it):
+//! What every adapter MUST keep (the contract suite in `tests/it/store/` holds each to it):
 //!
 //! 1. When `append` answers `Ok`, the entries survive a power cut.
 //! 2. A batch is all or nothing.

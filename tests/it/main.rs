@@ -40,8 +40,6 @@ mod starting;
 mod stopping;
 /// The contract of the store port.
 mod store;
-/// The contract of the store port where it is about people.
-mod store_people;
 /// What people say and see, as transcripts.
 mod talking;
 /// Typing, editing and what the terminal looks like meanwhile.

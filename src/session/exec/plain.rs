@@ -138,7 +138,9 @@ impl Plain {
         self.new_day(message.at);
         let (time, _) = self.zone.show(message.at);
         let display = &mut self.display;
-        entry::of_message(message, &self.me.name, time, |entry| display.show(&entry));
+        entry::of_message(message, &self.me.name, false, time, |entry| {
+            display.show(&entry);
+        });
     }
 
     fn found(&mut self, message: &Message, now: Time) {
@@ -149,7 +151,9 @@ impl Plain {
         };
         let head = format!("{place} {at}");
         let display = &mut self.display;
-        entry::of_message(message, &self.me.name, &head, |entry| display.show(&entry));
+        entry::of_message(message, &self.me.name, false, &head, |entry| {
+            display.show(&entry);
+        });
     }
 
     fn event(&mut self, event: &Event) {

@@ -1,4 +1,4 @@
-//! Waiting for what may not be there: the branches of the session's loop.
+//! Waiting for what may not be there: branches of the hub's loop and of each session's.
 
 use std::future::Future;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use crate::chat::ids::Time;
 use crate::clock;
 
 /// Waits for a future that may not be there; for ever if it isn't.
-pub(super) async fn maybe<F: Future + Unpin>(future: Option<&mut F>) -> F::Output {
+pub(crate) async fn maybe<F: Future + Unpin>(future: Option<&mut F>) -> F::Output {
     match future {
         Some(future) => future.await,
         None => std::future::pending().await,
@@ -15,14 +15,14 @@ pub(super) async fn maybe<F: Future + Unpin>(future: Option<&mut F>) -> F::Outpu
 }
 
 /// Is ready at once if `ready`, and when the future is otherwise.
-pub(super) async fn ready_or(ready: bool, future: impl Future<Output = ()>) {
+pub(crate) async fn ready_or(ready: bool, future: impl Future<Output = ()>) {
     if !ready {
         future.await;
     }
 }
 
 /// Waits for a moment; for ever if there is none.
-pub(super) async fn until(deadline: Option<Time>) {
+pub(crate) async fn until(deadline: Option<Time>) {
     match deadline {
         Some(at) => tokio::time::sleep(Duration::from_millis(at.since(clock::now()))).await,
         None => std::future::pending().await,

@@ -1,0 +1,352 @@
+//! Names, keys, marks, settings, rooms, and that all of it is there again.
+
+use super::*;
+
+contract! {
+    names_belong_to_one_account,
+    an_account_keeps_its_names,
+    keys_belong_to_one_account,
+    one_of_many_gets_the_name,
+    marks_never_move_back,
+    preferences_read_back,
+    rooms_have_topics,
+    reopening_shows_all_again,
+    what_was_asked_for_is_written,
+}
+
+/// MUST 4.
+async fn names_belong_to_one_account(place: &impl Place) {
+    let store = place.open();
+    store
+        .create_account(&account("bob1"), &key(1))
+        .await
+        .unwrap();
+    let looks_like = Account {
+        name: name("bobl"),
+        ..account("carol")
+    };
+    let refused = store.create_account(&looks_like, &key(2)).await;
+    assert_eq!(refused, Err(ClaimError::NameTaken));
+    assert_eq!(
+        store.account_by_key(&fingerprint(2)).await,
+        Ok(None),
+        "nothing was done"
+    );
+
+    store
+        .create_account(&account("carol"), &key(2))
+        .await
+        .unwrap();
+    let (bob, carol) = (account("bob1").id, account("carol").id);
+    assert_eq!(
+        store.rename(carol, &name("b0b1")).await,
+        Err(ClaimError::NameTaken)
+    );
+    assert_eq!(
+        store.rename(bob, &name("bobl")).await,
+        Ok(()),
+        "his own, spelled anew"
+    );
+    assert_eq!(
+        store.rename(carol, &name("bob1")).await,
+        Err(ClaimError::NameTaken)
+    );
+    assert_eq!(
+        store.rename(AccountId(1), &name("dave")).await,
+        Err(ClaimError::NoAccount)
+    );
+
+    let found = store.account_by_name(&name("b0b1")).await.unwrap();
+    assert_eq!(
+        found,
+        Some(Account {
+            name: name("bobl"),
+            ..account("bob1")
+        })
+    );
+    assert_eq!(store.account_by_name(&name("dave")).await, Ok(None));
+}
+
+async fn an_account_keeps_its_names(place: &impl Place) {
+    let store = place.open();
+    let alice = account("alice");
+    store.create_account(&alice, &key(1)).await.unwrap();
+    store
+        .create_account(&account("bob"), &key(2))
+        .await
+        .unwrap();
+    let more: Vec<Name> = (2..=MAX_NAMES)
+        .map(|n| name(&format!("name-{n}")))
+        .collect();
+    for name in &more {
+        assert_eq!(store.rename(alice.id, name).await, Ok(()));
+    }
+    let Err(ClaimError::TooManyNames(mut owned)) = store.rename(alice.id, &name("more")).await
+    else {
+        panic!("a name too many");
+    };
+    owned.sort();
+    let mut all = vec![alice.name.clone()];
+    all.extend(more);
+    assert_eq!(owned, all);
+    for name in &all {
+        let refused = store.rename(account("bob").id, name).await;
+        assert_eq!(refused, Err(ClaimError::NameTaken), "{name} stays hers");
+        let holder = store.account_by_name(name).await.unwrap().unwrap();
+        assert_eq!(holder.id, alice.id);
+        assert_eq!(store.rename(alice.id, name).await, Ok(()), "back to {name}");
+        let now = store
+            .account_by_key(&fingerprint(1))
+            .await
+            .unwrap()
+            .unwrap();
+        assert_eq!(now.name, *name);
+    }
+}
+
+/// MUST 4 and 5.
+async fn keys_belong_to_one_account(place: &impl Place) {
+    let store = place.open();
+    let alice = account("alice");
+    assert_eq!(store.account_by_key(&fingerprint(1)).await, Ok(None));
+    assert_eq!(store.create_account(&alice, &key(1)).await, Ok(()));
+    assert_eq!(
+        store.account_by_key(&fingerprint(1)).await,
+        Ok(Some(alice.clone()))
+    );
+    let taken = store.create_account(&account("bob"), &key(1)).await;
+    assert_eq!(taken, Err(ClaimError::KeyTaken));
+    assert_eq!(
+        store.account_by_name(&name("bob")).await,
+        Ok(None),
+        "nothing was done"
+    );
+    assert_eq!(
+        store.create_account(&alice, &key(1)).await,
+        Ok(()),
+        "the same call again"
+    );
+}
+
+/// MUST 4, when many want the same at once.
+async fn one_of_many_gets_the_name(place: &impl Place) {
+    let stores = [place.open(), place.open()];
+    let mut claims = tokio::task::JoinSet::new();
+    for n in 0..20_u32 {
+        let store = Arc::clone(&stores[n as usize % stores.len()]);
+        claims.spawn(async move {
+            let account = Account {
+                id: AccountId(n.into()),
+                ..account("alice")
+            };
+            let claim = store.create_account(&account, &key(n)).await;
+            // Others go into the same transactions, and must come to no harm.
+            store
+                .append(vec![said(&room("ops"), "bob", "hi")])
+                .await
+                .unwrap();
+            claim
+        });
+    }
+    let claims = claims.join_all().await;
+    assert_eq!(claims.iter().filter(|claim| claim.is_ok()).count(), 1);
+    let taken = claims
+        .iter()
+        .filter(|claim| **claim == Err(ClaimError::NameTaken));
+    assert_eq!(taken.count(), 19);
+    assert_eq!(history(&*stores[1], None, 100).await.len(), 20);
+}
+
+async fn marks_never_move_back(place: &impl Place) {
+    let store = place.open();
+    let (ops, dev) = (room("ops"), room("dev"));
+    let id = account("alice").id;
+    store
+        .create_account(&account("alice"), &key(1))
+        .await
+        .unwrap();
+    store
+        .create_account(&account("bob"), &key(2))
+        .await
+        .unwrap();
+    assert_eq!(store.mark(id, &ops).await, Ok(None));
+    let mark = |seq, at| Mark {
+        seq: Seq(seq),
+        at: Time(at),
+    };
+    for (given, kept) in [
+        (mark(5, 100), mark(5, 100)),
+        (mark(3, 200), mark(5, 100)),
+        (mark(5, 300), mark(5, 300)),
+        (mark(5, 200), mark(5, 300)),
+        (mark(9, 400), mark(9, 400)),
+    ] {
+        store
+            .save_marks(vec![(id, ops.clone(), given)])
+            .await
+            .unwrap();
+        assert_eq!(store.mark(id, &ops).await, Ok(Some(kept)), "{given:?}");
+    }
+    let batch = vec![
+        (id, dev.clone(), mark(7, 1)),
+        (id, dev.clone(), mark(6, 2)),
+        (account("bob").id, ops.clone(), mark(1, 1)),
+    ];
+    store.save_marks(batch).await.unwrap();
+    assert_eq!(store.mark(id, &dev).await, Ok(Some(mark(7, 1))));
+    assert_eq!(store.mark(id, &ops).await, Ok(Some(mark(9, 400))));
+    assert_eq!(
+        store.mark(account("bob").id, &ops).await,
+        Ok(Some(mark(1, 1)))
+    );
+    assert_eq!(store.save_marks(Vec::new()).await, Ok(()));
+}
+
+async fn preferences_read_back(place: &impl Place) {
+    let store = place.open();
+    let ignored = (0..Preferences::MAX_IGNORED).map(|n| Ignored {
+        account: AccountId(n as u128),
+        name: format!("name-{n}"),
+    });
+    let preferences = Preferences {
+        timestamps: Timestamps::Seconds,
+        tz: Some("Europe/Berlin".to_owned()),
+        theme: Some("mono \"'\\ü".to_owned()),
+        quiet: true,
+        silent: true,
+        ignored: ignored.collect(),
+    };
+    let mut alice = account("alice");
+    store.create_account(&alice, &key(1)).await.unwrap();
+    store
+        .save_preferences(alice.id, &preferences)
+        .await
+        .unwrap();
+    alice.preferences = preferences.clone();
+    assert_eq!(store.account_by_key(&fingerprint(1)).await, Ok(Some(alice)));
+    let of_a_guest = store.save_preferences(AccountId(99), &preferences).await;
+    assert_eq!(of_a_guest, Ok(()));
+    let born_with = Account {
+        preferences,
+        ..account("bob")
+    };
+    store.create_account(&born_with, &key(2)).await.unwrap();
+    assert_eq!(
+        store.account_by_key(&fingerprint(2)).await,
+        Ok(Some(born_with))
+    );
+}
+
+async fn rooms_have_topics(place: &impl Place) {
+    let store = place.open();
+    let ops = room("ops");
+    let topic = |words: Option<&str>| draft(&ops, "alice", Body::Topic(words.map(text)));
+    let rooms = async || {
+        let rooms = store.rooms().await.unwrap();
+        let short = rooms.iter().map(|room| {
+            let topic = room.topic.as_ref().map_or("-", Text::as_str);
+            format!("{} {topic} {} {}", room.name, room.last, room.created.0)
+        });
+        short.collect::<Vec<String>>()
+    };
+    assert_eq!(rooms().await, [""; 0]);
+    let made = store
+        .open_room(&RoomName::new("ops").unwrap(), Time(10))
+        .await
+        .unwrap();
+    assert_eq!(
+        (made.topic, made.last, made.created),
+        (None, Seq(0), Time(10))
+    );
+    store.open_room(&RoomName::lobby(), Time(20)).await.unwrap();
+    assert_eq!(rooms().await, ["lobby - 0 20", "ops - 0 10"]);
+    store
+        .append(vec![said(&ops, "bob", "hi"), topic(Some("news"))])
+        .await
+        .unwrap();
+    let again = store
+        .open_room(&RoomName::new("ops").unwrap(), Time(30))
+        .await
+        .unwrap();
+    assert_eq!(
+        (again.topic, again.last, again.created),
+        (Some(text("news")), Seq(2), Time(10))
+    );
+    store
+        .append(vec![topic(Some("a")), topic(Some("b"))])
+        .await
+        .unwrap();
+    assert_eq!(rooms().await, ["lobby - 0 20", "ops b 4 10"]);
+    store.append(vec![topic(None)]).await.unwrap();
+    assert_eq!(rooms().await, ["lobby - 0 20", "ops - 5 10"]);
+}
+
+/// MUST 1, as far as it can be seen from here.
+async fn reopening_shows_all_again(place: &impl Place) {
+    let store = place.open();
+    let ops = room("ops");
+    let alice = account("alice");
+    let mark = Mark {
+        seq: Seq(2),
+        at: Time(3),
+    };
+    store.ping().await.unwrap();
+    store.create_account(&alice, &key(1)).await.unwrap();
+    store.rename(alice.id, &name("alina")).await.unwrap();
+    say(&*store, &["one", "two", "three"]).await;
+    store
+        .amend(amendment(Some(1), "alice", Some("uno")))
+        .await
+        .unwrap();
+    store
+        .amend(amendment(Some(2), "alice", None))
+        .await
+        .unwrap();
+    store
+        .append(vec![draft(&ops, "alice", Body::Topic(Some(text("news"))))])
+        .await
+        .unwrap();
+    store
+        .save_marks(vec![(alice.id, ops.clone(), mark)])
+        .await
+        .unwrap();
+    drop(store);
+
+    let store = place.open();
+    assert_eq!(
+        history(&*store, None, 10).await,
+        ["1 uno*", "3 three", "6 /topic news"]
+    );
+    assert_eq!(
+        lines(&store.search(search("uno")).await.unwrap()),
+        ["1 uno*"]
+    );
+    assert_eq!(store.mark(alice.id, &ops).await, Ok(Some(mark)));
+    assert_eq!(store.rooms().await.unwrap()[0].topic, Some(text("news")));
+    let found = store
+        .account_by_name(&name("alice"))
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!((found.id, found.name), (alice.id, name("alina")));
+    assert_eq!(
+        store.append(vec![said(&ops, "bob", "hi")]).await,
+        Ok(vec![Seq(7)])
+    );
+}
+
+/// A caller that stops waiting takes nothing back, and a store that is closed writes what waits.
+async fn what_was_asked_for_is_written(place: &impl Place) {
+    let store = place.open();
+    for n in 1..=20 {
+        let asked = store.append(vec![said(&room("ops"), "alice", &n.to_string())]);
+        tokio::select! {
+            biased;
+            done = asked => assert_eq!(done, Ok(vec![Seq(n)])),
+            () = std::future::ready(()) => {}
+        }
+    }
+    drop(store);
+    let expected: Vec<String> = (1..=20).map(|n| format!("{n} {n}")).collect();
+    assert_eq!(history(&*place.open(), None, 100).await, expected);
+}

@@ -1,0 +1,171 @@
+//! The contract of the store port: one test for each thing that an adapter MUST keep, as said in
+//! `ssh_chat::store`, run against every adapter. What only concerns one of them is tested beside
+//! its code.
+//!
+//! A new adapter implements [`Place`] and has a module of its own in [`contract!`].
+
+// A test that can't go on panics, in what tests share too.
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used
+)]
+
+use ssh_chat::chat::access::{KeyRecord, Role};
+use ssh_chat::chat::event::{Author, Body, Draft, Message};
+use ssh_chat::chat::ids::{AccountId, Conversation, Fingerprint, Name, RoomName, Seq, Time};
+use ssh_chat::chat::preferences::{Ignored, Preferences, Timestamps};
+use ssh_chat::store::sqlite::Sqlite;
+use ssh_chat::store::{Account, AmendError, Amendment, ClaimError, MAX_NAMES, Mark, Search, Store};
+use ssh_chat::text::Text;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Makes a test of each of these for every adapter.
+macro_rules! contract {
+    ($($must:ident),+ $(,)?) => {
+        mod sqlite {$(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $must() {
+                super::$must(&tempfile::tempdir().unwrap()).await;
+            }
+        )+}
+    };
+}
+
+/// Names, keys, marks, settings, rooms, and that all of it is there again.
+mod accounts;
+/// What was said: its order, its paging, what becomes of it.
+mod log;
+/// People: keys, invites, roles, bans.
+mod people;
+/// What is found.
+mod search;
+
+/// Where one test keeps its store: empty at first, gone when dropped.
+pub(crate) trait Place {
+    /// Opens it, again and again if need be, also beside one that is open already.
+    fn open(&self) -> Arc<dyn Store>;
+}
+
+/// `SQLite`: a file in a folder.
+impl Place for tempfile::TempDir {
+    fn open(&self) -> Arc<dyn Store> {
+        Arc::new(Sqlite::open(&self.path().join("chat.db")).unwrap())
+    }
+}
+
+fn room(name: &str) -> Conversation {
+    Conversation::Room(RoomName::new(name).unwrap())
+}
+
+fn name(raw: &str) -> Name {
+    Name::new(raw).unwrap()
+}
+
+fn text(raw: &str) -> Text {
+    Text::message(raw).unwrap()
+}
+
+/// Somebody whose account is told by the first letter of their name.
+fn author(raw: &str) -> Author {
+    Author {
+        account: AccountId(u128::from(raw.as_bytes()[0]) << 100),
+        name: name(raw),
+    }
+}
+
+fn draft(conversation: &Conversation, who: &str, body: Body) -> Draft {
+    Draft {
+        conversation: conversation.clone(),
+        at: Time(1_700_000_000_000),
+        author: author(who),
+        to: None,
+        body,
+    }
+}
+
+fn said(conversation: &Conversation, who: &str, words: &str) -> Draft {
+    draft(conversation, who, Body::Said(text(words)))
+}
+
+fn amendment(target: Option<u64>, who: &str, words: Option<&str>) -> Amendment {
+    Amendment {
+        conversation: room("ops"),
+        target: target.map(Seq),
+        author: author(who),
+        to: None,
+        text: words.map(text),
+        at: Time(1_700_000_099_000),
+    }
+}
+
+fn search(words: &str) -> Search {
+    Search {
+        words: words.to_owned(),
+        within: vec![room("ops")],
+        limit: 100,
+    }
+}
+
+fn account(who: &str) -> Account {
+    Account {
+        id: author(who).account,
+        name: name(who),
+        role: Role::Member,
+        created: Time(1_600_000_000_000),
+        preferences: Preferences::default(),
+    }
+}
+
+fn fingerprint(number: u32) -> Fingerprint {
+    Fingerprint::new(&format!("SHA256:{number:043}"))
+}
+
+fn key(number: u32) -> KeyRecord {
+    KeyRecord {
+        fingerprint: fingerprint(number),
+        algorithm: "ssh-ed25519".to_owned(),
+        comment: Text::stored(""),
+        added: Time(1_600_000_000_000),
+    }
+}
+
+/// A message in short: its place, what it says, and a star if it was edited.
+fn line(message: &Message) -> String {
+    let star = if message.edited { "*" } else { "" };
+    match &message.body {
+        Body::Said(text) => format!("{} {text}{star}", message.seq),
+        Body::Did(text) => format!("{} /me {text}{star}", message.seq),
+        Body::Topic(Some(text)) => format!("{} /topic {text}{star}", message.seq),
+        Body::Topic(None) => format!("{} /topic{star}", message.seq),
+        other => format!("{} {other:?}", message.seq),
+    }
+}
+
+fn lines(messages: &[Message]) -> Vec<String> {
+    messages.iter().map(line).collect()
+}
+
+async fn history(store: &dyn Store, before: Option<u64>, limit: usize) -> Vec<String> {
+    let found = store.history(&room("ops"), before.map(Seq), limit).await;
+    lines(&found.unwrap())
+}
+
+/// Has the words said in `ops` by alice, one message each.
+async fn say(store: &dyn Store, words: &[&str]) {
+    let batch = words.iter().map(|words| said(&room("ops"), "alice", words));
+    store.append(batch.collect()).await.unwrap();
+}
+
+/// A few stories from a strategy, always the same ones.
+fn samples<T: std::fmt::Debug>(
+    count: usize,
+    strategy: &impl proptest::strategy::Strategy<Value = T>,
+) -> Vec<T> {
+    use proptest::strategy::ValueTree;
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    let mut draw = || strategy.new_tree(&mut runner).unwrap().current();
+    (0..count).map(|_| draw()).collect()
+}

@@ -1,0 +1,181 @@
+//! The part of the contract that is about people.
+
+use ssh_chat::chat::access::{
+    Audit, Ban, BanTarget, KeyRecord, Lockdown, Mute, PendingKey, Role, network,
+};
+use ssh_chat::chat::event::{Author, Body, Draft};
+use ssh_chat::chat::ids::{AccountId, Conversation, Fingerprint, Name, RoomName, Seq, Time};
+use ssh_chat::chat::invite::{Code, Invite};
+use ssh_chat::chat::preferences::Preferences;
+use ssh_chat::store::people::{KeyError, MAX_KEYS, MAX_PENDING, RedeemError, RoleChangeError};
+use ssh_chat::store::{Account, Amendment, ClaimError, Mark, Store};
+use ssh_chat::text::Text;
+use std::collections::BTreeSet;
+use std::future::Future;
+use std::sync::Arc;
+
+use super::Place;
+
+mod admission;
+mod export;
+mod order;
+
+fn name(raw: &str) -> Name {
+    Name::new(raw).unwrap()
+}
+
+/// A moment that many seconds after some other.
+fn at(seconds: i64) -> Time {
+    Time(1_700_000_000_000 + seconds * 1000)
+}
+
+fn id(number: u32) -> AccountId {
+    AccountId(u128::from(number) << 90 | 1)
+}
+
+/// A member called `user-NUMBER`.
+fn account(number: u32) -> Account {
+    Account {
+        id: id(number),
+        name: name(&format!("user-{number}")),
+        role: Role::Member,
+        created: at(0),
+        preferences: Preferences::default(),
+    }
+}
+
+fn fingerprint(number: u32) -> Fingerprint {
+    Fingerprint::new(&format!("SHA256:{number:043}"))
+}
+
+/// A key that was added that many seconds late.
+fn key(number: u32) -> KeyRecord {
+    KeyRecord {
+        fingerprint: fingerprint(number),
+        algorithm: "ssh-ed25519".to_owned(),
+        comment: Text::stored(&format!("laptop {number}")),
+        added: at(number.into()),
+    }
+}
+
+fn audit(seconds: i64, action: &str) -> Audit {
+    Audit {
+        at: at(seconds),
+        actor: "zoe".to_owned(),
+        action: action.to_owned(),
+        target: "somebody".to_owned(),
+        detail: "because".to_owned(),
+    }
+}
+
+/// What is done where it does not matter what the audit says: at the very beginning.
+fn done() -> Audit {
+    audit(0, "done")
+}
+
+/// An invite that ends after 100 seconds.
+fn invite(seed: u8, uses: u32) -> Invite {
+    Invite {
+        hash: Code::new([seed; 16]).hash(),
+        role: Role::Member,
+        left: uses,
+        uses,
+        expires: at(100),
+        by: "zoe".to_owned(),
+        at: at(seed.into()),
+    }
+}
+
+fn pending(number: u32) -> PendingKey {
+    PendingKey {
+        key: key(number),
+        name: name(&format!("user-{number}")),
+        from: "203.0.113.7".to_owned(),
+        at: at(number.into()),
+    }
+}
+
+fn ban(target: BanTarget, until: Option<i64>) -> Ban {
+    Ban {
+        id: 0,
+        target,
+        by: "zoe".to_owned(),
+        at: at(0),
+        until: until.map(at),
+        reason: Text::line("too loud", 100).ok(),
+    }
+}
+
+fn mute(number: u32, until: Option<i64>) -> Mute {
+    Mute {
+        account: id(number),
+        by: "zoe".to_owned(),
+        until: until.map(at),
+        reason: None,
+    }
+}
+
+/// Makes the accounts of these numbers, each with the key of its number.
+async fn people(store: &dyn Store, numbers: std::ops::RangeInclusive<u32>) {
+    for number in numbers {
+        let made = store.create_account(&account(number), &key(number)).await;
+        made.unwrap();
+    }
+}
+
+async fn keys_of(store: &dyn Store, number: u32) -> Vec<KeyRecord> {
+    store.keys_of(id(number)).await.unwrap()
+}
+
+/// How many may still come in with the only invite there is.
+async fn left(store: &dyn Store) -> Option<u32> {
+    let invites = store.invites(at(0)).await.unwrap();
+    invites.first().map(|invite| invite.left)
+}
+
+/// What becomes of many who try at once, through two openings in turn.
+async fn all_at_once<T, F>(
+    place: &impl Place,
+    count: u32,
+    attempt: impl Fn(Arc<dyn Store>, u32) -> F,
+) -> Vec<T>
+where
+    T: Send + 'static,
+    F: Future<Output = T> + Send + 'static,
+{
+    let stores = [place.open(), place.open()];
+    let mut attempts = tokio::task::JoinSet::new();
+    for n in 0..count {
+        attempts.spawn(attempt(Arc::clone(&stores[n as usize % stores.len()]), n));
+    }
+    attempts.join_all().await
+}
+
+fn room(raw: &str) -> Conversation {
+    Conversation::Room(RoomName::new(raw).unwrap())
+}
+
+fn said(place: &str, words: &str) -> Draft {
+    Draft {
+        conversation: room(place),
+        at: at(0),
+        author: Author {
+            account: id(1),
+            name: name("user-1"),
+        },
+        to: None,
+        body: Body::Said(Text::message(words).unwrap()),
+    }
+}
+
+fn amendment(target: u64, words: Option<&str>) -> Amendment {
+    let draft = said("ops", "-");
+    Amendment {
+        conversation: draft.conversation,
+        target: Some(Seq(target)),
+        author: draft.author,
+        to: None,
+        text: words.map(|words| Text::message(words).unwrap()),
+        at: draft.at,
+    }
+}
