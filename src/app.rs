@@ -9,6 +9,7 @@
 mod admin;
 mod announce;
 mod data_dir;
+mod host_key;
 mod reload;
 mod stop;
 
@@ -29,8 +30,6 @@ use crate::cli::{Cli, Command, Exit};
 use crate::clock;
 use crate::config::{self, Access, Config, Flags};
 use crate::hub::{self, Hub};
-use crate::secrets::file::KeyFile;
-use crate::secrets::{HostKeySource as _, Loaded};
 use crate::session::machine;
 use crate::session::start::Chat;
 use crate::ssh;
@@ -50,8 +49,6 @@ pub fn main(cli: &Cli) -> Exit {
     }
 }
 
-/// The host key's file in the data folder.
-const HOST_KEY: &str = "host_key";
 /// The database's file in the data folder.
 const DATABASE: &str = "chat.db";
 
@@ -95,9 +92,13 @@ fn serve(flags: &Flags) -> Exit {
 async fn run(config: Config, flags: &Flags, log: &LogHandle) -> Result<()> {
     let mut signals = stop::Signals::listen()?;
     let data_dir = DataDir::open(&config.data_dir)?;
-    let Loaded { key, created } = KeyFile::new(data_dir.path().join(HOST_KEY))
-        .load_or_create()
-        .await?;
+    let host_key = tokio::select! {
+        found = host_key::Found::load(&config, data_dir.path()) => found?,
+        reason = signals.asked_to_stop() => {
+            tracing::info!(event = "stopped", reason, "the server had not started yet");
+            return Ok(());
+        }
+    };
     let store: Arc<dyn Store> = Arc::new(Sqlite::open(&data_dir.path().join(DATABASE))?);
     let (hub, handle) = Hub::load(Arc::clone(&store), hub_limits(&config)).await?;
     let hub = tokio::spawn(hub.run());
@@ -118,7 +119,7 @@ async fn run(config: Config, flags: &Flags, log: &LogHandle) -> Result<()> {
     ));
     let server = ssh::Server::new(
         ssh_settings(&config),
-        vec![key.private().clone()],
+        vec![host_key.key.private().clone()],
         Arc::clone(&chat),
         Arc::clone(&guard),
     )?;
@@ -138,7 +139,8 @@ async fn run(config: Config, flags: &Flags, log: &LogHandle) -> Result<()> {
     }
     // Only those who serve hold it from now on, so that the hub can end when they have.
     drop(server);
-    announce::ready(&config, &addresses, &key, created, log.output());
+    announce::ready(&config, &addresses, &host_key, log.output());
+    let publishing = host_key.publish(&config);
 
     let mut reloader = reload::Reloader {
         config,
@@ -161,6 +163,7 @@ async fn run(config: Config, flags: &Flags, log: &LogHandle) -> Result<()> {
         chat,
         store,
     };
+    publishing.abort();
     stop::stop(parts, &mut signals, reason, deadline).await;
     drop(data_dir);
     Ok(())

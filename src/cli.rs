@@ -15,6 +15,7 @@ pub mod console;
 pub mod doctor;
 pub mod export;
 pub mod generate;
+pub mod host_key;
 pub mod invite;
 pub mod keys;
 #[cfg(test)]
@@ -80,6 +81,9 @@ pub enum Command {
     /// Make, list and end invites
     #[command(subcommand)]
     Invite(invite::Invite),
+    /// Show, make or replace what the server proves itself with
+    #[command(subcommand)]
+    HostKey(host_key::HostKeyCommand),
     /// Write accounts, rooms and all that was said as JSON lines
     Export(export::Export),
     /// Show what operators did

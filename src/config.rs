@@ -72,6 +72,8 @@ pub struct Config {
     pub shutdown: Shutdown,
     /// The SSH protocol.
     pub ssh: Ssh,
+    /// What is kept in AWS.
+    pub aws: Aws,
     file: Option<PathBuf>,
     sources: BTreeMap<&'static str, Source>,
 }
@@ -177,6 +179,30 @@ pub struct Ssh {
     pub strict_crypto: bool,
 }
 
+/// What is kept in AWS.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Aws {
+    /// The region; if nobody says, the environment and the instance's metadata do.
+    pub region: Option<String>,
+    /// The name or ARN of the secret with the host key, which is then not in the data folder.
+    pub host_key_secret: Option<String>,
+    /// The name of the SSM parameter that tells the host key's public half.
+    pub host_key_parameter: Option<String>,
+    /// How long to go on trying at the start.
+    pub patience: Duration,
+}
+
+impl Default for Aws {
+    fn default() -> Aws {
+        Aws {
+            region: None,
+            host_key_secret: None,
+            host_key_parameter: None,
+            patience: Duration::from_secs(5 * 60),
+        }
+    }
+}
+
 impl Config {
     /// Gathers the settings from all places and checks them.
     ///
@@ -227,6 +253,7 @@ impl Config {
             log: Log::default(),
             shutdown: Shutdown::default(),
             ssh: Ssh::default(),
+            aws: Aws::default(),
             file: None,
             sources: BTreeMap::new(),
         }

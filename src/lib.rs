@@ -11,6 +11,7 @@
 //! - [`session`] — one person's terminal: bytes to intents, events to bytes.
 //! - [`hub`] — the single writer: judges, saves, then shows.
 //! - [`store`] — the port to what outlives the process, and its adapters.
+//! - [`aws`] — the way to AWS, for the adapters that need it.
 //! - [`secrets`] — the port to the host key, and its adapters.
 //! - [`chat`] — the rules, pure.
 //! - [`term`] — terminals, pure.
@@ -18,6 +19,7 @@
 
 pub mod access;
 pub mod app;
+pub mod aws;
 pub mod chat;
 pub mod cli;
 pub mod clock;

@@ -1,19 +1,19 @@
 //! The commands for whoever has a shell on the machine: on the same data folder, beside a
 //! running server or without one.
 
-use std::path::Path;
+use std::time::Duration;
 
 use crate::cli::console::Console;
 use crate::cli::doctor::{self, Database, Doctor, Found};
-use crate::cli::{Command, Exit, audit, check_config, export, generate, invite, keys};
+use crate::cli::host_key::HostKeyCommand;
+use crate::cli::{Command, Exit, audit, check_config, export, generate, host_key, invite, keys};
 use crate::clock;
 use crate::config::{self, Config, Flags};
-use crate::secrets::HostKeySource as _;
-use crate::secrets::file::KeyFile;
 use crate::store::sqlite::Sqlite;
 
+use super::DATABASE;
 use super::data_dir::DataDir;
-use super::{DATABASE, HOST_KEY};
+use super::host_key::keeper;
 
 /// Runs a command that is not `serve`.
 pub(super) fn run(command: &Command, flags: &Flags) -> Exit {
@@ -45,6 +45,17 @@ pub(super) fn run(command: &Command, flags: &Flags) -> Exit {
             return Exit::Usage;
         }
     };
+    if let Command::HostKey(command) = command {
+        if *command == HostKeyCommand::Init
+            && let Err(error) = DataDir::make(&config.data_dir)
+        {
+            return console.failed(&format!("{error:#}"));
+        }
+        let keys = keeper(&config, &config.data_dir, AT_ONCE);
+        let mut input = std::io::stdin();
+        let done = host_key::run(command, &*keys, &config, &mut input, console);
+        return runtime.block_on(done);
+    }
     let store = match open(&config) {
         Ok(store) => store,
         Err(words) => return console.failed(&words),
@@ -64,11 +75,15 @@ pub(super) fn run(command: &Command, flags: &Flags) -> Exit {
             Command::Serve
             | Command::CheckConfig
             | Command::Doctor(_)
+            | Command::HostKey(_)
             | Command::Completions(_)
             | Command::Man(_) => Exit::Usage,
         }
     })
 }
+
+/// Whoever types a command wants to know what is wrong rather than wait.
+const AT_ONCE: Duration = Duration::ZERO;
 
 /// The database. It is made if there is none, so that keys can be added before the first start.
 fn open(config: &Config) -> Result<Sqlite, String> {
@@ -90,7 +105,11 @@ async fn diagnose(
     let opened = database.exists().then(|| Sqlite::open(&database));
     let found = Found {
         config,
-        host_key: host_key(&config.data_dir.join(HOST_KEY)).await,
+        host_key: keeper(config, &config.data_dir, AT_ONCE)
+            .find()
+            .await
+            .map(|found| found.map(|key| key.fingerprint()))
+            .map_err(|error| error.to_string()),
         database: match &opened {
             None => Database::NotYet,
             Some(Err(error)) => Database::Closed(error.to_string()),
@@ -103,15 +122,4 @@ async fn diagnose(
         free: None,
     };
     doctor::run(args, Ok(found), now, console).await
-}
-
-/// The host key that is there. None is made.
-async fn host_key(path: &Path) -> Result<Option<crate::chat::ids::Fingerprint>, String> {
-    if !path.exists() {
-        return Ok(None);
-    }
-    let loaded = KeyFile::new(path).load_or_create().await;
-    loaded
-        .map(|loaded| Some(loaded.key.fingerprint()))
-        .map_err(|error| error.to_string())
 }

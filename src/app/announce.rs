@@ -6,40 +6,39 @@ use std::io::Write as _;
 use std::net::SocketAddr;
 
 use crate::config::{Access, Config};
-use crate::secrets::HostKey;
 use crate::telemetry::logs::Output;
+
+use super::host_key::Found;
 
 /// Says that people can connect now. To a terminal or pipe on standard output; the journal has
 /// the event.
-pub(super) fn ready(
-    config: &Config,
-    addresses: &[SocketAddr],
-    key: &HostKey,
-    created: bool,
-    output: Output,
-) {
+pub(super) fn ready(config: &Config, addresses: &[SocketAddr], host_key: &Found, output: Output) {
     for address in addresses {
         tracing::info!(
             event = "listening",
             %address,
-            fingerprint = %key.fingerprint(),
-            host_key_created = created,
+            fingerprint = %host_key.key.fingerprint(),
+            host_key_created = host_key.created,
             version = env!("CARGO_PKG_VERSION"),
             "people can connect"
         );
     }
     if output != Output::Journald {
-        let text = text(config, addresses, key, created);
+        let text = text(config, addresses, host_key);
         let mut out = std::io::stdout().lock();
         let _nobody_listens = out.write_all(text.as_bytes()).and_then(|()| out.flush());
     }
 }
 
-fn text(config: &Config, addresses: &[SocketAddr], key: &HostKey, created: bool) -> String {
+fn text(config: &Config, addresses: &[SocketAddr], host_key: &Found) -> String {
     let list: Vec<String> = addresses.iter().map(ToString::to_string).collect();
     let port = addresses.first().map_or(0, SocketAddr::port);
     let host = &config.host_name;
-    let folder = super::shown(&config.data_dir);
+    let Found {
+        key,
+        created,
+        place,
+    } = host_key;
     let (from, reach) = if addresses.iter().all(|a| a.ip().is_loopback()) {
         ("anyone on this machine", "")
     } else {
@@ -48,7 +47,7 @@ fn text(config: &Config, addresses: &[SocketAddr], key: &HostKey, created: bool)
             "; listen on 127.0.0.1 to keep it to this machine",
         )
     };
-    let age = if created { "new, kept in" } else { "kept in" };
+    let age = if *created { "new, kept in" } else { "kept in" };
     let mut text = String::new();
     let mut line = |what: &str, is: &str| {
         let _to_a_string = writeln!(text, "  {what:<12} {is}");
@@ -61,7 +60,7 @@ fn text(config: &Config, addresses: &[SocketAddr], key: &HostKey, created: bool)
     line("join", &join);
     line(
         "host key",
-        &format!("{} ({age} {folder})", key.fingerprint()),
+        &format!("{} ({age} {place})", key.fingerprint()),
     );
     line("known_hosts", &key.known_hosts(host, port));
     let access = match config.access {

@@ -65,10 +65,11 @@ impl Signals {
         }
     }
 
-    async fn stop_requested_again(&mut self) {
+    /// Waits until the process is asked to stop, and leaves what else it is asked for later.
+    pub(super) async fn asked_to_stop(&mut self) -> &'static str {
         tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
         }
     }
 }
@@ -84,7 +85,7 @@ pub(super) async fn stop(
     tracing::info!(event = "stopping", reason, ?deadline, "the server stops");
     let ended = tokio::select! {
         drained = tokio::time::timeout(deadline + GRACE, drain(parts)) => drained.ok(),
-        () = signals.stop_requested_again() => None,
+        _ = signals.asked_to_stop() => None,
     };
     let took = since.elapsed();
     match ended {

@@ -134,6 +134,8 @@ fn wrong_usage_ends_with_the_documented_code() {
         "ssh-chat invite revoke 1a2b3c4",
         "ssh-chat invite revoke 1a2b3c4g",
         "ssh-chat audit --limit 0",
+        "ssh-chat host-key",
+        "ssh-chat host-key show extra",
         "ssh-chat completions tcsh",
     ] {
         let error = Cli::try_parse_from(line.split_whitespace()).unwrap_err();

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::settings::{Kind, Otherwise, Setting};
 use super::values::{
     Access, LogFormat, addresses, duration, duration_text, host_name, motd, name_of, number,
-    one_of, operator_keys, path, switch, web_url,
+    one_of, operator_keys, path, region, resource, switch, web_url,
 };
 
 const MILLION: usize = 1_000_000;
@@ -305,5 +305,52 @@ pub static SETTINGS: &[Setting] = &[
         reloadable: false,
         set: |c, v| put(&mut c.ssh.strict_crypto, switch(v)),
         show: |c| Some(c.ssh.strict_crypto.to_string()),
+    },
+    Setting {
+        key: "aws.region",
+        kind: Kind::Text,
+        otherwise: Otherwise::Found {
+            how: "`$AWS_REGION`, else the profile's in `~/.aws/config`, else the instance's own",
+            example: "eu-central-1",
+        },
+        help: "The region of AWS in which the secret and the parameter are",
+        reloadable: false,
+        set: |c, v| put(&mut c.aws.region, region(v).map(Some)),
+        show: |c| c.aws.region.clone(),
+    },
+    Setting {
+        key: "aws.host_key_secret",
+        kind: Kind::Text,
+        otherwise: Otherwise::Found {
+            how: "none: the host key is in the data folder",
+            example: "ssh-chat/host-key",
+        },
+        help: "The secret in AWS Secrets Manager, by name or ARN, that holds the host key instead \
+               of the data folder",
+        reloadable: false,
+        set: |c, v| put(&mut c.aws.host_key_secret, resource(v).map(Some)),
+        show: |c| c.aws.host_key_secret.clone(),
+    },
+    Setting {
+        key: "aws.host_key_parameter",
+        kind: Kind::Text,
+        otherwise: Otherwise::Found {
+            how: "none",
+            example: "/ssh-chat/host-key",
+        },
+        help: "The SSM parameter in which the host key's fingerprint and public half are published",
+        reloadable: false,
+        set: |c, v| put(&mut c.aws.host_key_parameter, resource(v).map(Some)),
+        show: |c| c.aws.host_key_parameter.clone(),
+    },
+    Setting {
+        key: "aws.patience",
+        kind: Kind::Text,
+        otherwise: Otherwise::Fixed,
+        help: "How long to go on trying at the start, when AWS can't be reached or does not let the \
+               server in yet",
+        reloadable: false,
+        set: |c, v| put(&mut c.aws.patience, duration(v, SECOND..=HOUR)),
+        show: |c| Some(duration_text(c.aws.patience)),
     },
 ];

@@ -327,6 +327,26 @@ pub(super) fn host_name(text: &str) -> Result<String, String> {
     }
 }
 
+/// Reads the name of a region of AWS.
+pub(super) fn region(text: &str) -> Result<String, String> {
+    let is_part = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric());
+    if text.len() <= 32 && text.contains('-') && text.split('-').all(is_part) {
+        Ok(text.to_owned())
+    } else {
+        Err("the name of a region, such as eu-central-1".to_owned())
+    }
+}
+
+/// Reads the name or ARN of a secret or parameter.
+pub(super) fn resource(text: &str) -> Result<String, String> {
+    let is_part = |b: u8| b.is_ascii_alphanumeric() || b"/_+=.@-:".contains(&b);
+    if (1..=2048).contains(&text.len()) && text.bytes().all(is_part) {
+        Ok(text.to_owned())
+    } else {
+        Err("the name or ARN of something in AWS, such as ssh-chat/host-key".to_owned())
+    }
+}
+
 /// Reads keys, separated by commas or line ends: public key lines or fingerprints. A key that
 /// is there twice counts once.
 pub(super) fn operator_keys(text: &str) -> Result<Vec<Fingerprint>, String> {

@@ -17,7 +17,9 @@ use zeroize::Zeroizing;
 
 use crate::chat::ids::Fingerprint;
 
+pub mod aws;
 pub mod file;
+pub mod file_admin;
 
 /// The longest text that is looked at as a key, in bytes. An Ed25519 key has about 400.
 pub const MAX_KEY: usize = 16 * 1024;
@@ -75,6 +77,12 @@ pub enum HostKeyError {
          writable for the user that runs the server"
     )]
     NotMade(String),
+    /// The service that keeps it gives none: why, and what to do.
+    #[error("{0}")]
+    Service(String),
+    /// Whoever runs the server wanted another one, and it could not be put in its place.
+    #[error("it can't be replaced ({0}); the one that was there is still in use")]
+    NotReplaced(String),
     /// The system gave no random numbers.
     #[error("there is none yet, and the system gives no random numbers to make one ({0})")]
     NoRandomness(String),
@@ -161,6 +169,14 @@ impl HostKey {
         }
     }
 
+    /// The record that vouches for this key in the DNS, without the name: `IN SSHFP 4 2 …`. That is
+    /// Ed25519 (RFC 7479) and SHA-256 (RFC 6594), in the format of RFC 4255.
+    pub fn sshfp(&self) -> String {
+        let digest = self.private.fingerprint(HashAlg::Sha256);
+        let digest = data_encoding::HEXLOWER.encode(digest.as_bytes());
+        format!("IN SSHFP 4 2 {digest}")
+    }
+
     /// The key itself, for the SSH library.
     pub fn private(&self) -> &PrivateKey {
         &self.private
@@ -204,6 +220,20 @@ pub trait HostKeySource: Send + Sync {
     /// The host key, made on the very first call. Only called while the server starts, and may
     /// block.
     async fn load_or_create(&self) -> Result<Loaded, HostKeyError>;
+}
+
+/// What whoever runs the server does with the host key, beside starting.
+#[async_trait]
+pub trait HostKeyAdmin: HostKeySource {
+    /// Where the key is kept, in words: `the file …`, `the secret …`.
+    fn place(&self) -> String;
+
+    /// The key that is there; `None` if there is none yet. None is made, and nothing is tried twice.
+    async fn find(&self) -> Result<Option<HostKey>, HostKeyError>;
+
+    /// Puts a key in the place of the one that is there. Servers take it when they start again.
+    /// Answers with where the earlier one is kept from now on, in words.
+    async fn replace(&self, new: &HostKey) -> Result<String, HostKeyError>;
 }
 
 #[cfg(test)]
@@ -256,6 +286,10 @@ UmcGFOViEjr0Jh5tXgXsQW9w8mzsI+CGD9DPmhJjl8yH9Jb2qp7PJ7nYP4+dNWnpsTXEeu
             format!("chat.example {public}")
         );
         assert_eq!(key.known_hosts("::1", 2222), format!("[::1]:2222 {public}"));
+        assert_eq!(
+            key.sshfp(),
+            "IN SSHFP 4 2 745e0ac1b948650ef7ed87fc389d20188bca9acfbf8cf54b475860b7fad2ccb6"
+        );
         assert_eq!(format!("{key:?}"), format!("HostKey({fingerprint})"));
     }
 

@@ -12,7 +12,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("chat", &["text"]),
     ("clock", &["chat::ids"]),
     ("store", &["chat", "text"]),
-    ("secrets", &["chat::ids"]),
+    ("aws", &[]),
+    ("secrets", &["aws", "chat::ids"]),
     ("keys", &["chat", "text"]),
     ("access", &["chat", "text", "hub", "store", "clock"]),
     ("hub", &["chat", "text", "store", "clock"]),
@@ -36,6 +37,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "app",
         &[
             "access",
+            "aws",
             "chat",
             "cli",
             "clock",
@@ -54,7 +56,12 @@ const MAY_USE: &[(&str, &[&str])] = &[
 ];
 
 /// Adapters: named by `app` only, and by themselves.
-const ADAPTERS: &[&str] = &["store::sqlite", "secrets::file"];
+const ADAPTERS: &[&str] = &[
+    "store::sqlite",
+    "secrets::file",
+    "secrets::file_admin",
+    "secrets::aws",
+];
 
 /// Crates that belong to one part, and the only parts that may name them.
 const CRATES: &[(&str, &[&str])] = &[
@@ -65,9 +72,21 @@ const CRATES: &[(&str, &[&str])] = &[
     ("toml", &["config"]),
     (
         "tokio",
-        &["access", "app", "hub", "session", "ssh", "store::sqlite"],
+        &[
+            "access",
+            "app",
+            "aws",
+            "hub",
+            "secrets::aws",
+            "session",
+            "ssh",
+            "store::sqlite",
+        ],
     ),
-    ("rand", &["access", "app", "session", "secrets"]),
+    ("aws_config", &["aws"]),
+    ("aws_sdk_secretsmanager", &["aws", "secrets::aws"]),
+    ("aws_sdk_ssm", &["secrets::aws"]),
+    ("rand", &["access", "app", "aws", "session", "secrets"]),
     ("anyhow", &["app", "cli", "telemetry"]),
 ];
 

@@ -32,6 +32,8 @@ mod identity;
 mod original;
 /// Terminals without escape sequences, and none at all.
 mod plain;
+/// The host key in AWS Secrets Manager, and when it can't be had.
+mod secrets_aws;
 /// Readers that do not read.
 mod slow;
 /// Starting, and refusing to start.

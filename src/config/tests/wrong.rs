@@ -91,6 +91,15 @@ log.level |  | ! error, warn, info
 shutdown.deadline | 10m | 10m
 ssh.strict_crypto | true | true
 ssh.strict_crypto | yes | ! true or false
+aws.region | us-gov-west-1 | us-gov-west-1
+aws.region | eu-central-1a- | ! such as eu-central-1
+aws.region |  | ! such as eu-central-1
+aws.host_key_secret | ssh-chat/host-key | ssh-chat/host-key
+aws.host_key_secret | arn:aws:secretsmanager:eu-central-1:1:secret:a-b | arn:aws:secretsmanager:eu-central-1:1:secret:a-b
+aws.host_key_secret |  | ! the name or ARN
+aws.host_key_secret | a b | ! the name or ARN
+aws.host_key_parameter | /ssh-chat/key | /ssh-chat/key
+aws.patience | 0s | ! from 1s to 1h
 ";
 
 #[test]
@@ -169,7 +178,7 @@ error: there is no setting rooms (config.toml:4)
 error: there is no setting when (config.toml:5)
  hint: there are listen, data_dir, access, operator_keys, approval, invite_expires, web_url, \
 host_name, motd, motd_file, [limits], [history], \
-[log], [shutdown], [ssh]
+[log], [shutdown], [ssh], [aws]
 error: there is no setting limits.login_grase (config.toml:10)
  hint: did you mean limits.login_grace?
 error: there is no setting limits.conections (config.toml:11)

@@ -4,6 +4,7 @@
 //! screen and the end of the server's log.
 
 mod login;
+pub mod moto;
 mod pipe;
 mod process;
 pub mod script;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use tempfile::TempDir;
 
+use super::moto::Variables;
 use super::process::{Process, not_started};
 use super::wait::{DEADLINE, Output, contains};
 
@@ -44,21 +45,32 @@ impl Server {
 
     /// A server in a folder that may have been used before.
     pub fn at(home: Arc<Home>, args: Vec<String>) -> Server {
+        let server = Server::starting(home, args);
+        server.wait_ready();
+        server
+    }
+
+    /// A server that may not be ready yet, or never.
+    pub fn starting(home: Arc<Home>, args: Vec<String>) -> Server {
         let (process, stdout, log) = launch(&home, &args);
-        if !stdout.wait(|bytes| contains(bytes, READY)) {
-            log.wait_end(DEADLINE);
-            panic!(
-                "the server did not start.\n{}\n{}",
-                stdout.text(),
-                log.text()
-            );
-        }
         Server {
             home,
             args,
             process,
             stdout,
             log,
+        }
+    }
+
+    /// Waits until people can connect.
+    pub fn wait_ready(&self) {
+        if !self.stdout.wait(|bytes| contains(bytes, READY)) {
+            self.log.wait_end(DEADLINE);
+            panic!(
+                "the server did not start.\n{}\n{}",
+                self.stdout.text(),
+                self.log.text()
+            );
         }
     }
 
@@ -142,16 +154,26 @@ impl Server {
 }
 
 /// A folder for all that a server and its people keep; removed when dropped.
-pub struct Home(TempDir);
+pub struct Home {
+    folder: TempDir,
+    /// What its programs have in their environment beside the folders.
+    variables: Variables,
+}
 
 impl Home {
     pub fn new() -> Arc<Home> {
+        Home::with(Variables::new())
+    }
+
+    /// A folder whose programs have these in their environment.
+    pub fn with(variables: Variables) -> Arc<Home> {
         let folder = tempfile::Builder::new().prefix("ssh-chat-it-").tempdir();
-        Arc::new(Home(folder.expect("a temporary folder")))
+        let folder = folder.expect("a temporary folder");
+        Arc::new(Home { folder, variables })
     }
 
     pub fn path(&self) -> &Path {
-        self.0.path()
+        self.folder.path()
     }
 
     /// Where a server keeps its data.
@@ -216,6 +238,7 @@ fn launch(home: &Home, args: &[String]) -> (Process, Arc<Output>, Arc<Output>) {
         .env("HOME", home.path())
         .env("XDG_CONFIG_HOME", home.path().join("config"))
         .env("XDG_STATE_HOME", home.path().join("state"))
+        .envs(home.variables.iter().cloned())
         .current_dir(home.path())
         .arg("--data-dir")
         .arg(home.data())

@@ -1,0 +1,83 @@
+"""AWS for the tests: moto behind one lock, since it is not atomic by itself, and with faults on
+demand, which it has none of.
+
+Listens on a port of its own and prints it. Ends when its standard input does, so that it does not
+outlive the test that started it.
+
+POST /fault with {"operation": "GetSecretValue", "about": "my-secret", "times": 2, "status": 400,
+"code": "ThrottlingException", "message": "…"} answers the next two such requests whose body has
+"my-secret" in it with that error. With "delay" in seconds and without "code", they are only late.
+With "applied": true, what is asked for is done all the same, as when an answer gets lost. Without
+"times", all of them."""
+
+import json
+import logging
+import os
+import sys
+import threading
+import time
+from io import BytesIO
+
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+from werkzeug.serving import make_server
+
+
+class Faulty:
+    """Passes one request at a time to the application, or answers with a fault."""
+
+    def __init__(self, application):
+        self.application = application
+        self.one_at_a_time = threading.Lock()
+        self.faults = []
+        self.changing_faults = threading.Lock()
+
+    def __call__(self, environ, start_response):
+        body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+        if environ["PATH_INFO"] == "/fault":
+            with self.changing_faults:
+                self.faults.append(json.loads(body))
+            start_response("204 No Content", [])
+            return []
+        fault = self.find(environ.get("HTTP_X_AMZ_TARGET", "").rpartition(".")[2], body)
+        if fault:
+            time.sleep(fault.get("delay", 0))
+            if fault.get("applied"):
+                self.pass_on(environ, body, lambda *_: None)
+            if "code" in fault:
+                answer = json.dumps({"__type": fault["code"], "message": fault.get("message", "")}).encode()
+                start_response(f"{fault.get('status', 400)} Fault", [
+                    ("Content-Type", "application/x-amz-json-1.1"), ("Content-Length", str(len(answer)))])
+                return [answer]
+        return self.pass_on(environ, body, start_response)
+
+    def pass_on(self, environ, body, start_response):
+        environ["wsgi.input"] = BytesIO(body)
+        if environ["PATH_INFO"].startswith("/moto-api/"):
+            return self.application(environ, start_response)
+        with self.one_at_a_time:
+            return self.application(environ, start_response)
+
+    def find(self, operation, body):
+        with self.changing_faults:
+            for fault in self.faults:
+                if fault["operation"] == operation and fault["about"].encode() in body and fault.get("times") != 0:
+                    if "times" in fault:
+                        fault["times"] -= 1
+                    return fault
+        return None
+
+
+def end_with_the_test():
+    sys.stdin.read()
+    os._exit(0)
+
+
+def main():
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    threading.Thread(target=end_with_the_test, daemon=True).start()
+    server = make_server("127.0.0.1", 0, Faulty(DomainDispatcherApplication(create_backend_app)), threaded=True)
+    print(server.server_port, flush=True)
+    server.serve_forever()
+
+
+main()

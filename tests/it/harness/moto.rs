@@ -1,0 +1,112 @@
+//! AWS for the tests: `ci/moto-server.py`, which is moto with faults on demand.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+
+use super::process::Process;
+
+/// The variables with which a program finds it.
+pub type Variables = Vec<(&'static str, String)>;
+
+/// A stand-in for AWS, on a port of its own.
+pub struct Moto {
+    port: u16,
+    // It ends with this process, whose end of its standard input it holds.
+    _process: Process,
+}
+
+impl Moto {
+    /// The one that all tests of this process share; each with secrets of its own.
+    ///
+    /// # Panics
+    ///
+    /// If moto is not installed.
+    pub fn shared() -> &'static Moto {
+        static SHARED: OnceLock<Moto> = OnceLock::new();
+        SHARED.get_or_init(Moto::start)
+    }
+
+    fn start() -> Moto {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let python = root.join("target/venv/bin/python");
+        let moto = root.join("target/venv/bin/moto_server");
+        assert!(
+            python.exists() && moto.exists(),
+            "These tests need moto in {}. Install it: ci/install-tools",
+            root.join("target/venv").display()
+        );
+        let child = Command::new(&python)
+            .arg(root.join("ci/moto-server.py"))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn();
+        let mut process = Process::new("ci/moto-server.py", child);
+        let stdout = process.child().stdout.take().expect("piped");
+        let mut line = String::new();
+        let _read = BufReader::new(stdout).read_line(&mut line);
+        let port = line.trim().parse();
+        Moto {
+            port: port.unwrap_or_else(|_| panic!("ci/moto-server.py did not start: {line:?}")),
+            _process: process,
+        }
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// The environment of a program that takes it for AWS.
+    pub fn variables(&self) -> Variables {
+        variables(&self.url())
+    }
+
+    /// Calls an operation, as `secretsmanager.CreateSecret`, with an object. Answers with the
+    /// object that comes back.
+    pub fn call(&self, target: &str, body: &serde_json::Value) -> serde_json::Value {
+        let service = target.split('.').next().expect("a service");
+        let scope = service.trim_start_matches("Amazon").to_lowercase();
+        let headers = format!(
+            "X-Amz-Target: {target}\r\nContent-Type: application/x-amz-json-1.1\r\n\
+             Authorization: AWS4-HMAC-SHA256 Credential=test/20260101/eu-central-1/{scope}/aws4_request\r\n"
+        );
+        let answer = self.post("/", &headers, body);
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{target}: {answer}");
+        let (_, object) = answer.split_once("\r\n\r\n").expect("a body");
+        serde_json::from_str(object).unwrap_or_else(|error| panic!("{error}: {answer}"))
+    }
+
+    /// Answers requests with a fault from now on; what it may say is in `ci/moto-server.py`.
+    pub fn fault(&self, fault: &serde_json::Value) {
+        let answer = self.post("/fault", "", fault);
+        assert!(answer.starts_with("HTTP/1.1 204 "), "{answer}");
+    }
+
+    fn post(&self, path: &str, headers: &str, body: &serde_json::Value) -> String {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).expect("moto listens");
+        let body = body.to_string();
+        write!(
+            stream,
+            "POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{headers}Connection: close\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        )
+        .expect("moto reads");
+        let mut answer = String::new();
+        let _read = stream.read_to_string(&mut answer);
+        answer
+    }
+}
+
+/// The environment of a program that takes what is at this address for AWS.
+pub fn variables(url: &str) -> Variables {
+    [
+        ("AWS_ENDPOINT_URL", url),
+        ("AWS_REGION", "eu-central-1"),
+        ("AWS_ACCESS_KEY_ID", "test"),
+        ("AWS_SECRET_ACCESS_KEY", "test"),
+    ]
+    .map(|(name, value)| (name, value.to_owned()))
+    .into()
+}
