@@ -5,8 +5,11 @@
 //! 7. Each change is saved together with its audit entry, or not at all.
 //! 8. Of several who redeem the last use of an invite at the same time, exactly one succeeds.
 //! 9. There is never a moment without an operator, once there was one.
-//! 10. [`People::revision`] is another number after every change to keys, roles, bans, mutes or
-//!     the lockdown, also if another process made it.
+//! 10. [`People::revision`] is another number after every change that can concern somebody who is
+//!     online, also if another process made it: a key that is removed, a role, a ban, a mute, the
+//!     lockdown, and an order that ends one of these. It need not change when an account is made
+//!     or a key is added: nobody who is online is measured by that, and many may come at once.
+//! 11. [`People::key_owners`] knows of every change to keys that was answered before it was asked.
 
 use async_trait::async_trait;
 
@@ -88,6 +91,11 @@ pub trait People: Send + Sync {
         last: bool,
         audit: &Audit,
     ) -> Result<(), KeyError>;
+
+    /// Every key with its account, as at one moment as far as the adapter can: what logins fall
+    /// back on while the store can't be reached. Keys of an account that can't be read are left
+    /// out, so that one damaged record does not stand for all.
+    async fn key_owners(&self) -> Result<Vec<(Fingerprint, Account)>, StoreError>;
 
     /// All accounts by name.
     async fn accounts(&self) -> Result<Vec<Account>, StoreError>;
@@ -172,7 +180,7 @@ pub trait People: Send + Sync {
     /// The newest `limit` audit entries, newest first.
     async fn audits(&self, limit: usize) -> Result<Vec<Audit>, StoreError>;
 
-    /// Another number whenever keys, roles, bans, mutes or the lockdown have changed. Cheap: it
-    /// is asked every second.
+    /// Another number whenever something changed that can concern somebody who is online. Cheap:
+    /// it is asked every second.
     async fn revision(&self) -> Result<u64, StoreError>;
 }

@@ -91,6 +91,10 @@ impl People for Memory {
         Ok(())
     }
 
+    async fn key_owners(&self) -> Result<Vec<(Fingerprint, Account)>, StoreError> {
+        unreachable!()
+    }
+
     async fn accounts(&self) -> Result<Vec<Account>, StoreError> {
         Ok(self.open()?.accounts.clone())
     }

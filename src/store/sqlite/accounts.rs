@@ -34,6 +34,24 @@ pub(super) fn by_name(db: &Connection, name: &Name) -> Result<Option<Account>, S
     .transpose()
 }
 
+/// Every key with its account, but for accounts that make no sense.
+pub(super) fn key_owners(db: &Connection) -> Result<Vec<(Fingerprint, Account)>, StoreError> {
+    let mut statement = db.prepare_cached(&format!(
+        "SELECT {COLUMNS}, k.fingerprint FROM keys k JOIN accounts a ON a.id = k.account"
+    ))?;
+    let mut rows = statement.query([])?;
+    let mut owners = Vec::new();
+    while let Some(row) = rows.next()? {
+        let key: String = row.get(5)?;
+        match to_account(row) {
+            Ok(account) => owners.push((Fingerprint::new(&key), account)),
+            Err(StoreError::Corrupt(_)) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(owners)
+}
+
 pub(super) fn all(db: &Connection) -> Result<Vec<Account>, StoreError> {
     db.prepare_cached(&format!("SELECT {COLUMNS} FROM accounts a ORDER BY a.name"))?
         .query_and_then([], to_account)?

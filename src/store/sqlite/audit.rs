@@ -1,7 +1,7 @@
 //! What operators did, and the number that tells other processes that something changed.
 //!
-//! Every change calls [`keep`], in its own transaction; those that concern who may come in or
-//! speak also call [`revise`].
+//! Every change calls [`keep`], in its own transaction; those that can concern somebody who is
+//! online also call [`revise`].
 
 use rusqlite::{Connection, Row};
 
@@ -42,7 +42,7 @@ pub(super) fn revise(db: &Connection) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Another number after every change to keys, roles, bans, mutes or the lockdown.
+/// Another number after every change that can concern somebody who is online.
 pub(super) fn revision(db: &Connection) -> Result<u64, StoreError> {
     let number: i64 = db
         .prepare_cached("SELECT number FROM revision")?

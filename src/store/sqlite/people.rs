@@ -38,6 +38,10 @@ impl People for Sqlite {
             .await
     }
 
+    async fn key_owners(&self) -> Result<Vec<(Fingerprint, Account)>, StoreError> {
+        self.read(accounts::key_owners).await
+    }
+
     async fn accounts(&self) -> Result<Vec<Account>, StoreError> {
         self.read(accounts::all).await
     }

@@ -201,16 +201,8 @@ async fn nothing_changes_without_its_audit_entry() {
         let waits = &waits.key.fingerprint;
         let (id, hash) = (alice.id, invite().hash);
         let key = &second.fingerprint;
-        assert!(store.add_key(id, &third, audit).await.is_err());
         assert!(store.remove_key(id, key, false, audit).await.is_err());
         assert!(store.set_role(id, Role::Operator, audit).await.is_err());
-        assert!(store.redeem(&hash, &bob, &third, audit).await.is_err());
-        assert!(
-            store
-                .settle_pending(waits, Some(&bob), audit)
-                .await
-                .is_err()
-        );
         assert!(store.add_ban(ban, audit).await.is_err());
         assert!(store.remove_ban(number, audit).await.is_err());
         assert!(store.set_mute(id, Some(mute), audit).await.is_err());
@@ -220,6 +212,10 @@ async fn nothing_changes_without_its_audit_entry() {
                 hash: "another-one".to_owned(),
                 ..invite()
             };
+            assert!(store.add_key(id, &third, audit).await.is_err());
+            assert!(store.redeem(&hash, &bob, &third, audit).await.is_err());
+            let settled = store.settle_pending(waits, Some(&bob), audit);
+            assert!(settled.await.is_err());
             assert!(store.create_invite(&another, audit).await.is_err());
             assert!(store.revoke_invite(&hash, audit).await.is_err());
             assert!(store.settle_pending(waits, None, audit).await.is_err());
@@ -383,4 +379,48 @@ async fn no_account_can_be_a_guests() {
     assert_eq!(store.create_account(&account, &key).await, Ok(()), "there");
     assert_eq!(store.accounts().await, Ok(vec![alice]));
     assert_eq!(store.audits(9).await, Ok(Vec::new()));
+}
+
+/// Nobody who is online is measured by that, and a crowd that arrives makes no work for the rest.
+#[tokio::test]
+async fn the_revision_is_the_same_when_people_come() {
+    let folder = Folder::new();
+    let store = Sqlite::open(&folder.file()).unwrap();
+    let revision = store.revision().await;
+    let (account, first) = alice();
+    store.create_account(&account, &first).await.unwrap();
+    let second = key("SHA256:new");
+    let added = store.add_key(account.id, &second, &audit()).await;
+    added.unwrap();
+    assert_eq!(store.revision().await, revision);
+    let (second, entry) = (&second.fingerprint, audit());
+    let removed = store.remove_key(account.id, second, false, &entry).await;
+    removed.unwrap();
+    assert_ne!(store.revision().await, revision);
+}
+
+#[tokio::test]
+async fn an_account_that_makes_no_sense_hides_no_other() {
+    let folder = Folder::new();
+    let store = Sqlite::open(&folder.file()).unwrap();
+    let (account, first) = alice();
+    store.create_account(&account, &first).await.unwrap();
+    let odd = Account {
+        id: AccountId(99),
+        name: Name::new("odd").unwrap(),
+        ..account.clone()
+    };
+    store
+        .create_account(&odd, &key("SHA256:odd"))
+        .await
+        .unwrap();
+    let other = Connection::open(folder.file()).unwrap();
+    other
+        .execute(
+            "UPDATE accounts SET preferences = '?' WHERE name = 'odd'",
+            [],
+        )
+        .unwrap();
+    let owners = store.key_owners().await;
+    assert_eq!(owners, Ok(vec![(first.fingerprint, account)]));
 }

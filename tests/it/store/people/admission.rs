@@ -5,6 +5,7 @@ use super::*;
 contract! {
     keys_come_and_go,
     a_key_is_added_to_one_account,
+    key_owners_are_what_lookups_say,
     of_those_who_want_a_name_one_gets_it,
     an_invite_lets_in_as_many_as_it_says,
     redeeming_is_all_or_nothing,
@@ -57,6 +58,53 @@ async fn keys_come_and_go(place: &impl Place) {
     }
     assert_eq!(add(1, 99).await, Err(KeyError::TooMany));
     assert_eq!(keys_of(&*store, 1).await.len(), MAX_KEYS);
+}
+
+/// MUST 11: after each change, also of another opening.
+async fn key_owners_are_what_lookups_say(place: &impl Place) {
+    let (store, other) = (place.open(), place.open());
+    let owners_are = async |numbers: &[u32], after: &str| {
+        let mut owners = other.key_owners().await.unwrap();
+        owners.sort_by(|(a, _), (b, _)| a.cmp(b));
+        let mut expected = Vec::new();
+        for number in numbers {
+            let key = fingerprint(*number);
+            let owner = store.account_by_key(&key).await.unwrap();
+            expected.push((key, owner.unwrap()));
+        }
+        assert_eq!(owners, expected, "after {after}");
+    };
+    owners_are(&[], "nothing").await;
+    people(&*store, 1..=3).await;
+    owners_are(&[1, 2, 3], "three came").await;
+    store.add_key(id(1), &key(20), &done()).await.unwrap();
+    owners_are(&[1, 2, 3, 20], "another key").await;
+    store.rename(id(2), &name("dora")).await.unwrap();
+    let promoted = store.set_role(id(1), Role::Operator, &done()).await;
+    promoted.unwrap();
+    let settings = Preferences {
+        quiet: true,
+        ..Preferences::default()
+    };
+    store.save_preferences(id(3), &settings).await.unwrap();
+    owners_are(&[1, 2, 3, 20], "a name, a role, settings").await;
+    let (second, fifth) = (fingerprint(2), fingerprint(5));
+    let removed = store.remove_key(id(2), &second, true, &done()).await;
+    removed.unwrap();
+    owners_are(&[1, 3, 20], "a key was removed").await;
+    let made = invite(1, 1);
+    store.create_invite(&made, &done()).await.unwrap();
+    let (new, audit) = (account(4), audit(50, "redeem"));
+    let redeemed = store.redeem(&made.hash, &new, &key(4), &audit).await;
+    redeemed.unwrap();
+    store.add_pending(&pending(5)).await.unwrap();
+    owners_are(&[1, 3, 4, 20], "an invite, and one who waits").await;
+    let settled = store
+        .settle_pending(&fifth, Some(&account(5)), &audit)
+        .await;
+    settled.unwrap();
+    store.add_key(id(5), &key(2), &audit).await.unwrap();
+    owners_are(&[1, 2, 3, 4, 5, 20], "a key went to another").await;
 }
 
 /// MUST 4.

@@ -163,12 +163,21 @@ struct Watcher {
 }
 
 /// A change with its entry.
-const NOTICED: (bool, usize) = (true, 1);
+const NOTICED: Seen = Seen(Some(true), 1);
 
 /// A change that no other process needs to know at once.
-const AUDITED: (bool, usize) = (false, 1);
+const AUDITED: Seen = Seen(Some(false), 1);
 
-const NOTHING: (bool, usize) = (false, 0);
+/// One that takes nothing from anybody: others may notice it.
+const GIVEN: Seen = Seen(None, 1);
+
+const MADE: Seen = Seen(None, 0);
+
+const NOTHING: Seen = Seen(Some(false), 0);
+
+/// Whether the revision is another number, where that matters, and how many audit entries came.
+#[derive(Debug, Clone, Copy)]
+struct Seen(Option<bool>, usize);
 
 impl Watcher {
     async fn new(store: Arc<dyn Store>) -> Watcher {
@@ -177,16 +186,18 @@ impl Watcher {
             revision: 0,
             audits: 0,
         };
-        watcher.saw().await;
+        watcher.sees(MADE, "the beginning").await;
         watcher
     }
 
-    async fn saw(&mut self) -> (bool, usize) {
+    async fn sees(&mut self, expected: Seen, step: &str) {
         let revision = self.store.revision().await.unwrap();
         let audits = self.store.audits(usize::MAX).await.unwrap().len();
-        let seen = (revision != self.revision, audits - self.audits);
+        let Seen(noticed, entries) = expected;
+        let noticed = noticed.is_none_or(|noticed| noticed == (revision != self.revision));
+        assert!(noticed, "{step}: {expected:?}");
+        assert_eq!(audits - self.audits, entries, "{step}");
         (self.revision, self.audits) = (revision, audits);
-        seen
     }
 }
 
@@ -204,7 +215,7 @@ async fn changes_are_audited_and_noticed(place: &impl Place) {
                 "{}: {answer}",
                 stringify!($step)
             );
-            assert_eq!(watcher.saw().await, $seen, "{}", stringify!($step));
+            watcher.sees($seen, stringify!($step)).await;
         };
     }
     let operator = &Account {
@@ -212,16 +223,16 @@ async fn changes_are_audited_and_noticed(place: &impl Place) {
         ..account(1)
     };
 
-    step!((true, 0), "Ok", store.create_account(operator, &key(1)));
+    step!(MADE, "Ok", store.create_account(operator, &key(1)));
     step!(NOTHING, "Ok", store.create_account(operator, &key(1)));
-    step!((true, 0), "Ok", store.create_account(&account(2), &key(2)));
+    step!(MADE, "Ok", store.create_account(&account(2), &key(2)));
     step!(NOTHING, "Ok", store.rename(id(2), &name("dora")));
     let settings = Preferences::default();
     step!(NOTHING, "Ok", store.save_preferences(id(2), &settings));
     step!(NOTHING, "Ok", store.append(vec![said("ops", "hi")]));
     step!(NOTHING, "Ok", store.ping());
 
-    step!(NOTICED, "Ok", store.add_key(id(1), &key(3), audit));
+    step!(GIVEN, "Ok", store.add_key(id(1), &key(3), audit));
     step!(NOTHING, "Err", store.add_key(id(2), &key(3), audit));
     let (first, third) = (&fingerprint(1), &fingerprint(3));
     step!(NOTICED, "Ok", store.remove_key(id(1), third, false, audit));
@@ -241,7 +252,7 @@ async fn changes_are_audited_and_noticed(place: &impl Place) {
     step!(AUDITED, "Ok(true)", store.revoke_invite(other.id(), audit));
     step!(NOTHING, "Ok(false)", store.revoke_invite(other.id(), audit));
     let (new, code) = (&account(4), &made.hash);
-    step!(NOTICED, "Ok", store.redeem(code, new, &key(4), audit));
+    step!(GIVEN, "Ok", store.redeem(code, new, &key(4), audit));
     step!(NOTHING, "Ok", store.redeem(code, new, &key(4), audit));
     step!(
         NOTHING,
@@ -263,7 +274,7 @@ async fn changes_are_audited_and_noticed(place: &impl Place) {
         store.settle_pending(sixth, Some(&account(4)), audit)
     );
     step!(
-        NOTICED,
+        GIVEN,
         "Ok(Some",
         store.settle_pending(sixth, Some(&account(6)), audit)
     );
