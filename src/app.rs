@@ -181,7 +181,8 @@ async fn bind(addresses: &[SocketAddr]) -> Result<Vec<(TcpListener, SocketAddr)>
     Ok(listeners)
 }
 
-/// How soon a key that another process revoked ends its sessions here.
+/// How often the store is asked what another process changed: how soon a key that was revoked
+/// elsewhere ends its sessions here. A file on this machine is asked for next to nothing.
 const REVOCATION: Duration = Duration::from_secs(1);
 
 /// Who may come in.
@@ -195,6 +196,7 @@ fn rules(config: &Config) -> Rules {
         approval: config.approval,
         web_url: config.web_url.clone(),
         invite_life: u64::try_from(config.invite_expires.as_millis()).unwrap_or(u64::MAX),
+        outage_logins: config.limits.outage_logins,
     }
 }
 

@@ -114,6 +114,9 @@ pub struct Limits {
     pub command_burst: u32,
     /// Commands that one session may give in the long run.
     pub command_rate: Rate,
+    /// How long those whose keys are known come in while the database does not answer; zero is
+    /// not at all.
+    pub outage_logins: Duration,
 }
 
 impl Default for Limits {
@@ -131,6 +134,7 @@ impl Default for Limits {
             message_rate: Rate::per_second(2),
             command_burst: 10,
             command_rate: Rate::per_second(5),
+            outage_logins: Duration::from_secs(60 * 60),
         }
     }
 }
@@ -321,6 +325,7 @@ impl Config {
         self.limits.message_rate = newer.limits.message_rate;
         self.limits.command_burst = newer.limits.command_burst;
         self.limits.command_rate = newer.limits.command_rate;
+        self.limits.outage_logins = newer.limits.outage_logins;
         self.log.level = newer.log.level;
         waiting
     }

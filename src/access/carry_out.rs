@@ -3,8 +3,9 @@
 use async_trait::async_trait;
 
 use super::door::{Candidate, Verdict};
+use super::judge::NotNow;
 use super::orders::{Actor, Order, Report};
-use super::{Admission, Guard, Keeper, Mode, length};
+use super::{Admission, Guard, Keeper, Mode, NotAdmitted, length};
 use crate::chat::access::{Audit, Role};
 use crate::chat::ids::{Fingerprint, Name, Time};
 use crate::clock;
@@ -25,30 +26,42 @@ impl Keeper for Guard {
         if order.needs_operator() && self.role(account.role, Some(key)) < Role::Operator {
             return Err(NOT_ALLOWED.into());
         }
-        let only_looks = order.only_looks();
+        let must_hold = order.must_hold_at_once();
         let report = Act::new(self, &account).obey(order).await?;
-        if !only_looks && let Err(error) = self.refresh().await {
-            // It is done; the watch tries again to enforce it.
-            tracing::error!(event = "access_unknown", %error, "an order is saved and not enforced yet");
+        if must_hold {
+            self.known.doubt();
+            if let Err(error) = self.refresh().await {
+                // It is done; the watch tries again to enforce it.
+                tracing::error!(event = "order_not_enforced", %error, "an order is saved and not enforced yet");
+                self.outage.failed(&error);
+            }
         }
         Ok(report)
     }
 
-    async fn admit(&self, who: Candidate<'_>) -> Result<Admission, String> {
-        let (verdict, account) = self.look(who).await;
-        match verdict {
+    async fn admit(&self, who: Candidate<'_>) -> Result<Admission, NotAdmitted> {
+        let looked = self.look(who).await;
+        let looked = looked.map_err(|NotNow| NotAdmitted::NotNow)?;
+        match looked.verdict {
             Verdict::Welcome => {
                 let rules = self.rules();
                 let named = who
                     .key
                     .is_some_and(|key| rules.operator_keys.contains(&key.fingerprint));
                 Ok(Admission {
-                    account,
+                    account: looked.into_account(),
                     may_be_new: rules.mode == Mode::Open || named,
                 })
             }
-            Verdict::AskInvite { .. } => Err(NOT_REGISTERED.into()),
-            Verdict::Refused { notice } => Err(notice),
+            Verdict::AskInvite { .. } => Err(NotAdmitted::Refused(NOT_REGISTERED.into())),
+            Verdict::Refused { notice } => Err(NotAdmitted::Refused(notice)),
+        }
+    }
+
+    async fn is_free(&self, name: &Name) -> bool {
+        match self.ask(self.store.account_by_name(name)).await {
+            Ok(owner) => owner.is_none(),
+            Err(_) => !self.known.has_name(name),
         }
     }
 

@@ -3,11 +3,14 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::PoisonError;
+use std::time::Duration;
 
-use super::{Guard, Mode, banned};
+use tokio::time::timeout;
+
+use super::{Guard, Mode, Snapshot, banned};
 use crate::access::door::{Candidate, Door, NotRedeemed, ProvenKey, Verdict};
 use crate::chat::access::{Audit, KeyRecord, PendingKey, Role, Suspect};
-use crate::chat::ids::{AccountId, Name, Time};
+use crate::chat::ids::{AccountId, Fingerprint, Name, Time};
 use crate::chat::invite::Code;
 use crate::chat::preferences::Preferences;
 use crate::clock;
@@ -17,6 +20,8 @@ use crate::text::Text;
 
 /// The least time between two alerts about the same name, in milliseconds.
 const ALERT: u64 = 600_000;
+/// How long it may take to find out whom a name belongs to.
+const ALERT_PATIENCE: Duration = Duration::from_secs(1);
 /// How many names alerts are remembered for.
 const ALERTS: usize = 1_000;
 
@@ -40,11 +45,60 @@ impl Alerts {
     }
 }
 
-const NOT_NOW: &str = "The server can't look up your key at this moment. Try again in a minute.";
+pub(super) const NOT_NOW: &str =
+    "The server can't look up your key at this moment. Try again in a minute.";
 const LOCKED: &str =
     "Nobody new is let in for the time being. Try again later, or ask an operator.";
 const BAD_CODE: &str =
     "That code is not good: mistyped, used up or expired. Try again, or ask for a new one.";
+
+/// The store does not answer, and without it nobody knows what to do.
+pub(super) struct NotNow;
+
+/// Whose a key is.
+enum Owner {
+    /// Nobody's, or there is no key.
+    None,
+    /// The store says so.
+    Told(Account),
+    /// The store said so before, and does not answer now.
+    Remembered(Account),
+    /// The store does not answer, and it is not known well enough.
+    Unknowable,
+}
+
+impl Owner {
+    fn account(&self) -> Option<&Account> {
+        match self {
+            Owner::Told(account) | Owner::Remembered(account) => Some(account),
+            Owner::None | Owner::Unknowable => None,
+        }
+    }
+}
+
+/// What is to be done with somebody, and who they are.
+pub(super) struct Looked {
+    pub verdict: Verdict,
+    owner: Owner,
+}
+
+impl Looked {
+    /// Their account, if they have one.
+    pub fn into_account(self) -> Option<Account> {
+        match self.owner {
+            Owner::Told(account) | Owner::Remembered(account) => Some(account),
+            Owner::None | Owner::Unknowable => None,
+        }
+    }
+
+    /// The account that lets them in although the store does not answer.
+    fn remembered(&self) -> Option<&Account> {
+        match (&self.verdict, &self.owner) {
+            (Verdict::Welcome, Owner::Remembered(account)) => Some(account),
+            _ => None,
+        }
+    }
+}
 
 impl Door for Guard {
     fn serves(&self, addr: IpAddr) -> bool {
@@ -58,7 +112,15 @@ impl Door for Guard {
     }
 
     async fn judge(&self, who: Candidate<'_>) -> Verdict {
-        self.look(who).await.0
+        match self.look(who).await {
+            Ok(looked) => {
+                if let Some(account) = looked.remembered() {
+                    self.outage.logged_in(account);
+                }
+                looked.verdict
+            }
+            Err(NotNow) => refused(NOT_NOW),
+        }
     }
 
     async fn redeem(&self, who: Candidate<'_>, code: &str, name: &str) -> Result<(), NotRedeemed> {
@@ -114,43 +176,56 @@ impl Door for Guard {
 }
 
 impl Guard {
-    /// What is to be done with somebody, and their account if they have one.
-    pub(super) async fn look(&self, who: Candidate<'_>) -> (Verdict, Option<Account>) {
+    /// What is to be done with somebody. The store is asked first, whatever is known.
+    pub(super) async fn look(&self, who: Candidate<'_>) -> Result<Looked, NotNow> {
         let now = clock::now();
-        let account = match who.key {
-            None => None,
-            Some(key) => match self.store.account_by_key(&key.fingerprint).await {
-                Ok(account) => account,
-                Err(error) => {
-                    tracing::error!(event = "lookup_failed", %error, "a key could not be looked up; nobody was let in");
-                    return (refused(NOT_NOW), None);
-                }
-            },
+        let owner = match who.key {
+            None => Owner::None,
+            Some(key) => self.owner(&key.fingerprint).await,
         };
         let snapshot = self.snapshot();
         let suspect = Suspect {
-            account: account.as_ref().map(|account| account.id),
+            account: owner.account().map(|account| account.id),
             key: who.key.map(|key| &key.fingerprint),
             addr: who.addr.ip(),
             client: who.client,
         };
-        if let Some(ban) = snapshot.ban(suspect, now) {
-            return (refused(banned(ban, now).as_str()), None);
-        }
-        if account.is_some() {
-            return (Verdict::Welcome, account);
-        }
+        let verdict = if let Some(ban) = snapshot.ban(suspect, now) {
+            refused(banned(ban, now).as_str())
+        } else if owner.account().is_some() {
+            Verdict::Welcome
+        } else if matches!(owner, Owner::Unknowable) {
+            return Err(NotNow);
+        } else {
+            self.look_at_stranger(who, &snapshot, now).await?
+        };
+        Ok(Looked { verdict, owner })
+    }
+
+    /// What is to be done with somebody who has no account and is not banned.
+    async fn look_at_stranger(
+        &self,
+        who: Candidate<'_>,
+        snapshot: &Snapshot,
+        now: Time,
+    ) -> Result<Verdict, NotNow> {
         let rules = self.rules();
         if let Some(key) = who.key {
             if rules.operator_keys.contains(&key.fingerprint) {
-                return (Verdict::Welcome, None);
+                return Ok(Verdict::Welcome);
             }
             self.alert(who, key, now).await;
         }
         if snapshot.locked(now) {
-            return (refused(LOCKED), None);
+            return Ok(refused(LOCKED));
         }
-        let verdict = match (rules.mode, who.key) {
+        Ok(match (rules.mode, who.key) {
+            // By bans that are long out of date nobody is judged.
+            (Mode::Open, None)
+                if self.outage.is_on() && !self.known.is_good(rules.outage_logins) =>
+            {
+                return Err(NotNow);
+            }
             (Mode::Open, _) => Verdict::Welcome,
             (Mode::Allowlist, Some(key)) => Verdict::AskInvite {
                 notice: self.unknown_key(key),
@@ -159,8 +234,18 @@ impl Guard {
                 "This chat lets in registered keys only, and you offered none.\n\
                          Make one with ssh-keygen, and ask an operator for an invite.",
             ),
-        };
-        (verdict, None)
+        })
+    }
+
+    /// Whose a key is.
+    async fn owner(&self, key: &Fingerprint) -> Owner {
+        let asked = self.known.asks();
+        if let Ok(account) = self.ask(self.store.account_by_key(key)).await {
+            self.known.learn(key, account.as_ref(), asked);
+            return account.map_or(Owner::None, Owner::Told);
+        }
+        let known = self.known.owner(key, self.rules().outage_logins);
+        known.map_or(Owner::Unknowable, Owner::Remembered)
     }
 
     /// What the owner of an unknown key is told.
@@ -237,7 +322,9 @@ impl Guard {
         let Ok(name) = Name::new(who.user) else {
             return;
         };
-        let Ok(Some(owner)) = self.store.account_by_name(&name).await else {
+        // Who waits at the door does not wait for this for long.
+        let owner = timeout(ALERT_PATIENCE, self.store.account_by_name(&name)).await;
+        let Ok(Ok(Some(owner))) = owner else {
             return;
         };
         let due = self

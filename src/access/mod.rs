@@ -1,32 +1,45 @@
 //! Who gets in, who stays out, who keeps order.
 //!
 //! [`Guard`] decides at the door, carries out what operators order, and holds what everybody
-//! online is measured by: a [`Snapshot`] of bans, mutes and the lockdown. Whenever that changes,
-//! here or by another process on the same store, the hub is given the new one and ends the
-//! sessions that may not be there any more.
+//! online is measured by: a [`Snapshot`] of bans, mutes and the lockdown, and whose the keys are.
+//! Whenever that changes, here or by another process on the same store, the hub is given the new
+//! one and ends the sessions that may not be there any more.
+//!
+//! Whose a key is, the store is asked at each login. While it does not answer, those whose keys
+//! are known come in by what it said last, for a bounded time; nobody else does.
 
 mod admission;
 mod carry_out;
 pub mod door;
+mod enforce;
 mod judge;
+mod known;
 mod moderation;
 pub mod orders;
+mod outage;
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio::time::timeout;
 
 use self::door::Candidate;
 use self::judge::Alerts;
+use self::known::Known;
 use self::orders::{Actor, Order, Report};
+use self::outage::Outage;
 use crate::chat::access::{Ban, Lockdown, Mute, Role, Suspect};
-use crate::chat::ids::{Fingerprint, Time};
-use crate::clock;
+use crate::chat::ids::{Fingerprint, Name, Time};
 use crate::hub::Handle;
 use crate::store::{Account, Store, StoreError};
 use crate::text::Text;
+
+/// How long the store may take to answer somebody at the door: less than the edge waits for us.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// The same while it is known not to answer.
+const IMPATIENCE: Duration = Duration::from_millis(500);
 
 /// Who may come in without being let in by somebody.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +63,8 @@ pub struct Rules {
     pub web_url: Option<String>,
     /// How long an invite is good unless its maker says otherwise, in milliseconds.
     pub invite_life: u64,
+    /// How long those whose keys are known come in while the store does not answer.
+    pub outage_logins: Duration,
 }
 
 /// Somebody who may begin a session.
@@ -59,6 +74,17 @@ pub struct Admission {
     pub account: Option<Account>,
     /// Whether an account may be made for their key if it has none.
     pub may_be_new: bool,
+}
+
+/// Why somebody may not begin a session. The words are for them.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotAdmitted {
+    /// They may not come in.
+    #[error("{0}")]
+    Refused(String),
+    /// The store does not answer, and without it nobody knows whether they may.
+    #[error("{}", judge::NOT_NOW)]
+    NotNow,
 }
 
 /// What everybody online is measured by.
@@ -101,8 +127,12 @@ impl Snapshot {
 pub trait Keeper: Send + Sync {
     /// Whether somebody may begin a session at this moment. A connection can be older than a ban,
     /// or than the loss of its key, so this is asked for each session, and again once it is
-    /// attached: what changes after that ends it. The error is a sentence for them.
-    async fn admit(&self, who: Candidate<'_>) -> Result<Admission, String>;
+    /// attached: what changes after that ends it.
+    async fn admit(&self, who: Candidate<'_>) -> Result<Admission, NotAdmitted>;
+
+    /// Whether a guest without an account can be called this: nobody with an account is, as far
+    /// as is known.
+    async fn is_free(&self, name: &Name) -> bool;
 
     /// Does what somebody orders, if they may. The error is a sentence for them.
     async fn carry_out(&self, actor: &Actor, order: Order) -> Result<Report, String>;
@@ -117,7 +147,8 @@ pub struct Guard {
     hub: Handle,
     rules: RwLock<Arc<Rules>>,
     snapshot: RwLock<Arc<Snapshot>>,
-    revision: AtomicU64,
+    known: Known,
+    outage: Outage,
     alerts: Mutex<Alerts>,
     refreshing: tokio::sync::Mutex<()>,
 }
@@ -134,7 +165,8 @@ impl Guard {
             hub,
             rules: RwLock::new(Arc::new(rules)),
             snapshot: RwLock::default(),
-            revision: AtomicU64::new(0),
+            known: Known::default(),
+            outage: Outage::default(),
             alerts: Mutex::default(),
             refreshing: tokio::sync::Mutex::default(),
         };
@@ -142,9 +174,10 @@ impl Guard {
         Ok(guard)
     }
 
-    /// Other rules from now on.
+    /// Other rules from now on. Who is online is measured by them when the watch looks next.
     pub fn set_rules(&self, rules: Rules) {
         *self.rules.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rules);
+        self.known.enforce_again();
     }
 
     fn rules(&self) -> Arc<Rules> {
@@ -155,93 +188,30 @@ impl Guard {
         Arc::clone(&self.snapshot.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Reads bans, mutes and the lockdown again, and has the hub enforce them, and what became
-    /// of keys and roles, on everybody who is online.
-    pub async fn refresh(&self) -> Result<(), StoreError> {
-        // One at a time, or an older snapshot could take the place of a newer one.
-        let _turn = self.refreshing.lock().await;
-        let now = clock::now();
-        // Read before the rest: a change in between is seen as one next time.
-        let revision = self.store.revision().await?;
-        let snapshot = Arc::new(Snapshot {
-            bans: self.store.bans(now).await?,
-            mutes: self.store.mutes(now).await?,
-            lockdown: self.store.lockdown(now).await?,
+    /// Asks the store something that somebody waits for at the door. The error comes soon, and
+    /// sooner while the store is known not to answer, so that a client may offer many keys.
+    async fn ask<T>(
+        &self,
+        question: impl Future<Output = Result<T, StoreError>> + Send,
+    ) -> Result<T, StoreError> {
+        let patience = if self.outage.is_on() {
+            IMPATIENCE
+        } else {
+            PATIENCE
+        };
+        let answer = timeout(patience, question).await.unwrap_or_else(|_| {
+            let words = format!("no answer within {patience:?}");
+            Err(StoreError::Unavailable(words))
         });
-        *self
-            .snapshot
-            .write()
-            .unwrap_or_else(PoisonError::into_inner) = Arc::clone(&snapshot);
-        self.enforce(&snapshot, now).await?;
-        // Only now: what could not be enforced is tried again by the watch.
-        self.revision.store(revision, Ordering::Relaxed);
-        Ok(())
-    }
-
-    /// Ends the sessions of those who may not be here any more, and tells the hub who may do
-    /// what.
-    async fn enforce(&self, snapshot: &Snapshot, now: Time) -> Result<(), StoreError> {
-        self.hub.set_mutes(snapshot.mutes.clone()).await;
-        for online in self.hub.online().await {
-            let who = Suspect {
-                account: Some(online.account),
-                key: online.key.as_ref(),
-                addr: online.addr,
-                client: &online.client,
-            };
-            if let Some(ban) = snapshot.ban(who, now) {
-                self.hub.dismiss(online.session, banned(ban, now)).await;
-                continue;
+        match &answer {
+            // One record that makes no sense is no outage.
+            Err(error @ StoreError::Corrupt(_)) => {
+                tracing::error!(event = "lookup_failed", %error, "what the store has makes no sense");
             }
-            let Some(key) = &online.key else {
-                continue;
-            };
-            match self.store.account_by_key(key).await? {
-                Some(account) if account.id == online.account => {
-                    let role = self.role(account.role, Some(key));
-                    if role != online.role {
-                        self.hub.set_role(online.account, role).await;
-                    }
-                }
-                _ => {
-                    let reason = "This key does not belong to your account any more.";
-                    self.hub.dismiss(online.session, Text::stored(reason)).await;
-                }
-            }
+            Err(error) => self.outage.failed(error),
+            Ok(_) => {}
         }
-        Ok(())
-    }
-
-    /// Watches the store for changes by others, for ever: what is revoked elsewhere ends here
-    /// within about `every`.
-    pub async fn watch(self: Arc<Self>, every: Duration) {
-        let mut failing = false;
-        loop {
-            tokio::time::sleep(every).await;
-            let over = self
-                .snapshot()
-                .next_end()
-                .is_some_and(|end| end <= clock::now());
-            let result = match self.store.revision().await {
-                Ok(revision) if !over && revision == self.revision.load(Ordering::Relaxed) => {
-                    Ok(())
-                }
-                Ok(_) => self.refresh().await,
-                Err(error) => Err(error),
-            };
-            match result {
-                Ok(()) => failing = false,
-                Err(error) if !failing => {
-                    failing = true;
-                    tracing::error!(
-                        event = "access_unknown",
-                        %error,
-                        "bans and revoked keys can't be read; what was known before holds"
-                    );
-                }
-                Err(_) => {}
-            }
-        }
+        answer
     }
 }
 

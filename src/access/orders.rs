@@ -90,11 +90,17 @@ pub enum Order {
 }
 
 impl Order {
-    /// Whether it changes nothing.
-    pub fn only_looks(&self) -> bool {
+    /// Whether it changes what those who are online are measured by.
+    pub fn must_hold_at_once(&self) -> bool {
         matches!(
             self,
-            Order::Bans | Order::Invites | Order::Pending | Order::Keys | Order::Audit(_)
+            Order::Ban(..)
+                | Order::Unban(_)
+                | Order::Mute(..)
+                | Order::Unmute(_)
+                | Order::SetRole(..)
+                | Order::Lockdown(_)
+                | Order::RevokeKey(_)
         )
     }
 

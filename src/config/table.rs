@@ -16,7 +16,8 @@ const MILLION: usize = 1_000_000;
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
-const YEAR: Duration = HOUR.saturating_mul(24 * 365);
+const DAY: Duration = HOUR.saturating_mul(24);
+const YEAR: Duration = DAY.saturating_mul(365);
 
 /// From a second to ten minutes: what a person waits for.
 const PATIENCE: RangeInclusive<Duration> = SECOND..=MINUTE.saturating_mul(10);
@@ -258,6 +259,21 @@ pub static SETTINGS: &[Setting] = &[
         reloadable: true,
         set: |c, v| put(&mut c.limits.command_rate, v.parse()),
         show: |c| Some(c.limits.command_rate.to_string()),
+    },
+    Setting {
+        key: "limits.outage_logins",
+        kind: Kind::Text,
+        otherwise: Otherwise::Fixed,
+        help: "How long those whose keys are known still come in while the database does not \
+               answer; `0s` is not at all",
+        reloadable: true,
+        set: |c, v| {
+            put(
+                &mut c.limits.outage_logins,
+                duration(v, Duration::ZERO..=DAY),
+            )
+        },
+        show: |c| Some(duration_text(c.limits.outage_logins)),
     },
     Setting {
         key: "history.on_join",

@@ -66,8 +66,17 @@ impl Machine {
             } => self.recall(&room, &messages, mark, new, now),
             Fetched::History(messages) => self.show_history(&messages),
             Fetched::Found(messages) => self.show_found(&messages, now),
-            Fetched::Failed(reason) => {
-                self.error(&format!("The history can't be read: {reason}."));
+            Fetched::Failed { room, reason } => {
+                if let Some(tab) = self
+                    .tabs
+                    .iter_mut()
+                    .find(|tab| Some(&tab.name) == room.as_ref())
+                {
+                    tab.recalled = false;
+                }
+                self.error(&format!(
+                    "The history can't be read at this moment: {reason}."
+                ));
             }
         }
     }
@@ -95,12 +104,13 @@ impl Machine {
                 self.show_message(message);
             }
         }
-        let last = messages.last().map(|message| (message.seq, message.at));
-        if let (Some((seq, at)), Some(tab)) =
-            (last, self.tabs.iter_mut().find(|tab| tab.name == *room))
-        {
-            tab.seen = tab.seen.max(seq);
-            tab.seen_at = tab.seen_at.max(Some(at));
+        let Some(tab) = self.tabs.iter_mut().find(|tab| tab.name == *room) else {
+            return;
+        };
+        tab.recalled = true;
+        if let Some(message) = messages.last() {
+            tab.seen = tab.seen.max(message.seq);
+            tab.seen_at = tab.seen_at.max(Some(message.at));
         }
     }
 

@@ -13,15 +13,17 @@ use tokio::time::Instant;
 
 use super::jobs::{Done, Job, carry_out};
 use super::machine::{Effect, Fetched, Machine};
+use super::parting::Parting;
 use super::peer::{Gone, Inbound, Input, Outbound};
 use crate::access::Keeper;
 use crate::chat::event::Event;
-use crate::chat::ids::{Conversation, RoomName};
+use crate::chat::ids::RoomName;
+use crate::chat::preferences::Preferences;
 use crate::clock;
 use crate::hub::Attachment;
 use crate::hub::feed::{Cursor, Delivery, Inbox, Joined, Ring};
 use crate::hub::wait::{maybe, ready_or, until};
-use crate::store::{Mark, Store};
+use crate::store::Store;
 use crate::term::screen::Size;
 
 /// How long a client has to take the last words for somebody who is thrown out.
@@ -65,6 +67,8 @@ pub(super) struct Driver {
     stall: Duration,
     feeds: Vec<Feed>,
     jobs: VecDeque<Job>,
+    /// The settings that are being saved.
+    saving: Option<Preferences>,
     closing: Option<u32>,
 }
 
@@ -90,13 +94,9 @@ impl Driver {
             stall,
             feeds: Vec::new(),
             jobs: VecDeque::new(),
+            saving: None,
             closing: None,
         }
-    }
-
-    /// How far each room was read.
-    pub(super) fn marks(&self) -> Vec<(Conversation, Mark)> {
-        self.machine.marks(clock::now())
     }
 
     /// Runs the session to its end.
@@ -105,13 +105,18 @@ impl Driver {
         let mut stalls_at = Instant::now();
         let mut dismissed = false;
         let mut working: Option<Working> = None;
+        let mut ordering = false;
         // Whether there may be more to read than the last round took.
         let mut behind = false;
         loop {
             self.carry_out();
+            if self.closing.is_some() {
+                working = working.filter(|_| ordering);
+            }
             if working.is_none()
-                && let Some(job) = self.jobs.pop_front()
+                && let Some(job) = self.next_job()
             {
+                ordering = job.is_order();
                 working = Some(Box::pin(self.work(job)));
             }
             if writing.is_none() {
@@ -156,16 +161,34 @@ impl Driver {
         }
     }
 
-    /// Settings that were changed just before the connection was lost are kept all the same.
-    pub(super) async fn save_what_waits(&mut self) {
-        for job in std::mem::take(&mut self.jobs) {
-            if let Job::Save(_) = job {
-                let _nobody_to_tell = self.work(job).await;
-            }
+    /// Takes the session out of the chat. What it leaves is still to be saved: settings that were
+    /// changed just before the connection was lost are kept all the same.
+    pub(super) fn part(self) -> Parting {
+        let waiting = self.jobs.into_iter().rev().find_map(|job| match job {
+            Job::Save(preferences) => Some(preferences),
+            Job::Fetch(_) | Job::Order(_) => None,
+        });
+        Parting {
+            account: self.machine.actor().account,
+            preferences: waiting.or(self.saving),
+            marks: self.machine.marks(clock::now()),
         }
     }
 
-    fn work(&self, job: Job) -> impl Future<Output = Done> + Send + use<> {
+    /// Who leaves waits only for orders: what is read would be shown to nobody, and settings are
+    /// saved afterwards.
+    fn next_job(&mut self) -> Option<Job> {
+        if self.closing.is_none() {
+            return self.jobs.pop_front();
+        }
+        let at = self.jobs.iter().position(Job::is_order)?;
+        self.jobs.remove(at)
+    }
+
+    fn work(&mut self, job: Job) -> impl Future<Output = Done> + Send + use<> {
+        if let Job::Save(preferences) = &job {
+            self.saving = Some(preferences.clone());
+        }
         let (store, orders) = (Arc::clone(&self.store), Arc::clone(&self.orders));
         carry_out(store, orders, self.machine.actor(), job)
     }
@@ -212,16 +235,25 @@ impl Driver {
     fn done(&mut self, done: Done) {
         match done {
             Done::Fetched(fetched) => {
-                if let Fetched::Recall { room, .. } = &fetched
-                    && let Some(feed) = self.feeds.iter_mut().find(|feed| feed.room == *room)
-                {
+                let recalled = match &fetched {
+                    Fetched::Recall { room, .. } => Some(room),
+                    // What happens now can be shown all the same.
+                    Fetched::Failed { room, .. } => room.as_ref(),
+                    Fetched::History(_) | Fetched::Found(_) => None,
+                };
+                let mut feeds = self.feeds.iter_mut();
+                if let Some(feed) = feeds.find(|feed| Some(&feed.room) == recalled) {
                     feed.live = true;
                 }
                 self.machine.fetched(fetched, clock::now());
             }
             Done::Reported(result) => self.machine.reported(result, clock::now()),
-            Done::Saved(Ok(())) => {}
-            Done::Saved(Err(error)) => self.machine.not_kept(&error.to_string()),
+            Done::Saved(saved) => {
+                self.saving = None;
+                if let Err(error) = saved {
+                    self.machine.not_kept(&error.to_string());
+                }
+            }
         }
     }
 

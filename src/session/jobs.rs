@@ -1,8 +1,12 @@
 //! What the store does for a session, one job after the other: it reads what is to be shown, and
 //! keeps settings.
 
-use super::facts::FOUND;
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use super::facts::FOUND;
 
 use super::machine::{Fetch, Fetched};
 use crate::access::Keeper;
@@ -13,6 +17,9 @@ use crate::store::{Mark, Search, Store, StoreError};
 
 /// How many messages that were seen before are shown above the new ones of a room.
 const CONTEXT: usize = 3;
+
+/// How long what was said in a room may take to be read before the room is shown without it.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What the store has done for a session.
 pub(super) enum Done {
@@ -26,6 +33,13 @@ pub(super) enum Job {
     Fetch(Fetch),
     Save(Preferences),
     Order(Order),
+}
+
+impl Job {
+    /// Whether somebody's order is carried out by it.
+    pub(super) fn is_order(&self) -> bool {
+        matches!(self, Job::Order(_))
+    }
 }
 
 /// Does it. A failure is an answer too.
@@ -45,13 +59,19 @@ pub(super) async fn carry_out(
 
 /// Reads what a session wants to show.
 async fn read_back(store: &dyn Store, reader: AccountId, fetch: Fetch) -> Fetched {
+    let mut waits = None;
     let result = match fetch {
         Fetch::Recall {
             room,
             last,
             seen,
             limit,
-        } => recall(store, reader, room, last, seen, limit).await,
+        } => {
+            let recall = recall(store, reader, room.clone(), last, seen, limit);
+            waits = Some(room);
+            let late = || Err(StoreError::Unavailable("it takes too long".into()));
+            timeout(PATIENCE, recall).await.unwrap_or_else(|_| late())
+        }
         Fetch::History {
             conversation,
             limit,
@@ -70,7 +90,10 @@ async fn read_back(store: &dyn Store, reader: AccountId, fetch: Fetch) -> Fetche
     };
     result.unwrap_or_else(|error| {
         tracing::warn!(event = "read_failed", %error, "the store could not be read");
-        Fetched::Failed(error.to_string())
+        Fetched::Failed {
+            room: waits,
+            reason: error.to_string(),
+        }
     })
 }
 

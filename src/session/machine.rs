@@ -144,8 +144,13 @@ pub enum Fetched {
     History(Vec<Message>),
     /// To [`Fetch::Search`].
     Found(Vec<Message>),
-    /// It could not be read, for this reason.
-    Failed(String),
+    /// It could not be read.
+    Failed {
+        /// The room whose events wait for it, if any do.
+        room: Option<RoomName>,
+        /// Why.
+        reason: String,
+    },
 }
 
 enum Source {

@@ -15,6 +15,7 @@ mod exec;
 mod facts;
 mod jobs;
 pub mod machine;
+mod parting;
 pub mod peer;
 mod reports;
 mod requests;

@@ -43,6 +43,8 @@ pub(super) struct Requests {
     held: VecDeque<String>,
     /// How many jobs for the store are not done.
     jobs: usize,
+    /// How many of them only read.
+    reads: usize,
     /// The session ends once everything is answered.
     leaving: bool,
     /// The oldest request takes long enough to be worth a sign in the prompt.
@@ -77,8 +79,12 @@ impl Requests {
         self.pending.len() >= UNDER_WAY || self.pending.iter().any(|p| p.asked == Asked::Join)
     }
 
-    fn is_idle(&self) -> bool {
-        self.pending.is_empty() && self.held.is_empty() && self.jobs == 0
+    /// Whether nothing is left to wait for before the session ends. A person who leaves does not
+    /// wait for what is only read.
+    fn is_idle(&self, interactive: bool) -> bool {
+        let reads = if interactive { self.reads } else { 0 };
+        let jobs = self.jobs.saturating_sub(reads);
+        self.pending.is_empty() && self.held.is_empty() && jobs == 0
     }
 }
 
@@ -120,7 +126,7 @@ impl Machine {
     }
 
     fn leave_if_idle(&mut self) {
-        if self.requests.leaving && self.requests.is_idle() {
+        if self.requests.leaving && self.requests.is_idle(self.display.interactive()) {
             self.close();
         }
     }
@@ -151,6 +157,7 @@ impl Machine {
 
     pub(super) fn fetch(&mut self, fetch: Fetch) {
         self.requests.jobs += 1;
+        self.requests.reads += 1;
         self.effects.push(Effect::Fetch(fetch));
     }
 
@@ -254,6 +261,7 @@ impl Machine {
     /// What was read from the store is here.
     pub fn fetched(&mut self, fetched: Fetched, now: Time) {
         self.job_done();
+        self.requests.reads = self.requests.reads.saturating_sub(1);
         self.show_fetched(fetched, now);
         self.release(now);
     }

@@ -26,6 +26,8 @@ pub(super) struct Tab {
     pub unread: u32,
     /// Whether one of them names the reader.
     pub named: bool,
+    /// Whether what was said before could be shown, so that what was seen leaves nothing out.
+    pub recalled: bool,
 }
 
 impl Tab {
@@ -37,6 +39,7 @@ impl Tab {
             seen_at: None,
             unread: 0,
             named: false,
+            recalled: true,
         }
     }
 }
@@ -58,7 +61,7 @@ impl Machine {
         let seen = self.tabs.get_mut(at).and_then(|tab| {
             tab.topic.clone_from(&view.topic);
             (tab.unread, tab.named) = (0, false);
-            let at = tab.seen_at?;
+            let at = tab.seen_at.filter(|_| tab.recalled)?;
             Some(Mark { seq: tab.seen, at })
         });
         if first {
@@ -221,9 +224,11 @@ impl Machine {
         Target::Room(self.here())
     }
 
-    /// How far each room was read, to be kept for the next visit.
+    /// How far each room was read, to be kept for the next visit. A room whose history could not
+    /// be shown is not counted as read.
     pub fn marks(&self, now: Time) -> Vec<(Conversation, Mark)> {
-        let seen = self.tabs.iter().filter(|tab| tab.seen > Seq(0));
+        let seen = self.tabs.iter();
+        let seen = seen.filter(|tab| tab.recalled && tab.seen > Seq(0));
         let mark = |tab: &Tab| Mark {
             seq: tab.seen,
             at: now,

@@ -1,6 +1,6 @@
 //! Who somebody is: from the key that they proved to have to an account and a name.
 
-use crate::access::Keeper;
+use crate::access::{Keeper, NotAdmitted};
 use crate::chat::access::{KeyRecord, Role};
 use crate::chat::event::Author;
 use crate::chat::ids::{AccountId, Name, Time};
@@ -16,12 +16,14 @@ use crate::text::Text;
 #[derive(Debug, thiserror::Error)]
 pub enum NotSignedIn {
     /// They may not come in: why.
-    #[error("{0}")]
-    Refused(String),
+    #[error(transparent)]
+    NotAdmitted(#[from] NotAdmitted),
     /// The store failed.
     #[error("You can't come in at this moment: {0}.")]
     Store(#[from] StoreError),
 }
+
+const NOT_REGISTERED: &str = "Your key is not registered here.";
 
 /// How often another guest name is tried before giving up.
 const TRIES: usize = 16;
@@ -35,12 +37,11 @@ pub async fn sign_in(
     peer: &Peer,
     now: Time,
 ) -> Result<(Me, Preferences), NotSignedIn> {
-    let admission = orders.admit(peer.candidate()).await;
-    let admission = admission.map_err(NotSignedIn::Refused)?;
+    let admission = orders.admit(peer.candidate()).await?;
     let Some(key) = &peer.key else {
         let author = Author {
             account: AccountId(rand::random()),
-            name: free_guest_name(store).await?,
+            name: guest_name(orders).await?,
         };
         let me = Me {
             author,
@@ -55,9 +56,7 @@ pub async fn sign_in(
         return Ok((known(orders, &account, key, None), account.preferences));
     }
     if !admission.may_be_new {
-        return Err(NotSignedIn::Refused(
-            "Your key is not registered here.".into(),
-        ));
+        return Err(NotAdmitted::Refused(NOT_REGISTERED.into()).into());
     }
     let wanted = Name::new(&peer.user).ok().filter(|name| !name.is_guest());
     if let Some(name) = &wanted
@@ -79,7 +78,27 @@ pub async fn sign_in(
             ));
         }
     }
-    Err(StoreError::Unavailable("no free name was found".into()).into())
+    Err(no_free_name().into())
+}
+
+/// Whether somebody who takes part in the chat by now may still: what changes from now on finds
+/// them there. Returns their role.
+pub(super) async fn still_admitted(
+    orders: &dyn Keeper,
+    peer: &Peer,
+    me: &Me,
+) -> Result<Role, NotAdmitted> {
+    let admission = orders.admit(peer.candidate()).await?;
+    let Some(key) = &peer.key else {
+        return Ok(me.role);
+    };
+    match admission.account {
+        Some(account) if account.id == me.author.account => {
+            Ok(orders.role(account.role, Some(&key.fingerprint)))
+        }
+        // Where anybody may come in, the key would do for a new account, and not for this one.
+        _ => Err(NotAdmitted::Refused(NOT_REGISTERED.into())),
+    }
 }
 
 fn known(orders: &dyn Keeper, account: &Account, key: &ProvenKey, remark: Option<String>) -> Me {
@@ -127,6 +146,21 @@ async fn create(
     }
 }
 
+/// A name for somebody without an account. The store need not answer for that.
+async fn guest_name(orders: &dyn Keeper) -> Result<Name, StoreError> {
+    for _ in 0..TRIES {
+        let name = Name::guest(rand::random());
+        if orders.is_free(&name).await {
+            return Ok(name);
+        }
+    }
+    Err(no_free_name())
+}
+
+fn no_free_name() -> StoreError {
+    StoreError::Unavailable("no free name was found".into())
+}
+
 async fn free_guest_name(store: &dyn Store) -> Result<Name, StoreError> {
     for _ in 0..TRIES {
         let name = Name::guest(rand::random());
@@ -134,5 +168,79 @@ async fn free_guest_name(store: &dyn Store) -> Result<Name, StoreError> {
             return Ok(name);
         }
     }
-    Err(StoreError::Unavailable("no free name was found".into()))
+    Err(no_free_name())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::access::orders::{Actor, Order, Report};
+    use crate::access::{Admission, door::Candidate};
+    use crate::chat::ids::Fingerprint;
+    use async_trait::async_trait;
+
+    /// Says the same of everybody, where anybody may come in.
+    struct Saying(Result<Option<Account>, NotAdmitted>);
+
+    #[async_trait]
+    impl Keeper for Saying {
+        async fn admit(&self, _: Candidate<'_>) -> Result<Admission, NotAdmitted> {
+            self.0.clone().map(|account| Admission {
+                account,
+                may_be_new: true,
+            })
+        }
+
+        async fn is_free(&self, _: &Name) -> bool {
+            true
+        }
+
+        async fn carry_out(&self, _: &Actor, _: Order) -> Result<Report, String> {
+            Err("no".to_owned())
+        }
+
+        fn role(&self, stored: Role, _: Option<&Fingerprint>) -> Role {
+            stored
+        }
+    }
+
+    /// Whether a session goes on is about its account, not about anybody who might come in.
+    #[tokio::test]
+    async fn a_session_goes_on_for_the_account_that_began_it() {
+        let key = ProvenKey {
+            fingerprint: Fingerprint::new("SHA256:x"),
+            algorithm: "ssh-ed25519".to_owned(),
+        };
+        let account = |id, role| Account {
+            id: AccountId(id),
+            name: Name::new("ann").unwrap(),
+            role,
+            created: Time(0),
+            preferences: Preferences::default(),
+        };
+        let peer = |key| Peer {
+            connection: 1,
+            addr: "192.0.2.1:1".parse().unwrap(),
+            user: "ann".to_owned(),
+            key,
+            client: "SSH-2.0-Test".to_owned(),
+        };
+        let hers = account(1, Role::Member);
+        let keeper = Saying(Ok(None));
+        let me = known(&keeper, &hers, &key, None);
+        let gone = Err(NotAdmitted::Refused(NOT_REGISTERED.to_owned()));
+        for (found, expected) in [
+            (Ok(Some(hers)), Ok(Role::Member)),
+            (Ok(Some(account(1, Role::Operator))), Ok(Role::Operator)),
+            (Ok(Some(account(2, Role::Member))), gone.clone()),
+            (Ok(None), gone),
+            (Err(NotAdmitted::NotNow), Err(NotAdmitted::NotNow)),
+        ] {
+            let case = format!("{found:?}");
+            let still = still_admitted(&Saying(found), &peer(Some(key.clone())), &me).await;
+            assert_eq!(still, expected, "{case}");
+        }
+        let guest = still_admitted(&keeper, &peer(None), &me).await;
+        assert_eq!(guest, Ok(me.role), "who has no key has no account");
+    }
 }

@@ -12,8 +12,8 @@ use super::exec::{self, ExecContext};
 use super::machine::{Machine, Server};
 use super::peer::{Inbound, Outbound, Peer, Sessions};
 use super::setup::Setup;
-use super::sign_in::{NotSignedIn, sign_in};
-use crate::access::Keeper;
+use super::sign_in::{NotSignedIn, sign_in, still_admitted};
+use crate::access::{Keeper, NotAdmitted};
 use crate::chat::ids::SessionId;
 use crate::chat::intent::Refusal;
 use crate::clock;
@@ -108,8 +108,8 @@ impl From<NotSignedIn> for Failed {
     fn from(error: NotSignedIn) -> Failed {
         Failed {
             status: match error {
-                NotSignedIn::Refused(_) => REFUSED,
-                NotSignedIn::Store(_) => TRY_LATER,
+                NotSignedIn::NotAdmitted(NotAdmitted::Refused(_)) => REFUSED,
+                NotSignedIn::NotAdmitted(NotAdmitted::NotNow) | NotSignedIn::Store(_) => TRY_LATER,
             },
             words: error.to_string(),
         }
@@ -129,7 +129,7 @@ impl Chat {
         let id = SessionId(self.sessions.fetch_add(1, Ordering::Relaxed));
         let inbox = Arc::new(Inbox::default());
         let mut tries = 0;
-        let (me, preferences, attachment, joined) = loop {
+        let (mut me, preferences, attachment, joined) = loop {
             let signed_in = sign_in(&*self.store, &*self.orders, peer, clock::now());
             let (me, preferences) = Box::pin(signed_in).await?;
             if let Some(command) = &setup.command {
@@ -161,9 +161,12 @@ impl Chat {
             }
         };
         // Again, now that whatever changes will find them.
-        let admitted = self.orders.admit(peer.candidate()).await;
-        admitted.map_err(NotSignedIn::Refused)?;
+        let role = still_admitted(&*self.orders, peer, &me).await;
+        let role = role.map_err(NotSignedIn::from)?;
         let account = me.author.account;
+        if std::mem::replace(&mut me.role, role) != role {
+            self.hub.set_role(account, role).await;
+        }
         tracing::info!(
             event = "session_start",
             conn = peer.connection,
@@ -173,17 +176,15 @@ impl Chat {
             terminal = interactive,
             "a session began"
         );
-        let keeps_marks = !me.guest;
+        let is_kept = !me.guest;
         let machine = Machine::new(me, preferences, self.server(), display);
         let (store, orders) = (Arc::clone(&self.store), Arc::clone(&self.orders));
         let mut driver = Driver::new(machine, attachment, inbox, store, orders, self.stall);
         driver.enter(None, joined);
         let end = driver.run(input, output).await;
-        driver.save_what_waits().await;
-        let marks = driver.marks().into_iter();
-        let marks = marks.map(|(conversation, mark)| (account, conversation, mark));
-        if keeps_marks && let Err(error) = self.store.save_marks(marks.collect()).await {
-            tracing::warn!(event = "marks_not_saved", %account, %error, "where the visit ended is not saved");
+        let parting = driver.part();
+        if is_kept {
+            parting.save(Arc::clone(&self.store)).await;
         }
         tracing::info!(
             event = "session_end",

@@ -1,6 +1,7 @@
 //! Who gets in and who may do what: every combination as a table, on the real store.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use ssh_chat::access::door::{Candidate, Door as _, ProvenKey, Verdict};
 use ssh_chat::access::orders::{Actor, BanWhom, Order};
@@ -13,18 +14,23 @@ use ssh_chat::chat::preferences::Preferences;
 use ssh_chat::hub::feed::{Delivery, Inbox};
 use ssh_chat::hub::{self, Attachment, Hub};
 use ssh_chat::store::sqlite::Sqlite;
-use ssh_chat::store::{Account, People as _, Store};
+use ssh_chat::store::{Account, People as _, Store as _};
 use ssh_chat::text::Text;
 
+use crate::harness::DEADLINE;
+use crate::harness::flaky::Flaky;
+
 /// The parts that the rules work on, without SSH.
-struct House {
-    guard: Arc<Guard>,
-    hub: hub::Handle,
-    store: Arc<Sqlite>,
+pub(crate) struct House {
+    pub guard: Arc<Guard>,
+    pub hub: hub::Handle,
+    /// What is behind the port: changes here are those of another process.
+    pub store: Arc<Sqlite>,
+    pub port: Arc<Flaky>,
     _folder: tempfile::TempDir,
 }
 
-fn key(name: &str) -> KeyRecord {
+pub(crate) fn key(name: &str) -> KeyRecord {
     KeyRecord {
         fingerprint: Fingerprint::new(&format!("SHA256:{name:0>43}")),
         algorithm: "ssh-ed25519".into(),
@@ -33,11 +39,11 @@ fn key(name: &str) -> KeyRecord {
     }
 }
 
-fn name(name: &str) -> Name {
+pub(crate) fn name(name: &str) -> Name {
     Name::new(name).unwrap()
 }
 
-fn audit() -> Audit {
+pub(crate) fn audit() -> Audit {
     Audit {
         at: Time(0),
         actor: "test".into(),
@@ -47,8 +53,20 @@ fn audit() -> Audit {
     }
 }
 
+/// Somebody is an operator by the configuration.
+fn rules(mode: Mode, operator: &str) -> Rules {
+    Rules {
+        mode,
+        operator_keys: vec![key(operator).fingerprint],
+        approval: false,
+        web_url: None,
+        invite_life: 86_400_000,
+        outage_logins: Duration::from_secs(3600),
+    }
+}
+
 impl House {
-    async fn new(mode: Mode) -> House {
+    pub async fn new(mode: Mode) -> House {
         let folder = tempfile::tempdir().unwrap();
         let store = Arc::new(Sqlite::open(&folder.path().join("chat.db")).unwrap());
         let limits = hub::Limits {
@@ -58,21 +76,16 @@ impl House {
                 per_second: 0.0,
             },
         };
-        let port: Arc<dyn Store> = store.clone();
+        let port = Arc::new(Flaky::new(store.clone()));
         let (task, hub) = Hub::load(port.clone(), limits).await.unwrap();
         tokio::spawn(task.run());
-        let rules = Rules {
-            mode,
-            operator_keys: vec![key("config").fingerprint],
-            approval: false,
-            web_url: None,
-            invite_life: 86_400_000,
-        };
-        let guard = Arc::new(Guard::new(port, hub.clone(), rules).await.unwrap());
+        let guard = Guard::new(port.clone(), hub.clone(), rules(mode, "config"));
+        let guard = guard.await.unwrap();
         let house = House {
-            guard,
+            guard: Arc::new(guard),
             hub,
             store,
+            port,
             _folder: folder,
         };
         for (who, role) in [
@@ -93,7 +106,7 @@ impl House {
         house
     }
 
-    async fn account(&self, who: &str, role: Role) -> Account {
+    pub async fn account(&self, who: &str, role: Role) -> Account {
         let account = Account {
             id: AccountId(rand::random()),
             name: name(who),
@@ -108,7 +121,7 @@ impl House {
         account
     }
 
-    async fn find(&self, who: &str) -> Account {
+    pub async fn find(&self, who: &str) -> Account {
         self.store
             .account_by_name(&name(who))
             .await
@@ -116,7 +129,7 @@ impl House {
             .unwrap()
     }
 
-    async fn ban(&self, target: BanTarget) {
+    pub async fn ban(&self, target: BanTarget) {
         let ban = Ban {
             id: 0,
             target,
@@ -129,12 +142,12 @@ impl House {
     }
 
     /// What was changed in the store behind its back is known from now on.
-    async fn refreshed(self) -> House {
+    pub async fn refreshed(self) -> House {
         self.guard.refresh().await.unwrap();
         self
     }
 
-    async fn judge(&self, who: &str, addr: &str, client: &str) -> &'static str {
+    pub async fn judge(&self, who: &str, addr: &str, client: &str) -> &'static str {
         let proven = ProvenKey {
             fingerprint: key(who).fingerprint,
             algorithm: "ssh-ed25519".into(),
@@ -152,7 +165,7 @@ impl House {
         }
     }
 
-    async fn order(&self, who: &str, order: Order) -> Result<(), String> {
+    pub async fn order(&self, who: &str, order: Order) -> Result<(), String> {
         let account = self.store.account_by_name(&name(who)).await.unwrap();
         let actor = Actor {
             account: account.map_or(AccountId(1), |account| account.id),
@@ -163,7 +176,7 @@ impl House {
     }
 
     /// Somebody is online.
-    async fn online(&self, who: &str) -> (Attachment, Arc<Inbox>) {
+    pub async fn online(&self, who: &str) -> (Attachment, Arc<Inbox>) {
         let account = self.find(who).await;
         let inbox = Arc::new(Inbox::default());
         let arrival = Arrival {
@@ -185,14 +198,14 @@ impl House {
 }
 
 /// Whether a session was told to end. Waits for the hub to have heard all that came before.
-async fn dismissed(house: &House, inbox: &Inbox) -> bool {
+pub(crate) async fn dismissed(house: &House, inbox: &Inbox) -> bool {
     house.hub.ping().await.unwrap();
     let (deliveries, _) = inbox.take();
     let out = |d: &Delivery| matches!(d, Delivery::Dismissed(_));
     deliveries.iter().any(out)
 }
 
-const OPENSSH: &str = "SSH-2.0-OpenSSH_9.2";
+pub(crate) const OPENSSH: &str = "SSH-2.0-OpenSSH_9.2";
 
 #[tokio::test]
 async fn the_door_opens_for_whom_it_should() {
@@ -415,6 +428,24 @@ async fn the_last_operator_stays() {
     stepped_down.await.unwrap();
     // A role that was taken away is gone at once.
     assert!(house.order("operator", Order::Bans).await.is_err());
+}
+
+/// Operators by configuration are those of the configuration that was read last.
+#[tokio::test]
+async fn other_rules_hold_for_those_who_are_online() {
+    let house = House::new(Mode::Allowlist).await.refreshed().await;
+    let (_attachment, _inbox) = house.online("member").await;
+    let watch = tokio::spawn(house.guard.clone().watch(Duration::from_millis(1)));
+    for (operator, role) in [("member", Role::Operator), ("config", Role::Member)] {
+        house.guard.set_rules(rules(Mode::Allowlist, operator));
+        let held = async {
+            while house.hub.online().await[0].role != role {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::time::timeout(DEADLINE, held).await.unwrap();
+    }
+    watch.abort();
 }
 
 /// A key that another process revokes ends its sessions, and lets nobody in any more, however

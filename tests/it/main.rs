@@ -30,6 +30,8 @@ mod harness;
 mod identity;
 /// The bugs of the program that this one replaces.
 mod original;
+/// What goes on while the store does not answer.
+mod outage;
 /// Terminals without escape sequences, and none at all.
 mod plain;
 /// The host key in AWS Secrets Manager, and when it can't be had.

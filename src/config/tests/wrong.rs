@@ -187,7 +187,7 @@ error: limits.stall can't be a list (config.toml:12)
  hint: one value, such as stall = \"30s\"
 error: there is no setting limits.zzzzzz (config.toml:13)
  hint: there are connections, connections_per_address, unauthenticated, login_grace, \
-auth_attempts, channels_per_connection, stall, rooms, message_burst, message_rate, command_burst, command_rate
+auth_attempts, channels_per_connection, stall, rooms, message_burst, message_rate, command_burst, command_rate, outage_logins
 error: there is no setting limit (config.toml:15)
  hint: did you mean [limits]?
 error: `nonsense` sets nothing (--set)

@@ -10,6 +10,7 @@ use tokio::time::timeout;
 use super::item::Item;
 use super::json;
 use super::plain::Plain;
+use crate::access::NotAdmitted;
 use crate::chat::event::Author;
 use crate::chat::intent::Refusal;
 use crate::chat::invite::Invite;
@@ -80,6 +81,16 @@ impl From<StoreError> for End {
             StoreError::Full | StoreError::ReadOnly(_) | StoreError::Corrupt(_) => FAILED,
         };
         End::Told(status, format!("Not done: {error}."))
+    }
+}
+
+impl From<NotAdmitted> for End {
+    fn from(error: NotAdmitted) -> End {
+        let status = match error {
+            NotAdmitted::Refused(_) => FAILED,
+            NotAdmitted::NotNow => TRY_LATER,
+        };
+        End::Told(status, error.to_string())
     }
 }
 

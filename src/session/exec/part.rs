@@ -7,12 +7,13 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
 use super::ExecContext;
-use super::out::{End, FAILED, TRY_LATER};
+use super::out::{End, TRY_LATER};
 use crate::chat::event::Event;
 use crate::chat::ids::RoomName;
 use crate::chat::intent::{Answer, Intent, Query, Refusal};
 use crate::hub::Attachment;
 use crate::hub::feed::{Delivery, Inbox, Joined};
+use crate::session::sign_in::still_admitted;
 
 /// How long to wait for a hub that has more to do than it can.
 const BUSY: Duration = Duration::from_millis(200);
@@ -45,8 +46,11 @@ impl Part {
             End::Told(TRY_LATER, refusal.to_string())
         })?;
         // Again, now that whatever changes will find them.
-        let admitted = context.orders.admit(context.peer.candidate()).await;
-        admitted.map_err(|words| End::Told(FAILED, words))?;
+        let me = &context.me;
+        let role = still_admitted(context.orders, context.peer, me).await?;
+        if role != me.role {
+            context.hub.set_role(me.author.account, role).await;
+        }
         let part = Part {
             attachment,
             inbox,

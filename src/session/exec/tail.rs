@@ -12,6 +12,8 @@ use crate::chat::event::Event;
 use crate::chat::ids::{Conversation, RoomName, Seq};
 use crate::session::peer::Outbound;
 
+const WITHOUT_HISTORY: &str = "What was said before can't be shown.";
+
 /// How many events are read from the ring at a time.
 const EVENTS: usize = 64;
 
@@ -23,7 +25,13 @@ impl<O: Outbound> Exec<'_, O> {
         let (mut part, lobby) = Part::begin(self.context).await?;
         let joined = part.enter(&room, lobby).await?;
         if run.last > 0 {
-            self.last(&room, joined.view.last, run.last).await?;
+            match self.last(&room, joined.view.last, run.last).await {
+                // What is said from now on can be shown all the same.
+                Err(End::Told(_, why)) => {
+                    self.out.tell(&format!("{why} {WITHOUT_HISTORY}")).await?;
+                }
+                end => end?,
+            }
         }
         let mut cursor = joined.cursor;
         let mut events: Vec<Arc<Event>> = Vec::new();

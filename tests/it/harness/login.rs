@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::pipe::Pipe;
-use super::server::Server;
+use super::server::{Home, Server};
 use super::terminal::Terminal;
 use super::wait::Output;
 
@@ -27,15 +27,23 @@ impl Login {
     /// Somebody with a key of their own, at a terminal of 80 columns and 24 rows.
     pub fn new(server: &Server, user: &str) -> Login {
         Login {
+            log: server.log(),
+            ..Login::at(server.home(), server.port(), user)
+        }
+    }
+
+    /// The same on a server that runs inside of the test.
+    pub fn at(home: &Home, port: u16, user: &str) -> Login {
+        Login {
             user: user.to_owned(),
             size: (80, 24),
             term: "xterm-256color".to_owned(),
-            log: server.log(),
-            home: server.home().path().to_owned(),
-            known_hosts: server.home().known_hosts(),
-            key: Some(server.home().key(user)),
+            log: Arc::default(),
+            home: home.path().to_owned(),
+            known_hosts: home.known_hosts(),
+            key: Some(home.key(user)),
             host: "127.0.0.1".to_owned(),
-            port: server.port(),
+            port,
             options: Vec::new(),
         }
     }

@@ -130,6 +130,7 @@ impl House {
             approval: false,
             web_url: None,
             invite_life: 86_400_000,
+            outage_logins: Duration::from_secs(3600),
         };
         let guard = Guard::new(port, hub.clone(), rules).await.unwrap();
         let house = House {

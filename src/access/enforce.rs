@@ -1,0 +1,134 @@
+//! What changed, here or elsewhere, is read and holds for everybody who is online.
+//!
+//! Nobody slips through: who is attached before [`Guard::refresh`] looks who is online is found by
+//! it, and who is attached later is admitted once more after that, by what it has read.
+
+use std::collections::HashSet;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use super::known::Owners;
+use super::{Guard, Keeper as _, Snapshot, banned};
+use crate::chat::access::Suspect;
+use crate::chat::ids::{SessionId, Time};
+use crate::clock;
+use crate::store::StoreError;
+use crate::text::Text;
+
+const NOT_YOURS: &str = "This key does not belong to your account any more.";
+
+impl Guard {
+    /// Reads bans, mutes, the lockdown and the keys again, and has the hub enforce them on
+    /// everybody who is online.
+    pub async fn refresh(&self) -> Result<(), StoreError> {
+        // One at a time, or an older snapshot could take the place of a newer one.
+        let _turn = self.refreshing.lock().await;
+        let now = clock::now();
+        let asked = self.known.asks();
+        let online = self.hub.online().await;
+        let before = online.iter().map(|online| online.session).collect();
+        // Read before the rest: a change in between is seen as one next time.
+        let revision = self.store.revision().await?;
+        let snapshot = Arc::new(Snapshot {
+            bans: self.store.bans(now).await?,
+            mutes: self.store.mutes(now).await?,
+            lockdown: self.store.lockdown(now).await?,
+        });
+        let owners: Owners = self.store.key_owners().await?.into_iter().collect();
+        let owners = Arc::new(owners);
+        *self
+            .snapshot
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = Arc::clone(&snapshot);
+        let replaced = self.known.replace(Arc::clone(&owners), revision, asked);
+        self.enforce(&snapshot, &owners, &before, now).await?;
+        // Only now: what could not be enforced is tried again by the watch.
+        self.known.enforced(replaced);
+        self.outage.ended();
+        Ok(())
+    }
+
+    /// Ends the sessions of those who may not be here any more, and tells the hub who may do
+    /// what. `before` are the sessions from before the keys were read.
+    async fn enforce(
+        &self,
+        snapshot: &Snapshot,
+        owners: &Owners,
+        before: &HashSet<SessionId>,
+        now: Time,
+    ) -> Result<(), StoreError> {
+        self.hub.set_mutes(snapshot.mutes.clone()).await;
+        let mut enforced = Ok(());
+        for online in self.hub.online().await {
+            let who = Suspect {
+                account: Some(online.account),
+                key: online.key.as_ref(),
+                addr: online.addr,
+                client: &online.client,
+            };
+            if let Some(ban) = snapshot.ban(who, now) {
+                self.hub.dismiss(online.session, banned(ban, now)).await;
+                continue;
+            }
+            let Some(key) = &online.key else {
+                continue;
+            };
+            let mut owner = owners.get(key).cloned();
+            // Who came while the keys were read may have a key that is newer than that.
+            if owner.is_none() && !before.contains(&online.session) {
+                if enforced.is_err() {
+                    continue;
+                }
+                match self.store.account_by_key(key).await {
+                    Ok(found) => owner = found,
+                    Err(error) => {
+                        enforced = Err(error);
+                        continue;
+                    }
+                }
+            }
+            match owner {
+                Some(account) if account.id == online.account => {
+                    let role = self.role(account.role, Some(key));
+                    if role != online.role {
+                        self.hub.set_role(online.account, role).await;
+                    }
+                }
+                _ => {
+                    let reason = Text::stored(NOT_YOURS);
+                    self.hub.dismiss(online.session, reason).await;
+                }
+            }
+        }
+        enforced
+    }
+
+    /// Watches the store for changes by others, for ever: what is revoked elsewhere ends here
+    /// within about `every`. It also confirms what is known, for the time when the store does not
+    /// answer.
+    pub async fn watch(self: Arc<Self>, every: Duration) {
+        loop {
+            tokio::time::sleep(every).await;
+            match self.look_again().await {
+                Ok(()) => self.outage.ended(),
+                Err(error) => {
+                    self.outage.failed(&error);
+                    if !self.known.is_good(self.rules().outage_logins) {
+                        self.outage.closed();
+                    }
+                }
+            }
+        }
+    }
+
+    async fn look_again(&self) -> Result<(), StoreError> {
+        let asked = self.known.asks();
+        let revision = self.store.revision().await?;
+        let holds = self.known.holds(revision, asked);
+        let end = self.snapshot().next_end();
+        if holds && end.is_none_or(|end| clock::now() < end) {
+            return Ok(());
+        }
+        self.refresh().await
+    }
+}

@@ -1,0 +1,165 @@
+//! A store that can be made to fail or to hang, in front of one that works.
+
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use tokio::sync::watch;
+
+use ssh_chat::chat::access::{Audit, Ban, KeyRecord, Lockdown, Mute, PendingKey, Role};
+use ssh_chat::chat::event::{Draft, Message};
+use ssh_chat::chat::ids::{AccountId, Conversation, Fingerprint, Name, RoomName, Seq, Time};
+use ssh_chat::chat::invite::Invite;
+use ssh_chat::chat::preferences::Preferences;
+use ssh_chat::store::people::{KeyError, RedeemError, RoleChangeError};
+use ssh_chat::store::sqlite::Sqlite;
+use ssh_chat::store::{
+    Account, AmendError, Amendment, ClaimError, Mark, People, RoomRecord, Search, Store, StoreError,
+};
+
+/// How the store behaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Weather {
+    /// As it should.
+    Fair,
+    /// Nothing is done; the error comes at once.
+    Down,
+    /// Nothing is done; the error comes when the weather changes.
+    Hanging,
+    /// These are not done.
+    Without(&'static [&'static str]),
+    /// This is done, and answered when the weather changes.
+    Holding(&'static str),
+}
+
+/// A store whose weather tests make.
+pub struct Flaky {
+    store: Arc<Sqlite>,
+    weather: watch::Sender<Weather>,
+    calls: Mutex<Vec<&'static str>>,
+    /// How many answers are held back.
+    held: watch::Sender<usize>,
+}
+
+impl Flaky {
+    pub fn new(store: Arc<Sqlite>) -> Flaky {
+        Flaky {
+            store,
+            weather: watch::Sender::new(Weather::Fair),
+            calls: Mutex::default(),
+            held: watch::Sender::new(0),
+        }
+    }
+
+    /// Another weather from now on.
+    pub fn set(&self, weather: Weather) {
+        self.weather.send_replace(weather);
+    }
+
+    /// What it was asked since the last time.
+    pub fn calls(&self) -> Vec<&'static str> {
+        std::mem::take(&mut *self.calls.lock().unwrap())
+    }
+
+    /// Waits until an answer is held back.
+    pub async fn holds(&self) {
+        let mut held = self.held.subscribe();
+        held.wait_for(|held| *held > 0).await.unwrap();
+    }
+
+    async fn before(&self, method: &'static str) -> Result<(), StoreError> {
+        self.calls.lock().unwrap().push(method);
+        let mut weather = self.weather.subscribe();
+        let now = *weather.borrow_and_update();
+        match now {
+            Weather::Fair | Weather::Holding(_) => return Ok(()),
+            Weather::Without(methods) if !methods.contains(&method) => return Ok(()),
+            Weather::Down | Weather::Without(_) => {}
+            Weather::Hanging => weather.changed().await.unwrap(),
+        }
+        Err(StoreError::Unavailable("it is made to fail".to_owned()))
+    }
+
+    async fn after(&self, method: &'static str) {
+        let mut weather = self.weather.subscribe();
+        if *weather.borrow_and_update() == Weather::Holding(method) {
+            self.held.send_modify(|held| *held += 1);
+            weather.changed().await.unwrap();
+            self.held.send_modify(|held| *held -= 1);
+        }
+    }
+}
+
+/// Implements a port: whatever the weather lets through is done by the store behind.
+macro_rules! pass {
+    ($port:ident: $(
+        fn $name:ident($($arg:ident: $of:ty),*) -> $done:ty, $error:ident $(($wrap:expr))?;
+    )+) => {
+        #[async_trait]
+        impl $port for Flaky {$(
+            async fn $name(&self, $($arg: $of),*) -> Result<$done, $error> {
+                let open = self.before(stringify!($name)).await;
+                $(let open = open.map_err($wrap);)?
+                open?;
+                let answer = self.store.$name($($arg),*).await;
+                self.after(stringify!($name)).await;
+                answer
+            }
+        )+}
+    };
+}
+
+pass! { Store:
+    fn append(batch: Vec<Draft>) -> Vec<Seq>, StoreError;
+    fn amend(amendment: Amendment) -> Message, AmendError;
+    fn history(
+        conversation: &Conversation, before: Option<Seq>, limit: usize
+    ) -> Vec<Message>, StoreError;
+    fn count_after(conversation: &Conversation, after: Seq) -> u64, StoreError;
+    fn search(search: Search) -> Vec<Message>, StoreError;
+    fn conversations() -> Vec<Conversation>, StoreError;
+    fn log_after(
+        conversation: &Conversation, after: Seq, limit: usize
+    ) -> Vec<Message>, StoreError;
+    fn rooms() -> Vec<RoomRecord>, StoreError;
+    fn open_room(name: &RoomName, now: Time) -> RoomRecord, StoreError;
+    fn account_by_key(key: &Fingerprint) -> Option<Account>, StoreError;
+    fn account_by_name(name: &Name) -> Option<Account>, StoreError;
+    fn create_account(account: &Account, key: &KeyRecord) -> (), ClaimError;
+    fn rename(account: AccountId, name: &Name) -> (), ClaimError;
+    fn save_preferences(account: AccountId, preferences: &Preferences) -> (), StoreError;
+    fn mark(account: AccountId, conversation: &Conversation) -> Option<Mark>, StoreError;
+    fn save_marks(marks: Vec<(AccountId, Conversation, Mark)>) -> (), StoreError;
+    fn ping() -> (), StoreError;
+}
+
+pass! { People:
+    fn keys_of(account: AccountId) -> Vec<KeyRecord>, StoreError;
+    fn add_key(account: AccountId, key: &KeyRecord, audit: &Audit) -> (), KeyError;
+    fn remove_key(
+        account: AccountId, key: &Fingerprint, last: bool, audit: &Audit
+    ) -> (), KeyError;
+    fn key_owners() -> Vec<(Fingerprint, Account)>, StoreError;
+    fn accounts() -> Vec<Account>, StoreError;
+    fn set_role(account: AccountId, role: Role, audit: &Audit) -> (), RoleChangeError;
+    fn create_invite(invite: &Invite, audit: &Audit) -> (), StoreError;
+    fn invites(now: Time) -> Vec<Invite>, StoreError;
+    fn revoke_invite(id: &str, audit: &Audit) -> bool, StoreError;
+    fn redeem(
+        hash: &str, account: &Account, key: &KeyRecord, audit: &Audit
+    ) -> Account, RedeemError(ClaimError::Store);
+    fn add_pending(pending: &PendingKey) -> bool, StoreError;
+    fn pending() -> Vec<PendingKey>, StoreError;
+    fn settle_pending(
+        key: &Fingerprint, account: Option<&Account>, audit: &Audit
+    ) -> Option<PendingKey>, ClaimError;
+    fn add_ban(ban: &Ban, audit: &Audit) -> u64, StoreError;
+    fn remove_ban(id: u64, audit: &Audit) -> bool, StoreError;
+    fn bans(now: Time) -> Vec<Ban>, StoreError;
+    fn set_mute(account: AccountId, mute: Option<&Mute>, audit: &Audit) -> (), StoreError;
+    fn mutes(now: Time) -> Vec<Mute>, StoreError;
+    fn set_lockdown(lockdown: Option<&Lockdown>, audit: &Audit) -> (), StoreError;
+    fn lockdown(now: Time) -> Option<Lockdown>, StoreError;
+    fn audit(audit: &Audit) -> (), StoreError;
+    fn audits(limit: usize) -> Vec<Audit>, StoreError;
+    fn revision() -> u64, StoreError;
+}

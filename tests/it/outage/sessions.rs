@@ -1,0 +1,255 @@
+//! What people see while the store does not answer: the whole server inside of the test, so that
+//! its store can be made to fail, with OpenSSH from outside.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use russh::keys::{Algorithm, PrivateKey};
+use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
+
+use ssh_chat::access::{Guard, Mode, Rules};
+use ssh_chat::chat::ids::Time;
+use ssh_chat::chat::policy::Allowance;
+use ssh_chat::hub::{self, Hub};
+use ssh_chat::session::machine;
+use ssh_chat::session::start::Chat;
+use ssh_chat::ssh;
+use ssh_chat::store::sqlite::Sqlite;
+
+use crate::harness::flaky::{Flaky, Weather};
+use crate::harness::{Finished, Home, Login, Terminal};
+
+/// How often the store is asked what changed.
+const EVERY: Duration = Duration::from_millis(20);
+
+/// A server with a store that fails when it is told to.
+struct Inside {
+    home: Arc<Home>,
+    port: u16,
+    store: Arc<Flaky>,
+    runtime: Option<Runtime>,
+}
+
+impl Inside {
+    fn start() -> Inside {
+        let home = Home::new();
+        let runtime = Runtime::new().unwrap();
+        let (port, store) = runtime.block_on(serve(&home));
+        Inside {
+            home,
+            port,
+            store,
+            runtime: Some(runtime),
+        }
+    }
+
+    fn login(&self, who: &str) -> Login {
+        Login::at(&self.home, self.port, who)
+    }
+
+    fn exec(&self, who: &str, command: &str) -> Finished {
+        let option = format!("RemoteCommand={command}");
+        self.login(who).option(&option).try_pipe().finish()
+    }
+
+    /// Somebody's account is made by their first visit, and looked up at the second.
+    fn register(&self, who: &str) {
+        for _ in 0..2 {
+            let visit = self.exec(who, "whoami");
+            assert!(visit.stdout.starts_with(who), "{visit:?}");
+        }
+    }
+}
+
+impl Drop for Inside {
+    fn drop(&mut self) {
+        // A call that hangs is not waited for.
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+async fn serve(home: &Home) -> (u16, Arc<Flaky>) {
+    let database = Sqlite::open(&home.path().join("chat.db")).unwrap();
+    let store = Arc::new(Flaky::new(Arc::new(database)));
+    let unlimited = Allowance {
+        burst: 1,
+        per_second: 0.0,
+    };
+    let limits = hub::Limits {
+        rooms: 10,
+        messages: unlimited,
+    };
+    let (task, hub) = Hub::load(store.clone(), limits).await.unwrap();
+    tokio::spawn(task.run());
+    let rules = Rules {
+        mode: Mode::Open,
+        operator_keys: Vec::new(),
+        approval: false,
+        web_url: None,
+        invite_life: 86_400_000,
+        outage_logins: Duration::from_secs(3600),
+    };
+    let guard = Guard::new(store.clone(), hub.clone(), rules).await.unwrap();
+    let guard = Arc::new(guard);
+    tokio::spawn(guard.clone().watch(EVERY));
+    let about = machine::Server {
+        host: "chat.example.com".to_owned(),
+        version: "0.1.0",
+        started: Time(0),
+        motd: None,
+        on_join: 20,
+        commands: unlimited,
+    };
+    let stall = Duration::from_secs(30);
+    let chat = Chat::new(hub, store.clone(), guard.clone(), about, stall);
+    let key = PrivateKey::random(&mut rand::rng(), Algorithm::Ed25519).unwrap();
+    let settings = ssh::Settings::default();
+    let server = ssh::Server::new(settings, vec![key], Arc::new(chat), guard).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move { server.serve(listener, std::future::pending()).await });
+    (port, store)
+}
+
+/// Somebody says something, and nobody else is shown it; then it works.
+fn says_when_it_works(from: &Terminal, to: &Terminal, words: &str) {
+    from.wait_for("the words back in the prompt", |screen| {
+        screen.prompt().ends_with(words)
+    });
+    from.enter();
+    to.wait_text(words);
+}
+
+#[test]
+fn an_outage_is_lived_through() {
+    let server = Inside::start();
+    server.register("bob");
+    server.register("dora");
+    let alice = server.login("alice").terminal();
+    alice.line("before");
+    alice.wait_text("alice before");
+
+    server.store.set(Weather::Down);
+    alice.line("meanwhile");
+    alice.wait_text("the database does not answer");
+
+    // Bob is known: all works that needs no store, and the rest says so.
+    let bob = server.login("bob").terminal();
+    bob.wait_text("you are bob");
+    bob.wait_text("The history can't be read at this moment");
+    alice.wait_text("bob joined");
+    bob.line("/who");
+    bob.wait_text("2 people in lobby");
+    bob.line("/quiet");
+    bob.wait_text("This holds for now, but is not kept");
+    bob.line("/history");
+    bob.wait_text("The history can't be read");
+    bob.line("/join ops");
+    bob.wait_text("the database does not answer");
+    bob.line("hello");
+    bob.wait_for("the words back", |s| s.prompt().ends_with("▸ hello"));
+    let who = server.exec("dora", "who");
+    assert!(
+        who.status.success() && who.stdout.contains("bob"),
+        "{who:?}"
+    );
+    let history = server.exec("dora", "history lobby");
+    assert_eq!(history.status.code(), Some(75), "{history:?}");
+    let said = server.exec("dora", "send lobby psst");
+    assert_eq!(said.status.code(), Some(75), "{said:?}");
+
+    let tail = server
+        .login("dora")
+        .option("RemoteCommand=tail lobby --last 9");
+    let tail = tail.try_pipe();
+    alice.wait_text("dora joined");
+
+    // Who is not known is told why not; who has no key is a guest, as ever.
+    let carol = server.login("carol").option("LogLevel=INFO").try_pipe();
+    let carol = carol.finish();
+    assert!(!carol.status.success(), "{carol:?}");
+    assert!(carol.stderr.contains("can't look up your key"), "{carol:?}");
+    let guest = server.login("guest").option("PubkeyAuthentication=no");
+    let mut guest = guest.terminal();
+    guest.wait_text("you are guest-");
+    guest.line("/quit");
+    guest.wait_end();
+
+    server.store.set(Weather::Fair);
+    says_when_it_works(&alice, &bob, "meanwhile");
+    says_when_it_works(&bob, &alice, "hello");
+    tail.wait_text("bob: hello");
+    let told = tail.stderr();
+    assert!(
+        told.contains("What was said before can't be shown"),
+        "{told}"
+    );
+    bob.line("/history");
+    bob.wait_text("alice before");
+    assert!(!alice.screen().says("psst"), "it was refused");
+    bob.line("/quiet");
+    bob.line("/join ops");
+    bob.wait_typed("ops ▸");
+    server.register("carol");
+}
+
+/// What was not shown is not taken as read.
+#[test]
+fn who_saw_no_history_has_it_marked_as_new_the_next_time() {
+    let server = Inside::start();
+    let alice = server.login("alice").terminal();
+    let mut bob = server.login("bob").terminal();
+    alice.line("one");
+    bob.wait_text("alice one");
+    bob.line("/quit");
+    bob.wait_end();
+    alice.line("two");
+    alice.wait_text("alice two");
+
+    server.store.set(Weather::Down);
+    let mut bob = server.login("bob").terminal();
+    bob.wait_text("The history can't be read at this moment");
+    server.store.set(Weather::Fair);
+    alice.line("three");
+    bob.wait_text("alice three");
+    assert!(!bob.screen().says("alice two"));
+    bob.line("/quit");
+    bob.wait_end();
+    let bob = server.login("bob").terminal();
+    bob.wait_text("2 new since");
+    bob.wait_text("alice two");
+}
+
+/// A store that says nothing at all, for as long as it likes, keeps nobody waiting but those who
+/// want something of it.
+#[test]
+fn a_store_that_hangs_holds_up_nobody() {
+    let server = Inside::start();
+    server.register("bob");
+    let alice = server.login("alice").terminal();
+
+    server.store.set(Weather::Hanging);
+    alice.line("meanwhile");
+    alice.line("/who");
+    alice.wait_text("1 person in lobby");
+    let mut bob = server.login("bob").terminal();
+    alice.line("/who");
+    alice.wait_text("2 people in lobby");
+    bob.line("/who");
+    bob.wait_text("2 people in lobby");
+    bob.wait_text("The history can't be read at this moment");
+    bob.line("/history");
+    bob.line("/quit");
+    bob.wait_end();
+    alice.line("/who");
+    alice.wait_for("bob to be gone", |screen| {
+        screen.said().matches("1 person in lobby").count() == 2
+    });
+
+    server.store.set(Weather::Fair);
+    let bob = server.login("bob").terminal();
+    says_when_it_works(&alice, &bob, "meanwhile");
+}
