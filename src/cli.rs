@@ -16,8 +16,10 @@ pub mod doctor;
 pub mod export;
 pub mod generate;
 pub mod host_key;
+pub mod import;
 pub mod invite;
 pub mod keys;
+mod tally;
 #[cfg(test)]
 mod tests;
 
@@ -84,8 +86,10 @@ pub enum Command {
     /// Show, make or replace what the server proves itself with
     #[command(subcommand)]
     HostKey(host_key::HostKeyCommand),
-    /// Write accounts, rooms and all that was said as JSON lines
+    /// Write all that the store holds as JSON lines: people, rooms, all that was said, bans, …
     Export(export::Export),
+    /// Take in what export wrote, with the same names, keys and places
+    Import(import::Import),
     /// Show what operators did
     Audit(audit::Show),
     /// Check all that the server needs, and say what to mend

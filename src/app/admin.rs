@@ -6,7 +6,9 @@ use std::time::Duration;
 use crate::cli::console::Console;
 use crate::cli::doctor::{self, Database, Doctor, Found};
 use crate::cli::host_key::HostKeyCommand;
-use crate::cli::{Command, Exit, audit, check_config, export, generate, host_key, invite, keys};
+use crate::cli::{
+    Command, Exit, audit, check_config, export, generate, host_key, import, invite, keys,
+};
 use crate::clock;
 use crate::config::{self, Config, Flags};
 use crate::store::sqlite::Sqlite;
@@ -24,6 +26,9 @@ pub(super) fn run(command: &Command, flags: &Flags) -> Exit {
         }
         Command::Completions(args) => return generate::completions(args, Console { out, err }),
         Command::Man(args) => return generate::man(args, Console { out, err }),
+        Command::Import(args) if args.dry_run => {
+            return import::check(args, &mut std::io::stdin(), Console { out, err });
+        }
         _ => {}
     }
     let console = Console { out, err };
@@ -70,7 +75,10 @@ pub(super) fn run(command: &Command, flags: &Flags) -> Exit {
             Command::Invite(args) => {
                 invite::run(args, &store, &config, rand::random(), now, console).await
             }
-            Command::Export(_) => export::run(&store, now, console).await,
+            Command::Export(args) => export::run(args, &store, now, console).await,
+            Command::Import(args) => {
+                import::run(args, &store, &mut std::io::stdin(), console).await
+            }
             Command::Audit(args) => audit::run(args, &store, console).await,
             Command::Serve
             | Command::CheckConfig

@@ -1,219 +1,114 @@
-//! `ssh-chat export`: everything that was said, and who is who, as JSON lines.
-//!
-//! Each line is an object with `"v":1` and a `type`: first one `export`, then `account`s, `room`s
-//! and `message`s by conversation in their order, and last one `end` with the number of messages,
-//! by which a whole export is known. Fields may be added within a version; none is taken away.
-//! No secret is in it: keys are public, and codes of invites are not kept at all.
+//! `ssh-chat export`: everything that the store holds, as an archive.
 
-use std::io::{BufWriter, Write};
+use std::fs::{self, File};
+use std::io::{BufWriter, ErrorKind, Write};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
-use serde::Serialize;
 
 use super::Exit;
-use super::console::{Console, Failure, json, stamp};
-use crate::chat::access::Role;
-use crate::chat::event::{Body, Message};
-use crate::chat::ids::{AccountId, Conversation, Seq, Time};
-use crate::store::{Store, StoreError};
+use super::console::{Console, Failure};
+use super::tally::Tally;
+use crate::chat::ids::Time;
+use crate::store::archive::Archive;
+use crate::store::archive::line::{Frame, Line, VERSION};
 
 #[cfg(test)]
 mod tests;
 
-/// The version of the lines.
-const VERSION: u32 = 1;
-/// How many messages are in memory at a time.
-const PAGE: usize = 500;
-
-/// How to export: there is one way only, so far.
+/// Where to write the archive.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
-pub struct Export {}
-
-/// One line.
-#[derive(Debug, Serialize)]
-struct Line<'a> {
-    v: u32,
-    #[serde(flatten)]
-    what: What<'a>,
+pub struct Export {
+    /// A file, which must not be there yet; - or nothing is standard output
+    #[arg(value_name = "FILE")]
+    file: Option<PathBuf>,
 }
 
-#[derive(Debug, Serialize)]
-#[serde(tag = "type", rename_all = "lowercase")]
-enum What<'a> {
-    Export {
-        at: String,
-        server: &'a str,
-    },
-    Account {
-        id: AccountId,
-        name: &'a str,
-        role: Role,
-        created: String,
-        keys: Vec<Key<'a>>,
-    },
-    Room {
-        name: &'a str,
-        topic: Option<&'a str>,
-        created: String,
-    },
-    Message {
-        #[serde(flatten)]
-        place: Place<'a>,
-        seq: u64,
-        at: String,
-        author: &'a str,
-        author_id: AccountId,
-        #[serde(flatten)]
-        body: Words<'a>,
-        /// Whether other words stood here first.
-        edited: bool,
-    },
-    End {
-        messages: u64,
-    },
-}
-
-#[derive(Debug, Serialize)]
-struct Key<'a> {
-    fingerprint: &'a str,
-    algorithm: &'a str,
-    comment: &'a str,
-    added: String,
-}
-
-/// Where something was said.
-#[derive(Debug, Serialize)]
-#[serde(untagged)]
-enum Place<'a> {
-    Room {
-        room: &'a str,
-    },
-    Direct {
-        between: [AccountId; 2],
-        to: Option<&'a str>,
-    },
-}
-
-/// What was said.
-#[derive(Debug, Serialize)]
-#[serde(tag = "kind", rename_all = "lowercase")]
-enum Words<'a> {
-    Said { text: &'a str },
-    Did { text: &'a str },
-    Topic { text: Option<&'a str> },
-    Edited { target: u64, text: &'a str },
-    Deleted { target: u64 },
-}
-
-/// Writes everything to standard output, a page at a time. What is said meanwhile may be in it or
-/// not.
-pub async fn run(store: &dyn Store, now: Time, console: Console<'_>) -> Exit {
-    let result = export(store, now, &mut BufWriter::new(&mut *console.out)).await;
+/// Writes the archive, some records at a time.
+pub async fn run(args: &Export, store: &dyn Archive, now: Time, mut console: Console<'_>) -> Exit {
+    let result = match args.file.as_deref() {
+        Some(path) if path != Path::new("-") => to_file(path, store, now, &mut console).await,
+        _ => write(store, now, &mut BufWriter::new(&mut *console.out))
+            .await
+            .map(|_| ()),
+    };
     console.finish(result)
 }
 
-async fn export(store: &dyn Store, now: Time, out: &mut dyn Write) -> Result<(), Failure> {
-    let server = env!("CARGO_PKG_VERSION");
-    let at = stamp(now);
-    line(out, What::Export { at, server })?;
-    accounts(store, out).await?;
-    for room in store.rooms().await? {
-        let what = What::Room {
-            name: room.name.as_str(),
-            topic: room.topic.as_ref().map(crate::text::Text::as_str),
-            created: stamp(room.created),
-        };
-        line(out, what)?;
+async fn to_file(
+    path: &Path,
+    store: &dyn Archive,
+    now: Time,
+    console: &mut Console<'_>,
+) -> Result<(), Failure> {
+    let file = create(path)?;
+    let written = async {
+        let mut out = BufWriter::new(&file);
+        let tally = write(store, now, &mut out).await?;
+        drop(out);
+        file.sync_all()?;
+        Ok(tally)
+    };
+    match written.await {
+        Ok(tally) => Ok(console.say(&format!("{} has {tally}", path.display()))?),
+        Err(failure) => {
+            // Half an archive is none. If it can't be removed, its end is missing.
+            let _ = fs::remove_file(path);
+            Err(failure)
+        }
     }
-    let mut messages = 0;
-    for conversation in store.conversations().await? {
-        messages += log(store, &conversation, out).await?;
-    }
-    line(out, What::End { messages })?;
-    Ok(out.flush()?)
 }
 
-fn line(out: &mut dyn Write, what: What<'_>) -> std::io::Result<()> {
-    json(out, &Line { v: VERSION, what })
+/// Makes a file that only its owner can read: all that was ever said is in it.
+fn create(path: &Path) -> Result<File, Failure> {
+    let made = File::options()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path);
+    made.map_err(|error| {
+        let path = path.display();
+        Failure::Refused(if error.kind() == ErrorKind::AlreadyExists {
+            format!("{path} is there already: name another file, or move it away")
+        } else {
+            format!("can't make {path}: {error}")
+        })
+    })
 }
 
-async fn accounts(store: &dyn Store, out: &mut dyn Write) -> Result<(), Failure> {
-    for account in store.accounts().await? {
-        let keys = store.keys_of(account.id).await?;
-        let keys = keys.iter().map(|key| Key {
-            fingerprint: key.fingerprint.as_str(),
-            algorithm: &key.algorithm,
-            comment: key.comment.as_str(),
-            added: stamp(key.added),
-        });
-        let what = What::Account {
-            id: account.id,
-            name: account.name.as_str(),
-            role: account.role,
-            created: stamp(account.created),
-            keys: keys.collect(),
-        };
-        line(out, what)?;
-    }
-    Ok(())
-}
-
-/// Writes what was said in one conversation. Returns how many messages it has.
-async fn log(
-    store: &dyn Store,
-    conversation: &Conversation,
-    out: &mut dyn Write,
-) -> Result<u64, Failure> {
-    let (mut after, mut count) = (Seq(0), 0);
+async fn write(store: &dyn Archive, now: Time, out: &mut dyn Write) -> Result<Tally, Failure> {
+    let mut tally = Tally::default();
+    let begin = Frame::Archive {
+        v: VERSION,
+        at: now,
+        program: concat!("ssh-chat ", env!("CARGO_PKG_VERSION")).to_owned(),
+    };
+    put(out, &Line::Frame(begin))?;
+    let mut pages = store.export().await?;
     loop {
-        let page = store.log_after(conversation, after, PAGE).await?;
-        let Some(last) = page.last() else {
-            return Ok(count);
-        };
-        // Or it would go on for ever.
-        if last.seq <= after {
-            let words = format!("{conversation} goes back after {after}");
-            return Err(StoreError::Corrupt(words).into());
+        let page = pages.next().await?;
+        if page.is_empty() {
+            break;
         }
-        after = last.seq;
-        for entry in &page {
-            line(out, message(entry))?;
-            count += 1;
+        for record in page {
+            tally.add(&record);
+            put(out, &Line::Record(record))?;
         }
     }
+    let records = tally.records();
+    put(out, &Line::Frame(Frame::End { records }))?;
+    out.flush()?;
+    Ok(tally)
 }
 
-fn message(entry: &Message) -> What<'_> {
-    What::Message {
-        place: match &entry.conversation {
-            Conversation::Room(room) => Place::Room {
-                room: room.as_str(),
-            },
-            Conversation::Direct(a, b) => Place::Direct {
-                between: [*a, *b],
-                to: entry.to.as_ref().map(crate::chat::ids::Name::as_str),
-            },
-        },
-        seq: entry.seq.0,
-        at: stamp(entry.at),
-        author: entry.author.name.as_str(),
-        author_id: entry.author.account,
-        body: match &entry.body {
-            Body::Said(text) => Words::Said {
-                text: text.as_str(),
-            },
-            Body::Did(text) => Words::Did {
-                text: text.as_str(),
-            },
-            Body::Topic(text) => Words::Topic {
-                text: text.as_ref().map(crate::text::Text::as_str),
-            },
-            Body::Edited { target, text } => Words::Edited {
-                target: target.0,
-                text: text.as_str(),
-            },
-            Body::Deleted { target } => Words::Deleted { target: target.0 },
-        },
-        edited: entry.edited,
-    }
+fn put(out: &mut dyn Write, line: &Line) -> Result<(), Failure> {
+    let text = line.write().map_err(|error| {
+        let title = match line {
+            Line::Record(record) => record.title(),
+            Line::Frame(_) => "the archive".to_owned(),
+        };
+        Failure::Refused(format!("{title} can't be written: {error}"))
+    })?;
+    Ok(out.write_all(text.as_bytes())?)
 }

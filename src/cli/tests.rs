@@ -72,7 +72,9 @@ pub(super) fn run(line: &str, store: &Memory, input: &str) -> Ran {
         Command::Invite(command) => wait(invite::run(
             &command, store, &config, [0xA5; 16], NOW, console,
         )),
-        Command::Export(_) => wait(export::run(store, NOW, console)),
+        Command::Export(args) => wait(export::run(&args, store, NOW, console)),
+        Command::Import(args) if args.dry_run => import::check(&args, input, console),
+        Command::Import(args) => wait(import::run(&args, store, input, console)),
         Command::Audit(args) => wait(audit::run(&args, store, console)),
         other => panic!("{other:?} needs more"),
     })
@@ -134,6 +136,7 @@ fn wrong_usage_ends_with_the_documented_code() {
         "ssh-chat invite revoke 1a2b3c4",
         "ssh-chat invite revoke 1a2b3c4g",
         "ssh-chat audit --limit 0",
+        "ssh-chat import",
         "ssh-chat host-key",
         "ssh-chat host-key show extra",
         "ssh-chat completions tcsh",

@@ -19,9 +19,11 @@ use crate::chat::ids::{AccountId, Conversation, Fingerprint, Name, RoomName, Seq
 use crate::chat::preferences::Preferences;
 use crate::text::Text;
 
+pub mod archive;
 pub mod people;
 pub mod sqlite;
 
+pub use archive::Archive;
 pub use people::People;
 
 /// The most names that one account can own.

@@ -25,9 +25,11 @@ pub use self::file::OpenError;
 pub use self::messages::MAX_COUNT;
 
 mod accounts;
+mod archive;
 mod audit;
 mod bans;
 mod columns;
+mod entries;
 mod error;
 mod file;
 mod invites;
@@ -70,6 +72,7 @@ pub struct Sqlite {
     // Dropped in this order: the connection closed last folds the log into the file.
     readers: Threads,
     writer: Threads,
+    file: Arc<DatabaseFile>,
 }
 
 impl Sqlite {
@@ -89,6 +92,7 @@ impl Sqlite {
         Ok(Sqlite {
             readers: Threads::readers(&file, readers)?,
             writer: Threads::writer(&file, db)?,
+            file,
         })
     }
 

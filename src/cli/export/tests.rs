@@ -1,107 +1,85 @@
-use serde_json::Value;
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 
 use super::*;
-use crate::chat::event::{Author, Draft};
-use crate::chat::ids::{Name, RoomName};
 use crate::cli::tests::memory::Memory;
-use crate::cli::tests::{NOW, run};
-use crate::store::RoomRecord;
-use crate::text::Text;
-
-fn said(conversation: &Conversation, seq: u64, body: Body) -> Message {
-    let direct = matches!(conversation, Conversation::Direct(..));
-    let draft = Draft {
-        conversation: conversation.clone(),
-        at: NOW.plus(seq),
-        author: Author {
-            account: AccountId(7),
-            name: Name::new("alice").unwrap(),
-        },
-        to: direct.then(|| Name::new("bob").unwrap()),
-        body,
-    };
-    draft.at_place(Seq(seq))
-}
+use crate::cli::tests::run;
+use crate::store::StoreError;
+use crate::store::archive::samples;
 
 fn full() -> Memory {
     let store = Memory::default();
-    let key =
-        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f a@b";
-    run("keys add --account alice --role operator", &store, key);
-    run("invite create", &store, "");
-    let lobby = Conversation::Room(RoomName::lobby());
-    let direct = Conversation::between(AccountId(9), AccountId(7));
-    let text = Text::stored;
-    {
-        let mut content = store.content();
-        content.rooms.push(RoomRecord {
-            name: RoomName::lobby(),
-            topic: Some(text("tea")),
-            last: Seq(6),
-            created: NOW,
-        });
-        content.messages = vec![
-            said(&lobby, 1, Body::Said(text("two\n\"lines\""))),
-            said(&lobby, 3, Body::Did(text("waves"))),
-            said(&lobby, 4, Body::Topic(Some(text("tea")))),
-            said(&direct, 1, Body::Said(text("psst"))),
-        ];
-        content.messages[0].edited = true;
-    }
+    store.content().records = samples::records();
     store
 }
 
 #[test]
-fn the_shape_of_each_line_stays_the_same() {
+fn an_archive_has_a_beginning_all_records_and_an_end() {
     let ran = run("export", &full(), "");
-    assert_eq!(ran.exit, Exit::Good, "{}", ran.err);
-    let id = |n: u128| AccountId(n).to_string();
-    let (one, seven, nine) = (id(1), id(7), id(9));
-    let version = env!("CARGO_PKG_VERSION");
-    let expected = format!(
-        r#"{{"v":1,"type":"export","at":"2026-11-22T14:02:00.000Z","server":"{version}"}}
-{{"v":1,"type":"account","id":"{one}","name":"alice","role":"operator","created":"2026-11-22T14:02:00.000Z","keys":[{{"fingerprint":"SHA256:ZkAslGjFiUHdGf/WUL8rQvkib4PTvQatUV0OUQSncCA","algorithm":"ssh-ed25519","comment":"a@b","added":"2026-11-22T14:02:00.000Z"}}]}}
-{{"v":1,"type":"room","name":"lobby","topic":"tea","created":"2026-11-22T14:02:00.000Z"}}
-{{"v":1,"type":"message","room":"lobby","seq":1,"at":"2026-11-22T14:02:00.001Z","author":"alice","author_id":"{seven}","kind":"said","text":"two\n\"lines\"","edited":true}}
-{{"v":1,"type":"message","room":"lobby","seq":3,"at":"2026-11-22T14:02:00.003Z","author":"alice","author_id":"{seven}","kind":"did","text":"waves","edited":false}}
-{{"v":1,"type":"message","room":"lobby","seq":4,"at":"2026-11-22T14:02:00.004Z","author":"alice","author_id":"{seven}","kind":"topic","text":"tea","edited":false}}
-{{"v":1,"type":"message","between":["{seven}","{nine}"],"to":"bob","seq":1,"at":"2026-11-22T14:02:00.001Z","author":"alice","author_id":"{seven}","kind":"said","text":"psst","edited":false}}
-{{"v":1,"type":"end","messages":4}}
-"#
-    );
-    for (line, expected) in ran.out.lines().zip(expected.lines()) {
-        assert_eq!(line, expected);
-        serde_json::from_str::<Value>(line).unwrap();
-    }
-    assert_eq!(ran.out.lines().count(), expected.lines().count());
-    assert!(!ran.out.contains("hash"), "no invite is in it");
-}
-
-#[test]
-fn a_long_log_comes_page_by_page_and_whole() {
-    let store = Memory::default();
-    let lobby = Conversation::Room(RoomName::lobby());
-    let many = PAGE as u64 * 2 + 1;
-    // With holes, as deleted messages leave them.
-    store.content().messages = (1..=many)
-        .map(|n| said(&lobby, n * 2, Body::Said(Text::stored("x"))))
-        .collect();
-    let out = run("export", &store, "").out;
-    let seqs = out
+    assert_eq!((ran.exit, ran.err.as_str()), (Exit::Good, ""));
+    let lines: Vec<Line> = ran
+        .out
         .lines()
-        .filter_map(|line| serde_json::from_str::<Value>(line).unwrap()["seq"].as_u64());
-    assert!(seqs.eq((1..=many).map(|n| n * 2)));
-    assert!(out.ends_with(&format!(
-        "{{\"v\":1,\"type\":\"end\",\"messages\":{many}}}\n"
-    )));
+        .map(|line| Line::read(line.as_bytes()).unwrap())
+        .collect();
+    let (first, rest) = lines.split_first().unwrap();
+    let (last, records) = rest.split_last().unwrap();
+    let begins = format!(
+        r#"{{"type":"archive","v":1,"at":"2026-11-22T14:02:00.000Z","program":"ssh-chat {}"}}"#,
+        env!("CARGO_PKG_VERSION")
+    );
+    assert!(ran.out.starts_with(&begins), "{}", ran.out);
+    assert_eq!(Line::first(begins.as_bytes()).as_ref(), Ok(first));
+    let expected: Vec<Line> = samples::records().into_iter().map(Line::Record).collect();
+    assert_eq!(records, expected);
+    let count = records.len() as u64;
+    assert_eq!(*last, Line::Frame(Frame::End { records: count }));
+    assert_eq!(run("export -", &full(), "").out, ran.out);
 }
 
 #[test]
-fn an_export_that_broke_off_has_no_end() {
+fn a_file_is_new_private_and_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("chat.jsonl");
+    let command = format!("export {}", path.display());
+    let ran = run(&command, &full(), "");
+    assert_eq!(
+        (ran.exit, ran.out.as_str()),
+        (Exit::Good, ""),
+        "{}",
+        ran.err
+    );
+    let counts = "1 account, 1 mark, 1 room, 1 invite, 1 pending key, 4 bans, 1 mute, \
+                  1 lockdown, 1 audit entry, 7 messages";
+    assert_eq!(ran.err, format!("{} has {counts}\n", path.display()));
+    let mode = fs::metadata(&path).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let written = fs::read_to_string(&path).unwrap();
+    assert_eq!(written, run("export", &full(), "").out);
+
+    let ran = run(&command, &Memory::default(), "");
+    assert_eq!(ran.exit, Exit::Failed);
+    assert!(ran.err.contains("is there already"), "{}", ran.err);
+    assert_eq!(fs::read_to_string(&path).unwrap(), written, "left alone");
+    let nowhere = run("export /nowhere/chat.jsonl", &full(), "");
+    assert!(
+        nowhere.err.contains("can't make /nowhere/chat.jsonl"),
+        "{}",
+        nowhere.err
+    );
+}
+
+#[test]
+fn an_export_that_broke_off_leaves_no_archive() {
     let store = full();
     store.content().broken = Some(StoreError::Unavailable("gone".into()));
     let ran = run("export", &store, "");
     assert_eq!(ran.exit, Exit::Failed);
     assert!(!ran.out.contains("\"end\""));
     assert_eq!(ran.err, "ssh-chat: the database does not answer: gone\n");
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("chat.jsonl");
+    let ran = run(&format!("export {}", path.display()), &store, "");
+    assert_eq!(ran.exit, Exit::Failed);
+    assert!(!path.exists());
 }

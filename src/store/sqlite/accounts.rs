@@ -12,7 +12,7 @@ use crate::store::people::RoleChangeError;
 use crate::store::{Account, ClaimError, MAX_NAMES, Mark, StoreError};
 
 /// What [`to_account`] needs, of an `accounts` called `a`.
-const COLUMNS: &str = "a.id, a.name, a.role, a.created, a.preferences";
+pub(super) const COLUMNS: &str = "a.id, a.name, a.role, a.created, a.preferences";
 
 pub(super) fn by_key(db: &Connection, key: &Fingerprint) -> Result<Option<Account>, StoreError> {
     db.prepare_cached(&format!(
@@ -22,6 +22,13 @@ pub(super) fn by_key(db: &Connection, key: &Fingerprint) -> Result<Option<Accoun
     .query_and_then([key.as_str()], to_account)?
     .next()
     .transpose()
+}
+
+pub(super) fn by_id(db: &Connection, id: AccountId) -> Result<Option<Account>, StoreError> {
+    db.prepare_cached(&format!("SELECT {COLUMNS} FROM accounts a WHERE a.id = ?1"))?
+        .query_and_then([blob(id)], to_account)?
+        .next()
+        .transpose()
 }
 
 pub(super) fn by_name(db: &Connection, name: &Name) -> Result<Option<Account>, StoreError> {
@@ -77,20 +84,26 @@ pub(super) fn create(
     if name_owner.is_some() && key_owner.is_some() {
         return Ok(());
     }
+    insert(db, account)?;
+    own(db, account.id, &account.name)?;
+    keys::insert(db, account.id, key)?;
+    Ok(())
+}
+
+/// Writes the account alone, which is new, without a name or key of its own.
+pub(super) fn insert(db: &Connection, account: &Account) -> Result<(), StoreError> {
     let preferences = to_json(&account.preferences)?;
     db.prepare_cached(
         "INSERT INTO accounts (id, name, role, created, preferences)
          VALUES (?1, ?2, ?3, ?4, ?5)",
     )?
     .execute((
-        id,
+        blob(account.id),
         account.name.as_str(),
         from_role(account.role)?,
         account.created.0,
         preferences,
     ))?;
-    own(db, account.id, &account.name)?;
-    keys::insert(db, account.id, key)?;
     Ok(())
 }
 
@@ -205,7 +218,7 @@ pub(super) fn exists(db: &Connection, account: AccountId) -> rusqlite::Result<bo
 }
 
 /// Whose a name is, or one that looks like it.
-fn owner(db: &Connection, name: &Name) -> rusqlite::Result<Option<[u8; 16]>> {
+pub(super) fn owner(db: &Connection, name: &Name) -> rusqlite::Result<Option<[u8; 16]>> {
     db.prepare_cached("SELECT account FROM names WHERE skeleton = ?1")?
         .query_row([name.skeleton()], |row| row.get(0))
         .optional()
@@ -213,7 +226,7 @@ fn owner(db: &Connection, name: &Name) -> rusqlite::Result<Option<[u8; 16]>> {
 
 /// Writes down that a free name, or one of its own, is this account's. Of those that look the
 /// same the latest is kept.
-fn own(db: &Connection, account: AccountId, name: &Name) -> rusqlite::Result<()> {
+pub(super) fn own(db: &Connection, account: AccountId, name: &Name) -> rusqlite::Result<()> {
     db.prepare_cached(
         "INSERT INTO names (skeleton, name, account) VALUES (?1, ?2, ?3)
          ON CONFLICT (skeleton) DO UPDATE SET name = excluded.name",
@@ -222,7 +235,8 @@ fn own(db: &Connection, account: AccountId, name: &Name) -> rusqlite::Result<()>
     Ok(())
 }
 
-fn names(db: &Connection, account: AccountId) -> Result<Vec<Name>, StoreError> {
+/// Every name that is an account's.
+pub(super) fn names(db: &Connection, account: AccountId) -> Result<Vec<Name>, StoreError> {
     let mut statement =
         db.prepare_cached("SELECT name FROM names WHERE account = ?1 ORDER BY name")?;
     let mut rows = statement.query([blob(account)])?;
@@ -234,7 +248,8 @@ fn names(db: &Connection, account: AccountId) -> Result<Vec<Name>, StoreError> {
     Ok(names)
 }
 
-fn to_account(row: &Row<'_>) -> Result<Account, StoreError> {
+/// A row with [`COLUMNS`].
+pub(super) fn to_account(row: &Row<'_>) -> Result<Account, StoreError> {
     let id = AccountId(u128::from_be_bytes(row.get(0)?));
     let what = || format!("account {id}");
     let (name, role): (String, String) = (row.get(1)?, row.get(2)?);

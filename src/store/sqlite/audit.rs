@@ -10,6 +10,9 @@ use crate::chat::access::Audit;
 use crate::chat::ids::Time;
 use crate::store::StoreError;
 
+/// What [`to_audit`] needs.
+pub(super) const COLUMNS: &str = "at, actor, action, target, detail";
+
 /// Keeps an entry, together with whatever else the transaction does.
 pub(super) fn keep(db: &Connection, audit: &Audit) -> Result<(), StoreError> {
     db.prepare_cached(
@@ -28,11 +31,28 @@ pub(super) fn keep(db: &Connection, audit: &Audit) -> Result<(), StoreError> {
 /// The newest entries, newest first: in the order of arrival, since clocks step back.
 pub(super) fn newest(db: &Connection, limit: usize) -> Result<Vec<Audit>, StoreError> {
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    db.prepare_cached(
-        "SELECT at, actor, action, target, detail FROM audit ORDER BY id DESC LIMIT ?1",
-    )?
+    db.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM audit ORDER BY id DESC LIMIT ?1"
+    ))?
     .query_and_then([limit], to_audit)?
     .collect()
+}
+
+/// The entry of this number. They are counted from 1 and never deleted.
+pub(super) fn numbered(db: &Connection, number: u64) -> Result<Option<Audit>, StoreError> {
+    db.prepare_cached(&format!("SELECT {COLUMNS} FROM audit WHERE id = ?1"))?
+        .query_and_then([i64::try_from(number).unwrap_or(i64::MAX)], to_audit)?
+        .next()
+        .transpose()
+}
+
+/// The number of the newest entry; 0 if there is none.
+pub(super) fn last(db: &Connection) -> Result<u64, StoreError> {
+    let last: i64 = db
+        .prepare_cached("SELECT coalesce(max(id), 0) FROM audit")?
+        .query_row([], |row| row.get(0))?;
+    u64::try_from(last)
+        .map_err(|_| StoreError::Corrupt(format!("{last} is no number of an audit entry")))
 }
 
 /// Makes the revision another number.
@@ -51,7 +71,8 @@ pub(super) fn revision(db: &Connection) -> Result<u64, StoreError> {
     Ok(number.cast_unsigned())
 }
 
-fn to_audit(row: &Row<'_>) -> Result<Audit, StoreError> {
+/// A row with [`COLUMNS`].
+pub(super) fn to_audit(row: &Row<'_>) -> Result<Audit, StoreError> {
     Ok(Audit {
         at: Time(row.get("at")?),
         actor: line(row, "actor")?,

@@ -1,6 +1,6 @@
 //! Who may not come in.
 
-use rusqlite::{Connection, Row};
+use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::audit;
 use super::columns::{line, reason, to_name, until};
@@ -9,9 +9,20 @@ use crate::chat::ids::{Fingerprint, Name, Time};
 use crate::store::StoreError;
 use crate::text::Text;
 
+/// What [`to_ban`] needs.
+const COLUMNS: &str = "id, kind, subject, name, made_by, at, until, reason";
+
 /// Keeps a ban and returns its number.
 pub(super) fn add(db: &Connection, ban: &Ban, audit: &Audit) -> Result<u64, StoreError> {
     forget(db, audit.at)?;
+    let id = insert(db, None, ban)?;
+    audit::keep(db, audit)?;
+    audit::revise(db)?;
+    Ok(id)
+}
+
+/// Writes a ban with this number, or with the next.
+pub(super) fn insert(db: &Connection, id: Option<u64>, ban: &Ban) -> Result<u64, StoreError> {
     let (kind, subject, name) = match &ban.target {
         BanTarget::Account(account, name) => ("account", account.to_string(), Some(name)),
         BanTarget::Key(key) => ("key", key.to_string(), None),
@@ -20,10 +31,11 @@ pub(super) fn add(db: &Connection, ban: &Ban, audit: &Audit) -> Result<u64, Stor
     };
     let id = db
         .prepare_cached(
-            "INSERT INTO bans (kind, subject, name, made_by, at, until, reason)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            "INSERT INTO bans (id, kind, subject, name, made_by, at, until, reason)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
         )?
         .insert((
+            id.map(from_id),
             kind,
             subject,
             name.map(Name::as_str),
@@ -32,9 +44,36 @@ pub(super) fn add(db: &Connection, ban: &Ban, audit: &Audit) -> Result<u64, Stor
             ban.until.map(|until| until.0),
             ban.reason.as_ref().map(Text::as_str),
         ))?;
-    audit::keep(db, audit)?;
-    audit::revise(db)?;
     to_id(id)
+}
+
+/// The ban of this number.
+pub(super) fn numbered(db: &Connection, id: u64) -> Result<Option<Ban>, StoreError> {
+    db.prepare_cached(&format!("SELECT {COLUMNS} FROM bans WHERE id = ?1"))?
+        .query_and_then([from_id(id)], to_ban)?
+        .next()
+        .transpose()
+}
+
+/// The highest number that was ever given; 0 if none was.
+pub(super) fn last(db: &Connection) -> Result<u64, StoreError> {
+    let last: Option<i64> = db
+        .prepare_cached("SELECT seq FROM sqlite_sequence WHERE name = 'bans'")?
+        .query_row([], |row| row.get(0))
+        .optional()?;
+    to_id(last.unwrap_or(0))
+}
+
+/// Has the next ban get a higher number than this.
+pub(super) fn skip_to(db: &Connection, id: u64) -> rusqlite::Result<()> {
+    let known = db
+        .prepare_cached("UPDATE sqlite_sequence SET seq = max(seq, ?1) WHERE name = 'bans'")?
+        .execute([from_id(id)])?;
+    if known == 0 {
+        db.prepare_cached("INSERT INTO sqlite_sequence (name, seq) VALUES ('bans', ?1)")?
+            .execute([from_id(id)])?;
+    }
+    Ok(())
 }
 
 /// Ends a ban; returns whether there was one.
@@ -55,10 +94,9 @@ pub(super) fn remove(db: &Connection, id: u64, audit: &Audit) -> Result<bool, St
 
 /// All that are not over, the oldest first.
 pub(super) fn current(db: &Connection, now: Time) -> Result<Vec<Ban>, StoreError> {
-    db.prepare_cached(
-        "SELECT id, kind, subject, name, made_by, at, until, reason FROM bans
-         WHERE until IS NULL OR until > ?1 ORDER BY id",
-    )?
+    db.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM bans WHERE until IS NULL OR until > ?1 ORDER BY id"
+    ))?
     .query_and_then([now.0], to_ban)?
     .collect()
 }
@@ -99,6 +137,11 @@ fn to_target(row: &Row<'_>, id: u64) -> Result<BanTarget, StoreError> {
         "client" => BanTarget::Client(subject),
         _ => return Err(bad()),
     })
+}
+
+/// A number as `SQLite` keeps it. There are none beyond `i64::MAX`.
+fn from_id(id: u64) -> i64 {
+    i64::try_from(id).unwrap_or(i64::MAX)
 }
 
 fn to_id(raw: i64) -> Result<u64, StoreError> {

@@ -7,6 +7,7 @@ use std::path::Path;
 use rusqlite::ErrorCode;
 use rusqlite::ffi::SQLITE_IOERR_SHMSIZE;
 
+use crate::store::archive::ImportError;
 use crate::store::people::{KeyError, RedeemError, RoleChangeError};
 use crate::store::{AmendError, ClaimError, StoreError};
 
@@ -65,7 +66,13 @@ macro_rules! refusals {
     )+};
 }
 
-refusals!(AmendError, ClaimError, KeyError, RoleChangeError);
+refusals!(
+    AmendError,
+    ClaimError,
+    ImportError,
+    KeyError,
+    RoleChangeError
+);
 
 impl From<StoreError> for RedeemError {
     fn from(error: StoreError) -> RedeemError {

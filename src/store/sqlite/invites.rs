@@ -10,12 +10,23 @@ use crate::chat::invite::Invite;
 use crate::store::people::RedeemError;
 use crate::store::{Account, StoreError};
 
+/// What [`to_invite`] needs.
+const COLUMNS: &str = "hash, role, remaining, uses, expires, made_by, at";
+
 /// The shortest beginning of a hash that names an invite, in bytes.
 const SHORTEST_ID: usize = 8;
 
 /// Keeps an invite. Kept again, it is the one that is there.
 pub(super) fn create(db: &Connection, invite: &Invite, audit: &Audit) -> Result<(), StoreError> {
     forget(db, audit.at)?;
+    if insert(db, invite)? {
+        audit::keep(db, audit)?;
+    }
+    Ok(())
+}
+
+/// Writes an invite, unless it is there. Returns whether it was not.
+pub(super) fn insert(db: &Connection, invite: &Invite) -> Result<bool, StoreError> {
     let made = db
         .prepare_cached(
             "INSERT INTO invites (hash, role, remaining, uses, expires, made_by, at)
@@ -30,18 +41,22 @@ pub(super) fn create(db: &Connection, invite: &Invite, audit: &Audit) -> Result<
             &invite.by,
             invite.at.0,
         ))?;
-    if made > 0 {
-        audit::keep(db, audit)?;
-    }
-    Ok(())
+    Ok(made > 0)
+}
+
+/// The invite whose code has this hash.
+pub(super) fn by_hash(db: &Connection, hash: &str) -> Result<Option<Invite>, StoreError> {
+    db.prepare_cached(&format!("SELECT {COLUMNS} FROM invites WHERE hash = ?1"))?
+        .query_and_then([hash], to_invite)?
+        .next()
+        .transpose()
 }
 
 /// All that are still good, the oldest first.
 pub(super) fn good(db: &Connection, now: Time) -> Result<Vec<Invite>, StoreError> {
-    db.prepare_cached(
-        "SELECT hash, role, remaining, uses, expires, made_by, at FROM invites
-         WHERE remaining > 0 AND expires > ?1 ORDER BY at, hash",
-    )?
+    db.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM invites WHERE remaining > 0 AND expires > ?1 ORDER BY at, hash"
+    ))?
     .query_and_then([now.0], to_invite)?
     .collect()
 }

@@ -1,28 +1,18 @@
 //! The logs of conversations: appending, changing, reading back.
 
-use rusqlite::types::FromSql;
 use rusqlite::{Connection, OptionalExtension, Row};
 
+use super::entries::{COLUMNS, Cells, DELETED, DID, EDITED, SAID, TOPIC, to_entry, to_message};
 use super::search;
 use crate::chat::event::{Author, Body, Draft, Message};
 use crate::chat::ids::{AccountId, Conversation, Name, Seq, Time};
+use crate::store::archive::{Entry, Kept};
 use crate::store::{AmendError, Amendment, StoreError};
 use crate::text::Text;
-
-// What `messages.kind` says. The numbers are in files: never change one.
-const SAID: i64 = 0;
-const DID: i64 = 1;
-const TOPIC: i64 = 2;
-const EDITED: i64 = 3;
-const DELETED: i64 = 4;
 
 /// The most that `count_after` counts to: what it costs must not grow with how long somebody
 /// was away. [`MAX_COUNT`] means "this many or more".
 pub const MAX_COUNT: u64 = 1_000;
-
-/// What [`to_message`] needs, of a `messages` called `m`.
-pub(super) const COLUMNS: &str =
-    "m.seq, m.at, m.author, m.author_name, m.to_name, m.kind, m.body, m.edited";
 
 /// Adds entries to the ends of their logs.
 pub(super) fn append(db: &Connection, batch: &[Draft]) -> Result<Vec<Seq>, StoreError> {
@@ -200,54 +190,6 @@ pub(super) fn to_conversation(key: &str) -> Result<Conversation, StoreError> {
         .map_err(|_| StoreError::Corrupt(format!("the key of conversation {key:?} is none")))
 }
 
-/// A row of `messages` with [`COLUMNS`]. Only of what history shows.
-pub(super) fn to_message(
-    row: &Row<'_>,
-    conversation: &Conversation,
-) -> Result<Message, StoreError> {
-    let seq: i64 = column(row, "seq", conversation, 0)?;
-    let bad =
-        |what: &str| StoreError::Corrupt(format!("message {seq} of {conversation} has {what}"));
-    let name = |raw: String| {
-        Name::stored(&raw).map_err(|error| bad(&format!("the bad name {raw:?}: {error}")))
-    };
-    let body: Option<String> = column(row, "body", conversation, seq)?;
-    let body = body.as_deref().map(Text::stored);
-    let body = match (column(row, "kind", conversation, seq)?, body) {
-        (SAID, Some(text)) => Body::Said(text),
-        (DID, Some(text)) => Body::Did(text),
-        (TOPIC, topic) => Body::Topic(topic),
-        (SAID | DID, None) => return Err(bad("no text")),
-        (kind, _) => return Err(bad(&format!("the unknown kind {kind}"))),
-    };
-    let author = column(row, "author", conversation, seq)?;
-    let to: Option<String> = column(row, "to_name", conversation, seq)?;
-    Ok(Message {
-        conversation: conversation.clone(),
-        seq: Seq(unsigned(seq)?),
-        at: Time(column(row, "at", conversation, seq)?),
-        author: Author {
-            account: AccountId(u128::from_be_bytes(author)),
-            name: name(column(row, "author_name", conversation, seq)?)?,
-        },
-        to: to.map(name).transpose()?,
-        body,
-        edited: column(row, "edited", conversation, seq)?,
-    })
-}
-
-/// A column's value, or an error that names the row.
-fn column<T: FromSql>(
-    row: &Row<'_>,
-    name: &str,
-    conversation: &Conversation,
-    seq: i64,
-) -> Result<T, StoreError> {
-    row.get(name).map_err(|error| {
-        StoreError::Corrupt(format!("message {seq} of {conversation}, {name}: {error}"))
-    })
-}
-
 /// The end of a log, as long as the transaction lasts: nobody else can write meanwhile. It is
 /// looked up in each transaction, because other processes may use the same file.
 #[derive(Clone, Copy)]
@@ -266,39 +208,92 @@ impl End {
     }
 
     fn add(&mut self, db: &Connection, draft: &Draft) -> Result<Seq, StoreError> {
-        let (kind, text, target) = match &draft.body {
-            Body::Said(text) => (SAID, Some(text), None),
-            Body::Did(text) => (DID, Some(text), None),
-            Body::Topic(topic) => (TOPIC, topic.as_ref(), None),
+        self.last = self.last.saturating_add(1);
+        let cells = match &draft.body {
+            Body::Said(text) => Cells::shown(SAID, Some(text), false),
+            Body::Did(text) => Cells::shown(DID, Some(text), false),
+            Body::Topic(topic) => Cells::shown(TOPIC, topic.as_ref(), false),
             // The new words are kept once, with the message that they changed, so that nothing
             // is left of them when it is deleted.
-            Body::Edited { target, .. } => (EDITED, None, Some(*target)),
-            Body::Deleted { target } => (DELETED, None, Some(*target)),
+            Body::Edited { target, .. } => Cells::hidden(EDITED, Some(*target)),
+            Body::Deleted { target } => Cells::hidden(DELETED, Some(*target)),
         };
-        self.last = self.last.saturating_add(1);
+        let (author, to) = (&draft.author, draft.to.as_ref());
+        self.insert(db, draft.at, author, to, &cells)?;
+        Ok(Seq(unsigned(self.last)?))
+    }
+
+    /// Writes the row of the last place.
+    fn insert(
+        &self,
+        db: &Connection,
+        at: Time,
+        author: &Author,
+        to: Option<&Name>,
+        cells: &Cells<'_>,
+    ) -> rusqlite::Result<()> {
         let id = db
             .prepare_cached(
                 "INSERT INTO messages (conversation, seq, at, author, author_name, to_name, kind,
                                        body, target, edited, shown)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 0, ?10)",
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
             )?
             .insert((
                 self.conversation,
                 self.last,
-                draft.at.0,
-                blob(draft.author.account),
-                draft.author.name.as_str(),
-                draft.to.as_ref().map(Name::as_str),
-                kind,
-                text.map(Text::as_str),
-                target.map(place),
-                kind <= TOPIC,
+                at.0,
+                blob(author.account),
+                author.name.as_str(),
+                to.map(Name::as_str),
+                cells.kind,
+                cells.text.map(Text::as_str),
+                cells.target.map(place),
+                cells.edited,
+                cells.shown,
             ))?;
-        if let (SAID | DID, Some(text)) = (kind, text) {
+        if let (SAID | DID, Some(text)) = (cells.kind, cells.text) {
             search::index(db, id, self.conversation, text.as_str())?;
         }
-        Ok(Seq(unsigned(self.last)?))
+        Ok(())
     }
+}
+
+/// The entry at a place.
+pub(super) fn entry(
+    db: &Connection,
+    conversation: &Conversation,
+    seq: Seq,
+) -> Result<Option<Entry>, StoreError> {
+    db.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM messages m
+         WHERE m.conversation = (SELECT id FROM conversations WHERE key = ?1) AND m.seq = ?2"
+    ))?
+    .query_and_then((conversation.to_string(), place(seq)), |row| {
+        to_entry(row, conversation)
+    })?
+    .next()
+    .transpose()
+}
+
+/// Puts an entry at the end of its log as it is. Fails with the last place if its own is not the
+/// next.
+pub(super) fn restore(db: &Connection, entry: &Entry) -> Result<Result<(), Seq>, StoreError> {
+    let mut end = End::of(db, &entry.conversation)?;
+    let last = Seq(unsigned(end.last)?);
+    end.last = place(entry.seq);
+    if entry.seq.0 != last.0.saturating_add(1) {
+        return Ok(Err(last));
+    }
+    let cells = match &entry.kept {
+        Kept::Said { text, edited } => Cells::shown(SAID, Some(text), *edited),
+        Kept::Did { text, edited } => Cells::shown(DID, Some(text), *edited),
+        Kept::Topic(topic) => Cells::shown(TOPIC, topic.as_ref(), false),
+        Kept::Gone => Cells::hidden(SAID, None),
+        Kept::Edited { target } => Cells::hidden(EDITED, Some(*target)),
+        Kept::Deleted { target } => Cells::hidden(DELETED, Some(*target)),
+    };
+    end.insert(db, entry.at, &entry.author, entry.to.as_ref(), &cells)?;
+    Ok(Ok(()))
 }
 
 fn said(row: &Row<'_>) -> rusqlite::Result<(i64, i64, bool)> {

@@ -10,6 +10,9 @@ use crate::chat::ids::{AccountId, Time};
 use crate::store::StoreError;
 use crate::text::Text;
 
+/// What [`to_mute`] needs.
+const COLUMNS: &str = "account, made_by, until, reason";
+
 /// Keeps a mute in place of any other of the account, or removes it.
 pub(super) fn set(
     db: &Connection,
@@ -23,15 +26,7 @@ pub(super) fn set(
         .prepare_cached("DELETE FROM mutes WHERE account = ?1")?
         .execute([blob(account)])?;
     if let Some(mute) = mute {
-        db.prepare_cached(
-            "INSERT INTO mutes (account, made_by, until, reason) VALUES (?1, ?2, ?3, ?4)",
-        )?
-        .execute((
-            blob(account),
-            &mute.by,
-            mute.until.map(|until| until.0),
-            mute.reason.as_ref().map(Text::as_str),
-        ))?;
+        insert(db, account, mute)?;
     }
     if ended > 0 || mute.is_some() {
         audit::keep(db, audit)?;
@@ -40,12 +35,33 @@ pub(super) fn set(
     Ok(())
 }
 
+/// Writes a mute of an account that has none.
+pub(super) fn insert(db: &Connection, account: AccountId, mute: &Mute) -> rusqlite::Result<()> {
+    db.prepare_cached(
+        "INSERT INTO mutes (account, made_by, until, reason) VALUES (?1, ?2, ?3, ?4)",
+    )?
+    .execute((
+        blob(account),
+        &mute.by,
+        mute.until.map(|until| until.0),
+        mute.reason.as_ref().map(Text::as_str),
+    ))?;
+    Ok(())
+}
+
+/// The mute of an account, over or not.
+pub(super) fn of(db: &Connection, account: AccountId) -> Result<Option<Mute>, StoreError> {
+    db.prepare_cached(&format!("SELECT {COLUMNS} FROM mutes WHERE account = ?1"))?
+        .query_and_then([blob(account)], to_mute)?
+        .next()
+        .transpose()
+}
+
 /// All that are not over.
 pub(super) fn current(db: &Connection, now: Time) -> Result<Vec<Mute>, StoreError> {
-    db.prepare_cached(
-        "SELECT account, made_by, until, reason FROM mutes
-         WHERE until IS NULL OR until > ?1 ORDER BY account",
-    )?
+    db.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM mutes WHERE until IS NULL OR until > ?1 ORDER BY account"
+    ))?
     .query_and_then([now.0], to_mute)?
     .collect()
 }
@@ -60,13 +76,19 @@ pub(super) fn set_lockdown(
         .execute([audit.at.0])?;
     let ended = db.prepare_cached("DELETE FROM lockdown")?.execute([])?;
     if let Some(lockdown) = lockdown {
-        db.prepare_cached("INSERT INTO lockdown (only, made_by, until) VALUES (1, ?1, ?2)")?
-            .execute((&lockdown.by, lockdown.until.map(|until| until.0)))?;
+        insert_lockdown(db, lockdown)?;
     }
     if ended > 0 || lockdown.is_some() {
         audit::keep(db, audit)?;
         audit::revise(db)?;
     }
+    Ok(())
+}
+
+/// Writes the lockdown where there is none.
+pub(super) fn insert_lockdown(db: &Connection, lockdown: &Lockdown) -> rusqlite::Result<()> {
+    db.prepare_cached("INSERT INTO lockdown (only, made_by, until) VALUES (1, ?1, ?2)")?
+        .execute((&lockdown.by, lockdown.until.map(|until| until.0)))?;
     Ok(())
 }
 

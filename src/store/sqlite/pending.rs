@@ -22,13 +22,24 @@ pub(super) fn add(db: &Connection, pending: &PendingKey) -> Result<bool, StoreEr
     if waits {
         return Ok(true);
     }
+    if is_full(db)? || keys::owner(db, &key.fingerprint)?.is_some() {
+        return Ok(false);
+    }
+    insert(db, pending)?;
+    Ok(true)
+}
+
+/// Whether as many wait as can.
+pub(super) fn is_full(db: &Connection) -> rusqlite::Result<bool> {
     let waiting: i64 = db
         .prepare_cached("SELECT count(*) FROM pending")?
         .query_row([], |row| row.get(0))?;
-    let full = usize::try_from(waiting).is_ok_and(|waiting| waiting >= MAX_PENDING);
-    if full || keys::owner(db, &key.fingerprint)?.is_some() {
-        return Ok(false);
-    }
+    Ok(usize::try_from(waiting).is_ok_and(|waiting| waiting >= MAX_PENDING))
+}
+
+/// Writes a key that does not wait yet.
+pub(super) fn insert(db: &Connection, pending: &PendingKey) -> rusqlite::Result<()> {
+    let key = &pending.key;
     db.prepare_cached(&format!(
         "INSERT INTO pending ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)"
     ))?
@@ -41,7 +52,17 @@ pub(super) fn add(db: &Connection, pending: &PendingKey) -> Result<bool, StoreEr
         &pending.from,
         pending.at.0,
     ))?;
-    Ok(true)
+    Ok(())
+}
+
+/// The key of this fingerprint, if it waits.
+pub(super) fn by_key(db: &Connection, key: &Fingerprint) -> Result<Option<PendingKey>, StoreError> {
+    db.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM pending WHERE fingerprint = ?1"
+    ))?
+    .query_and_then([key.as_str()], to_pending)?
+    .next()
+    .transpose()
 }
 
 /// All that wait, the oldest first.

@@ -4,6 +4,7 @@ use rusqlite::{Connection, Row};
 
 use super::messages::unsigned;
 use crate::chat::ids::{RoomName, Seq, Time};
+use crate::store::archive::Room;
 use crate::store::{RoomRecord, StoreError};
 use crate::text::Text;
 
@@ -28,12 +29,25 @@ pub(super) fn open(db: &Connection, name: &RoomName, now: Time) -> Result<RoomRe
         "INSERT INTO rooms (name, created) VALUES (?1, ?2) ON CONFLICT (name) DO NOTHING",
     )?
     .execute((name.as_str(), now.0))?;
+    named(db, name)?.ok_or_else(|| StoreError::Corrupt(format!("room {name} was not kept")))
+}
+
+/// The room of this name.
+pub(super) fn named(db: &Connection, name: &RoomName) -> Result<Option<RoomRecord>, StoreError> {
     let mut statement = db.prepare_cached(&format!("{SELECT} WHERE name = ?1"))?;
     let mut rows = statement.query([name.as_str()])?;
-    match rows.next()? {
-        Some(row) => to_room(row),
-        None => Err(StoreError::Corrupt(format!("room {name} was not kept"))),
-    }
+    rows.next()?.map(to_room).transpose()
+}
+
+/// Writes what a room is, over what it was.
+pub(super) fn restore(db: &Connection, room: &Room) -> rusqlite::Result<()> {
+    db.prepare_cached("INSERT OR REPLACE INTO rooms (name, topic, created) VALUES (?1, ?2, ?3)")?
+        .execute((
+            room.name.as_str(),
+            room.topic.as_ref().map(Text::as_str),
+            room.created.0,
+        ))?;
+    Ok(())
 }
 
 fn to_room(row: &Row<'_>) -> Result<RoomRecord, StoreError> {

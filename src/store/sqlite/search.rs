@@ -10,7 +10,8 @@
 use rusqlite::Connection;
 use unicode_normalization::UnicodeNormalization;
 
-use super::messages::{COLUMNS, to_conversation, to_message};
+use super::entries::{COLUMNS, to_message};
+use super::messages::to_conversation;
 use crate::chat::event::Message;
 use crate::chat::ids::Conversation;
 use crate::store::{Search, StoreError};

@@ -11,6 +11,7 @@ use crate::chat::access::Role;
 use crate::chat::event::{Author, Body};
 use crate::text::Text;
 
+mod archive;
 mod people;
 
 /// A folder of its own for each test, gone when dropped.

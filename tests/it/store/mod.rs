@@ -36,6 +36,8 @@ macro_rules! contract {
 
 /// Names, keys, marks, settings, rooms, and that all of it is there again.
 mod accounts;
+/// Everything, out of one store and into another.
+mod archive;
 /// What was said: its order, its paging, what becomes of it.
 mod log;
 /// People: keys, invites, roles, bans.

@@ -1,0 +1,347 @@
+//! The archive: all that a store holds, as records that another store can take in.
+//!
+//! In addition to what [`super::Store`] and [`People`](super::People) ask, every adapter MUST keep:
+//!
+//! 11. [`Archive::export`] gives everything that anybody could notice, each record once, in an
+//!     order in which `import` can take them: an account before its marks, and all else before
+//!     the messages, so that no mark is behind the end of its log.
+//! 12. The entries of a conversation are a beginning of its log, up to a place that was there when
+//!     the export began to read them, with at least the changes of which these entries tell: who
+//!     took something back does not find it in the archive beside the entry that says so.
+//! 13. Entries of several conversations come in the order of their arrival; a store that does not
+//!     know it takes the order of their times. (A search finds the newest first, wherever.)
+//! 14. [`Archive::import`] leaves a record that is there just the same as it is. If one can't be
+//!     taken, nothing of the batch is done: an adapter that can't write a batch at once looks at
+//!     all of it first. An error of the store may leave a part of it; the same batch again, or
+//!     the whole archive from its beginning, completes it.
+//! 15. What was imported reads as it did where it came from, with every method of the port:
+//!     places in logs and numbers of bans are the same, and those of bans that ended are never
+//!     given again. Names, keys and places in logs are as unique as ever.
+//! 16. [`People::revision`](super::People::revision) is another number when anything was taken.
+//!
+//! What is not in an archive: the revision, the indexes, and the words of what was deleted.
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use super::{Account, Mark, Store, StoreError};
+use crate::chat::access::{Audit, Ban, KeyRecord, Lockdown, Mute, PendingKey, Role};
+use crate::chat::event::Author;
+use crate::chat::ids::{AccountId, Conversation, Fingerprint, Name, RoomName, Seq, Time};
+use crate::chat::invite::Invite;
+use crate::chat::preferences::Preferences;
+use crate::store::people::MAX_PENDING;
+use crate::text::Text;
+
+mod entry;
+mod fields;
+pub mod line;
+#[cfg(test)]
+pub(crate) mod samples;
+mod shapes;
+
+pub use entry::{Entry, Kept};
+
+/// The most records that a caller gives to [`Archive::import`] at a time.
+pub const BATCH: usize = 256;
+
+/// The largest number in an archive, of whatever: what every reader of JSON keeps exactly.
+pub const MAX_NUMBER: u64 = (1 << 53) - 1;
+
+/// One thing that a store holds. In an archive, a line with this `type`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "lowercase")]
+pub enum Record {
+    /// An account with all that is its own.
+    Account(Box<Person>),
+    /// How far somebody had read.
+    Mark(Reading),
+    /// A room.
+    Room(Room),
+    /// An invite. One that is over may be left out.
+    Invite(#[serde(with = "shapes::Invite")] Invite),
+    /// A key that waits for an operator.
+    Pending(#[serde(with = "shapes::PendingKey")] PendingKey),
+    /// The numbers that were given so far. None of them is ever given again.
+    Numbers(Numbers),
+    /// A ban, with its number. One that is over may be left out.
+    Ban(#[serde(with = "shapes::Ban")] Ban),
+    /// Somebody who may not speak. One that is over may be left out.
+    Mute(#[serde(with = "shapes::Mute")] Mute),
+    /// Nobody new comes in. One that is over may be left out.
+    Lockdown(#[serde(with = "shapes::Lockdown")] Lockdown),
+    /// What an operator did.
+    Audit(Order),
+    /// An entry of a conversation's log.
+    Message(Entry),
+}
+
+/// An account with all that is its own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Person {
+    /// Who it is.
+    pub id: AccountId,
+    /// What they are called now.
+    #[serde(with = "fields")]
+    pub name: Name,
+    /// Every name that they own, that one too, in the order of names.
+    #[serde(with = "fields")]
+    pub names: Vec<Name>,
+    /// What they may do.
+    #[serde(with = "fields")]
+    pub role: Role,
+    /// When the account was made.
+    #[serde(with = "fields")]
+    pub created: Time,
+    /// What they set for themselves.
+    pub preferences: Preferences,
+    /// Their keys, as [`People::keys_of`](super::People::keys_of) gives them.
+    #[serde(with = "fields")]
+    pub keys: Vec<KeyRecord>,
+}
+
+/// How far somebody had read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Reading {
+    /// Who.
+    pub account: AccountId,
+    /// What they read.
+    #[serde(with = "fields")]
+    pub conversation: Conversation,
+    /// The last entry that they could have seen.
+    #[serde(with = "fields")]
+    pub seq: Seq,
+    /// When they left.
+    #[serde(with = "fields")]
+    pub at: Time,
+}
+
+/// A room, without its log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Room {
+    /// What it is called.
+    #[serde(with = "fields")]
+    pub name: RoomName,
+    /// What it is about.
+    #[serde(with = "fields", default, skip_serializing_if = "Option::is_none")]
+    pub topic: Option<Text>,
+    /// When it was made.
+    #[serde(with = "fields")]
+    pub created: Time,
+}
+
+/// Numbers that are never given again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Numbers {
+    /// The highest of a ban, which may have ended.
+    #[serde(with = "fields")]
+    pub ban: u64,
+}
+
+/// What an operator did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Order {
+    /// Its place in the order of arrival: 1, 2, 3, … without gap.
+    #[serde(with = "fields")]
+    pub number: u64,
+    /// When.
+    #[serde(with = "fields")]
+    pub at: Time,
+    /// Who.
+    #[serde(with = "fields")]
+    pub actor: String,
+    /// What.
+    #[serde(with = "fields")]
+    pub action: String,
+    /// Whom or what.
+    #[serde(with = "fields")]
+    pub target: String,
+    /// Why, how long, and the like.
+    #[serde(with = "fields")]
+    pub detail: String,
+}
+
+/// Why a store does not take a record.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Conflict {
+    /// It holds another under the same name; they differ in these fields.
+    #[error("the store has it already, with another {}", .0.join(", "))]
+    Differs(Vec<String>),
+    /// The name, or one that looks like it, is another account's there.
+    #[error("the name {0} is taken in the store")]
+    NameTaken(Name),
+    /// The key is another account's there.
+    #[error("the key {0} belongs to another account in the store")]
+    KeyTaken(Fingerprint),
+    /// It is about an account that is not there.
+    #[error("the store has no account {0}")]
+    NoAccount(AccountId),
+    /// What comes before it is not there.
+    #[error("the store has nothing before it but the first {0}")]
+    Gap(u64),
+    /// As many keys wait there as can.
+    #[error("{MAX_PENDING} keys wait for an operator in the store, and no more can")]
+    Crowded,
+}
+
+/// Why a batch was not taken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ImportError {
+    /// One of its records does not fit what is there.
+    #[error("{why}")]
+    Conflict {
+        /// Which, counted from 0.
+        index: usize,
+        /// Why.
+        why: Conflict,
+    },
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// The records of a store, some at a time.
+#[async_trait]
+pub trait Pages: Send {
+    /// The next records, a bounded number; none at the end, after which nobody asks again.
+    async fn next(&mut self) -> Result<Vec<Record>, StoreError>;
+}
+
+/// Everything out of a store, and into one. See the module for what adapters must keep.
+#[async_trait]
+pub trait Archive: Store {
+    /// Reads all that there is. Others may go on writing; what they write from now on may be in it
+    /// or not.
+    async fn export(&self) -> Result<Box<dyn Pages + '_>, StoreError>;
+
+    /// Takes records in the order of an export, at most [`BATCH`] at a time, and returns how many
+    /// of them are new. The store is empty or holds a part of the same archive, but for:
+    /// a room in which nothing was said and that has no topic takes the place of none, as the
+    /// server makes them when it starts; and [`Numbers`] only ever grow.
+    async fn import(&self, records: Vec<Record>) -> Result<usize, ImportError>;
+}
+
+impl Record {
+    /// The word by which it is known in an archive.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Record::Account(_) => "account",
+            Record::Mark(_) => "mark",
+            Record::Room(_) => "room",
+            Record::Invite(_) => "invite",
+            Record::Pending(_) => "pending",
+            Record::Ban(_) => "ban",
+            Record::Numbers(_) => "numbers",
+            Record::Mute(_) => "mute",
+            Record::Lockdown(_) => "lockdown",
+            Record::Audit(_) => "audit",
+            Record::Message(_) => "message",
+        }
+    }
+
+    /// Which one it is, for people.
+    pub fn title(&self) -> String {
+        match self {
+            Record::Account(person) => format!("account {}", person.name),
+            Record::Mark(mark) => format!("mark of {} in {}", mark.account, mark.conversation),
+            Record::Room(room) => format!("room {}", room.name),
+            Record::Invite(invite) => format!("invite {}", invite.id()),
+            Record::Pending(pending) => format!("pending key {}", pending.key.fingerprint),
+            Record::Ban(ban) => format!("ban {}", ban.id),
+            Record::Numbers(_) => "numbers".to_owned(),
+            Record::Mute(mute) => format!("mute of {}", mute.account),
+            Record::Lockdown(_) => "lockdown".to_owned(),
+            Record::Audit(order) => format!("audit entry {}", order.number),
+            Record::Message(entry) => format!("message {} of {}", entry.seq, entry.conversation),
+        }
+    }
+
+    /// That the store has `other` in its place. For adapters.
+    #[must_use]
+    pub fn differs(&self, other: &Record) -> Conflict {
+        Conflict::Differs(line::differences(self, other))
+    }
+}
+
+impl Person {
+    /// Puts together what the port gives in parts.
+    pub fn new(account: Account, names: Vec<Name>, keys: Vec<KeyRecord>) -> Person {
+        let mut person = Person {
+            id: account.id,
+            name: account.name,
+            names,
+            role: account.role,
+            created: account.created,
+            preferences: account.preferences,
+            keys,
+        };
+        person.sort();
+        person
+    }
+
+    /// Brings names and keys into their order: two of the same person are equal.
+    fn sort(&mut self) {
+        self.names.sort();
+        self.keys
+            .sort_by(|a, b| (a.added, &a.fingerprint).cmp(&(b.added, &b.fingerprint)));
+    }
+
+    /// The account alone.
+    pub fn account(&self) -> Account {
+        Account {
+            id: self.id,
+            name: self.name.clone(),
+            role: self.role,
+            created: self.created,
+            preferences: self.preferences.clone(),
+        }
+    }
+}
+
+impl Reading {
+    /// The mark alone.
+    pub fn mark(&self) -> Mark {
+        Mark {
+            seq: self.seq,
+            at: self.at,
+        }
+    }
+}
+
+impl Order {
+    /// An entry with its place.
+    pub fn new(number: u64, audit: Audit) -> Order {
+        Order {
+            number,
+            at: audit.at,
+            actor: audit.actor,
+            action: audit.action,
+            target: audit.target,
+            detail: audit.detail,
+        }
+    }
+
+    /// The entry alone.
+    pub fn audit(&self) -> Audit {
+        Audit {
+            at: self.at,
+            actor: self.actor.clone(),
+            action: self.action.clone(),
+            target: self.target.clone(),
+            detail: self.detail.clone(),
+        }
+    }
+}
+
+impl Conflict {
+    /// That it is about the record at this place of the batch.
+    #[must_use]
+    pub fn at(self, index: usize) -> ImportError {
+        ImportError::Conflict { index, why: self }
+    }
+}

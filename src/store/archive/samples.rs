@@ -1,0 +1,174 @@
+//! One record of each shape, for tests.
+
+use super::{Entry, Kept, Numbers, Order, Person, Reading, Record, Room};
+use crate::chat::access::{Ban, BanTarget, KeyRecord, Lockdown, Mute, PendingKey, Role, network};
+use crate::chat::event::Author;
+use crate::chat::ids::{AccountId, Conversation, Fingerprint, Name, RoomName, Seq, Time};
+use crate::chat::invite::Invite;
+use crate::chat::preferences::{Ignored, Preferences, Timestamps};
+use crate::text::Text;
+
+/// 2026-11-22T14:02:09.123Z
+pub(crate) const AT: Time = Time(1_795_356_129_123);
+const LATER: Time = Time(1_795_960_929_123);
+const ALICE: AccountId = AccountId(0xa11ce);
+const BOB: AccountId = AccountId(0x5f0c);
+
+fn name(raw: &str) -> Name {
+    Name::new(raw).unwrap()
+}
+
+fn key() -> KeyRecord {
+    KeyRecord {
+        fingerprint: Fingerprint::new("SHA256:0jvS3JZ4PfHpKoEvRBgAsdBmzJO2Tdcs0O1XWyV9X5c"),
+        algorithm: "ssh-ed25519".to_owned(),
+        comment: Text::stored("alice@laptop"),
+        added: AT,
+    }
+}
+
+fn ops() -> Conversation {
+    Conversation::Room(RoomName::new("ops").unwrap())
+}
+
+fn alice() -> Person {
+    Person {
+        id: ALICE,
+        name: name("alicia"),
+        names: vec![name("alice"), name("alicia")],
+        role: Role::Operator,
+        created: AT,
+        preferences: Preferences {
+            timestamps: Timestamps::Seconds,
+            tz: Some("Europe/Berlin".to_owned()),
+            theme: None,
+            quiet: true,
+            silent: false,
+            ignored: vec![Ignored {
+                account: BOB,
+                name: "bob".to_owned(),
+            }],
+        },
+        keys: vec![key()],
+    }
+}
+
+/// An entry in `ops`, by bob.
+pub(crate) fn entry(seq: u64, kept: Kept) -> Entry {
+    Entry {
+        conversation: ops(),
+        seq: Seq(seq),
+        at: AT,
+        author: Author {
+            account: BOB,
+            name: name("bob"),
+        },
+        to: None,
+        kept,
+    }
+}
+
+fn entries() -> Vec<Entry> {
+    let text = Text::stored;
+    let shown = [
+        Kept::Said {
+            text: text("the pump is \"hot\"\nagain"),
+            edited: true,
+        },
+        Kept::Topic(Some(text("release on Friday"))),
+        Kept::Topic(None),
+        Kept::Edited { target: Seq(1) },
+        Kept::Gone,
+        Kept::Deleted { target: Seq(5) },
+    ];
+    let mut entries: Vec<Entry> = (1..).zip(shown).map(|(n, kept)| entry(n, kept)).collect();
+    let waves = Kept::Did {
+        text: text("waves"),
+        edited: false,
+    };
+    entries.push(Entry {
+        conversation: Conversation::between(ALICE, BOB),
+        to: Some(name("alice")),
+        ..entry(1, waves)
+    });
+    entries
+}
+
+fn bans() -> Vec<Ban> {
+    let targets = [
+        BanTarget::Network(network("203.0.113.0/24").unwrap()),
+        BanTarget::Account(BOB, name("bob")),
+        BanTarget::Key(key().fingerprint),
+        BanTarget::Client("SSH-2.0-Go".to_owned()),
+    ];
+    let ban = |(id, target)| Ban {
+        id,
+        target,
+        by: "alice".to_owned(),
+        at: AT,
+        until: (id == 1).then_some(LATER),
+        reason: (id == 1).then(|| Text::stored("noise")),
+    };
+    (1..).zip(targets).map(ban).collect()
+}
+
+/// In the order of an archive.
+pub(crate) fn records() -> Vec<Record> {
+    let mut records = vec![
+        Record::Account(Box::new(alice())),
+        Record::Mark(Reading {
+            account: ALICE,
+            conversation: ops(),
+            seq: Seq(6),
+            at: AT,
+        }),
+        Record::Room(Room {
+            name: RoomName::new("ops").unwrap(),
+            topic: Some(Text::stored("release on Friday")),
+            created: AT,
+        }),
+        Record::Invite(Invite {
+            hash: "3f9a1c77".repeat(8),
+            role: Role::Member,
+            left: 2,
+            uses: 3,
+            expires: LATER,
+            by: "alice".to_owned(),
+            at: AT,
+        }),
+        Record::Pending(PendingKey {
+            key: KeyRecord {
+                fingerprint: Fingerprint::new("SHA256:9WRpGYSR5jPtaYdgBpUTJCqQxUb5jSTJ3RHsPMZ3cMM"),
+                comment: Text::stored(""),
+                ..key()
+            },
+            name: name("carol"),
+            from: "203.0.113.7".to_owned(),
+            at: AT,
+        }),
+        Record::Numbers(Numbers { ban: 7 }),
+    ];
+    records.extend(bans().into_iter().map(Record::Ban));
+    records.extend([
+        Record::Mute(Mute {
+            account: BOB,
+            by: "alice".to_owned(),
+            until: Some(LATER),
+            reason: Some(Text::stored("spam")),
+        }),
+        Record::Lockdown(Lockdown {
+            by: "alice".to_owned(),
+            until: None,
+        }),
+        Record::Audit(Order {
+            number: 1,
+            at: AT,
+            actor: "alice".to_owned(),
+            action: "ban".to_owned(),
+            target: "203.0.113.0/24".to_owned(),
+            detail: "for 7 days: noise".to_owned(),
+        }),
+    ]);
+    records.extend(entries().into_iter().map(Record::Message));
+    records
+}

@@ -1,0 +1,138 @@
+//! The archive: everything out of the file, and into it.
+//!
+//! An export has a connection of its own and reads in one transaction, so it is an exact copy of
+//! one moment, whoever writes meanwhile. For as long, the log of the database can't be folded
+//! into the file: whoever lets an export wait for days lets `chat.db-wal` grow for days.
+
+use std::thread::{self, JoinHandle};
+
+use async_trait::async_trait;
+use rusqlite::Connection;
+use tokio::sync::mpsc;
+
+use super::Sqlite;
+use crate::store::StoreError;
+use crate::store::archive::{Archive, BATCH, ImportError, Pages, Record};
+
+mod read;
+mod take;
+
+/// Pages that are read ahead.
+const AHEAD: usize = 2;
+
+#[async_trait]
+impl Archive for Sqlite {
+    async fn export(&self) -> Result<Box<dyn Pages + '_>, StoreError> {
+        let db = self.file.reopen_to_read()?;
+        Ok(Box::new(Export::start(db)?))
+    }
+
+    async fn import(&self, records: Vec<Record>) -> Result<usize, ImportError> {
+        self.write(records.len(), move |db| take::take(db, &records))
+            .await
+    }
+}
+
+type Page = Result<Vec<Record>, StoreError>;
+
+/// A thread that reads the file from its beginning to its end, and waits for whoever takes the
+/// pages.
+struct Export {
+    pages: mpsc::Receiver<Page>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Export {
+    fn start(db: Connection) -> Result<Export, StoreError> {
+        let (sender, pages) = mpsc::channel(AHEAD);
+        let thread = thread::Builder::new()
+            .name("store-export".to_owned())
+            .spawn(move || {
+                let mut outlet = Outlet {
+                    sender,
+                    page: Vec::with_capacity(BATCH),
+                };
+                let last = match read::all(&db, &mut outlet) {
+                    Ok(()) => Ok(Vec::new()),
+                    Err(Stop::Failed(error)) => Err(error),
+                    Err(Stop::Unwanted) => return,
+                };
+                let _nobody_waits = outlet.sender.blocking_send(last);
+            })
+            .map_err(|error| {
+                StoreError::Unavailable(format!("no thread could be started: {error}"))
+            })?;
+        Ok(Export {
+            pages,
+            thread: Some(thread),
+        })
+    }
+}
+
+#[async_trait]
+impl Pages for Export {
+    async fn next(&mut self) -> Page {
+        match self.pages.recv().await {
+            Some(page) => page,
+            // The end is a page of its own: this is none.
+            None => Err(StoreError::Unavailable("the export has ended".to_owned())),
+        }
+    }
+}
+
+impl Drop for Export {
+    fn drop(&mut self) {
+        self.pages.close();
+        while self.pages.try_recv().is_ok() {}
+        if let Some(thread) = self.thread.take() {
+            // If it panicked, whoever read its pages knows that the end is missing.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Where records go, page by page.
+struct Outlet {
+    sender: mpsc::Sender<Page>,
+    page: Vec<Record>,
+}
+
+/// Why an export goes no further.
+enum Stop {
+    /// Nobody reads it any more.
+    Unwanted,
+    /// The store failed.
+    Failed(StoreError),
+}
+
+impl Outlet {
+    fn put(&mut self, record: Record) -> Result<(), Stop> {
+        self.page.push(record);
+        if self.page.len() < BATCH {
+            return Ok(());
+        }
+        self.flush()
+    }
+
+    fn flush(&mut self) -> Result<(), Stop> {
+        let page = std::mem::replace(&mut self.page, Vec::with_capacity(BATCH));
+        if page.is_empty() {
+            return Ok(());
+        }
+        self.sender
+            .blocking_send(Ok(page))
+            .map_err(|_| Stop::Unwanted)
+    }
+}
+
+impl From<StoreError> for Stop {
+    fn from(error: StoreError) -> Stop {
+        Stop::Failed(error)
+    }
+}
+
+impl From<rusqlite::Error> for Stop {
+    fn from(error: rusqlite::Error) -> Stop {
+        Stop::Failed(error.into())
+    }
+}

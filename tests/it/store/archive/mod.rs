@@ -1,0 +1,316 @@
+//! Everything out of a store and into another one.
+
+use super::*;
+use ssh_chat::chat::access::{Audit, Ban, BanTarget, Lockdown, Mute, PendingKey, network};
+use ssh_chat::chat::invite::{Code, Invite};
+use ssh_chat::store::Archive;
+use ssh_chat::store::archive::line::Line;
+use ssh_chat::store::archive::{BATCH, Record};
+
+mod reading;
+mod refusing;
+mod same;
+
+/// An adapter that has the port.
+pub(crate) trait Archived: Place {
+    fn archive(&self) -> Arc<dyn Archive>;
+
+    /// Another place of the same kind.
+    fn another(&self) -> Self;
+}
+
+impl Archived for tempfile::TempDir {
+    fn archive(&self) -> Arc<dyn Archive> {
+        Arc::new(Sqlite::open(&self.path().join("chat.db")).unwrap())
+    }
+
+    fn another(&self) -> Self {
+        tempfile::tempdir().unwrap()
+    }
+}
+
+const NOW: Time = Time(1_700_000_100_000);
+
+fn after(seconds: i64) -> Time {
+    Time(NOW.0 + seconds * 1000)
+}
+
+fn audit(action: &str) -> Audit {
+    Audit {
+        at: NOW,
+        actor: "zoe".to_owned(),
+        action: action.to_owned(),
+        target: "somebody".to_owned(),
+        detail: "because".to_owned(),
+    }
+}
+
+fn ban(target: BanTarget, until: Option<Time>) -> Ban {
+    Ban {
+        id: 0,
+        target,
+        by: "zoe".to_owned(),
+        at: NOW,
+        until,
+        reason: Text::line("too loud", 100).ok(),
+    }
+}
+
+fn code(seed: u8) -> String {
+    Code::new([seed; 16]).hash()
+}
+
+fn pending(number: u32) -> PendingKey {
+    PendingKey {
+        key: key(number),
+        name: name(&format!("user-{number}")),
+        from: "203.0.113.7".to_owned(),
+        at: NOW,
+    }
+}
+
+fn direct(a: &str, b: &str) -> Conversation {
+    Conversation::between(author(a).account, author(b).account)
+}
+
+/// Whatever the port can do, done: people, orders, words.
+async fn fill(store: &dyn Store) {
+    let (alice, bob) = (account("alice"), account("bob"));
+    let alice = Account {
+        role: Role::Operator,
+        ..alice
+    };
+    let audit = &audit("done");
+    store.create_account(&alice, &key(1)).await.unwrap();
+    store.create_account(&bob, &key(2)).await.unwrap();
+    let late = KeyRecord {
+        algorithm: "ssh-rsa".to_owned(),
+        comment: text("phone \"2\" \\ 語"),
+        added: after(5),
+        ..key(3)
+    };
+    store.add_key(alice.id, &late, audit).await.unwrap();
+    store.add_key(alice.id, &key(4), audit).await.unwrap();
+    let gone = key(4).fingerprint;
+    store
+        .remove_key(alice.id, &gone, false, audit)
+        .await
+        .unwrap();
+    for other in ["alicia", "allison", "a1icia"] {
+        store.rename(alice.id, &name(other)).await.unwrap();
+    }
+    let preferences = Preferences {
+        timestamps: Timestamps::Seconds,
+        tz: Some("Asia/Tokyo".to_owned()),
+        theme: Some("mono".to_owned()),
+        quiet: true,
+        silent: true,
+        ignored: vec![Ignored {
+            account: bob.id,
+            name: "bob".to_owned(),
+        }],
+    };
+    store
+        .save_preferences(alice.id, &preferences)
+        .await
+        .unwrap();
+
+    let invite = |seed, uses| Invite {
+        hash: code(seed),
+        role: Role::Operator,
+        left: uses,
+        uses,
+        expires: after(100),
+        by: "alice".to_owned(),
+        at: after(seed.into()),
+    };
+    store.create_invite(&invite(1, 3), audit).await.unwrap();
+    store.create_invite(&invite(2, 1), audit).await.unwrap();
+    let carol = account("carol");
+    store
+        .redeem(&code(1), &carol, &key(5), audit)
+        .await
+        .unwrap();
+    store.add_pending(&pending(6)).await.unwrap();
+    store.add_pending(&pending(7)).await.unwrap();
+    store
+        .settle_pending(&fingerprint(7), None, audit)
+        .await
+        .unwrap();
+
+    let targets = [
+        BanTarget::Account(bob.id, bob.name.clone()),
+        BanTarget::Key(fingerprint(9)),
+        BanTarget::Network(network("2001:db8::/32").unwrap()),
+        BanTarget::Client("SSH-2.0-Go ".to_owned()),
+        BanTarget::Network(network("203.0.113.7").unwrap()),
+    ];
+    for (n, target) in (0..).zip(targets) {
+        let until = (n % 2 == 1).then(|| after(100 + n));
+        let id = store.add_ban(&ban(target, until), audit).await.unwrap();
+        // The highest number is one that ended.
+        if n == 0 || n == 4 {
+            store.remove_ban(id, audit).await.unwrap();
+        }
+    }
+    for (who, until) in [("bob", Some(after(50))), ("guest-abcd", None)] {
+        let mute = Mute {
+            account: author(who).account,
+            by: "zoe".to_owned(),
+            until,
+            reason: until.map(|_| text("spam")),
+        };
+        store
+            .set_mute(mute.account, Some(&mute), audit)
+            .await
+            .unwrap();
+    }
+    let lockdown = Lockdown {
+        by: "zoe".to_owned(),
+        until: Some(Time(i64::MAX)),
+    };
+    store.set_lockdown(Some(&lockdown), audit).await.unwrap();
+    talk(store).await;
+}
+
+/// In several conversations by turns: what a search finds first is what came last, wherever.
+async fn talk(store: &dyn Store) {
+    let empty = RoomName::new("empty").unwrap();
+    store.open_room(&empty, after(-9)).await.unwrap();
+    let (ops, dev, whisper) = (room("ops"), room("dev"), direct("bob", "alice"));
+    let waves = Body::Did(text("waves the flag"));
+    let batch = [
+        said(&ops, "alice", "the first flag\nof two \"lines\""),
+        said(&dev, "bob", "the second flag"),
+        draft(&ops, "bob", waves),
+        draft(&ops, "alice", Body::Topic(Some(text("flags")))),
+        draft(&dev, "alice", Body::Topic(Some(text("nothing")))),
+        said(&whisper, "bob", "psst, a flag"),
+        said(&ops, "guest-abcd", "no flag"),
+        said(&dev, "alice", "flag, flag"),
+        draft(&dev, "bob", Body::Topic(None)),
+    ];
+    for (n, mut draft) in (0..).zip(batch) {
+        draft.at = after(n);
+        draft.to = (draft.conversation == whisper).then(|| name("alice"));
+        store.append(vec![draft]).await.unwrap();
+    }
+    let changes = [
+        (&ops, 1, "alice", Some("a first flag")),
+        (&ops, 2, "bob", Some("lowers the flag")),
+        (&ops, 2, "bob", None),
+        (&whisper, 1, "bob", Some("psst: a flag")),
+        (&dev, 3, "alice", None),
+    ];
+    for (conversation, target, who, words) in changes {
+        let amendment = Amendment {
+            conversation: conversation.clone(),
+            ..amendment(Some(target), who, words)
+        };
+        store.amend(amendment).await.unwrap();
+    }
+    let marks = [("alice", &ops, 3), ("alice", &whisper, 1), ("bob", &dev, 0)];
+    let marks = marks.map(|(who, conversation, seq)| {
+        let mark = Mark {
+            seq: Seq(seq),
+            at: after(7),
+        };
+        (author(who).account, conversation.clone(), mark)
+    });
+    store.save_marks(marks.to_vec()).await.unwrap();
+}
+
+/// All records of a store.
+async fn export(store: &dyn Archive) -> Vec<Record> {
+    let mut pages = store.export().await.unwrap();
+    let mut records = Vec::new();
+    loop {
+        let page = pages.next().await.unwrap();
+        if page.is_empty() {
+            return records;
+        }
+        assert!(page.len() <= 10_000, "bounded");
+        records.extend(page);
+    }
+}
+
+/// Takes records as a command does; returns how many were new.
+async fn import(store: &dyn Archive, records: &[Record]) -> usize {
+    let mut new = 0;
+    for batch in records.chunks(BATCH) {
+        new += store.import(batch.to_vec()).await.unwrap();
+    }
+    new
+}
+
+/// Records as they are after they were in a file.
+fn through_a_file(records: &[Record]) -> Vec<Record> {
+    let read = |record: &Record| {
+        let line = Line::Record(record.clone()).write().unwrap();
+        match Line::read(line.as_bytes()).unwrap() {
+            Line::Record(record) => record,
+            Line::Frame(_) => panic!("{line}"),
+        }
+    };
+    records.iter().map(read).collect()
+}
+
+/// Every answer of every method that reads, in words.
+async fn answers(store: &dyn Store) -> Vec<String> {
+    let mut all = Vec::new();
+    macro_rules! ask {
+        ($($question:expr),+ $(,)?) => {$({
+            all.push(format!("{}: {:?}", stringify!($question), $question.await.unwrap()));
+        })+};
+    }
+    let conversations = store.conversations().await.unwrap();
+    let accounts = store.accounts().await.unwrap();
+    ask!(store.conversations(), store.accounts(), store.rooms());
+    for conversation in &conversations {
+        ask!(
+            store.history(conversation, None, 1000),
+            store.log_after(conversation, Seq(0), 1000),
+            store.count_after(conversation, Seq(2)),
+        );
+    }
+    for account in &accounts {
+        ask!(store.keys_of(account.id));
+        for conversation in conversations.iter().chain([&room("read-only")]) {
+            ask!(store.mark(account.id, conversation));
+        }
+    }
+    for key in 0..10 {
+        ask!(store.account_by_key(&fingerprint(key)));
+    }
+    for owned in [
+        "alice", "al1ce", "alicia", "allison", "bob", "carol", "dave",
+    ] {
+        ask!(store.account_by_name(&name(owned)));
+    }
+    for words in ["flag", "first", "waves", "lowers", "psst", "a"] {
+        let search = Search {
+            words: words.to_owned(),
+            within: conversations.clone(),
+            limit: 3,
+        };
+        ask!(store.search(search));
+    }
+    for now in [NOW, after(75), after(1000)] {
+        ask!(
+            store.invites(now),
+            store.bans(now),
+            store.mutes(now),
+            store.lockdown(now)
+        );
+    }
+    ask!(store.pending(), store.audits(usize::MAX));
+    all
+}
+
+async fn assert_same(one: &dyn Archive, other: &dyn Archive) {
+    let (expected, found) = (answers(one).await, answers(other).await);
+    for (expected, found) in expected.iter().zip(&found) {
+        assert_eq!(found, expected);
+    }
+    assert_eq!(found.len(), expected.len());
+}

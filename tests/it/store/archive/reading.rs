@@ -1,0 +1,64 @@
+//! Reading everything while others write.
+
+use super::*;
+use ssh_chat::store::archive::{Entry, Kept};
+
+contract! {
+    writers_go_on_while_it_is_read,
+    a_long_log_is_read_in_pages,
+}
+
+/// MUST 12: people talk, and take back, while it is read.
+async fn writers_go_on_while_it_is_read(place: &impl Archived) {
+    let store = place.archive();
+    let ops = room("ops");
+    let words = |n: u32| said(&ops, "alice", &format!("number {n}"));
+    store.append((1..=2000).map(words).collect()).await.unwrap();
+    let mut pages = store.export().await.unwrap();
+    let mut records = Vec::new();
+    for n in 0.. {
+        let page = pages.next().await.unwrap();
+        if page.is_empty() {
+            break;
+        }
+        records.extend(page);
+        store.append(vec![words(3000 + n)]).await.unwrap();
+        for target in [1000 + u64::from(n), 2000 - u64::from(n)] {
+            let amendment = amendment(Some(target), "alice", None);
+            store.amend(amendment).await.unwrap();
+        }
+    }
+    let entries: Vec<&Entry> = records
+        .iter()
+        .filter_map(|record| match record {
+            Record::Message(entry) => Some(entry),
+            _ => None,
+        })
+        .collect();
+    assert!(entries.len() >= 2000, "what was there when it began");
+    for (n, entry) in entries.iter().enumerate() {
+        assert_eq!(entry.seq, Seq(n as u64 + 1), "without gap");
+        if let Kept::Deleted { target } = entry.kept {
+            let gone = entries[usize::try_from(target.0).unwrap() - 1];
+            assert_eq!(gone.kept, Kept::Gone, "{target} was taken back");
+        }
+    }
+    let other = place.another();
+    import(&*other.archive(), &records).await;
+}
+
+async fn a_long_log_is_read_in_pages(place: &impl Archived) {
+    let store = place.archive();
+    let ops = room("ops");
+    for batch in 0..10 {
+        let words = (0..200).map(|n| said(&ops, "bob", &format!("{batch} {n}")));
+        store.append(words.collect()).await.unwrap();
+    }
+    let mut pages = store.export().await.unwrap();
+    let first = pages.next().await.unwrap();
+    assert!(!first.is_empty() && first.len() < 2000, "{}", first.len());
+    // Whoever has seen enough goes.
+    drop(pages);
+    assert_eq!(export(&*store).await.len(), 2000);
+    assert_eq!(history(&*store, None, 1).await, ["2000 9 199"]);
+}

@@ -1,0 +1,185 @@
+//! What is not taken.
+
+use super::*;
+use ssh_chat::store::archive::{
+    Conflict, Entry, ImportError, Kept, Numbers, Order, Person, Reading, Room,
+};
+
+contract! {
+    what_differs_is_refused_and_nothing_is_done,
+    what_does_not_fit_is_refused_and_nothing_is_done,
+    empty_rooms_make_room,
+}
+
+/// What is refused, and why; with a record before it that would be new.
+async fn refused(store: &dyn Archive, record: Record) -> Conflict {
+    let before = export(store).await;
+    let new = Record::Room(Room {
+        name: RoomName::new("new").unwrap(),
+        topic: None,
+        created: NOW,
+    });
+    let done = store.import(vec![new, record.clone()]).await;
+    assert_eq!(export(store).await, before, "nothing is done: {record:?}");
+    match done {
+        Err(ImportError::Conflict { index: 1, why }) => why,
+        other => panic!("{record:?}: {other:?}"),
+    }
+}
+
+/// MUST 14: each kind of record, with one thing about it changed.
+async fn what_differs_is_refused_and_nothing_is_done(place: &impl Archived) {
+    let store = place.archive();
+    fill(&*store).await;
+    let mut kinds = std::collections::BTreeSet::new();
+    for record in export(&*store).await {
+        let mut other = record.clone();
+        let field = match &mut other {
+            Record::Account(person) => {
+                person.keys.clear();
+                "keys"
+            }
+            Record::Mark(mark) => {
+                mark.at = after(99);
+                "at"
+            }
+            // One that is empty makes room.
+            Record::Room(room) if room.name.as_str() != "ops" => continue,
+            Record::Room(room) => {
+                room.topic = None;
+                "topic"
+            }
+            Record::Invite(invite) => {
+                invite.left = 0;
+                "left"
+            }
+            Record::Pending(pending) => {
+                pending.from.clear();
+                "from"
+            }
+            Record::Numbers(_) => continue,
+            Record::Ban(ban) => {
+                ban.target = BanTarget::Client("other".to_owned());
+                "target"
+            }
+            Record::Mute(mute) => {
+                mute.by = "eve".to_owned();
+                "by"
+            }
+            Record::Lockdown(lockdown) => {
+                lockdown.until = None;
+                "until"
+            }
+            Record::Audit(order) => {
+                order.detail.clear();
+                "detail"
+            }
+            Record::Message(entry) => {
+                entry.author.name = name("mallory");
+                "from"
+            }
+        };
+        let expected = Conflict::Differs(vec![field.to_owned()]);
+        assert_eq!(refused(&*store, other).await, expected, "{record:?}");
+        kinds.insert(record.kind());
+    }
+    assert_eq!(kinds.len(), 10, "{kinds:?}");
+}
+
+async fn what_does_not_fit_is_refused_and_nothing_is_done(place: &impl Archived) {
+    let store = place.archive();
+    fill(&*store).await;
+    let stranger = |key_number| {
+        let mut stranger = account("stranger");
+        stranger.id = AccountId(7);
+        Person::new(stranger, vec![name("stranger")], vec![key(key_number)])
+    };
+    let mut looks_like = stranger(30);
+    looks_like.names.push(name("b0b"));
+    let account = |person| Record::Account(Box::new(person));
+    let mark = Record::Mark(Reading {
+        account: AccountId(8),
+        conversation: room("ops"),
+        seq: Seq(1),
+        at: NOW,
+    });
+    let entry = |conversation, seq| {
+        Record::Message(Entry {
+            conversation,
+            seq: Seq(seq),
+            at: NOW,
+            author: author("bob"),
+            to: None,
+            kept: Kept::Gone,
+        })
+    };
+    let ops = store.rooms().await.unwrap();
+    let last = ops
+        .iter()
+        .find(|room| room.name.as_str() == "ops")
+        .unwrap()
+        .last
+        .0;
+    let orders = store.audits(usize::MAX).await.unwrap().len() as u64;
+    let cases = [
+        (account(looks_like), Conflict::NameTaken(name("b0b"))),
+        (account(stranger(2)), Conflict::KeyTaken(fingerprint(2))),
+        (mark, Conflict::NoAccount(AccountId(8))),
+        (
+            Record::Pending(pending(1)),
+            Conflict::KeyTaken(fingerprint(1)),
+        ),
+        (entry(room("ops"), last + 2), Conflict::Gap(last)),
+        (entry(room("nowhere"), 2), Conflict::Gap(0)),
+        (
+            Record::Audit(Order::new(orders + 2, audit("skipped"))),
+            Conflict::Gap(orders),
+        ),
+    ];
+    for (record, expected) in cases {
+        assert_eq!(refused(&*store, record).await, expected);
+    }
+    // Numbers only grow.
+    let numbers = |ban| vec![Record::Numbers(Numbers { ban })];
+    for (ban, new) in [(3, 0), (80, 1), (80, 0), (7, 0)] {
+        assert_eq!(store.import(numbers(ban)).await, Ok(new), "{ban}");
+    }
+    let target = BanTarget::Key(fingerprint(8));
+    let next = store.add_ban(&ban(target, None), &audit("ban")).await;
+    assert_eq!(next.map(|number| number > 80), Ok(true));
+    for number in 100.. {
+        match store.import(vec![Record::Pending(pending(number))]).await {
+            Ok(_) => assert!(number < 1000, "there is no end"),
+            Err(error) => {
+                assert_eq!(error, Conflict::Crowded.at(0));
+                break;
+            }
+        }
+    }
+}
+
+/// A server that has started has made its lobby.
+async fn empty_rooms_make_room(place: &impl Archived) {
+    let store = place.archive();
+    let lobby = RoomName::lobby();
+    store.open_room(&lobby, NOW).await.unwrap();
+    let room = |topic: Option<&str>, created| {
+        Record::Room(Room {
+            name: RoomName::lobby(),
+            topic: topic.map(text),
+            created,
+        })
+    };
+    let tea = room(Some("tea"), after(-99));
+    for new in [1, 0] {
+        assert_eq!(store.import(vec![tea.clone()]).await, Ok(new));
+        assert_eq!(export(&*store).await, std::slice::from_ref(&tea));
+    }
+    let expected = ["created", "topic"].map(str::to_owned).to_vec();
+    let coffee = room(Some("coffee"), NOW);
+    assert_eq!(
+        refused(&*store, coffee).await,
+        Conflict::Differs(expected),
+        "it has a topic"
+    );
+}
