@@ -28,6 +28,8 @@ mod floods;
 mod harness;
 /// Who somebody is when they come back.
 mod identity;
+/// Everything out of one server and into another.
+mod moving;
 /// The bugs of the program that this one replaces.
 mod original;
 /// What goes on while the store does not answer.

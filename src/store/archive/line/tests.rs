@@ -130,7 +130,7 @@ const WRONG: &[(&str, &str, &str)] = &[
         "zone or the theme",
     ),
     (r#""name":"bob"}]"#, r#""name":"b b"}]"#, "not ' '"),
-    (r#"SHA256:0jvS"#, r#"SHA256:0jv"#, "SHA256: and 43"),
+    ("SHA256:0jvS", "SHA256:0jv", "SHA256: and 43"),
     (r#""hash":"3f"#, r#""hash":"XX"#, "64 hexadecimal"),
     (r#""left":2"#, r#""left":4"#, "4 of 3 uses"),
     (r#""uses":3"#, r#""uses":4294967296"#, "invalid value"),

@@ -63,7 +63,7 @@ async fn what_differs_is_refused_and_nothing_is_done(place: &impl Archived) {
                 "target"
             }
             Record::Mute(mute) => {
-                mute.by = "eve".to_owned();
+                mute.by.push('!');
                 "by"
             }
             Record::Lockdown(lockdown) => {

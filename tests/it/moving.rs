@@ -1,0 +1,153 @@
+//! Moving to another machine: export beside a running server, import, and everybody is at home.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::sync::Arc;
+
+use crate::harness::{Home, Login, Server, Terminal, run};
+
+/// Runs a command that must succeed; returns what it said.
+fn done(home: &Home, args: &[&str]) -> String {
+    let ended = run(home, args);
+    assert!(ended.status.success(), "{args:?}: {}", ended.stderr);
+    ended.stderr
+}
+
+/// Another folder, for the same people.
+fn elsewhere(home: &Home, people: &[&str]) -> Arc<Home> {
+    let other = Home::new();
+    for name in people {
+        let key = home.key(name);
+        let copy = other.path().join(key.file_name().unwrap());
+        fs::copy(key, copy).unwrap();
+    }
+    other
+}
+
+fn enter(server: &Server, name: &str) -> Terminal {
+    Login::new(server, name).size(120, 40).terminal()
+}
+
+/// People talk, change their minds and names, and one of them is thrown out.
+fn live(server: &Server) {
+    let alice = enter(server, "alice");
+    let mut bob = enter(server, "bob");
+    let mallory = enter(server, "mallory");
+    mallory.line("buy this");
+    alice.wait_text("mallory buy this");
+    alice.line("/ban mallory rude");
+    mallory.wait_text("You are banned here");
+    alice.line("/join ops");
+    alice.wait_typed("ops ▸");
+    alice.line("/topic release on Friday");
+    alice.wait_text("alice set the topic");
+    alice.line("see you on Monday");
+    alice.wait_text("alice see you on Monday");
+    alice.line("/edit see you on Tuesday");
+    alice.wait_text("alice (edited) see you on Tuesday");
+    alice.line("never mind");
+    alice.wait_text("alice never mind");
+    alice.line("/delete");
+    alice.wait_text("alice took back what they had said");
+    alice.line("/nick alicia");
+    alice.wait_text("you are alicia now");
+    bob.line("/msg alicia psst");
+    bob.wait_text("you → alicia psst");
+    bob.line("/tz Asia/Tokyo");
+    bob.wait_text("Tokyo");
+    bob.line("/quit");
+    bob.wait_end();
+    alice.line("/join lobby");
+    alice.wait_typed("lobby ▸");
+    alice.line("while you were away");
+    alice.wait_text("alicia while you were away");
+}
+
+#[test]
+fn everybody_is_at_home_on_the_new_server() {
+    let mut old = Server::with(&["limits.message_rate=0"]);
+    let key = old.home().key("alice").with_extension("pub");
+    let key = key.to_str().unwrap();
+    let add = [
+        "keys",
+        "add",
+        "--account",
+        "alice",
+        "--role",
+        "operator",
+        key,
+    ];
+    done(old.home(), &add);
+    live(&old);
+
+    let archive = old.home().path().join("chat.jsonl");
+    let path = archive.to_str().unwrap();
+    let said = done(old.home(), &["export", path]);
+    assert!(said.contains("3 accounts"), "{said}");
+    let mode = fs::metadata(&archive).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let written = fs::read_to_string(&archive).unwrap();
+    assert!(!written.contains("Monday") && !written.contains("never mind"));
+    old.kill9();
+
+    let home = elsewhere(old.home(), &["alice", "bob", "mallory"]);
+    let dry = done(&home, &["import", "--dry-run", path]);
+    assert!(dry.contains("the archive is good: 3 accounts"), "{dry}");
+    assert!(!home.data().exists(), "nothing was changed");
+    let said = done(&home, &["import", path]);
+    assert!(said.starts_with("imported 3 accounts"), "{said}");
+    assert!(!said.contains("already"), "{said}");
+    let said = done(&home, &["import", path]);
+    assert!(said.ends_with("; all of it was there already\n"), "{said}");
+    let again = run(&home, &["export"]);
+    let records = |text: &str| text.lines().skip(1).map(str::to_owned).collect::<Vec<_>>();
+    assert_eq!(records(&again.stdout), records(&written));
+
+    let new = Server::at(home, Vec::new());
+    let alice = enter(&new, "alice");
+    alice.wait_text("you are alicia");
+    alice.wait_text("mallory buy this");
+    alice.line("/join ops");
+    alice.wait_text("alice (edited) see you on Tuesday");
+    alice.line("/rooms");
+    alice.wait_text("release on Friday");
+    alice.line("/search Tuesday");
+    alice.wait_text("1 message found");
+    assert!(!alice.screen().says("never mind"));
+    let bob = enter(&new, "bob");
+    bob.wait_text("1 new since");
+    bob.line("/join ops");
+    bob.wait_text("alice (edited) see you on Tuesday");
+    alice.line("/history @bob");
+    alice.wait_text("bob → you psst");
+    alice.line("/bans");
+    alice.wait_text("rude");
+    let mallory = Login::new(&new, "mallory")
+        .option("LogLevel=INFO")
+        .bare_terminal();
+    mallory.wait_text("You are banned here");
+    alice.line("/mute bob 1h");
+    alice.wait_text("bob can only listen");
+    bob.line("/tz");
+    bob.wait_text("Tokyo");
+    // The old name is still hers.
+    bob.line("/nick alice");
+    bob.wait_text("taken");
+}
+
+#[test]
+fn what_is_no_archive_changes_nothing() {
+    let home = Home::new();
+    let path = home.path().join("notes.txt");
+    fs::write(&path, "milk\nbread\n").unwrap();
+    let ended = run(&home, &["import", path.to_str().unwrap()]);
+    assert_eq!(ended.status.code(), Some(1));
+    assert!(
+        ended.stderr.contains("line 1: this is no archive"),
+        "{}",
+        ended.stderr
+    );
+    assert_eq!(run(&home, &["import", "none.jsonl"]).status.code(), Some(3));
+    let said = done(&home, &["export", "chat.jsonl"]);
+    assert_eq!(said, "chat.jsonl has nothing\n");
+}
