@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
-use crate::store::archive::{Archive as _, samples};
+use crate::store::archive::{Archive as _, Order, Record, samples};
 
 /// Every table, its columns, and the kind of record in which they are; or why in none. Whoever
 /// adds one says here where an archive has it, and raises the version of the format.
@@ -78,10 +78,7 @@ fn every_table_is_in_an_archive() {
     });
     assert_eq!(tables, known.collect(), "say where an archive has it");
     let records = samples::records();
-    let kinds: BTreeSet<&str> = records
-        .iter()
-        .map(crate::store::archive::Record::kind)
-        .collect();
+    let kinds: BTreeSet<&str> = records.iter().map(Record::kind).collect();
     let named: BTreeSet<&str> = TABLES
         .iter()
         .map(|(_, _, kind)| *kind)
@@ -119,6 +116,37 @@ async fn the_rows_are_the_same() {
     for (table, rows) in original {
         assert!(!rows.is_empty(), "{table} is empty");
     }
+}
+
+/// Whatever is read last, it is of the moment when the reading began.
+#[tokio::test]
+async fn an_export_is_of_one_moment() {
+    let folder = Folder::new();
+    let store = Sqlite::open(&folder.file()).unwrap();
+    let order = |number| {
+        Record::Audit(Order {
+            number,
+            at: Time(0),
+            actor: "zoe".to_owned(),
+            action: "kick".to_owned(),
+            target: String::new(),
+            detail: String::new(),
+        })
+    };
+    // More than is read ahead.
+    let orders: Vec<Record> = (1..=3000).map(order).collect();
+    store.import(orders).await.unwrap();
+    let mut pages = store.export().await.unwrap();
+    let mut count = pages.next().await.unwrap().len();
+    store.append(vec![said("late")]).await.unwrap();
+    loop {
+        match pages.next().await.unwrap().len() {
+            0 => break,
+            more => count += more,
+        }
+    }
+    assert_eq!(count, 3000);
+    assert_eq!(history(&store).await, ["1 late"]);
 }
 
 /// An export that nobody reads on holds nothing up.

@@ -6,6 +6,7 @@ contract! {
     what_was_written_reads_the_same_elsewhere,
     any_story_reads_the_same_elsewhere,
     life_goes_on_where_it_was,
+    whatever_is_new_is_noticed,
     importing_again_changes_nothing,
     an_import_that_was_interrupted_goes_on,
 }
@@ -118,6 +119,20 @@ async fn life_goes_on_where_it_was(place: &impl Archived) {
         eve.id
     );
     assert_eq!(copy.audits(1).await.unwrap()[0], *audit);
+}
+
+/// MUST 16.
+async fn whatever_is_new_is_noticed(place: &impl Archived) {
+    let store = place.archive();
+    fill(&*store).await;
+    let copy = place.another();
+    let copy = copy.archive();
+    for record in export(&*store).await {
+        let before = copy.revision().await.unwrap();
+        assert_eq!(copy.import(vec![record.clone()]).await, Ok(1));
+        let noticed = copy.revision().await != Ok(before);
+        assert!(noticed, "{record:?}");
+    }
 }
 
 /// MUST 14.
