@@ -170,7 +170,7 @@ pub struct Order {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Conflict {
     /// It holds another under the same name; they differ in these fields.
-    #[error("the store has it already, with another {}", .0.join(", "))]
+    #[error("the store has it already, with other contents ({})", .0.join(", "))]
     Differs(Vec<String>),
     /// The name, or one that looks like it, is another account's there.
     #[error("the name {0} is taken in the store")]
@@ -220,9 +220,9 @@ pub trait Archive: Store {
     async fn export(&self) -> Result<Box<dyn Pages + '_>, StoreError>;
 
     /// Takes records in the order of an export, at most [`BATCH`] at a time, and returns how many
-    /// of them are new. The store is empty or holds a part of the same archive, but for:
-    /// a room in which nothing was said and that has no topic takes the place of none, as the
-    /// server makes them when it starts; and [`Numbers`] only ever grow.
+    /// of them are new. Each is new or there just the same, with two exceptions: a room without
+    /// topic in which nothing was said, as a server makes one when it starts, gives way to the
+    /// one in the archive; and [`Numbers`] only ever grow.
     async fn import(&self, records: Vec<Record>) -> Result<usize, ImportError>;
 }
 

@@ -155,7 +155,7 @@ fn a_conflict_is_named_with_its_line() {
     assert_eq!(ran.exit, Exit::Failed);
     assert_eq!(
         ran.err,
-        "ssh-chat: line 301, message 300 of room/ops: the store has it already, with another at. \
+        "ssh-chat: line 301, message 300 of room/ops: the store has it already, with other contents (at). \
          Nothing from line 258 on was taken; import into an empty store, or into one that has a \
          part of the same archive\n"
     );

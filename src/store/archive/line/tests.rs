@@ -253,7 +253,7 @@ fn differences_are_named() {
     let other = Record::Account(other);
     assert_eq!(
         one[0].differs(&other).to_string(),
-        "the store has it already, with another keys, preferences"
+        "the store has it already, with other contents (keys, preferences)"
     );
     assert_eq!(one[0].differs(&one[0]), Conflict::Differs(Vec::new()));
     let (said, gone) = (records().remove(14), entry(1, Kept::Gone));
