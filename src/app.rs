@@ -12,6 +12,7 @@ mod data_dir;
 mod host_key;
 mod reload;
 mod stop;
+mod systemd;
 
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -44,7 +45,7 @@ use data_dir::DataDir;
 pub fn main(cli: &Cli) -> Exit {
     let flags = cli.flags();
     match cli.chosen() {
-        Command::Serve => serve(&flags),
+        Command::Serve => serve(flags),
         other => admin::run(other, &flags),
     }
 }
@@ -57,12 +58,31 @@ fn complain(words: &str) {
     let _nobody_listens = writeln!(std::io::stderr(), "{words}");
 }
 
-fn serve(flags: &Flags) -> Exit {
-    let config = match Config::load(flags, &config::environment, &config::read_file) {
+fn serve(flags: Flags) -> Exit {
+    let sockets = match systemd::sockets() {
+        Ok(sockets) => sockets,
+        Err(error) => {
+            complain(&format!("ssh-chat: {error:#}"));
+            return Exit::Failed;
+        }
+    };
+    let flags = Flags {
+        sockets: sockets.iter().map(|(_, address)| *address).collect(),
+        ..flags
+    };
+    let config = match Config::load(&flags, &config::environment, &config::read_file) {
         Ok(config) => config,
         Err(errors) => {
+            systemd::failed(&errors.to_string());
             complain(&errors.to_string());
             return Exit::Usage;
+        }
+    };
+    let log = match logs::init(&config.log, &config::environment) {
+        Ok(log) => log,
+        Err(error) => {
+            complain(&format!("ssh-chat: {error}"));
+            return Exit::Failed;
         }
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -70,30 +90,33 @@ fn serve(flags: &Flags) -> Exit {
         .build();
     let served = runtime
         .context("the runtime can't be started")
-        .and_then(|runtime| {
-            let log = logs::init(&config.log, &config::environment)?;
-            runtime.block_on(run(config, flags, &log))
-        });
+        .and_then(|runtime| runtime.block_on(run(config, &flags, sockets, &log)));
     match served {
         Ok(()) => Exit::Good,
         Err(error) => {
+            let error = format!("{error:#}");
+            systemd::failed(&error);
             // To the log as well, where an operator looks who was not there.
-            tracing::error!(
-                event = "start_failed",
-                error = format!("{error:#}"),
-                "ssh-chat ends"
-            );
-            complain(&format!("ssh-chat: {error:#}"));
+            tracing::error!(event = "start_failed", error, "ssh-chat ends");
+            if !log.in_journal() {
+                complain(&format!("ssh-chat: {error}"));
+            }
             Exit::Failed
         }
     }
 }
 
-async fn run(config: Config, flags: &Flags, log: &LogHandle) -> Result<()> {
+async fn run(
+    config: Config,
+    flags: &Flags,
+    sockets: Vec<Socket<std::net::TcpListener>>,
+    log: &LogHandle,
+) -> Result<()> {
     let mut signals = stop::Signals::listen()?;
     let data_dir = DataDir::open(&config.data_dir)?;
+    let host_key = host_key::Found::load(&config, data_dir.path());
     let host_key = tokio::select! {
-        found = host_key::Found::load(&config, data_dir.path()) => found?,
+        found = systemd::meanwhile("waiting for the host key", host_key) => found?,
         reason = signals.asked_to_stop() => {
             tracing::info!(event = "stopped", reason, "the server had not started yet");
             return Ok(());
@@ -105,7 +128,11 @@ async fn run(config: Config, flags: &Flags, log: &LogHandle) -> Result<()> {
     let guard = Guard::new(Arc::clone(&store), handle.clone(), rules(&config)).await?;
     let guard = Arc::new(guard);
     let watch = tokio::spawn(Arc::clone(&guard).watch(REVOCATION));
-    let listeners = bind(&config.listen).await?;
+    let listeners = if sockets.is_empty() {
+        bind(&config.listen).await?
+    } else {
+        take_over(sockets)?
+    };
     let addresses: Vec<SocketAddr> = listeners.iter().map(|(_, addr)| *addr).collect();
 
     let started = clock::now();
@@ -139,7 +166,9 @@ async fn run(config: Config, flags: &Flags, log: &LogHandle) -> Result<()> {
     }
     // Only those who serve hold it from now on, so that the hub can end when they have.
     drop(server);
-    announce::ready(&config, &addresses, &host_key, log.output());
+    systemd::ready(&addresses);
+    announce::ready(&config, &addresses, &host_key, log);
+    let watchdog = systemd::watchdog(handle.clone());
     let publishing = host_key.publish(&config);
 
     let mut reloader = reload::Reloader {
@@ -158,18 +187,34 @@ async fn run(config: Config, flags: &Flags, log: &LogHandle) -> Result<()> {
         serving,
         hub: handle,
         hub_task: hub,
-        watch,
+        watches: [watch, watchdog],
         guard,
         chat,
         store,
     };
     publishing.abort();
-    stop::stop(parts, &mut signals, reason, deadline).await;
+    systemd::stopping();
+    let stop = stop::stop(parts, &mut signals, reason, deadline);
+    systemd::meanwhile("telling everybody, saving what is in flight", stop).await;
     drop(data_dir);
     Ok(())
 }
 
-async fn bind(addresses: &[SocketAddr]) -> Result<Vec<(TcpListener, SocketAddr)>> {
+/// What people connect to, with its address.
+type Socket<Listener> = (Listener, SocketAddr);
+
+/// Goes on with sockets that were opened before the process was started.
+fn take_over(sockets: Vec<Socket<std::net::TcpListener>>) -> Result<Vec<Socket<TcpListener>>> {
+    let taken = sockets.into_iter().map(|(listener, address)| {
+        listener.set_nonblocking(true)?;
+        Ok((TcpListener::from_std(listener)?, address))
+    });
+    taken
+        .collect::<std::io::Result<_>>()
+        .context("a socket from systemd can't be used")
+}
+
+async fn bind(addresses: &[SocketAddr]) -> Result<Vec<Socket<TcpListener>>> {
     let mut listeners = Vec::with_capacity(addresses.len());
     for address in addresses {
         let listener = TcpListener::bind(address).await.with_context(|| {

@@ -140,6 +140,7 @@ impl Cli {
             log_level: settings.log_level.clone(),
             log_format: settings.log_format.clone(),
             set: settings.set.clone(),
+            sockets: Vec::new(),
         }
     }
 }

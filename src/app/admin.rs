@@ -16,6 +16,7 @@ use crate::store::sqlite::Sqlite;
 use super::DATABASE;
 use super::data_dir::DataDir;
 use super::host_key::keeper;
+use super::systemd;
 
 /// Runs a command that is not `serve`.
 pub(super) fn run(command: &Command, flags: &Flags) -> Exit {
@@ -127,6 +128,7 @@ async fn diagnose(
             },
         },
         running: DataDir::in_use(&config.data_dir),
+        systemd: systemd::listening(),
         free: None,
     };
     doctor::run(args, Ok(found), now, console).await

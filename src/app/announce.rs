@@ -6,13 +6,13 @@ use std::io::Write as _;
 use std::net::SocketAddr;
 
 use crate::config::{Access, Config};
-use crate::telemetry::logs::Output;
+use crate::telemetry::logs::LogHandle;
 
 use super::host_key::Found;
 
 /// Says that people can connect now. To a terminal or pipe on standard output; the journal has
 /// the event.
-pub(super) fn ready(config: &Config, addresses: &[SocketAddr], host_key: &Found, output: Output) {
+pub(super) fn ready(config: &Config, addresses: &[SocketAddr], host_key: &Found, log: &LogHandle) {
     for address in addresses {
         tracing::info!(
             event = "listening",
@@ -23,7 +23,7 @@ pub(super) fn ready(config: &Config, addresses: &[SocketAddr], host_key: &Found,
             "people can connect"
         );
     }
-    if output != Output::Journald {
+    if !log.in_journal() {
         let text = text(config, addresses, host_key);
         let mut out = std::io::stdout().lock();
         let _nobody_listens = out.write_all(text.as_bytes()).and_then(|()| out.flush());

@@ -1,6 +1,6 @@
 //! SIGHUP: reads the configuration again and takes over what can change while people talk.
 
-use super::{about, hub_limits, rules};
+use super::{about, hub_limits, rules, systemd};
 use crate::access::Guard;
 use crate::chat::ids::Time;
 use crate::config::{self, Config, Flags};
@@ -20,8 +20,14 @@ pub(super) struct Reloader<'a> {
 }
 
 impl Reloader<'_> {
-    /// Reads the configuration again. If anything in it is wrong, all stays as it is.
+    /// Reads the configuration again, and tells systemd.
     pub(super) async fn reload(&mut self) {
+        systemd::reloading();
+        systemd::reloaded(self.take_over().await);
+    }
+
+    /// Reads the configuration again. If anything in it is wrong, all stays as it is. Says which.
+    async fn take_over(&mut self) -> &'static str {
         let newer = match Config::load(self.flags, &config::environment, &config::read_file) {
             Ok(newer) => newer,
             Err(errors) => {
@@ -31,7 +37,7 @@ impl Reloader<'_> {
                     errors,
                     "the configuration is wrong; nothing was changed"
                 );
-                return;
+                return "people can connect; the configuration is wrong, the log says why";
             }
         };
         let waiting = self.config.reload(newer);
@@ -46,5 +52,6 @@ impl Reloader<'_> {
             waiting_for_restart = waiting.join(", "),
             "the configuration was read again"
         );
+        "people can connect; the configuration was read again"
     }
 }

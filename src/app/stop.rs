@@ -31,7 +31,8 @@ pub(super) struct Parts {
     pub serving: JoinSet<Drained>,
     pub hub: Handle,
     pub hub_task: JoinHandle<()>,
-    pub watch: JoinHandle<()>,
+    /// What looks after things from time to time. They hold the hub.
+    pub watches: [JoinHandle<()>; 2],
     pub guard: Arc<Guard>,
     pub chat: Arc<Chat>,
     pub store: Arc<dyn Store>,
@@ -119,7 +120,7 @@ async fn drain(parts: Parts) -> Drained {
         mut serving,
         hub,
         hub_task,
-        watch,
+        watches,
         guard,
         chat,
         store,
@@ -139,8 +140,10 @@ async fn drain(parts: Parts) -> Drained {
     }
     // The hub ends when nobody holds it any more; then nobody holds the store, which closes
     // the database when it is dropped.
-    watch.abort();
-    let _aborted = watch.await;
+    for watch in watches {
+        watch.abort();
+        let _aborted = watch.await;
+    }
     drop((hub, chat, guard));
     let _ended = hub_task.await;
     drop(store);

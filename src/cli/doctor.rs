@@ -3,6 +3,8 @@
 //! First all is looked at ([`look`]), with what the caller found where adapters are needed; then
 //! it is judged ([`judge`]), which is pure; then it is told.
 
+use std::net::SocketAddr;
+
 use clap::Args;
 use serde::Serialize;
 
@@ -35,6 +37,8 @@ pub struct Found<'a> {
     pub database: Database<'a>,
     /// Whether a server holds the lock of the data folder.
     pub running: bool,
+    /// Where systemd listens for the server, if it does.
+    pub systemd: Vec<SocketAddr>,
     /// Bytes that are free for the data folder, if that can be told.
     pub free: Option<u64>,
 }

@@ -95,6 +95,7 @@ fn flags_mean_the_same_before_and_after_the_command() {
         log_level: Some("debug".into()),
         log_format: Some("json".into()),
         set: texts(&["motd=a=b"]),
+        ..Flags::default()
     };
     let flags = "--config c.toml --listen [::1]:1 --listen 127.0.0.1:0 --data-dir d \
                  --log-level debug --log-format json --set motd=a=b";

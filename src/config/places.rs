@@ -8,9 +8,13 @@ use super::error::Problem;
 use super::sources::{Flags, Source};
 use super::{Environment, Reader, values};
 
-/// Where the package puts the file. Read only as a service: on a laptop the file in the home
-/// folder counts, even if a service is installed beside it.
+/// Where the package puts the file. Read only as the service, or by its user: on a laptop the
+/// file in the home folder counts, even if a service is installed beside it.
 const SYSTEM_FILE: &str = "/etc/ssh-chat/config.toml";
+
+/// The folder for the service's data, and the home of its user. An operator who runs a command
+/// as that user means the service, though systemd did not start the command.
+const SYSTEM_HOME: &str = "/var/lib/ssh-chat";
 
 /// The largest file that is read.
 const MAX_FILE: u64 = 1024 * 1024;
@@ -103,7 +107,8 @@ pub(super) fn find_file(
 /// Where a file may be, the first that exists counts.
 fn usual_files(env: &Environment<'_>) -> Vec<PathBuf> {
     // systemd sets INVOCATION_ID for everything that it starts.
-    let system = env("INVOCATION_ID").map(|_| PathBuf::from(SYSTEM_FILE));
+    let service = env("INVOCATION_ID").is_some() || is_service_user(env);
+    let system = service.then(|| PathBuf::from(SYSTEM_FILE));
     let own = base(env, "XDG_CONFIG_HOME", ".config");
     system
         .into_iter()
@@ -111,12 +116,18 @@ fn usual_files(env: &Environment<'_>) -> Vec<PathBuf> {
         .collect()
 }
 
-/// The folder for data: what systemd prepared, else where the XDG base directory
+fn is_service_user(env: &Environment<'_>) -> bool {
+    env("HOME").as_deref() == Some(SYSTEM_HOME)
+}
+
+/// The folder for data: what systemd prepared, else the service's for its user, else where the XDG base directory
 /// specification wants state.
 pub(super) fn data_dir(env: &Environment<'_>) -> Option<PathBuf> {
     // A unit may ask for several, separated by colons: the first is ours.
     let prepared = env("STATE_DIRECTORY").and_then(|all| absolute(all.split(':').next()?));
-    prepared.or_else(|| Some(base(env, "XDG_STATE_HOME", ".local/state")?.join("ssh-chat")))
+    let service = is_service_user(env).then(|| PathBuf::from(SYSTEM_HOME));
+    let own = || Some(base(env, "XDG_STATE_HOME", ".local/state")?.join("ssh-chat"));
+    prepared.or(service).or_else(own)
 }
 
 /// A base folder of the XDG specification, which says to ignore paths that are not absolute.
@@ -192,6 +203,7 @@ mod tests {
                 &[HOME],
                 Ok(Some(HOME)),
             ),
+            ("HOME=/var/lib/ssh-chat", None, &[HOME, ETC], Ok(Some(ETC))),
             (
                 "HOME=/home/a XDG_CONFIG_HOME=/x",
                 None,
@@ -257,6 +269,8 @@ mod tests {
                 Some("/var/lib/ssh-chat"),
             ),
             ("STATE_DIRECTORY=/var/lib/a:/var/lib/b", Some("/var/lib/a")),
+            ("HOME=/var/lib/ssh-chat", Some("/var/lib/ssh-chat")),
+            ("HOME=/var/lib/ssh-chat STATE_DIRECTORY=/x", Some("/x")),
             ("HOME=", None),
             ("", None),
         ] {

@@ -29,12 +29,21 @@ pub fn markdown() -> String {
     out
 }
 
-/// A configuration file with every setting explained and commented out, at its default.
-pub fn default_file() -> String {
+/// What the service does otherwise than a program on a laptop, by key.
+const PACKAGED: &[(&str, &str)] = &[("listen", "[::]:22"), ("access", "allowlist")];
+
+/// The configuration file of the Debian package: every setting explained, those of [`PACKAGED`] set,
+/// the others commented out.
+pub fn packaged_file() -> String {
     let mut out = String::from(
-        "# The configuration of ssh-chat. Each setting is shown with its default, or with an\n\
-         # example where there is none: take away the first # to change it.\n\
-         # `ssh-chat check-config` shows what is in force and where it comes from.\n",
+        "# The configuration of the service ssh-chat. What it does otherwise than a program on a\n\
+         # laptop is set; each other setting is shown with its default, or with an example where\n\
+         # there is none: take away the first # to change it. Then\n\
+         #   sudo -u ssh-chat ssh-chat check-config   shows what is in force, or what is wrong\n\
+         #   sudo systemctl reload ssh-chat           takes over what can change while people talk\n\
+         #   sudo systemctl restart ssh-chat          takes over the rest; who connects meanwhile waits\n\
+         # See /usr/share/doc/ssh-chat/README.md. The port is opened by systemd, as ssh-chat.socket\n\
+         # says; `listen` here is what people are told.\n",
     );
     for (section, settings) in settings::sections() {
         if let Some(section) = section {
@@ -45,7 +54,11 @@ pub fn default_file() -> String {
             if let Otherwise::Found { how, .. } = setting.otherwise {
                 let _ = writeln!(out, "# Default: {how}.");
             }
-            let _ = writeln!(out, "#{}", setting.sample());
+            let set = PACKAGED.iter().find(|(key, _)| *key == setting.key);
+            let _ = match set {
+                Some((_, value)) => writeln!(out, "{}", setting.assign(value)),
+                None => writeln!(out, "#{}", setting.sample()),
+            };
         }
     }
     out
@@ -53,6 +66,7 @@ pub fn default_file() -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
     use std::path::Path;
 
     use super::*;
@@ -61,14 +75,11 @@ mod tests {
     const BEGIN: &str = "<!-- settings: written by the test in src/config/reference.rs -->\n";
     const END: &str = "<!-- end of settings -->";
 
-    /// Set `UPDATE_DOCS=1` to write the table anew.
-    #[test]
-    fn the_documentation_has_the_table() {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/configuration.md");
-        let text = std::fs::read_to_string(&path).unwrap();
-        let (before, rest) = text.split_once(BEGIN).expect("the mark of the beginning");
-        let (_, after) = rest.split_once(END).expect("the mark of the end");
-        let right = format!("{before}{BEGIN}{}{END}{after}", markdown());
+    /// Whether a file of the repository is as it has to be. Set `UPDATE_DOCS=1` to write it.
+    fn is_up_to_date(path: &str, right: impl Fn(&str) -> String) {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+        let text = std::fs::read_to_string(&path).unwrap_or_default();
+        let right = right(&text);
         if std::env::var_os("UPDATE_DOCS").is_some() {
             std::fs::write(&path, right).unwrap();
         } else {
@@ -77,18 +88,50 @@ mod tests {
     }
 
     #[test]
-    fn the_default_file_changes_nothing_until_it_is_changed() {
-        let load = |text: &str| {
-            let env = |name: &str| (name == "HOME").then(|| "/home/alice".to_owned());
-            let flags = Flags {
-                config: Some("c.toml".into()),
-                ..Flags::default()
-            };
-            let read = |path: &Path| Ok((path == Path::new("c.toml")).then(|| text.to_owned()));
-            Config::load(&flags, &env, &read).unwrap()
+    fn the_documentation_has_the_table() {
+        is_up_to_date("docs/configuration.md", |text| {
+            let (before, rest) = text.split_once(BEGIN).expect("the mark of the beginning");
+            let (_, after) = rest.split_once(END).expect("the mark of the end");
+            format!("{before}{BEGIN}{}{END}{after}", markdown())
+        });
+    }
+
+    #[test]
+    fn the_package_has_the_file() {
+        is_up_to_date("systemd/config.toml", |_| packaged_file());
+    }
+
+    fn load(text: &str) -> Config {
+        let env = |name: &str| (name == "HOME").then(|| "/home/alice".to_owned());
+        let flags = Flags {
+            config: Some("c.toml".into()),
+            ..Flags::default()
         };
+        let read = |path: &Path| Ok((path == Path::new("c.toml")).then(|| text.to_owned()));
+        Config::load(&flags, &env, &read).unwrap()
+    }
+
+    fn texts(config: &Config) -> BTreeMap<&'static str, Option<String>> {
+        let text = |setting: &settings::Setting| (setting.key, (setting.show)(config));
+        SETTINGS.iter().map(text).collect()
+    }
+
+    #[test]
+    fn the_file_of_the_package_sets_what_differs_and_nothing_else() {
+        let (usual, mut expected) = (texts(&load("")), texts(&load(&packaged_file())));
+        for (key, value) in PACKAGED {
+            assert_eq!(expected[key].as_deref(), Some(*value));
+            expected.insert(key, usual[key].clone());
+        }
+        // It follows the address.
+        expected.insert("host_name", usual["host_name"].clone());
+        assert_eq!(expected, usual);
+    }
+
+    #[test]
+    fn what_is_commented_out_is_the_default_or_an_example() {
         // `#key` is a setting, `# Words` are words. There is no /etc/ssh-chat/motd here.
-        let changed: String = default_file()
+        let changed: String = packaged_file()
             .lines()
             .filter(|line| !line.starts_with("#motd_file"))
             .map(|line| match line.strip_prefix('#') {
@@ -96,14 +139,16 @@ mod tests {
                 _ => format!("{line}\n"),
             })
             .collect();
-        let (as_it_is, empty, changed) = (load(&default_file()), load(""), load(&changed));
-        assert_eq!(as_it_is, empty);
+        let (before, after) = (texts(&load("")), texts(&load(&changed)));
         for setting in SETTINGS {
-            let (before, after) = ((setting.show)(&empty), (setting.show)(&changed));
+            let key = setting.key;
             match setting.otherwise {
-                Otherwise::Fixed => assert_eq!(before, after, "{}", setting.key),
-                Otherwise::Found { .. } if setting.key == "motd_file" => assert_eq!(after, None),
-                Otherwise::Found { example, .. } => assert_eq!(after.as_deref(), Some(example)),
+                _ if key == "motd_file" => assert_eq!(after[key], None),
+                _ if PACKAGED.iter().any(|(set, _)| *set == key) => {}
+                Otherwise::Fixed => assert_eq!(before[key], after[key], "{key}"),
+                Otherwise::Found { example, .. } => {
+                    assert_eq!(after[key].as_deref(), Some(example));
+                }
             }
         }
     }

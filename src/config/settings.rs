@@ -85,7 +85,7 @@ impl Setting {
     }
 
     /// The line of a file that sets it to `text`.
-    fn assign(&self, text: &str) -> String {
+    pub fn assign(&self, text: &str) -> String {
         let value = match self.kind {
             Kind::Number | Kind::Switch => text.to_owned(),
             Kind::Text => quoted(text),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use toml::de::{DeInteger, DeTable, DeValue};
@@ -14,7 +15,8 @@ use crate::chat::command::nearest;
 /// How many mistakes of syntax are shown: after the first few, most follow from those before.
 const MAX_SYNTAX_ERRORS: usize = 5;
 
-/// What was said on the command line. Each is as it was typed: nothing is checked yet.
+/// What was said when the process was started. What was typed is as it was typed: nothing is
+/// checked yet.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Flags {
     /// `--config`: the file to read instead of the one that would be found.
@@ -29,6 +31,9 @@ pub struct Flags {
     pub log_format: Option<String>,
     /// `--set`: `KEY=VALUE` for any setting, as often as given.
     pub set: Vec<String>,
+    /// The addresses of the sockets with which the process was started, if any: people connect to
+    /// these, whatever else was said.
+    pub sockets: Vec<SocketAddr>,
 }
 
 /// Where a value came from.
@@ -47,6 +52,8 @@ pub enum Source {
     Environment(String),
     /// A flag, as it is typed.
     Flag(String),
+    /// The sockets with which the process was started.
+    Sockets,
 }
 
 impl fmt::Display for Source {
@@ -59,6 +66,7 @@ impl fmt::Display for Source {
                 line: Some(line),
             } => write!(f, "{}:{line}", path.display()),
             Source::Environment(name) | Source::Flag(name) => f.write_str(name),
+            Source::Sockets => f.write_str("the sockets from systemd"),
         }
     }
 }
@@ -83,6 +91,11 @@ pub(super) fn gather(
     }
     from_environment(env, &mut given);
     from_flags(flags, &mut given, problems);
+    if !flags.sockets.is_empty() {
+        let addresses: Vec<_> = flags.sockets.iter().map(ToString::to_string).collect();
+        let (text, source) = (addresses.join(","), Source::Sockets);
+        given.insert("listen", Given { text, source });
+    }
     given
 }
 

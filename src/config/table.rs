@@ -45,8 +45,8 @@ pub static SETTINGS: &[Setting] = &[
         key: "data_dir",
         kind: Kind::Text,
         otherwise: Otherwise::Found {
-            how: "`$STATE_DIRECTORY` under systemd, else `$XDG_STATE_HOME/ssh-chat`, else \
-                  `~/.local/state/ssh-chat`",
+            how: "`$STATE_DIRECTORY` under systemd, `/var/lib/ssh-chat` for the service's user, else \
+                  `$XDG_STATE_HOME/ssh-chat`, else `~/.local/state/ssh-chat`",
             example: "/var/lib/ssh-chat",
         },
         help: "The folder for the host key and the database; made if it is not there",

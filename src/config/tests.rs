@@ -188,6 +188,22 @@ fn each_flag_sets_its_setting() {
 }
 
 #[test]
+fn sockets_that_are_open_already_are_what_people_connect_to() {
+    let flags = Flags {
+        listen: vec!["127.0.0.1:1".to_owned()],
+        sockets: vec!["0.0.0.0:22".parse().unwrap()],
+        ..Flags::default()
+    };
+    let start = Start {
+        flags,
+        ..Start::default()
+    };
+    let config = start.load().unwrap();
+    assert_eq!(shown(&config, "listen"), "0.0.0.0:22");
+    assert!(config.explain().contains("# the sockets from systemd\n"));
+}
+
+#[test]
 fn the_forms_of_toml_are_understood() {
     let config = file(
         "listen = [\"[::1]:1\", \"127.0.0.1:2\"]\nlimits.rooms = 0x1_0\nssh.strict_crypto = true\nmotd = \"\"\"\na\nb\n\"\"\"",

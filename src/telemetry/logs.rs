@@ -64,7 +64,7 @@ pub enum Output {
 #[derive(Debug)]
 pub struct LogHandle {
     filter: reload::Handle<Targets, Registry>,
-    output: Output,
+    in_journal: bool,
 }
 
 impl LogHandle {
@@ -73,16 +73,18 @@ impl LogHandle {
         Ok(self.filter.reload(level.targets())?)
     }
 
-    /// Where the lines go.
-    pub fn output(&self) -> Output {
-        self.output
+    /// Whether the lines end up in the journal, in whichever form: what is printed for people at
+    /// a terminal would stand between them there.
+    pub fn in_journal(&self) -> bool {
+        self.in_journal
     }
 }
 
 /// Starts the log of this process. If the journal is wanted but can't be reached, lines go to
 /// standard error instead, and the first of them says so.
 pub fn init(log: &Log, env: &Environment<'_>) -> Result<LogHandle, LogError> {
-    let mut output = choose(log.format, Surroundings::look(env));
+    let around = Surroundings::look(env);
+    let mut output = choose(log.format, around);
     let (filter, handle) = reload::Layer::new(log.level.targets());
     let registry = tracing_subscriber::registry().with(filter);
     let journal = match output {
@@ -109,7 +111,7 @@ pub fn init(log: &Log, env: &Environment<'_>) -> Result<LogHandle, LogError> {
     }
     Ok(LogHandle {
         filter: handle,
-        output,
+        in_journal: around.journal || output == Output::Journald,
     })
 }
 

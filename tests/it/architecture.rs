@@ -88,6 +88,8 @@ const CRATES: &[(&str, &[&str])] = &[
     ("aws_sdk_ssm", &["secrets::aws"]),
     ("rand", &["access", "app", "aws", "session", "secrets"]),
     ("anyhow", &["app", "cli", "telemetry"]),
+    ("sd_notify", &["app::systemd"]),
+    ("listenfd", &["app::systemd"]),
 ];
 
 /// What the pure parts never touch.

@@ -46,6 +46,8 @@ mod starting;
 mod stopping;
 /// The contract of the store port.
 mod store;
+/// What systemd gives the server, and what it is told.
+mod systemd;
 /// What people say and see, as transcripts.
 mod talking;
 /// Typing, editing and what the terminal looks like meanwhile.

@@ -32,8 +32,12 @@ pub(super) fn judge(facts: &Facts) -> Vec<Check> {
     let mut checks = vec![ok("configuration", found), folder(facts), host_key(facts)];
     checks.extend(database(&facts.store));
     checks.push(space(facts.free));
-    for (address, port) in &facts.ports {
-        checks.push(listening(*address, port, facts.running));
+    if facts.systemd.is_empty() {
+        for (address, port) in &facts.ports {
+            checks.push(listening(*address, port, facts.running));
+        }
+    } else {
+        checks.push(activated(facts));
     }
     checks.push(operators(facts));
     checks.push(clock(facts));
@@ -229,6 +233,33 @@ fn listening(address: SocketAddr, port: &Port, running: bool) -> Check {
             "choose another address",
         ),
     }
+}
+
+/// With a socket unit it is systemd that listens. What the setting says is what people are told,
+/// by commands that systemd did not start.
+fn activated(facts: &Facts) -> Check {
+    const NAME: &str = "listen";
+    let list = |all: &mut dyn Iterator<Item = &SocketAddr>| {
+        let all: Vec<String> = all.map(ToString::to_string).collect();
+        all.join(", ")
+    };
+    let by_systemd = list(&mut facts.systemd.iter());
+    let set = || facts.ports.iter().map(|(address, _)| address);
+    let same = set().count() == facts.systemd.len() && set().all(|a| facts.systemd.contains(a));
+    if same {
+        return ok(
+            NAME,
+            format!("systemd listens on {by_systemd} for the server"),
+        );
+    }
+    warn(
+        NAME,
+        format!(
+            "systemd listens on {by_systemd} for the server, and `listen` is {}",
+            list(&mut set())
+        ),
+        "say the same in `listen` as in ssh-chat.socket: invites and known_hosts lines show it",
+    )
 }
 
 fn operators(facts: &Facts) -> Check {

@@ -37,6 +37,7 @@ fn healthy() -> Facts {
         host_key: Ok(Some(Fingerprint::new("SHA256:abc"))),
         store: open(3, 1),
         running: true,
+        systemd: Vec::new(),
         free: Some(1 << 40),
         ports: vec![("127.0.0.1:22".parse().unwrap(), Port::InUse)],
         now: NOW,
@@ -194,6 +195,43 @@ fn ports_are_free_or_the_server_s() {
 }
 
 #[test]
+fn systemd_may_listen_for_the_server() {
+    for (set, systemd, outcome, words) in [
+        (
+            &["[::]:22"][..],
+            &["[::]:22"][..],
+            Good,
+            "systemd listens on [::]:22 for the server",
+        ),
+        (
+            &["0.0.0.0:22", "[::]:22"],
+            &["[::]:22", "0.0.0.0:22"],
+            Good,
+            "listens on [::]:22, 0.0.0.0:22 for",
+        ),
+        (
+            &["127.0.0.1:2222"],
+            &["[::]:22"],
+            Warn,
+            "systemd listens on [::]:22 for the server, and `listen` is 127.0.0.1:2222",
+        ),
+        (&["[::]:22"], &["[::]:22", "[::]:2222"], Warn, "`listen` is"),
+    ] {
+        // Whoever is not root may not even try the port.
+        let port = |address: &&str| (address.parse().unwrap(), Port::Denied);
+        for running in [true, false] {
+            let facts = Facts {
+                ports: set.iter().map(port).collect(),
+                systemd: systemd.iter().map(|a| a.parse().unwrap()).collect(),
+                running,
+                ..healthy()
+            };
+            finds(&facts, "listen", outcome, words);
+        }
+    }
+}
+
+#[test]
 fn somebody_can_let_people_in() {
     for (access, members, operators, operator_keys, outcome, words) in [
         (
@@ -322,6 +360,7 @@ fn doctor(line: &str, store: &Memory, dir: &Path) -> Ran {
             quick_check: None,
         },
         running: false,
+        systemd: Vec::new(),
         free: None,
     };
     ran(|console| wait(super::run(&args, Ok(found), NOW, console)))

@@ -217,7 +217,7 @@ fn the_level_changes_while_running() {
     let (layer, handle) = reload::Layer::new(filter("warn").targets());
     let log = LogHandle {
         filter: handle,
-        output: Output::Json,
+        in_journal: false,
     };
     let subscriber = tracing_subscriber::registry()
         .with(layer)

@@ -1,6 +1,8 @@
 //! The real server, in a folder of its own, on a port of its own.
 
 use std::fs;
+use std::net::TcpListener;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::Arc;
@@ -52,7 +54,25 @@ impl Server {
 
     /// A server that may not be ready yet, or never.
     pub fn starting(home: Arc<Home>, args: Vec<String>) -> Server {
-        let (process, stdout, log) = launch(&home, &args);
+        Server::launched(home, args, program())
+    }
+
+    /// A server that is given a socket, as systemd does it.
+    pub fn activated(home: Arc<Home>, args: Vec<String>, socket: TcpListener) -> Server {
+        // The number of the process has to be known before the program is there.
+        const PASS: &str = "exec 3<&0 </dev/null; \
+            LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=ssh exec \"$0\" \"$@\"";
+        let mut shell = Command::new("/bin/sh");
+        shell
+            .args(["-c", PASS, PROGRAM])
+            .stdin(Stdio::from(OwnedFd::from(socket)));
+        let server = Server::launched(home, args, shell);
+        server.wait_ready();
+        server
+    }
+
+    fn launched(home: Arc<Home>, args: Vec<String>, command: Command) -> Server {
+        let (process, stdout, log) = launch(&home, &args, command);
         Server {
             home,
             args,
@@ -226,13 +246,23 @@ impl Home {
 /// Runs the program to its end, in this folder, with nothing of our environment.
 pub fn run(home: &Home, args: &[&str]) -> Finished {
     let args: Vec<String> = args.iter().map(|&arg| arg.to_owned()).collect();
-    let (mut process, stdout, log) = launch(home, &args);
+    let (mut process, stdout, log) = launch(home, &args, program());
     finish(&mut process, &stdout, &log)
 }
 
-fn launch(home: &Home, args: &[String]) -> (Process, Arc<Output>, Arc<Output>) {
-    let program = env!("CARGO_BIN_EXE_ssh-chat");
-    let mut command = Command::new(program);
+const PROGRAM: &str = env!("CARGO_BIN_EXE_ssh-chat");
+
+fn program() -> Command {
+    let mut command = Command::new(PROGRAM);
+    command.stdin(Stdio::null());
+    command
+}
+
+fn launch(
+    home: &Home,
+    args: &[String],
+    mut command: Command,
+) -> (Process, Arc<Output>, Arc<Output>) {
     command
         .env_clear()
         .env("HOME", home.path())
@@ -247,11 +277,8 @@ fn launch(home: &Home, args: &[String]) -> (Process, Arc<Output>, Arc<Output>) {
     if !args.iter().any(|arg| arg == "--listen") {
         command.args(["--listen", "127.0.0.1:0"]);
     }
-    command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    let mut process = Process::new(program, command.spawn());
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut process = Process::new(PROGRAM, command.spawn());
     let stdout = Output::collect(process.child().stdout.take().expect("piped"));
     let log = Output::collect(process.child().stderr.take().expect("piped"));
     (process, stdout, log)

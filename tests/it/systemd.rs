@@ -1,0 +1,201 @@
+//! Under systemd: the socket that the server is given, and what it says of itself.
+//! The real one is in `ci/systemd`.
+
+use std::collections::BTreeMap;
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::net::UnixDatagram;
+use std::sync::Arc;
+use std::{fs, io};
+
+use tempfile::TempDir;
+
+use crate::harness::{DEADLINE, Home, Login, Server, pipe, run};
+
+/// What systemd would hear.
+struct Manager {
+    socket: UnixDatagram,
+    folder: TempDir,
+}
+
+type Message = BTreeMap<String, String>;
+
+impl Manager {
+    fn new() -> Manager {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = UnixDatagram::bind(folder.path().join("notify")).unwrap();
+        socket.set_read_timeout(Some(DEADLINE)).unwrap();
+        Manager { socket, folder }
+    }
+
+    /// A folder whose programs tell it how they are getting on.
+    fn home(&self, more: &[(&'static str, &str)]) -> Arc<Home> {
+        let path = self.folder.path().join("notify");
+        let mut variables = vec![("NOTIFY_SOCKET", path.to_str().unwrap().into())];
+        variables.extend(
+            more.iter()
+                .map(|(name, value)| (*name, (*value).to_owned())),
+        );
+        Home::with(variables)
+    }
+
+    /// The next message.
+    fn hears(&self) -> Message {
+        let mut bytes = [0; 4096];
+        let read = self.socket.recv(&mut bytes).expect("a message in time");
+        let text = std::str::from_utf8(&bytes[..read]).unwrap();
+        let pairs = text.lines().map(|line| line.split_once('=').unwrap());
+        pairs.map(|(k, v)| (k.to_owned(), v.to_owned())).collect()
+    }
+
+    /// The next message with this in it.
+    fn waits_for(&self, key: &str) -> Message {
+        loop {
+            let message = self.hears();
+            if message.contains_key(key) {
+                return message;
+            }
+        }
+    }
+
+    /// Whether there is nothing more that was said.
+    fn has_heard_all(&self) -> bool {
+        self.socket.set_nonblocking(true).unwrap();
+        let all = self.socket.recv(&mut [0; 16]);
+        self.socket.set_nonblocking(false).unwrap();
+        matches!(all, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+    }
+}
+
+fn is(message: &Message, key: &str, value: &str) {
+    assert_eq!(
+        message.get(key).map(String::as_str),
+        Some(value),
+        "{message:?}"
+    );
+}
+
+#[test]
+fn the_server_takes_the_socket_that_it_is_given() {
+    let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = socket.local_addr().unwrap().port();
+    let kept = socket.try_clone().unwrap();
+    // Another address is set, and does not count.
+    let elsewhere = ["--listen", "192.0.2.1:7"].map(str::to_owned).to_vec();
+    let mut server = Server::activated(Home::new(), elsewhere, socket);
+    assert_eq!(server.port(), port);
+    assert_eq!(server.announced("join"), format!("ssh -p {port} localhost"));
+    let ended = pipe(&server, "alice", "hello\n");
+    assert!(ended.stdout.contains("alice: hello"), "{ended:?}");
+
+    // Who connects while nobody accepts waits, and is let in by the next server.
+    assert!(server.stop().status.success());
+    let early = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    let home = Arc::clone(server.home());
+    let server = Server::activated(home, Vec::new(), kept);
+    early.set_read_timeout(Some(DEADLINE)).unwrap();
+    let mut banner = [0; 8];
+    io::Read::read_exact(&mut &early, &mut banner).unwrap();
+    assert_eq!(&banner, b"SSH-2.0-");
+    let bob = Login::new(&server, "bob").terminal();
+    bob.wait_text("alice hello");
+}
+
+#[test]
+fn a_socket_for_something_else_is_refused() {
+    let variables = [
+        ("LISTEN_FDS", "1"),
+        // Anybody's.
+        ("LISTEN_PID", ""),
+        ("LISTEN_FDNAMES", "web"),
+    ];
+    let variables = variables
+        .map(|(name, value)| (name, value.to_owned()))
+        .to_vec();
+    let ended = run(&Home::with(variables), &[]);
+    assert_eq!(ended.status.code(), Some(1), "{ended:?}");
+    assert!(ended.stderr.contains("a socket named \"web\""), "{ended:?}");
+    assert!(ended.stderr.contains("FileDescriptorName=ssh"), "{ended:?}");
+}
+
+#[test]
+fn systemd_hears_when_people_can_connect_and_when_it_ends() {
+    let manager = Manager::new();
+    let home = manager.home(&[]);
+    let file = home.path().join("config.toml");
+    fs::write(&file, "").unwrap();
+    let args = ["--config", file.to_str().unwrap()].map(str::to_owned);
+    let mut server = Server::at(home, args.to_vec());
+
+    let waiting = manager.hears();
+    is(&waiting, "STATUS", "waiting for the host key");
+    is(&waiting, "EXTEND_TIMEOUT_USEC", "30000000");
+    let ready = manager.hears();
+    is(&ready, "READY", "1");
+    let status = format!("people can connect to 127.0.0.1:{}", server.port());
+    is(&ready, "STATUS", &status);
+
+    for (text, status) in [
+        (
+            "motd = \"hi\"",
+            "people can connect; the configuration was read again",
+        ),
+        (
+            "motdd = \"hi\"",
+            "people can connect; the configuration is wrong, the log says why",
+        ),
+    ] {
+        fs::write(&file, text).unwrap();
+        server.signal("HUP");
+        let reloading = manager.hears();
+        is(&reloading, "RELOADING", "1");
+        let since: u64 = reloading["MONOTONIC_USEC"].parse().unwrap();
+        assert!(since > 0);
+        let reloaded = manager.hears();
+        is(&reloaded, "READY", "1");
+        is(&reloaded, "STATUS", status);
+    }
+
+    // There was no watchdog to feed.
+    assert!(manager.has_heard_all());
+    assert!(server.stop().status.success());
+    is(&manager.hears(), "STOPPING", "1");
+    is(
+        &manager.hears(),
+        "STATUS",
+        "telling everybody, saving what is in flight",
+    );
+}
+
+#[test]
+fn the_watchdog_is_fed() {
+    let manager = Manager::new();
+    let _server = Server::at(manager.home(&[("WATCHDOG_USEC", "30000")]), Vec::new());
+    manager.waits_for("READY");
+    for _ in 0..10 {
+        is(&manager.waits_for("WATCHDOG"), "WATCHDOG", "1");
+    }
+}
+
+#[test]
+fn systemd_hears_why_there_is_no_server() {
+    let manager = Manager::new();
+    for (args, words) in [
+        (
+            &["--listen", "192.0.2.1:0"][..],
+            "can't listen on 192.0.2.1:0",
+        ),
+        (
+            &["--set", "limits.rooms=many"],
+            "limits.rooms can't be `many`",
+        ),
+    ] {
+        let ended = run(&manager.home(&[]), args);
+        assert!(!ended.status.success(), "{ended:?}");
+        loop {
+            let status = &manager.waits_for("STATUS")["STATUS"];
+            if status.contains(words) {
+                break;
+            }
+        }
+    }
+}
