@@ -68,6 +68,8 @@ impl<S: Sessions, D: Door> Server<S, D> {
                 Some(ended) = connections.join_next() => log_panic(ended),
                 accepted = pause.accept(&listener) => match accepted {
                     Ok((stream, addr)) => {
+                        // A socket for both families has IPv4 as ::ffff:192.0.2.1.
+                        let addr = SocketAddr::new(addr.ip().to_canonical(), addr.port());
                         if let Some(link) = self.admit(addr) {
                             let edge = Arc::clone(&self.edge);
                             let phase = phase.subscribe();
@@ -103,7 +105,7 @@ impl<S: Sessions, D: Door> Server<S, D> {
     /// A connection that is served and within the limits; `None` if it is to be closed at once, before
     /// anything is computed for it.
     fn admit(&self, addr: SocketAddr) -> Option<Arc<Link>> {
-        if !self.edge.door.serves(addr.ip().to_canonical()) {
+        if !self.edge.door.serves(addr.ip()) {
             self.edge.gate.turn_away(addr);
             return None;
         }

@@ -5,6 +5,7 @@
 //! ```text
 //! 2026-11-22T14:02:09Z INFO  connection_open: somebody connected peer=203.0.113.7:50914
 //! ```
+//! In the journal it is the same without time and level, with each field for itself beside it.
 //! An event is one line whatever is in its fields: control characters, and those that turn
 //! or hide text, are escaped, and each value is cut at [`MAX_VALUE`] characters.
 
@@ -12,12 +13,12 @@ use std::fmt::{self, Write as _};
 use std::io::{self, IsTerminal as _};
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
 use std::time::SystemTime;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
-use tracing_journald::{Priority, PriorityMappings};
 use tracing_subscriber::field::RecordFields;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::format::Writer;
@@ -29,8 +30,11 @@ use tracing_subscriber::{Layer, Registry, reload};
 
 use crate::config::{Environment, Log, LogFilter, LogFormat};
 
+mod journal;
 #[cfg(test)]
 mod tests;
+
+use journal::Journal;
 
 /// The most characters of one value, or of a sentence, in a line of text.
 pub const MAX_VALUE: usize = 1000;
@@ -88,7 +92,7 @@ pub fn init(log: &Log, env: &Environment<'_>) -> Result<LogHandle, LogError> {
     let (filter, handle) = reload::Layer::new(log.level.targets());
     let registry = tracing_subscriber::registry().with(filter);
     let journal = match output {
-        Output::Journald => journal().map(Some),
+        Output::Journald => Journal::connect(Path::new(journal::SOCKET)).map(Some),
         Output::Json | Output::Text { .. } => Ok(None),
     };
     let failure = journal.as_ref().err().map(io::Error::to_string);
@@ -164,19 +168,6 @@ fn choose(format: LogFormat, around: Surroundings) -> Output {
             colour: around.terminal && !around.no_color,
         },
     }
-}
-
-fn journal() -> io::Result<tracing_journald::Layer> {
-    Ok(tracing_journald::layer()?
-        // `journalctl EVENT=connection_open`, not F_EVENT.
-        .with_field_prefix(None)
-        // Its own mapping makes a notice of info and info of debug.
-        .with_priority_mappings(PriorityMappings {
-            info: Priority::Informational,
-            debug: Priority::Debug,
-            ..PriorityMappings::new()
-        })
-        .with_syslog_identifier("ssh-chat".to_owned()))
 }
 
 fn json<S, W>(writer: W) -> impl Layer<S> + Send + Sync

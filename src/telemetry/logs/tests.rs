@@ -1,3 +1,4 @@
+use std::os::unix::net::UnixDatagram;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -231,4 +232,64 @@ fn the_level_changes_while_running() {
         speak();
     });
     assert_eq!(captured.text().matches("said").count(), 1);
+}
+
+#[test]
+fn the_journal_has_a_readable_message_and_each_field() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("socket");
+    let journald = UnixDatagram::bind(&path).unwrap();
+    let subscriber = tracing_subscriber::registry().with(Journal::connect(&path).unwrap());
+    tracing::subscriber::with_default(subscriber, || {
+        let peer = "[2001:db8::1]:50914";
+        tracing::info!(event = "login", %peer, tty = true, words = 3, "somebody came in");
+        tracing::warn!(
+            event = "odd",
+            version = "a\nPRIORITY=0\u{1b}[2J",
+            "a client is \n odd"
+        );
+        tracing::debug!(target: "somebody::else", { http.status = 200 }, "said");
+    });
+    let mut bytes = [0; 8192];
+    let mut next = || {
+        let read = journald.recv(&mut bytes).unwrap();
+        let text = std::str::from_utf8(&bytes[..read]).unwrap();
+        // Where in the code it stands changes.
+        let lines = text.lines().filter(|line| !line.starts_with("CODE_"));
+        lines.map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        next(),
+        [
+            "EVENT=login",
+            "PEER=[2001:db8::1]:50914",
+            "TTY=true",
+            "WORDS=3",
+            "MESSAGE=login: somebody came in peer=[2001:db8::1]:50914 tty=true words=3",
+            "PRIORITY=6",
+            "SYSLOG_IDENTIFIER=ssh-chat",
+            "TARGET=ssh_chat::telemetry::logs::tests",
+        ]
+    );
+    assert_eq!(
+        next(),
+        [
+            "EVENT=odd",
+            r"VERSION=a\nPRIORITY=0\u{1b}[2J",
+            r#"MESSAGE=odd: a client is \n odd version="a\nPRIORITY=0\u{1b}[2J""#,
+            "PRIORITY=4",
+            "SYSLOG_IDENTIFIER=ssh-chat",
+            "TARGET=ssh_chat::telemetry::logs::tests",
+        ]
+    );
+    assert_eq!(
+        next(),
+        [
+            "HTTP_STATUS=200",
+            "MESSAGE=somebody::else: said http.status=200",
+            "PRIORITY=7",
+            "SYSLOG_IDENTIFIER=ssh-chat",
+            "TARGET=somebody::else",
+        ]
+    );
 }

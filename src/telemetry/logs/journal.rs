@@ -1,0 +1,100 @@
+//! Lines for the journal, in its native protocol
+//! (<https://systemd.io/JOURNAL_NATIVE_PROTOCOL/>): the message as `journalctl` shows it, which
+//! is the line of text without time and level, and each field for itself, under its name in
+//! capitals. Spans are left out: the program has none.
+
+use std::fmt::{self, Write as _};
+use std::io;
+use std::os::unix::net::UnixDatagram;
+use std::path::Path;
+
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::Layer;
+use tracing_subscriber::layer::Context;
+
+use super::{Fields, harmless};
+
+/// Where journald listens.
+pub(super) const SOCKET: &str = "/run/systemd/journal/socket";
+
+/// A way to the journal.
+pub(super) struct Journal(UnixDatagram);
+
+impl Journal {
+    /// The journal that listens at this path.
+    pub(super) fn connect(path: &Path) -> io::Result<Journal> {
+        let socket = UnixDatagram::unbound()?;
+        socket.connect(path)?;
+        Ok(Journal(socket))
+    }
+}
+
+impl<S: Subscriber> Layer<S> for Journal {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        // Who could be told that the log can't be written?
+        let _lost = self.0.send(entry(event).as_bytes());
+    }
+}
+
+/// An event as an entry: `NAME=value` lines. Each value is harmless, and so on one line, and
+/// bounded; all of them are far less than a datagram may have.
+fn entry(event: &Event<'_>) -> String {
+    let metadata = event.metadata();
+    let mut entry = Entry::default();
+    event.record(&mut entry);
+    let Entry { fields, mut native } = entry;
+    let name = fields.event.as_deref().unwrap_or(metadata.target());
+    let mut put = |name: &str, value: &dyn fmt::Display| {
+        let _to_a_string = writeln!(native, "{name}={value}");
+    };
+    let message = format_args!("{name}: {}{}", fields.message, fields.pairs);
+    put("MESSAGE", &message);
+    put("PRIORITY", &priority(*metadata.level()));
+    put("SYSLOG_IDENTIFIER", &"ssh-chat");
+    put("TARGET", &metadata.target());
+    if let Some((file, line)) = metadata.file().zip(metadata.line()) {
+        put("CODE_FILE", &file);
+        put("CODE_LINE", &line);
+    }
+    native
+}
+
+/// The level as syslog has it.
+fn priority(level: Level) -> u8 {
+    match level {
+        Level::ERROR => 3,
+        Level::WARN => 4,
+        Level::INFO => 6,
+        Level::DEBUG | Level::TRACE => 7,
+    }
+}
+
+/// The fields of an event, for people and for the journal.
+#[derive(Default)]
+struct Entry {
+    fields: Fields,
+    native: String,
+}
+
+impl Visit for Entry {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.fields.record_debug(field, value);
+        if field.name() == "message" {
+            return;
+        }
+        // The journal takes capitals, digits and underscores; what begins with one is its own.
+        let name = field.name().trim_start_matches('_').chars();
+        let name = name.map(|c| match c.to_ascii_uppercase() {
+            c @ ('A'..='Z' | '0'..='9') => c,
+            _ => '_',
+        });
+        self.native.extend(name);
+        let _to_a_string = writeln!(self.native, "={}", harmless(value));
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        // As in `Fields`: without the quotes of the debug form.
+        self.record_debug(field, &format_args!("{value}"));
+    }
+}
