@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::UnixDatagram;
+use std::path::Path;
 use std::sync::Arc;
 use std::{fs, io};
 
@@ -196,6 +197,28 @@ fn systemd_hears_why_there_is_no_server() {
             if status.contains(words) {
                 break;
             }
+        }
+    }
+}
+
+#[test]
+fn each_line_of_the_units_is_explained() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("systemd");
+    let read = |name: &str| fs::read_to_string(folder.join(name)).unwrap();
+    let text = read("README.md");
+    for unit in ["ssh-chat.socket", "ssh-chat.service"] {
+        let file = read(unit);
+        let lines = file.lines().filter(|line| !line.starts_with(['#', '[']));
+        for (key, value) in lines.filter_map(|line| line.split_once('=')) {
+            let said = match key {
+                // What a person reads in `systemctl status`.
+                "Description" | "Documentation" => continue,
+                "ExecStart" | "ExecReload" => format!("`{key}=`"),
+                // A second line of the same.
+                _ if value.starts_with('~') => format!("`{value}`"),
+                _ => format!("`{key}={value}`"),
+            };
+            assert!(text.contains(&said), "{unit}: {said} is not explained");
         }
     }
 }
