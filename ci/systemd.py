@@ -1,0 +1,421 @@
+"""Installs the package on a Debian under a real systemd and uses it as people and operators do:
+logs in, reloads, kills it, hangs it, restarts and upgrades it under load, removes and purges it."""
+
+import contextlib
+import json
+import random
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+from machine import Failed, Machine, wait_for
+
+UNITS = Path(__file__).resolve().parent.parent / "systemd"
+SERVICE, SOCKET = "ssh-chat.service", "ssh-chat.socket"
+CONFIG = "/etc/ssh-chat/config.toml"
+WORDS = "a sentence that no log may have"
+
+
+def check(condition, *about):
+    if not condition:
+        raise Failed("\n".join(map(str, about)))
+
+
+def step(words):
+    print(f"  {time.monotonic() - BEGIN:5.1f} s  {words}", flush=True)
+
+
+BEGIN = time.monotonic()
+
+
+class Chat:
+    """The machine with the package, and an operator who is somewhere else."""
+
+    def __init__(self, machine, desk):
+        self.machine = machine
+        self.desk = desk
+        key = desk / "key"
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "operator", "-f", key], check=True)
+        self.public_key = key.with_suffix(".pub").read_text().strip()
+
+    def ssh(self, *words, port=22, host="127.0.0.1", input=None):
+        """What `ssh` makes of it. The host key must stay the same for good."""
+        options = ["IdentitiesOnly=yes", "StrictHostKeyChecking=accept-new", "ConnectTimeout=20",
+                   "HostKeyAlias=chat", f"UserKnownHostsFile={self.desk / 'known_hosts'}"]
+        options = [part for option in options for part in ("-o", option)]
+        command = ["ssh", "-F", "none", "-T", "-p", port, "-i", self.desk / "key", *options, f"alice@{host}", *words]
+        return subprocess.run(
+            self.machine.in_its_network(*command), input=input or "", text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60)
+
+    def talks(self, **where):
+        """Logs in and looks around."""
+        ended = self.ssh("whoami", "--json", **where)
+        check(ended.returncode == 0, ended)
+        check(json.loads(ended.stdout)["role"] == "operator", ended)
+
+    def install(self, deb):
+        shutil.copy(deb, self.machine.path("/root/package.deb"))
+        return self.machine.run("apt-get", "install", "-y", "--no-install-recommends", "/root/package.deb")
+
+    def configure(self, pattern, line):
+        """Changes a line of the configuration."""
+        path = self.machine.path(CONFIG)
+        text, changed = re.subn(pattern, line, path.read_text(), count=1, flags=re.M)
+        check(changed == 1, f"no {pattern} in {CONFIG}")
+        path.write_text(text)
+
+    def unit_settings(self, unit, text):
+        """What `systemctl edit` does."""
+        folder = self.machine.path(f"/etc/systemd/system/{unit}.d")
+        folder.mkdir(exist_ok=True)
+        (folder / "override.conf").write_text(text)
+        self.machine.run("systemctl", "daemon-reload")
+
+    def as_service(self, command):
+        """What an operator does with sudo."""
+        return self.machine.run("su", "-s", "/bin/sh", "ssh-chat", "-c", command)
+
+    def pid(self):
+        return int(self.machine.show(SERVICE, "MainPID"))
+
+    def comes_back(self, before):
+        """Waits for another process that people can connect to."""
+        def ready():
+            return self.machine.show(SERVICE, "ActiveState") == "active" and self.pid() not in (0, before)
+        wait_for("the service to come back", ready)
+
+    def journal(self):
+        """What the service logged."""
+        lines = self.machine.run("journalctl", "-u", "ssh-chat", "-o", "json").splitlines()
+        entries = [json.loads(line) for line in lines]
+        return [entry for entry in entries if entry.get("_COMM") == "ssh-chat"]
+
+    def paths(self):
+        """All that is on the machine of it, but for the tracks of the packages' manager."""
+        found = self.machine.run("find", "/", "-xdev", "-name", "*ssh[-_]chat*").splitlines()
+        elsewhere = re.compile(r"/(run|tmp|var/log|var/cache|var/lib/dpkg|var/lib/apt|root)/")
+        return [path for path in found if not elsewhere.match(path)]
+
+
+def beside_sshd(chat, deb):
+    """Port 22 is somebody else's: it stays theirs, and what the package says then works."""
+    machine = chat.machine
+    machine.run("systemd-run", "--quiet", "--unit=sshd-here", "--socket-property=ListenStream=22", "cat")
+    said = chat.install(deb)
+    check("was not started: port 22 is taken" in said, said)
+    for unit in (SERVICE, SOCKET):
+        check(machine.try_run("systemctl", "is-enabled", unit).stdout.strip() == "disabled", unit)
+        check(machine.show(unit, "ActiveState") == "inactive", unit)
+    check("Give it another port" in said, said)
+    chat.unit_settings(SOCKET, "[Socket]\nListenStream=\nListenStream=2222\n")
+    chat.configure(r"^listen = .*", 'listen = "[::]:2222"')
+    machine.run("systemctl", "enable", "--now", SOCKET, SERVICE)
+    refused = chat.ssh("whoami", port=2222)
+    check("This chat lets in registered keys only." in refused.stderr, refused)
+    check("systemd listens on [::]:2222 for the server" in machine.try_run(
+        "su", "-s", "/bin/sh", "ssh-chat", "-c", "ssh-chat doctor").stdout)
+    # Another chat begins: its key is another one.
+    (chat.desk / "known_hosts").unlink()
+    purge(chat)
+    machine.run("systemctl", "stop", "sshd-here.socket")
+    shutil.rmtree(machine.path(f"/etc/systemd/system/{SOCKET}.d"))
+    machine.run("systemctl", "daemon-reload")
+
+
+def install(chat, deb):
+    machine = chat.machine
+    chat.install(deb)
+    for unit in (SERVICE, SOCKET):
+        check(machine.run("systemctl", "is-active", unit).strip() == "active")
+        check(machine.run("systemctl", "is-enabled", unit).strip() == "enabled")
+    machine.run("systemd-analyze", "verify", "--man=no", "--recursive-errors=no", SERVICE, SOCKET)
+    machine.run("systemd-analyze", "security", "--no-pager", "--threshold=12", SERVICE)
+    check(machine.show(SERVICE, "StatusText") == "people can connect to [::]:22")
+    check(machine.run("id", "-u", "ssh-chat").strip() == "622")
+    check(machine.run("stat", "-c", "%a %U", "/var/lib/ssh-chat").split() == ["700", "ssh-chat"])
+    status = Path(f"/proc/{leader_of(machine, chat.pid())}/status").read_text()
+    wanted = {"CapPrm": "0" * 16, "CapBnd": "0" * 16, "NoNewPrivs": "1", "Seccomp": "2"}
+    for name, value in wanted.items():
+        check(re.search(rf"^{name}:\s+{value}$", status, re.M), status)
+
+
+def leader_of(machine, pid):
+    """Our number of a process of the machine."""
+    for status in Path("/proc").glob("[0-9]*/status"):
+        with contextlib.suppress(OSError):
+            numbers = re.search(r"^NSpid:\s+(\d+)\s+(\d+)$", status.read_text(), re.M)
+            if numbers and int(numbers[2]) == pid and same_machine(machine, status.parent):
+                return int(numbers[1])
+    raise Failed(f"no process {pid}")
+
+
+def same_machine(machine, process):
+    def namespace(folder):
+        return (folder / "ns" / "pid").readlink()
+    return namespace(process) == namespace(Path(f"/proc/{machine.leader}"))
+
+
+def log_in(chat):
+    machine = chat.machine
+    check("nobody can come in at all" in machine.try_run(
+        "su", "-s", "/bin/sh", "ssh-chat", "-c", "ssh-chat doctor").stdout)
+    check("registered keys only" in chat.ssh("whoami").stderr)
+    chat.configure(r"^#operator_keys = .*", f'operator_keys = ["{chat.public_key}"]')
+    machine.run("systemctl", "reload", SERVICE)
+    wait_for("the reload", lambda: "was read again" in machine.show(SERVICE, "StatusText"))
+    chat.talks()
+    chat.talks(host="::1")
+    sent = chat.ssh("send", "lobby", input=WORDS)
+    check(sent.returncode == 0, sent)
+    said = chat.as_service("ssh-chat doctor")
+    check(not re.search(r"^(warn|fail)", said, re.M), said)
+    check("good" in chat.as_service("ssh-chat check-config"))
+
+
+def read_journal(chat):
+    invite = json.loads(chat.as_service("ssh-chat invite create --json").splitlines()[0])
+    entries = chat.journal()
+    found = {entry.get("EVENT"): entry for entry in entries}
+    listening = found["listening"]
+    check(listening["ADDRESS"] == "[::]:22" and listening["PRIORITY"] == "6", listening)
+    check(listening["MESSAGE"].startswith("listening: people can connect address=[::]:22 fingerprint=SHA256:"), listening)
+    check("reloaded" in found, sorted(found))
+    for entry in entries:
+        # Nothing that is meant for a terminal.
+        check(entry["_TRANSPORT"] == "journal" and "EVENT" in entry, entry)
+    everything = chat.machine.run("journalctl", "-o", "export")
+    for secret in (WORDS, "PRIVATE KEY", invite["code"]):
+        check(secret not in everything, f"the journal has {secret!r}")
+
+
+def kill(chat):
+    before = chat.pid()
+    chat.machine.run("systemctl", "kill", "--signal=KILL", SERVICE)
+    chat.comes_back(before)
+    chat.talks()
+
+
+def hang(chat):
+    """A process that does nothing any more is replaced. Five seconds instead of thirty, to save time."""
+    chat.unit_settings(SERVICE, "[Service]\nWatchdogSec=5s\n")
+    chat.machine.run("systemctl", "restart", SERVICE)
+    before = chat.pid()
+    # As long as it is well, systemd hears of it again and again.
+    heard = set()
+
+    def fed():
+        heard.add(chat.machine.show(SERVICE, "WatchdogTimestampMonotonic"))
+        return len(heard) > 4
+    wait_for("the watchdog to be fed", fed)
+    check(chat.pid() == before, "the watchdog bit a server that was well")
+    chat.machine.run("systemctl", "kill", "--signal=STOP", SERVICE)
+    chat.comes_back(before)
+    check("Failed with result 'watchdog'" in chat.machine.run("journalctl", "-u", "ssh-chat"))
+    chat.talks()
+    shutil.rmtree(chat.machine.path(f"/etc/systemd/system/{SERVICE}.d"))
+    chat.machine.run("systemctl", "daemon-reload")
+
+
+@contextlib.contextmanager
+def load(chat):
+    """People connect all the time, and every one of them must be answered."""
+    command = chat.machine.in_its_network(sys.executable, Path(__file__).resolve(), "knock")
+    with subprocess.Popen(command, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as people:
+        check(people.stdout.readline() == "the first was answered\n")
+        yield
+        people.stdin.close()
+        result = json.loads(people.stdout.readline())
+    check(not result["failed"], result)
+    step(f"      {result['answered']} connections were answered, the slowest after {result['slowest']:.2f} s")
+
+
+def restart(chat):
+    for _ in range(10):
+        before = chat.pid()
+        chat.machine.run("systemctl", "restart", SERVICE)
+        check(chat.pid() not in (0, before))
+        chat.talks()
+    # The next to connect starts it.
+    chat.machine.run("systemctl", "stop", SERVICE)
+    chat.talks()
+
+
+def upgrade(chat, newer):
+    before, since = chat.pid(), chat.machine.show(SOCKET, "ActiveEnterTimestampMonotonic")
+    chat.install(newer)
+    check(chat.pid() not in (0, before), "the new version runs")
+    check(chat.machine.show(SOCKET, "ActiveEnterTimestampMonotonic") == since, "the port stayed open")
+    check(chat.public_key in chat.machine.path(CONFIG).read_text(), "the configuration stayed")
+    chat.talks()
+
+
+def break_configuration(chat):
+    """A mistake in the configuration does not close the port, and mending it is enough."""
+    machine = chat.machine
+    chat.configure(r"^access = ", "acces = ")
+    machine.try_run("systemctl", "restart", SERVICE)
+    with subprocess.Popen(
+            machine.in_its_network("ssh-keyscan", "-T", "60", "127.0.0.1"),
+            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as waiting:
+        try:
+            attempts = int(machine.show(SERVICE, "NRestarts"))
+            wait_for("a few attempts", lambda: int(machine.show(SERVICE, "NRestarts")) > attempts + 3)
+            check(machine.show(SOCKET, "ActiveState") == "active")
+            wait_for("why it does not start", lambda: "no setting acces" in machine.show(SERVICE, "StatusText"))
+            chat.configure(r"^acces = ", "access = ")
+            wait_for("the service", lambda: machine.show(SERVICE, "ActiveState") == "active")
+            check("ssh-ed25519" in waiting.communicate()[0], "who waited was not let in")
+        finally:
+            waiting.kill()
+    chat.talks()
+
+
+def reboot(chat):
+    chat.machine.power_off()
+    took = chat.machine.boot()
+    check(chat.machine.run("systemctl", "is-active", SERVICE, SOCKET).split() == ["active"] * 2)
+    chat.talks()
+    step(f"      booted within {took:.1f} s")
+
+
+def stop_both(chat):
+    """Without the socket the service stops too."""
+    chat.machine.run("systemctl", "stop", SOCKET)
+    check(chat.machine.show(SERVICE, "ActiveState") == "inactive")
+    check("Connection refused" in chat.ssh("whoami").stderr)
+    chat.machine.run("systemctl", "start", SERVICE)
+    chat.talks()
+
+
+def remove(chat, deb):
+    """What is removed comes back as it was."""
+    machine = chat.machine
+    machine.run("apt-get", "remove", "-y", "ssh-chat")
+    check("Connection refused" in chat.ssh("whoami").stderr)
+    check(machine.path("/var/lib/ssh-chat/host_key").exists() and machine.path(CONFIG).exists())
+    check(not machine.path("/usr/lib/systemd/system/ssh-chat.service").exists())
+    chat.install(deb)
+    chat.talks()
+    history = chat.ssh("history", "lobby")
+    check(WORDS in history.stdout, history.stdout)
+
+
+def purge(chat):
+    machine = chat.machine
+    machine.run("apt-get", "purge", "-y", "ssh-chat")
+    left = [path for path in chat.paths() if not path.endswith(f"{SOCKET}.d")]
+    check(not left, "left behind:", *left)
+    check(machine.try_run("getent", "passwd", "ssh-chat").returncode != 0)
+    check(machine.run("systemctl", "list-units", "--failed", "--plain", "--no-legend") == "")
+
+
+def by_hand(chat, deb):
+    """Without the package, as README.md says."""
+    machine, source = chat.machine, chat.machine.path("/root/source")
+    shutil.copytree(UNITS, source / "systemd")
+    subprocess.run(["dpkg-deb", "--extract", deb, source / "package"], check=True)
+    (source / "target/dist").mkdir(parents=True)
+    (source / "package/usr/bin/ssh-chat").rename(source / "target/dist/ssh-chat")
+    block = (UNITS / "README.md").read_text().split("Without the package")[1].split("```")[1]
+    commands = [line.removeprefix("sudo ") for line in block.splitlines()[1:] if not line.startswith("cargo ")]
+    check(len(commands) > 5, block)
+    machine.run("sh", "-e", "-c", "cd /root/source\n" + "\n".join(commands))
+    log_in(chat)
+    reboot(chat)
+
+
+def knock():
+    """Connects again and again, eight at a time, until standard input ends."""
+    stop, lock = threading.Event(), threading.Lock()
+    answered, failed = [], []
+
+    def visit(number):
+        while not stop.is_set():
+            start = time.monotonic()
+            try:
+                # From many addresses, as people do.
+                source = (f"127.{number}.{random.randrange(256)}.{random.randrange(1, 255)}", 0)
+                with socket.create_connection(("127.0.0.1", 22), 30, source) as visitor:
+                    check(visitor.recv(8) == b"SSH-2.0-", "hung up on")
+                with lock:
+                    answered.append(time.monotonic() - start)
+            except (OSError, Failed) as error:
+                with lock:
+                    failed.append(f"after {time.monotonic() - start:.3f} s: {error!r}")
+            if number == 1 and len(answered) + len(failed) > 0 and not told.is_set():
+                told.set()
+                print("the first was answered", flush=True)
+            time.sleep(0.02)
+
+    told = threading.Event()
+    people = [threading.Thread(target=visit, args=(number,)) for number in range(1, 9)]
+    for person in people:
+        person.start()
+    sys.stdin.read()
+    stop.set()
+    for person in people:
+        person.join()
+    print(json.dumps({"answered": len(answered), "failed": failed, "slowest": max(answered, default=0)}), flush=True)
+
+
+@contextlib.contextmanager
+def booted(template):
+    """A new machine, and what it says if something goes wrong on it."""
+    with Machine(template) as machine, tempfile.TemporaryDirectory() as desk:
+        took = machine.boot()
+        step(f"booted within {took:.1f} s: {machine.run('systemctl', '--version').splitlines()[0]}")
+        try:
+            yield Chat(machine, Path(desk))
+        except Failed:
+            print(machine.try_run("journalctl", "--no-pager", "-n", "60", "-u", "ssh-chat*").stdout, file=sys.stderr)
+            raise
+
+
+def main(template, deb, newer):
+    with booted(template) as chat:
+        step("port 22 is somebody else's")
+        beside_sshd(chat, deb)
+        step("install")
+        install(chat, deb)
+        step("log in, reload, doctor")
+        log_in(chat)
+        step("the journal")
+        read_journal(chat)
+        step("kill -9")
+        kill(chat)
+        step("the watchdog")
+        hang(chat)
+        step("restart under load")
+        with load(chat):
+            restart(chat)
+        step("upgrade under load")
+        with load(chat):
+            upgrade(chat, newer)
+        step("a wrong configuration, mended")
+        break_configuration(chat)
+        step("boot again")
+        reboot(chat)
+        step("stop both units")
+        stop_both(chat)
+        step("remove, and install again")
+        remove(chat, newer)
+        step("purge")
+        purge(chat)
+    with booted(template) as chat:
+        step("install by hand")
+        by_hand(chat, deb)
+    step("the package works")
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] == ["knock"]:
+        knock()
+    else:
+        main(*sys.argv[1:])
