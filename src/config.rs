@@ -335,6 +335,12 @@ impl Config {
         self.file.as_deref()
     }
 
+    /// Whether this is about the service that the package installs, rather than a server of
+    /// somebody's own beside it.
+    pub fn is_the_service_s(&self) -> bool {
+        self.data_dir == Path::new(places::SYSTEM_HOME)
+    }
+
     /// The settings in force, each with where it came from, as a configuration file.
     pub fn explain(&self) -> String {
         let mut out = match &self.file {

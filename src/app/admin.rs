@@ -128,7 +128,11 @@ async fn diagnose(
             },
         },
         running: DataDir::in_use(&config.data_dir),
-        systemd: systemd::listening(),
+        systemd: if config.is_the_service_s() {
+            systemd::listening()
+        } else {
+            Vec::new()
+        },
         free: None,
     };
     doctor::run(args, Ok(found), now, console).await

@@ -37,7 +37,7 @@ pub struct Found<'a> {
     pub database: Database<'a>,
     /// Whether a server holds the lock of the data folder.
     pub running: bool,
-    /// Where systemd listens for the server, if it does.
+    /// Where systemd listens for the server, if this is its service and it does.
     pub systemd: Vec<SocketAddr>,
     /// Bytes that are free for the data folder, if that can be told.
     pub free: Option<u64>,

@@ -14,7 +14,7 @@ const SYSTEM_FILE: &str = "/etc/ssh-chat/config.toml";
 
 /// The folder for the service's data, and the home of its user. An operator who runs a command
 /// as that user means the service, though systemd did not start the command.
-const SYSTEM_HOME: &str = "/var/lib/ssh-chat";
+pub(super) const SYSTEM_HOME: &str = "/var/lib/ssh-chat";
 
 /// The largest file that is read.
 const MAX_FILE: u64 = 1024 * 1024;

@@ -188,6 +188,25 @@ fn each_flag_sets_its_setting() {
 }
 
 #[test]
+fn the_service_is_known_by_its_data() {
+    for (env, expected) in [
+        (&["STATE_DIRECTORY=/var/lib/ssh-chat"][..], true),
+        (&["HOME=/var/lib/ssh-chat"], true),
+        (&[], false),
+    ] {
+        let start = Start {
+            env,
+            ..Start::default()
+        };
+        assert_eq!(
+            start.load().unwrap().is_the_service_s(),
+            expected,
+            "{env:?}"
+        );
+    }
+}
+
+#[test]
 fn sockets_that_are_open_already_are_what_people_connect_to() {
     let flags = Flags {
         listen: vec!["127.0.0.1:1".to_owned()],
