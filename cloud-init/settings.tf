@@ -1,0 +1,79 @@
+# The settings of docs/configuration.md that need no variable of their own, and what may be in them.
+# ci/cloud-init holds this list against that page.
+
+locals {
+  kinds = {
+    number = {
+      pattern = "^(0|[1-9][0-9]{0,6})$"
+      right   = "a whole number, such as 50"
+      quoted  = false
+    }
+    switch = {
+      pattern = "^(true|false)$"
+      right   = "true or false"
+      quoted  = false
+    }
+    time = {
+      pattern = "^[1-9][0-9]{0,8}(ms|s|m|h|d)$"
+      right   = "a time with its unit, such as 20s, 5m or 7d"
+      quoted  = true
+    }
+    rate = {
+      pattern = "^(0|[1-9][0-9]{0,3}/(s|min|h))$"
+      right   = "so many in a time, such as 2/s or 30/min, or 0 for no limit"
+      quoted  = true
+    }
+    format = {
+      pattern = "^(auto|text|json|journald)$"
+      right   = "auto, text, json or journald"
+      quoted  = true
+    }
+    level = {
+      pattern = "^(off|error|warn|info|debug|trace)(,[a-z0-9_:]+=(off|error|warn|info|debug|trace))*$"
+      right   = "a level, such as info, and others for single parts after it, such as info,ssh_chat::ssh=debug"
+      quoted  = true
+    }
+    # No control characters but tab and line ends: nobody needs them, and YAML takes some of them for
+    # a broken file.
+    words = {
+      pattern = "^[^\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f-\\x{9f}\\x{fffe}\\x{ffff}]*$"
+      right   = "a text of at most 4096 characters without control characters"
+      quoted  = true
+    }
+  }
+
+  settings = {
+    "invite_expires"                 = "time"
+    "motd"                           = "words"
+    "limits.connections"             = "number"
+    "limits.connections_per_address" = "number"
+    "limits.unauthenticated"         = "number"
+    "limits.login_grace"             = "time"
+    "limits.auth_attempts"           = "number"
+    "limits.channels_per_connection" = "number"
+    "limits.stall"                   = "time"
+    "limits.rooms"                   = "number"
+    "limits.message_burst"           = "number"
+    "limits.message_rate"            = "rate"
+    "limits.command_burst"           = "number"
+    "limits.command_rate"            = "rate"
+    "history.on_join"                = "number"
+    "log.format"                     = "format"
+    "log.level"                      = "level"
+    "shutdown.deadline"              = "time"
+    "ssh.strict_crypto"              = "switch"
+    "aws.patience"                   = "time"
+  }
+
+  # Listed neither here nor as a variable is what the image decides: listen (systemd hands a socket
+  # over), data_dir (systemd makes it) and motd_file (nothing would put the file there).
+
+  # One line of a .pub file of a kind that the server takes, or a fingerprint. A comma would end the
+  # key in the server's eyes, and other control characters than JSON escapes would break the YAML.
+  key_line = "^((${join("|", [
+    "ssh-ed25519",
+    "ssh-rsa",
+    "ecdsa-sha2-nistp(?:256|384|521)",
+    "sk-(?:ssh-ed25519|ecdsa-sha2-nistp256)@openssh\\.com",
+  ])}) AAAA[A-Za-z0-9+/]+={0,2}( [^,\\x00-\\x1f\\x7f-\\x{9f}\\x{fffe}\\x{ffff}]*)?|SHA256:[A-Za-z0-9+/]{43})$"
+}
