@@ -1,0 +1,313 @@
+"""The life of a deployment against moto, with the real provider: made, filled by its machine,
+replaced, destroyed, brought back, destroyed for good. And what is refused, with which words."""
+
+import base64
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+
+import boto3
+
+REGION = "eu-central-1"
+ACCOUNT = "123456789012"
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f alice"
+CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
+# What stands for the private key; it must be nowhere but in the secret.
+MARKER = "b3BlbnNzaC1rZXktdjEAAAAABG5vbmUMARKER"
+PRIVATE = f"-----BEGIN OPENSSH PRIVATE KEY-----\n{MARKER}\n-----END OPENSSH PRIVATE KEY-----\n"
+PUBLISHED = "SHA256:ZkAslGjFiUHdGf/WUL8rQvkib4PTvQatUV0OUQSncCA " + KEY.rsplit(" ", 1)[0]
+
+# The images that there are: version and processor.
+IMAGES = [("0.1.0", "arm64"), ("0.1.0", "x86_64"), ("0.2.0", "arm64"), ("0.3.0", "arm64"), ("0.3.0", "arm64")]
+IDS = [f"ami-0a0000000000000{number:02}" for number in range(len(IMAGES))]
+
+GOOD = {
+    "region": REGION,
+    "image_version": "0.1.0",
+    "operator_cidrs": ["203.0.113.7/32", "2001:db8:7::/48"],
+    "operator_keys": [KEY],
+    "settings": {"motd": "Welcome.\nBe \"kind\"."},
+}
+
+
+def check(right, otherwise):
+    if not right:
+        sys.exit(f"FAILED: {otherwise}")
+
+
+def passed(what):
+    print(f"ok  {what}", flush=True)
+
+
+class Aws:
+    """moto on a port of its own, with our images in it. It ends with this process, which holds its
+    standard input."""
+
+    def __init__(self, work):
+        images = work / "images.json"
+        images.write_text(json.dumps([
+            {"ami_id": id, "name": f"ssh-chat-{version}-{processor}-{id}", "architecture": processor, "owner_id": ACCOUNT,
+             "state": "available", "public": False, "image_location": "self", "image_type": "machine", "platform": None,
+             "description": "ssh-chat", "root_device_type": "ebs", "root_device_name": "/dev/xvda", "sriov": "simple",
+             "virtualization_type": "hvm", "hypervisor": "xen"}
+            for id, (version, processor) in zip(IDS, IMAGES)
+        ]))
+        environment = {**os.environ, **CREDENTIALS, "MOTO_AMIS_PATH": str(images), "MOTO_ENABLE_AMI_VALIDATION": "true"}
+        self.process = subprocess.Popen(
+            [sys.executable, "ci/moto-server.py"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
+        port = self.process.stdout.readline().strip()
+        check(port.isdigit(), "ci/moto-server.py did not start")
+        self.url = f"http://127.0.0.1:{port}"
+        self.ec2, self.ssm, self.iam = self.client("ec2"), self.client("ssm"), self.client("iam")
+        self.secrets, self.dynamodb = self.client("secretsmanager"), self.client("dynamodb")
+        for id, (version, _) in zip(IDS, IMAGES):
+            self.ec2.create_tags(Resources=[id], Tags=[{"Key": "Project", "Value": "ssh-chat"}, {"Key": "Version", "Value": version}])
+
+    def client(self, service):
+        return boto3.client(service, endpoint_url=self.url, region_name=REGION, aws_access_key_id="test", aws_secret_access_key="test")
+
+    def stop(self):
+        self.process.stdin.close()
+        self.process.wait(10)
+
+    def inventory(self):
+        """Everything there is that Terraform could have made."""
+        def all_of(client, operation, what, **arguments):
+            for page in client.get_paginator(operation).paginate(**arguments):
+                yield from page[what]
+
+        for reservation in all_of(self.ec2, "describe_instances", "Reservations"):
+            for instance in reservation["Instances"]:
+                if instance["State"]["Name"] != "terminated":
+                    yield f"instance {instance['InstanceId']}"
+        for what, operation, name in (
+            ("address", self.ec2.describe_addresses()["Addresses"], "AllocationId"),
+            ("vpc", self.ec2.describe_vpcs()["Vpcs"], "VpcId"),
+            ("subnet", self.ec2.describe_subnets()["Subnets"], "SubnetId"),
+            ("gateway", self.ec2.describe_internet_gateways()["InternetGateways"], "InternetGatewayId"),
+            ("route table", self.ec2.describe_route_tables()["RouteTables"], "RouteTableId"),
+            ("security group", self.ec2.describe_security_groups()["SecurityGroups"], "GroupId"),
+            ("volume", self.ec2.describe_volumes()["Volumes"], "VolumeId"),
+            ("role", all_of(self.iam, "list_roles", "Roles"), "RoleName"),
+            ("instance profile", all_of(self.iam, "list_instance_profiles", "InstanceProfiles"), "InstanceProfileName"),
+            ("alarm", self.client("cloudwatch").describe_alarms()["MetricAlarms"], "AlarmName"),
+            ("parameter", self.ssm.describe_parameters()["Parameters"], "Name"),
+        ):
+            for one in operation:
+                yield f"{what} {one[name]}"
+        for table in self.dynamodb.list_tables()["TableNames"]:
+            yield f"table {table}"
+        for secret in self.secrets.list_secrets(IncludePlannedDeletion=True)["SecretList"]:
+            yield f"secret {secret['Name']}{' that can be brought back' if 'DeletedDate' in secret else ''}"
+
+
+class Root:
+    """A folder that Terraform is run in."""
+
+    def __init__(self, folder, aws, log):
+        self.folder, self.log = folder, log
+        self.environment = {
+            **os.environ, **CREDENTIALS, "AWS_ENDPOINT_URL": aws.url, "AWS_EC2_METADATA_DISABLED": "true",
+            "AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+            # Everything that is logged, request and answer, is kept to be searched.
+            "TF_LOG": "TRACE", "TF_LOG_PATH": str(log),
+        }
+
+    def run(self, *arguments, values=None, expect=0):
+        command = [os.environ["TERRAFORM"], f"-chdir={self.folder}", *arguments]
+        if values is not None:
+            file = self.folder / "values.tfvars.json"
+            file.write_text(json.dumps(values))
+            command += ["-no-color", f"-var-file={file}"]
+        done = subprocess.run(command, env=self.environment, capture_output=True, text=True)
+        check(expect is None or done.returncode == expect, f"terraform {arguments} ended with {done.returncode}, not {expect}:\n{done.stdout}{done.stderr}")
+        return done
+
+    def apply(self, values, *more):
+        return self.run("apply", "-auto-approve", *more, values=values).stdout
+
+    def holds(self, values, when):
+        """Nothing is left to do."""
+        done = self.run("plan", "-detailed-exitcode", values=values, expect=None)
+        check(done.returncode == 0, f"{when}, the plan is not empty:\n{done.stdout}{done.stderr}")
+        passed(f"{when}, the plan is empty")
+
+    def state(self):
+        """What there is, by address."""
+        def walk(module):
+            for resource in module.get("resources", []):
+                yield resource["address"], resource["values"]
+            for child in module.get("child_modules", []):
+                yield from walk(child)
+
+        return dict(walk(json.loads(self.run("show", "-json").stdout)["values"]["root_module"]))
+
+
+REFUSED = [
+    # What is wrong, what is set (None: left out), the words that must be there.
+    ("no addresses are named", {"operator_cidrs": None}, 'variable "operator_cidrs" is not set'),
+    ("everybody is let in", {"operator_cidrs": ["0.0.0.0/0"]}, "if the chat is meant for everybody, say so with public = true"),
+    ("an address has no mask", {"operator_cidrs": ["203.0.113.7"]}, "203.0.113.7/32 for one address or 203.0.113.0/24 for 256 of them. This is none: 203.0.113.7."),
+    ("a range is off its boundary", {"operator_cidrs": ["203.0.113.7/24"]}, "Instead of 203.0.113.7/24 write 203.0.113.0/24 for all of it, or 203.0.113.7/32 for that one address."),
+    ("there is no key", {"operator_keys": []}, "operator_keys is empty and access is allowlist, so nobody could ever come in. Put your own public key there"),
+    ("a key is private", {"operator_keys": [PRIVATE]}, "operator_keys has a PRIVATE key in it. Put the line from the .pub file there, and replace that key pair"),
+    ("a key is the name of a file", {"operator_keys": [KEY, "id_ed25519.pub"]}, "is one line as in a .pub file (ssh-ed25519 AAAA… name) or a fingerprint (SHA256:…), without options before it and without a comma. What is wrong is number 2."),
+    ("there is no such setting", {"settings": {"limits.room": 5}}, "settings can't have limits.room. It can have aws.patience,"),
+    ("a setting is of another kind", {"settings": {"limits.rooms": "many"}}, "settings: limits.rooms must be a whole number, such as 50."),
+    ("no image is named", {"image_version": None}, "Say which image the machine is made from: either image_version"),
+    ("no image has this version", {"image_version": "9.9.9"}, "There is no image with the tags Project=ssh-chat and Version=9.9.9 for arm64 (t4g.small) in eu-central-1 that belongs to this account. Build one with Packer"),
+    ("no image is for this processor", {"image_version": "0.2.0", "instance_type": "t3.small"}, "and Version=0.2.0 for x86_64 (t3.small) in eu-central-1"),
+    ("no image has this id", {"image_version": None, "ami_id": "ami-0123456789abcdef0"}, "There is no image with the id ami-0123456789abcdef0 for arm64"),
+    ("two images have this version", {"image_version": "0.3.0"}, f"There are 2 images with the tags Project=ssh-chat and Version=0.3.0: {IDS[3]}, {IDS[4]}. Say which one with ami_id"),
+    ("the image is in another region", {"image_version": None, "ami_id": f"us-east-1:{IDS[0]}"}, "ami_id has an image for us-east-1 and none for eu-central-1."),
+    ("no region is named", {"region": None}, 'variable "region" is not set'),
+    ("a zone is named for a region", {"region": "eu-central-1a"}, "region is the name of a region of AWS, such as eu-central-1 or us-east-1."),
+    ("there is no such region", {"region": "eu-centrl-1"}, "nvalid AWS Region: eu-centrl-1"),
+    ("the image is not in that region", {"region": "us-east-1"}, "There is no image with the tags Project=ssh-chat and Version=0.1.0 for arm64 (t4g.small) in us-east-1"),
+]
+
+
+def words(text):
+    return re.sub(r"\s+", " ", text)
+
+
+def refuses(root):
+    for what, change, sentence in REFUSED:
+        values = {name: value for name, value in {**GOOD, **change}.items() if value is not None}
+        done = root.run("plan", values=values, expect=1)
+        check(sentence in words(done.stderr), f"when {what}, it does not say {sentence!r}:\n{done.stderr}")
+        check(MARKER not in done.stdout + done.stderr, f"when {what}, it repeats a private key")
+        print(f"ok  when {what}: {sentence}", flush=True)
+
+
+def where_the_key_is_not(root, aws, instance, plan):
+    """Everything that Terraform writes or shows, by name."""
+    for file in [plan, *root.folder.glob("*.tfstate*")]:
+        if zipfile.is_zipfile(file):
+            with zipfile.ZipFile(file) as archive:
+                yield file.name, b"".join(archive.read(name) for name in archive.namelist()).decode(errors="replace")
+        else:
+            yield file.name, file.read_text()
+    yield "terraform show", root.run("show", "-no-color").stdout
+    yield "the state as JSON", root.run("show", "-json").stdout
+    yield "the plan as JSON", root.run("show", "-json", str(plan)).stdout
+    yield "the log", root.log.read_text(errors="replace")
+    encoded = aws.ec2.describe_instance_attribute(InstanceId=instance, Attribute="userData")["UserData"]["Value"]
+    yield "the user-data", base64.b64decode(encoded).decode()
+
+
+def live(root, aws):
+    before = set(aws.inventory())
+
+    root.apply(GOOD)
+    first = root.state()
+    instance, address = first["aws_instance.chat"]["id"], first["aws_eip.chat"]
+    shown = {name: output["value"] for name, output in json.loads(root.run("output", "-json").stdout).items()}
+    check(shown["ssh"] == f"ssh {address['public_ip']}", f"the outputs are {shown}")
+    passed(f"applied: {shown['ssh']}")
+    root.holds(GOOD, "after the apply")
+
+    # What the machine does on its first start, and what people do then.
+    secret = first["aws_secretsmanager_secret.host_key"]["arn"]
+    aws.secrets.put_secret_value(SecretId=secret, SecretString=PRIVATE)
+    aws.ssm.put_parameter(Name="/ssh-chat/host-key", Value=PUBLISHED, Type="String", Description="the machine's own words", Overwrite=True)
+    item = {"pk": {"S": "ROOM#lobby"}, "sk": {"S": "MSG#00000000000000000001"}, "text": {"S": "hello"}}
+    aws.dynamodb.put_item(TableName="ssh-chat", Item=item)
+    root.holds(GOOD, "after the machine has filled in its key")
+
+    # Another image: another machine, and all else as it was.
+    new = {**GOOD, "image_version": "0.2.0"}
+    plan = root.folder / "replace.tfplan"
+    root.run("plan", f"-out={plan}", values=new)
+    replaced = root.run("apply", "-no-color", str(plan)).stdout
+    second = root.state()
+    check(second["aws_instance.chat"]["id"] != instance, "another image does not replace the machine")
+    check(second["aws_instance.chat"]["ami"] == IDS[2], "the machine is not made from the image that was asked for")
+    order = [replaced.find(step) for step in (
+        "aws_instance.chat: Creation complete", "aws_eip_association.chat: Creation complete", "): Destroying... [id=" + instance)]
+    gap = "aws_eip_association.chat: Destroying" in replaced
+    check(order == sorted(order) and -1 not in order and not gap, f"the order is not new machine, address, old machine:\n{replaced}")
+    check(second["aws_eip.chat"] == {**address, **{name: second["aws_eip.chat"][name] for name in (
+        "association_id", "instance", "network_interface", "private_dns", "private_ip")}}, "the address is another one")
+    led = aws.ec2.describe_addresses(AllocationIds=[address["id"]])["Addresses"][0]
+    check((led["InstanceId"], led["PublicIp"]) == (second["aws_instance.chat"]["id"], address["public_ip"]), f"the address leads to {led}")
+    kept(aws, secret, item)
+    passed(f"another image replaces the machine; {address['public_ip']}, the secret and the table stay")
+    root.holds(new, "after the replacement")
+
+    searched = dict(where_the_key_is_not(root, aws, second["aws_instance.chat"]["id"], plan))
+    for place, text in searched.items():
+        check("ssh-chat/host-key" in text, f"the search of {place} finds nothing at all")
+        check(MARKER not in text, f"the private key is in {place}")
+    passed(f"the private key is in none of: {', '.join(searched)}")
+
+    other = root.run("plan", values={**new, "settings": {"motd": "Other words"}}).stdout
+    check(re.search(r"aws_instance\.chat must be replaced", other), f"other settings make no other machine:\n{other}")
+    passed("other settings make another machine")
+
+    # The end that somebody did not mean.
+    done = root.run("destroy", "-auto-approve", values=new, expect=1)
+    check("can't be deleted while DeletionProtectionEnabled" in words(done.stderr), f"it does not say why it stopped:\n{done.stderr}")
+    left = set(aws.inventory()) - before
+    check(left == {"table ssh-chat", "secret ssh-chat/host-key that can be brought back"}, f"what is left is {left}")
+    passed(f"destroy leaves {' and '.join(sorted(left))}")
+
+    aws.secrets.restore_secret(SecretId=secret)
+    root.run("import", "-no-color", f"-var-file={root.folder / 'values.tfvars.json'}", "aws_secretsmanager_secret.host_key", secret)
+    root.apply(new)
+    kept(aws, secret, item)
+    root.holds(new, "after everything was brought back with the same host key")
+
+    # The end that somebody did mean.
+    last = {**new, "deletion_protection": False, "recovery_window_in_days": 0}
+    root.apply(last)
+    root.run("destroy", "-auto-approve", values=last)
+    left = set(aws.inventory()) ^ before
+    check(not left, f"what is left is {left}")
+    passed("destroy without the protection leaves nothing")
+
+
+def kept(aws, secret, item):
+    check(aws.secrets.get_secret_value(SecretId=secret)["SecretString"] == PRIVATE, "the host key is another one")
+    found = aws.dynamodb.get_item(TableName="ssh-chat", Key={name: item[name] for name in ("pk", "sk")}).get("Item")
+    check(found == item, f"what was said is lost: {found}")
+
+
+def examples(root, aws):
+    """That they can be planned, with an image and a network that are there."""
+    network = aws.ec2.create_vpc(CidrBlock="10.9.0.0/24")["Vpc"]["VpcId"]
+    subnets = [aws.ec2.create_subnet(VpcId=network, CidrBlock=cidr)["Subnet"]["SubnetId"] for cidr in ("10.9.0.0/26", "10.9.0.64/26")]
+    for name, sign, made_up in (
+        ("minimal", "aws_vpc.chat[0] will be created", {}),
+        ("existing-vpc", f'= "{subnets[0]}"', {
+            "subnet-0123456789abcdef0": subnets[0], "subnet-0123456789abcdef1": subnets[1], "ami-0123456789abcdef0": IDS[0]}),
+    ):
+        text = Path(f"terraform/examples/{name}/chat.tfvars").read_text()
+        for id, real in made_up.items():
+            check(id in text, f"examples/{name} does not have {id}")
+            text = text.replace(id, real)
+        file = root.folder / "example.tfvars"
+        file.write_text(text)
+        planned = root.run("plan", "-no-color", f"-var-file={file}").stdout
+        check(sign in planned, f"examples/{name} does not plan {sign}:\n{planned}")
+        passed(f"examples/{name} can be planned")
+
+
+def main(work):
+    started = time.monotonic()
+    aws = Aws(work)
+    try:
+        refuses(Root(work / "terraform", aws, work / "refused.log"))
+        examples(Root(work / "terraform", aws, work / "examples.log"), aws)
+        live(Root(work / "terraform", aws, work / "live.log"), aws)
+    finally:
+        aws.stop()
+    print(f"{time.monotonic() - started:.0f} s")
+
+
+main(Path(sys.argv[1]))

@@ -1,0 +1,59 @@
+# What outlives the machine: its host key, the public half of it, and everything that was said.
+
+# There is no aws_secretsmanager_secret_version, and there must be none: the machine fills the secret
+# once, on its first start, so that the key is never in Terraform's state.
+resource "aws_secretsmanager_secret" "host_key" {
+  # checkov:skip=CKV2_AWS_57: a host key that changes by itself locks everybody out; `ssh-chat host-key rotate` does it on purpose
+  name                    = "${var.name}/host-key"
+  description             = "The host key of the chat ${var.name}, by which clients know it"
+  kms_key_id              = var.kms_key_arn
+  recovery_window_in_days = var.recovery_window_in_days
+}
+
+resource "aws_ssm_parameter" "host_key" {
+  # checkov:skip=CKV2_AWS_34: this is the public half, for everybody to read
+  name           = "/${var.name}/host-key"
+  description    = "The host key of ssh-chat: its fingerprint and its public half"
+  type           = "String"
+  insecure_value = "not there yet: the machine writes it on its first start"
+
+  lifecycle {
+    ignore_changes = [description, insecure_value, value]
+  }
+}
+
+resource "aws_dynamodb_table" "chat" {
+  name                        = var.name
+  billing_mode                = "PAY_PER_REQUEST"
+  hash_key                    = "pk"
+  range_key                   = "sk"
+  deletion_protection_enabled = var.deletion_protection
+
+  attribute {
+    name = "pk"
+    type = "S"
+  }
+
+  attribute {
+    name = "sk"
+    type = "S"
+  }
+
+  ttl {
+    attribute_name = "expires_at"
+    enabled        = true
+  }
+
+  point_in_time_recovery {
+    enabled = true
+  }
+
+  dynamic "server_side_encryption" {
+    for_each = var.kms_key_arn[*]
+
+    content {
+      enabled     = true
+      kms_key_arn = server_side_encryption.value
+    }
+  }
+}

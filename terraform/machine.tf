@@ -1,0 +1,89 @@
+module "user_data" {
+  source = "../cloud-init"
+
+  region             = var.region
+  host_key_secret    = aws_secretsmanager_secret.host_key.name
+  host_key_parameter = aws_ssm_parameter.host_key.name
+  table              = aws_dynamodb_table.chat.name
+  history            = var.history
+
+  host_name     = local.host_name
+  access        = var.access
+  operator_keys = var.operator_keys
+  approval      = var.approval
+  web_url       = var.web_url
+  settings      = var.settings
+}
+
+resource "aws_instance" "chat" {
+  # checkov:skip=CKV_AWS_126: the server publishes its own metrics each minute; those of EC2 every five are enough beside them
+  ami                         = one(data.aws_ami_ids.chat.ids)
+  instance_type               = var.instance_type
+  subnet_id                   = local.subnet_ids[0]
+  vpc_security_group_ids      = [aws_security_group.chat.id]
+  iam_instance_profile        = aws_iam_instance_profile.chat.name
+  user_data                   = module.user_data.user_data
+  user_data_replace_on_change = true
+  ebs_optimized               = true
+  tags                        = { Name = var.name }
+  volume_tags                 = merge(local.tags, { Name = var.name })
+
+  # One hop: what runs in a container or a network namespace on the machine gets no credentials.
+  metadata_options {
+    http_endpoint               = "enabled"
+    http_tokens                 = "required"
+    http_put_response_hop_limit = 1
+  }
+
+  root_block_device {
+    encrypted   = true
+    kms_key_id  = var.kms_key_arn
+    volume_type = "gp3"
+    volume_size = var.root_volume_size
+  }
+
+  lifecycle {
+    create_before_destroy = true
+  }
+
+  # It reads and writes from its first second on.
+  depends_on = [
+    aws_iam_role_policy.chat,
+    aws_route_table_association.public,
+    aws_vpc_security_group_egress_rule.https,
+  ]
+}
+
+# People know the chat by this address: it belongs to no machine.
+resource "aws_eip" "chat" {
+  domain = "vpc"
+  tags   = { Name = var.name }
+
+  depends_on = [aws_internet_gateway.chat]
+}
+
+resource "aws_eip_association" "chat" {
+  allocation_id       = aws_eip.chat.id
+  instance_id         = aws_instance.chat.id
+  allow_reassociation = true
+
+  # In one step from the old machine to the new one, not first away from the old.
+  lifecycle {
+    create_before_destroy = true
+  }
+}
+
+# When the hardware under the machine fails, EC2 moves it: same disk, same address.
+resource "aws_cloudwatch_metric_alarm" "recover" {
+  alarm_name          = "${var.name}-recover"
+  alarm_description   = "The hardware under ${var.name} has failed; EC2 moves the machine by itself"
+  namespace           = "AWS/EC2"
+  metric_name         = "StatusCheckFailed_System"
+  dimensions          = { InstanceId = aws_instance.chat.id }
+  statistic           = "Maximum"
+  comparison_operator = "GreaterThanThreshold"
+  threshold           = 0
+  period              = 60
+  evaluation_periods  = 2
+  alarm_actions       = ["arn:${data.aws_partition.here.partition}:automate:${var.region}:ec2:recover"]
+}
