@@ -8,7 +8,7 @@ POST /fault with {"operation": "GetSecretValue", "about": "my-secret", "times": 
 "code": "ThrottlingException", "message": "…"} answers the next two such requests whose body has
 "my-secret" in it with that error. With "delay" in seconds and without "code", they are only late.
 With "applied": true, what is asked for is done all the same, as when an answer gets lost. Without
-"times", all of them."""
+"times", all of them. The answer has those that are left to come; without a body, none is added."""
 
 import json
 import logging
@@ -35,9 +35,11 @@ class Faulty:
         body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
         if environ["PATH_INFO"] == "/fault":
             with self.changing_faults:
-                self.faults.append(json.loads(body))
-            start_response("204 No Content", [])
-            return []
+                if body:
+                    self.faults.append(json.loads(body))
+                left = json.dumps([fault for fault in self.faults if fault.get("times") != 0]).encode()
+            start_response("200 OK", [("Content-Type", "application/json"), ("Content-Length", str(len(left)))])
+            return [left]
         fault = self.find(environ.get("HTTP_X_AMZ_TARGET", "").rpartition(".")[2], body)
         if fault:
             time.sleep(fault.get("delay", 0))

@@ -14,7 +14,7 @@ locals {
       quoted  = false
     }
     time = {
-      pattern = "^[1-9][0-9]{0,8}(ms|s|m|h|d)$"
+      pattern = "^(0|[1-9][0-9]{0,8})(ms|s|m|h|d)$"
       right   = "a time with its unit, such as 20s, 5m or 7d"
       quoted  = true
     }
@@ -49,6 +49,7 @@ locals {
     "limits.connections_per_address" = "number"
     "limits.unauthenticated"         = "number"
     "limits.login_grace"             = "time"
+    "limits.outage_logins"           = "time"
     "limits.auth_attempts"           = "number"
     "limits.channels_per_connection" = "number"
     "limits.stall"                   = "time"
@@ -62,6 +63,7 @@ locals {
     "log.level"                      = "level"
     "shutdown.deadline"              = "time"
     "ssh.strict_crypto"              = "switch"
+    "aws.refresh"                    = "time"
     "aws.patience"                   = "time"
   }
 

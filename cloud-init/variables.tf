@@ -43,8 +43,8 @@ variable "history" {
   default     = null
 
   validation {
-    condition     = var.history == null ? true : can(regex("^([1-9][0-9]{0,5}[hd]|forever)$", var.history))
-    error_message = "history is how long messages are kept: a number of days or hours, such as 90d or 36h, or forever."
+    condition     = var.history == null ? true : can(regex("^([1-9][0-9]{0,2}d|1000d|forever)$", var.history))
+    error_message = "history is how long messages are kept: a number of days, such as 90d, up to 1000d, or forever."
   }
 }
 

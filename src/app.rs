@@ -10,6 +10,7 @@ mod admin;
 mod announce;
 mod data_dir;
 mod host_key;
+mod keeping;
 mod reload;
 mod stop;
 mod systemd;
@@ -18,7 +19,6 @@ use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use tokio::net::TcpListener;
@@ -35,7 +35,6 @@ use crate::session::machine;
 use crate::session::start::Chat;
 use crate::ssh;
 use crate::store::Store;
-use crate::store::sqlite::Sqlite;
 use crate::telemetry::logs::{self, LogHandle};
 use crate::text::Text;
 
@@ -49,9 +48,6 @@ pub fn main(cli: &Cli) -> Exit {
         other => admin::run(other, &flags),
     }
 }
-
-/// The database's file in the data folder.
-const DATABASE: &str = "chat.db";
 
 /// Says on standard error why the program ends.
 fn complain(words: &str) {
@@ -113,21 +109,28 @@ async fn run(
     log: &LogHandle,
 ) -> Result<()> {
     let mut signals = stop::Signals::listen()?;
-    let data_dir = DataDir::open(&config.data_dir)?;
-    let host_key = host_key::Found::load(&config, data_dir.path());
-    let host_key = tokio::select! {
-        found = systemd::meanwhile("waiting for the host key", host_key) => found?,
+    let data_dir = keeping::needs_folder(&config)
+        .then(|| DataDir::open(&config.data_dir))
+        .transpose()?;
+    let folder = data_dir.as_ref().map_or(&*config.data_dir, DataDir::path);
+    let opening = async {
+        let host_key = host_key::Found::load(&config, folder).await?;
+        let store: Arc<dyn Store> = keeping::open(&config, folder, config.aws.patience).await?;
+        Ok::<_, anyhow::Error>((host_key, store))
+    };
+    let waiting = "waiting for the host key and the store";
+    let (host_key, store) = tokio::select! {
+        opened = systemd::meanwhile(waiting, opening) => opened?,
         reason = signals.asked_to_stop() => {
             tracing::info!(event = "stopped", reason, "the server had not started yet");
             return Ok(());
         }
     };
-    let store: Arc<dyn Store> = Arc::new(Sqlite::open(&data_dir.path().join(DATABASE))?);
     let (hub, handle) = Hub::load(Arc::clone(&store), hub_limits(&config)).await?;
     let hub = tokio::spawn(hub.run());
     let guard = Guard::new(Arc::clone(&store), handle.clone(), rules(&config)).await?;
     let guard = Arc::new(guard);
-    let watch = tokio::spawn(Arc::clone(&guard).watch(REVOCATION));
+    let watch = tokio::spawn(Arc::clone(&guard).watch(keeping::refresh(&config)));
     let listeners = if sockets.is_empty() {
         bind(&config.listen).await?
     } else {
@@ -225,10 +228,6 @@ async fn bind(addresses: &[SocketAddr]) -> Result<Vec<Socket<TcpListener>>> {
     }
     Ok(listeners)
 }
-
-/// How often the store is asked what another process changed: how soon a key that was revoked
-/// elsewhere ends its sessions here. A file on this machine is asked for next to nothing.
-const REVOCATION: Duration = Duration::from_secs(1);
 
 /// Who may come in.
 fn rules(config: &Config) -> Rules {

@@ -9,15 +9,19 @@ use std::time::Duration;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_credential_types::Credentials;
 use aws_smithy_http_client::Builder;
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use tokio::sync::OnceCell;
 use tracing::instrument::WithSubscriber as _;
 use tracing::subscriber::NoSubscriber;
 
+mod calls;
+pub mod json;
 mod patience;
 mod trouble;
 
+pub use calls::Calls;
 pub use patience::Patience;
 pub use trouble::Trouble;
 
@@ -32,6 +36,8 @@ const CALL: Duration = Duration::from_secs(10);
 pub struct Aws {
     region: Option<String>,
     patience: Duration,
+    /// The address of a stand-in.
+    stand_in: Option<String>,
     config: OnceCell<SdkConfig>,
 }
 
@@ -42,7 +48,17 @@ impl Aws {
         Aws {
             region,
             patience,
+            stand_in: None,
             config: OnceCell::new(),
+        }
+    }
+
+    /// The way to what stands in for AWS at this address, in tests. It is not patient, and signs
+    /// with credentials that AWS would not take.
+    pub fn stand_in(url: &str) -> Aws {
+        Aws {
+            stand_in: Some(url.to_owned()),
+            ..Aws::new(Some("eu-central-1".to_owned()), Duration::ZERO)
         }
     }
 
@@ -52,7 +68,8 @@ impl Aws {
     /// [`Trouble::NoRegion`] if nobody names a region.
     pub async fn config(&self) -> Result<&SdkConfig, Trouble> {
         self.config
-            .get_or_try_init(|| load(self.region.clone()))
+            // On the heap: it is large, and every call begins with it.
+            .get_or_try_init(|| Box::pin(load(self.region.clone(), self.stand_in.as_deref())))
             .await
     }
 
@@ -62,7 +79,7 @@ impl Aws {
     }
 }
 
-async fn load(region: Option<String>) -> Result<SdkConfig, Trouble> {
+async fn load(region: Option<String>, stand_in: Option<&str>) -> Result<SdkConfig, Trouble> {
     let http = Builder::new()
         .tls_provider(Provider::Rustls(CryptoMode::Ring))
         .build_https();
@@ -78,6 +95,10 @@ async fn load(region: Option<String>) -> Result<SdkConfig, Trouble> {
         .retry_config(RetryConfig::disabled());
     if let Some(region) = region {
         loader = loader.region(Region::new(region));
+    }
+    if let Some(url) = stand_in {
+        let nobody = Credentials::new("test", "test", None, None, "a stand-in takes any");
+        loader = loader.endpoint_url(url).credentials_provider(nobody);
     }
     let config = loader.load().await;
     match config.region() {

@@ -19,6 +19,7 @@ pub mod host_key;
 pub mod import;
 pub mod invite;
 pub mod keys;
+pub mod store;
 mod tally;
 #[cfg(test)]
 mod tests;
@@ -86,6 +87,9 @@ pub enum Command {
     /// Show, make or replace what the server proves itself with
     #[command(subcommand)]
     HostKey(host_key::HostKeyCommand),
+    /// Make what everything but the host key is kept in, or look whether it is there
+    #[command(subcommand)]
+    Store(store::StoreCommand),
     /// Write all that the store holds as JSON lines: people, rooms, all that was said, bans, …
     Export(export::Export),
     /// Take in what export wrote, with the same names, keys and places

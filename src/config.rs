@@ -19,6 +19,7 @@ use std::time::Duration;
 mod error;
 mod places;
 pub mod reference;
+mod resources;
 pub mod settings;
 mod sources;
 mod table;
@@ -192,6 +193,12 @@ pub struct Aws {
     pub host_key_secret: Option<String>,
     /// The name of the SSM parameter that tells the host key's public half.
     pub host_key_parameter: Option<String>,
+    /// The `DynamoDB` table with everything else, which is then not in the data folder.
+    pub table: Option<String>,
+    /// How long what was said is kept there; for ever if nobody says.
+    pub history: Option<Duration>,
+    /// How soon what another process changed there about who may be here takes effect.
+    pub refresh: Duration,
     /// How long to go on trying at the start.
     pub patience: Duration,
 }
@@ -202,6 +209,9 @@ impl Default for Aws {
             region: None,
             host_key_secret: None,
             host_key_parameter: None,
+            table: None,
+            history: None,
+            refresh: Duration::from_secs(30),
             patience: Duration::from_secs(5 * 60),
         }
     }

@@ -25,7 +25,7 @@ data "aws_subnet" "existing" {
 }
 
 resource "aws_vpc" "chat" {
-  # checkov:skip=CKV2_AWS_11: flow logs cost more than the machine on a public port; the server logs each connection itself
+  # checkov:skip=CKV2_AWS_11: flow logs are paid by the GB and would repeat what the server logs of each connection itself
   count = local.make_vpc ? 1 : 0
 
   cidr_block           = var.vpc_cidr

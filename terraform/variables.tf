@@ -151,7 +151,7 @@ variable "ami_id" {
 
   validation {
     condition     = var.ami_id == null ? true : !strcontains(var.ami_id, ":") || contains([for part in split(",", var.ami_id) : split(":", part)[0]], var.region)
-    error_message = "ami_id has an image for ${var.ami_id == null ? "" : join(", ", [for part in split(",", var.ami_id) : split(":", part)[0]])} and none for ${var.region}. Build one there (packer build -var region=${var.region} …), or set region to where the image is."
+    error_message = "ami_id has an image for ${var.ami_id == null ? "" : join(", ", [for part in split(",", var.ami_id) : split(":", part)[0]])} and none for ${var.region}. Build one there with Packer, or set region to where the image is."
   }
 }
 

@@ -11,11 +11,10 @@ use crate::cli::{
 };
 use crate::clock;
 use crate::config::{self, Config, Flags};
-use crate::store::sqlite::Sqlite;
 
-use super::DATABASE;
 use super::data_dir::DataDir;
 use super::host_key::keeper;
+use super::keeping::{self, DATABASE};
 use super::systemd;
 
 /// Runs a command that is not `serve`.
@@ -62,29 +61,32 @@ pub(super) fn run(command: &Command, flags: &Flags) -> Exit {
         let done = host_key::run(command, &*keys, &config, &mut input, console);
         return runtime.block_on(done);
     }
-    let store = match open(&config) {
-        Ok(store) => store,
-        Err(words) => return console.failed(&words),
-    };
     let now = clock::now();
     runtime.block_on(async {
+        if let Command::Store(command) = command {
+            return keeping::set_up(command, &config, console).await;
+        }
+        let store = match keeping::open_at_once(&config).await {
+            Ok(store) => store,
+            Err(error) => return console.failed(&format!("{error:#}")),
+        };
+        let store = &*store;
         match command {
             Command::Keys(args) => {
                 let mut input = std::io::stdin();
-                keys::run(args, &store, &mut input, rand::random(), now, console).await
+                keys::run(args, store, &mut input, rand::random(), now, console).await
             }
             Command::Invite(args) => {
-                invite::run(args, &store, &config, rand::random(), now, console).await
+                invite::run(args, store, &config, rand::random(), now, console).await
             }
-            Command::Export(args) => export::run(args, &store, now, console).await,
-            Command::Import(args) => {
-                import::run(args, &store, &mut std::io::stdin(), console).await
-            }
-            Command::Audit(args) => audit::run(args, &store, console).await,
+            Command::Export(args) => export::run(args, store, now, console).await,
+            Command::Import(args) => import::run(args, store, &mut std::io::stdin(), console).await,
+            Command::Audit(args) => audit::run(args, store, console).await,
             Command::Serve
             | Command::CheckConfig
             | Command::Doctor(_)
             | Command::HostKey(_)
+            | Command::Store(_)
             | Command::Completions(_)
             | Command::Man(_) => Exit::Usage,
         }
@@ -93,12 +95,6 @@ pub(super) fn run(command: &Command, flags: &Flags) -> Exit {
 
 /// Whoever types a command wants to know what is wrong rather than wait.
 const AT_ONCE: Duration = Duration::ZERO;
-
-/// The database. It is made if there is none, so that keys can be added before the first start.
-fn open(config: &Config) -> Result<Sqlite, String> {
-    DataDir::make(&config.data_dir).map_err(|error| format!("{error:#}"))?;
-    Sqlite::open(&config.data_dir.join(DATABASE)).map_err(|error| error.to_string())
-}
 
 async fn diagnose(
     args: &Doctor,
@@ -110,8 +106,12 @@ async fn diagnose(
         Ok(config) => config,
         Err(errors) => return doctor::run(args, Err(errors), now, console).await,
     };
-    let database = config.data_dir.join(DATABASE);
-    let opened = database.exists().then(|| Sqlite::open(&database));
+    let there = config.aws.table.is_some() || config.data_dir.join(DATABASE).exists();
+    let opened = if there {
+        Some(keeping::open(config, &config.data_dir, AT_ONCE).await)
+    } else {
+        None
+    };
     let found = Found {
         config,
         host_key: keeper(config, &config.data_dir, AT_ONCE)
@@ -121,9 +121,9 @@ async fn diagnose(
             .map_err(|error| error.to_string()),
         database: match &opened {
             None => Database::NotYet,
-            Some(Err(error)) => Database::Closed(error.to_string()),
+            Some(Err(error)) => Database::Closed(format!("{error:#}")),
             Some(Ok(store)) => Database::Open {
-                store,
+                store: &**store,
                 quick_check: None,
             },
         },

@@ -30,7 +30,8 @@ pub(super) fn keeper(
     }
 }
 
-fn aws(config: &Config, patience: Duration) -> Arc<Aws> {
+/// The way to AWS.
+pub(super) fn aws(config: &Config, patience: Duration) -> Arc<Aws> {
     Arc::new(Aws::new(config.aws.region.clone(), patience))
 }
 

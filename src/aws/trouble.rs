@@ -3,8 +3,8 @@
 use std::error::Error;
 
 use aws_credential_types::provider::error::CredentialsError;
-use aws_sdk_secretsmanager::config::http::HttpResponse;
-use aws_sdk_secretsmanager::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::config::http::HttpResponse;
+use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 
 /// Why a call of AWS failed. The words are for whoever runs the server.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -67,7 +67,7 @@ impl Trouble {
     }
 
     /// What an answer means that is an error.
-    fn answered(status: u16, code: &str, message: &str) -> Trouble {
+    pub(super) fn answered(status: u16, code: &str, message: &str) -> Trouble {
         let both = || cut(&format!("{code}: {message}"));
         match code {
             "AccessDeniedException" | "AccessDenied" => Trouble::Denied(cut(message)),
@@ -82,10 +82,7 @@ impl Trouble {
             | "RequestExpired"
             | "SignatureDoesNotMatch"
             | "UnrecognizedClientException" => Trouble::Credentials(both()),
-            "RequestLimitExceeded" | "TooManyRequestsException" => Trouble::Busy(both()),
-            _ if status >= 500 || status == 429 || code.contains("Throttl") => {
-                Trouble::Busy(both())
-            }
+            _ if status >= 500 || status == 429 || is_throttling(code) => Trouble::Busy(both()),
             _ => Trouble::Refused {
                 code: cut(code),
                 message: cut(message),
@@ -98,6 +95,28 @@ impl Trouble {
     pub fn may_pass(&self) -> bool {
         !matches!(self, Trouble::Refused { .. })
     }
+
+    /// Whether what was asked for may have been done all the same, or may still be: the answer got
+    /// lost, or was that of a fault.
+    pub fn may_have_been_done(&self) -> bool {
+        match self {
+            Trouble::Unreachable(_) => true,
+            Trouble::Busy(words) => !is_throttling(words),
+            _ => false,
+        }
+    }
+
+    /// Its kind in a word, as metrics and logs have it.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Trouble::NoRegion => "no_region",
+            Trouble::Credentials(_) => "credentials",
+            Trouble::Denied(_) => "denied",
+            Trouble::Unreachable(_) => "unreachable",
+            Trouble::Busy(_) => "busy",
+            Trouble::Refused { .. } => "refused",
+        }
+    }
 }
 
 /// The error and what caused it.
@@ -108,7 +127,7 @@ fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn
 
 /// What an error and its causes say, without repetitions and without requests: some of the SDK's
 /// errors have the whole one in them, and so the secret that was to be sent.
-fn chain(error: &(dyn Error + 'static)) -> String {
+pub(super) fn chain(error: &(dyn Error + 'static)) -> String {
     let mut words: Vec<String> = Vec::new();
     for error in causes(error) {
         let whole = error.to_string();
@@ -121,6 +140,19 @@ fn chain(error: &(dyn Error + 'static)) -> String {
         }
     }
     cut(&words.join(": "))
+}
+
+/// Whether it is the code of an answer that asks to come less often, or begins with one. Nothing
+/// was done then.
+fn is_throttling(code: &str) -> bool {
+    const CODES: [&str; 5] = [
+        "Throttl",
+        "RequestThrottled",
+        "RequestLimitExceeded",
+        "TooManyRequests",
+        "ProvisionedThroughputExceeded",
+    ];
+    CODES.iter().any(|begin| code.starts_with(begin))
 }
 
 /// As much of it as fits into a sentence.
@@ -151,6 +183,8 @@ mod tests {
             (400, "InvalidSignatureException", credentials),
             (400, "ThrottlingException", busy),
             (400, "Throttling", busy),
+            (400, "ProvisionedThroughputExceededException", busy),
+            (400, "RequestLimitExceeded", busy),
             (429, "whatever", busy),
             (500, "InternalServiceError", busy),
             (503, "no code", busy),

@@ -76,6 +76,12 @@ impl Console<'_> {
         Ok(())
     }
 
+    /// Says what was done, where that is all.
+    pub fn told(mut self, words: &str) -> Exit {
+        let said = self.say(words).map_err(Failure::from);
+        self.finish(said)
+    }
+
     /// Says why nothing was done.
     pub fn failed(self, words: &str) -> Exit {
         let _nobody_listens = writeln!(self.err, "ssh-chat: {words}");

@@ -6,10 +6,11 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use super::resources::{region, resource, table};
 use super::settings::{Kind, Otherwise, Setting};
 use super::values::{
-    Access, LogFormat, addresses, duration, duration_text, host_name, motd, name_of, number,
-    one_of, operator_keys, path, region, resource, switch, web_url,
+    Access, FOREVER, LogFormat, addresses, duration, duration_text, history, host_name, motd,
+    name_of, number, one_of, operator_keys, path, switch, web_url,
 };
 
 const MILLION: usize = 1_000_000;
@@ -358,6 +359,44 @@ pub static SETTINGS: &[Setting] = &[
         reloadable: false,
         set: |c, v| put(&mut c.aws.host_key_parameter, resource(v).map(Some)),
         show: |c| c.aws.host_key_parameter.clone(),
+    },
+    Setting {
+        key: "aws.table",
+        kind: Kind::Text,
+        otherwise: Otherwise::Found {
+            how: "none: all is in the data folder",
+            example: "ssh-chat",
+        },
+        help: "The DynamoDB table that holds accounts, keys, bans, rooms and all that is said instead of \
+               the data folder",
+        reloadable: false,
+        set: |c, v| put(&mut c.aws.table, table(v).map(Some)),
+        show: |c| c.aws.table.clone(),
+    },
+    Setting {
+        key: "aws.history",
+        kind: Kind::Text,
+        otherwise: Otherwise::Fixed,
+        help: "How long what was said is kept in the table: a time, or `forever`",
+        reloadable: false,
+        set: |c, v| put(&mut c.aws.history, history(v, DAY..=1000 * DAY)),
+        show: |c| {
+            Some(
+                c.aws
+                    .history
+                    .map_or_else(|| FOREVER.to_owned(), duration_text),
+            )
+        },
+    },
+    Setting {
+        key: "aws.refresh",
+        kind: Kind::Text,
+        otherwise: Otherwise::Fixed,
+        help: "How soon a ban or a removed key ends sessions here when another process has written it \
+               to the table",
+        reloadable: false,
+        set: |c, v| put(&mut c.aws.refresh, duration(v, SECOND..=HOUR)),
+        show: |c| Some(duration_text(c.aws.refresh)),
     },
     Setting {
         key: "aws.patience",

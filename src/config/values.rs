@@ -264,6 +264,21 @@ pub(super) fn duration(text: &str, range: RangeInclusive<Duration>) -> Result<Du
         })
 }
 
+/// How no end is written.
+pub(super) const FOREVER: &str = "forever";
+
+/// Reads how long something is kept: a time, or no end.
+pub(super) fn history(
+    text: &str,
+    range: RangeInclusive<Duration>,
+) -> Result<Option<Duration>, String> {
+    if text == FOREVER {
+        return Ok(None);
+    }
+    let time = duration(text, range).map(Some);
+    time.map_err(|error| format!("{FOREVER}, or {error}"))
+}
+
 /// A time in the longest unit that needs no fraction. Fractions of a millisecond are left off.
 pub(super) fn duration_text(time: Duration) -> String {
     let millis = time.as_millis();
@@ -324,26 +339,6 @@ pub(super) fn host_name(text: &str) -> Result<String, String> {
         Ok(text.to_owned())
     } else {
         Err("the name or address of this machine, without a port, such as chat.example.com".into())
-    }
-}
-
-/// Reads the name of a region of AWS.
-pub(super) fn region(text: &str) -> Result<String, String> {
-    let is_part = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric());
-    if text.len() <= 32 && text.contains('-') && text.split('-').all(is_part) {
-        Ok(text.to_owned())
-    } else {
-        Err("the name of a region, such as eu-central-1".to_owned())
-    }
-}
-
-/// Reads the name or ARN of a secret or parameter.
-pub(super) fn resource(text: &str) -> Result<String, String> {
-    let is_part = |b: u8| b.is_ascii_alphanumeric() || b"/_+=.@-:".contains(&b);
-    if (1..=2048).contains(&text.len()) && text.bytes().all(is_part) {
-        Ok(text.to_owned())
-    } else {
-        Err("the name or ARN of something in AWS, such as ssh-chat/host-key".to_owned())
     }
 }
 

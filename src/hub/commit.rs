@@ -68,8 +68,11 @@ impl Hub {
     }
 
     fn append(&mut self) -> InFlight {
-        let batch = std::mem::take(&mut self.gathered);
-        let drafts = batch.iter().map(|pending| pending.draft.clone()).collect();
+        let mut batch = std::mem::take(&mut self.gathered);
+        let mut drafts: Vec<Draft> = batch.iter().map(|pending| pending.draft.clone()).collect();
+        let portion = self.store.portion(&drafts).clamp(1, batch.len().max(1));
+        drafts.truncate(portion);
+        self.gathered = batch.split_off(portion.min(batch.len()));
         let store = Arc::clone(&self.store);
         Box::pin(async move {
             let result = store.append(drafts).await;

@@ -8,7 +8,7 @@ use crate::chat::command::{self, COMMANDS, Command, Group};
 use crate::chat::event::Message;
 use crate::chat::ids::{Conversation, Name, RoomName, Time};
 use crate::chat::intent::{Answer, PersonInfo, RoomInfo, RoomView};
-use crate::store::Mark;
+use crate::store::{Found, Mark};
 use crate::text;
 
 /// How many names a list of people shows before it only counts.
@@ -65,7 +65,7 @@ impl Machine {
                 new,
             } => self.recall(&room, &messages, mark, new, now),
             Fetched::History(messages) => self.show_history(&messages),
-            Fetched::Found(messages) => self.show_found(&messages, now),
+            Fetched::Found(found) => self.show_found(&found, now),
             Fetched::Failed { room, reason } => {
                 if let Some(tab) = self
                     .tabs
@@ -133,9 +133,18 @@ impl Machine {
         self.forget_day();
     }
 
-    fn show_found(&mut self, messages: &[Message], now: Time) {
+    fn show_found(&mut self, found: &Found, now: Time) {
+        let messages = &found.messages;
+        let looked = match found.back_to {
+            Some(back_to) => format!(
+                " The search went back to {}.",
+                self.zone.moment(back_to, now)
+            ),
+            None => String::new(),
+        };
         if messages.is_empty() {
-            return self.note("Nothing found in the rooms that you are in.");
+            let nothing = "Nothing found in the rooms that you are in.";
+            return self.note(&format!("{nothing}{looked}"));
         }
         // The store gives the newest first; read from top to bottom the newest stands last.
         for message in messages.iter().rev() {
@@ -155,9 +164,11 @@ impl Machine {
                 self.display.show(&Entry::Item(&head, &words));
             });
         }
-        let found = messages.len();
-        let plural = if found == 1 { "" } else { "s" };
-        self.note(&format!("{found} message{plural} found, the newest last."));
+        let count = messages.len();
+        let plural = if count == 1 { "" } else { "s" };
+        self.note(&format!(
+            "{count} message{plural} found, the newest last.{looked}"
+        ));
     }
 
     /// Shows the hub's answer to a question.

@@ -21,7 +21,7 @@ use crate::chat::ids::{Conversation, Fingerprint, Name, RoomName, Seq, SessionId
 use crate::chat::intent::{Arrival, Intent, Query};
 use crate::chat::policy::{Allowance, Bucket};
 use crate::chat::preferences::Preferences;
-use crate::store::Mark;
+use crate::store::{Found, Mark};
 use crate::term::editor::{Edit, Editor};
 use crate::term::keys::{Decoder, Key};
 use crate::term::screen::Size;
@@ -143,7 +143,7 @@ pub enum Fetched {
     /// To [`Fetch::History`].
     History(Vec<Message>),
     /// To [`Fetch::Search`].
-    Found(Vec<Message>),
+    Found(Found),
     /// It could not be read.
     Failed {
         /// The room whose events wait for it, if any do.

@@ -7,7 +7,9 @@
 //!     the messages, so that no mark is behind the end of its log.
 //! 12. The entries of a conversation are a beginning of its log, up to a place that was there when
 //!     the export began to read them, with at least the changes of which these entries tell: who
-//!     took something back does not find it in the archive beside the entry that says so.
+//!     took something back does not find it in the archive beside the entry that says so. Where
+//!     entries expire, those that have are left out, and the log begins later than with place 1;
+//!     should all of them have, the last is there as [`Kept::Gone`], since its place is taken.
 //! 13. Entries of several conversations come in the order of their arrival; a store that does not
 //!     know it takes the order of their times. (A search finds the newest first, wherever.)
 //! 14. [`Archive::import`] leaves a record that is there just the same as it is. If one can't be
@@ -16,7 +18,8 @@
 //!     the whole archive from its beginning, completes it.
 //! 15. What was imported reads as it did where it came from, with every method of the port:
 //!     places in logs and numbers of bans are the same, and those of bans that ended are never
-//!     given again. Names, keys and places in logs are as unique as ever.
+//!     given again. Names, keys and places in logs are as unique as ever. The first entry that a
+//!     log is given may have any place; after it there is no gap.
 //! 16. [`People::revision`](super::People::revision) is another number when anything was taken.
 //!
 //! What is not in an archive: the revision, the indexes, and the words of what was deleted.
@@ -184,6 +187,9 @@ pub enum Conflict {
     /// What comes before it is not there.
     #[error("the store has nothing before it but the first {0}")]
     Gap(u64),
+    /// The log begins later there, and can't be given an earlier beginning.
+    #[error("in the store this log begins later")]
+    Begun,
     /// As many keys wait there as can.
     #[error("{MAX_PENDING} keys wait for an operator in the store, and no more can")]
     Crowded,

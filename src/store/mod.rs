@@ -20,11 +20,17 @@ use crate::chat::preferences::Preferences;
 use crate::text::Text;
 
 pub mod archive;
+pub mod dynamo;
 pub mod people;
 pub mod sqlite;
+mod words;
 
 pub use archive::Archive;
 pub use people::People;
+
+/// The most that [`Store::count_after`] counts to: what it costs must not grow with how long
+/// somebody was away. It means "this many or more".
+pub const MAX_COUNT: u64 = 1_000;
 
 /// The most names that one account can own.
 pub const MAX_NAMES: usize = 5;
@@ -146,11 +152,27 @@ pub struct Search {
     pub limit: usize,
 }
 
+/// What a search found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Found {
+    /// What matches, newest first.
+    pub messages: Vec<Message>,
+    /// What was said before this was not looked at. `None` if everything was, or as much as it
+    /// took to find enough.
+    pub back_to: Option<Time>,
+}
+
 /// Everything that outlives the process. See the module for what adapters must keep.
 #[async_trait]
 pub trait Store: People + 'static {
+    /// How many of these, from the first on, fit into one `append`: at least one.
+    fn portion(&self, batch: &[Draft]) -> usize {
+        batch.len().max(1)
+    }
+
     /// Saves a batch, all or nothing, and returns the place that each entry got, in the order
-    /// of the batch. `Body::Topic` also changes the room's record.
+    /// of the batch. `Body::Topic` also changes the room's record. The batch must not be more
+    /// than a [`portion`](Store::portion).
     async fn append(&self, batch: Vec<Draft>) -> Result<Vec<Seq>, StoreError>;
 
     /// Changes or deletes a message of the asking author's own (`Body::Said` or `Body::Did`
@@ -167,13 +189,12 @@ pub trait Store: People + 'static {
         limit: usize,
     ) -> Result<Vec<Message>, StoreError>;
 
-    /// How many things that `history` would show were said after `after`. An adapter may stop
-    /// counting at 1,000.
+    /// How many things that `history` would show were said after `after`, up to [`MAX_COUNT`].
     async fn count_after(&self, conversation: &Conversation, after: Seq)
     -> Result<u64, StoreError>;
 
     /// What matches, newest first, with the same words that `history` shows.
-    async fn search(&self, search: Search) -> Result<Vec<Message>, StoreError>;
+    async fn search(&self, search: Search) -> Result<Found, StoreError>;
 
     /// Every conversation in which something was ever said, in a fixed order.
     async fn conversations(&self) -> Result<Vec<Conversation>, StoreError>;

@@ -14,7 +14,7 @@ use self::error::Failure;
 use self::file::DatabaseFile;
 use self::threads::Threads;
 use super::{
-    Account, AmendError, Amendment, ClaimError, Mark, RoomRecord, Search, Store, StoreError,
+    Account, AmendError, Amendment, ClaimError, Found, Mark, RoomRecord, Search, Store, StoreError,
 };
 use crate::chat::access::KeyRecord;
 use crate::chat::event::{Draft, Message};
@@ -22,7 +22,6 @@ use crate::chat::ids::{AccountId, Conversation, Fingerprint, Name, RoomName, Seq
 use crate::chat::preferences::Preferences;
 
 pub use self::file::OpenError;
-pub use self::messages::MAX_COUNT;
 
 mod accounts;
 mod archive;
@@ -137,7 +136,6 @@ impl Store for Sqlite {
             .await
     }
 
-    /// Counts no further than [`MAX_COUNT`].
     async fn count_after(
         &self,
         conversation: &Conversation,
@@ -148,8 +146,12 @@ impl Store for Sqlite {
             .await
     }
 
-    async fn search(&self, search: Search) -> Result<Vec<Message>, StoreError> {
-        self.read(move |db| search::search(db, &search)).await
+    async fn search(&self, search: Search) -> Result<Found, StoreError> {
+        let messages = self.read(move |db| search::search(db, &search)).await?;
+        Ok(Found {
+            messages,
+            back_to: None,
+        })
     }
 
     async fn conversations(&self) -> Result<Vec<Conversation>, StoreError> {

@@ -22,6 +22,8 @@ mod durability;
 mod eviction;
 /// Commands on the `ssh` line.
 mod exec;
+/// DynamoDB that loses, delays and spoils requests.
+mod faults;
 /// Floods, silent connections, endless lines: what one client can't do to the others.
 mod floods;
 /// The server and the people.

@@ -13,15 +13,18 @@ fn done(home: &Home, args: &[&str]) -> String {
     ended.stderr
 }
 
-/// Another folder, for the same people.
-fn elsewhere(home: &Home, people: &[&str]) -> Arc<Home> {
-    let other = Home::new();
+/// The same people have their keys in another folder.
+fn bring_keys(home: &Home, other: &Home, people: &[&str]) {
     for name in people {
         let key = home.key(name);
         let copy = other.path().join(key.file_name().unwrap());
         fs::copy(key, copy).unwrap();
     }
-    other
+}
+
+/// What an archive has between its first line, which has a time, and its end.
+fn records(archive: &str) -> Vec<&str> {
+    archive.lines().skip(1).collect()
 }
 
 fn enter(server: &Server, name: &str) -> Terminal {
@@ -65,7 +68,26 @@ fn live(server: &Server) {
 
 #[test]
 fn everybody_is_at_home_on_the_new_server() {
-    let mut old = Server::with(&["limits.message_rate=0"]);
+    move_house(Home::new(), Home::new());
+}
+
+/// From a laptop into the cloud, and back.
+#[test]
+fn everybody_is_at_home_on_another_kind_of_store() {
+    let written = move_house(Home::local(), Home::on_a_table());
+    for home in [Home::on_a_table(), Home::local()] {
+        let path = home.path().join("chat.jsonl");
+        fs::write(&path, &written).unwrap();
+        done(&home, &["import", path.to_str().unwrap()]);
+        let again = run(&home, &["export"]).stdout;
+        assert_eq!(records(&again), records(&written));
+    }
+}
+
+/// Has people live in the old place and move to the new one. Returns the archive.
+fn move_house(old: Arc<Home>, home: Arc<Home>) -> String {
+    let settings = ["--set", "limits.message_rate=0"].map(str::to_owned);
+    let mut old = Server::at(old, settings.to_vec());
     let key = old.home().key("alice").with_extension("pub");
     let key = key.to_str().unwrap();
     let add = [
@@ -90,7 +112,7 @@ fn everybody_is_at_home_on_the_new_server() {
     assert!(!written.contains("Monday") && !written.contains("never mind"));
     old.kill9();
 
-    let home = elsewhere(old.home(), &["alice", "bob", "mallory"]);
+    bring_keys(old.home(), &home, &["alice", "bob", "mallory"]);
     let dry = done(&home, &["import", "--dry-run", path]);
     assert!(dry.contains("the archive is good: 3 accounts"), "{dry}");
     assert!(!home.data().exists(), "nothing was changed");
@@ -100,7 +122,6 @@ fn everybody_is_at_home_on_the_new_server() {
     let said = done(&home, &["import", path]);
     assert!(said.ends_with("; all of it was there already\n"), "{said}");
     let again = run(&home, &["export"]);
-    let records = |text: &str| text.lines().skip(1).map(str::to_owned).collect::<Vec<_>>();
     assert_eq!(records(&again.stdout), records(&written));
 
     let new = Server::at(home, Vec::new());
@@ -133,6 +154,7 @@ fn everybody_is_at_home_on_the_new_server() {
     // The old name is still hers.
     bob.line("/nick alice");
     bob.wait_text("taken");
+    written
 }
 
 #[test]

@@ -128,7 +128,7 @@ fn systemd_hears_when_people_can_connect_and_when_it_ends() {
     let mut server = Server::at(home, args.to_vec());
 
     let waiting = manager.hears();
-    is(&waiting, "STATUS", "waiting for the host key");
+    is(&waiting, "STATUS", "waiting for the host key and the store");
     is(&waiting, "EXTEND_TIMEOUT_USEC", "30000000");
     let ready = manager.hears();
     is(&ready, "READY", "1");

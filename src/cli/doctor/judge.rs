@@ -31,7 +31,9 @@ pub(super) fn judge(facts: &Facts) -> Vec<Check> {
     });
     let mut checks = vec![ok("configuration", found), folder(facts), host_key(facts)];
     checks.extend(database(&facts.store));
-    checks.push(space(facts.free));
+    if facts.folder != Folder::Unused {
+        checks.push(space(facts.free));
+    }
     if facts.systemd.is_empty() {
         for (address, port) in &facts.ports {
             checks.push(listening(*address, port, facts.running));
@@ -85,6 +87,7 @@ fn folder(facts: &Facts) -> Check {
     const NAME: &str = "data folder";
     let path = facts.data_dir.display();
     match &facts.folder {
+        Folder::Unused => ok(NAME, "none is used: all is kept in AWS"),
         Folder::Missing => ok(
             NAME,
             format!("{path} is not there yet; the first start makes it"),
@@ -136,10 +139,15 @@ fn host_key(facts: &Facts) -> Check {
             NAME,
             "there is none, but people are known: a new one is made on the next start, and every \
              client will warn that the server has changed",
-            format!(
-                "restore host_key in {} from a backup",
-                facts.data_dir.display()
-            ),
+            match &facts.secret {
+                Some(secret) => {
+                    format!("make the earlier version of the secret {secret} current again")
+                }
+                None => format!(
+                    "restore host_key in {} from a backup",
+                    facts.data_dir.display()
+                ),
+            },
         ),
         Ok(None) => ok(NAME, "there is none yet; the first start makes it"),
         // The words say what to do.

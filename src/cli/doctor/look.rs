@@ -23,6 +23,8 @@ pub(super) struct Facts {
     /// The user who looks, if the system tells.
     pub user: Option<u32>,
     pub host_key: Result<Option<Fingerprint>, String>,
+    /// The secret that holds it, if it is in none of our files.
+    pub secret: Option<String>,
     pub store: Seen,
     pub running: bool,
     pub systemd: Vec<SocketAddr>,
@@ -34,10 +36,15 @@ pub(super) struct Facts {
 /// The data folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Folder {
+    /// All is kept in AWS.
+    Unused,
     Missing,
     OtherThing,
     Hidden(String),
-    There { owner: u32, mode: u32 },
+    There {
+        owner: u32,
+        mode: u32,
+    },
 }
 
 /// The database.
@@ -80,10 +87,14 @@ pub(super) async fn look(found: Found<'_>, now: Time) -> Facts {
         access: config.access,
         operator_keys: config.operator_keys.len(),
         data_dir: config.data_dir.clone(),
-        folder: folder(&config.data_dir),
+        folder: match (&config.aws.table, &config.aws.host_key_secret) {
+            (Some(_), Some(_)) => Folder::Unused,
+            _ => folder(&config.data_dir),
+        },
         // The standard library has no geteuid; on Linux a process's files belong to that user.
         user: fs::metadata("/proc/self").map(|own| own.uid()).ok(),
         host_key: found.host_key,
+        secret: config.aws.host_key_secret.clone(),
         store: match found.database {
             Database::NotYet => Seen::NotYet,
             Database::Closed(why) => Seen::Closed(why),

@@ -35,6 +35,7 @@ fn healthy() -> Facts {
         },
         user: Some(5),
         host_key: Ok(Some(Fingerprint::new("SHA256:abc"))),
+        secret: None,
         store: open(3, 1),
         running: true,
         systemd: Vec::new(),
@@ -76,6 +77,7 @@ fn the_folder_is_its_owner_s_only() {
     let there = |owner, mode| Folder::There { owner, mode };
     for (folder, user, outcome, words) in [
         (Folder::Missing, Some(5), Good, "not there yet"),
+        (Folder::Unused, Some(5), Good, "none is used"),
         (Folder::OtherThing, Some(5), Fail, "is no folder"),
         (Folder::Hidden("no".into()), Some(5), Fail, "looked at: no"),
         (there(5, 0o770), Some(5), Fail, "(mode 0770)"),
@@ -317,6 +319,23 @@ fn before_the_first_start_all_is_well_but_for_operators() {
             ("operators", Outcome::Skip)
         ]
     );
+}
+
+#[test]
+fn a_secret_that_lost_its_value_is_not_restored_from_a_folder() {
+    let facts = Facts {
+        folder: Folder::Unused,
+        host_key: Ok(None),
+        secret: Some("chat/key".into()),
+        ..healthy()
+    };
+    let checks = judge::judge(&facts);
+    let mend = checks.iter().find_map(|check| check.mend.as_deref());
+    assert_eq!(
+        mend,
+        Some("make the earlier version of the secret chat/key current again")
+    );
+    assert!(checks.iter().all(|check| check.name != "disk space"));
 }
 
 #[test]

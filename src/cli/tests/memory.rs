@@ -12,7 +12,8 @@ use crate::chat::preferences::Preferences;
 use crate::store::archive::{Archive, ImportError, Pages, Record};
 use crate::store::people::{KeyError, MAX_KEYS, RedeemError, RoleChangeError};
 use crate::store::{
-    Account, AmendError, Amendment, ClaimError, Mark, People, RoomRecord, Search, Store, StoreError,
+    Account, AmendError, Amendment, ClaimError, Found, Mark, People, RoomRecord, Search, Store,
+    StoreError,
 };
 
 /// What is in it.
@@ -281,7 +282,7 @@ impl Store for Memory {
         unreachable!()
     }
 
-    async fn search(&self, _: Search) -> Result<Vec<Message>, StoreError> {
+    async fn search(&self, _: Search) -> Result<Found, StoreError> {
         unreachable!()
     }
 

@@ -99,6 +99,14 @@ aws.host_key_secret | arn:aws:secretsmanager:eu-central-1:1:secret:a-b | arn:aws
 aws.host_key_secret |  | ! the name or ARN
 aws.host_key_secret | a b | ! the name or ARN
 aws.host_key_parameter | /ssh-chat/key | /ssh-chat/key
+aws.table | ssh-chat.prod_1 | ssh-chat.prod_1
+aws.table | ab | ! 3 to 255 letters
+aws.table | arn:aws:dynamodb:x | ! the name of a table
+aws.history | forever | forever
+aws.history | 90d | 90d
+aws.history | 1h | ! forever, or a time with its unit
+aws.refresh | 10s | 10s
+aws.refresh | 500ms | ! from 1s to 1h
 aws.patience | 0s | ! from 1s to 1h
 ";
 

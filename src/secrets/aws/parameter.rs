@@ -3,11 +3,14 @@
 
 use std::sync::Arc;
 
-use aws_sdk_ssm::Client;
-use aws_sdk_ssm::types::ParameterType;
+use serde_json::{Value, json};
 
-use crate::aws::{Aws, Trouble, quietly};
+use crate::aws::json::call;
+use crate::aws::{Aws, Trouble};
 use crate::secrets::HostKey;
+
+/// The service's name in host names and signatures.
+const SERVICE: &str = "ssm";
 
 /// A parameter that says which key the server has.
 #[derive(Debug, Clone)]
@@ -55,23 +58,24 @@ impl Parameter {
     }
 
     async fn attempt(&self, value: &str) -> Result<bool, Trouble> {
-        let client = Client::new(self.aws.config().await?);
-        let found = quietly(client.get_parameter().name(&self.name).send()).await;
+        let config = self.aws.config().await?;
+        let name = json!({ "Name": self.name });
+        let found = call(config, SERVICE, "AmazonSSM.GetParameter", &name).await;
         // Any failure here is one of writing, too, or does not matter.
-        if found.is_ok_and(|found| found.parameter.and_then(|p| p.value).as_deref() == Some(value))
-        {
+        let is = |found: &Value| {
+            found.pointer("/Parameter/Value").and_then(Value::as_str) == Some(value)
+        };
+        if found.is_ok_and(|found| is(&found)) {
             return Ok(false);
         }
-        let call = client
-            .put_parameter()
-            .name(&self.name)
-            .description("The host key of ssh-chat: its fingerprint and its public half")
-            .r#type(ParameterType::String)
-            .value(value)
-            .overwrite(true);
-        match quietly(call.send()).await {
-            Ok(_) => Ok(true),
-            Err(error) => Err(Trouble::of(&error)),
-        }
+        let parameter = json!({
+            "Name": self.name,
+            "Description": "The host key of ssh-chat: its fingerprint and its public half",
+            "Type": "String",
+            "Value": value,
+            "Overwrite": true,
+        });
+        call(config, SERVICE, "AmazonSSM.PutParameter", &parameter).await?;
+        Ok(true)
     }
 }

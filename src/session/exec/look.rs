@@ -1,5 +1,7 @@
 //! The commands that only look: who is here, what was said. They take no part in the chat.
 
+use chrono::{DateTime, SecondsFormat};
+
 use super::Exec;
 use super::item::Item;
 use super::out::End;
@@ -107,8 +109,15 @@ impl<O: Outbound> Exec<'_, O> {
             limit: FOUND,
         };
         // The newest is read last.
-        for message in store.search(search).await?.iter().rev() {
+        let found = store.search(search).await?;
+        for message in found.messages.iter().rev() {
             self.out.show(Item::Found(message)).await?;
+        }
+        if let Some(back_to) = found.back_to {
+            let back_to = DateTime::from_timestamp_millis(back_to.0).unwrap_or_default();
+            let back_to = back_to.to_rfc3339_opts(SecondsFormat::Secs, true);
+            let words = format!("The search went back to {back_to}; what is older was not read.");
+            self.out.tell(&words).await?;
         }
         Ok(())
     }

@@ -6,13 +6,9 @@ use super::entries::{COLUMNS, Cells, DELETED, DID, EDITED, SAID, TOPIC, to_entry
 use super::search;
 use crate::chat::event::{Author, Body, Draft, Message};
 use crate::chat::ids::{AccountId, Conversation, Name, Seq, Time};
-use crate::store::archive::{Entry, Kept};
-use crate::store::{AmendError, Amendment, StoreError};
+use crate::store::archive::{Conflict, Entry, Kept};
+use crate::store::{AmendError, Amendment, MAX_COUNT, StoreError};
 use crate::text::Text;
-
-/// The most that `count_after` counts to: what it costs must not grow with how long somebody
-/// was away. [`MAX_COUNT`] means "this many or more".
-pub const MAX_COUNT: u64 = 1_000;
 
 /// Adds entries to the ends of their logs.
 pub(super) fn append(db: &Connection, batch: &[Draft]) -> Result<Vec<Seq>, StoreError> {
@@ -275,14 +271,17 @@ pub(super) fn entry(
     .transpose()
 }
 
-/// Puts an entry at the end of its log as it is. Fails with the last place if its own is not the
-/// next.
-pub(super) fn restore(db: &Connection, entry: &Entry) -> Result<Result<(), Seq>, StoreError> {
+/// Puts an entry at the end of its log as it is, or wherever the log shall begin. There must be
+/// none at its place.
+pub(super) fn restore(db: &Connection, entry: &Entry) -> Result<Result<(), Conflict>, StoreError> {
     let mut end = End::of(db, &entry.conversation)?;
-    let last = Seq(unsigned(end.last)?);
+    let last = unsigned(end.last)?;
     end.last = place(entry.seq);
-    if entry.seq.0 != last.0.saturating_add(1) {
-        return Ok(Err(last));
+    if entry.seq.0 <= last {
+        return Ok(Err(Conflict::Begun));
+    }
+    if last > 0 && entry.seq.0 - 1 > last {
+        return Ok(Err(Conflict::Gap(last)));
     }
     let cells = match &entry.kept {
         Kept::Said { text, edited } => Cells::shown(SAID, Some(text), *edited),

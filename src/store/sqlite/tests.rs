@@ -9,6 +9,7 @@ use rusqlite::Connection;
 use super::*;
 use crate::chat::access::Role;
 use crate::chat::event::{Author, Body};
+use crate::store::MAX_COUNT;
 use crate::text::Text;
 
 mod archive;
@@ -371,4 +372,24 @@ async fn counting_ends_somewhere() {
     let count = async |after| store.count_after(&ops(), Seq(after)).await;
     assert_eq!(count(0).await, Ok(MAX_COUNT));
     assert_eq!(count(6).await, Ok(MAX_COUNT - 1));
+}
+
+/// A caller that stops waiting takes nothing back, and a store that is closed writes what waits:
+/// the thread that writes has it already.
+#[tokio::test]
+async fn what_was_asked_for_is_written() {
+    let folder = Folder::new();
+    let store = Sqlite::open(&folder.file()).unwrap();
+    for n in 1..=20 {
+        let asked = store.append(vec![said(&n.to_string())]);
+        tokio::select! {
+            biased;
+            done = asked => assert_eq!(done, Ok(vec![Seq(n)])),
+            () = std::future::ready(()) => {}
+        }
+    }
+    drop(store);
+    let store = Sqlite::open(&folder.file()).unwrap();
+    let expected: Vec<String> = (1..=20).map(|n| format!("{n} {n}")).collect();
+    assert_eq!(history(&store).await, expected);
 }

@@ -13,7 +13,8 @@ use ssh_chat::chat::preferences::Preferences;
 use ssh_chat::store::people::{KeyError, RedeemError, RoleChangeError};
 use ssh_chat::store::sqlite::Sqlite;
 use ssh_chat::store::{
-    Account, AmendError, Amendment, ClaimError, Mark, People, RoomRecord, Search, Store, StoreError,
+    Account, AmendError, Amendment, ClaimError, Found, Mark, People, RoomRecord, Search, Store,
+    StoreError,
 };
 
 /// How the store behaves.
@@ -115,7 +116,7 @@ pass! { Store:
         conversation: &Conversation, before: Option<Seq>, limit: usize
     ) -> Vec<Message>, StoreError;
     fn count_after(conversation: &Conversation, after: Seq) -> u64, StoreError;
-    fn search(search: Search) -> Vec<Message>, StoreError;
+    fn search(search: Search) -> Found, StoreError;
     fn conversations() -> Vec<Conversation>, StoreError;
     fn log_after(
         conversation: &Conversation, after: Seq, limit: usize

@@ -3,6 +3,7 @@
 //! Nothing sleeps. Whatever is waited for has a deadline, and a wait that was in vain shows the
 //! screen and the end of the server's log.
 
+pub mod faults;
 pub mod flaky;
 mod login;
 pub mod moto;

@@ -6,6 +6,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
+use serde_json::json;
+
 use super::process::Process;
 
 /// The variables with which a program finds it.
@@ -54,6 +56,11 @@ impl Moto {
         }
     }
 
+    /// Where it listens.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
@@ -66,27 +73,53 @@ impl Moto {
     /// Calls an operation, as `secretsmanager.CreateSecret`, with an object. Answers with the
     /// object that comes back.
     pub fn call(&self, target: &str, body: &serde_json::Value) -> serde_json::Value {
-        let service = target.split('.').next().expect("a service");
+        // Some have a version behind the name: `DynamoDB_20120810`.
+        let service = target.split(['.', '_']).next().expect("a service");
         let scope = service.trim_start_matches("Amazon").to_lowercase();
         let headers = format!(
             "X-Amz-Target: {target}\r\nContent-Type: application/x-amz-json-1.1\r\n\
              Authorization: AWS4-HMAC-SHA256 Credential=test/20260101/eu-central-1/{scope}/aws4_request\r\n"
         );
-        let answer = self.post("/", &headers, body);
+        let answer = self.post("/", &headers, &body.to_string());
         assert!(answer.starts_with("HTTP/1.1 200 "), "{target}: {answer}");
         let (_, object) = answer.split_once("\r\n\r\n").expect("a body");
         serde_json::from_str(object).unwrap_or_else(|error| panic!("{error}: {answer}"))
     }
 
-    /// Answers requests with a fault from now on; what it may say is in `ci/moto-server.py`.
-    pub fn fault(&self, fault: &serde_json::Value) {
-        let answer = self.post("/fault", "", fault);
-        assert!(answer.starts_with("HTTP/1.1 204 "), "{answer}");
+    /// A new table, as Terraform makes it. Its name.
+    pub fn table(&self) -> String {
+        let name = format!("chat-{:016x}", rand::random::<u64>());
+        let attribute = |name| json!({ "AttributeName": name, "AttributeType": "S" });
+        let key = |name, kind| json!({ "AttributeName": name, "KeyType": kind });
+        let table = json!({
+            "TableName": name,
+            "BillingMode": "PAY_PER_REQUEST",
+            "AttributeDefinitions": [attribute("pk"), attribute("sk")],
+            "KeySchema": [key("pk", "HASH"), key("sk", "RANGE")],
+        });
+        self.call("DynamoDB_20120810.CreateTable", &table);
+        name
     }
 
-    fn post(&self, path: &str, headers: &str, body: &serde_json::Value) -> String {
+    /// Answers requests with a fault from now on; what it may say is in `ci/moto-server.py`.
+    pub fn fault(&self, fault: &serde_json::Value) {
+        self.post_fault(&fault.to_string());
+    }
+
+    /// Whether faults about this are still to come.
+    pub fn has_faults(&self, about: &str) -> bool {
+        let about = serde_json::json!(about).to_string();
+        self.post_fault("").contains(&about)
+    }
+
+    fn post_fault(&self, fault: &str) -> String {
+        let answer = self.post("/fault", "", fault);
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+        answer
+    }
+
+    fn post(&self, path: &str, headers: &str, body: &str) -> String {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).expect("moto listens");
-        let body = body.to_string();
         write!(
             stream,
             "POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{headers}Connection: close\r\nContent-Length: {}\r\n\r\n{body}",

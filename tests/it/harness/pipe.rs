@@ -70,6 +70,11 @@ impl Pipe {
         self.stderr.text()
     }
 
+    /// Whether what is shown passes a check before the deadline.
+    pub fn shows(&self, check: impl FnMut(&[u8]) -> bool) -> bool {
+        self.stdout.wait(check)
+    }
+
     /// Waits until what came fulfils a condition.
     pub fn wait_for(&self, what: &str, mut check: impl FnMut(&[u8]) -> bool) {
         assert!(

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use tempfile::TempDir;
 
-use super::moto::Variables;
+use super::moto::{Moto, Variables};
 use super::process::{Process, not_started};
 use super::wait::{DEADLINE, Output, contains};
 
@@ -178,18 +178,56 @@ pub struct Home {
     folder: TempDir,
     /// What its programs have in their environment beside the folders.
     variables: Variables,
+    /// What its programs are told before what the test says.
+    settings: Vec<String>,
 }
 
+/// The variable that says where the servers of all tests keep what is said: `sqlite`, which is
+/// what they do anyway, or `dynamodb`, in a table of their own on moto.
+const STORE: &str = "SSH_CHAT_TEST_STORE";
+
 impl Home {
+    /// A folder of a test's own; the store is where [`STORE`] says.
     pub fn new() -> Arc<Home> {
+        match std::env::var(STORE).as_deref() {
+            Err(_) | Ok("sqlite") => Home::local(),
+            Ok("dynamodb") => Home::on_a_table(),
+            Ok(other) => panic!("{STORE} is sqlite or dynamodb, and not {other:?}"),
+        }
+    }
+
+    /// A folder in which everything is kept.
+    pub fn local() -> Arc<Home> {
         Home::with(Variables::new())
+    }
+
+    /// A folder for what is no store, and a new table.
+    pub fn on_a_table() -> Arc<Home> {
+        let moto = Moto::shared();
+        Home::on(moto.variables(), &moto.table())
+    }
+
+    /// A folder for what is no store; the store is this table.
+    pub fn on(variables: Variables, table: &str) -> Arc<Home> {
+        // Nothing else need be waited for as long as an operator waits.
+        let set = [format!("aws.table={table}"), "aws.refresh=1s".to_owned()];
+        let settings = set.into_iter().flat_map(|set| ["--set".to_owned(), set]);
+        Home::make(variables, settings.collect())
     }
 
     /// A folder whose programs have these in their environment.
     pub fn with(variables: Variables) -> Arc<Home> {
+        Home::make(variables, Vec::new())
+    }
+
+    fn make(variables: Variables, settings: Vec<String>) -> Arc<Home> {
         let folder = tempfile::Builder::new().prefix("ssh-chat-it-").tempdir();
         let folder = folder.expect("a temporary folder");
-        Arc::new(Home { folder, variables })
+        Arc::new(Home {
+            folder,
+            variables,
+            settings,
+        })
     }
 
     pub fn path(&self) -> &Path {
@@ -272,6 +310,7 @@ fn launch(
         .current_dir(home.path())
         .arg("--data-dir")
         .arg(home.data())
+        .args(&home.settings)
         .args(args);
     // A port that was asked for is the only one.
     if !args.iter().any(|arg| arg == "--listen") {

@@ -31,6 +31,13 @@ macro_rules! contract {
                 super::$must(&tempfile::tempdir().unwrap()).await;
             }
         )+}
+
+        mod dynamo {$(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $must() {
+                super::$must(&crate::store::dynamo::OwnTable::new()).await;
+            }
+        )+}
     };
 }
 
@@ -38,6 +45,8 @@ macro_rules! contract {
 mod accounts;
 /// Everything, out of one store and into another.
 mod archive;
+/// What only concerns `DynamoDB`: answers that are lost, and what is done at once.
+mod dynamo;
 /// What was said: its order, its paging, what becomes of it.
 mod log;
 /// People: keys, invites, roles, bans.

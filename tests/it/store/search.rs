@@ -64,7 +64,12 @@ async fn search_finds_words_literally(place: &impl Place) {
     ];
     for (words, expected) in cases {
         let found = store.search(search(words)).await;
-        let found: Vec<u64> = found.unwrap().iter().map(|message| message.seq.0).collect();
+        let found: Vec<u64> = found
+            .unwrap()
+            .messages
+            .iter()
+            .map(|message| message.seq.0)
+            .collect();
         let expected: Vec<u64> = expected.iter().map(|seq| *seq as u64).collect();
         assert_eq!(found, expected, "{words:?}");
     }
@@ -100,6 +105,7 @@ async fn search_stays_within(place: &impl Place) {
         };
         let found = store.search(asked.clone()).await.unwrap();
         let found: Vec<String> = found
+            .messages
             .iter()
             .map(|m| format!("{} {}", m.conversation, m.seq))
             .collect();
@@ -113,7 +119,7 @@ async fn search_stays_within(place: &impl Place) {
     };
     let found = store.search(asked).await.unwrap();
     assert_eq!(
-        found,
+        found.messages,
         store.history(&direct, Some(Seq(3)), 1).await.unwrap(),
         "all of it"
     );
@@ -124,7 +130,7 @@ async fn search_follows_changes(place: &impl Place) {
     say(&*store, &["red apple", "green apple", "blue plum"]).await;
     let topic = draft(&room("ops"), "alice", Body::Topic(Some(text("apple day"))));
     store.append(vec![topic]).await.unwrap();
-    let find = async |words| lines(&store.search(search(words)).await.unwrap());
+    let find = async |words| lines(&store.search(search(words)).await.unwrap().messages);
     assert_eq!(
         find("apple").await,
         ["2 green apple", "1 red apple"],
@@ -164,6 +170,7 @@ async fn search_finds_whatever_was_said(place: &impl Place) {
         for part in parts.filter(|part| part.contains(char::is_alphanumeric)) {
             let found = store.search(search(part)).await.unwrap();
             let hit = found
+                .messages
                 .iter()
                 .any(|message| message.seq.0 == index as u64 + 1);
             assert!(hit, "{part:?} in {words:?}");

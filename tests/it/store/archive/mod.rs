@@ -74,7 +74,7 @@ fn direct(a: &str, b: &str) -> Conversation {
 }
 
 /// Whatever the port can do, done: people, orders, words.
-async fn fill(store: &dyn Store) {
+pub(crate) async fn fill(store: &dyn Store) {
     let (alice, bob) = (account("alice"), account("bob"));
     let alice = Account {
         role: Role::Operator,
@@ -221,7 +221,7 @@ async fn talk(store: &dyn Store) {
 }
 
 /// All records of a store.
-async fn export(store: &dyn Archive) -> Vec<Record> {
+pub(crate) async fn export(store: &dyn Archive) -> Vec<Record> {
     let mut pages = store.export().await.unwrap();
     let mut records = Vec::new();
     loop {
@@ -235,7 +235,7 @@ async fn export(store: &dyn Archive) -> Vec<Record> {
 }
 
 /// Takes records as a command does; returns how many were new.
-async fn import(store: &dyn Archive, records: &[Record]) -> usize {
+pub(crate) async fn import(store: &dyn Archive, records: &[Record]) -> usize {
     let mut new = 0;
     for batch in records.chunks(BATCH) {
         new += store.import(batch.to_vec()).await.unwrap();

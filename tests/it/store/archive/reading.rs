@@ -13,7 +13,11 @@ async fn writers_go_on_while_it_is_read(place: &impl Archived) {
     let store = place.archive();
     let ops = room("ops");
     let words = |n: u32| said(&ops, "alice", &format!("number {n}"));
-    store.append((1..=2000).map(words).collect()).await.unwrap();
+    // As many at a time as every adapter takes.
+    for batch in 0..10 {
+        let batch = batch * 200 + 1..=(batch + 1) * 200;
+        store.append(batch.map(words).collect()).await.unwrap();
+    }
     let mut pages = store.export().await.unwrap();
     let mut records = Vec::new();
     for n in 0.. {

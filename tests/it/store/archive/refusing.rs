@@ -9,6 +9,7 @@ contract! {
     what_differs_is_refused_and_nothing_is_done,
     what_does_not_fit_is_refused_and_nothing_is_done,
     empty_rooms_make_room,
+    a_log_begins_where_it_begins,
 }
 
 /// What is refused, and why; with a record before it that would be new.
@@ -103,16 +104,6 @@ async fn what_does_not_fit_is_refused_and_nothing_is_done(place: &impl Archived)
         seq: Seq(1),
         at: NOW,
     });
-    let entry = |conversation, seq| {
-        Record::Message(Entry {
-            conversation,
-            seq: Seq(seq),
-            at: NOW,
-            author: author("bob"),
-            to: None,
-            kept: Kept::Gone,
-        })
-    };
     let ops = store.rooms().await.unwrap();
     let last = ops
         .iter()
@@ -130,7 +121,6 @@ async fn what_does_not_fit_is_refused_and_nothing_is_done(place: &impl Archived)
             Conflict::KeyTaken(fingerprint(1)),
         ),
         (entry(room("ops"), last + 2), Conflict::Gap(last)),
-        (entry(room("nowhere"), 2), Conflict::Gap(0)),
         (
             Record::Audit(Order::new(orders + 2, audit("skipped"))),
             Conflict::Gap(orders),
@@ -156,6 +146,43 @@ async fn what_does_not_fit_is_refused_and_nothing_is_done(place: &impl Archived)
             }
         }
     }
+}
+
+fn entry(conversation: Conversation, seq: u64) -> Record {
+    Record::Message(Entry {
+        conversation,
+        seq: Seq(seq),
+        at: NOW,
+        author: author("bob"),
+        to: None,
+        kept: Kept::Said {
+            text: text("hm"),
+            edited: false,
+        },
+    })
+}
+
+/// MUST 12 and 15: what came before has expired where it comes from.
+async fn a_log_begins_where_it_begins(place: &impl Archived) {
+    let store = place.archive();
+    let at = |seq| entry(room("ops"), seq);
+    assert_eq!(store.import(vec![at(41), at(42)]).await, Ok(2));
+    assert_eq!(store.import(vec![at(42), at(43)]).await, Ok(1));
+    for (seq, why) in [(40, Conflict::Begun), (45, Conflict::Gap(43))] {
+        assert_eq!(refused(&*store, at(seq)).await, why);
+    }
+    let crooked = vec![at(44), at(46)];
+    let gap = Conflict::Gap(44).at(1);
+    assert_eq!(store.import(crooked).await, Err(gap));
+    assert_eq!(export(&*store).await, [at(41), at(42), at(43)]);
+    let next = store.append(vec![said(&room("ops"), "bob", "so")]).await;
+    assert_eq!(next, Ok(vec![Seq(44)]));
+    let shown = history(&*store, Some(44), 2).await;
+    assert_eq!(shown, ["42 hm", "43 hm"]);
+    assert_eq!(store.count_after(&room("ops"), Seq(0)).await, Ok(4));
+    let edited = store.amend(amendment(Some(41), "bob", Some("aha"))).await;
+    assert_eq!(edited.unwrap().seq, Seq(45));
+    assert_eq!(history(&*store, Some(42), 2).await, ["41 aha*"]);
 }
 
 /// A server that has started has made its lobby.

@@ -91,7 +91,7 @@ async fn life_goes_on_where_it_was(place: &impl Archived) {
     assert_eq!(amend(Some(3), "bob", None).await, Err(AmendError::NotFound));
     assert!(amend(Some(1), "alice", Some("hers")).await.is_ok());
     let found = copy.search(search("hers")).await.unwrap();
-    assert_eq!(lines(&found), ["1 hers*"]);
+    assert_eq!(lines(&found.messages), ["1 hers*"]);
 
     let taken = Err(ClaimError::NameTaken);
     assert_eq!(

@@ -1,0 +1,225 @@
+//! What became of calls: counted, logged, and the retries among them kept within an allowance.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::Trouble;
+
+/// How many retries there may be at once, over all calls.
+const RETRIES: f64 = 100.0;
+/// How many more each second. A service that fails is not helped by a crowd that asks again.
+const RETRIES_A_SECOND: f64 = 10.0;
+/// A call that takes so long is a line in the log.
+const SLOW: Duration = Duration::from_secs(1);
+
+/// What became of the calls of one operation.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Count {
+    /// Answered as hoped.
+    pub done: u64,
+    /// Answered that a condition does not hold: an answer like any other.
+    pub refused: u64,
+    /// Not answered, or with an error, to the end.
+    pub failed: u64,
+    /// Attempts beyond the first.
+    pub retries: u64,
+    /// How long all of them took, retries included.
+    pub took: Duration,
+}
+
+/// The calls of one service.
+#[derive(Debug)]
+pub struct Calls {
+    service: &'static str,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    counts: BTreeMap<&'static str, Count>,
+    retries: f64,
+    at: Instant,
+    /// Since when all calls fail, and how many did.
+    failing: Option<(Instant, u64)>,
+}
+
+impl Calls {
+    /// No calls yet.
+    pub fn new(service: &'static str) -> Calls {
+        Calls {
+            service,
+            state: Mutex::new(State {
+                counts: BTreeMap::new(),
+                retries: RETRIES,
+                at: Instant::now(),
+                failing: None,
+            }),
+        }
+    }
+
+    /// What became of the calls so far, by operation.
+    pub fn counts(&self) -> BTreeMap<&'static str, Count> {
+        self.lock().counts.clone()
+    }
+
+    /// Takes a retry from the allowance, if one is left.
+    pub fn may_retry(&self) -> bool {
+        let mut state = self.lock();
+        let gained = state.at.elapsed().as_secs_f64() * RETRIES_A_SECOND;
+        state.retries = (state.retries + gained).min(RETRIES);
+        state.at = Instant::now();
+        let may = state.retries >= 1.0;
+        if may {
+            state.retries -= 1.0;
+        }
+        may
+    }
+
+    /// A call was answered as hoped.
+    pub fn done(&self, operation: &'static str, took: Duration, retries: u64) {
+        self.answered(operation, took, retries, "done", |count| &mut count.done);
+    }
+
+    /// A call was answered that its condition does not hold.
+    pub fn refused(&self, operation: &'static str, took: Duration, retries: u64) {
+        self.answered(operation, took, retries, "refused", |count| {
+            &mut count.refused
+        });
+    }
+
+    fn answered(
+        &self,
+        operation: &'static str,
+        took: Duration,
+        retries: u64,
+        outcome: &'static str,
+        which: fn(&mut Count) -> &mut u64,
+    ) {
+        let service = self.service;
+        let failing = {
+            let mut state = self.lock();
+            state.count(operation, took, retries, which);
+            state.failing.take()
+        };
+        if let Some((since, failed)) = failing {
+            let after = since.elapsed();
+            tracing::info!(
+                event = "aws_works_again",
+                service,
+                failed,
+                ?after,
+                "calls are answered again"
+            );
+        }
+        if took >= SLOW {
+            tracing::warn!(
+                event = "aws_call_slow",
+                service,
+                operation,
+                outcome,
+                ?took,
+                retries,
+                "a call took long"
+            );
+        } else {
+            tracing::debug!(
+                event = "aws_call",
+                service,
+                operation,
+                outcome,
+                ?took,
+                retries
+            );
+        }
+    }
+
+    /// A call failed to the end. The first of several in a row is an error in the log; the others
+    /// say no more than that.
+    pub fn failed(&self, operation: &'static str, took: Duration, retries: u64, why: &Trouble) {
+        let (service, outcome) = (self.service, why.kind());
+        let first = {
+            let mut state = self.lock();
+            state.count(operation, took, retries, |count| &mut count.failed);
+            let first = state.failing.is_none();
+            state.failing.get_or_insert_with(|| (Instant::now(), 0)).1 += 1;
+            first
+        };
+        if first {
+            tracing::error!(
+                event = "aws_fails",
+                service,
+                operation,
+                outcome,
+                error = %why,
+                ?took,
+                retries,
+                "a call failed; more that fail are logged at the level debug until one works"
+            );
+        } else {
+            tracing::debug!(
+                event = "aws_call",
+                service,
+                operation,
+                outcome,
+                error = %why,
+                ?took,
+                retries
+            );
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn count(
+        &mut self,
+        operation: &'static str,
+        took: Duration,
+        retries: u64,
+        which: fn(&mut Count) -> &mut u64,
+    ) {
+        let count = self.counts.entry(operation).or_default();
+        *which(count) += 1;
+        count.retries += retries;
+        count.took += took;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn retries_are_kept_within_the_allowance() {
+        let calls = Calls::new("dynamodb");
+        let all = |calls: &Calls| (0..1_000).filter(|_| calls.may_retry()).count();
+        assert_eq!(all(&calls), 100);
+        tokio::time::advance(Duration::from_secs(2)).await;
+        assert_eq!(all(&calls), 20);
+        tokio::time::advance(Duration::from_secs(3600)).await;
+        assert_eq!(all(&calls), 100, "no more gather than that");
+    }
+
+    #[tokio::test]
+    async fn calls_are_counted_by_outcome() {
+        let calls = Calls::new("dynamodb");
+        let second = Duration::from_secs(1);
+        calls.done("GetItem", second, 2);
+        calls.refused("GetItem", second, 0);
+        calls.failed("GetItem", second, 1, &Trouble::NoRegion);
+        let expected = Count {
+            done: 1,
+            refused: 1,
+            failed: 1,
+            retries: 3,
+            took: 3 * second,
+        };
+        assert_eq!(calls.counts(), BTreeMap::from([("GetItem", expected)]));
+    }
+}

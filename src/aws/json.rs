@@ -1,0 +1,174 @@
+//! Calls of services of which so little is needed that a crate with all of their operations would
+//! cost more than it saves: a signed request with a JSON body, and the answer.
+//!
+//! [AWS JSON 1.1](https://smithy.io/2.0/aws/protocols/aws-json-1_1-protocol.html), signed with
+//! [SigV4](https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv.html).
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use aws_config::SdkConfig;
+use aws_credential_types::provider::ProvideCredentials as _;
+use aws_credential_types::provider::error::CredentialsError;
+use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
+use aws_sigv4::sign::v4;
+use aws_smithy_runtime::client::orchestrator::operation::Operation;
+use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
+use aws_smithy_runtime_api::client::result::SdkError;
+use serde_json::Value;
+
+use super::trouble::chain;
+use super::{Trouble, quietly};
+use crate::clock;
+
+type Error = Box<dyn std::error::Error + Send + Sync>;
+
+/// Calls an operation: `service` is its name in host names and signatures, `target` what stands in
+/// `X-Amz-Target`.
+pub async fn call(
+    config: &SdkConfig,
+    service: &'static str,
+    target: &'static str,
+    body: &Value,
+) -> Result<Value, Trouble> {
+    let Some(region) = config.region() else {
+        return Err(Trouble::NoRegion);
+    };
+    let url = match config.endpoint_url() {
+        Some(url) => url.to_owned(),
+        None => endpoint(service, region.as_ref()),
+    };
+    let request = signed(config, service, region.as_ref(), &url, target, body).await?;
+    let operation = Operation::builder()
+        .service_name(service)
+        .operation_name(target)
+        .endpoint_url(&url)
+        .no_auth()
+        .no_retry();
+    let operation = match (config.http_client(), config.timeout_config()) {
+        (Some(http), Some(timeouts)) => {
+            operation.http_client(http).timeout_config(timeouts.clone())
+        }
+        _ => return Err(cant("the client is not complete")),
+    };
+    let operation = match (config.sleep_impl(), config.time_source()) {
+        (Some(sleep), Some(time)) => operation.sleep_impl(sleep).time_source(time),
+        _ => return Err(cant("the client is not complete")),
+    };
+    let operation = operation
+        .serializer(|request: Signed| request.into_http())
+        .deserializer::<_, std::convert::Infallible>(|response: &HttpResponse| {
+            let body = response.body().bytes().unwrap_or_default();
+            Ok((response.status().as_u16(), body.to_vec()))
+        })
+        .build();
+    let answered = quietly(operation.invoke(request)).await;
+    let (status, body) = answered.map_err(|error| match error {
+        SdkError::ConstructionFailure(_) => cant(&chain(&error)),
+        error => Trouble::Unreachable(chain(&error)),
+    })?;
+    let body: Value = serde_json::from_slice(&body).unwrap_or_default();
+    if status == 200 {
+        return Ok(body);
+    }
+    let text = |names: [&str; 2]| names.into_iter().find_map(|name| body.get(name)?.as_str());
+    // As `com.amazonaws.ssm#ParameterNotFound` it is the same.
+    let code = text(["__type", "code"]).unwrap_or("no code");
+    let code = code.rsplit('#').next().unwrap_or(code);
+    let message = text(["message", "Message"]).unwrap_or("no message");
+    Err(Trouble::answered(status, code, message))
+}
+
+/// Where a service is, unless somebody says otherwise.
+fn endpoint(service: &str, region: &str) -> String {
+    let suffix = if region.starts_with("cn-") { ".cn" } else { "" };
+    format!("https://{service}.{region}.amazonaws.com{suffix}")
+}
+
+fn cant(why: &str) -> Trouble {
+    Trouble::Refused {
+        code: "the request can't be made".to_owned(),
+        message: why.to_owned(),
+    }
+}
+
+/// A request with the headers that prove whose it is.
+#[derive(Debug)]
+struct Signed {
+    headers: Vec<(String, String)>,
+    body: String,
+}
+
+impl Signed {
+    fn into_http(self) -> Result<HttpRequest, Error> {
+        let mut request = http::Request::post("/");
+        for (name, value) in self.headers {
+            request = request.header(name, value);
+        }
+        Ok(HttpRequest::try_from(request.body(self.body.into())?)?)
+    }
+}
+
+async fn signed(
+    config: &SdkConfig,
+    service: &str,
+    region: &str,
+    url: &str,
+    target: &str,
+    body: &Value,
+) -> Result<Signed, Trouble> {
+    let credentials = match config.credentials_provider() {
+        Some(provider) => quietly(provider.provide_credentials()).await,
+        None => Err(CredentialsError::not_loaded("nobody gives any")),
+    };
+    let credentials = credentials.map_err(|error| Trouble::Credentials(chain(&error)))?;
+    let identity = credentials.into();
+    let now = u64::try_from(clock::now().0).unwrap_or_default();
+    let body = body.to_string();
+    let mut headers = vec![
+        (
+            "content-type".to_owned(),
+            "application/x-amz-json-1.1".to_owned(),
+        ),
+        ("x-amz-target".to_owned(), target.to_owned()),
+    ];
+    let sign = || -> Result<Vec<(String, String)>, Error> {
+        let params = v4::SigningParams::builder()
+            .identity(&identity)
+            .region(region)
+            .name(service)
+            .time(UNIX_EPOCH + Duration::from_millis(now))
+            .settings(SigningSettings::default())
+            .build()?
+            .into();
+        let pairs = headers
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()));
+        let bytes = SignableBody::Bytes(body.as_bytes());
+        let request = SignableRequest::new("POST", format!("{url}/"), pairs, bytes)?;
+        let (instructions, _) = sign(request, &params)?.into_parts();
+        let added = instructions.headers();
+        Ok(added
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect())
+    };
+    let more = sign().map_err(|error| cant(&error.to_string()))?;
+    headers.extend(more);
+    Ok(Signed { headers, body })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn services_are_in_the_region() {
+        assert_eq!(
+            endpoint("ssm", "eu-central-1"),
+            "https://ssm.eu-central-1.amazonaws.com"
+        );
+        assert_eq!(
+            endpoint("ssm", "cn-north-1"),
+            "https://ssm.cn-north-1.amazonaws.com.cn"
+        );
+    }
+}

@@ -1,0 +1,290 @@
+//! Accounts. Each is one item with all that belongs to it, its names and keys too.
+//!
+//! Whatever is decided by what was read of an account is written under the condition that its
+//! `version` is still the same. Writes set single attributes and never the whole account, so that
+//! settings, which depend on nothing, need no version.
+//!
+//! That a name or a key is nobody else's is held by an item of its own for each, created where
+//! there is none, in the same transaction that gives it to the account.
+
+use aws_sdk_dynamodb::types::AttributeValue;
+
+use super::Dynamo;
+use super::change::{Turns, done};
+use super::item::{Item, Row, number, text};
+use super::key::{self, Key, SORT};
+use super::table::Range;
+use super::write::{Condition, Write};
+use super::{keys, pending, roles};
+use crate::chat::access::KeyRecord;
+use crate::chat::ids::{AccountId, Fingerprint, Name};
+use crate::chat::preferences::Preferences;
+use crate::store::{Account, ClaimError, MAX_NAMES, StoreError};
+
+/// An account as it is in the table.
+#[derive(Debug, Clone)]
+pub(super) struct Record {
+    pub account: Account,
+    /// All that it owns, the oldest first.
+    pub names: Vec<Name>,
+    pub keys: Vec<KeyRecord>,
+    version: u64,
+}
+
+impl Record {
+    pub fn read(row: &Row) -> Result<Record, StoreError> {
+        let preferences = serde_json::from_str(row.text("preferences")?);
+        Ok(Record {
+            account: Account {
+                id: row.account(SORT)?,
+                name: row.name("name")?,
+                role: row.role()?,
+                created: row.time("created")?,
+                preferences: preferences
+                    .map_err(|error| row.bad(format_args!("bad preferences: {error}")))?,
+            },
+            names: row.names("names")?,
+            keys: row
+                .list("keys")?
+                .iter()
+                .map(keys::read)
+                .collect::<Result<_, _>>()?,
+            version: row.number("version")?,
+        })
+    }
+
+    /// A change of it, if it is still as it was read.
+    pub fn change(&self) -> Write {
+        Write::update(Key::account(self.account.id))
+            .set("version", number(self.version.saturating_add(1)))
+            .when(Condition::Is("version", number(self.version)))
+    }
+}
+
+/// What there is already of an account that is to be made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Claim {
+    /// Nothing.
+    Free {
+        /// Whether its key waits for an operator.
+        waits: bool,
+    },
+    /// All of it.
+    Made,
+}
+
+/// Makes an account with its name and its key, where there is nothing of it.
+pub(super) fn make(
+    account: &Account,
+    key: &KeyRecord,
+    waits: bool,
+) -> Result<Vec<Write>, StoreError> {
+    let (name, key) = (&account.name, (key, waits));
+    make_whole(account, std::slice::from_ref(name), &[key])
+}
+
+/// Makes an account with all its names and keys, where there is nothing of it. Beside each key
+/// stands whether it waits for an operator.
+pub(super) fn make_whole(
+    account: &Account,
+    owned_names: &[Name],
+    owned_keys: &[(&KeyRecord, bool)],
+) -> Result<Vec<Write>, StoreError> {
+    let role = roles::kept(account.role)?;
+    let preferences = to_json(&account.preferences)?;
+    let owner = account.id.to_string();
+    let mut writes = vec![Write::create(Key::account(account.id), |item| {
+        item.text("name", account.name.as_str())
+            .text("role", role)
+            .number("created", account.created.0)
+            .text("preferences", &preferences)
+            .with("names", names(owned_names))
+            .with("keys", keys::list(owned_keys.iter().map(|(key, _)| *key)))
+            .number("version", 1)
+    })];
+    for (key, _) in owned_keys {
+        let guard = Key::fingerprint(&key.fingerprint);
+        writes.push(Write::create(guard, |item| item.text("account", &owner)));
+    }
+    for name in owned_names {
+        let guard = Key::name(name);
+        writes.push(Write::create(guard, |item| owned(item, &owner, name)));
+    }
+    writes.extend(roles::joining(account));
+    let waits = owned_keys.iter();
+    let waits = waits.map(|(key, waits)| (&key.fingerprint, *waits));
+    writes.extend(pending::no_longer(waits));
+    Ok(writes)
+}
+
+impl Dynamo {
+    pub(super) async fn record(&self, account: AccountId) -> Result<Option<Record>, StoreError> {
+        let row = self.table.get(&Key::account(account)).await?;
+        row.as_ref().map(Record::read).transpose()
+    }
+
+    pub(super) async fn by_key(&self, key: &Fingerprint) -> Result<Option<Account>, StoreError> {
+        let guard = Key::fingerprint(key);
+        let Some(owner) = self.owner(&guard).await? else {
+            return Ok(None);
+        };
+        let record = self.owning(&guard, owner).await?;
+        // It can have been taken away between the two.
+        let has_it = record.keys.iter().any(|k| k.fingerprint == *key);
+        Ok(has_it.then_some(record.account))
+    }
+
+    pub(super) async fn by_name(&self, name: &Name) -> Result<Option<Account>, StoreError> {
+        let guard = Key::name(name);
+        match self.owner(&guard).await? {
+            Some(owner) => Ok(Some(self.owning(&guard, owner).await?.account)),
+            None => Ok(None),
+        }
+    }
+
+    /// Whose a name or a key is, by the item that says so.
+    pub(super) async fn owner(&self, guard: &Key) -> Result<Option<AccountId>, StoreError> {
+        let row = self.table.get(guard).await?;
+        row.map(|row| row.account("account")).transpose()
+    }
+
+    async fn owning(&self, guard: &Key, owner: AccountId) -> Result<Record, StoreError> {
+        let bad =
+            || StoreError::Corrupt(format!("{guard} has the account {owner}, and it is gone"));
+        self.record(owner).await?.ok_or_else(bad)
+    }
+
+    /// All accounts by name.
+    pub(super) async fn all_accounts(&self) -> Result<Vec<Account>, StoreError> {
+        let rows = self.table.all(&Range::all(key::ACCOUNTS)).await?;
+        let accounts = rows.iter().map(|row| Ok(Record::read(row)?.account));
+        let mut accounts = accounts.collect::<Result<Vec<Account>, StoreError>>()?;
+        accounts.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(accounts)
+    }
+
+    /// Every key with its account, but for accounts that make no sense.
+    pub(super) async fn all_key_owners(&self) -> Result<Vec<(Fingerprint, Account)>, StoreError> {
+        let mut owners = Vec::new();
+        for row in self.table.all(&Range::all(key::ACCOUNTS)).await? {
+            if let Ok(Record { account, keys, .. }) = Record::read(&row) {
+                let keys = keys.into_iter().map(|key| key.fingerprint);
+                owners.extend(keys.map(|key| (key, account.clone())));
+            }
+        }
+        Ok(owners)
+    }
+
+    /// Whether an account can be made, or was made before.
+    pub(super) async fn claim(
+        &self,
+        account: &Account,
+        key: &KeyRecord,
+    ) -> Result<Claim, ClaimError> {
+        let guards = (Key::name(&account.name), Key::fingerprint(&key.fingerprint));
+        let (by_name, by_key, waits) = tokio::join!(
+            self.owner(&guards.0),
+            self.owner(&guards.1),
+            self.waits(&key.fingerprint)
+        );
+        match (by_name?, by_key?) {
+            (Some(owner), _) if owner != account.id => Err(ClaimError::NameTaken),
+            (_, Some(owner)) if owner != account.id => Err(ClaimError::KeyTaken),
+            (Some(_), Some(_)) => Ok(Claim::Made),
+            _ => Ok(Claim::Free { waits: waits? }),
+        }
+    }
+
+    /// Makes an account. Made again just the same, it is the one that is there: so a caller that
+    /// got no answer may repeat the call.
+    pub(super) async fn create(
+        &self,
+        account: &Account,
+        key: &KeyRecord,
+    ) -> Result<(), ClaimError> {
+        let mut turns = Turns::default();
+        loop {
+            turns.begin().await?;
+            let Claim::Free { waits } = self.claim(account, key).await? else {
+                return Ok(());
+            };
+            let writes = make(account, key, waits)?;
+            if done(self.table.write(writes, None).await)? {
+                return Ok(());
+            }
+        }
+    }
+
+    pub(super) async fn change_name(
+        &self,
+        account: AccountId,
+        name: &Name,
+    ) -> Result<(), ClaimError> {
+        let mut turns = Turns::default();
+        let guard = Key::name(name);
+        loop {
+            turns.begin().await?;
+            let (record, owner) = tokio::join!(self.record(account), self.owner(&guard));
+            let record = record?.ok_or(ClaimError::NoAccount)?;
+            let owner = owner?;
+            if owner.is_some_and(|owner| owner != account) {
+                return Err(ClaimError::NameTaken);
+            }
+            if record.account.name == *name {
+                return Ok(());
+            }
+            let mut owned_now = record.names.clone();
+            let skeleton = name.skeleton();
+            // Of those that look the same the latest is kept.
+            owned_now.retain(|owned| owned.skeleton() != skeleton);
+            if owner.is_none() && owned_now.len() >= MAX_NAMES {
+                owned_now.sort();
+                return Err(ClaimError::TooManyNames(owned_now));
+            }
+            owned_now.push(name.clone());
+            let condition = match owner {
+                Some(_) => Condition::Is("account", text(account.to_string())),
+                None => Condition::Absent,
+            };
+            let writes = vec![
+                record
+                    .change()
+                    .set("name", text(name.as_str()))
+                    .set("names", names(&owned_now)),
+                Write::put(guard.clone(), |item| {
+                    owned(item, &account.to_string(), name)
+                })
+                .when(condition),
+            ];
+            if done(self.table.write(writes, None).await)? {
+                return Ok(());
+            }
+        }
+    }
+
+    pub(super) async fn keep_preferences(
+        &self,
+        account: AccountId,
+        preferences: &Preferences,
+    ) -> Result<(), StoreError> {
+        let set = Write::update(Key::account(account))
+            .set("preferences", text(to_json(preferences)?))
+            .when(Condition::Present);
+        // A guest has no account.
+        done(self.table.write(vec![set], None).await).map(|_kept| ())
+    }
+}
+
+/// That a name is somebody's.
+fn owned(item: Item, owner: &str, name: &Name) -> Item {
+    item.text("account", owner).text("name", name.as_str())
+}
+
+fn names(names: &[Name]) -> AttributeValue {
+    AttributeValue::L(names.iter().map(|name| text(name.as_str())).collect())
+}
+
+fn to_json(preferences: &Preferences) -> Result<String, StoreError> {
+    serde_json::to_string(preferences)
+        .map_err(|error| StoreError::Corrupt(format!("preferences can't be written: {error}")))
+}

@@ -1,0 +1,34 @@
+//! The archive: everything out of the table, and into one.
+//!
+//! An export reads as anybody reads, part by part, while others go on writing; each part is as it
+//! was when it was read.
+//!
+//! An import is for a table to which nobody else writes at the same time. If somebody does, it
+//! damages nothing: whatever it decided by is a condition of its writes, and when one is refused,
+//! it looks at the whole batch again. But a conflict that comes up only then ends it when a part
+//! of the batch is there already.
+
+use async_trait::async_trait;
+
+use self::read::Export;
+use super::Dynamo;
+use crate::store::StoreError;
+use crate::store::archive::{Archive, ImportError, Pages, Record};
+
+mod ledger;
+mod log;
+mod merge;
+mod read;
+mod take;
+mod there;
+
+#[async_trait]
+impl Archive for Dynamo {
+    async fn export(&self) -> Result<Box<dyn Pages + '_>, StoreError> {
+        Ok(Box::new(Export::new(self)))
+    }
+
+    async fn import(&self, records: Vec<Record>) -> Result<usize, ImportError> {
+        self.take_in(&records).await
+    }
+}

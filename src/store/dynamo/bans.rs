@@ -1,0 +1,115 @@
+//! Who may not come in.
+
+use super::Dynamo;
+use super::change::{done, revise};
+use super::item::{Item, Row, number};
+use super::key::{self, Key};
+use super::table::Range;
+use super::write::{Condition, Write};
+use crate::chat::access::{Audit, Ban, BanTarget};
+use crate::chat::ids::{Fingerprint, Time};
+use crate::store::StoreError;
+use crate::text::Text;
+
+impl Dynamo {
+    /// Keeps a ban and returns its number. A call that fails can leave a number unused.
+    pub(super) async fn keep_ban(&self, ban: &Ban, audit: &Audit) -> Result<u64, StoreError> {
+        let mut turns = self.turns().await;
+        loop {
+            turns.begin().await?;
+            let id = self.table.count_up(&Key::ban_number(), "number").await?;
+            if done(self.change(vec![create(id, ban), revise()], audit).await)? {
+                return Ok(id);
+            }
+        }
+    }
+
+    /// Ends a ban; returns whether there was one.
+    pub(super) async fn end_ban(&self, id: u64, audit: &Audit) -> Result<bool, StoreError> {
+        self.end(&Key::ban(id), audit).await
+    }
+
+    /// Deletes what can be over by itself. Returns whether it was there, and not over.
+    pub(super) async fn end(&self, key: &Key, audit: &Audit) -> Result<bool, StoreError> {
+        let mut turns = self.turns().await;
+        loop {
+            turns.begin().await?;
+            match self.table.get(key).await? {
+                Some(row) if !row.is_over(audit.at)? => {}
+                _ => return Ok(false),
+            }
+            let delete = Write::delete(key.clone()).when(Condition::Present);
+            if done(self.change(vec![delete, revise()], audit).await)? {
+                return Ok(true);
+            }
+        }
+    }
+
+    /// All that are not over, the oldest first.
+    pub(super) async fn current_bans(&self, now: Time) -> Result<Vec<Ban>, StoreError> {
+        let rows = self.table.all(&Range::all(key::BANS)).await?;
+        let bans = rows.iter().map(read);
+        let holds = |ban: &Result<Ban, _>| ban.as_ref().map_or(true, |ban| !ban.is_over(now));
+        bans.filter(holds).collect()
+    }
+}
+
+/// A new ban with this number.
+pub(super) fn create(id: u64, ban: &Ban) -> Write {
+    Write::create(Key::ban(id), |item| {
+        about(item, &ban.target)
+            .text("by", &ban.by)
+            .number("at", ban.at.0)
+            .until(ban.until)
+            .maybe_text("reason", ban.reason.as_ref().map(Text::as_str))
+    })
+}
+
+/// No ban gets this number or a lower one from now on. Refused if none would anyway.
+pub(super) fn skip_to(id: u64) -> Write {
+    let lower = number(id.saturating_sub(1));
+    Write::update(Key::ban_number())
+        .set("number", number(id))
+        .when(Condition::NoneOrAtMost("number", lower))
+}
+
+fn about(item: Item, target: &BanTarget) -> Item {
+    let (kind, subject) = match target {
+        BanTarget::Account(account, _) => ("account", account.to_string()),
+        BanTarget::Key(key) => ("key", key.to_string()),
+        BanTarget::Network(net) => ("network", net.to_string()),
+        BanTarget::Client(client) => ("client", client.clone()),
+    };
+    let item = item.text("kind", kind).text("subject", &subject);
+    match target {
+        BanTarget::Account(_, name) => item.text("name", name.as_str()),
+        _ => item,
+    }
+}
+
+pub(super) fn read(row: &Row) -> Result<Ban, StoreError> {
+    let id = row.sort()?;
+    Ok(Ban {
+        id: id
+            .parse()
+            .map_err(|_| row.bad(format_args!("the bad number {id:?}")))?,
+        target: target(row)?,
+        by: row.line("by")?,
+        at: row.time("at")?,
+        until: row.until()?,
+        reason: row.reason()?,
+    })
+}
+
+fn target(row: &Row) -> Result<BanTarget, StoreError> {
+    let (kind, subject) = (row.text("kind")?, row.text("subject")?);
+    let bad = || row.bad(format_args!("the bad target {kind} {subject:?}"));
+    Ok(match kind {
+        "account" => BanTarget::Account(row.account("subject")?, row.name("name")?),
+        "key" => BanTarget::Key(Fingerprint::new(subject)),
+        "network" => BanTarget::Network(subject.parse().map_err(|_| bad())?),
+        // Not sanitised: it is compared, and less of it would be about more people.
+        "client" => BanTarget::Client(subject.to_owned()),
+        _ => return Err(bad()),
+    })
+}

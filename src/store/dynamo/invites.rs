@@ -1,0 +1,144 @@
+//! Invites: kept by the hash of their code. Those that are over are deleted by and by; who reads
+//! looks whether they are still good.
+
+use super::Dynamo;
+use super::accounts::{Claim, make};
+use super::change::done;
+use super::item::{Row, number};
+use super::key::{self, Key};
+use super::roles;
+use super::table::{MOST_WRITES, Range};
+use super::write::{Condition, Write};
+use crate::chat::access::{Audit, KeyRecord};
+use crate::chat::ids::Time;
+use crate::chat::invite::Invite;
+use crate::store::{Account, ClaimError, StoreError};
+
+/// The shortest beginning of a hash that names an invite, in bytes.
+const SHORTEST_ID: usize = 8;
+/// The longest that anything is looked for by, in bytes: twice the longest hash.
+const LONGEST_ID: usize = 128;
+
+impl Dynamo {
+    /// Keeps an invite. Kept again, it is the one that is there.
+    pub(super) async fn keep_invite(
+        &self,
+        invite: &Invite,
+        audit: &Audit,
+    ) -> Result<(), StoreError> {
+        let create = create(invite)?;
+        done(self.change(vec![create], audit).await).map(|_made| ())
+    }
+
+    /// All that are still good, the oldest first.
+    pub(super) async fn good_invites(&self, now: Time) -> Result<Vec<Invite>, StoreError> {
+        let mut invites = self.invites_in(&Range::all(key::INVITES), now).await?;
+        invites.sort_by(|a, b| (a.at, &a.hash).cmp(&(b.at, &b.hash)));
+        Ok(invites)
+    }
+
+    async fn invites_in(&self, range: &Range, now: Time) -> Result<Vec<Invite>, StoreError> {
+        let rows = self.table.all(range).await?;
+        let invites = rows.iter().map(read);
+        let good = |invite: &Result<Invite, _>| invite.as_ref().map_or(true, |i| i.is_good(now));
+        invites.filter(good).collect()
+    }
+
+    /// Ends the invite whose hash begins like this. Should several, which hardly happens, it ends
+    /// them all: better an invite too few than one that was meant to be gone.
+    pub(super) async fn end_invite(&self, id: &str, audit: &Audit) -> Result<bool, StoreError> {
+        if !(SHORTEST_ID..=LONGEST_ID).contains(&id.len()) {
+            return Ok(false);
+        }
+        let last = format!("{id}{}", char::MAX);
+        let range = Range::all(key::INVITES).between(id.to_owned(), last);
+        let mut turns = self.turns().await;
+        loop {
+            turns.begin().await?;
+            let invites = self.invites_in(&range, audit.at).await?;
+            if invites.is_empty() {
+                return Ok(false);
+            }
+            let end = |invite: &Invite| {
+                Write::delete(Key::invite(&invite.hash)).when(Condition::More("left", number(0)))
+            };
+            let most = MOST_WRITES - 1;
+            let writes = invites.iter().take(most).map(end).collect();
+            if done(self.change(writes, audit).await)? {
+                return Ok(true);
+            }
+        }
+    }
+
+    /// Takes a use and makes the account, or does neither. `None` if the invite is not good, at
+    /// the same number of reads whatever is wrong with it.
+    pub(super) async fn use_invite(
+        &self,
+        hash: &str,
+        account: &Account,
+        key: &KeyRecord,
+        audit: &Audit,
+    ) -> Result<Option<Account>, ClaimError> {
+        if hash.len() > LONGEST_ID {
+            return Ok(None);
+        }
+        let at = Key::invite(hash);
+        let mut turns = self.turns().await;
+        loop {
+            turns.begin().await?;
+            let (owner, invite) = tokio::join!(self.by_key(&key.fingerprint), self.table.get(&at));
+            // A caller that got no answer asks again: it is in already, and takes no second use.
+            if let Some(made) = owner?
+                && made.id == account.id
+            {
+                return Ok(Some(made));
+            }
+            let invite = invite?.as_ref().map(read).transpose()?;
+            let Some(invite) = invite.filter(|invite| invite.is_good(audit.at)) else {
+                return Ok(None);
+            };
+            let account = Account {
+                role: invite.role,
+                ..account.clone()
+            };
+            let Claim::Free { waits } = self.claim(&account, key).await? else {
+                continue;
+            };
+            let mut writes = make(&account, key, waits)?;
+            writes.push(
+                Write::update(at.clone())
+                    .add("left", number(-1))
+                    .when(Condition::More("left", number(0)))
+                    .when(Condition::More("until", number(audit.at.0))),
+            );
+            if done(self.change(writes, audit).await)? {
+                return Ok(Some(account));
+            }
+        }
+    }
+}
+
+/// A new invite.
+pub(super) fn create(invite: &Invite) -> Result<Write, StoreError> {
+    let role = roles::kept(invite.role)?;
+    Ok(Write::create(Key::invite(&invite.hash), |item| {
+        item.text("role", role)
+            .number("left", invite.left)
+            .number("uses", invite.uses)
+            .until(Some(invite.expires))
+            .text("by", &invite.by)
+            .number("at", invite.at.0)
+    }))
+}
+
+pub(super) fn read(row: &Row) -> Result<Invite, StoreError> {
+    Ok(Invite {
+        hash: row.sort()?.to_owned(),
+        role: row.role()?,
+        left: row.number("left")?,
+        uses: row.number("uses")?,
+        expires: row.time("until")?,
+        by: row.line("by")?,
+        at: row.time("at")?,
+    })
+}

@@ -1,0 +1,114 @@
+//! The keys of accounts.
+
+use aws_sdk_dynamodb::types::AttributeValue;
+
+use super::Dynamo;
+use super::change::{done, revise};
+use super::item::{Item, Row};
+use super::key::Key;
+use super::pending::no_longer;
+use super::write::Write;
+use crate::chat::access::{Audit, KeyRecord};
+use crate::chat::ids::{AccountId, Fingerprint};
+use crate::store::StoreError;
+use crate::store::people::{KeyError, MAX_KEYS};
+use crate::text::Text;
+
+impl Dynamo {
+    /// The keys of an account, the oldest first.
+    pub(super) async fn keys_with(&self, account: AccountId) -> Result<Vec<KeyRecord>, StoreError> {
+        let record = self.record(account).await?;
+        let mut keys = record.map(|record| record.keys).unwrap_or_default();
+        keys.sort_by(|a, b| (a.added, &a.fingerprint).cmp(&(b.added, &b.fingerprint)));
+        Ok(keys)
+    }
+
+    pub(super) async fn give_key(
+        &self,
+        account: AccountId,
+        key: &KeyRecord,
+        audit: &Audit,
+    ) -> Result<(), KeyError> {
+        let mut turns = self.turns().await;
+        let guard = Key::fingerprint(&key.fingerprint);
+        loop {
+            turns.begin().await?;
+            let (record, owner, waits) = tokio::join!(
+                self.record(account),
+                self.owner(&guard),
+                self.waits(&key.fingerprint)
+            );
+            let record = record?.ok_or(KeyError::Unknown)?;
+            if owner?.is_some() {
+                return Err(KeyError::Taken);
+            }
+            let mut keys = record.keys.clone();
+            if keys.len() >= MAX_KEYS {
+                return Err(KeyError::TooMany);
+            }
+            keys.push(key.clone());
+            let mut writes = no_longer([(&key.fingerprint, waits?)]);
+            writes.push(record.change().set("keys", list(&keys)));
+            writes.push(Write::create(guard.clone(), |item| {
+                item.text("account", &account.to_string())
+            }));
+            if done(self.change(writes, audit).await)? {
+                return Ok(());
+            }
+        }
+    }
+
+    pub(super) async fn take_key(
+        &self,
+        account: AccountId,
+        key: &Fingerprint,
+        last: bool,
+        audit: &Audit,
+    ) -> Result<(), KeyError> {
+        let mut turns = self.turns().await;
+        loop {
+            turns.begin().await?;
+            let record = self.record(account).await?.ok_or(KeyError::Unknown)?;
+            let mut keys = record.keys.clone();
+            keys.retain(|known| known.fingerprint != *key);
+            if keys.len() == record.keys.len() {
+                return Err(KeyError::Unknown);
+            }
+            if keys.is_empty() && !last {
+                return Err(KeyError::Last);
+            }
+            let writes = vec![
+                record.change().set("keys", list(&keys)),
+                Write::delete(Key::fingerprint(key)),
+                revise(),
+            ];
+            if done(self.change(writes, audit).await)? {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// Keys as they are in an account.
+pub(super) fn list<'a>(keys: impl IntoIterator<Item = &'a KeyRecord>) -> AttributeValue {
+    let part = |key| AttributeValue::M(with(Item::part(), key).into_attributes());
+    AttributeValue::L(keys.into_iter().map(part).collect())
+}
+
+/// An item, or a part of one, with what is known of a key.
+pub(super) fn with(item: Item, key: &KeyRecord) -> Item {
+    item.text("fingerprint", key.fingerprint.as_str())
+        .text("algorithm", &key.algorithm)
+        .text("comment", key.comment.as_str())
+        .number("added", key.added.0)
+}
+
+/// What [`with`] wrote.
+pub(super) fn read(row: &Row) -> Result<KeyRecord, StoreError> {
+    Ok(KeyRecord {
+        fingerprint: Fingerprint::new(row.text("fingerprint")?),
+        algorithm: row.line("algorithm")?,
+        comment: Text::stored(row.text("comment")?),
+        added: row.time("added")?,
+    })
+}

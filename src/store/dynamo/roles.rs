@@ -1,0 +1,83 @@
+//! Who is an operator, and that there is always one.
+//!
+//! An account has its role, and one item has the set of all operators: so one condition on that
+//! item sees whether some are left, whoever else is changing roles.
+
+use super::Dynamo;
+use super::change::{done, revise};
+use super::item::{set, text};
+use super::key::Key;
+use super::table::WriteError;
+use super::write::{Condition, Write};
+use crate::chat::access::{Audit, Role};
+use crate::chat::ids::AccountId;
+use crate::store::people::RoleChangeError;
+use crate::store::{Account, StoreError};
+
+/// Where the write about the operators is among those that change a role.
+const OPERATORS: usize = 0;
+
+impl Dynamo {
+    /// Gives an account another role; one that it has already is no change.
+    pub(super) async fn change_role(
+        &self,
+        account: AccountId,
+        role: Role,
+        audit: &Audit,
+    ) -> Result<(), RoleChangeError> {
+        let mut turns = self.turns().await;
+        loop {
+            turns.begin().await?;
+            let record = self.record(account).await?;
+            let record = record.ok_or(RoleChangeError::NoAccount)?;
+            if record.account.role == role {
+                return Ok(());
+            }
+            let operators = match role {
+                Role::Operator => joins(account),
+                Role::Member | Role::Guest => leaves(account),
+            };
+            let kept = text(kept(role)?);
+            let writes = vec![operators, record.change().set("role", kept), revise()];
+            match self.change(writes, audit).await {
+                // The account is as it was read, so nobody else made it less.
+                Err(WriteError::Refused(places)) if places == [OPERATORS] => {
+                    return Err(RoleChangeError::LastOperator);
+                }
+                written => {
+                    if done(written)? {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A role as it is kept. A guest has no account and can't be invited to be one: an item that says
+/// so could not be read again.
+pub(super) fn kept(role: Role) -> Result<&'static str, StoreError> {
+    match role {
+        Role::Member | Role::Operator => Ok(role.as_str()),
+        Role::Guest => Err(StoreError::Corrupt(
+            "no account can be a guest's".to_owned(),
+        )),
+    }
+}
+
+/// What a new account brings with it if it is an operator's.
+pub(super) fn joining(account: &Account) -> Option<Write> {
+    (account.role == Role::Operator).then(|| joins(account.id))
+}
+
+fn joins(account: AccountId) -> Write {
+    Write::update(Key::operators()).add("accounts", set(account))
+}
+
+/// Only if another stays.
+fn leaves(account: AccountId) -> Write {
+    let account_id = text(account.to_string());
+    Write::update(Key::operators())
+        .take("accounts", set(account))
+        .when(Condition::OneOfSeveral("accounts", account_id))
+}

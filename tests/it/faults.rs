@@ -1,0 +1,139 @@
+//! DynamoDB behind a way that loses, delays and spoils requests: people go on talking, and what
+//! anybody saw is what the table holds.
+
+use std::time::{Duration, Instant};
+
+use crate::harness::faults::{Fault, FaultProxy};
+use crate::harness::moto::{Moto, variables};
+use crate::harness::{Home, Login, Pipe, Server};
+
+const CLIENTS: usize = 20;
+/// What each says in each phase.
+const MESSAGES: usize = 2;
+/// How long one phase may take until everybody has an answer for each message.
+const PATIENCE: Duration = Duration::from_secs(60);
+const REFUSED: &str = "Not saved, so nobody saw it";
+
+/// What was said, in the order in which somebody was shown it: `c3:p1.0`.
+fn messages(shown: &str) -> Vec<String> {
+    let said = shown.lines().filter_map(|line| {
+        let (head, words) = line.split_once(": ")?;
+        let sender = head.strip_prefix("HH:MM ")?;
+        let number = words.strip_prefix("message ")?;
+        Some(format!("{sender}:{number}"))
+    });
+    said.collect()
+}
+
+/// Waits until a client has been told of each of so many messages what became of it. Returns how
+/// many were refused.
+fn wait_answered(client: &Pipe, name: &str, said: usize) -> usize {
+    let own = format!(" {name}: message ");
+    let count = |shown: &str| (shown.matches(&own).count(), shown.matches(REFUSED).count());
+    let answered = |bytes: &[u8]| {
+        let (saved, refused) = count(&String::from_utf8_lossy(bytes));
+        saved + refused >= said
+    };
+    let deadline = Instant::now() + PATIENCE;
+    while !client.shows(answered) {
+        let shown = client.text();
+        assert!(Instant::now() < deadline, "{name} said {said}\n{shown}");
+    }
+    let (saved, refused) = count(&client.text());
+    assert_eq!(saved + refused, said, "{name}\n{}", client.text());
+    refused
+}
+
+#[test]
+fn what_anybody_saw_is_what_the_table_holds() {
+    let moto = Moto::shared();
+    let table = moto.table();
+    let proxy = FaultProxy::start(moto.port());
+    let args = ["--set", "limits.message_rate=0"].map(str::to_owned);
+    let mut server = Server::at(Home::on(variables(&proxy.url()), &table), args.into());
+    let names: Vec<String> = (0..CLIENTS).map(|n| format!("c{n}")).collect();
+    let mut clients: Vec<Pipe> = names
+        .iter()
+        .map(|name| Login::new(&server, name).pipe())
+        .collect();
+
+    let late = Fault::Late(Duration::from_millis(1_500));
+    let phases: [(&str, u64, &[Fault]); 8] = [
+        ("calm", 0, &[]),
+        ("late", 30, &[late]),
+        ("throttled", 50, &[Fault::Throttled]),
+        ("broken", 50, &[Fault::Broken, Fault::BrokenAfter]),
+        ("reset", 50, &[Fault::Reset, Fault::ResetAfter]),
+        ("silent", 100, &[Fault::SilentAfter, Fault::Silent]),
+        (
+            "all of it",
+            70,
+            &[
+                late,
+                Fault::Throttled,
+                Fault::BrokenAfter,
+                Fault::ResetAfter,
+                Fault::SilentAfter,
+            ],
+        ),
+        ("calm again", 0, &[]),
+    ];
+    let mut refused = 0;
+    for (index, (phase, percent, faults)) in phases.iter().enumerate() {
+        proxy.plan(*percent, faults);
+        for client in &mut clients {
+            for n in 0..MESSAGES {
+                client.line(&format!("message p{index}.{n}"));
+            }
+        }
+        let said = (index + 1) * MESSAGES;
+        let answered = clients.iter().zip(&names);
+        let now: usize = answered
+            .map(|(client, name)| wait_answered(client, name, said))
+            .sum();
+        let (spoiled, more) = (proxy.plan(0, &[]), now - refused);
+        eprintln!("{phase}: {spoiled} requests spoiled, {more} messages refused");
+        assert_eq!(spoiled > 0, !faults.is_empty(), "{phase}");
+        match *phase {
+            "silent" => assert!(more > 0, "nothing was saved, so it was said so"),
+            "calm" | "calm again" => assert_eq!(more, 0, "{phase}: it recovered"),
+            _ => {}
+        }
+        refused = now;
+    }
+    let total = CLIENTS * MESSAGES * phases.len();
+    let shown = clients.iter().map(|client| messages(&client.text()).len());
+    let longest = shown.max().unwrap();
+    for client in &clients {
+        client.wait_for("all of it", |bytes| {
+            let shown = String::from_utf8_lossy(bytes);
+            shown.matches(": message ").count() >= longest
+        });
+    }
+    assert_eq!(longest + refused, total, "each was saved or refused");
+    let log = server.stop().stderr;
+    for event in [
+        "append_failed",
+        "aws_fails",
+        "aws_works_again",
+        "append_voided",
+    ] {
+        assert!(
+            log.contains(event),
+            "the log does not tell of {event}:\n{log}"
+        );
+    }
+
+    // Another process, which knows nothing of what was in doubt.
+    let server = Server::at(Home::on(moto.variables(), &table), Vec::new());
+    let mut reader = Login::new(&server, "reader").pipe();
+    reader.line("/history 500");
+    reader.wait_text("-- now --");
+    let finished = reader.finish();
+    let kept = messages(finished.stdout.split("-- now --").next().unwrap());
+    let kept = &kept[kept.len() - longest.min(kept.len())..];
+    for (name, client) in names.iter().zip(clients) {
+        let seen = messages(&client.wait_end().stdout);
+        assert_eq!(seen, kept, "{name}");
+    }
+}

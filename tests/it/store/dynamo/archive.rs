@@ -1,0 +1,275 @@
+//! What only concerns archives of a table: segments, entries that expire, the names of audit
+//! entries, and that others may be writing.
+
+use ssh_chat::chat::access::Role;
+use ssh_chat::store::archive::{BATCH, Conflict, Entry, Kept, Order, Person, Record};
+use ssh_chat::store::people::RoleChangeError;
+
+use super::super::archive::{Archived, export, fill, import};
+use super::*;
+
+const HOUR: u64 = 3_600_000;
+
+/// A moment of the past hour, so many seconds ago.
+fn ago(seconds: i64) -> Time {
+    let now = std::time::SystemTime::now();
+    let now = now.duration_since(std::time::UNIX_EPOCH).unwrap();
+    Time(i64::try_from(now.as_millis()).unwrap() - seconds * 1000)
+}
+
+fn entry(seq: u64, at: Time, words: &str) -> Record {
+    Record::Message(Entry {
+        conversation: room("ops"),
+        seq: Seq(seq),
+        at,
+        author: author("bob"),
+        to: None,
+        kept: Kept::Said {
+            text: text(words),
+            edited: false,
+        },
+    })
+}
+
+impl OwnTable {
+    /// The segments of `ops`: the places of their first entries, and whether they expire.
+    fn segments(&self) -> Vec<(u64, bool)> {
+        let query = json!({
+            "TableName": self.name,
+            "KeyConditionExpression": "pk = :pk",
+            "ExpressionAttributeValues": {":pk": {"S": "LOG#room/ops"}},
+        });
+        let found = Moto::shared().call("DynamoDB_20120810.Query", &query);
+        let items = found["Items"].as_array().expect("items").iter();
+        let segment = |item: &serde_json::Value| {
+            let first = item["sk"]["S"].as_str().unwrap().parse().unwrap();
+            (first, !item["expires_at"].is_null())
+        };
+        items.map(segment).collect()
+    }
+}
+
+/// Whoever enters a room reads its last segments: they are no larger than a screen or two.
+#[tokio::test]
+async fn what_is_taken_is_put_into_segments() {
+    let table = OwnTable::new();
+    let store = table.keeping(Some(HOUR));
+    let at = ago(9);
+    let words = |from: u64, to| (from..=to).map(|seq| entry(seq, at, "hm"));
+    assert_eq!(import(&store, &words(1, 40).collect::<Vec<_>>()).await, 40);
+    assert_eq!(table.segments(), [(1, true), (33, false)]);
+    let large = "\"".repeat(2000);
+    let large = (41..=120).map(|seq| entry(seq, at, &large));
+    let more: Vec<_> = words(30, 40).chain(large).collect();
+    assert!(more.len() < BATCH);
+    assert_eq!(store.import(more).await, Ok(80), "the first 11 are there");
+    let segments = table.segments();
+    let places: Vec<u64> = segments.iter().map(|(first, _)| *first).collect();
+    assert_eq!(places, [1, 33, 41, 73, 105]);
+    let (last, others) = segments.split_last().unwrap();
+    assert!(
+        !last.1 && others.iter().all(|other| other.1),
+        "{segments:?}"
+    );
+    assert_eq!(store.count_after(&room("ops"), Seq(100)).await, Ok(20));
+}
+
+/// Everything that a store can hold goes from one kind of store to the other and back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_record_moves_between_kinds_of_stores() {
+    let folders = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let [laptop, back] = folders.each_ref().map(Archived::archive);
+    let cloud = OwnTable::new().dynamo();
+    fill(&*laptop).await;
+    let records = export(&*laptop).await;
+    assert_eq!(import(&cloud, &records).await, records.len());
+    assert_eq!(import(&*back, &export(&cloud).await).await, records.len());
+    // The clocks of this story step back, so entries of several conversations come in the order
+    // of their times instead.
+    let in_order = |mut records: Vec<Record>| {
+        records.sort_by_key(|record| match record {
+            Record::Message(entry) => Some((entry.conversation.clone(), entry.seq)),
+            _ => None,
+        });
+        records
+    };
+    assert_eq!(in_order(export(&*back).await), in_order(records));
+}
+
+/// MUST 12: what has expired is in no archive, and its places are not given again.
+#[tokio::test]
+async fn what_has_expired_stays_behind() {
+    let table = OwnTable::new();
+    let (all, hour) = (table.keeping(None), table.keeping(Some(HOUR)));
+    let old = |seq| entry(seq, ago(4000), "long ago");
+    let records = [old(1), old(2), old(3), entry(4, ago(9), "just now"), old(5)];
+    for record in &records {
+        assert_eq!(hour.import(vec![record.clone()]).await, Ok(1));
+    }
+    assert_eq!(export(&all).await, records);
+    // Behind one that has not expired, everything is there: only a clock can be wrong.
+    let left = export(&hour).await;
+    assert_eq!(left, records[3..]);
+    // The archive from before goes with what is left of it.
+    assert_eq!(import(&hour, &records).await, 0);
+    assert_eq!(import(&hour, &left).await, 0);
+    table.delete(["LOG#room/ops", &format!("{:020}", 1)]);
+    assert_eq!(import(&hour, &records).await, 0);
+    let refused = all.import(records[..2].to_vec()).await;
+    assert_eq!(refused, Err(Conflict::Begun.at(0)), "nothing expires");
+}
+
+/// The next place is counted from the last entry, whether anybody may read it or not.
+#[tokio::test]
+async fn a_log_that_has_expired_has_its_last_place() {
+    let table = OwnTable::new();
+    let store = table.keeping(Some(HOUR));
+    let old = |seq| entry(seq, ago(4000), "long ago");
+    import(&store, &[old(1), old(2)]).await;
+    let records = export(&store).await;
+    let [Record::Message(last)] = records.as_slice() else {
+        panic!("{records:?}");
+    };
+    assert_eq!((last.seq, &last.kept), (Seq(2), &Kept::Gone));
+    assert_eq!(import(&store, &records).await, 0, "into where it is from");
+    let copy = OwnTable::new().keeping(None);
+    import(&copy, &records).await;
+    let next = copy.append(vec![said(&room("ops"), "bob", "hm")]).await;
+    assert_eq!(next, Ok(vec![Seq(3)]));
+}
+
+/// `DynamoDB` deletes in any order, and the clocks of two servers differ.
+#[tokio::test]
+async fn a_log_begins_behind_what_is_gone() {
+    let table = OwnTable::new();
+    let store = table.keeping(Some(HOUR));
+    for seq in 1..=4 {
+        import(&store, &[entry(seq, ago(9), "hm")]).await;
+    }
+    table.delete(["LOG#room/ops", &format!("{:020}", 2)]);
+    let places: Vec<_> = export(&store).await.iter().map(Record::title).collect();
+    assert_eq!(
+        places,
+        ["message 3 of room/ops", "message 4 of room/ops"],
+        "a whole log"
+    );
+    let forever = table.dynamo();
+    let mut pages = forever.export().await.unwrap();
+    let damaged = pages.next().await;
+    assert!(
+        matches!(damaged, Err(StoreError::Corrupt(_))),
+        "nothing expires: {damaged:?}"
+    );
+}
+
+/// Audit entries keep their order and their numbers, whoever made the ones before.
+#[tokio::test]
+async fn the_audit_goes_on_where_it_was() {
+    let table = OwnTable::new();
+    let store = table.dynamo();
+    let order = |number: u64| Record::Audit(Order::new(number, audit(&number.to_string())));
+    let orders = |numbers: std::ops::RangeInclusive<u64>| numbers.map(order).collect::<Vec<_>>();
+    for made in 1..=3 {
+        store.audit(&audit(&made.to_string())).await.unwrap();
+    }
+    for (taken, new) in [(1..=5, 2), (1..=5, 0), (4..=7, 2), (7..=7, 0)] {
+        assert_eq!(
+            store.import(orders(taken.clone())).await,
+            Ok(new),
+            "{taken:?}"
+        );
+    }
+    store.audit(&audit("8")).await.unwrap();
+    assert_eq!(import(&store, &orders(1..=300)).await, 292);
+    assert_eq!(export(&store).await, orders(1..=300));
+
+    let table = OwnTable::new();
+    let store = table.dynamo();
+    assert_eq!(import(&store, &orders(1..=300)).await, 300);
+    store.audit(&audit("301")).await.unwrap();
+    assert_eq!(import(&store, &orders(1..=301)).await, 0);
+    assert_eq!(import(&store, &orders(1..=302)).await, 1);
+    assert_eq!(export(&store).await, orders(1..=302));
+}
+
+/// A key that comes in with its account waits no longer, and operators can't all be removed.
+#[tokio::test]
+async fn what_is_counted_is_counted() {
+    let table = OwnTable::new();
+    let (store, audit) = (table.dynamo(), &audit("it"));
+    for number in 1..=3 {
+        let pending = lost::pending(&format!("user-{number}"), number);
+        store.add_pending(&pending).await.unwrap();
+    }
+    let zoe = Account {
+        role: Role::Operator,
+        ..account("zoe")
+    };
+    let keys = vec![key(1), key(2), key(9)];
+    let person = Person::new(zoe.clone(), vec![zoe.name.clone()], keys);
+    let waiting = Record::Pending(lost::pending("user-7", 7));
+    let records = vec![Record::Account(Box::new(person)), waiting];
+    assert_eq!(store.import(records.clone()).await, Ok(2));
+    assert_eq!(table.number(["STATE", "WAITING"]), 2);
+    assert_eq!(store.import(records).await, Ok(0));
+    assert_eq!(table.number(["STATE", "WAITING"]), 2);
+    assert_eq!(store.pending().await.unwrap().len(), 2);
+    let last = store.set_role(zoe.id, Role::Member, audit).await;
+    assert_eq!(last, Err(RoleChangeError::LastOperator));
+}
+
+/// An answer that gets lost makes nothing twice, and nothing that was new old.
+#[tokio::test]
+async fn what_is_taken_is_taken_once() {
+    let table = OwnTable::new();
+    let store = table.dynamo();
+    fill(&store).await;
+    let records = export(&store).await;
+    let other = OwnTable::new();
+    let copy = other.dynamo();
+    other.lose("TransactWriteItems", 4);
+    assert_eq!(import(&copy, &records).await, records.len());
+    assert!(!Moto::shared().has_faults(&other.mark()));
+    assert_eq!(export(&copy).await, records);
+    other.deny("TransactWriteItems");
+    let more = vec![Record::Audit(Order::new(18, audit("more")))];
+    let failed = copy.import(more.clone()).await;
+    assert!(failed.is_err(), "{failed:?}");
+    assert_eq!(copy.import(more).await, Ok(0), "it was done all the same");
+}
+
+/// Nobody should write to a table that is filled; whoever does loses nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_writes_meanwhile_loses_nothing() {
+    let table = OwnTable::new();
+    let (store, server) = (table.dynamo(), table.dynamo());
+    let records: Vec<_> = (1..=400).map(|seq| entry(seq, ago(9), "old")).collect();
+    let taking = async {
+        for batch in records.chunks(50) {
+            // A place that the other took can't be taken.
+            if store.import(batch.to_vec()).await.is_err() {
+                break;
+            }
+        }
+    };
+    let speech = async {
+        let mut places = Vec::new();
+        for n in 0..10 {
+            let words = said(&room("ops"), "alice", &n.to_string());
+            places.extend(server.append(vec![words]).await.unwrap());
+        }
+        places
+    };
+    let ((), places) = tokio::join!(taking, speech);
+    let mut new = places.iter();
+    for (n, record) in (1..).zip(export(&store).await) {
+        let Record::Message(entry) = record else {
+            panic!("{record:?}");
+        };
+        assert_eq!(entry.seq, Seq(n), "without gap");
+        if entry.author == author("alice") {
+            assert_eq!(new.next(), Some(&entry.seq));
+        }
+    }
+    assert_eq!(new.next(), None, "all that was said is there");
+}

@@ -1,0 +1,92 @@
+//! The table: made, looked at, refused.
+
+use serde_json::Value;
+use ssh_chat::store::dynamo::{Made, TableError};
+
+use super::*;
+
+/// A table that is made for something else.
+fn other(name: &str, keys: &Value, attributes: &Value) {
+    let table = json!({
+        "TableName": name,
+        "BillingMode": "PAY_PER_REQUEST",
+        "AttributeDefinitions": attributes,
+        "KeySchema": keys,
+    });
+    Moto::shared().call("DynamoDB_20120810.CreateTable", &table);
+}
+
+fn named(name: &str) -> OwnTable {
+    OwnTable {
+        name: name.to_owned(),
+    }
+}
+
+#[tokio::test]
+async fn a_table_is_made_once_as_it_must_be() {
+    let table = named("made-here");
+    let store = table.dynamo();
+    assert_eq!(store.check_table().await, Err(TableError::Missing));
+    assert_eq!(store.make_table().await, Ok(Made::New));
+    assert_eq!(store.make_table().await, Ok(Made::There));
+    assert_eq!(store.check_table().await, Ok(()));
+    assert_eq!(store.ping().await, Ok(()));
+    let described = |operation: &str| {
+        let operation = format!("DynamoDB_20120810.{operation}");
+        Moto::shared().call(&operation, &json!({ "TableName": table.name }))
+    };
+    let made = described("DescribeTable");
+    assert_eq!(made["Table"]["DeletionProtectionEnabled"], true, "{made}");
+    let made = described("DescribeTimeToLive");
+    let expected = json!({"TimeToLiveStatus": "ENABLED", "AttributeName": "expires_at"});
+    assert_eq!(made["TimeToLiveDescription"], expected);
+    let made = described("DescribeContinuousBackups");
+    let made = &made["ContinuousBackupsDescription"]["PointInTimeRecoveryDescription"];
+    assert_eq!(made["PointInTimeRecoveryStatus"], "ENABLED", "{made}");
+}
+
+#[tokio::test]
+async fn a_table_of_somebody_else_s_is_left_alone() {
+    let key = |name, kind| json!({"AttributeName": name, "KeyType": kind});
+    let attribute = |name, kind| json!({"AttributeName": name, "AttributeType": kind});
+    other(
+        "others",
+        &json!([key("id", "HASH")]),
+        &json!([attribute("id", "S")]),
+    );
+    other(
+        "numbers",
+        &json!([key("pk", "HASH"), key("sk", "RANGE")]),
+        &json!([attribute("pk", "S"), attribute("sk", "N")]),
+    );
+    for (name, says) in [
+        ("others", "its key is \"id\" and \"\""),
+        ("numbers", "sk is no string"),
+    ] {
+        let store = named(name).dynamo();
+        for refused in [
+            store.check_table().await,
+            store.make_table().await.map(|_| ()),
+        ] {
+            let Err(TableError::Wrong(why)) = &refused else {
+                panic!("{name}: {refused:?}");
+            };
+            assert!(why.starts_with(says), "{why}");
+        }
+    }
+}
+
+/// A table that goes away is told in a sentence, and what is missing is not taken for "no".
+#[tokio::test]
+async fn a_table_that_is_gone_is_no_empty_table() {
+    let store = named("never-there").dynamo();
+    let gone = Err(StoreError::Unavailable("its table is not there".to_owned()));
+    assert_eq!(
+        store.account_by_key(&fingerprint(1)).await.map(|_| ()),
+        gone
+    );
+    assert_eq!(store.bans(Time(0)).await.map(|_| ()), gone);
+    assert_eq!(store.revision().await.map(|_| ()), gone);
+    let said = store.append(vec![said(&room("ops"), "alice", "x")]).await;
+    assert_eq!(said.map(|_| ()), gone);
+}
