@@ -23,6 +23,11 @@ locals {
       right   = "so many in a time, such as 2/s or 30/min, or 0 for no limit"
       quoted  = true
     }
+    address = {
+      pattern = "^(([0-9]{1,3}\\.){3}[0-9]{1,3}|\\[[0-9a-f:.]{2,45}\\]):[1-9][0-9]{0,4}$"
+      right   = "an address and a port, such as 127.0.0.1:9622"
+      quoted  = true
+    }
     format = {
       pattern = "^(auto|text|json|journald)$"
       right   = "auto, text, json or journald"
@@ -61,6 +66,7 @@ locals {
     "history.on_join"                = "number"
     "log.format"                     = "format"
     "log.level"                      = "level"
+    "metrics.listen"                 = "address"
     "shutdown.deadline"              = "time"
     "ssh.strict_crypto"              = "switch"
     "aws.refresh"                    = "time"

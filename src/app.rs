@@ -9,6 +9,7 @@
 mod admin;
 mod announce;
 mod data_dir;
+mod health;
 mod host_key;
 mod keeping;
 mod reload;
@@ -36,9 +37,11 @@ use crate::session::start::Chat;
 use crate::ssh;
 use crate::store::Store;
 use crate::telemetry::logs::{self, LogHandle};
+use crate::telemetry::metrics;
 use crate::text::Text;
 
 use data_dir::DataDir;
+use health::Health;
 
 /// Runs what the command line says.
 pub fn main(cli: &Cli) -> Exit {
@@ -113,6 +116,8 @@ async fn run(
         .then(|| DataDir::open(&config.data_dir))
         .transpose()?;
     let folder = data_dir.as_ref().map_or(&*config.data_dir, DataDir::path);
+    metrics::started(env!("CARGO_PKG_VERSION"), clock::now().0);
+    let (health, listening) = Health::listen(config.metrics.listen).await?;
     let opening = async {
         let host_key = host_key::Found::load(&config, folder).await?;
         let store: Arc<dyn Store> = keeping::open(&config, folder, config.aws.patience).await?;
@@ -170,6 +175,7 @@ async fn run(
     // Only those who serve hold it from now on, so that the hub can end when they have.
     drop(server);
     systemd::ready(&addresses);
+    health.open(handle.clone(), Arc::clone(&guard));
     announce::ready(&config, &addresses, &host_key, log);
     let watchdog = systemd::watchdog(handle.clone());
     let publishing = host_key.publish(&config);
@@ -195,10 +201,12 @@ async fn run(
         chat,
         store,
     };
+    health.stopping();
     publishing.abort();
     systemd::stopping();
     let stop = stop::stop(parts, &mut signals, reason, deadline);
     systemd::meanwhile("telling everybody, saving what is in flight", stop).await;
+    drop(listening);
     drop(data_dir);
     Ok(())
 }

@@ -18,6 +18,7 @@ use std::time::Duration;
 
 mod error;
 mod places;
+mod private;
 pub mod reference;
 mod resources;
 pub mod settings;
@@ -69,6 +70,8 @@ pub struct Config {
     pub history: History,
     /// What is logged, and how.
     pub log: Log,
+    /// Metrics and health.
+    pub metrics: Metrics,
     /// How the server ends.
     pub shutdown: Shutdown,
     /// The SSH protocol.
@@ -160,6 +163,13 @@ pub struct Log {
     pub format: LogFormat,
     /// Which lines there are.
     pub level: LogFilter,
+}
+
+/// Metrics and health.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Metrics {
+    /// Where they can be asked for: nowhere if nobody says.
+    pub listen: Option<SocketAddr>,
 }
 
 /// How the server ends.
@@ -265,6 +275,7 @@ impl Config {
             limits: Limits::default(),
             history: History::default(),
             log: Log::default(),
+            metrics: Metrics::default(),
             shutdown: Shutdown::default(),
             ssh: Ssh::default(),
             aws: Aws::default(),

@@ -6,7 +6,7 @@
 //! - [`cli`] — the command line.
 //! - [`app`] — puts the parts together; the only one that names adapters.
 //! - [`config`] — raw settings to validated types.
-//! - [`telemetry`] — logs.
+//! - [`telemetry`] — logs, metrics.
 //! - [`ssh`] — the listener, the transport, authentication, channels.
 //! - [`session`] — one person's terminal: bytes to intents, events to bytes.
 //! - [`hub`] — the single writer: judges, saves, then shows.

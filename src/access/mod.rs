@@ -180,6 +180,12 @@ impl Guard {
         self.known.enforce_again();
     }
 
+    /// Whether the store answered when it was last asked about keys and bans, which the watch does
+    /// all the time.
+    pub fn store_answers(&self) -> bool {
+        !self.outage.is_on()
+    }
+
     fn rules(&self) -> Arc<Rules> {
         Arc::clone(&self.rules.read().unwrap_or_else(PoisonError::into_inner))
     }

@@ -13,6 +13,7 @@ use crate::config::Config;
 use crate::secrets::aws::{Parameter, SecretsManager};
 use crate::secrets::file_admin::AdminFile;
 use crate::secrets::{HostKey, HostKeyAdmin, Loaded};
+use crate::telemetry::metrics;
 
 /// The host key's file in the data folder.
 const HOST_KEY: &str = "host_key";
@@ -61,10 +62,11 @@ impl Found {
             created,
             "the server has its host key"
         );
-        let place = match config.aws.host_key_secret {
-            Some(_) => keeper.place(),
-            None => super::shown(&config.data_dir),
+        let (source, place) = match config.aws.host_key_secret {
+            Some(_) => ("secretsmanager", keeper.place()),
+            None => ("file", super::shown(&config.data_dir)),
         };
+        metrics::host_key(source);
         Ok(Found {
             key,
             created,

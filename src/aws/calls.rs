@@ -1,12 +1,12 @@
 //! What became of calls: counted, logged, and the retries among them kept within an allowance.
 
-use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::Trouble;
+use crate::telemetry::metrics;
 
 /// How many retries there may be at once, over all calls.
 const RETRIES: f64 = 100.0;
@@ -14,21 +14,6 @@ const RETRIES: f64 = 100.0;
 const RETRIES_A_SECOND: f64 = 10.0;
 /// A call that takes so long is a line in the log.
 const SLOW: Duration = Duration::from_secs(1);
-
-/// What became of the calls of one operation.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Count {
-    /// Answered as hoped.
-    pub done: u64,
-    /// Answered that a condition does not hold: an answer like any other.
-    pub refused: u64,
-    /// Not answered, or with an error, to the end.
-    pub failed: u64,
-    /// Attempts beyond the first.
-    pub retries: u64,
-    /// How long all of them took, retries included.
-    pub took: Duration,
-}
 
 /// The calls of one service.
 #[derive(Debug)]
@@ -39,7 +24,6 @@ pub struct Calls {
 
 #[derive(Debug)]
 struct State {
-    counts: BTreeMap<&'static str, Count>,
     retries: f64,
     at: Instant,
     /// Since when all calls fail, and how many did.
@@ -52,7 +36,6 @@ impl Calls {
         Calls {
             service,
             state: Mutex::new(State {
-                counts: BTreeMap::new(),
                 retries: RETRIES,
                 at: Instant::now(),
                 failing: None,
@@ -60,9 +43,9 @@ impl Calls {
         }
     }
 
-    /// What became of the calls so far, by operation.
-    pub fn counts(&self) -> BTreeMap<&'static str, Count> {
-        self.lock().counts.clone()
+    /// Its name in host names, logs and metrics.
+    pub fn service(&self) -> &'static str {
+        self.service
     }
 
     /// Takes a retry from the allowance, if one is left.
@@ -80,14 +63,12 @@ impl Calls {
 
     /// A call was answered as hoped.
     pub fn done(&self, operation: &'static str, took: Duration, retries: u64) {
-        self.answered(operation, took, retries, "done", |count| &mut count.done);
+        self.answered(operation, took, retries, "done");
     }
 
     /// A call was answered that its condition does not hold.
     pub fn refused(&self, operation: &'static str, took: Duration, retries: u64) {
-        self.answered(operation, took, retries, "refused", |count| {
-            &mut count.refused
-        });
+        self.answered(operation, took, retries, "unmet");
     }
 
     fn answered(
@@ -96,14 +77,10 @@ impl Calls {
         took: Duration,
         retries: u64,
         outcome: &'static str,
-        which: fn(&mut Count) -> &mut u64,
     ) {
         let service = self.service;
-        let failing = {
-            let mut state = self.lock();
-            state.count(operation, took, retries, which);
-            state.failing.take()
-        };
+        metrics::aws_call(service, operation, outcome, took, retries);
+        let failing = self.lock().failing.take();
         if let Some((since, failed)) = failing {
             let after = since.elapsed();
             tracing::info!(
@@ -140,9 +117,9 @@ impl Calls {
     /// say no more than that.
     pub fn failed(&self, operation: &'static str, took: Duration, retries: u64, why: &Trouble) {
         let (service, outcome) = (self.service, why.kind());
+        metrics::aws_call(service, operation, outcome, took, retries);
         let first = {
             let mut state = self.lock();
-            state.count(operation, took, retries, |count| &mut count.failed);
             let first = state.failing.is_none();
             state.failing.get_or_insert_with(|| (Instant::now(), 0)).1 += 1;
             first
@@ -176,21 +153,6 @@ impl Calls {
     }
 }
 
-impl State {
-    fn count(
-        &mut self,
-        operation: &'static str,
-        took: Duration,
-        retries: u64,
-        which: fn(&mut Count) -> &mut u64,
-    ) {
-        let count = self.counts.entry(operation).or_default();
-        *which(count) += 1;
-        count.retries += retries;
-        count.took += took;
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -208,18 +170,25 @@ mod tests {
 
     #[tokio::test]
     async fn calls_are_counted_by_outcome() {
-        let calls = Calls::new("dynamodb");
+        let calls = Calls::new("unit-test");
         let second = Duration::from_secs(1);
         calls.done("GetItem", second, 2);
         calls.refused("GetItem", second, 0);
         calls.failed("GetItem", second, 1, &Trouble::NoRegion);
-        let expected = Count {
-            done: 1,
-            refused: 1,
-            failed: 1,
-            retries: 3,
-            took: 3 * second,
-        };
-        assert_eq!(calls.counts(), BTreeMap::from([("GetItem", expected)]));
+        let of = r#"{service="unit-test",operation="GetItem""#;
+        let text = metrics::text();
+        for sample in [
+            format!("ssh_chat_aws_calls_total{of},outcome=\"done\"}} 1"),
+            format!("ssh_chat_aws_calls_total{of},outcome=\"unmet\"}} 1"),
+            format!("ssh_chat_aws_calls_total{of},outcome=\"no_region\"}} 1"),
+            format!("ssh_chat_aws_retries_total{of}}} 3"),
+            format!("ssh_chat_aws_call_seconds_sum{of}}} 3.0"),
+            format!("ssh_chat_aws_call_seconds_count{of}}} 3"),
+        ] {
+            assert!(
+                text.lines().any(|line| line == sample),
+                "no {sample} in\n{text}"
+            );
+        }
     }
 }

@@ -15,16 +15,37 @@ use aws_smithy_runtime::client::orchestrator::operation::Operation;
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::SdkError;
 use serde_json::Value;
+use tokio::time::Instant;
 
 use super::trouble::chain;
-use super::{Trouble, quietly};
+use super::{Calls, Trouble, quietly};
 use crate::clock;
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
 
-/// Calls an operation: `service` is its name in host names and signatures, `target` what stands in
-/// `X-Amz-Target`.
+/// Calls an operation, and counts it: `calls` are those of its service, `target` is what stands in
+/// `X-Amz-Target`. That something is not found is an answer, and no failure of the service.
 pub async fn call(
+    config: &SdkConfig,
+    calls: &Calls,
+    target: &'static str,
+    body: &Value,
+) -> Result<Value, Trouble> {
+    let operation = target.rsplit('.').next().unwrap_or(target);
+    let begin = Instant::now();
+    let answer = answer(config, calls.service(), target, body).await;
+    let took = begin.elapsed();
+    match &answer {
+        Ok(_) => calls.done(operation, took, 0),
+        Err(Trouble::Refused { code, .. }) if code.ends_with("NotFound") => {
+            calls.refused(operation, took, 0);
+        }
+        Err(trouble) => calls.failed(operation, took, 0, trouble),
+    }
+    answer
+}
+
+async fn answer(
     config: &SdkConfig,
     service: &'static str,
     target: &'static str,

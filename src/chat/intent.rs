@@ -131,6 +131,32 @@ pub enum Refusal {
     NotSaved(String),
 }
 
+impl Refusal {
+    /// Its kind in a word, as metrics have it.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Refusal::NotInRoom(_) => "not_in_room",
+            Refusal::NoRoom(_) => "no_room",
+            Refusal::NobodyCalled(_) => "nobody_called",
+            Refusal::Yourself => "yourself",
+            Refusal::LobbyStays => "lobby_stays",
+            Refusal::TooManyRooms(_) => "too_many_rooms",
+            Refusal::TooManyJoined(_) => "too_many_joined",
+            Refusal::Muted(_) => "muted",
+            Refusal::TooFast { .. } => "too_fast",
+            Refusal::TooMuch(_) => "too_much",
+            Refusal::Busy => "busy",
+            Refusal::Stopping => "stopping",
+            Refusal::NameTaken(_) => "name_taken",
+            Refusal::NotForChoosing(_) => "not_for_choosing",
+            Refusal::TooManyNames(_) => "too_many_names",
+            Refusal::GuestName => "guest_name",
+            Refusal::NothingToAmend => "nothing_to_amend",
+            Refusal::NotSaved(_) => "not_saved",
+        }
+    }
+}
+
 /// Writes a list of names.
 struct Names<'a>(&'a [Name]);
 

@@ -6,6 +6,7 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use super::private::private_address;
 use super::resources::{region, resource, table};
 use super::settings::{Kind, Otherwise, Setting};
 use super::values::{
@@ -304,6 +305,19 @@ pub static SETTINGS: &[Setting] = &[
         reloadable: true,
         set: |c, v| put(&mut c.log.level, v.parse()),
         show: |c| Some(c.log.level.to_string()),
+    },
+    Setting {
+        key: "metrics.listen",
+        kind: Kind::Text,
+        otherwise: Otherwise::Found {
+            how: "none",
+            example: "127.0.0.1:9622",
+        },
+        help: "Where metrics and health can be asked for over plain HTTP: an address of this machine or of a \
+               private network; see docs/metrics.md",
+        reloadable: false,
+        set: |c, v| put(&mut c.metrics.listen, private_address(v).map(Some)),
+        show: |c| Some(c.metrics.listen?.to_string()),
     },
     Setting {
         key: "shutdown.deadline",

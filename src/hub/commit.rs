@@ -6,6 +6,8 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use tokio::time::Instant;
+
 use super::feed::Delivery;
 use super::{Feed, Hub};
 use crate::chat::event::{Draft, Event, Message};
@@ -14,6 +16,7 @@ use crate::chat::intent::Refusal;
 use crate::chat::state::Decision;
 use crate::clock;
 use crate::store::{AmendError, Amendment, ClaimError, RoomRecord, StoreError};
+use crate::telemetry::metrics;
 
 /// A message that is allowed and not yet saved, and who waits to hear of it.
 pub(super) struct Pending {
@@ -75,7 +78,9 @@ impl Hub {
         self.gathered = batch.split_off(portion.min(batch.len()));
         let store = Arc::clone(&self.store);
         Box::pin(async move {
+            let begin = Instant::now();
             let result = store.append(drafts).await;
+            metrics::committed(portion, begin.elapsed(), result.is_ok());
             Outcome::Appended(batch, result)
         })
     }
@@ -162,6 +167,7 @@ impl Hub {
             },
             Outcome::Opened(session, id, Ok(room)) => {
                 self.feeds.entry(room.name.clone()).or_default();
+                metrics::rooms(self.feeds.len());
                 self.state
                     .open_room(room.name.clone(), room.topic, room.last);
                 if let Some(joined) = self.join(session, &room.name) {

@@ -8,6 +8,7 @@ use super::feed::{Inbox, Joined};
 use super::{Limits, Request};
 use crate::chat::ids::SessionId;
 use crate::chat::intent::{Answer, Arrival, Intent, Query, Refusal};
+use crate::telemetry::metrics;
 use crate::text::Text;
 
 /// A way to the hub. Cheap to clone.
@@ -73,6 +74,11 @@ impl Handle {
         answer.await.map_err(|_| Refusal::Stopping)
     }
 
+    /// How many requests wait for it at this moment.
+    pub fn waiting(&self) -> usize {
+        self.mailbox.max_capacity() - self.mailbox.capacity()
+    }
+
     /// Other limits from now on.
     pub async fn set_limits(&self, limits: Limits) {
         let _stopping_anyway = self.mailbox.send(Request::Limits(limits)).await;
@@ -129,7 +135,10 @@ impl Attachment {
             .mailbox
             .try_send(request)
             .map_err(|error| match error {
-                mpsc::error::TrySendError::Full(_) => Refusal::Busy,
+                mpsc::error::TrySendError::Full(_) => {
+                    metrics::refused(Refusal::Busy.kind());
+                    Refusal::Busy
+                }
                 mpsc::error::TrySendError::Closed(_) => Refusal::Stopping,
             })
     }

@@ -33,6 +33,7 @@ use crate::chat::presence::Gathering;
 use crate::chat::state::{Decision, State};
 use crate::clock;
 use crate::store::{Store, StoreError};
+use crate::telemetry::metrics;
 use crate::text::Text;
 
 /// How many requests may wait in the mailbox; one more is refused with a notice.
@@ -135,6 +136,7 @@ impl Hub {
             feeds.insert(room.name.clone(), Feed::default());
             state.open_room(room.name, room.topic, room.last);
         }
+        metrics::rooms(feeds.len());
         let (mailbox, requests) = mpsc::channel(MAILBOX);
         // Unbounded, because a departure must never be lost; its length is bounded by the
         // number of sessions.
@@ -245,6 +247,7 @@ impl Hub {
         let session = arrival.session;
         self.state.arrive(arrival, clock::now())?;
         self.inboxes.insert(session, inbox);
+        metrics::sessions(self.inboxes.len());
         self.join(session, &RoomName::lobby())
             .ok_or(Refusal::Stopping)
     }
@@ -252,6 +255,7 @@ impl Hub {
     /// A session is over: nothing of it stays behind, so there are no ghosts.
     pub(super) fn depart(&mut self, session: SessionId) {
         self.inboxes.remove(&session);
+        metrics::sessions(self.inboxes.len());
         for room in self.state.rooms_of_session(session) {
             if let Some(feed) = self.feeds.get_mut(room) {
                 feed.listeners.remove(&session);
@@ -406,6 +410,9 @@ impl Hub {
     }
 
     fn reply(&self, session: SessionId, delivery: Delivery) {
+        if let Delivery::Refused(_, refusal) = &delivery {
+            metrics::refused(refusal.kind());
+        }
         if let Some(inbox) = self.inboxes.get(&session) {
             inbox.put(delivery);
             inbox.ring();

@@ -18,10 +18,11 @@ use async_trait::async_trait;
 use aws_sdk_secretsmanager::Client;
 use aws_sdk_secretsmanager::config::http::HttpResponse;
 use aws_sdk_secretsmanager::error::{ProvideErrorMetadata, SdkError};
+use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use super::{HostKey, HostKeyAdmin, HostKeyError, HostKeySource, Loaded};
-use crate::aws::{Aws, Trouble, quietly};
+use crate::aws::{Aws, Calls, Trouble, quietly};
 
 mod error;
 mod parameter;
@@ -40,6 +41,7 @@ pub struct SecretsManager {
     aws: Arc<Aws>,
     /// Its name or ARN.
     secret: String,
+    calls: Arc<Calls>,
 }
 
 impl SecretsManager {
@@ -48,6 +50,7 @@ impl SecretsManager {
         SecretsManager {
             aws,
             secret: secret.into(),
+            calls: Arc::new(Calls::new("secretsmanager")),
         }
     }
 
@@ -59,7 +62,10 @@ impl SecretsManager {
     async fn read(&self) -> Result<Option<HostKey>, SecretError> {
         const ACTION: &str = "secretsmanager:GetSecretValue";
         let call = self.client().await?.get_secret_value();
-        let value = match quietly(call.secret_id(&self.secret).send()).await {
+        // On the heap, here and below: what the SDK keeps of a call is large.
+        let call = Box::pin(call.secret_id(&self.secret).send());
+        let answer = self.counted("GetSecretValue", has_no_value, call);
+        let value = match answer.await {
             Ok(value) => value,
             Err(error) if has_no_value(&error) => return Ok(None),
             Err(error) => return Err(SecretError::of(ACTION, &error)),
@@ -81,9 +87,13 @@ impl SecretsManager {
             .secret_id(&self.secret)
             .secret_string(pem.as_str())
             .set_client_request_token(first.then(|| FIRST.to_owned()));
-        match quietly(call.send()).await {
+        let overtaken = |error: &SdkError<_, _>| first && is_overtaken(error);
+        match self
+            .counted("PutSecretValue", overtaken, Box::pin(call.send()))
+            .await
+        {
             Ok(_) => Ok(()),
-            Err(error) if first && error.code() == Some("ResourceExistsException") => {
+            Err(error) if overtaken(&error) => {
                 tracing::info!(
                     event = "host_key_overtaken",
                     secret = self.secret,
@@ -93,6 +103,27 @@ impl SecretsManager {
             }
             Err(error) => Err(SecretError::of(ACTION, &error)),
         }
+    }
+
+    /// Makes a call and says what became of it; `unmet` tells the errors that are answers.
+    async fn counted<T, E>(
+        &self,
+        operation: &'static str,
+        unmet: impl Fn(&SdkError<E, HttpResponse>) -> bool,
+        call: impl Future<Output = Result<T, SdkError<E, HttpResponse>>>,
+    ) -> Result<T, SdkError<E, HttpResponse>>
+    where
+        E: ProvideErrorMetadata + std::error::Error + 'static,
+    {
+        let begin = Instant::now();
+        let answer = quietly(call).await;
+        let took = begin.elapsed();
+        match &answer {
+            Ok(_) => self.calls.done(operation, took, 0),
+            Err(error) if unmet(error) => self.calls.refused(operation, took, 0),
+            Err(error) => self.calls.failed(operation, took, 0, &Trouble::of(error)),
+        }
+        answer
     }
 
     /// One attempt. A key that was made for an earlier one is in `made`: what looked like a failure
@@ -149,6 +180,11 @@ fn loaded(key: HostKey, made: Option<&HostKey>) -> Loaded {
 fn has_no_value<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> bool {
     error.code() == Some("ResourceNotFoundException")
         && error.message().is_some_and(|m| m.contains("AWSCURRENT"))
+}
+
+/// Whether the answer to a first key is that there was another first.
+fn is_overtaken<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> bool {
+    error.code() == Some("ResourceExistsException")
 }
 
 #[async_trait]

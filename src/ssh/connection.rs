@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::access::door::Door;
 use crate::session::peer::Sessions;
+use crate::telemetry::metrics;
 
 use super::handler::Handler;
 use super::link::{Link, State};
@@ -167,7 +168,9 @@ fn log_end(
     let (conn, addr) = (link.number, link.addr);
     let millis = u64::try_from(lasted.as_millis()).unwrap_or(u64::MAX);
     let (received, sent) = (link.control.received(), link.control.sent());
-    let reason = reason(link.control.why(), outcome);
+    let (reason, words) = reason(link.control.why(), outcome);
+    metrics::connection_ended(link.seat.at(), reason);
+    let reason = words.unwrap_or_else(|| reason.to_owned());
     if link.seat.is_authenticated() {
         tracing::info!(event = "connection_close", conn, %addr, millis, received, sent, reason, "a connection ended");
         return;
@@ -187,17 +190,19 @@ fn log_end(
     }
 }
 
-/// Why a connection ended, in a word; or in a few, where the client broke the protocol.
-fn reason(cut: Option<Cut>, outcome: &Result<(), russh::Error>) -> String {
-    match (cut, outcome) {
-        (Some(cut), _) => cut.as_str().to_owned(),
-        (None, Ok(())) => "closed".to_owned(),
-        (None, Err(russh::Error::Disconnect | russh::Error::HUP | russh::Error::IO(_))) => {
-            "lost".to_owned()
+/// Why a connection ended, in a word; and in a few more, where the client broke the protocol.
+fn reason(cut: Option<Cut>, outcome: &Result<(), russh::Error>) -> (&'static str, Option<String>) {
+    let word = match (cut, outcome) {
+        (Some(cut), _) => cut.as_str(),
+        (None, Ok(())) => "closed",
+        (None, Err(russh::Error::Disconnect | russh::Error::HUP | russh::Error::IO(_))) => "lost",
+        (None, Err(russh::Error::KeepaliveTimeout)) => "keepalive",
+        (None, Err(error)) => {
+            let words = printable(error.to_string().as_bytes(), 200);
+            return ("protocol", Some(words));
         }
-        (None, Err(russh::Error::KeepaliveTimeout)) => "keepalive".to_owned(),
-        (None, Err(error)) => printable(error.to_string().as_bytes(), 200),
-    }
+    };
+    (word, None)
 }
 
 #[cfg(test)]

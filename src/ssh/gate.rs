@@ -8,6 +8,7 @@ use std::time::Instant;
 use super::counters::Counters;
 use super::limits::{Caps, Refused, Table, source};
 use super::seldom::Seldom;
+use crate::telemetry::metrics::{self, At};
 
 /// The one place that connections ask before anything is computed for them.
 #[derive(Debug)]
@@ -41,6 +42,7 @@ impl Gate {
     pub(super) fn turn_away(&self, addr: SocketAddr) {
         self.counters.accepted.up();
         self.counters.refused_ban.up();
+        metrics::connection("ban");
         tracing::debug!(event = "connection_refused", %addr, limit = "ban");
     }
 
@@ -52,6 +54,8 @@ impl Gate {
         let refused = match inside.table.enter(source, now) {
             Ok(()) => {
                 self.counters.open.up();
+                metrics::connection("served");
+                metrics::enters(At::Login);
                 return Some(Seat {
                     gate: Arc::clone(self),
                     source,
@@ -70,6 +74,7 @@ impl Gate {
             Refused::Penalty(_) => ("penalty", &self.counters.refused_penalty),
         };
         counter.up();
+        metrics::connection(limit);
         tracing::debug!(event = "connection_refused", %addr, limit);
         if let Some(held_back) = summary {
             tracing::warn!(
@@ -97,12 +102,23 @@ impl Seat {
     pub(super) fn authenticated(&self) {
         if !self.authenticated.swap(true, Ordering::AcqRel) {
             self.gate.counters.auth_ok.up();
+            metrics::leaves(At::Login);
+            metrics::enters(At::In);
             self.gate.inside().table.authenticated();
         }
     }
 
     pub(super) fn is_authenticated(&self) -> bool {
         self.authenticated.load(Ordering::Acquire)
+    }
+
+    /// How far the connection is.
+    pub(super) fn at(&self) -> At {
+        if self.is_authenticated() {
+            At::In
+        } else {
+            At::Login
+        }
     }
 
     pub(super) fn counters(&self) -> &Counters {
@@ -135,6 +151,7 @@ impl Seat {
 impl Drop for Seat {
     fn drop(&mut self) {
         self.gate.counters.open.down();
+        metrics::leaves(self.at());
         let authenticated = self.is_authenticated();
         self.gate.inside().table.leave(self.source, authenticated);
     }

@@ -16,6 +16,7 @@ use tokio::time::Instant;
 
 use crate::access::door::{Door, ProvenKey};
 use crate::session::peer::{Peer, Sessions};
+use crate::telemetry::metrics;
 
 use super::config::{MAX_PACKET, time_to_answer};
 use super::keys::{self, Refusal};
@@ -90,7 +91,7 @@ impl<S: Sessions, D: Door> Handler<S, D> {
     }
 
     /// A refusal that leaves the methods that make sense: a key, or a talk.
-    fn refuse(&self, method: &str) -> Auth {
+    fn refuse(&self, method: &'static str) -> Auth {
         let mut attempts = self.link.attempts();
         attempts.tried |= method != "none";
         attempts.refused += 1;
@@ -98,7 +99,8 @@ impl<S: Sessions, D: Door> Handler<S, D> {
         self.reject(METHODS, method)
     }
 
-    fn reject(&self, methods: &[MethodKind], method: &str) -> Auth {
+    fn reject(&self, methods: &[MethodKind], method: &'static str) -> Auth {
+        metrics::authentication(method, "refused");
         let conn = self.link.number;
         tracing::debug!(
             event = "auth_attempt_refused",
@@ -276,6 +278,7 @@ impl<S: Sessions, D: Door> russh::server::Handler for Handler<S, D> {
             client = peer.client,
             "somebody logged in"
         );
+        metrics::authentication(method, "accepted");
         self.peer = Some(Arc::new(peer));
         self.link.authenticated();
         Ok(())

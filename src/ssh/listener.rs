@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::access::door::Door;
 use crate::session::peer::Sessions;
+use crate::telemetry::metrics;
 
 use super::Server;
 use super::connection::{self, Phase};
@@ -78,6 +79,7 @@ impl<S: Sessions, D: Door> Server<S, D> {
                     }
                     Err(error) => {
                         self.edge.gate.counters.accept_errors.up();
+                        metrics::connection("not_accepted");
                         pause.failed(&error);
                     }
                 },

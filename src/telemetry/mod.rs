@@ -1,3 +1,5 @@
 //! Seeing inside: what the server says of itself to the one who runs it.
 
+pub mod listener;
 pub mod logs;
+pub mod metrics;

@@ -30,6 +30,8 @@ mod floods;
 mod harness;
 /// Who somebody is when they come back.
 mod identity;
+/// What the private listener tells.
+mod metrics;
 /// Everything out of one server and into another.
 mod moving;
 /// The bugs of the program that this one replaces.

@@ -186,7 +186,7 @@ error: there is no setting rooms (config.toml:4)
 error: there is no setting when (config.toml:5)
  hint: there are listen, data_dir, access, operator_keys, approval, invite_expires, web_url, \
 host_name, motd, motd_file, [limits], [history], \
-[log], [shutdown], [ssh], [aws]
+[log], [metrics], [shutdown], [ssh], [aws]
 error: there is no setting limits.login_grase (config.toml:10)
  hint: did you mean limits.login_grace?
 error: there is no setting limits.conections (config.toml:11)

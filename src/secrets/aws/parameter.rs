@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use crate::aws::json::call;
-use crate::aws::{Aws, Trouble};
+use crate::aws::{Aws, Calls, Trouble};
 use crate::secrets::HostKey;
 
 /// The service's name in host names and signatures.
@@ -18,6 +18,7 @@ pub struct Parameter {
     aws: Arc<Aws>,
     /// Its name.
     name: String,
+    calls: Arc<Calls>,
 }
 
 impl Parameter {
@@ -26,6 +27,7 @@ impl Parameter {
         Parameter {
             aws,
             name: name.into(),
+            calls: Arc::new(Calls::new(SERVICE)),
         }
     }
 
@@ -60,7 +62,7 @@ impl Parameter {
     async fn attempt(&self, value: &str) -> Result<bool, Trouble> {
         let config = self.aws.config().await?;
         let name = json!({ "Name": self.name });
-        let found = call(config, SERVICE, "AmazonSSM.GetParameter", &name).await;
+        let found = call(config, &self.calls, "AmazonSSM.GetParameter", &name).await;
         // Any failure here is one of writing, too, or does not matter.
         let is = |found: &Value| {
             found.pointer("/Parameter/Value").and_then(Value::as_str) == Some(value)
@@ -75,7 +77,7 @@ impl Parameter {
             "Value": value,
             "Overwrite": true,
         });
-        call(config, SERVICE, "AmazonSSM.PutParameter", &parameter).await?;
+        call(config, &self.calls, "AmazonSSM.PutParameter", &parameter).await?;
         Ok(true)
     }
 }

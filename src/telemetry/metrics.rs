@@ -1,0 +1,276 @@
+//! What the server counts of itself. Every metric is declared here once, with the words that
+//! people read about it: in `/metrics`, and in `docs/metrics.md`, which a test writes from them.
+//!
+//! A leaf that any part may use: functions that say what happened, in the words of who calls
+//! them. Every label is a `&'static str` out of the program's text, so that nothing that people
+//! send can make another series. What happens for each delivery is not counted here.
+//!
+//! The text is that of [OpenMetrics](https://prometheus.io/docs/specs/om/open_metrics_spec/).
+
+mod process;
+#[cfg(test)]
+mod tests;
+
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use prometheus_client::encoding::{EncodeLabelSet, text};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::Registry;
+
+/// The type of what [`text()`] returns, as a header of HTTP says it.
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+macro_rules! metrics {
+    ($($(#[doc = $help:literal])+ $name:literal $field:ident: $type:ty = $new:expr;)+) => {
+        struct Metrics {
+            registry: Registry,
+            $($(#[doc = $help])+ $field: $type,)+
+        }
+
+        static METRICS: LazyLock<Metrics> = LazyLock::new(|| {
+            let mut registry = Registry::default();
+            $(
+                let $field: $type = $new;
+                registry.register($name, help(concat!($($help),+)), $field.clone());
+            )+
+            Metrics { registry, $($field),+ }
+        });
+
+        #[cfg(test)]
+        const NAMES: &[&str] = &[$($name),+];
+    };
+}
+
+metrics! {
+    /// Always 1; the label is the version that runs.
+    "ssh_chat_build_info" build: Family<Version, Gauge> = Family::default();
+    /// Always 1; the label is where the host key came from: `file` or `secretsmanager`.
+    "ssh_chat_host_key_info" host_key: Family<Source, Gauge> = Family::default();
+
+    /// Connections, by what became of them at the door: `served`, or refused because of `ban`,
+    /// `penalty`, `per_address`, `unauthenticated` or `total`; `not_accepted` is a time that the
+    /// system could not hand one over.
+    "ssh_chat_connections" connections: Family<Outcome, Counter> = Family::default();
+    /// Connections that are open, by stage: `login`, or `in` for those who have logged in.
+    "ssh_chat_connections_open" open: Family<Stage, Gauge> = Family::default();
+    /// Connections that ended, by how far they came and why: `closed` and `lost` by the client,
+    /// `keepalive`, `protocol`, or cut for `login_grace`, `idle`, `write_stall`, `session`, `stop`.
+    "ssh_chat_connections_ended" ended: Family<End, Counter> = Family::default();
+    /// Attempts to log in: `accepted` with `publickey`, `invite` or as `guest`; `refused` with
+    /// `none` (with which clients ask for the methods), `publickey`, `keyboard-interactive` or
+    /// `password`.
+    "ssh_chat_authentications" authentications: Family<Attempt, Counter> = Family::default();
+
+    /// Sessions that take part in the chat.
+    "ssh_chat_sessions" sessions: Gauge = Gauge::default();
+    /// Rooms that there are.
+    "ssh_chat_rooms" rooms: Gauge = Gauge::default();
+    /// Requests that wait for the hub, of 4096 at most; one more is refused.
+    "ssh_chat_hub_mailbox" mailbox: Gauge = Gauge::default();
+    /// What the hub did not do that somebody asked for, by reason.
+    "ssh_chat_refusals" refusals: Family<Reason, Counter> = Family::default();
+
+    /// Messages that were given to the store: `saved`, or `failed` and so shown to nobody.
+    "ssh_chat_messages" messages: Family<Outcome, Counter> = Family::default();
+    /// How many messages one commit has.
+    "ssh_chat_commit_messages" commit_messages: Histogram =
+        Histogram::new(exponential_buckets(1.0, 2.0, 12));
+    /// How long the store takes for one commit, in seconds.
+    "ssh_chat_commit_seconds" commit_seconds: Histogram = seconds();
+
+    /// Calls of AWS that ended: `done`, `unmet` if a condition did not hold, else why they
+    /// failed to the end: `no_region`, `credentials`, `denied`, `unreachable`, `busy`, `refused`.
+    "ssh_chat_aws_calls" aws_calls: Family<Call, Counter> = Family::default();
+    /// How long calls of AWS took, in seconds, retries and waits included.
+    "ssh_chat_aws_call_seconds" aws_seconds: Timed<Operation> =
+        Family::new_with_constructor(seconds);
+    /// Attempts beyond the first of calls of AWS.
+    "ssh_chat_aws_retries" aws_retries: Family<Operation, Counter> = Family::default();
+
+    /// When the server started, in seconds since 1970.
+    "process_start_time_seconds" started: Gauge = Gauge::default();
+    /// Memory that the process has, in bytes, without what is swapped out.
+    "process_resident_memory_bytes" memory: Gauge = Gauge::default();
+    /// Descriptors that the process has open.
+    "process_open_fds" descriptors: Gauge = Gauge::default();
+    /// Descriptors that the process may have open.
+    "process_max_fds" most_descriptors: Gauge = Gauge::default();
+}
+
+type Timed<Labels> = Family<Labels, Histogram, fn() -> Histogram>;
+
+/// From half a millisecond to 16 seconds.
+fn seconds() -> Histogram {
+    Histogram::new(exponential_buckets(0.0005, 2.0, 16))
+}
+
+/// A doc comment as a help text. The registry ends it with a full stop.
+fn help(doc: &str) -> &str {
+    doc.trim().trim_end_matches('.')
+}
+
+macro_rules! labels {
+    ($($name:ident { $($label:ident),+ })+) => {
+        $(
+            #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+            struct $name { $($label: &'static str),+ }
+        )+
+    };
+}
+
+labels! {
+    Version { version }
+    Source { source }
+    Outcome { outcome }
+    Stage { stage }
+    End { stage, reason }
+    Attempt { method, outcome }
+    Reason { reason }
+    Operation { service, operation }
+    Call { service, operation, outcome }
+}
+
+/// The server starts: its version, and the milliseconds since 1970.
+pub fn started(version: &'static str, at: i64) {
+    METRICS.build.get_or_create(&Version { version }).set(1);
+    METRICS.started.set(at / 1000);
+}
+
+/// The host key came from there: `file` or `secretsmanager`.
+pub fn host_key(source: &'static str) {
+    METRICS.host_key.get_or_create(&Source { source }).set(1);
+}
+
+/// A connection came, and is served or refused; or could not come.
+pub fn connection(outcome: &'static str) {
+    METRICS
+        .connections
+        .get_or_create(&Outcome { outcome })
+        .inc();
+}
+
+/// How far an open connection is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum At {
+    /// Nobody has logged in.
+    Login,
+    /// Somebody has.
+    In,
+}
+
+impl At {
+    fn stage(self) -> &'static str {
+        match self {
+            At::Login => "login",
+            At::In => "in",
+        }
+    }
+}
+
+/// A connection has come as far as that.
+pub fn enters(at: At) {
+    let stage = at.stage();
+    METRICS.open.get_or_create(&Stage { stage }).inc();
+}
+
+/// A connection is no longer there.
+pub fn leaves(at: At) {
+    let stage = at.stage();
+    METRICS.open.get_or_create(&Stage { stage }).dec();
+}
+
+/// A connection that was as far as that ended.
+pub fn connection_ended(at: At, reason: &'static str) {
+    let stage = at.stage();
+    METRICS.ended.get_or_create(&End { stage, reason }).inc();
+}
+
+/// An attempt to log in was `accepted` or `refused`.
+pub fn authentication(method: &'static str, outcome: &'static str) {
+    METRICS
+        .authentications
+        .get_or_create(&Attempt { method, outcome })
+        .inc();
+}
+
+/// So many sessions take part.
+pub fn sessions(now: usize) {
+    METRICS.sessions.set(whole(now));
+}
+
+/// There are so many rooms.
+pub fn rooms(now: usize) {
+    METRICS.rooms.set(whole(now));
+}
+
+/// So many requests wait for the hub.
+pub fn mailbox(now: usize) {
+    METRICS.mailbox.set(whole(now));
+}
+
+/// The hub said no.
+pub fn refused(reason: &'static str) {
+    METRICS.refusals.get_or_create(&Reason { reason }).inc();
+}
+
+/// The store was given so many messages in one commit, and has answered.
+pub fn committed(messages: usize, took: Duration, saved: bool) {
+    let outcome = if saved { "saved" } else { "failed" };
+    METRICS
+        .messages
+        .get_or_create(&Outcome { outcome })
+        .inc_by(messages as u64);
+    let messages = u32::try_from(messages).unwrap_or(u32::MAX);
+    METRICS.commit_messages.observe(f64::from(messages));
+    METRICS.commit_seconds.observe(took.as_secs_f64());
+}
+
+/// A call of AWS ended, after so many attempts beyond the first.
+pub fn aws_call(
+    service: &'static str,
+    operation: &'static str,
+    outcome: &'static str,
+    took: Duration,
+    retries: u64,
+) {
+    let call = Call {
+        service,
+        operation,
+        outcome,
+    };
+    METRICS.aws_calls.get_or_create(&call).inc();
+    let operation = Operation { service, operation };
+    let seconds = took.as_secs_f64();
+    METRICS
+        .aws_seconds
+        .get_or_create(&operation)
+        .observe(seconds);
+    METRICS
+        .aws_retries
+        .get_or_create(&operation)
+        .inc_by(retries);
+}
+
+/// All metrics as they are now. Reads `/proc`, and so may block for a moment.
+pub fn text() -> String {
+    if let Some(bytes) = process::memory() {
+        METRICS.memory.set(bytes);
+    }
+    if let Some(count) = process::descriptors() {
+        METRICS.descriptors.set(count);
+    }
+    if let Some(most) = process::most_descriptors() {
+        METRICS.most_descriptors.set(most);
+    }
+    let mut all = String::new();
+    let _to_a_string = text::encode(&mut all, &METRICS.registry);
+    all
+}
+
+fn whole(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,365 @@
+//! What the private listener tells: each metric moves when what it counts happens, and nothing
+//! that people send makes another series.
+
+use std::collections::BTreeSet;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::harness::moto::{Moto, variables};
+use crate::harness::{DEADLINE, Home, Login, Server, pipe, run};
+
+const LISTEN: [&str; 2] = ["--set", "metrics.listen=127.0.0.1:0"];
+
+fn args(more: &[&str]) -> Vec<String> {
+    let all = LISTEN.iter().chain(more);
+    all.map(|&arg| arg.to_owned()).collect()
+}
+
+/// Where a server says that metrics can be asked for.
+fn address(server: &Server) -> SocketAddr {
+    server.wait_log("metrics_listening");
+    let log = server.log().text();
+    let mut lines = log.lines();
+    let line = lines
+        .find(|line| line.contains("metrics_listening"))
+        .unwrap();
+    let (_, rest) = line.split_once("address=").unwrap();
+    rest.split_whitespace().next().unwrap().parse().unwrap()
+}
+
+/// The status and the body.
+fn get(address: SocketAddr, path: &str) -> (u16, String) {
+    let mut stream = TcpStream::connect(address).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    let status = head.split(' ').nth(1).unwrap();
+    (status.parse().unwrap(), body.to_owned())
+}
+
+/// Asks until the answer is as it should be.
+fn wait_for(
+    address: SocketAddr,
+    path: &str,
+    what: &str,
+    check: impl Fn(u16, &str) -> bool,
+) -> String {
+    let end = Instant::now() + DEADLINE;
+    loop {
+        let (status, body) = get(address, path);
+        if check(status, &body) {
+            return body;
+        }
+        assert!(Instant::now() < end, "{path}: not {what}: {status}\n{body}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// The same of what is counted in whole numbers.
+fn count(text: &str, sample: &str) -> u64 {
+    let rest = text
+        .lines()
+        .find_map(|line| line.strip_prefix(sample)?.strip_prefix(' '));
+    rest.map_or(0, |value| value.parse().unwrap())
+}
+
+/// The value of a sample, which begins like this; 0 if there is none.
+fn value(text: &str, sample: &str) -> f64 {
+    let rest = text
+        .lines()
+        .find_map(|line| line.strip_prefix(sample)?.strip_prefix(' '));
+    rest.map_or(0.0, |value| value.parse().unwrap())
+}
+
+fn assert_values(text: &str, expected: &[(&str, f64)]) {
+    for (sample, expected) in expected {
+        let found = value(text, sample);
+        assert!(
+            (found - expected).abs() < 1e-9,
+            "{sample} is {found}, not {expected}:\n{text}"
+        );
+    }
+}
+
+#[test]
+fn what_happens_is_counted() {
+    let server = Server::at(Home::local(), args(&[]));
+    let address = address(&server);
+    let before = get(address, "/metrics").1;
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap()
+        .as_secs_f64();
+    assert!((now - value(&before, "process_start_time_seconds")).abs() < 60.0);
+    assert!(value(&before, "process_resident_memory_bytes") > 1e6);
+    let descriptors = value(&before, "process_open_fds");
+    assert!(descriptors > 3.0 && descriptors < value(&before, "process_max_fds"));
+    let version = format!(
+        "ssh_chat_build_info{{version=\"{}\"}}",
+        env!("CARGO_PKG_VERSION")
+    );
+    assert_values(
+        &before,
+        &[
+            (&*version, 1.0),
+            ("ssh_chat_host_key_info{source=\"file\"}", 1.0),
+            ("ssh_chat_rooms", 1.0),
+            ("ssh_chat_sessions", 0.0),
+            ("ssh_chat_hub_mailbox", 0.0),
+            ("ssh_chat_connections_total{outcome=\"served\"}", 0.0),
+        ],
+    );
+
+    let mut alice = Login::new(&server, "alice").pipe();
+    alice.line("one");
+    alice.wait_text("alice: one");
+    let during = get(address, "/metrics").1;
+    assert_values(
+        &during,
+        &[
+            ("ssh_chat_sessions", 1.0),
+            ("ssh_chat_connections_total{outcome=\"served\"}", 1.0),
+            ("ssh_chat_connections_open{stage=\"login\"}", 0.0),
+            ("ssh_chat_connections_open{stage=\"in\"}", 1.0),
+            (
+                "ssh_chat_authentications_total{method=\"none\",outcome=\"refused\"}",
+                1.0,
+            ),
+            (
+                "ssh_chat_authentications_total{method=\"publickey\",outcome=\"accepted\"}",
+                1.0,
+            ),
+            ("ssh_chat_messages_total{outcome=\"saved\"}", 1.0),
+            ("ssh_chat_commit_messages_count", 1.0),
+            ("ssh_chat_commit_messages_sum", 1.0),
+            ("ssh_chat_commit_seconds_count", 1.0),
+        ],
+    );
+    assert!(value(&during, "ssh_chat_commit_seconds_sum") > 0.0);
+
+    alice.line("/join ops");
+    alice.line("/msg nobody are you there?");
+    alice.wait_text("Nobody called nobody");
+    let ended = alice.finish();
+    assert!(ended.status.success(), "{ended:?}");
+    // A scanner.
+    drop(TcpStream::connect(("127.0.0.1", server.port())).unwrap());
+    let gone = |_, text: &str| {
+        count(text, "ssh_chat_connections_open{stage=\"in\"}") == 0
+            && count(text, "ssh_chat_connections_total{outcome=\"served\"}") == 2
+            && count(text, "ssh_chat_connections_open{stage=\"login\"}") == 0
+            && count(text, "ssh_chat_sessions") == 0
+    };
+    let after = wait_for(address, "/metrics", "everybody gone", gone);
+    assert_values(
+        &after,
+        &[
+            ("ssh_chat_rooms", 2.0),
+            ("ssh_chat_refusals_total{reason=\"nobody_called\"}", 1.0),
+        ],
+    );
+    let ended = |stage: &str| -> f64 {
+        let start = format!("ssh_chat_connections_ended_total{{stage=\"{stage}\"");
+        let lines = after.lines().filter(|line| line.starts_with(&start));
+        lines
+            .map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap())
+            .sum()
+    };
+    assert_eq!((ended("login"), ended("in")), (1.0, 1.0), "{after}");
+}
+
+#[test]
+fn refusals_at_the_door_are_counted() {
+    let more = [
+        "--set",
+        "limits.connections_per_address=1",
+        "--set",
+        "access=allowlist",
+    ];
+    let server = Server::at(Home::local(), args(&more));
+    let address = address(&server);
+    let silent = TcpStream::connect(("127.0.0.1", server.port())).unwrap();
+    let full = |_, text: &str| count(text, "ssh_chat_connections_open{stage=\"login\"}") == 1;
+    wait_for(address, "/metrics", "one inside", full);
+    let mut refused = TcpStream::connect(("127.0.0.1", server.port())).unwrap();
+    assert_eq!(refused.read(&mut [0]).unwrap_or(0), 0);
+    let text = get(address, "/metrics").1;
+    assert_values(
+        &text,
+        &[("ssh_chat_connections_total{outcome=\"per_address\"}", 1.0)],
+    );
+
+    drop(silent);
+    let free = |_, text: &str| count(text, "ssh_chat_connections_open{stage=\"login\"}") == 0;
+    wait_for(address, "/metrics", "free again", free);
+    assert!(
+        !Login::new(&server, "mallory")
+            .try_pipe()
+            .finish()
+            .status
+            .success()
+    );
+    let refused = "ssh_chat_authentications_total{method=\"publickey\",outcome=\"refused\"}";
+    let counted = |_, text: &str| count(text, refused) == 1;
+    let text = wait_for(address, "/metrics", "a refused key", counted);
+    assert!(!text.contains("outcome=\"accepted\""), "{text}");
+}
+
+/// What stands before the values.
+fn series(text: &str) -> BTreeSet<String> {
+    let samples = text.lines().filter(|line| !line.starts_with('#'));
+    let names = samples.map(|line| line.rsplit_once(' ').unwrap().0);
+    // How a connection ends is for the network to say.
+    let names = names.filter(|name| !name.starts_with("ssh_chat_connections_ended"));
+    names.map(str::to_owned).collect()
+}
+
+#[test]
+fn nothing_that_people_send_makes_a_series() {
+    let server = Server::at(Home::local(), args(&[]));
+    let address = address(&server);
+    let crowd = |number: usize| {
+        let word = format!("xyzzy{number}");
+        let lines = format!(
+            "hello {word}\n/join {word}\n/msg {word} hi\n/whois {word}\n/{word} x\n/nick {word}\n\
+             /topic {word}\n/msg {word} {{x=\"{word}\"}}\n"
+        );
+        let ended = pipe(&server, &word, &lines);
+        assert!(ended.status.success(), "{ended:?}");
+        let mut stranger = TcpStream::connect(("127.0.0.1", server.port())).unwrap();
+        let _closed = write!(stranger, "GET /{word} HTTP/1.1\r\n{word}: {word}\r\n\r\n");
+        let _end = stranger.read_to_end(&mut Vec::new());
+        assert_eq!(get(address, &format!("/{word}")).0, 404);
+    };
+    crowd(0);
+    let before = get(address, "/metrics").1;
+    (1..6).for_each(crowd);
+    let after = get(address, "/metrics").1;
+    assert_eq!(series(&before), series(&after));
+    assert!(!after.contains("xyzzy"), "{after}");
+    assert!(after.lines().count() < 200, "{after}");
+}
+
+#[test]
+fn calls_of_aws_are_counted_by_service_and_operation() {
+    let moto = Moto::shared();
+    moto.call(
+        "secretsmanager.CreateSecret",
+        &json!({ "Name": "metrics/key" }),
+    );
+    let home = Home::on(moto.variables(), &moto.table());
+    let more = [
+        "--set",
+        "aws.host_key_secret=metrics/key",
+        "--set",
+        "aws.host_key_parameter=/metrics/key",
+    ];
+    let mut server = Server::at(home, args(&more));
+    server.wait_log("host_key_published");
+    let ended = pipe(&server, "alice", "hello\n");
+    assert!(ended.status.success(), "{ended:?}");
+    let text = get(address(&server), "/metrics").1;
+    let call = |service: &str, operation: &str, outcome: &str| {
+        format!(
+            "ssh_chat_aws_calls_total{{service=\"{service}\",operation=\"{operation}\",outcome=\"{outcome}\"}}"
+        )
+    };
+    for (service, operation, outcome, count) in [
+        ("secretsmanager", "GetSecretValue", "unmet", 1.0),
+        ("secretsmanager", "PutSecretValue", "done", 1.0),
+        ("secretsmanager", "GetSecretValue", "done", 1.0),
+        ("ssm", "GetParameter", "unmet", 1.0),
+        ("ssm", "PutParameter", "done", 1.0),
+    ] {
+        let sample = call(service, operation, outcome);
+        assert_values(&text, &[(&*sample, count)]);
+    }
+    let of = "{service=\"dynamodb\",operation=\"TransactWriteItems\"}";
+    assert!(
+        value(&text, &call("dynamodb", "GetItem", "done")) > 0.0,
+        "{text}"
+    );
+    assert!(
+        value(&text, &format!("ssh_chat_aws_call_seconds_count{of}")) > 0.0,
+        "{text}"
+    );
+    assert!(
+        value(&text, &format!("ssh_chat_aws_call_seconds_sum{of}")) > 0.0,
+        "{text}"
+    );
+    assert_values(
+        &text,
+        &[("ssh_chat_host_key_info{source=\"secretsmanager\"}", 1.0)],
+    );
+    let log = server.stop().stderr;
+    assert!(!log.contains("PRIVATE KEY"), "{log}");
+    assert!(!log.contains("aws_fails"), "{log}");
+}
+
+#[test]
+fn a_server_that_waits_is_live_and_not_ready() {
+    // Nobody listens there any more.
+    let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", gone.local_addr().unwrap());
+    drop(gone);
+    let home = Home::on(variables(&url), "no-table");
+    let server = Server::starting(home, args(&[]));
+    let address = address(&server);
+    let starting = "starting: waiting for the host key and the store\n".to_owned();
+    assert_eq!(get(address, "/live"), (200, starting.clone()));
+    assert_eq!(get(address, "/ready"), (503, starting));
+}
+
+#[test]
+fn ready_is_whether_the_store_answers() {
+    let moto = Moto::shared();
+    let table = moto.table();
+    let home = Home::on(moto.variables(), &table);
+    let server = Server::at(Arc::clone(&home), args(&[]));
+    let address = address(&server);
+    assert_eq!(get(address, "/live"), (200, "live\n".to_owned()));
+    assert_eq!(get(address, "/ready"), (200, "ready\n".to_owned()));
+
+    moto.fault(&json!({
+        "operation": "GetItem", "about": table, "code": "InternalServerError", "status": 500,
+        "times": 12,
+    }));
+    let body = wait_for(address, "/ready", "unready", |status, _| status == 503);
+    assert_eq!(body, "the store does not answer\n");
+    assert_eq!(get(address, "/live"), (200, "live\n".to_owned()));
+    let body = wait_for(address, "/ready", "ready again", |status, _| status == 200);
+    assert_eq!(body, "ready\n");
+    let text = get(address, "/metrics").1;
+    let of = "service=\"dynamodb\",operation=\"GetItem\"";
+    assert!(
+        value(&text, &format!("ssh_chat_aws_retries_total{{{of}}}")) > 0.0,
+        "{text}"
+    );
+    assert!(
+        value(
+            &text,
+            &format!("ssh_chat_aws_calls_total{{{of},outcome=\"busy\"}}")
+        ) > 0.0,
+        "{text}"
+    );
+}
+
+#[test]
+fn only_private_addresses_are_taken() {
+    for listen in ["0.0.0.0:9622", "[::]:9622", "198.51.100.1:9622"] {
+        let set = format!("metrics.listen={listen}");
+        let ended = run(&Home::local(), &["--set", &set]);
+        assert_eq!(ended.status.code(), Some(2), "{ended:?}");
+        assert!(ended.stderr.contains("the public can't reach"), "{ended:?}");
+    }
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let set = format!("metrics.listen={}", taken.local_addr().unwrap());
+    let ended = run(&Home::local(), &["--set", &set]);
+    assert_eq!(ended.status.code(), Some(1), "{ended:?}");
+    assert!(ended.stderr.contains("for metrics"), "{ended:?}");
+}
