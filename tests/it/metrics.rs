@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde_json::json;
 
@@ -56,7 +56,6 @@ fn wait_for(
             return body;
         }
         assert!(Instant::now() < end, "{path}: not {what}: {status}\n{body}");
-        std::thread::sleep(Duration::from_millis(5));
     }
 }
 
