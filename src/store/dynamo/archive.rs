@@ -12,6 +12,7 @@ use async_trait::async_trait;
 
 use self::read::Export;
 use super::Dynamo;
+use super::table::patiently;
 use crate::store::StoreError;
 use crate::store::archive::{Archive, ImportError, Pages, Record};
 
@@ -29,6 +30,6 @@ impl Archive for Dynamo {
     }
 
     async fn import(&self, records: Vec<Record>) -> Result<usize, ImportError> {
-        self.take_in(&records).await
+        patiently(self.take_in(&records)).await
     }
 }

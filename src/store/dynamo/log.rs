@@ -302,7 +302,8 @@ impl Dynamo {
 }
 
 impl Tail {
-    fn of(segment: &Segment) -> Tail {
+    /// The end of a log whose last segment this is.
+    pub fn of(segment: &Segment) -> Tail {
         Tail {
             last: segment.last(),
             segment: Some((segment.first, segment.newest())),

@@ -25,6 +25,8 @@ mod call;
 mod count;
 mod many;
 
+pub(super) use self::call::patiently;
+
 /// The most writes that one transaction takes.
 pub(super) const MOST_WRITES: usize = 100;
 

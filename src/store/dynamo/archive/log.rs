@@ -28,15 +28,13 @@ pub(super) struct Log {
 }
 
 impl Log {
-    /// Looks up the entries at these places.
+    /// Looks up the entries at these places, given what is remembered of the ends of logs.
     pub(super) async fn look(
         dynamo: &Dynamo,
         tails: &mut Tails,
         conversation: Conversation,
         wanted: &BTreeSet<Seq>,
     ) -> Result<Log, StoreError> {
-        // What is remembered may be old.
-        tails.remove(&conversation);
         let tail = dynamo.tail(tails, &conversation).await?;
         let mut log = Log {
             conversation,
@@ -95,16 +93,18 @@ impl Log {
         Ok(true)
     }
 
-    /// The writes that add what is new: all of them belong together.
-    pub(super) fn writes(&self, dynamo: &Dynamo) -> Result<Vec<Write>, StoreError> {
+    /// The writes that add what is new, all of which belong together, and the end that the log has
+    /// then.
+    pub(super) fn writes(&self, dynamo: &Dynamo) -> Result<(Vec<Write>, Tail), StoreError> {
         let mut writes = Vec::new();
+        let mut tail = self.tail;
         let mut rest = self.new.as_slice();
         if !rest.is_empty() {
-            writes.push(match self.tail.last {
+            writes.extend(match tail.last {
                 Seq(0) => Some(Write::put(Key::conversation(&self.conversation), |item| {
                     item
                 })),
-                _ => dynamo.expire(&self.conversation, self.tail),
+                _ => dynamo.expire(&self.conversation, tail),
             });
         }
         let write = format!("{:032x}", rand::random::<u128>());
@@ -120,12 +120,13 @@ impl Log {
             let create = segment.create()?;
             // The last one stays: the next place is counted from it.
             let end = dynamo.end_of(segment.newest()).filter(|_| !more.is_empty());
-            writes.push(Some(match end {
+            writes.push(match end {
                 Some(end) => create.mark(EXPIRES, end),
                 None => create,
-            }));
+            });
+            tail = Tail::of(&segment);
             rest = more;
         }
-        Ok(writes.into_iter().flatten().collect())
+        Ok((writes, tail))
     }
 }

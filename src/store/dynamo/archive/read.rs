@@ -10,7 +10,7 @@ use crate::store::StoreError;
 use crate::store::archive::{BATCH, Numbers, Order, Pages, Person, Reading, Record};
 use crate::store::dynamo::item::{Attributes, Row};
 use crate::store::dynamo::key::{self, Key};
-use crate::store::dynamo::table::Range;
+use crate::store::dynamo::table::{Range, patiently};
 use crate::store::dynamo::{Dynamo, accounts, audit, marks, rooms};
 
 /// Before anything ends: at this time all that is kept is in force.
@@ -39,6 +39,19 @@ enum Part<'a> {
 #[async_trait]
 impl Pages for Export<'_> {
     async fn next(&mut self) -> Result<Vec<Record>, StoreError> {
+        patiently(self.page()).await
+    }
+}
+
+impl<'a> Export<'a> {
+    pub(super) fn new(dynamo: &'a Dynamo) -> Export<'a> {
+        Export {
+            dynamo,
+            part: Part::Accounts(None, VecDeque::new()),
+        }
+    }
+
+    async fn page(&mut self) -> Result<Vec<Record>, StoreError> {
         loop {
             let page = match &mut self.part {
                 Part::Accounts(..) => self.accounts().await?,
@@ -54,15 +67,6 @@ impl Pages for Export<'_> {
             if !page.is_empty() {
                 return Ok(page);
             }
-        }
-    }
-}
-
-impl<'a> Export<'a> {
-    pub(super) fn new(dynamo: &'a Dynamo) -> Export<'a> {
-        Export {
-            dynamo,
-            part: Part::Accounts(None, VecDeque::new()),
         }
     }
 

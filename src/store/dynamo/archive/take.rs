@@ -9,6 +9,7 @@ use crate::store::archive::{Conflict, ImportError, Person, Record, Room};
 use crate::store::dynamo::accounts::make_whole;
 use crate::store::dynamo::change::{done, revise};
 use crate::store::dynamo::key::Key;
+use crate::store::dynamo::log::Tail;
 use crate::store::dynamo::table::MOST_WRITES;
 use crate::store::dynamo::write::{Condition, Write};
 use crate::store::dynamo::{Dynamo, bans, invites, marks, mutes, pending, rooms};
@@ -30,6 +31,17 @@ enum Outcome {
     Logged,
 }
 
+/// What is done with a batch.
+#[derive(Default)]
+struct Plan {
+    /// The records that are new, by their places in the batch.
+    new: Vec<usize>,
+    /// The writes that take them; those of each group belong together.
+    groups: Vec<Vec<Write>>,
+    /// Where logs end then.
+    ends: Vec<(Conversation, Tail)>,
+}
+
 impl Dynamo {
     /// Takes records and returns how many are new. Nothing is written before all of them have been
     /// found to fit. If something changes meanwhile, all of them are looked at again.
@@ -37,29 +49,25 @@ impl Dynamo {
         let mut turns = self.turns().await;
         let mut tails = self.tails.lock().await;
         let mut new = BTreeSet::new();
+        let mut remembered = true;
         loop {
             turns.begin().await?;
             let mut there = There::look(self, &mut tails, records).await?;
-            let mut groups = Vec::new();
-            for (index, record) in records.iter().enumerate() {
-                match there.take(record) {
-                    Ok(Outcome::Known) => continue,
-                    Ok(Outcome::New(writes)) => groups.push(writes),
-                    Ok(Outcome::Logged) => {}
-                    Err(Refusal::Conflict(why)) => return Err(why.at(index)),
-                    Err(Refusal::Store(error)) => return Err(error.into()),
-                }
-                new.insert(index);
-            }
-            for log in there.logs.values() {
-                groups.push(log.writes(self)?);
-            }
-            let written = self.write_all(groups).await;
+            let plan = match there.plan(self, records) {
+                // What is remembered of the ends of logs may be old.
+                Err(ImportError::Conflict { .. }) if remembered => None,
+                plan => Some(plan?),
+            };
+            remembered = false;
             for conversation in there.logs.keys() {
                 tails.remove(conversation);
             }
-            if written? {
-                return Ok(new.len());
+            if let Some(plan) = plan {
+                new.extend(plan.new);
+                if self.write_all(plan.groups).await? {
+                    tails.extend(plan.ends);
+                    return Ok(new.len());
+                }
             }
         }
     }
@@ -101,6 +109,26 @@ fn transactions(groups: Vec<Vec<Write>>) -> Vec<Vec<Write>> {
 }
 
 impl There {
+    fn plan(&mut self, dynamo: &Dynamo, records: &[Record]) -> Result<Plan, ImportError> {
+        let mut plan = Plan::default();
+        for (index, record) in records.iter().enumerate() {
+            match self.take(record) {
+                Ok(Outcome::Known) => continue,
+                Ok(Outcome::New(writes)) => plan.groups.push(writes),
+                Ok(Outcome::Logged) => {}
+                Err(Refusal::Conflict(why)) => return Err(why.at(index)),
+                Err(Refusal::Store(error)) => return Err(error.into()),
+            }
+            plan.new.push(index);
+        }
+        for (conversation, log) in &self.logs {
+            let (writes, end) = log.writes(dynamo)?;
+            plan.groups.push(writes);
+            plan.ends.push((conversation.clone(), end));
+        }
+        Ok(plan)
+    }
+
     fn take(&mut self, record: &Record) -> Result<Outcome, Refusal> {
         let found = self.found(record)?;
         if found.as_ref() == Some(record) {
@@ -167,7 +195,7 @@ impl There {
     }
 
     fn planned(&mut self, writes: Vec<Write>) -> Outcome {
-        self.plan(&writes);
+        self.foresee(&writes);
         Outcome::New(writes)
     }
 

@@ -132,7 +132,7 @@ impl There {
     }
 
     /// From now on it is as if these were done.
-    pub fn plan(&mut self, writes: &[Write]) {
+    pub fn foresee(&mut self, writes: &[Write]) {
         for write in writes {
             write.preview(&mut self.rows);
         }

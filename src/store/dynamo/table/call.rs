@@ -32,10 +32,24 @@ pub(super) const WRITE: Budget = Budget {
     attempt: Duration::from_secs(2),
     whole: Duration::from_secs(6),
 };
+/// Whoever reads or writes everything would have to begin again.
+const PATIENT: Budget = Budget {
+    attempt: Duration::from_secs(10),
+    whole: Duration::from_secs(60),
+};
+tokio::task_local! {
+    /// Set for work in which every call is given [`PATIENT`].
+    static PATIENTLY: ();
+}
 /// The wait before the second attempt; twice as long before each further one.
 const FIRST_WAIT: Duration = Duration::from_millis(30);
 /// The longest wait.
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
+
+/// Does work that nobody waits for at a terminal: each of its calls goes on for up to a minute.
+pub(in crate::store::dynamo) async fn patiently<T>(work: impl Future<Output = T>) -> T {
+    PATIENTLY.scope((), work).await
+}
 
 impl Table {
     /// Makes a call until it is answered or the budget is used up. `judge` tells the answers that
@@ -51,6 +65,8 @@ impl Table {
         S: Future<Output = Result<T, SdkError<E, HttpResponse>>>,
         E: ProvideErrorMetadata + std::error::Error + 'static,
     {
+        let patient = PATIENTLY.try_with(|()| PATIENT);
+        let budget = patient.unwrap_or(budget);
         let begin = Instant::now();
         let end = begin + budget.whole;
         let mut wait = FIRST_WAIT;

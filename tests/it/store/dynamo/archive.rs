@@ -244,7 +244,7 @@ async fn who_writes_meanwhile_loses_nothing() {
     let table = OwnTable::new();
     let (store, server) = (table.dynamo(), table.dynamo());
     let records: Vec<_> = (1..=400).map(|seq| entry(seq, ago(9), "old")).collect();
-    let taking = async {
+    let import_all = async {
         for batch in records.chunks(50) {
             // A place that the other took can't be taken.
             if store.import(batch.to_vec()).await.is_err() {
@@ -252,7 +252,7 @@ async fn who_writes_meanwhile_loses_nothing() {
             }
         }
     };
-    let speech = async {
+    let talk = async {
         let mut places = Vec::new();
         for n in 0..10 {
             let words = said(&room("ops"), "alice", &n.to_string());
@@ -260,7 +260,7 @@ async fn who_writes_meanwhile_loses_nothing() {
         }
         places
     };
-    let ((), places) = tokio::join!(taking, speech);
+    let ((), places) = tokio::join!(import_all, talk);
     let mut new = places.iter();
     for (n, record) in (1..).zip(export(&store).await) {
         let Record::Message(entry) = record else {
@@ -272,4 +272,22 @@ async fn who_writes_meanwhile_loses_nothing() {
         }
     }
     assert_eq!(new.next(), None, "all that was said is there");
+}
+
+/// An archive takes its time: what would be too long for somebody at a terminal ends nothing.
+#[tokio::test]
+async fn a_table_that_is_busy_is_waited_for() {
+    let table = OwnTable::new();
+    let store = table.dynamo();
+    let records = [entry(1, ago(9), "hm")];
+    import(&store, &records).await;
+    Moto::shared().fault(&json!({
+        "operation": "Query",
+        "about": table.mark(),
+        "times": 9,
+        "status": 400,
+        "code": "ThrottlingException",
+    }));
+    assert_eq!(export(&store).await, records);
+    assert!(!Moto::shared().has_faults(&table.mark()));
 }
