@@ -98,13 +98,26 @@ def in_terminal(command, words, answers=()):
             elif said and not left and re.search(r"\d\d:\d\d.*" + re.escape(words), shown):
                 os.write(terminal, b"/quit\r")
                 left = True
+        status = ended(pid, until)
         os.close(terminal)  # hangs up a client that has not left by itself
-        _, status = os.waitpid(pid, 0)
+        if status is None:
+            _, status = os.waitpid(pid, 0)
     except BaseException:
         os.kill(pid, signal.SIGKILL)
         raise
     if not left or os.waitstatus_to_exitcode(status) != 0:
         sys.exit(f"{command[0]} failed (said={said}, left={left}, status={status}): {shown[-800:]!r}")
+
+
+def ended(pid, until):
+    """Waits for a client that has closed its terminal but may still be saying goodbye, and gives
+    its status; None if it is there after the deadline."""
+    process = os.pidfd_open(pid)
+    try:
+        gone, _, _ = select.select([process], [], [], max(0.0, until - time.monotonic()))
+    finally:
+        os.close(process)
+    return os.waitpid(pid, 0)[1] if gone else None
 
 
 def openssh(port, folder, observer):
