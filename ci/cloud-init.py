@@ -33,6 +33,7 @@ VALUES = {
     "settings": {"motd": NASTY, "limits.rooms": 50, "limits.message_rate": "30/min", "ssh.strict_crypto": True},
 }
 CONFIG = {
+    "listen": "[::]:22",
     "access": "allowlist",
     "approval": True,
     "host_name": "chat.example.com",

@@ -6,8 +6,10 @@ terraform {
 }
 
 locals {
-  # Null leaves a setting to the server's own default.
+  # Null leaves a setting to the server's own default. The file replaces the package's, so it has to
+  # say what that says about the port: systemd opens it, this is what people are told.
   own = {
+    listen                   = "[::]:22"
     access                   = var.access
     operator_keys            = [for key in var.operator_keys : trimspace(key)]
     approval                 = var.approval

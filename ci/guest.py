@@ -1,0 +1,171 @@
+"""A machine in QEMU that takes itself for one on EC2. Without virtualisation: slow, and the same
+everywhere."""
+
+import base64
+import contextlib
+import os
+import re
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import time
+import uuid
+from pathlib import Path
+
+from machine import Failed, wait_for
+
+FIRMWARE = Path("/usr/share/OVMF")
+# How long a command on the machine may take, in seconds.
+PATIENCE = 180.0
+
+# The machine's only door is the chat's. Through these, which come with the start and not with the
+# disk, a shell is at its second serial port.
+SHELL = """[Unit]
+DefaultDependencies=no
+After=sysinit.target
+[Service]
+ExecStart=/bin/sh -c "echo A shell is here.; exec /bin/sh"
+StandardInput=tty-force
+StandardOutput=tty
+StandardError=tty
+TTYPath=/dev/ttyS1
+Environment=HOME=/root TERM=dumb LC_ALL=C.UTF-8 SYSTEMD_COLORS=0 SYSTEMD_PAGER= PS1=
+Restart=always
+"""
+
+
+class Guest:
+    """A new disk of an image, and what boots from it. `settings` are drop-ins of units, which
+    systemd takes from the firmware; the disk stays as it is. Use it with `with`."""
+
+    def __init__(self, folder, name, image, imds, settings):
+        self.folder = folder / name
+        self.folder.mkdir()
+        self.name, self.imds = name, imds
+        # What EC2's hypervisor says begins with ec2, and cloud-init looks for that.
+        self.uuid = "ec2" + str(uuid.uuid4())[3:]
+        self.disk, self.console = self.folder / "disk.qcow2", self.folder / "console.log"
+        subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", Path(image).resolve(), self.disk, "3G"], check=True)
+        shutil.copy(FIRMWARE / "OVMF_VARS_4M.fd", self.folder / "vars.fd")
+        self.credentials = {
+            "systemd.extra-unit.shell.service": SHELL,
+            "systemd.unit-dropin.multi-user.target": "[Unit]\nWants=shell.service\n",
+            **{f"systemd.unit-dropin.{unit}": text for unit, text in settings.items()},
+        }
+        self.process, self.shell, self.greeted = None, None, False
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.kill()
+
+    def start(self):
+        """Switches it on, at a port of its own for the chat. Returns at once."""
+        self.port = free_port()
+        here = self.folder / "shell.sock"
+        here.unlink(missing_ok=True)
+        strings = [
+            f"value=io.systemd.credential.binary:{name}={base64.b64encode(text.encode()).decode()}"
+            for name, text in self.credentials.items()
+        ]
+        network = ",".join([
+            "user", "id=net", "ipv6=off", "net=169.254.0.0/16", "host=169.254.10.2", "dns=169.254.10.3", "dhcpstart=169.254.10.15",
+            f"hostfwd=tcp:127.0.0.1:{self.port}-:22",
+            f"guestfwd=tcp:169.254.169.254:80-cmd:socat - TCP:127.0.0.1:{self.imds.port}",
+        ])
+        command = [
+            # It must not outlive this process, whatever ends that.
+            "setpriv", "--pdeathsig=KILL",
+            "qemu-system-x86_64", "-accel", "tcg,thread=multi", "-machine", "q35", "-cpu", "max", "-smp", "2", "-m", "1024",
+            "-nodefaults", "-display", "none", "-no-reboot",
+            "-drive", f"if=pflash,format=raw,readonly=on,file={FIRMWARE / 'OVMF_CODE_4M.fd'}",
+            "-drive", f"if=pflash,format=raw,file={self.folder / 'vars.fd'}",
+            "-drive", f"if=none,id=disk,format=qcow2,file={self.disk},cache=unsafe",
+            "-device", "nvme,serial=vol0123456789abcdef0,drive=disk",
+            "-netdev", network, "-device", "virtio-net-pci,netdev=net,romfile=,mac=52:54:00:12:34:56",
+            "-device", "virtio-rng-pci",
+            "-smbios", f"type=1,manufacturer=Amazon EC2,product=t3.micro,serial={self.uuid},uuid={self.uuid}",
+            "-smbios", ",".join(["type=11", *strings]),
+            "-serial", f"file:{self.console}", "-serial", f"unix:{here},server=on,wait=off",
+        ]
+        with open(self.folder / "qemu.log", "ab") as log:
+            # A group of its own, so that what it starts ends with it.
+            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+        wait_for("QEMU", lambda: self.alive() and here.exists())
+        self.shell = socket.socket(socket.AF_UNIX)
+        self.shell.connect(str(here))
+        self.greeted = False
+
+    def alive(self):
+        if self.process.poll() is not None:
+            raise Failed(f"QEMU ended: {(self.folder / 'qemu.log').read_text(errors='replace')[-2000:]}\n{self.last_words()}")
+        return True
+
+    def last_words(self):
+        """The end of what is on its console."""
+        said = self.console.read_text(errors="replace") if self.console.exists() else ""
+        return f"The console of {self.name} ends with:\n{said[-3000:]}"
+
+    def try_run(self, command, patience=PATIENCE):
+        """Runs a line of shell as root. Returns its status and what it says, errors included."""
+        self.alive()
+        if not self.greeted:
+            self.hear(re.compile("A shell is here."), patience, "the start")
+            self.greeted = True
+        mark = secrets.token_hex(8)
+        # The mark is not in the line itself, since a terminal repeats what is typed.
+        line = f"stty -echo -onlcr; printf '%s\\n' '{mark[:8]}''{mark[8:]}'; {{ {command}\n}} 2>&1; printf '%s %s\\n' '{mark[:8]}''{mark[8:]}' $?\n"
+        self.shell.sendall(line.encode())
+        said = self.hear(re.compile(rf"{mark}\r?\n(.*?){mark} (\d+)\r?\n", re.S), patience, command)
+        return int(said[2]), said[1]
+
+    def run(self, command, patience=PATIENCE):
+        """Runs a line of shell as root, which must succeed. Returns what it says."""
+        status, said = self.try_run(command, patience)
+        if status != 0:
+            raise Failed(f"{self.name}: {command}: {status}\n{said}")
+        return said
+
+    def hear(self, pattern, patience, command):
+        until, heard = time.monotonic() + patience, ""
+        while True:
+            self.shell.settimeout(max(0.1, until - time.monotonic()))
+            try:
+                part = self.shell.recv(65536)
+            except TimeoutError:
+                part = b""
+            heard += part.decode(errors="replace")
+            if found := pattern.search(heard):
+                return found
+            if not part:
+                raise Failed(f"{self.name} did not answer {command!r} within {patience:.0f} s:\n{heard[-2000:]}\n{self.last_words()}")
+
+    def ends(self, order):
+        """Tells it to `reboot` or `poweroff`, and waits until it has, after which it is off."""
+        self.run("true")
+        self.shell.sendall(f"systemctl {order}\n".encode())
+        try:
+            self.process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            raise Failed(f"{self.name} does not {order}.\n{self.last_words()}") from None
+        self.kill()
+
+    def kill(self):
+        """Pulls the plug."""
+        if self.process is None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+        self.shell.close() if self.shell else None
+        self.process = None
+
+
+def free_port():
+    """One that was free a moment ago: QEMU can't say which it took."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
