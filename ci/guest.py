@@ -47,7 +47,9 @@ class Guest:
         # What EC2's hypervisor says begins with ec2, and cloud-init looks for that.
         self.uuid = "ec2" + str(uuid.uuid4())[3:]
         self.disk, self.console = self.folder / "disk.qcow2", self.folder / "console.log"
-        subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", Path(image).resolve(), self.disk, "3G"], check=True)
+        image = Path(image).resolve()
+        format = "qcow2" if image.suffix == ".qcow2" else "raw"
+        subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", "-F", format, "-b", image, self.disk, "3G"], check=True)
         shutil.copy(FIRMWARE / "OVMF_VARS_4M.fd", self.folder / "vars.fd")
         self.credentials = {
             "systemd.extra-unit.shell.service": SHELL,
