@@ -36,7 +36,7 @@ source "amazon-ebs" "debian" {
   ssh_username                = "root"
   user_data_file              = "${path.root}/seed/user-data"
   associate_public_ip_address = true
-  # Empty takes the address from which Packer connects, or all there are with Packer 1.6.
+  # Empty is the address from which Packer connects, see below.
   temporary_security_group_source_cidrs = var.builder_cidrs
 
   ami_name        = "ssh-chat-${var.version}-${var.architecture}-${local.stamp}"
