@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
@@ -58,8 +58,10 @@ impl KeyFile {
         if !found.is_file() {
             return Err(HostKeyError::NotAFile);
         }
-        let mode = found.permissions().mode() & 0o7777;
-        if mode & 0o077 != 0 {
+        let mode = found.mode() & 0o7777;
+        // The standard library has no geteuid; on Linux a process's files belong to that user.
+        let user = fs::metadata("/proc/self").map(|own| own.uid()).ok();
+        if exposed(mode, found.uid(), user) {
             return Err(HostKeyError::Exposed(mode));
         }
         let mut pem = Zeroizing::new(Vec::with_capacity(MAX_KEY + 1));
@@ -103,6 +105,14 @@ impl HostKeySource for KeyFile {
     }
 }
 
+/// Whether somebody can use a file of this mode who should not. Root may hand a key to a server that
+/// is not root by letting the server's group read it: as a group or, as systemd does with
+/// `LoadCredential=`, by an access control list, which looks like one.
+fn exposed(mode: u32, owner: u32, user: Option<u32>) -> bool {
+    let handed = owner == 0 && user.is_some_and(|user| user != 0);
+    mode & if handed { 0o037 } else { 0o077 } != 0
+}
+
 fn write_new(path: &Path, pem: &str) -> io::Result<()> {
     let mut file = OpenOptions::new()
         .write(true)
@@ -115,7 +125,7 @@ fn write_new(path: &Path, pem: &str) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::symlink;
+    use std::os::unix::fs::{PermissionsExt, symlink};
     use std::process::Command;
 
     use super::super::tests::{ECDSA, ENCRYPTED, KNOWN};
@@ -220,6 +230,23 @@ mod tests {
             assert!(is(&error), "{what}: {error:?}");
             assert_eq!(fs::read(&path).unwrap(), bytes, "{what}");
             assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "{what}");
+        }
+    }
+
+    #[test]
+    fn root_may_hand_a_key_to_the_server() {
+        for (mode, owner, user, is) in [
+            (0o600, 622, Some(622), false),
+            (0o640, 622, Some(622), true),
+            (0o440, 0, Some(622), false),
+            (0o640, 0, Some(622), false),
+            (0o660, 0, Some(622), true),
+            (0o644, 0, Some(622), true),
+            (0o440, 0, Some(0), true),
+            (0o440, 0, None, true),
+            (0o440, 7, Some(622), true),
+        ] {
+            assert_eq!(exposed(mode, owner, user), is, "{mode:o} {owner} {user:?}");
         }
     }
 

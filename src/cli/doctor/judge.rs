@@ -36,7 +36,7 @@ pub(super) fn judge(facts: &Facts) -> Vec<Check> {
     }
     if facts.systemd.is_empty() {
         for (address, port) in &facts.ports {
-            checks.push(listening(*address, port, facts.running));
+            checks.push(listening(*address, port, facts));
         }
     } else {
         checks.push(activated(facts));
@@ -208,10 +208,17 @@ fn space(free: Option<u64>) -> Check {
     }
 }
 
-fn listening(address: SocketAddr, port: &Port, running: bool) -> Check {
+fn listening(address: SocketAddr, port: &Port, facts: &Facts) -> Check {
     const NAME: &str = "listen";
     let number = address.port();
-    match (port, running) {
+    match (port, facts.running) {
+        // What keeps nothing in a folder has no lock there to tell that it runs.
+        (Port::Chat, false) if facts.folder != Folder::Unused => fail(
+            NAME,
+            format!("{address} is held by an ssh-chat that does not use this data folder"),
+            "run this with the configuration of that one, or listen elsewhere",
+        ),
+        (Port::Chat, _) => ok(NAME, format!("ssh-chat answers on {address}")),
         (Port::InUse, true) => ok(NAME, format!("{address} is held, and a server runs")),
         (Port::Free, _) if number == 0 => ok(NAME, format!("{address} is any free port")),
         (Port::Free, false) => ok(NAME, format!("{address} is free")),

@@ -1,16 +1,20 @@
 //! Looking, without changing anything.
 
 use std::fs;
-use std::io::ErrorKind;
-use std::net::{SocketAddr, TcpListener};
+use std::io::{ErrorKind, Read as _};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::{Database, Found};
 use crate::chat::access::Role;
 use crate::chat::ids::{Fingerprint, Time};
 use crate::config::Access;
 use crate::store::{Store, StoreError};
+
+#[cfg(test)]
+mod tests;
 
 /// All that was seen.
 #[derive(Debug, Clone)]
@@ -70,10 +74,17 @@ pub(super) struct Census {
     pub operators: usize,
 }
 
+/// What ssh-chat says first to whoever connects.
+const GREETING: &[u8] = b"SSH-2.0-sshchat_";
+/// How long whoever holds a port has for saying who it is.
+const GREETING_WITHIN: Duration = Duration::from_secs(2);
+
 /// An address to listen on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Port {
     Free,
+    /// Whoever connects there is greeted as by ssh-chat.
+    Chat,
     InUse,
     Denied,
     NotOurs,
@@ -108,7 +119,7 @@ pub(super) async fn look(found: Found<'_>, now: Time) -> Facts {
         running: found.running,
         systemd: found.systemd,
         free: found.free,
-        ports: ports(&config.listen),
+        ports: ports(&config.listen, GREETING_WITHIN),
         now,
     }
 }
@@ -144,8 +155,8 @@ pub(super) fn folder(path: &Path) -> Folder {
 }
 
 /// Tries to listen on each address, as the server would: on all at once, since one can be in
-/// the way of another.
-pub(super) fn ports(addresses: &[SocketAddr]) -> Vec<(SocketAddr, Port)> {
+/// the way of another. Who holds one is asked who it is.
+pub(super) fn ports(addresses: &[SocketAddr], patience: Duration) -> Vec<(SocketAddr, Port)> {
     let tried: Vec<_> = addresses
         .iter()
         .map(|address| (*address, TcpListener::bind(address)))
@@ -153,10 +164,11 @@ pub(super) fn ports(addresses: &[SocketAddr]) -> Vec<(SocketAddr, Port)> {
     tried
         .iter()
         .map(|(address, listener)| {
-            (
-                *address,
-                listener.as_ref().map_or_else(port, |_| Port::Free),
-            )
+            let found = listener.as_ref().map_or_else(port, |_| Port::Free);
+            match found {
+                Port::InUse | Port::Denied if greets(*address, patience) => (*address, Port::Chat),
+                found => (*address, found),
+            }
         })
         .collect()
 }
@@ -168,4 +180,21 @@ fn port(error: &std::io::Error) -> Port {
         ErrorKind::AddrNotAvailable => Port::NotOurs,
         _ => Port::Wrong(error.to_string()),
     }
+}
+
+/// Whether ssh-chat answers there.
+fn greets(listening: SocketAddr, patience: Duration) -> bool {
+    let mut address = listening;
+    match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
+        IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
+        _ => {}
+    }
+    let mut heard = [0; GREETING.len()];
+    TcpStream::connect_timeout(&address, patience)
+        .and_then(|mut stream| {
+            stream.set_read_timeout(Some(patience))?;
+            stream.read_exact(&mut heard)
+        })
+        .is_ok_and(|()| heard == GREETING)
 }

@@ -1,10 +1,9 @@
 use std::fs::{self, Permissions};
-use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::Outcome::{Fail, Ok as Good, Skip, Warn};
-use super::look::{Census, Facts, Folder, Port, Seen, folder, ports};
+use super::look::{Census, Facts, Folder, Port, Seen};
 use super::*;
 use crate::chat::ids::Fingerprint;
 use crate::cli::Command;
@@ -23,7 +22,7 @@ fn open(members: usize, operators: usize) -> Seen {
 }
 
 /// A server that runs well.
-fn healthy() -> Facts {
+pub(super) fn healthy() -> Facts {
     Facts {
         file: Some("/etc/ssh-chat/config.toml".into()),
         access: Access::Allowlist,
@@ -40,7 +39,7 @@ fn healthy() -> Facts {
         running: true,
         systemd: Vec::new(),
         free: Some(1 << 40),
-        ports: vec![("127.0.0.1:22".parse().unwrap(), Port::InUse)],
+        ports: vec![("127.0.0.1:22".parse().unwrap(), Port::Chat)],
         now: NOW,
     }
 }
@@ -169,6 +168,21 @@ fn ports_are_free_or_the_server_s() {
             "is free, though a server runs",
         ),
         ("[::1]:22", Port::Free, false, Good, "is free"),
+        ("[::1]:22", Port::Chat, true, Good, "ssh-chat answers"),
+        (
+            "[::1]:22",
+            Port::InUse,
+            true,
+            Good,
+            "is held, and a server runs",
+        ),
+        (
+            "[::1]:22",
+            Port::Chat,
+            false,
+            Fail,
+            "does not use this data folder",
+        ),
         (
             "[::1]:22",
             Port::InUse,
@@ -336,33 +350,6 @@ fn a_secret_that_lost_its_value_is_not_restored_from_a_folder() {
         Some("make the earlier version of the secret chat/key current again")
     );
     assert!(checks.iter().all(|check| check.name != "disk space"));
-}
-
-#[test]
-fn folders_and_ports_are_looked_at() {
-    let dir = tempfile::tempdir().unwrap();
-    let at = |name: &str| -> PathBuf { dir.path().join(name) };
-    fs::write(at("file"), "").unwrap();
-    assert_eq!(folder(&at("none")), Folder::Missing);
-    assert_eq!(folder(&at("file")), Folder::OtherThing);
-    assert!(matches!(folder(&at("file/below")), Folder::Hidden(_)));
-    for mode in [0o755, 0o700] {
-        fs::set_permissions(dir.path(), Permissions::from_mode(mode)).unwrap();
-        assert!(matches!(folder(dir.path()), Folder::There { mode: found, .. } if found == mode));
-    }
-
-    let held = TcpListener::bind("127.0.0.1:0").unwrap();
-    let held = held.local_addr().map(|address| (address, held)).unwrap();
-    let free = "127.0.0.1:0".parse().unwrap();
-    let elsewhere = "192.0.2.1:0".parse().unwrap();
-    assert_eq!(
-        ports(&[held.0, free, elsewhere]),
-        [
-            (held.0, Port::InUse),
-            (free, Port::Free),
-            (elsewhere, Port::NotOurs)
-        ]
-    );
 }
 
 fn doctor(line: &str, store: &Memory, dir: &Path) -> Ran {
