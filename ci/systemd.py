@@ -3,22 +3,21 @@ logs in, reloads, kills it, hangs it, restarts and upgrades it under load, remov
 
 import contextlib
 import json
-import random
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from pathlib import Path
 
+from crowd import crowd
 from machine import Failed, Machine, wait_for
 
 UNITS = Path(__file__).resolve().parent.parent / "systemd"
 SERVICE, SOCKET = "ssh-chat.service", "ssh-chat.socket"
-CONFIG = "/etc/ssh-chat/config.toml"
+CONFIG, DATA = "/etc/ssh-chat/config.toml", "/var/lib/ssh-chat"
+README = (UNITS / "README.md").read_text()
 WORDS = "a sentence that no log may have"
 
 
@@ -226,14 +225,64 @@ def hang(chat):
 @contextlib.contextmanager
 def load(chat):
     """People connect all the time, and every one of them must be answered."""
-    command = chat.machine.in_its_network(sys.executable, Path(__file__).resolve(), "knock")
-    with subprocess.Popen(command, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as people:
-        check(people.stdout.readline() == "the first was answered\n")
+    with crowd(chat.machine) as result:
         yield
-        people.stdin.close()
-        result = json.loads(people.stdout.readline())
-    check(not result["failed"], result)
     step(f"      {result['answered']} connections were answered, the slowest after {result['slowest']:.2f} s")
+
+
+def fill_the_disk(chat):
+    """What can't be saved is refused aloud; who is in stays in, and room on the disk is enough."""
+    machine = chat.machine
+    # A disk of its own, so that it can be full, with the same chat on it.
+    machine.run("systemctl", "stop", SOCKET, SERVICE)
+    machine.run("sh", "-ec", f"mkdir /run/small; mount -t tmpfs -o size=24m,mode=700,uid=622,gid=622 small /run/small; "
+                f"cp -a {DATA}/. /run/small; mount --bind /run/small {DATA}")
+    machine.run("systemctl", "start", SOCKET, SERVICE)
+    chat.talks()
+    before = chat.pid()
+    machine.try_run("dd", "if=/dev/zero", f"of={DATA}/filler", "bs=4k")
+
+    def refused():
+        sent = chat.ssh("send", "lobby", input="there is no room for this " * 60)
+        return sent.returncode != 0 and sent
+    sent = wait_for("a message that finds no room", refused)
+    check("the disk is full" in sent.stderr, sent)
+    check(WORDS in chat.ssh("history", "lobby").stdout, "what was said can't be read")
+    said = machine.try_run("su", "-s", "/bin/sh", "ssh-chat", "-c", "ssh-chat doctor").stdout
+    check(re.search(r"^fail  writing ", said, re.M), said)
+    check(chat.pid() == before, "it did not live through a full disk")
+    machine.run("systemctl", "kill", "--signal=KILL", SERVICE)
+    machine.run("rm", f"{DATA}/filler")
+    chat.comes_back(before)
+    sent = chat.ssh("send", "lobby", input="there is room again")
+    check(sent.returncode == 0, sent)
+    check("there is room again" in chat.ssh("history", "lobby").stdout)
+    machine.run("systemctl", "stop", SOCKET, SERVICE)
+    machine.run("umount", DATA, "/run/small")
+    machine.run("systemctl", "start", SOCKET, SERVICE)
+    chat.talks()
+
+
+def hand_over_the_key(chat):
+    """A host key that is root's, as README.md says."""
+    machine, drop_in = chat.machine, f"/etc/systemd/system/{SERVICE}.d/host-key.conf"
+    block = README.split("A host key that is kept elsewhere")[1].split("```")
+    for line in block[3].splitlines()[1:]:
+        machine.run("sh", "-ec", line.removeprefix("sudo "))
+    machine.path(drop_in).parent.mkdir()
+    machine.path(drop_in).write_text(block[1].removeprefix("ini\n"))
+    machine.run("systemctl", "daemon-reload")
+    machine.run("systemctl", "restart", SERVICE)
+    chat.talks()
+    check(machine.run("stat", "-c", "%U", "/etc/ssh-chat/host_key").strip() == "root")
+    said = chat.as_service("ssh-chat doctor")
+    check(re.search(r"^ok    host key ", said, re.M), said)
+    # As it was.
+    shutil.rmtree(machine.path(drop_in).parent)
+    machine.run("sh", "-ec", f"rm {DATA}/host_key; install -o ssh-chat -g ssh-chat -m 600 /etc/ssh-chat/host_key {DATA}; rm /etc/ssh-chat/host_key")
+    machine.run("systemctl", "daemon-reload")
+    machine.run("systemctl", "restart", SERVICE)
+    chat.talks()
 
 
 def restart(chat):
@@ -323,46 +372,12 @@ def by_hand(chat, deb):
     subprocess.run(["dpkg-deb", "--extract", deb, source / "package"], check=True)
     (source / "target/dist").mkdir(parents=True)
     (source / "package/usr/bin/ssh-chat").rename(source / "target/dist/ssh-chat")
-    block = (UNITS / "README.md").read_text().split("Without the package")[1].split("```")[1]
+    block = README.split("Without the package")[1].split("```")[1]
     commands = [line.removeprefix("sudo ") for line in block.splitlines()[1:] if not line.startswith("cargo ")]
     check(len(commands) > 5, block)
     machine.run("sh", "-e", "-c", "cd /root/source\n" + "\n".join(commands))
     log_in(chat)
     reboot(chat)
-
-
-def knock():
-    """Connects again and again, eight at a time, until standard input ends."""
-    stop, lock = threading.Event(), threading.Lock()
-    answered, failed = [], []
-
-    def visit(number):
-        while not stop.is_set():
-            start = time.monotonic()
-            try:
-                # From many addresses, as people do.
-                source = (f"127.{number}.{random.randrange(256)}.{random.randrange(1, 255)}", 0)
-                with socket.create_connection(("127.0.0.1", 22), 30, source) as visitor:
-                    check(visitor.recv(8) == b"SSH-2.0-", "hung up on")
-                with lock:
-                    answered.append(time.monotonic() - start)
-            except (OSError, Failed) as error:
-                with lock:
-                    failed.append(f"after {time.monotonic() - start:.3f} s: {error!r}")
-            if number == 1 and len(answered) + len(failed) > 0 and not told.is_set():
-                told.set()
-                print("the first was answered", flush=True)
-            time.sleep(0.02)
-
-    told = threading.Event()
-    people = [threading.Thread(target=visit, args=(number,)) for number in range(1, 9)]
-    for person in people:
-        person.start()
-    sys.stdin.read()
-    stop.set()
-    for person in people:
-        person.join()
-    print(json.dumps({"answered": len(answered), "failed": failed, "slowest": max(answered, default=0)}), flush=True)
 
 
 @contextlib.contextmanager
@@ -392,6 +407,10 @@ def main(template, deb, newer):
         kill(chat)
         step("the watchdog")
         hang(chat)
+        step("a full disk")
+        fill_the_disk(chat)
+        step("a host key that systemd hands over")
+        hand_over_the_key(chat)
         step("restart under load")
         with load(chat):
             restart(chat)
@@ -414,8 +433,4 @@ def main(template, deb, newer):
     step("the package works")
 
 
-if __name__ == "__main__":
-    if sys.argv[1:] == ["knock"]:
-        knock()
-    else:
-        main(*sys.argv[1:])
+main(*sys.argv[1:])
