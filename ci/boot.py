@@ -24,7 +24,8 @@ REGION = "eu-central-1"
 SECRET, PARAMETER, TABLE = "ssh-chat/host-key", "/ssh-chat/host-key", "ssh-chat"
 # How long a machine may take from being switched on to the first login, in seconds.
 FIRST_LOGIN = 300.0
-WORDS = "a sentence that no log may have"
+FULL = "said while the disk is full"
+WORDS, MOTD = "a sentence that no log may have", "Welcome to the machine."
 BEGIN = time.monotonic()
 
 
@@ -71,6 +72,13 @@ class Aws:
 
     def host_key(self):
         return self.client("secretsmanager").get_secret_value(SecretId=SECRET)["SecretString"]
+
+    def fingerprint(self):
+        """Of the key in the secret, as OpenSSH reads it."""
+        with tempfile.NamedTemporaryFile("w") as file:
+            file.write(self.host_key())
+            file.flush()
+            return subprocess.run(["ssh-keygen", "-l", "-f", file.name], check=True, capture_output=True, text=True).stdout.split()[1]
 
     def published(self):
         return self.client("ssm").get_parameter(Name=PARAMETER)["Parameter"]["Value"]
@@ -146,13 +154,13 @@ class Terminal:
                 self.shown += data.decode(errors="replace")
 
 
-def user_data(desk, motd):
+def user_data(desk):
     """What cloud-init/render makes of an operator's values, as Terraform hands it over."""
     values = desk.folder / "values.tfvars.json"
     values.write_text(json.dumps({
         "region": REGION, "host_key_secret": SECRET, "host_key_parameter": PARAMETER, "table": TABLE, "history": "90d",
         "host_name": "chat.example.com", "operator_keys": [desk.public_key("alice"), desk.public_key("bob")],
-        "settings": {"motd": motd},
+        "settings": {"motd": MOTD},
     }))
     rendered = subprocess.run(["cloud-init/render", values], capture_output=True, text=True)
     check(rendered.returncode == 0, rendered.stderr)
@@ -181,14 +189,14 @@ def logged_in(desk, guest):
     step(f"{guest.name}: somebody is logged in {time.monotonic() - start:.0f} s after it was switched on")
 
 
-def set_up_by_cloud_init(guest, imds, motd):
+def set_up_by_cloud_init(guest, imds):
     said = guest.run("cloud-init status --wait --format json")
     status = json.loads(said[said.index("{"):])
     check(status["status"] == "done" and not status["errors"] and not status["recoverable_errors"], said)
     check(status["detail"] == "DataSourceEc2Local", said)
     check(guest.run("cloud-id").strip() == "aws")
     config = guest.run("cat /etc/ssh-chat/config.toml")
-    check(motd in config and 'listen = "[::]:22"' in config, config)
+    check(MOTD in config and 'listen = "[::]:22"' in config, config)
     paths = dict(imds.answered)
     check(any(path.endswith("/user-data") for path in paths), f"nobody asked for user-data: {paths}")
     check(any(path.endswith(f"/iam/security-credentials/{ROLE}") for path in paths), f"nobody asked for the role's credentials: {paths}")
@@ -234,16 +242,40 @@ def journal(guest, aws):
     return own
 
 
-def people_talk(desk, guest, words, motd):
+def people_talk(desk, guest, words):
     """Two in terminals: one says something, the other sees it."""
     with Terminal(desk.command(guest, "alice")) as alice, Terminal(desk.command(guest, "bob")) as bob:
-        alice.sees(re.escape(motd))
+        alice.sees(re.escape(MOTD))
         for terminal in (alice, bob):
             terminal.sees(r"lobby.{0,80}[▸>]")
         alice.types(words)
         bob.sees(r"\d\d:\d\d.*alice.*" + re.escape(words))
     refused = desk.ssh(guest, "mallory", "whoami")
     check(refused.returncode == 255 and "registered keys only" in refused.stderr, refused)
+
+
+def survives(desk, guest):
+    """Killed, or on a machine whose disk is full, it is soon there again, and the log says why."""
+    def pid():
+        return guest.run("systemctl show --property=MainPID --value ssh-chat.service").strip()
+
+    for what, order in (("kill -9", "kill --signal=KILL"), ("a restart", "restart")):
+        before, start = pid(), time.monotonic()
+        guest.run(f"systemctl {order} ssh-chat.service")
+        whoami(desk, guest, "alice")
+        check(pid() not in ("0", before), f"{what} left the same process")
+        step(f"{what}: somebody is in again {time.monotonic() - start:.1f} s later")
+    check("code=killed, status=9/KILL" in guest.run("journalctl -u ssh-chat --no-pager"), "the log does not have the kill")
+
+    guest.run("fallocate -l $(df --output=avail -B1 / | tail -n 1) /filler; dd if=/dev/zero of=/filler.rest bs=64k || true")
+    check(guest.run("df --output=avail / | tail -n 1").strip() == "0", "the disk is not full")
+    before = pid()
+    desk.ask(guest, "alice", "send", "lobby", input=FULL)
+    check(pid() == before, "the full disk ended it")
+    guest.run("systemctl restart ssh-chat.service")
+    check(FULL in desk.ask(guest, "alice", "history", "lobby"), "what was said on a full disk is lost")
+    guest.run("rm /filler /filler.rest")
+    step("a full disk: people talk, and it starts")
 
 
 def remembers(desk, guest, fingerprint, *said):
@@ -261,21 +293,24 @@ def life(folder, image, program):
         aws.set_up(program)
         settings = {"ssh-chat.service": f"[Service]\nEnvironment=AWS_ENDPOINT_URL={aws.url_inside}\n"}
 
-        imds.becomes("i-0aaaaaaaaaaaaaaaa", user_data(desk, "Welcome to the first machine."))
+        told = user_data(desk)
+        imds.becomes("i-0aaaaaaaaaaaaaaaa", told)
         with Guest(folder, "first", image, imds, settings) as first:
             first.start()
             logged_in(desk, first)
             check(whoami(desk, first, "alice")["role"] == "operator")
             desk.ask(first, "alice", "send", "lobby", input=WORDS)
-            people_talk(desk, first, "spoken on the first machine", "Welcome to the first machine.")
+            people_talk(desk, first, "spoken on the first machine")
             step("people talk, and a stranger is told why not")
-            set_up_by_cloud_init(first, imds, "Welcome to the first machine.")
+            set_up_by_cloud_init(first, imds)
             machine_id = closed_to_the_rest(first)
             listening = journal(first, aws)["listening"]
             fingerprint = desk.fingerprint()
             check(fingerprint in listening["MESSAGE"], listening)
             check(fingerprint in aws.published(), aws.published())
+            check(fingerprint == aws.fingerprint(), aws.fingerprint())
             step("cloud-init, the log, the ports and the keys are as they should be")
+            survives(desk, first)
 
             first.ends("reboot")
             step("it is off")
@@ -284,16 +319,18 @@ def life(folder, image, program):
             remembers(desk, first, fingerprint, WORDS, "spoken on the first machine")
             step(f"rebooted: {fingerprint}, names and history are the same")
             # Nobody has a chance to save anything after this.
-            people_talk(desk, first, "spoken just before the end", "Welcome to the first machine.")
+            people_talk(desk, first, "spoken just before the end")
+            gone = time.monotonic()
 
-        imds.becomes("i-0bbbbbbbbbbbbbbbb", user_data(desk, "Welcome to the second machine."))
+        imds.becomes("i-0bbbbbbbbbbbbbbbb", told)
         with Guest(folder, "second", image, imds, settings) as second:
             second.start()
             logged_in(desk, second)
-            remembers(desk, second, fingerprint, WORDS, "spoken on the first machine", "spoken just before the end")
-            step(f"replaced: {fingerprint}, names and history are the same")
-            people_talk(desk, second, "spoken on the second machine", "Welcome to the second machine.")
-            set_up_by_cloud_init(second, imds, "Welcome to the second machine.")
+            away = time.monotonic() - gone
+            remembers(desk, second, fingerprint, WORDS, FULL, "spoken on the first machine", "spoken just before the end")
+            step(f"replaced within {away:.0f} s: {fingerprint}, names and history are the same")
+            people_talk(desk, second, "spoken on the second machine")
+            set_up_by_cloud_init(second, imds)
             check(closed_to_the_rest(second) != machine_id, "both machines have the same machine-id")
             journal(second, aws)
             step("the second machine is as the first")
