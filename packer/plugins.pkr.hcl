@@ -6,7 +6,7 @@ packer {
   required_plugins {
     amazon = {
       source  = "github.com/hashicorp/amazon"
-      version = "= 1.8.3"
+      version = "= 1.8.2"
     }
     qemu = {
       source  = "github.com/hashicorp/qemu"
