@@ -277,12 +277,14 @@ def hand_over_the_key(chat):
     check(machine.run("stat", "-c", "%U", "/etc/ssh-chat/host_key").strip() == "root")
     said = chat.as_service("ssh-chat doctor")
     check(re.search(r"^ok    host key ", said, re.M), said)
-    # As it was.
     shutil.rmtree(machine.path(drop_in).parent)
-    machine.run("sh", "-ec", f"rm {DATA}/host_key; install -o ssh-chat -g ssh-chat -m 600 /etc/ssh-chat/host_key {DATA}; rm /etc/ssh-chat/host_key")
     machine.run("systemctl", "daemon-reload")
-    machine.run("systemctl", "restart", SERVICE)
-    chat.talks()
+    # Root's own file, which the service may read only; and at last as it was.
+    for owner, mode in (("root", "640"), ("ssh-chat", "600")):
+        machine.run("sh", "-ec", f"rm {DATA}/host_key; install -o {owner} -g ssh-chat -m {mode} /etc/ssh-chat/host_key {DATA}")
+        machine.run("systemctl", "restart", SERVICE)
+        chat.talks()
+    machine.run("rm", "/etc/ssh-chat/host_key")
 
 
 def restart(chat):
