@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use tokio::sync::Notify;
 
+use super::sheet::Sheet;
 use crate::chat::access::Role;
 use crate::chat::event::Event;
 use crate::chat::ids::RoomName;
@@ -20,6 +21,15 @@ const RING: usize = 512;
 /// How many direct messages and notices may wait for one session.
 const INBOX: usize = 256;
 
+/// An event of a room.
+#[derive(Debug)]
+pub struct Post {
+    /// What happened.
+    pub event: Arc<Event>,
+    /// What it looks like, once somebody has seen it.
+    pub sheet: Sheet,
+}
+
 /// The recent events of one room. One writer (the hub), any number of readers.
 #[derive(Debug, Default)]
 pub struct Ring {
@@ -28,7 +38,7 @@ pub struct Ring {
 
 #[derive(Debug, Default)]
 struct Recent {
-    events: VecDeque<Arc<Event>>,
+    posts: VecDeque<Arc<Post>>,
     /// The number of events that have ever been pushed.
     pushed: u64,
 }
@@ -41,10 +51,13 @@ impl Ring {
     /// Adds an event; the oldest is forgotten once there are too many.
     pub fn push(&self, event: Arc<Event>) {
         let mut recent = self.inner.write().unwrap_or_else(PoisonError::into_inner);
-        if recent.events.len() == RING {
-            recent.events.pop_front();
+        if recent.posts.len() == RING {
+            recent.posts.pop_front();
         }
-        recent.events.push_back(event);
+        recent.posts.push_back(Arc::new(Post {
+            event,
+            sheet: Sheet::default(),
+        }));
         recent.pushed += 1;
     }
 
@@ -54,16 +67,16 @@ impl Ring {
         Cursor(recent.pushed)
     }
 
-    /// Appends to `events` at most `most` events from the cursor on, and moves it behind them.
+    /// Appends to `posts` at most `most` events from the cursor on, and moves it behind them.
     /// Returns how many events were forgotten before they could be read.
-    pub fn read(&self, cursor: &mut Cursor, most: usize, events: &mut Vec<Arc<Event>>) -> u64 {
+    pub fn read(&self, cursor: &mut Cursor, most: usize, posts: &mut Vec<Arc<Post>>) -> u64 {
         let recent = self.inner.read().unwrap_or_else(PoisonError::into_inner);
-        let first = recent.pushed - recent.events.len() as u64;
+        let first = recent.pushed - recent.posts.len() as u64;
         let skipped = first.saturating_sub(cursor.0);
         let from = usize::try_from(cursor.0.max(first) - first).unwrap_or(usize::MAX);
-        let before = events.len();
-        events.extend(recent.events.iter().skip(from).take(most).cloned());
-        cursor.0 = cursor.0.max(first) + (events.len() - before) as u64;
+        let before = posts.len();
+        posts.extend(recent.posts.iter().skip(from).take(most).cloned());
+        cursor.0 = cursor.0.max(first) + (posts.len() - before) as u64;
         skipped
     }
 }
@@ -174,6 +187,10 @@ mod tests {
         })
     }
 
+    fn events(posts: &[Arc<Post>]) -> Vec<Arc<Event>> {
+        posts.iter().map(|post| Arc::clone(&post.event)).collect()
+    }
+
     #[test]
     fn each_reader_has_a_place_of_its_own() {
         let ring = Ring::default();
@@ -186,10 +203,10 @@ mod tests {
         let mut seen = Vec::new();
         assert_eq!(ring.read(&mut early, 2, &mut seen), 0);
         assert_eq!(ring.read(&mut early, 9, &mut seen), 0);
-        assert_eq!(seen, (0..4).map(event).collect::<Vec<_>>());
+        assert_eq!(events(&seen), (0..4).map(event).collect::<Vec<_>>());
         let mut seen = Vec::new();
         ring.read(&mut late, 9, &mut seen);
-        assert_eq!(seen, vec![event(3)]);
+        assert_eq!(events(&seen), vec![event(3)]);
     }
 
     #[test]

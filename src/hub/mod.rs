@@ -13,6 +13,7 @@ mod authority;
 mod commit;
 pub mod feed;
 mod handle;
+pub mod sheet;
 pub(crate) mod wait;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};

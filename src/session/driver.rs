@@ -16,12 +16,11 @@ use super::machine::{Effect, Fetched, Machine};
 use super::parting::Parting;
 use super::peer::{Gone, Inbound, Input, Outbound};
 use crate::access::Keeper;
-use crate::chat::event::Event;
 use crate::chat::ids::RoomName;
 use crate::chat::preferences::Preferences;
 use crate::clock;
 use crate::hub::Attachment;
-use crate::hub::feed::{Cursor, Delivery, Inbox, Joined, Ring};
+use crate::hub::feed::{Cursor, Delivery, Inbox, Joined, Post, Ring};
 use crate::hub::wait::{maybe, ready_or, until};
 use crate::store::Store;
 use crate::term::screen::Size;
@@ -306,21 +305,21 @@ impl Driver {
     /// may be more.
     fn read_rooms(&mut self) -> bool {
         let now = clock::now();
-        let mut events: Vec<Arc<Event>> = Vec::new();
+        let mut posts: Vec<Arc<Post>> = Vec::new();
         for feed in self.feeds.iter_mut().filter(|feed| feed.live) {
             loop {
                 if self.machine.waiting_output() > JOINED {
                     return true;
                 }
-                let skipped = feed.ring.read(&mut feed.cursor, EVENTS, &mut events);
+                let skipped = feed.ring.read(&mut feed.cursor, EVENTS, &mut posts);
                 if skipped > 0 {
                     self.machine.skipped(skipped);
                 }
-                if events.is_empty() {
+                if posts.is_empty() {
                     break;
                 }
-                for event in events.drain(..) {
-                    self.machine.room_event(&feed.room, &event, now);
+                for post in posts.drain(..) {
+                    self.machine.room_event(&feed.room, &post, now);
                 }
             }
         }

@@ -7,6 +7,8 @@ use super::zone::day_name;
 use crate::chat::event::{Body, Event, Message};
 use crate::chat::ids::{Conversation, RoomName, Seq, Time};
 use crate::chat::intent::{Intent, RoomView, Target};
+use crate::hub::feed::Post;
+use crate::hub::sheet::Sheet;
 use crate::store::Mark;
 use crate::text::Text;
 
@@ -102,7 +104,8 @@ impl Machine {
     }
 
     /// Something happened in a room that the session is in.
-    pub fn room_event(&mut self, room: &RoomName, event: &Event, now: Time) {
+    pub fn room_event(&mut self, room: &RoomName, post: &Post, now: Time) {
+        let event = &*post.event;
         if let Event::Renamed { account, to, .. } = event
             && *account == self.me.author.account
         {
@@ -133,7 +136,7 @@ impl Machine {
             self.ring(now);
         }
         if at == self.current && !hidden {
-            self.show_event(event, names_me);
+            self.show_event(event, names_me, Some(&post.sheet));
         }
     }
 
@@ -151,7 +154,7 @@ impl Machine {
                 self.ring(now);
             }
         }
-        self.show_event(event, false);
+        self.show_event(event, false, None);
     }
 
     /// Events were forgotten before they could be shown.
@@ -169,9 +172,9 @@ impl Machine {
         }
     }
 
-    fn show_event(&mut self, event: &Event, names_me: bool) {
+    fn show_event(&mut self, event: &Event, names_me: bool, sheet: Option<&Sheet>) {
         let at = match event {
-            Event::Message(message) => return self.show_named(message, names_me),
+            Event::Message(message) => return self.show_named(message, names_me, sheet),
             Event::Presence(_) if self.preferences.quiet => return,
             Event::Presence(presence) => presence.at,
             Event::Renamed { at, .. } | Event::Notice { at, .. } => *at,
@@ -185,16 +188,19 @@ impl Machine {
 
     /// Shows a message of the history.
     pub(super) fn show_message(&mut self, message: &Message) {
-        self.show_named(message, entry::names(message, &self.me.author));
+        self.show_named(message, entry::names(message, &self.me.author), None);
     }
 
     /// Shows a message, under a line for its day where that is another than the last.
-    fn show_named(&mut self, message: &Message, names_me: bool) {
+    /// What names nobody looks the same to all, so it may be on the sheet.
+    fn show_named(&mut self, message: &Message, names_me: bool, sheet: Option<&Sheet>) {
         self.new_day(message.at);
         let (time, _) = self.zone.show(message.at);
         let (display, me) = (&mut self.display, &self.me.author.name);
-        entry::of_message(message, me, names_me, time, |entry| {
-            display.show(&entry);
+        let sheet = sheet.filter(|_| !names_me);
+        entry::of_message(message, me, names_me, time, |entry| match sheet {
+            Some(sheet) => display.show_from(sheet, time, &entry),
+            None => display.show(&entry),
         });
     }
 

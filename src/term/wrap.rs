@@ -82,6 +82,13 @@ impl<'a> Layout<'a> {
                 rest = rest.get(word.len()..).unwrap_or_default();
                 continue;
             }
+            if let [b' ', after @ ..] = rest.as_bytes()
+                && after.first().is_none_or(u8::is_ascii)
+            {
+                self.space(style);
+                rest = rest.get(1..).unwrap_or_default();
+                continue;
+            }
             let whole = word.len();
             let mut taken = 0;
             for (grapheme, cells) in text::graphemes(rest) {

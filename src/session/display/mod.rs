@@ -7,12 +7,15 @@ mod plain;
 use self::plain::Echo;
 use super::entry::Entry;
 use super::theme::Theme;
+use crate::hub::sheet::{Look, Sheet};
 use crate::term::screen::{Prompt, Screen, Size};
 use crate::term::style::Style;
 
 /// The signs that depend on what the reader's terminal can show.
 #[derive(Debug)]
 pub struct Glyphs {
+    /// Whether they are more than ASCII.
+    pub utf8: bool,
     /// Ends the prompt.
     pub prompt: &'static str,
     /// Draws a rule.
@@ -31,6 +34,7 @@ pub struct Glyphs {
 
 /// For terminals that show UTF-8.
 pub const UNICODE: Glyphs = Glyphs {
+    utf8: true,
     prompt: "▸",
     rule: "─",
     arrow: "→",
@@ -42,6 +46,7 @@ pub const UNICODE: Glyphs = Glyphs {
 
 /// For all others.
 pub const ASCII: Glyphs = Glyphs {
+    utf8: false,
     prompt: ">",
     rule: "-",
     arrow: "->",
@@ -175,6 +180,34 @@ impl Display {
             }
             Form::Lines => plain::entry(&mut self.out, "\n", entry),
         }
+    }
+
+    /// Shows an entry that looks the same to all whose terminals are alike, with the help of those
+    /// who have seen it. `time` is the one in it.
+    pub fn show_from(&mut self, sheet: &Sheet, time: &str, entry: &Entry<'_>) {
+        let Form::Terminal {
+            screen,
+            theme,
+            glyphs,
+        } = &mut self.form
+        else {
+            return self.show(entry);
+        };
+        let mut look = Look {
+            cols: screen.size().cols,
+            theme: theme.name,
+            utf8: glyphs.utf8,
+            time: [0; 8],
+        };
+        let Some(room) = look.time.get_mut(..time.len()) else {
+            return self.show(entry);
+        };
+        room.copy_from_slice(time.as_bytes());
+        screen.erase(&mut self.out);
+        self.stale = true;
+        sheet.write(look, &mut self.out, |out| {
+            paint::entry(out, usize::from(look.cols), theme, glyphs, entry);
+        });
     }
 
     /// The prompt has to be drawn again before the bytes are sent.

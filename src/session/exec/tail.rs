@@ -10,6 +10,7 @@ use super::request::Run;
 use super::say::room;
 use crate::chat::event::Event;
 use crate::chat::ids::{Conversation, RoomName, Seq};
+use crate::hub::feed::Post;
 use crate::session::peer::Outbound;
 
 const WITHOUT_HISTORY: &str = "What was said before can't be shown.";
@@ -34,20 +35,20 @@ impl<O: Outbound> Exec<'_, O> {
             }
         }
         let mut cursor = joined.cursor;
-        let mut events: Vec<Arc<Event>> = Vec::new();
+        let mut posts: Vec<Arc<Post>> = Vec::new();
         loop {
             // Taken out first and heard last: who is told to go has seen what was said before.
             let notices = part.notices();
             while !part.thrown_out() {
-                let skipped = joined.ring.read(&mut cursor, EVENTS, &mut events);
+                let skipped = joined.ring.read(&mut cursor, EVENTS, &mut posts);
                 if skipped > 0 {
                     self.skipped(skipped).await?;
                 }
-                if events.is_empty() {
+                if posts.is_empty() {
                     break;
                 }
-                for event in events.drain(..) {
-                    self.event(&room, &event).await?;
+                for post in posts.drain(..) {
+                    self.event(&room, &post.event).await?;
                 }
             }
             for notice in notices? {
