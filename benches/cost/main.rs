@@ -8,12 +8,9 @@
     reason = "counts and nanoseconds of a measurement are far below 2^52"
 )]
 
-mod client;
 mod floor;
-mod load;
-mod proc;
 mod report;
-mod seen;
+mod server;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -21,12 +18,13 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::{Parser, ValueEnum};
+use ssh_chat_load::crowd::{Crowd, Plan};
+use ssh_chat_load::pace::{Pace, one_each, send};
+use ssh_chat_load::process::check_descriptors;
 use tokio::signal::unix::{SignalKind, signal};
 
-use client::Crowd;
-use load::Load;
-use proc::{Kind, Server};
-use report::{Figures, Report};
+use report::{Figures, Report, progress};
+use server::{Kind, Server};
 
 /// Measure what the server costs, and what a bare russh broadcaster costs on the same machine.
 #[derive(Debug, Clone, Parser)]
@@ -87,6 +85,22 @@ impl Options {
         self
     }
 
+    fn plan(&self) -> Plan {
+        Plan {
+            clients: self.clients,
+            senders: self.senders,
+            frozen: 0,
+            name: "bench".to_owned(),
+        }
+    }
+
+    fn pace(&self) -> Pace {
+        match self.mode {
+            Mode::Flat => Pace::Flat(self.window),
+            Mode::Light => Pace::Rate(self.rate),
+        }
+    }
+
     fn kinds(&self) -> Vec<Kind> {
         self.only
             .map_or_else(|| vec![Kind::Floor, Kind::Product], |kind| vec![kind])
@@ -107,7 +121,7 @@ fn main() -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            report::progress(&format!("cost: {error:#}"));
+            progress(&format!("cost: {error:#}"));
             ExitCode::FAILURE
         }
     }
@@ -134,14 +148,14 @@ async fn measure_until_signal(options: Options) -> Result<bool> {
 
 /// Returns whether every message came everywhere, in one order.
 async fn measure(options: &Options) -> Result<bool> {
-    proc::check_descriptors(options.clients)?;
+    check_descriptors(options.clients)?;
     let mut report = Report::new(options);
     for round in 1..=options.rounds {
         for kind in options.kinds() {
             let figures = one_round(kind, options)
                 .await
                 .with_context(|| format!("{} in round {round}", kind.name()))?;
-            report::progress(&format!(
+            progress(&format!(
                 "round {round}, {}: {}",
                 kind.name(),
                 figures.brief()
@@ -158,27 +172,24 @@ async fn one_round(kind: Kind, options: &Options) -> Result<Figures> {
     let server = Server::start(kind, options.clients, &options.binary)?;
     let clients = f64::from(options.clients);
 
-    let (cpu_before, rss_before) = (server.cpu()?, server.rss_kib()?);
-    let mut crowd = Crowd::join(server.addr, options.clients, options.senders).await?;
+    let process = server.process();
+    let (cpu_before, rss_before) = (process.cpu()?, process.rss_kib()?);
+    let mut crowd = Crowd::join(server.addr, options.plan(), |_| {}).await?;
     crowd.quiet().await?;
-    let login_us = server.cpu()?.since(&cpu_before) / clients;
-    let session_kib = (server.rss_kib()? - rss_before) / clients;
+    let login_us = process.cpu()?.since(&cpu_before) / clients;
+    let session_kib = (process.rss_kib()? - rss_before) / clients;
 
     // Everybody who is in sees these; and nothing is measured that happens only once.
-    let load = Load::new(options);
-    let missing = load.one_each(&crowd).await?;
+    let missing = one_each(&crowd).await?;
     ensure!(
         missing == 0,
         "{missing} of the first messages did not arrive"
     );
 
     crowd.forget();
-    let cpu_before = server.cpu()?;
-    let sent = match options.mode {
-        Mode::Flat => load.flat(&crowd).await?,
-        Mode::Light => load.light(&crowd).await?,
-    };
-    let cpu_us = server.cpu()?.since(&cpu_before);
+    let cpu_before = process.cpu()?;
+    let sent = send(&crowd, options.pace(), Duration::from_secs(options.seconds)).await?;
+    let cpu_us = process.cpu()?.since(&cpu_before);
     let seen = crowd.seen();
     ensure!(seen.deliveries > 0, "nothing arrived");
     let deliveries = seen.deliveries as f64;
@@ -194,7 +205,7 @@ async fn one_round(kind: Kind, options: &Options) -> Result<Figures> {
         p99_ms: seen.latency_ms(99),
         messages: sent.messages,
         deliveries: seen.deliveries,
-        lost: sent.messages * u64::from(options.clients) - seen.deliveries,
+        lost: (sent.messages * crowd.readers()).saturating_sub(seen.deliveries),
         duplicated: seen.duplicated,
         disordered: seen.disordered,
     })

@@ -5,7 +5,9 @@ use std::io::Write as _;
 use anyhow::Result;
 use serde_json::{Map, Value, json};
 
-use super::proc::{Kind, load_average};
+use ssh_chat_load::process::load_average;
+
+use super::server::Kind;
 use super::{Mode, Options};
 
 /// What one round of one server gave.

@@ -17,38 +17,67 @@ pub fn message(id: u32) -> Vec<u8> {
     text
 }
 
-/// Finds ids in a stream of bytes, however it is cut and whatever colours, names, times and
-/// prompts are in between.
+/// Finds ids in a stream of bytes, however it is cut, and whatever colours, names, times, prompts
+/// and breaks of rows are in between.
 #[derive(Debug, Default)]
 pub struct Scanner {
     /// How many digits have come since the letter, and what they mean; none before the letter.
     partial: Option<(u32, u32)>,
+    escape: Escape,
+}
+
+/// Whether a byte is part of an escape sequence (ECMA-48 §5.4).
+#[derive(Debug, Default, Clone, Copy)]
+enum Escape {
+    #[default]
+    Outside,
+    /// After ESC.
+    Begun,
+    /// After ESC and a bracket, until a final byte.
+    Control,
 }
 
 impl Scanner {
     /// Calls `found` with each id that is complete with these bytes.
     pub fn feed(&mut self, bytes: &[u8], mut found: impl FnMut(u32)) {
         for &byte in bytes {
-            self.partial = match (byte, self.partial) {
-                (b'm', _) => Some((0, 0)),
-                (b'0'..=b'9', Some((count, value))) => {
-                    let value = value * 10 + u32::from(byte - b'0');
-                    if count + 1 == DIGITS {
-                        found(value);
-                        None
-                    } else {
-                        Some((count + 1, value))
-                    }
+            self.escape = match (self.escape, byte) {
+                (_, 0x1b) => Escape::Begun,
+                (Escape::Begun, b'[') | (Escape::Control, 0x20..=0x3f) => Escape::Control,
+                (Escape::Outside, b'\r' | b'\n') => Escape::Outside,
+                (Escape::Begun | Escape::Control, _) => {
+                    self.escape = Escape::Outside;
+                    continue;
                 }
-                _ => None,
+                (Escape::Outside, _) => {
+                    self.letter_or_digit(byte, &mut found);
+                    Escape::Outside
+                }
             };
         }
+    }
+
+    fn letter_or_digit(&mut self, byte: u8, found: &mut impl FnMut(u32)) {
+        self.partial = match (byte, self.partial) {
+            (b'm', _) => Some((0, 0)),
+            (b'0'..=b'9', Some((count, value))) => {
+                let value = value * 10 + u32::from(byte - b'0');
+                if count + 1 == DIGITS {
+                    found(value);
+                    None
+                } else {
+                    Some((count + 1, value))
+                }
+            }
+            _ => None,
+        };
     }
 }
 
 /// What one client saw.
 #[derive(Debug, Default)]
 pub struct Seen {
+    /// Finds the ids in what comes.
     pub scanner: Scanner,
     ids: Vec<u64>,
     /// Different messages since [`Seen::forget`].
@@ -109,7 +138,7 @@ impl Seen {
 pub struct AllSeen {
     /// Messages that came to a client, each once.
     pub deliveries: u64,
-    /// Messages that came again, to clients that did not send.
+    /// Messages that came again, to clients that don't send.
     pub duplicated: u64,
     /// Clients that did not send and saw another order than the first of them.
     pub disordered: u64,
@@ -131,7 +160,7 @@ impl AllSeen {
             all.packets += seen.packets;
             all.bytes += seen.bytes;
             all.latencies.append(&mut seen.latencies);
-            // What a sender types may be echoed in the prompt before it is said.
+            // A sender sees all but its own.
             if number >= senders {
                 all.duplicated += seen.again;
                 all.disordered += u64::from(seen.order() != *order.get_or_insert(seen.order()));
@@ -146,5 +175,67 @@ impl AllSeen {
         let last = self.latencies.len().saturating_sub(1);
         let micros = self.latencies.get(last * percent / 100);
         micros.map_or(0.0, |micros| f64::from(*micros) / 1e3)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_found_whatever_is_in_between() {
+        for (bytes, ids) in [
+            (&b"bench-0001: m00000042 words"[..], &[42][..]),
+            (b"\x1b[;31mname\x1b[m  m00000042 words", &[42]),
+            (b"\x1b[m20:44 m00000042", &[42]),
+            (b"m0000\r\n0042", &[42]),
+            (b"m00\x1b[m\x1b[K00\x1b[2C0042", &[42]),
+            (b"m00000001 m00000002", &[1, 2]),
+            (b"m0000001 m1000000x", &[]),
+            (b"mm00000007", &[7]),
+            (b"00000007", &[]),
+        ] {
+            // Cut anywhere.
+            for at in 0..=bytes.len() {
+                let mut scanner = Scanner::default();
+                let mut found = Vec::new();
+                let (first, second) = bytes.split_at(at);
+                scanner.feed(first, |id| found.push(id));
+                scanner.feed(second, |id| found.push(id));
+                assert_eq!(
+                    found,
+                    ids,
+                    "{:?} cut at {at}",
+                    String::from_utf8_lossy(bytes)
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_seen_twice_counts_once() {
+        let mut seen = Seen::default();
+        for id in [3, 1000, 3, 4] {
+            seen.message(id, 5);
+        }
+        assert_eq!((seen.count, seen.again), (3, 1));
+        seen.forget();
+        seen.message(4, 5);
+        assert_eq!((seen.count, seen.again), (0, 1));
+    }
+
+    #[test]
+    fn all_together_know_who_saw_another_order() {
+        let told = |ids: &[u32]| {
+            let mut seen = Seen::default();
+            for id in ids {
+                seen.message(*id, 1_000 * id);
+            }
+            seen
+        };
+        let mut clients = [told(&[2, 1]), told(&[1, 2]), told(&[1, 2]), told(&[2, 1])];
+        let all = AllSeen::of(clients.iter_mut(), 1);
+        assert_eq!((all.deliveries, all.disordered), (8, 1));
+        assert!((all.latency_ms(99) - 2.0).abs() < 1e-9);
     }
 }

@@ -1,16 +1,16 @@
-//! A server as a process of its own, and what the system says of it.
+//! A server as a process of its own.
 
-use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use clap::ValueEnum;
+use ssh_chat_load::process::Process;
 use tempfile::TempDir;
 
 use super::floor;
@@ -19,8 +19,6 @@ use super::floor;
 const START: Duration = Duration::from_secs(20);
 /// What comes before the address in the line that a server says when it is ready.
 const READY: &str = " is listening on ";
-/// Descriptors that are needed beside one for each session.
-const SPARE: u64 = 100;
 
 /// What is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -90,32 +88,9 @@ impl Server {
         Ok(server)
     }
 
-    fn proc(&self, file: &str) -> PathBuf {
-        PathBuf::from(format!("/proc/{}/{file}", self.child.id()))
-    }
-
-    /// The processor time that each of its threads has used until now.
-    pub fn cpu(&self) -> Result<Cpu> {
-        let mut threads = HashMap::new();
-        for thread in fs::read_dir(self.proc("task")).context("the server has ended")? {
-            let thread = thread?;
-            // A thread may end at this moment.
-            let Ok(stat) = fs::read_to_string(thread.path().join("schedstat")) else {
-                continue;
-            };
-            let nanos = stat.split_whitespace().next().and_then(|n| n.parse().ok());
-            let nanos = nanos.context("the kernel keeps no schedstat")?;
-            threads.insert(thread.file_name().to_string_lossy().into_owned(), nanos);
-        }
-        Ok(Cpu(threads))
-    }
-
-    /// The memory that it has in use, in KiB.
-    pub fn rss_kib(&self) -> Result<f64> {
-        let status = fs::read_to_string(self.proc("status")).context("the server has ended")?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let kib = line.and_then(|line| line.trim().strip_suffix(" kB"));
-        Ok(kib.context("the kernel does not tell VmRSS")?.parse()?)
+    /// It, as the system sees it.
+    pub fn process(&self) -> Process {
+        Process(self.child.id())
     }
 }
 
@@ -123,20 +98,6 @@ impl Drop for Server {
     fn drop(&mut self) {
         let _ended_already = self.child.kill();
         let _nobody_asks = self.child.wait();
-    }
-}
-
-/// Processor time by thread, in nanoseconds.
-pub struct Cpu(HashMap<String, u64>);
-
-impl Cpu {
-    /// What was used since an earlier moment, in microseconds, without threads that have ended.
-    pub fn since(&self, earlier: &Cpu) -> f64 {
-        let threads = self.0.iter();
-        let nanos: u64 = threads
-            .map(|(thread, nanos)| nanos - earlier.0.get(thread).unwrap_or(&0))
-            .sum();
-        nanos as f64 / 1e3
     }
 }
 
@@ -170,28 +131,4 @@ fn ready(stdout: ChildStdout) -> Option<SocketAddr> {
         }
     });
     heard.recv_timeout(START).ok()?.trim().parse().ok()
-}
-
-/// Whether this process, and so the servers, may open enough descriptors.
-pub fn check_descriptors(sessions: u32) -> Result<()> {
-    let limits = fs::read_to_string("/proc/self/limits").context("this needs Linux")?;
-    let line = limits
-        .lines()
-        .find_map(|line| line.strip_prefix("Max open files"));
-    let soft = line.and_then(|line| line.split_whitespace().next());
-    let needed = u64::from(sessions) + SPARE;
-    if let Some(most) = soft.and_then(|soft| soft.parse::<u64>().ok()) {
-        ensure!(
-            most >= needed,
-            "{sessions} sessions need {needed} open files and {most} are allowed: \
-             `ulimit -n {needed}` first, or use fewer --clients"
-        );
-    }
-    Ok(())
-}
-
-/// How many processes wanted to run in the last minute, on average.
-pub fn load_average() -> Option<f64> {
-    let text = fs::read_to_string("/proc/loadavg").ok()?;
-    text.split_whitespace().next()?.parse().ok()
 }
