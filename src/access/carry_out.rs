@@ -44,13 +44,16 @@ impl Keeper for Guard {
         let looked = looked.map_err(|NotNow| NotAdmitted::NotNow)?;
         match looked.verdict {
             Verdict::Welcome => {
-                let rules = self.rules();
-                let named = who
-                    .key
-                    .is_some_and(|key| rules.operator_keys.contains(&key.fingerprint));
+                let account = looked.into_account();
+                if let (Some(account), Some(key)) = (&account, who.key) {
+                    let proven = self.prove(account, key, clock::now()).await;
+                    if !proven.map_err(|_unanswered| NotAdmitted::NotNow)? {
+                        return Err(NotAdmitted::Refused(NOT_REGISTERED.into()));
+                    }
+                }
                 Ok(Admission {
-                    account: looked.into_account(),
-                    may_be_new: rules.mode == Mode::Open || named,
+                    account,
+                    may_be_new: self.rules().mode == Mode::Open || self.is_named(who.key),
                 })
             }
             Verdict::AskInvite { .. } => Err(NotAdmitted::Refused(NOT_REGISTERED.into())),

@@ -15,6 +15,9 @@ use crate::clock;
 use crate::store::StoreError;
 use crate::text::Text;
 
+/// How often accounts that nobody proved to be theirs are looked for, in milliseconds.
+const SWEEP: u64 = 60_000;
+
 const NOT_YOURS: &str = "This key does not belong to your account any more.";
 
 impl Guard {
@@ -105,10 +108,17 @@ impl Guard {
 
     /// Watches the store for changes by others, for ever: what is revoked elsewhere ends here
     /// within about `every`. It also confirms what is known, for the time when the store does not
-    /// answer.
+    /// answer. And it forgets accounts that nobody proved to be theirs.
     pub async fn watch(self: Arc<Self>, every: Duration) {
+        let mut swept = Time::default();
         loop {
             tokio::time::sleep(every).await;
+            let now = clock::now();
+            if now.since(swept) >= SWEEP {
+                swept = now;
+                // What is left for lack of an answer goes next time.
+                let _later = self.forget_unproven(now).await;
+            }
             match self.look_again().await {
                 Ok(()) => self.outage.ended(),
                 Err(error) => {

@@ -12,7 +12,6 @@ use crate::access::door::{Candidate, Door, NotRedeemed, ProvenKey, Verdict};
 use crate::chat::access::{Audit, KeyRecord, PendingKey, Role, Suspect};
 use crate::chat::ids::{AccountId, Fingerprint, Name, Time};
 use crate::chat::invite::Code;
-use crate::chat::preferences::Preferences;
 use crate::clock;
 use crate::store::people::RedeemError;
 use crate::store::{Account, ClaimError};
@@ -181,7 +180,7 @@ impl Guard {
         let now = clock::now();
         let owner = match who.key {
             None => Owner::None,
-            Some(key) => self.owner(&key.fingerprint).await,
+            Some(key) => self.owner(&key.fingerprint, now).await,
         };
         let snapshot = self.snapshot();
         let suspect = Suspect {
@@ -192,8 +191,13 @@ impl Guard {
         };
         let verdict = if let Some(ban) = snapshot.ban(suspect, now) {
             refused(banned(ban, now).as_str())
-        } else if owner.account().is_some() {
-            Verdict::Welcome
+        } else if let Some(account) = owner.account() {
+            // Whoever has not proven that it is theirs was never here: they are new.
+            if account.proof_by.is_some() && snapshot.locked(now) && !self.is_named(who.key) {
+                refused(LOCKED)
+            } else {
+                Verdict::Welcome
+            }
         } else if matches!(owner, Owner::Unknowable) {
             return Err(NotNow);
         } else {
@@ -211,7 +215,7 @@ impl Guard {
     ) -> Result<Verdict, NotNow> {
         let rules = self.rules();
         if let Some(key) = who.key {
-            if rules.operator_keys.contains(&key.fingerprint) {
+            if self.is_named(Some(key)) {
                 return Ok(Verdict::Welcome);
             }
             self.alert(who, key, now).await;
@@ -237,15 +241,22 @@ impl Guard {
         })
     }
 
-    /// Whose a key is.
-    async fn owner(&self, key: &Fingerprint) -> Owner {
+    /// Whose a key is. An account that nobody proved to be theirs in time is nobody's.
+    async fn owner(&self, key: &Fingerprint, now: Time) -> Owner {
         let asked = self.known.asks();
-        if let Ok(account) = self.ask(self.store.account_by_key(key)).await {
+        if let Ok(account) = self.ask(self.unforfeited(key, now)).await {
             self.known.learn(key, account.as_ref(), asked);
             return account.map_or(Owner::None, Owner::Told);
         }
         let known = self.known.owner(key, self.rules().outage_logins);
+        let known = known.filter(|account| !account.is_forfeit(now));
         known.map_or(Owner::Unknowable, Owner::Remembered)
+    }
+
+    /// Whether the configuration makes the owner of the key an operator.
+    pub(super) fn is_named(&self, key: Option<&ProvenKey>) -> bool {
+        let rules = self.rules();
+        key.is_some_and(|key| rules.operator_keys.contains(&key.fingerprint))
     }
 
     /// What the owner of an unknown key is told.
@@ -346,13 +357,7 @@ impl Guard {
 
 /// An account as it is before anybody has used it.
 pub(super) fn new_account(name: Name, role: Role, now: Time) -> Account {
-    Account {
-        id: AccountId(rand::random()),
-        name,
-        role,
-        created: now,
-        preferences: Preferences::default(),
-    }
+    Account::new(AccountId(rand::random()), name, role, now)
 }
 
 /// An audit entry without details.

@@ -171,7 +171,6 @@ mod tests {
     use super::*;
     use crate::chat::access::Role;
     use crate::chat::ids::{AccountId, Time};
-    use crate::chat::preferences::Preferences;
 
     const SECOND: Duration = Duration::from_secs(1);
     const GRACE: Duration = Duration::from_secs(3600);
@@ -181,13 +180,8 @@ mod tests {
     }
 
     fn account(n: usize) -> Account {
-        Account {
-            id: AccountId(n as u128),
-            name: Name::new(&format!("user-{n}")).unwrap(),
-            role: Role::Member,
-            created: Time(0),
-            preferences: Preferences::default(),
-        }
+        let name = Name::new(&format!("user-{n}")).unwrap();
+        Account::new(AccountId(n as u128), name, Role::Member, Time(0))
     }
 
     fn owners(numbers: &[usize]) -> Arc<Owners> {

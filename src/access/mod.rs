@@ -17,6 +17,7 @@ mod known;
 mod moderation;
 pub mod orders;
 mod outage;
+mod proof;
 
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -70,7 +71,7 @@ pub struct Rules {
 /// Somebody who may begin a session.
 #[derive(Debug, Clone)]
 pub struct Admission {
-    /// Their account, if they have one.
+    /// Their account, if they have one; with `proof_by` if they proved only now that it is theirs.
     pub account: Option<Account>,
     /// Whether an account may be made for their key if it has none.
     pub may_be_new: bool,

@@ -12,7 +12,6 @@ use super::console::{Console, Failure, shown, stamp};
 use super::{Exit, audit};
 use crate::chat::access::{KeyRecord, Role};
 use crate::chat::ids::{AccountId, Fingerprint, Name, Time};
-use crate::chat::preferences::Preferences;
 use crate::keys::{MAX_INPUT, read_fingerprint, read_public_key};
 use crate::store::people::{KeyError, RoleChangeError};
 use crate::store::{Account, ClaimError, Store};
@@ -92,6 +91,9 @@ struct Line<'a> {
     algorithm: &'a str,
     comment: &'a str,
     added: String,
+    /// Until when somebody has to come in with it, if nobody has yet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    proof_by: Option<String>,
 }
 
 async fn list(args: &List, store: &dyn Store, console: &mut Console<'_>) -> Result<(), Failure> {
@@ -99,8 +101,9 @@ async fn list(args: &List, store: &dyn Store, console: &mut Console<'_>) -> Resu
         Some(name) => vec![existing(store, name).await?],
         None => store.accounts().await?,
     };
-    let mut rows = Vec::new();
+    let (mut rows, mut waiting) = (Vec::new(), Vec::new());
     for account in accounts {
+        waiting.extend(waits(&account).filter(|_| !args.json));
         for key in store.keys_of(account.id).await? {
             if args.json {
                 console.json(&Line {
@@ -110,6 +113,7 @@ async fn list(args: &List, store: &dyn Store, console: &mut Console<'_>) -> Resu
                     algorithm: &key.algorithm,
                     comment: key.comment.as_str(),
                     added: stamp(key.added),
+                    proof_by: account.proof_by.map(stamp),
                 })?;
             } else {
                 rows.push([
@@ -127,7 +131,19 @@ async fn list(args: &List, store: &dyn Store, console: &mut Console<'_>) -> Resu
         console.say("there are no keys; `ssh-chat keys add` lets somebody in")?;
     }
     let head = ["ACCOUNT", "ROLE", "FINGERPRINT", "TYPE", "ADDED", "COMMENT"];
-    Ok(console.table(head, &rows)?)
+    console.table(head, &rows)?;
+    for words in waiting {
+        console.say(&words)?;
+    }
+    Ok(())
+}
+
+/// That nobody has come in as this account yet, if so.
+fn waits(account: &Account) -> Option<String> {
+    let (name, by) = (&account.name, shown(account.proof_by?));
+    Some(format!(
+        "{name} was made on the web page, and goes with its keys unless somebody comes in by {by}"
+    ))
 }
 
 /// The account of exactly this name: a look-alike is somebody else.
@@ -163,7 +179,12 @@ async fn add(
     let name = &account.name;
     let entry = audit::entry(now, "key_add", key.fingerprint.as_str(), name.as_str());
     match store.add_key(account.id, &key, &entry).await {
-        Ok(()) => console.say(&format!("{name} can come in with {}", key.fingerprint))?,
+        Ok(()) => {
+            console.say(&format!("{name} can come in with {}", key.fingerprint))?;
+            if let Some(words) = waits(&account) {
+                console.say(&words)?;
+            }
+        }
         Err(KeyError::Taken) => {
             let owner = store.account_by_key(&key.fingerprint).await?;
             if owner.as_ref().is_none_or(|owner| owner.id != account.id) {
@@ -202,13 +223,7 @@ async fn make(
         let words = format!("{name} is a name that guests are given; choose another");
         return Err(Failure::Refused(words));
     }
-    let account = Account {
-        id,
-        name: name.clone(),
-        role: args.role.unwrap_or_default(),
-        created: now,
-        preferences: Preferences::default(),
-    };
+    let account = Account::new(id, name.clone(), args.role.unwrap_or_default(), now);
     match store.create_account(&account, key).await {
         Ok(()) => {}
         Err(ClaimError::KeyTaken) => {

@@ -53,7 +53,14 @@ pub async fn sign_in(
         return Ok((me, Preferences::default()));
     };
     if let Some(account) = admission.account {
-        return Ok((known(orders, &account, key, None), account.preferences));
+        let remark = account.proof_by.map(|_just_proven| {
+            format!(
+                "The name {} was asked for on the web, and is yours now that you came with the key. \
+                 If that was not you, /nick NAME takes another.",
+                account.name
+            )
+        });
+        return Ok((known(orders, &account, key, remark), account.preferences));
     }
     if !admission.may_be_new {
         return Err(NotAdmitted::Refused(NOT_REGISTERED.into()).into());
@@ -129,13 +136,7 @@ async fn create(
         comment: Text::stored(""),
         added: now,
     };
-    let account = Account {
-        role: Role::Member,
-        id: AccountId(rand::random()),
-        name,
-        created: now,
-        preferences: Preferences::default(),
-    };
+    let account = Account::new(AccountId(rand::random()), name, Role::Member, now);
     match store.create_account(&account, &record).await {
         Ok(()) => Ok(Some(account)),
         Err(ClaimError::KeyTaken) => store.account_by_key(&key.fingerprint).await,
@@ -211,13 +212,8 @@ mod tests {
             fingerprint: Fingerprint::new("SHA256:x"),
             algorithm: "ssh-ed25519".to_owned(),
         };
-        let account = |id, role| Account {
-            id: AccountId(id),
-            name: Name::new("ann").unwrap(),
-            role,
-            created: Time(0),
-            preferences: Preferences::default(),
-        };
+        let name = || Name::new("ann").unwrap();
+        let account = |id, role| Account::new(AccountId(id), name(), role, Time(0));
         let peer = |key| Peer {
             connection: 1,
             addr: "192.0.2.1:1".parse().unwrap(),

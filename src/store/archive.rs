@@ -102,6 +102,9 @@ pub struct Person {
     /// Their keys, as [`People::keys_of`](super::People::keys_of) gives them.
     #[serde(with = "fields")]
     pub keys: Vec<KeyRecord>,
+    /// Until when somebody has to come in with a key of theirs, or it is forgotten.
+    #[serde(with = "fields", default, skip_serializing_if = "Option::is_none")]
+    pub proof_by: Option<Time>,
 }
 
 /// How far somebody had read.
@@ -285,6 +288,7 @@ impl Person {
             created: account.created,
             preferences: account.preferences,
             keys,
+            proof_by: account.proof_by,
         };
         person.sort();
         person
@@ -305,6 +309,7 @@ impl Person {
             role: self.role,
             created: self.created,
             preferences: self.preferences.clone(),
+            proof_by: self.proof_by,
         }
     }
 }

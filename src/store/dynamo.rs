@@ -29,6 +29,7 @@ mod marks;
 mod mutes;
 mod pending;
 mod people;
+mod proof;
 mod read;
 mod roles;
 mod rooms;

@@ -6,7 +6,8 @@
 //! 2. A batch is all or nothing.
 //! 3. The entries of a conversation are numbered 1, 2, 3, … in the order of the batch, without
 //!    gap or repeat, whoever else writes to the same store.
-//! 4. A name's skeleton and a key belong to at most one account, at any moment, for good.
+//! 4. A name's skeleton and a key belong to at most one account, at any moment, for good; only an
+//!    account that nobody proves to be theirs ([`Account::proof_by`]) loses them, and is gone.
 //! 5. An error means that nothing of the call was done, or that it is [`StoreError::Unavailable`]
 //!    and the caller may repeat it.
 //! 6. Text that is read is sanitised again: the rows may be older than today's rules.
@@ -99,6 +100,28 @@ pub struct Account {
     pub created: Time,
     /// What they set for themselves.
     pub preferences: Preferences,
+    /// Until when somebody has to come in with its key: it was made for one that nobody has proven
+    /// to have, and without a proof by then it is forgotten. `None` once it is proven.
+    pub proof_by: Option<Time>,
+}
+
+impl Account {
+    /// A new account, of somebody who has proven to have its key.
+    pub fn new(id: AccountId, name: Name, role: Role, created: Time) -> Account {
+        Account {
+            id,
+            name,
+            role,
+            created,
+            preferences: Preferences::default(),
+            proof_by: None,
+        }
+    }
+
+    /// Whether the time for a proof is over.
+    pub fn is_forfeit(&self, now: Time) -> bool {
+        self.proof_by.is_some_and(|by| by <= now)
+    }
 }
 
 /// A room as the store knows it.
@@ -220,7 +243,9 @@ pub trait Store: People + 'static {
     /// The account that holds a name, or a name that looks like it.
     async fn account_by_name(&self, name: &Name) -> Result<Option<Account>, StoreError>;
 
-    /// Makes an account that owns this name and key.
+    /// Makes an account that owns this name and key. If it does already, that is as good; an
+    /// account of this number that owns one of them only, or neither, gets
+    /// [`ClaimError::NameTaken`].
     async fn create_account(&self, account: &Account, key: &KeyRecord) -> Result<(), ClaimError>;
 
     /// Gives the account another name. Its earlier names stay its own ("for good"), so that

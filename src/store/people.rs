@@ -4,12 +4,15 @@
 //!
 //! 7. Each change is saved together with its audit entry, or not at all.
 //! 8. Of several who redeem the last use of an invite at the same time, exactly one succeeds.
-//! 9. There is never a moment without an operator, once there was one.
+//! 9. There is never a moment without an operator, once there was one. Who has not proven to be
+//!    one is none.
 //! 10. [`People::revision`] is another number after every change that can concern somebody who is
 //!     online, also if another process made it: a key that is removed, a role, a ban, a mute, the
 //!     lockdown, and an order that ends one of these. It need not change when an account is made
 //!     or a key is added: nobody who is online is measured by that, and many may come at once.
 //! 11. [`People::key_owners`] knows of every change to keys that was answered before it was asked.
+//! 12. An account that waits for its proof is either proven before its time is over or forgotten
+//!     after, never both.
 
 use async_trait::async_trait;
 
@@ -119,7 +122,9 @@ pub trait People: Send + Sync {
     async fn revoke_invite(&self, id: &str, audit: &Audit) -> Result<bool, StoreError>;
 
     /// Uses an invite, if it is good at `audit.at`: takes one use, and makes the account (with the invite's role, whatever
-    /// `account.role` says) with its name and key, all or nothing. Returns the account as made.
+    /// `account.role` says) with its name and key, all or nothing. Returns the account as made. If
+    /// the key is one of this very account already, nothing is done and the account returned: so
+    /// the call can be repeated.
     async fn redeem(
         &self,
         hash: &str,
@@ -127,6 +132,18 @@ pub trait People: Send + Sync {
         key: &KeyRecord,
         audit: &Audit,
     ) -> Result<Account, RedeemError>;
+
+    /// The accounts that wait for their proof, in any order.
+    async fn unproven(&self) -> Result<Vec<Account>, StoreError>;
+
+    /// Somebody came in with a key of the account: it waits for its proof no longer. Returns
+    /// whether it is proven now, also if it was before; not if it was forgotten, or must be because
+    /// its time was over at `audit.at`.
+    async fn prove(&self, account: AccountId, audit: &Audit) -> Result<bool, StoreError>;
+
+    /// Removes an account whose time for a proof was over at `audit.at`, with its names and keys,
+    /// which are then free. Returns whether it did.
+    async fn forget(&self, account: AccountId, audit: &Audit) -> Result<bool, StoreError>;
 
     /// A key waits for an operator; if it does already, nothing changes. Returns whether it does
     /// now: not if [`MAX_PENDING`] others do.

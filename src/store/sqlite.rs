@@ -37,6 +37,7 @@ mod messages;
 mod mutes;
 mod pending;
 mod people;
+mod proof;
 mod rooms;
 mod schema;
 mod search;

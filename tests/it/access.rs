@@ -10,7 +10,6 @@ use ssh_chat::chat::access::{Audit, Ban, BanTarget, KeyRecord, Lockdown, Role, n
 use ssh_chat::chat::ids::{AccountId, Fingerprint, Name, SessionId, Time};
 use ssh_chat::chat::intent::{Arrival, Intent, Target};
 use ssh_chat::chat::policy::Allowance;
-use ssh_chat::chat::preferences::Preferences;
 use ssh_chat::hub::feed::{Delivery, Inbox};
 use ssh_chat::hub::{self, Attachment, Hub};
 use ssh_chat::store::sqlite::Sqlite;
@@ -36,6 +35,13 @@ pub(crate) fn key(name: &str) -> KeyRecord {
         algorithm: "ssh-ed25519".into(),
         comment: Text::stored(""),
         added: Time(0),
+    }
+}
+
+fn proven(name: &str) -> ProvenKey {
+    ProvenKey {
+        fingerprint: key(name).fingerprint,
+        algorithm: "ssh-ed25519".into(),
     }
 }
 
@@ -107,13 +113,24 @@ impl House {
     }
 
     pub async fn account(&self, who: &str, role: Role) -> Account {
-        let account = Account {
-            id: AccountId(rand::random()),
-            name: name(who),
-            role,
-            created: Time(0),
-            preferences: Preferences::default(),
-        };
+        let account = Account::new(AccountId(rand::random()), name(who), role, Time(0));
+        self.make(account, who).await
+    }
+
+    /// With accounts whose keys nobody has proven to have: in time for it, and too late.
+    async fn with_unproven(self) -> House {
+        let later = ssh_chat::clock::now().plus(3_600_000);
+        for (who, proof_by) in [("newcomer", later), ("late", Time(1))] {
+            let account = Account {
+                proof_by: Some(proof_by),
+                ..Account::new(AccountId(rand::random()), name(who), Role::Member, Time(0))
+            };
+            self.make(account, who).await;
+        }
+        self
+    }
+
+    async fn make(&self, account: Account, who: &str) -> Account {
         self.store
             .create_account(&account, &key(who))
             .await
@@ -148,10 +165,7 @@ impl House {
     }
 
     pub async fn judge(&self, who: &str, addr: &str, client: &str) -> &'static str {
-        let proven = ProvenKey {
-            fingerprint: key(who).fingerprint,
-            algorithm: "ssh-ed25519".into(),
-        };
+        let proven = proven(who);
         let candidate = Candidate {
             addr: format!("{addr}:4022").parse().unwrap(),
             user: "somebody",
@@ -220,6 +234,8 @@ async fn the_door_opens_for_whom_it_should() {
             ["in", "no", "invite", "no"],
         ),
         ("member", "192.0.2.1", OPENSSH, ["in", "in", "in", "in"]),
+        ("newcomer", "192.0.2.1", OPENSSH, ["in", "no", "in", "no"]),
+        ("late", "192.0.2.1", OPENSSH, ["in", "no", "invite", "no"]),
         ("operator", "192.0.2.1", OPENSSH, ["in", "in", "in", "in"]),
         ("config", "192.0.2.1", OPENSSH, ["in", "in", "in", "in"]),
         ("banned", "192.0.2.1", OPENSSH, ["no", "no", "no", "no"]),
@@ -249,7 +265,7 @@ async fn the_door_opens_for_whom_it_should() {
     .into_iter()
     .enumerate()
     {
-        let house = House::new(mode).await;
+        let house = House::new(mode).await.with_unproven().await;
         if locked {
             let lockdown = Lockdown {
                 by: "test".into(),
@@ -271,6 +287,46 @@ async fn the_door_opens_for_whom_it_should() {
         }
         assert!(!house.guard.serves("203.0.113.1".parse().unwrap()));
         assert!(house.guard.serves("192.0.2.1".parse().unwrap()));
+    }
+}
+
+/// Whoever comes in with a key that was only claimed to be somebody's proves it; too late, and the
+/// name is free.
+#[tokio::test]
+async fn who_comes_in_proves_that_the_key_is_theirs() {
+    for mode in [Mode::Open, Mode::Allowlist] {
+        let house = House::new(mode).await.with_unproven().await;
+        let admit = async |who: &str| {
+            let key = proven(who);
+            let candidate = Candidate {
+                addr: "192.0.2.1:4022".parse().unwrap(),
+                user: "somebody",
+                client: OPENSSH,
+                key: Some(&key),
+            };
+            house.guard.admit(candidate).await
+        };
+        assert_eq!(house.judge("newcomer", "192.0.2.1", OPENSSH).await, "in");
+        assert!(
+            house.find("newcomer").await.proof_by.is_some(),
+            "not in yet"
+        );
+        let first = admit("newcomer").await.unwrap().account.unwrap();
+        assert!(first.proof_by.is_some(), "only now");
+        assert_eq!(house.find("newcomer").await.proof_by, None);
+        let again = admit("newcomer").await.unwrap().account.unwrap();
+        assert_eq!(again.proof_by, None);
+        let proofs = house.store.audits(9).await.unwrap();
+        let proofs = proofs.iter().filter(|entry| entry.action == "key_proven");
+        assert_eq!(proofs.count(), 1);
+
+        let late = admit("late").await;
+        let stranger = late.map(|admission| (admission.account, admission.may_be_new));
+        match mode {
+            Mode::Open => assert_eq!(stranger, Ok((None, true))),
+            Mode::Allowlist => assert!(stranger.is_err()),
+        }
+        assert_eq!(house.store.account_by_name(&name("late")).await, Ok(None));
     }
 }
 

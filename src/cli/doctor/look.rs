@@ -132,7 +132,8 @@ async fn census(store: &dyn Store) -> Result<Census, StoreError> {
     for account in store.accounts().await? {
         if !store.keys_of(account.id).await?.is_empty() {
             census.members += 1;
-            census.operators += usize::from(account.role == Role::Operator);
+            let operator = account.role == Role::Operator && account.proof_by.is_none();
+            census.operators += usize::from(operator);
         }
     }
     Ok(census)

@@ -49,7 +49,7 @@ fn a_file_is_new_private_and_whole() {
         "{}",
         ran.err
     );
-    let counts = "1 account, 1 mark, 1 room, 1 invite, 1 pending key, 4 bans, 1 mute, \
+    let counts = "2 accounts, 1 mark, 1 room, 1 invite, 1 pending key, 4 bans, 1 mute, \
                   1 lockdown, 1 audit entry, 7 messages";
     assert_eq!(ran.err, format!("{} has {counts}\n", path.display()));
     let mode = fs::metadata(&path).unwrap().permissions().mode();

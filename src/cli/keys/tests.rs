@@ -213,3 +213,23 @@ fn only_who_is_there_is_listed() {
     assert_eq!((nobody.exit, nobody.out.as_str()), (Exit::Good, ""));
     assert!(nobody.err.contains("there are no keys"));
 }
+
+#[test]
+fn an_account_that_waits_for_its_proof_is_told_from_others() {
+    let store = with(&[("--account alice", 0), ("--account bob", 2)]);
+    store.content().accounts[1].proof_by = Some(NOW);
+    let waits = "bob was made on the web page, and goes with its keys unless somebody comes in by \
+                 2026-11-22 14:02 UTC\n";
+    assert_eq!(run("keys list", &store, "").err, waits);
+    assert!(
+        run("keys add --account bob", &store, KEYS[1])
+            .err
+            .ends_with(waits)
+    );
+    let listed = run("keys list --json", &store, "");
+    let by = "\"proof_by\":\"2026-11-22T14:02:00.000Z\"";
+    assert_eq!(
+        (listed.err.as_str(), listed.out.matches(by).count()),
+        ("", 2)
+    );
+}

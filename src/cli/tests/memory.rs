@@ -164,6 +164,18 @@ impl People for Memory {
         unreachable!()
     }
 
+    async fn unproven(&self) -> Result<Vec<Account>, StoreError> {
+        unreachable!()
+    }
+
+    async fn prove(&self, _: AccountId, _: &Audit) -> Result<bool, StoreError> {
+        unreachable!()
+    }
+
+    async fn forget(&self, _: AccountId, _: &Audit) -> Result<bool, StoreError> {
+        unreachable!()
+    }
+
     async fn add_pending(&self, _: &PendingKey) -> Result<bool, StoreError> {
         unreachable!()
     }

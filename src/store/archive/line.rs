@@ -1,8 +1,9 @@
 //! The lines of an archive: JSON, one object a line.
 //!
 //! The first says what the archive is and in which version of the format, the last one how many
-//! records stand between them. Whoever changes the shape of a line raises [`VERSION`]: a field
-//! that this version does not know is refused, since with it something would be lost.
+//! records stand between them. Whoever changes the shape of a line raises [`VERSION`],
+//! unless all that was written before reads as before: a field that this version does not know is
+//! refused, since with it something would be lost.
 
 use std::collections::BTreeSet;
 use std::fmt;

@@ -6,12 +6,14 @@ use crate::chat::event::Author;
 use crate::chat::ids::{AccountId, Conversation, Fingerprint, Name, RoomName, Seq, Time};
 use crate::chat::invite::Invite;
 use crate::chat::preferences::{Ignored, Preferences, Timestamps};
+use crate::store::Account;
 use crate::text::Text;
 
 /// 2026-11-22T14:02:09.123Z
 pub(crate) const AT: Time = Time(1_795_356_129_123);
 const LATER: Time = Time(1_795_960_929_123);
 const ALICE: AccountId = AccountId(0xa11ce);
+const DORA: AccountId = AccountId(0xd04a1);
 const BOB: AccountId = AccountId(0x5f0c);
 
 fn name(raw: &str) -> Name {
@@ -50,7 +52,19 @@ fn alice() -> Person {
             }],
         },
         keys: vec![key()],
+        proof_by: None,
     }
+}
+
+/// Somebody who asked for a name on the web, and did not come yet.
+fn dora() -> Person {
+    let mut key = key();
+    key.fingerprint = Fingerprint::new("SHA256:rkSKyGxOjk3sZFcpcI70GHOuecbf+E7/czYJiUh/COU");
+    let account = Account {
+        proof_by: Some(LATER),
+        ..Account::new(DORA, name("dora"), Role::Member, AT)
+    };
+    Person::new(account, vec![name("dora")], vec![key])
 }
 
 /// An entry in `ops`, by bob.
@@ -116,6 +130,7 @@ fn bans() -> Vec<Ban> {
 pub(crate) fn records() -> Vec<Record> {
     let mut records = vec![
         Record::Account(Box::new(alice())),
+        Record::Account(Box::new(dora())),
         Record::Mark(Reading {
             account: ALICE,
             conversation: ops(),

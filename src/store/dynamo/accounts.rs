@@ -15,9 +15,9 @@ use super::item::{Item, Row, number, text};
 use super::key::{self, Key, SORT};
 use super::table::Range;
 use super::write::{Condition, Write};
-use super::{keys, pending, roles};
+use super::{keys, pending, proof, roles};
 use crate::chat::access::KeyRecord;
-use crate::chat::ids::{AccountId, Fingerprint, Name};
+use crate::chat::ids::{AccountId, Fingerprint, Name, Time};
 use crate::chat::preferences::Preferences;
 use crate::store::{Account, ClaimError, MAX_NAMES, StoreError};
 
@@ -42,6 +42,7 @@ impl Record {
                 created: row.time("created")?,
                 preferences: preferences
                     .map_err(|error| row.bad(format_args!("bad preferences: {error}")))?,
+                proof_by: row.maybe_number(proof::PROOF_BY)?.map(Time),
             },
             names: row.names("names")?,
             keys: row
@@ -57,6 +58,12 @@ impl Record {
     pub fn change(&self) -> Write {
         Write::update(Key::account(self.account.id))
             .set("version", number(self.version.saturating_add(1)))
+            .when(Condition::Is("version", number(self.version)))
+    }
+
+    /// Its end, if it is still as it was read.
+    pub fn delete(&self) -> Write {
+        Write::delete(Key::account(self.account.id))
             .when(Condition::Is("version", number(self.version)))
     }
 }
@@ -98,6 +105,7 @@ pub(super) fn make_whole(
             .text("role", role)
             .number("created", account.created.0)
             .text("preferences", &preferences)
+            .maybe_number(proof::PROOF_BY, account.proof_by.map(|by| by.0))
             .with("names", names(owned_names))
             .with("keys", keys::list(owned_keys.iter().map(|(key, _)| *key)))
             .number("version", 1)
@@ -111,6 +119,7 @@ pub(super) fn make_whole(
         writes.push(Write::create(guard, |item| owned(item, &owner, name)));
     }
     writes.extend(roles::joining(account));
+    writes.extend(proof::waiting(account));
     let waits = owned_keys.iter();
     let waits = waits.map(|(key, waits)| (&key.fingerprint, *waits));
     writes.extend(pending::no_longer(waits));
@@ -175,23 +184,38 @@ impl Dynamo {
         Ok(owners)
     }
 
-    /// Whether an account can be made, or was made before.
+    /// Whether an account can be made, or was made before. One that was, and has lost or never had
+    /// what it is to be made with, keeps what it has.
     pub(super) async fn claim(
         &self,
         account: &Account,
         key: &KeyRecord,
     ) -> Result<Claim, ClaimError> {
-        let guards = (Key::name(&account.name), Key::fingerprint(&key.fingerprint));
-        let (by_name, by_key, waits) = tokio::join!(
-            self.owner(&guards.0),
-            self.owner(&guards.1),
+        let at = Key::account(account.id);
+        let (owns, there, waits) = tokio::join!(
+            self.owns(account, key),
+            self.table.get(&at),
             self.waits(&key.fingerprint)
         );
+        match (owns?, there?) {
+            ((true, true), _) => Ok(Claim::Made),
+            ((false, false), None) => Ok(Claim::Free { waits: waits? }),
+            // What was read may be from before it was made, and the rest from after that.
+            _ => match self.owns(account, key).await? {
+                (true, true) => Ok(Claim::Made),
+                _ => Err(ClaimError::NameTaken),
+            },
+        }
+    }
+
+    /// Whether an account has its name, and this key. They are nobody else's.
+    async fn owns(&self, account: &Account, key: &KeyRecord) -> Result<(bool, bool), ClaimError> {
+        let guards = (Key::name(&account.name), Key::fingerprint(&key.fingerprint));
+        let (by_name, by_key) = tokio::join!(self.owner(&guards.0), self.owner(&guards.1));
         match (by_name?, by_key?) {
             (Some(owner), _) if owner != account.id => Err(ClaimError::NameTaken),
             (_, Some(owner)) if owner != account.id => Err(ClaimError::KeyTaken),
-            (Some(_), Some(_)) => Ok(Claim::Made),
-            _ => Ok(Claim::Free { waits: waits? }),
+            (by_name, by_key) => Ok((by_name.is_some(), by_key.is_some())),
         }
     }
 

@@ -58,6 +58,14 @@ impl Item {
         self.with(name, number(value))
     }
 
+    /// With a number, if there is one.
+    pub fn maybe_number(self, name: &str, value: Option<impl Display>) -> Item {
+        match value {
+            Some(value) => self.number(name, value),
+            None => self,
+        }
+    }
+
     /// With its end, if it has one. `DynamoDB` deletes it some time after.
     pub fn until(self, until: Option<Time>) -> Item {
         match until {

@@ -5,6 +5,7 @@
 //! | an account, with its names and keys | `ACCOUNTS` | the account's id |
 //! | whose a key is | `KEY#` fingerprint | `KEY` |
 //! | whose a name is, and what looks like it | `NAME#` skeleton | `NAME` |
+//! | that an account waits for a proof | `UNPROVEN` | the account |
 //! | how far an account has read | `MARKS#` account | the conversation |
 //! | a part of a conversation's log | `LOG#` conversation | the place of its first entry |
 //! | that there is such a conversation | `CONVERSATIONS` | the conversation |
@@ -47,6 +48,8 @@ impl fmt::Display for Key {
 
 /// The partition with all accounts.
 pub(super) const ACCOUNTS: &str = "ACCOUNTS";
+/// The partition that names the accounts that wait for a proof of their key.
+pub(super) const UNPROVEN: &str = "UNPROVEN";
 /// The partition that names all conversations.
 pub(super) const CONVERSATIONS: &str = "CONVERSATIONS";
 /// The partition with all rooms.
@@ -72,6 +75,10 @@ impl Key {
 
     pub fn account(account: AccountId) -> Key {
         Key::new(ACCOUNTS, account.to_string())
+    }
+
+    pub fn unproven(account: AccountId) -> Key {
+        Key::new(UNPROVEN, account.to_string())
     }
 
     pub fn fingerprint(fingerprint: &Fingerprint) -> Key {

@@ -74,6 +74,18 @@ impl People for Dynamo {
         made.ok_or(RedeemError::BadCode)
     }
 
+    async fn unproven(&self) -> Result<Vec<Account>, StoreError> {
+        self.all_unproven().await
+    }
+
+    async fn prove(&self, account: AccountId, audit: &Audit) -> Result<bool, StoreError> {
+        self.end_unproven(account, audit).await
+    }
+
+    async fn forget(&self, account: AccountId, audit: &Audit) -> Result<bool, StoreError> {
+        self.forget_account(account, audit).await
+    }
+
     async fn add_pending(&self, pending: &PendingKey) -> Result<bool, StoreError> {
         self.have_wait(pending).await
     }

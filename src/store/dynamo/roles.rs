@@ -1,7 +1,8 @@
 //! Who is an operator, and that there is always one.
 //!
 //! An account has its role, and one item has the set of all operators: so one condition on that
-//! item sees whether some are left, whoever else is changing roles.
+//! item sees whether some are left, whoever else is changing roles. Accounts that wait for their
+//! proof are not in that set.
 
 use super::Dynamo;
 use super::change::{done, revise};
@@ -33,15 +34,19 @@ impl Dynamo {
             if record.account.role == role {
                 return Ok(());
             }
-            let operators = match role {
-                Role::Operator => joins(account),
-                Role::Member | Role::Guest => leaves(account),
-            };
+            let counts = record.account.proof_by.is_none();
             let kept = text(kept(role)?);
-            let writes = vec![operators, record.change().set("role", kept), revise()];
+            let mut writes = vec![record.change().set("role", kept), revise()];
+            if counts {
+                let operators = match role {
+                    Role::Operator => joins(account),
+                    Role::Member | Role::Guest => leaves(account),
+                };
+                writes.insert(OPERATORS, operators);
+            }
             match self.change(writes, audit).await {
                 // The account is as it was read, so nobody else made it less.
-                Err(WriteError::Refused(places)) if places == [OPERATORS] => {
+                Err(WriteError::Refused(places)) if counts && places == [OPERATORS] => {
                     return Err(RoleChangeError::LastOperator);
                 }
                 written => {
@@ -65,9 +70,11 @@ pub(super) fn kept(role: Role) -> Result<&'static str, StoreError> {
     }
 }
 
-/// What a new account brings with it if it is an operator's.
+/// What an account brings with it if it is an operator's from now on. Who has not proven to be one
+/// is none.
 pub(super) fn joining(account: &Account) -> Option<Write> {
-    (account.role == Role::Operator).then(|| joins(account.id))
+    let counts = account.role == Role::Operator && account.proof_by.is_none();
+    counts.then(|| joins(account.id))
 }
 
 fn joins(account: AccountId) -> Write {

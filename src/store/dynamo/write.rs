@@ -33,22 +33,25 @@ enum Change {
     /// It is this, whatever it was.
     Put(Attributes),
     /// Some of its attributes change; it is made if there is none.
-    Update(Vec<(Action, &'static str, AttributeValue)>),
+    Update(Vec<(&'static str, Action)>),
     /// It is gone.
     Delete,
     /// Nothing: only the conditions must hold.
     Check,
 }
 
-#[derive(Debug, Clone, Copy)]
+/// What becomes of an attribute.
+#[derive(Debug, Clone)]
 enum Action {
-    Set,
+    Set(AttributeValue),
     /// Unless it is there.
-    Default,
+    Default(AttributeValue),
     /// To a number or a set.
-    Add,
+    Add(AttributeValue),
     /// From a set.
-    Take,
+    Take(AttributeValue),
+    /// All of it is gone.
+    Remove,
 }
 
 /// One change of one item, under conditions.
@@ -102,27 +105,32 @@ impl Write {
 
     /// An update that also sets an attribute.
     pub fn set(self, name: &'static str, value: AttributeValue) -> Write {
-        self.action(Action::Set, name, value)
+        self.action(name, Action::Set(value))
     }
 
     /// An update that also sets an attribute, unless it is there.
     pub fn default(self, name: &'static str, value: AttributeValue) -> Write {
-        self.action(Action::Default, name, value)
+        self.action(name, Action::Default(value))
     }
 
     /// An update that also adds to a number or a set.
     pub fn add(self, name: &'static str, value: AttributeValue) -> Write {
-        self.action(Action::Add, name, value)
+        self.action(name, Action::Add(value))
     }
 
     /// An update that also takes something from a set.
     pub fn take(self, name: &'static str, value: AttributeValue) -> Write {
-        self.action(Action::Take, name, value)
+        self.action(name, Action::Take(value))
     }
 
-    fn action(mut self, action: Action, name: &'static str, value: AttributeValue) -> Write {
+    /// An update that also removes an attribute.
+    pub fn remove(self, name: &'static str) -> Write {
+        self.action(name, Action::Remove)
+    }
+
+    fn action(mut self, name: &'static str, action: Action) -> Write {
         if let Change::Update(actions) = &mut self.change {
-            actions.push((action, name, value));
+            actions.push((name, action));
         }
         self
     }
@@ -251,15 +259,19 @@ impl Words {
         }
     }
 
-    fn update(&mut self, actions: Vec<(Action, &'static str, AttributeValue)>) -> String {
+    fn update(&mut self, actions: Vec<(&'static str, Action)>) -> String {
         let mut clauses: BTreeMap<&str, Vec<String>> = BTreeMap::new();
-        for (action, name, value) in actions {
-            let (name, value) = (self.name(name), self.value(value));
+        for (name, action) in actions {
+            let name = self.name(name);
             let (clause, words) = match action {
-                Action::Set => ("SET", format!("{name} = {value}")),
-                Action::Default => ("SET", format!("{name} = if_not_exists({name}, {value})")),
-                Action::Add => ("ADD", format!("{name} {value}")),
-                Action::Take => ("DELETE", format!("{name} {value}")),
+                Action::Set(value) => ("SET", format!("{name} = {}", self.value(value))),
+                Action::Default(value) => {
+                    let value = self.value(value);
+                    ("SET", format!("{name} = if_not_exists({name}, {value})"))
+                }
+                Action::Add(value) => ("ADD", format!("{name} {}", self.value(value))),
+                Action::Take(value) => ("DELETE", format!("{name} {}", self.value(value))),
+                Action::Remove => ("REMOVE", name),
             };
             clauses.entry(clause).or_default().push(words);
         }
@@ -297,11 +309,12 @@ mod tests {
             Some("attribute_exists(#0) AND #1 = :0 AND (attribute_not_exists(#2) OR #2 <= :1)")
         );
         let update = words.update(vec![
-            (Action::Add, "uses", number(-1)),
-            (Action::Set, "name", text("alice")),
-            (Action::Set, "role", text("member")),
+            ("uses", Action::Add(number(-1))),
+            ("name", Action::Set(text("alice"))),
+            ("role", Action::Set(text("member"))),
+            ("proof_by", Action::Remove),
         ]);
-        assert_eq!(update, "ADD #3 :2 SET #4 = :3, #5 = :4");
+        assert_eq!(update, "ADD #3 :2 REMOVE #6 SET #4 = :3, #5 = :4");
         assert_eq!(words.names.get("#5").map(String::as_str), Some("role"));
     }
 

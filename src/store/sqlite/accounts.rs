@@ -12,7 +12,7 @@ use crate::store::people::RoleChangeError;
 use crate::store::{Account, ClaimError, MAX_NAMES, Mark, StoreError};
 
 /// What [`to_account`] needs, of an `accounts` called `a`.
-pub(super) const COLUMNS: &str = "a.id, a.name, a.role, a.created, a.preferences";
+pub(super) const COLUMNS: &str = "a.id, a.name, a.role, a.created, a.preferences, a.proof_by";
 
 pub(super) fn by_key(db: &Connection, key: &Fingerprint) -> Result<Option<Account>, StoreError> {
     db.prepare_cached(&format!(
@@ -49,7 +49,7 @@ pub(super) fn key_owners(db: &Connection) -> Result<Vec<(Fingerprint, Account)>,
     let mut rows = statement.query([])?;
     let mut owners = Vec::new();
     while let Some(row) = rows.next()? {
-        let key: String = row.get(5)?;
+        let key: String = row.get("fingerprint")?;
         match to_account(row) {
             Ok(account) => owners.push((Fingerprint::new(&key), account)),
             Err(StoreError::Corrupt(_)) => {}
@@ -63,6 +63,15 @@ pub(super) fn all(db: &Connection) -> Result<Vec<Account>, StoreError> {
     db.prepare_cached(&format!("SELECT {COLUMNS} FROM accounts a ORDER BY a.name"))?
         .query_and_then([], to_account)?
         .collect()
+}
+
+/// Those that wait for their proof.
+pub(super) fn unproven(db: &Connection) -> Result<Vec<Account>, StoreError> {
+    db.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM accounts a WHERE a.proof_by IS NOT NULL ORDER BY a.proof_by"
+    ))?
+    .query_and_then([], to_account)?
+    .collect()
 }
 
 /// Makes an account. Made again just the same, it is the one that is there: so a caller that got
@@ -84,6 +93,10 @@ pub(super) fn create(
     if name_owner.is_some() && key_owner.is_some() {
         return Ok(());
     }
+    // It was made with something else before, and owns what it was given then.
+    if exists(db, account.id)? {
+        return Err(ClaimError::NameTaken);
+    }
     insert(db, account)?;
     own(db, account.id, &account.name)?;
     keys::insert(db, account.id, key)?;
@@ -94,8 +107,8 @@ pub(super) fn create(
 pub(super) fn insert(db: &Connection, account: &Account) -> Result<(), StoreError> {
     let preferences = to_json(&account.preferences)?;
     db.prepare_cached(
-        "INSERT INTO accounts (id, name, role, created, preferences)
-         VALUES (?1, ?2, ?3, ?4, ?5)",
+        "INSERT INTO accounts (id, name, role, created, preferences, proof_by)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
     )?
     .execute((
         blob(account.id),
@@ -103,6 +116,7 @@ pub(super) fn insert(db: &Connection, account: &Account) -> Result<(), StoreErro
         from_role(account.role)?,
         account.created.0,
         preferences,
+        account.proof_by.map(|by| by.0),
     ))?;
     Ok(())
 }
@@ -123,11 +137,15 @@ pub(super) fn set_role(
     if changed == 0 {
         return Ok(());
     }
-    // Only an operator can have become less, and the refusal makes it one again.
-    let some_left = db
-        .prepare_cached("SELECT 1 FROM accounts WHERE role = 'operator'")?
-        .exists([])?;
-    if !some_left {
+    // Only an operator can have become less, and the refusal makes it one again. Who has not
+    // proven to be one never was.
+    let none_left = db
+        .prepare_cached(
+            "SELECT 1 FROM accounts WHERE id = ?1 AND proof_by IS NULL AND NOT EXISTS
+             (SELECT 1 FROM accounts WHERE role = 'operator' AND proof_by IS NULL)",
+        )?
+        .exists([blob(account)])?;
+    if none_left {
         return Err(RoleChangeError::LastOperator);
     }
     audit::keep(db, audit)?;
@@ -262,6 +280,7 @@ pub(super) fn to_account(row: &Row<'_>) -> Result<Account, StoreError> {
         preferences: serde_json::from_str(&preferences).map_err(|error| {
             StoreError::Corrupt(format!("account {id} has bad preferences: {error}"))
         })?,
+        proof_by: row.get::<_, Option<i64>>(5)?.map(Time),
     })
 }
 

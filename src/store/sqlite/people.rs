@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::{Sqlite, accounts, audit, bans, invites, keys, mutes, pending};
+use super::{Sqlite, accounts, audit, bans, invites, keys, mutes, pending, proof};
 use crate::chat::access::{Audit, Ban, KeyRecord, Lockdown, Mute, PendingKey, Role};
 use crate::chat::ids::{AccountId, Fingerprint, Time};
 use crate::chat::invite::Invite;
@@ -87,6 +87,22 @@ impl People for Sqlite {
             invites::redeem(db, &hash, &account, &key, &audit)
         })
         .await
+    }
+
+    async fn unproven(&self) -> Result<Vec<Account>, StoreError> {
+        self.read(accounts::unproven).await
+    }
+
+    async fn prove(&self, account: AccountId, audit: &Audit) -> Result<bool, StoreError> {
+        let audit = audit.clone();
+        self.write(1, move |db| proof::prove(db, account, &audit))
+            .await
+    }
+
+    async fn forget(&self, account: AccountId, audit: &Audit) -> Result<bool, StoreError> {
+        let audit = audit.clone();
+        self.write(1, move |db| proof::forget(db, account, &audit))
+            .await
     }
 
     async fn add_pending(&self, pending: &PendingKey) -> Result<bool, StoreError> {

@@ -9,7 +9,7 @@ pub(super) const APPLICATION_ID: i32 = 0x7373_6863;
 pub(super) const VERSION: usize = STEPS.len();
 
 /// What leads from each version to the next. A step that was released is never changed.
-const STEPS: &[&str] = &[FIRST, PEOPLE];
+const STEPS: &[&str] = &[FIRST, PEOPLE, PROOF];
 
 const FIRST: &str = "
 CREATE TABLE accounts (
@@ -151,6 +151,13 @@ CREATE TABLE revision (
     number INTEGER NOT NULL
 ) STRICT;
 INSERT INTO revision VALUES (1, 1);
+";
+
+const PROOF: &str = "
+-- Until when somebody has to come in with its key, which nobody has proven to have; none once
+-- somebody has.
+ALTER TABLE accounts ADD COLUMN proof_by INTEGER;
+CREATE INDEX accounts_unproven ON accounts (proof_by) WHERE proof_by IS NOT NULL;
 ";
 
 /// Does the steps that are missing, all or none, and returns whether there were any. Another

@@ -52,6 +52,7 @@ fn alice() -> (Account, KeyRecord) {
         role: Role::Member,
         created: Time(0),
         preferences: Preferences::default(),
+        proof_by: None,
     };
     let key = KeyRecord {
         fingerprint: Fingerprint::new("SHA256:alice"),

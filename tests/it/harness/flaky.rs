@@ -148,6 +148,9 @@ pass! { People:
     fn redeem(
         hash: &str, account: &Account, key: &KeyRecord, audit: &Audit
     ) -> Account, RedeemError(ClaimError::Store);
+    fn unproven() -> Vec<Account>, StoreError;
+    fn prove(account: AccountId, audit: &Audit) -> bool, StoreError;
+    fn forget(account: AccountId, audit: &Audit) -> bool, StoreError;
     fn add_pending(pending: &PendingKey) -> bool, StoreError;
     fn pending() -> Vec<PendingKey>, StoreError;
     fn settle_pending(

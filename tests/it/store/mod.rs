@@ -127,6 +127,7 @@ fn account(who: &str) -> Account {
         role: Role::Member,
         created: Time(1_600_000_000_000),
         preferences: Preferences::default(),
+        proof_by: None,
     }
 }
 

@@ -164,6 +164,7 @@ impl House {
             role,
             created: Time(0),
             preferences: Preferences::default(),
+            proof_by: None,
         };
         let key = KeyRecord {
             fingerprint: fingerprint(name),

@@ -6,9 +6,13 @@ use super::*;
 use crate::store::archive::{Archive as _, Order, Record, samples};
 
 /// Every table, its columns, and the kind of record in which they are; or why in none. Whoever
-/// adds one says here where an archive has it, and raises the version of the format.
+/// adds one says here where an archive has it.
 const TABLES: &[(&str, &str, &str)] = &[
-    ("accounts", "id name created preferences role", "account"),
+    (
+        "accounts",
+        "id name created preferences role proof_by",
+        "account",
+    ),
     ("audit", "id at actor action target detail", "audit"),
     (
         "bans",

@@ -73,6 +73,14 @@ fn direct(a: &str, b: &str) -> Conversation {
     Conversation::between(author(a).account, author(b).account)
 }
 
+/// Somebody whose key waits for a proof.
+fn waiting(who: &str) -> Account {
+    Account {
+        proof_by: Some(after(60)),
+        ..account(who)
+    }
+}
+
 /// Whatever the port can do, done: people, orders, words.
 pub(crate) async fn fill(store: &dyn Store) {
     let (alice, bob) = (account("alice"), account("bob"));
@@ -124,13 +132,15 @@ pub(crate) async fn fill(store: &dyn Store) {
         by: "alice".to_owned(),
         at: after(seed.into()),
     };
-    store.create_invite(&invite(1, 3), audit).await.unwrap();
+    store.create_invite(&invite(1, 4), audit).await.unwrap();
     store.create_invite(&invite(2, 1), audit).await.unwrap();
     let carol = account("carol");
     store
         .redeem(&code(1), &carol, &key(5), audit)
         .await
         .unwrap();
+    let ines = waiting("ines");
+    store.redeem(&code(1), &ines, &key(8), audit).await.unwrap();
     store.add_pending(&pending(6)).await.unwrap();
     store.add_pending(&pending(7)).await.unwrap();
     store
@@ -266,6 +276,7 @@ async fn answers(store: &dyn Store) -> Vec<String> {
     let conversations = store.conversations().await.unwrap();
     let accounts = store.accounts().await.unwrap();
     ask!(store.conversations(), store.accounts(), store.rooms());
+    ask!(store.unproven());
     for conversation in &conversations {
         ask!(
             store.history(conversation, None, 1000),
@@ -283,7 +294,7 @@ async fn answers(store: &dyn Store) -> Vec<String> {
         ask!(store.account_by_key(&fingerprint(key)));
     }
     for owned in [
-        "alice", "al1ce", "alicia", "allison", "bob", "carol", "dave",
+        "alice", "al1ce", "alicia", "allison", "bob", "carol", "dave", "ines",
     ] {
         ask!(store.account_by_name(&name(owned)));
     }

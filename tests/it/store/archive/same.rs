@@ -1,6 +1,7 @@
 //! What was imported is what was exported, and goes on as it would have.
 
 use super::*;
+use ssh_chat::store::people::RoleChangeError;
 
 contract! {
     what_was_written_reads_the_same_elsewhere,
@@ -106,6 +107,13 @@ async fn life_goes_on_where_it_was(place: &impl Archived) {
     let target = BanTarget::Key(fingerprint(8));
     let number = copy.add_ban(&ban(target, None), audit).await.unwrap();
     assert!(number > 5, "{number} was another ban's");
+    let demote = async |who| copy.set_role(account(who).id, Role::Member, audit).await;
+    assert_eq!(demote("alice").await, Ok(()));
+    let last = Err(RoleChangeError::LastOperator);
+    assert_eq!(demote("carol").await, last, "ines is none yet");
+    let proven = copy.prove(account("ines").id, audit).await;
+    assert_eq!(proven, Ok(true));
+    assert_eq!(demote("carol").await, Ok(()));
     let eve = account("eve");
     for (uses, who) in [(2, "eve"), (1, "frank")] {
         let invites = copy.invites(NOW).await.unwrap();

@@ -232,7 +232,7 @@ async fn what_is_taken_is_taken_once() {
     assert!(!Moto::shared().has_faults(&other.mark()));
     assert_eq!(export(&copy).await, records);
     other.deny("TransactWriteItems");
-    let more = vec![Record::Audit(Order::new(18, audit("more")))];
+    let more = vec![Record::Audit(Order::new(19, audit("more")))];
     let failed = copy.import(more.clone()).await;
     assert!(failed.is_err(), "{failed:?}");
     assert_eq!(copy.import(more).await, Ok(0), "it was done all the same");

@@ -19,6 +19,7 @@ use super::Place;
 mod admission;
 mod export;
 mod order;
+mod proof;
 
 fn name(raw: &str) -> Name {
     Name::new(raw).unwrap()
@@ -35,13 +36,8 @@ fn id(number: u32) -> AccountId {
 
 /// A member called `user-NUMBER`.
 fn account(number: u32) -> Account {
-    Account {
-        id: id(number),
-        name: name(&format!("user-{number}")),
-        role: Role::Member,
-        created: at(0),
-        preferences: Preferences::default(),
-    }
+    let called = name(&format!("user-{number}"));
+    Account::new(id(number), called, Role::Member, at(0))
 }
 
 fn fingerprint(number: u32) -> Fingerprint {

@@ -1,6 +1,7 @@
 //! Keeping order: roles, bans, mutes, the lockdown, and what is kept of it.
 
 use super::*;
+use ssh_chat::chat::preferences::Preferences;
 
 contract! {
     there_is_always_an_operator,
