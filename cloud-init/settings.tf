@@ -38,6 +38,11 @@ locals {
       right   = "a level, such as info, and others for single parts after it, such as info,ssh_chat::ssh=debug"
       quoted  = true
     }
+    host_key = {
+      pattern = "^ssh-ed25519 AAAA[A-Za-z0-9+/]{64}$"
+      right   = "the public half of the host key without a comment: ssh-ed25519 AAAA…"
+      quoted  = true
+    }
     # No control characters but tab and line ends: nobody needs them, and YAML takes some of them for
     # a broken file.
     words = {
@@ -69,6 +74,11 @@ locals {
     "metrics.listen"                 = "address"
     "shutdown.deadline"              = "time"
     "ssh.strict_crypto"              = "switch"
+    "web.listen"                     = "address"
+    "web.host_key"                   = "host_key"
+    "web.trusted_hops"               = "number"
+    "web.burst"                      = "number"
+    "web.rate"                       = "rate"
     "aws.refresh"                    = "time"
     "aws.patience"                   = "time"
   }

@@ -15,6 +15,7 @@ mod keeping;
 mod reload;
 mod stop;
 mod systemd;
+mod web;
 
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -47,7 +48,10 @@ use health::Health;
 pub fn main(cli: &Cli) -> Exit {
     let flags = cli.flags();
     match cli.chosen() {
+        // What Lambda starts has no arguments.
+        Command::Serve if web::lambda().is_some() => web::run(&flags),
         Command::Serve => serve(flags),
+        Command::Web => web::run(&flags),
         other => admin::run(other, &flags),
     }
 }

@@ -76,6 +76,8 @@ pub enum Command {
     /// Run the server (this is what happens without a command)
     #[default]
     Serve,
+    /// Show the page where people with an invite register their keys
+    Web,
     /// Check the configuration and show what is in force, without starting anything
     CheckConfig,
     /// Say who can come in with which key

@@ -27,11 +27,13 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod values;
+mod web;
 
 pub use error::{ConfigErrors, Problem};
 pub use places::{environment, read_file};
 pub use sources::{Flags, Source};
 pub use values::{Access, LogFilter, LogFormat, Rate};
+pub use web::Web;
 
 use crate::chat::ids::Fingerprint;
 use settings::{SETTINGS, Setting};
@@ -76,6 +78,8 @@ pub struct Config {
     pub shutdown: Shutdown,
     /// The SSH protocol.
     pub ssh: Ssh,
+    /// The page where invites are redeemed.
+    pub web: Web,
     /// What is kept in AWS.
     pub aws: Aws,
     file: Option<PathBuf>,
@@ -278,6 +282,7 @@ impl Config {
             metrics: Metrics::default(),
             shutdown: Shutdown::default(),
             ssh: Ssh::default(),
+            web: Web::default(),
             aws: Aws::default(),
             file: None,
             sources: BTreeMap::new(),

@@ -9,6 +9,7 @@
 //! - [`telemetry`] — logs, metrics.
 //! - [`ssh`] — the listener, the transport, authentication, channels.
 //! - [`session`] — one person's terminal: bytes to intents, events to bytes.
+//! - [`web`] — the page where people with an invite register their keys.
 //! - [`hub`] — the single writer: judges, saves, then shows.
 //! - [`store`] — the port to what outlives the process, and its adapters.
 //! - [`aws`] — the way to AWS, for the adapters that need it.
@@ -33,3 +34,4 @@ pub mod store;
 pub mod telemetry;
 pub mod term;
 pub mod text;
+pub mod web;

@@ -83,6 +83,7 @@ pub(super) fn run(command: &Command, flags: &Flags) -> Exit {
             Command::Import(args) => import::run(args, store, &mut std::io::stdin(), console).await,
             Command::Audit(args) => audit::run(args, store, console).await,
             Command::Serve
+            | Command::Web
             | Command::CheckConfig
             | Command::Doctor(_)
             | Command::HostKey(_)

@@ -31,6 +31,13 @@ pub(super) fn keeper(
     }
 }
 
+/// The parameter that tells the public half, and its name, if the configuration names one. Nothing
+/// is tried twice.
+pub(super) fn parameter(config: &Config) -> Option<(&str, Parameter)> {
+    let name = config.aws.host_key_parameter.as_deref()?;
+    Some((name, Parameter::new(aws(config, Duration::ZERO), name)))
+}
+
 /// The way to AWS.
 pub(super) fn aws(config: &Config, patience: Duration) -> Arc<Aws> {
     Arc::new(Aws::new(config.aws.region.clone(), patience))

@@ -1,4 +1,4 @@
-//! The table of all settings: each is declared here, once.
+//! The table of all settings: each is declared here or by its section, once.
 //!
 //! A setting's default is the value of its field in the types of [`super::Config`], so that
 //! other code has it too; a test holds that each default reads back as itself.
@@ -13,6 +13,7 @@ use super::values::{
     Access, FOREVER, LogFormat, addresses, duration, duration_text, history, host_name, motd,
     name_of, number, one_of, operator_keys, path, switch, web_url,
 };
+use super::web;
 
 const MILLION: usize = 1_000_000;
 const SECOND: Duration = Duration::from_secs(1);
@@ -24,7 +25,8 @@ const YEAR: Duration = DAY.saturating_mul(365);
 /// From a second to ten minutes: what a person waits for.
 const PATIENCE: RangeInclusive<Duration> = SECOND..=MINUTE.saturating_mul(10);
 
-fn put<T>(place: &mut T, value: Result<T, String>) -> Result<(), String> {
+/// Gives a field the value that was read for it.
+pub(super) fn put<T>(place: &mut T, value: Result<T, String>) -> Result<(), String> {
     *place = value?;
     Ok(())
 }
@@ -337,6 +339,11 @@ pub static SETTINGS: &[Setting] = &[
         set: |c, v| put(&mut c.ssh.strict_crypto, switch(v)),
         show: |c| Some(c.ssh.strict_crypto.to_string()),
     },
+    web::LISTEN,
+    web::HOST_KEY,
+    web::TRUSTED_HOPS,
+    web::BURST,
+    web::RATE,
     Setting {
         key: "aws.region",
         kind: Kind::Text,

@@ -172,6 +172,11 @@ impl Rate {
         Rate { count, seconds: 1 }
     }
 
+    /// So many a minute.
+    pub const fn per_minute(count: u32) -> Rate {
+        Rate { count, seconds: 60 }
+    }
+
     /// How many a second, in the long run; 0 is no limit.
     pub fn in_a_second(self) -> f64 {
         f64::from(self.count) / f64::from(self.seconds)

@@ -12,7 +12,7 @@ use rand::TryRng;
 use rand::rngs::SysRng;
 use russh::keys::ssh_key::private::Ed25519Keypair;
 use russh::keys::ssh_key::{Error as SshKeyError, LineEnding};
-use russh::keys::{Algorithm, HashAlg, PrivateKey, PublicKey};
+use russh::keys::{Algorithm, HashAlg, PrivateKey};
 use zeroize::Zeroizing;
 
 use crate::chat::ids::Fingerprint;
@@ -20,6 +20,9 @@ use crate::chat::ids::Fingerprint;
 pub mod aws;
 pub mod file;
 pub mod file_admin;
+mod public;
+
+pub use public::PublicHostKey;
 
 /// The longest text that is looked at as a key, in bytes. An Ed25519 key has about 400.
 pub const MAX_KEY: usize = 16 * 1024;
@@ -53,6 +56,11 @@ pub enum HostKeyError {
          with `ssh-keygen -p -f FILE`"
     )]
     Encrypted,
+    /// It can't be read as a public key.
+    #[error(
+        "it is no public host key; give what `ssh-chat host-key show` prints, from ssh-ed25519 on"
+    )]
+    NotPublic,
     /// It is a key of another kind: this one.
     #[error("it is a key of the type {0}, and must be ssh-ed25519; {RESTORE}")]
     NotEd25519(String),
@@ -103,7 +111,7 @@ impl HostKeyError {
 /// An Ed25519 private key. `Debug` shows the fingerprint only.
 pub struct HostKey {
     private: PrivateKey,
-    public_line: String,
+    public: PublicHostKey,
 }
 
 impl HostKey {
@@ -136,12 +144,8 @@ impl HostKey {
     }
 
     fn new(private: PrivateKey) -> Result<HostKey, HostKeyError> {
-        let public = PublicKey::new(private.public_key().key_data().clone(), "");
-        let public_line = public.to_openssh().map_err(not_a_key)?;
-        Ok(HostKey {
-            private,
-            public_line,
-        })
+        let public = PublicHostKey::new(private.public_key())?;
+        Ok(HostKey { private, public })
     }
 
     /// The key in the format that [`HostKey::from_openssh`] reads. Wiped from memory when dropped.
@@ -151,22 +155,22 @@ impl HostKey {
 
     /// `SHA256:` and 43 characters, as `ssh` shows it to whoever connects for the first time.
     pub fn fingerprint(&self) -> Fingerprint {
-        Fingerprint::new(&self.private.fingerprint(HashAlg::Sha256).to_string())
+        self.public.fingerprint()
+    }
+
+    /// The public half.
+    pub fn public(&self) -> &PublicHostKey {
+        &self.public
     }
 
     /// The public half: `ssh-ed25519 AAAA…`, without a comment.
     pub fn public_line(&self) -> String {
-        self.public_line.clone()
+        self.public.line().to_owned()
     }
 
-    /// The line that pins this server in a client's `known_hosts` (sshd(8), `SSH_KNOWN_HOSTS` FILE
-    /// FORMAT): the port is named unless it is 22.
+    /// The line that pins this server, see [`PublicHostKey::known_hosts`].
     pub fn known_hosts(&self, host: &str, port: u16) -> String {
-        let key = &self.public_line;
-        match port {
-            22 => format!("{host} {key}"),
-            port => format!("[{host}]:{port} {key}"),
-        }
+        self.public.known_hosts(host, port)
     }
 
     /// The record that vouches for this key in the DNS, without the name: `IN SSHFP 4 2 …`. That is

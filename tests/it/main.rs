@@ -56,3 +56,5 @@ mod systemd;
 mod talking;
 /// Typing, editing and what the terminal looks like meanwhile.
 mod terminal;
+/// The key page: what it lets in and what not.
+mod web;

@@ -74,6 +74,15 @@ limits.message_rate | 2/day | ! such as 2/s
 limits.message_rate | 0/s | ! such as 2/s
 limits.message_rate | 2 | ! such as 2/s
 limits.message_rate | 1001/s | ! such as 2/s
+web.listen | 0.0.0.0:80 | 0.0.0.0:80
+web.listen | 127.0.0.1:1,127.0.0.1:2 | ! one address and port
+web.host_key |  | (none)
+web.host_key | ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f root@chat | ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f
+web.host_key | SHA256:ZkAslGjFiUHdGf/WUL8rQvkib4PTvQatUV0OUQSncCA | ! only a key's fingerprint
+web.trusted_hops | 1 | 1
+web.trusted_hops | 9 | ! from 0 to 8
+web.burst | 0 | ! from 1 to 1000
+web.rate | 10/min | 10/min
 history.on_join | 0 | 0
 history.on_join | 201 | ! from 0 to 200
 log.format | json | json
@@ -144,7 +153,7 @@ listen = [\"127.0.0.1:22\", 22]
 acces = \"open\"
 history = 5
 rooms = 9
-when = 2026-11-22
+tomorrow = 2026-11-22
 motd = \"hi\"
 
 [limits]
@@ -183,10 +192,10 @@ error: history is a section, not a setting (config.toml:3)
  hint: write [history], and its settings on the lines below
 error: there is no setting rooms (config.toml:4)
  hint: did you mean limits.rooms?
-error: there is no setting when (config.toml:5)
+error: there is no setting tomorrow (config.toml:5)
  hint: there are listen, data_dir, access, operator_keys, approval, invite_expires, web_url, \
 host_name, motd, motd_file, [limits], [history], \
-[log], [metrics], [shutdown], [ssh], [aws]
+[log], [metrics], [shutdown], [ssh], [web], [aws]
 error: there is no setting limits.login_grase (config.toml:10)
  hint: did you mean limits.login_grace?
 error: there is no setting limits.conections (config.toml:11)

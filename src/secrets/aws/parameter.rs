@@ -36,6 +36,20 @@ impl Parameter {
         format!("{} {}", key.fingerprint(), key.public_line())
     }
 
+    /// What is published; `None` if nothing is yet. Nothing is tried twice.
+    pub async fn read(&self) -> Result<Option<String>, Trouble> {
+        let name = json!({ "Name": self.name });
+        let config = self.aws.config().await?;
+        match call(config, &self.calls, "AmazonSSM.GetParameter", &name).await {
+            Ok(found) => {
+                let value = found.pointer("/Parameter/Value").and_then(Value::as_str);
+                Ok(value.map(str::to_owned))
+            }
+            Err(Trouble::Refused { code, .. }) if code == "ParameterNotFound" => Ok(None),
+            Err(trouble) => Err(trouble),
+        }
+    }
+
     /// Writes the value, unless that is what is there. `true` if it was written. What may pass is
     /// tried again for as long as the patience with AWS lasts.
     pub async fn publish(&self, value: &str) -> Result<bool, Trouble> {
@@ -61,13 +75,12 @@ impl Parameter {
 
     async fn attempt(&self, value: &str) -> Result<bool, Trouble> {
         let config = self.aws.config().await?;
-        let name = json!({ "Name": self.name });
-        let found = call(config, &self.calls, "AmazonSSM.GetParameter", &name).await;
         // Any failure here is one of writing, too, or does not matter.
-        let is = |found: &Value| {
-            found.pointer("/Parameter/Value").and_then(Value::as_str) == Some(value)
-        };
-        if found.is_ok_and(|found| is(&found)) {
+        if self
+            .read()
+            .await
+            .is_ok_and(|found| found.as_deref() == Some(value))
+        {
             return Ok(false);
         }
         let parameter = json!({

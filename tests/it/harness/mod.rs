@@ -5,6 +5,7 @@
 
 pub mod faults;
 pub mod flaky;
+pub mod http;
 mod login;
 pub mod moto;
 mod pipe;

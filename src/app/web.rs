@@ -1,0 +1,162 @@
+//! `ssh-chat web`: the page where invites are redeemed, beside a running server or far from it.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, anyhow};
+use tokio::net::TcpListener;
+
+use super::host_key::{keeper, parameter};
+use super::stop::Signals;
+use super::{complain, keeping};
+use crate::chat::policy::Allowance;
+use crate::cli::Exit;
+use crate::config::{self, Config, Flags};
+use crate::secrets::PublicHostKey;
+use crate::store::Store;
+use crate::telemetry::logs::{self, LogHandle};
+use crate::web::{self, Site, lambda, listener};
+
+/// Whether AWS Lambda runs the program, and where its Runtime API is.
+pub(super) fn lambda() -> Option<String> {
+    config::environment(lambda::VARIABLE)
+}
+
+/// Shows the page until it is told to stop.
+pub(super) fn run(flags: &Flags) -> Exit {
+    let config = match Config::load(flags, &config::environment, &config::read_file) {
+        Ok(config) => config,
+        Err(errors) => {
+            complain(&errors.to_string());
+            return Exit::Usage;
+        }
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build();
+    let shown = runtime
+        .context("the runtime can't be started")
+        .and_then(|runtime| {
+            let log = logs::init(&config.log, &config::environment)?;
+            runtime.block_on(show(&config, &log))
+        });
+    match shown {
+        Ok(()) => Exit::Good,
+        Err(error) => {
+            complain(&format!("ssh-chat: {error:#}"));
+            Exit::Failed
+        }
+    }
+}
+
+async fn show(config: &Config, log: &LogHandle) -> Result<()> {
+    let mut signals = Signals::listen()?;
+    let key = host_key(config).await?;
+    let site = site(config, &key);
+    let store = store(config).await?;
+    let router = web::router(site.clone(), store);
+    if let Some(api) = lambda() {
+        tracing::info!(event = "web_ready", "the key page answers events of Lambda");
+        return tokio::select! {
+            failed = lambda::run(&api, router) => Err(failed.into()),
+            _signal = signals.asked_to_stop() => Ok(()),
+        };
+    }
+    let address = config.web.listen;
+    let listener = TcpListener::bind(address).await.with_context(|| {
+        format!("can't listen on {address}: choose another with --set web.listen=ADDR:PORT")
+    })?;
+    announce(&site, listener.local_addr()?, log);
+    let stop = async {
+        let reason = signals.asked_to_stop().await;
+        tracing::info!(event = "stopping", reason, "the key page goes");
+    };
+    listener::serve(listener, router, stop, config.shutdown.deadline).await;
+    Ok(())
+}
+
+/// The store that the server has, too. A function of Lambda begins when somebody waits for the page,
+/// and may do no more than the page does: it does not look at the table first.
+async fn store(config: &Config) -> Result<Arc<dyn Store>> {
+    match keeping::table(config, Duration::ZERO) {
+        Some(table) if lambda().is_some() => Ok(Arc::new(table)),
+        _ => Ok(keeping::open_at_once(config).await?),
+    }
+}
+
+/// The public half of the host key. The key itself is looked at only where nothing else says it,
+/// so that whoever shows the page need not be able to read it.
+async fn host_key(config: &Config) -> Result<PublicHostKey> {
+    if let Some(line) = &config.web.host_key {
+        return PublicHostKey::read(line).context("the setting web.host_key");
+    }
+    if let Some((name, parameter)) = parameter(config) {
+        let found = parameter.read().await;
+        let value = found.with_context(|| format!("the parameter {name}"))?;
+        let value = value.ok_or_else(|| {
+            anyhow!("there is no parameter {name} yet: the server makes it when it starts")
+        })?;
+        return PublicHostKey::read(&value).with_context(|| format!("the parameter {name}"));
+    }
+    let keeper = keeper(config, &config.data_dir, config.aws.patience);
+    match keeper.find().await? {
+        Some(key) => Ok(key.public().clone()),
+        None => Err(anyhow!(
+            "there is no host key yet in {}: start the server once, or make one with `ssh-chat \
+             host-key init`",
+            keeper.place()
+        )),
+    }
+}
+
+fn site(config: &Config, key: &PublicHostKey) -> Site {
+    let host = &config.host_name;
+    let port = match config.listen.first().map(SocketAddr::port) {
+        None | Some(0) => 22,
+        Some(port) => port,
+    };
+    Site {
+        host: host.clone(),
+        join: match port {
+            22 => format!("ssh {host}"),
+            port => format!("ssh -p {port} {host}"),
+        },
+        fingerprint: key.fingerprint(),
+        known_hosts: key.known_hosts(host, port),
+        picture: key.picture(),
+        url: config.web_url.clone(),
+        forms: Allowance {
+            burst: config.web.burst,
+            per_second: config.web.rate.in_a_second(),
+        },
+        trusted_hops: config.web.trusted_hops,
+    }
+}
+
+/// Says that the page is there: to a terminal or pipe on standard output; the journal has the
+/// event.
+fn announce(site: &Site, address: SocketAddr, log: &LogHandle) {
+    tracing::info!(event = "web_listening", %address, "the key page can be opened");
+    if log.in_journal() {
+        return;
+    }
+    let version = env!("CARGO_PKG_VERSION");
+    let mut text = format!("ssh-chat {version} shows the key page on http://{address}\n");
+    let links = match &site.url {
+        Some(url) => format!("{url}#CODE"),
+        None => "none: set web_url to where others open this page".to_owned(),
+    };
+    for (what, is) in [
+        ("for", site.join.as_str()),
+        ("host key", site.fingerprint.as_str()),
+        ("invites", &links),
+        ("stop", "Ctrl-C"),
+    ] {
+        let _to_a_string = writeln!(text, "  {what:<12} {is}");
+    }
+    let mut out = std::io::stdout().lock();
+    let _nobody_listens = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}

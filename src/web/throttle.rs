@@ -1,0 +1,149 @@
+//! How many forms one source may send. Pure but for what it is asked with.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+
+use axum::http::HeaderMap;
+
+use crate::chat::ids::Time;
+use crate::chat::policy::{Allowance, Bucket};
+
+/// Sources that are remembered. Those beyond share one allowance.
+const MAX_SOURCES: usize = 4096;
+
+/// What each source has left.
+#[derive(Debug)]
+pub(super) struct Throttle {
+    allowance: Allowance,
+    sources: HashMap<IpAddr, Bucket>,
+    others: Bucket,
+}
+
+impl Throttle {
+    pub fn new(allowance: Allowance) -> Throttle {
+        Throttle {
+            allowance,
+            sources: HashMap::new(),
+            others: Bucket::new(allowance, Time::default()),
+        }
+    }
+
+    /// Whether this source may send one more, or in how many milliseconds it may.
+    pub fn take(&mut self, source: IpAddr, now: Time) -> Result<(), u64> {
+        let allowance = self.allowance;
+        if !self.sources.contains_key(&source) && self.sources.len() >= MAX_SOURCES {
+            self.sources
+                .retain(|_, bucket| !bucket.is_full(allowance, now));
+            if self.sources.len() >= MAX_SOURCES {
+                return self.others.take(allowance, now);
+            }
+        }
+        self.sources
+            .entry(source)
+            .or_insert_with(|| Bucket::new(allowance, now))
+            .take(allowance, now)
+    }
+}
+
+/// What counts as one source: an IPv4 address, and of IPv6 the /64 that one customer has. Behind
+/// proxies it is the address that the outermost of those that are trusted has seen: each adds one
+/// at the end of `X-Forwarded-For`, and what stands in front of theirs anybody may have written.
+pub(super) fn source(peer: Option<IpAddr>, headers: &HeaderMap, hops: usize) -> IpAddr {
+    let peer = peer.unwrap_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED));
+    let forwarded = hops.checked_sub(1).and_then(|from_the_end| {
+        let values = headers.get_all("x-forwarded-for").iter().rev();
+        values
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.rsplit(','))
+            .nth(from_the_end)
+            .and_then(address)
+    });
+    match forwarded.unwrap_or(peer).to_canonical() {
+        IpAddr::V4(v4) => IpAddr::V4(v4),
+        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64)),
+    }
+}
+
+/// An address, as some proxies write it with the port.
+fn address(raw: &str) -> Option<IpAddr> {
+    let raw = raw.trim();
+    let bare = raw.trim_start_matches('[').trim_end_matches(']');
+    let with_port = || raw.parse().map(|addr: SocketAddr| addr.ip());
+    bare.parse().or_else(|_| with_port()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TWO_THEN_ONE_A_SECOND: Allowance = Allowance {
+        burst: 2,
+        per_second: 1.0,
+    };
+
+    fn addr(number: u32) -> IpAddr {
+        IpAddr::V4(number.into())
+    }
+
+    #[test]
+    fn one_source_does_not_use_up_anothers() {
+        let mut throttle = Throttle::new(TWO_THEN_ONE_A_SECOND);
+        for (source, at, expected) in [
+            (1, 0, Ok(())),
+            (1, 0, Ok(())),
+            (1, 0, Err(1000)),
+            (2, 0, Ok(())),
+            (1, 1000, Ok(())),
+            (1, 1000, Err(1000)),
+        ] {
+            let taken = throttle.take(addr(source), Time(at));
+            assert_eq!(taken, expected, "{source} at {at}");
+        }
+    }
+
+    #[test]
+    fn memory_is_bounded() {
+        let mut throttle = Throttle::new(TWO_THEN_ONE_A_SECOND);
+        let most = u32::try_from(MAX_SOURCES).unwrap();
+        for source in 0..2 * most {
+            let taken = throttle.take(addr(source), Time(0)).is_ok();
+            // Two of those that are too many share what one has.
+            assert_eq!(taken, source < most + 2, "{source}");
+        }
+        assert_eq!(throttle.sources.len(), MAX_SOURCES);
+        assert_eq!(throttle.take(addr(0), Time(0)), Ok(()), "is remembered");
+        assert_eq!(throttle.take(addr(2 * most), Time(10_000)), Ok(()));
+        assert_eq!(throttle.sources.len(), 1, "who sent nothing is forgotten");
+    }
+
+    #[test]
+    fn the_source_is_what_trusted_proxies_saw() {
+        let two = &["203.0.113.1, 198.51.100.2", "192.0.2.3"][..];
+        for (forwarded, hops, expected) in [
+            (&[][..], 0, "127.0.0.1"),
+            (&["203.0.113.1"], 0, "127.0.0.1"),
+            (&["203.0.113.1"], 1, "203.0.113.1"),
+            (&["203.0.113.1:4711"], 1, "203.0.113.1"),
+            (&["[2001:db8:0:1::5]:4711"], 1, "2001:db8:0:1::"),
+            (&["[2001:db8::5]"], 1, "2001:db8::"),
+            (&["2001:db8:0:1:2:3:4:5"], 1, "2001:db8:0:1::"),
+            (&["::ffff:203.0.113.1"], 1, "203.0.113.1"),
+            (&["spoofed, 203.0.113.1"], 1, "203.0.113.1"),
+            (two, 1, "192.0.2.3"),
+            (two, 2, "198.51.100.2"),
+            (two, 3, "203.0.113.1"),
+            // Not the way through the proxies.
+            (two, 4, "127.0.0.1"),
+            (&["203.0.113.1, unknown"], 1, "127.0.0.1"),
+            (&[], 1, "127.0.0.1"),
+        ] {
+            let mut headers = HeaderMap::new();
+            for value in forwarded {
+                headers.append("x-forwarded-for", value.parse().unwrap());
+            }
+            let found = source(Some([127, 0, 0, 1].into()), &headers, hops);
+            assert_eq!(found.to_string(), expected, "{forwarded:?} {hops}");
+        }
+        assert_eq!(source(None, &HeaderMap::new(), 0).to_string(), "::");
+    }
+}

@@ -1,0 +1,176 @@
+//! The page in AWS Lambda: the very program, without arguments, and a Runtime API that hands it
+//! events; and the public half of the host key from where Lambda may read it.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread;
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::harness::DEADLINE;
+use crate::harness::moto::Moto;
+
+/// A Runtime API: hands out the events that it is given, and what is answered.
+struct Runtime {
+    port: u16,
+    events: Sender<String>,
+    /// The last part of the path, `response` or `error`, and what was posted there.
+    answers: Receiver<(String, Value)>,
+}
+
+impl Runtime {
+    fn start() -> Runtime {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (events, to_hand_out) = channel::<String>();
+        let (answered, answers) = channel();
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                let (path, body) = request(&stream);
+                let answer = if path == "/2018-06-01/runtime/invocation/next" {
+                    // As the real one does, it waits until there is one.
+                    let Ok(event) = to_hand_out.recv() else {
+                        return;
+                    };
+                    format!(
+                        "HTTP/1.1 200 OK\r\nLambda-Runtime-Aws-Request-Id: 8476a536-e9f4-11e8\r\n\
+                         Content-Length: {}\r\n\r\n{event}",
+                        event.len()
+                    )
+                } else {
+                    let place =
+                        path.strip_prefix("/2018-06-01/runtime/invocation/8476a536-e9f4-11e8/");
+                    let place = place.unwrap_or_else(|| panic!("{path}")).to_owned();
+                    let _nobody_waits =
+                        answered.send((place, serde_json::from_slice(&body).unwrap()));
+                    "HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n".to_owned()
+                };
+                let _gone = stream.write_all(answer.as_bytes());
+            }
+        });
+        Runtime {
+            port,
+            events,
+            answers,
+        }
+    }
+
+    fn invoke(&self, event: &str) -> (String, Value) {
+        self.events.send(event.to_owned()).unwrap();
+        self.answers.recv_timeout(DEADLINE).expect("an answer")
+    }
+}
+
+/// The path and the body of a request.
+fn request(stream: &TcpStream) -> (String, Vec<u8>) {
+    let mut reader = BufReader::new(stream);
+    let mut line = String::new();
+    let _read = reader.read_line(&mut line);
+    let path = line.split(' ').nth(1).unwrap_or_default().to_owned();
+    let mut length = 0;
+    loop {
+        line.clear();
+        let read = reader.read_line(&mut line).unwrap_or_default();
+        if read == 0 || line == "\r\n" {
+            break;
+        }
+        if let Some((name, value)) = line.split_once(':')
+            && name.eq_ignore_ascii_case("content-length")
+        {
+            length = value.trim().parse().unwrap();
+        }
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).unwrap();
+    (path, body)
+}
+
+/// What API Gateway sends with payload format 2.0, as far as it differs from request to request.
+fn event(method: &str, body: Option<&str>) -> Value {
+    json!({
+        "version": "2.0", "routeKey": "$default", "rawPath": "/", "rawQueryString": "",
+        "headers": {
+            "host": "abc123.execute-api.eu-central-1.amazonaws.com",
+            "origin": "null", "sec-fetch-site": "same-origin",
+            "content-type": "multipart/form-data; boundary=XXXX"
+        },
+        "requestContext": {
+            "http": { "method": method, "path": "/", "sourceIp": "203.0.113.7" },
+            "stage": "$default"
+        },
+        "body": body.map(|body| BASE64.encode(body.as_bytes())),
+        "isBase64Encoded": body.is_some()
+    })
+}
+
+#[test]
+fn lambda_runs_the_program_and_it_shows_the_page() {
+    let runtime = Runtime::start();
+    let home = Home::with(vec![(
+        "AWS_LAMBDA_RUNTIME_API",
+        format!("127.0.0.1:{}", runtime.port),
+    )]);
+    assert!(run(&home, &["host-key", "init"]).status.success());
+    let code = invite(&home, &[]);
+    let mut page = Server::starting(Arc::clone(&home), Vec::new());
+
+    let (place, shown) = runtime.invoke(&event("GET", None).to_string());
+    assert_eq!(place, "response");
+    assert_eq!(shown["statusCode"], 200);
+    assert!(shown["body"].as_str().unwrap().contains("Invite code"));
+    let policy = shown["headers"]["content-security-policy"].as_str();
+    assert!(policy.unwrap().starts_with("default-src 'none'"));
+
+    let (place, failed) = runtime.invoke("{}");
+    assert_eq!(place, "error");
+    assert!(failed["errorMessage"].as_str().unwrap().contains("2.0"));
+
+    let part = |(name, value): (&str, &str)| {
+        format!("--XXXX\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
+    };
+    let fields = [("code", &*code), ("name", "bob"), ("key", &key(1))];
+    let form: String = fields.into_iter().map(part).collect();
+    let (_, shown) = runtime.invoke(&event("POST", Some(&(form + "--XXXX--\r\n"))).to_string());
+    assert_eq!(shown["statusCode"], 200);
+    assert!(shown["body"].as_str().unwrap().contains("Come in, bob"));
+    assert!(account(&home, "bob").unwrap().proof_by.is_some());
+    assert!(page.stop().status.success());
+}
+
+/// The secret is not there, so whoever tried to read it would fail.
+#[test]
+fn the_host_key_is_known_without_the_secret() {
+    let moto = Moto::shared();
+    let line = key(7);
+    let line = line.rsplit_once(' ').unwrap().0;
+    let value = format!("SHA256:not-looked-at {line}");
+    moto.call(
+        "AmazonSSM.PutParameter",
+        &json!({ "Name": "/web/host-key", "Value": value, "Type": "String" }),
+    );
+    let home = Home::with(moto.variables());
+    let secret = "aws.host_key_secret=web/none";
+    let shown = page(&home, &["aws.host_key_parameter=/web/host-key", secret]);
+    assert!(http::get(shown.port(), "/").body.contains(line));
+    let shown = page(&home, &[&format!("web.host_key={line}"), secret]);
+    assert!(http::get(shown.port(), "/").body.contains(line));
+
+    for (settings, words) in [
+        (
+            vec!["aws.host_key_parameter=/web/none", secret],
+            "there is no parameter /web/none yet",
+        ),
+        (vec![secret], "web/none"),
+    ] {
+        let settings = settings.into_iter().flat_map(|setting| ["--set", setting]);
+        let ended = run(
+            &home,
+            &[&["web"][..], &settings.collect::<Vec<_>>()].concat(),
+        );
+        assert_eq!(ended.status.code(), Some(1));
+        assert!(ended.stderr.contains(words), "{}", ended.stderr);
+    }
+}
