@@ -8,9 +8,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use data_encoding::BASE64;
-use ssh_chat::chat::ids::Name;
-use ssh_chat::store::sqlite::Sqlite;
-use ssh_chat::store::{Account, Store as _};
+use ssh_chat::store::archive::line::Line;
+use ssh_chat::store::archive::{Person, Record};
 
 use crate::harness::http::{self, Answer, Form};
 use crate::harness::{Home, Login, Server, contains, run};
@@ -20,17 +19,19 @@ const MANY: &str = "web.burst=1000";
 
 /// The page beside a server, or without one, on the same data.
 fn page(home: &Arc<Home>, settings: &[&str]) -> Server {
-    let mut args = vec!["web", "--set", "web.listen=127.0.0.1:0"];
-    for setting in settings {
-        args.extend(["--set", *setting]);
-    }
+    let set = settings.iter().chain(&["web.listen=127.0.0.1:0"]);
+    let mut args: Vec<&str> = set.flat_map(|setting| ["--set", setting]).collect();
+    args.push("web");
     let args = args.into_iter().map(str::to_owned).collect();
     Server::at(Arc::clone(home), args)
 }
 
 /// The page without a server, and its folder.
 fn lonely(settings: &[&str]) -> (Arc<Home>, Server) {
-    let home = Home::new();
+    alone(Home::new(), settings)
+}
+
+fn alone(home: Arc<Home>, settings: &[&str]) -> (Arc<Home>, Server) {
     assert!(run(&home, &["host-key", "init"]).status.success());
     let page = page(&home, settings);
     (home, page)
@@ -67,24 +68,29 @@ fn public(home: &Home, who: &str) -> String {
     fs::read_to_string(home.key(who).with_extension("pub")).unwrap()
 }
 
-fn account(home: &Home, name: &str) -> Option<Account> {
-    let store = Sqlite::open(&home.data().join("chat.db")).unwrap();
-    let runtime = tokio::runtime::Builder::new_current_thread().build();
-    let name = Name::new(name).unwrap();
-    let found = store.account_by_name(&name);
-    runtime.unwrap().block_on(found).unwrap()
+fn account(home: &Home, name: &str) -> Option<Person> {
+    let archive = run(home, &["export"]).stdout;
+    archive
+        .lines()
+        .find_map(|line| match Line::read(line.as_bytes()) {
+            Ok(Line::Record(Record::Account(person))) if person.name.as_str() == name => {
+                Some(*person)
+            }
+            _ => None,
+        })
 }
 
 /// A server for registered keys and the page beside it.
-fn both() -> (Server, Server) {
-    let server = Server::with(&["access=allowlist"]);
+fn both(home: Arc<Home>) -> (Server, Server) {
+    let args = ["--set", "access=allowlist"].map(str::to_owned).to_vec();
+    let server = Server::at(home, args);
     let page = page(server.home(), &[MANY]);
     (server, page)
 }
 
 #[test]
 fn a_key_from_the_page_opens_the_chat() {
-    let (server, page) = both();
+    let (server, page) = both(Home::new());
     let home = server.home();
     let code = invite(home, &[]);
     // What mail scanners and previews do.
@@ -123,7 +129,8 @@ fn a_key_from_the_page_opens_the_chat() {
 
 #[test]
 fn a_key_that_nobody_came_in_with_is_forgotten() {
-    let (server, page) = both();
+    // Nobody waits a week: the database is told another time.
+    let (server, page) = both(Home::local());
     let home = server.home();
     let code = invite(home, &["--uses", "2"]);
     let sent = form(&code, "bob", &public(home, "bob")).post(page.port());
@@ -178,7 +185,7 @@ fn every_error_says_what_to_change_and_keeps_what_was_typed() {
 
 #[test]
 fn bad_used_and_expired_codes_look_the_same() {
-    let (home, page) = lonely(&[MANY]);
+    let (home, page) = alone(Home::local(), &[MANY]);
     let (used, expired) = (invite(&home, &[]), invite(&home, &[]));
     assert_eq!(form(&used, "first", &key(1)).post(page.port()).status, 200);
     let db = rusqlite::Connection::open(home.data().join("chat.db")).unwrap();
@@ -465,7 +472,7 @@ fn one_source_is_slowed_down_and_others_are_not() {
 
 #[test]
 fn nobody_new_comes_in_during_a_lockdown() {
-    let (home, page) = lonely(&[MANY]);
+    let (home, page) = alone(Home::local(), &[MANY]);
     let code = invite(&home, &[]);
     let db = rusqlite::Connection::open(home.data().join("chat.db")).unwrap();
     db.execute("INSERT INTO lockdown VALUES (1, 'test', NULL)", [])
