@@ -8,6 +8,7 @@
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use async_trait::async_trait;
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
@@ -58,6 +59,13 @@ pub struct Site {
     pub trusted_hops: usize,
 }
 
+/// Who knows what the page says of the server.
+#[async_trait]
+pub trait Front: Send + Sync {
+    /// What it says now. Asked for each page, so it is quick.
+    async fn site(&self) -> Arc<Site>;
+}
+
 /// Where a request came from, as far as the connection tells. Whoever calls the router puts it
 /// into the extensions of each request; without it all requests count as from one source.
 #[derive(Debug, Clone, Copy)]
@@ -65,14 +73,15 @@ pub struct Peer(pub IpAddr);
 
 /// What all requests share.
 struct Shop {
-    site: Site,
+    front: Arc<dyn Front>,
     links: Links,
     desk: Desk,
     throttle: Mutex<Throttle>,
 }
 
-/// The page of a site, for invites and accounts in this store.
-pub fn router(site: Site, store: Arc<dyn Store>) -> Router {
+/// The page, for invites and accounts in this store. Where it is and what it bears stays as `site`
+/// says; what it tells is what `front` says.
+pub fn router(site: &Site, front: Arc<dyn Front>, store: Arc<dyn Store>) -> Router {
     let base = base(site.url.as_deref());
     let links = Links::new(&base);
     let style = links.style.clone();
@@ -80,7 +89,7 @@ pub fn router(site: Site, store: Arc<dyn Store>) -> Router {
         desk: Desk::new(store),
         throttle: Mutex::new(Throttle::new(site.forms)),
         links,
-        site,
+        front,
     });
     let page = get(show).post(take);
     // A colon at the beginning of a part is just one.
@@ -117,7 +126,13 @@ fn base(url: Option<&str>) -> String {
 
 /// The page as it is at first. That a code may be in its address is known to the browser only.
 async fn show(State(shop): State<Arc<Shop>>) -> Response {
-    shop.answer(StatusCode::OK, &Form::default(), &Problems::default())
+    let site = shop.front.site().await;
+    shop.answer(
+        &site,
+        StatusCode::OK,
+        &Form::default(),
+        &Problems::default(),
+    )
 }
 
 async fn stylesheet() -> impl IntoResponse {
@@ -131,40 +146,45 @@ async fn stylesheet() -> impl IntoResponse {
 
 async fn missing(State(shop): State<Arc<Shop>>) -> Response {
     let words = "There is nothing here. The page for keys and invites is the one below.";
-    shop.refuse(StatusCode::NOT_FOUND, words)
+    shop.refuse(&*shop.front.site().await, StatusCode::NOT_FOUND, words)
 }
 
 async fn wrong_method(State(shop): State<Arc<Shop>>) -> Response {
     let words = "That can't be done here. Fill in the form below and send it.";
-    shop.refuse(StatusCode::METHOD_NOT_ALLOWED, words)
+    shop.refuse(
+        &*shop.front.site().await,
+        StatusCode::METHOD_NOT_ALLOWED,
+        words,
+    )
 }
 
 /// Somebody sends the form.
 async fn take(State(shop): State<Arc<Shop>>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
-    if !guard::is_from_here(&parts.headers, shop.site.url.as_deref()) {
+    let site = shop.front.site().await;
+    if !guard::is_from_here(&parts.headers, site.url.as_deref()) {
         let words = "This form was sent from another site. Fill it in here and send it again.";
-        return shop.refuse(StatusCode::FORBIDDEN, words);
+        return shop.refuse(&site, StatusCode::FORBIDDEN, words);
     }
     let form = match read(&parts.headers, body).await {
         Ok(form) => form,
-        Err(error) => return shop.refuse(error.status(), &error.to_string()),
+        Err(error) => return shop.refuse(&site, error.status(), &error.to_string()),
     };
     let peer = parts.extensions.get().map(|Peer(addr)| *addr);
-    let source = throttle::source(peer, &parts.headers, shop.site.trusted_hops);
+    let source = throttle::source(peer, &parts.headers, site.trusted_hops);
     let turn = shop
         .throttle
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
         .take(source, clock::now());
     if let Err(wait) = turn {
-        return shop.wait(&form, wait);
+        return shop.wait(&site, &form, wait);
     }
-    match shop.desk.serve(&form, &shop.site.join).await {
-        Outcome::In(welcome) => Page::new(&shop.site, &shop.links)
+    match shop.desk.serve(&form, &site.join).await {
+        Outcome::In(welcome) => Page::new(&site, &shop.links)
             .welcome(&welcome)
             .into_response(),
-        Outcome::Not(status, problems) => shop.answer(status, &form, &problems),
+        Outcome::Not(status, problems) => shop.answer(&site, status, &form, &problems),
     }
 }
 
@@ -176,25 +196,31 @@ async fn read(headers: &HeaderMap, body: Body) -> Result<Form, FormError> {
 }
 
 impl Shop {
-    fn answer(&self, status: StatusCode, form: &Form, problems: &Problems) -> Response {
-        let page: Markup = Page::new(&self.site, &self.links).form(form, problems);
+    fn answer(
+        &self,
+        site: &Site,
+        status: StatusCode,
+        form: &Form,
+        problems: &Problems,
+    ) -> Response {
+        let page: Markup = Page::new(site, &self.links).form(form, problems);
         (status, page).into_response()
     }
 
     /// An empty form, and why there is no more.
-    fn refuse(&self, status: StatusCode, words: &str) -> Response {
-        self.answer(status, &Form::default(), &Problems::of_all(words))
+    fn refuse(&self, site: &Site, status: StatusCode, words: &str) -> Response {
+        self.answer(site, status, &Form::default(), &Problems::of_all(words))
     }
 
     /// Too many forms came from there; the next may come in so many milliseconds.
-    fn wait(&self, form: &Form, wait: u64) -> Response {
+    fn wait(&self, site: &Site, form: &Form, wait: u64) -> Response {
         let seconds = wait.div_ceil(1000);
         let unit = if seconds == 1 { "second" } else { "seconds" };
         let words = format!(
             "Too many forms came from your address. Wait {seconds} {unit}, then send it again."
         );
         let problems = Problems::of_all(&words);
-        let mut response = self.answer(StatusCode::TOO_MANY_REQUESTS, form, &problems);
+        let mut response = self.answer(site, StatusCode::TOO_MANY_REQUESTS, form, &problems);
         let headers = response.headers_mut();
         headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
         response

@@ -6,19 +6,20 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result};
 use tokio::net::TcpListener;
 
-use super::host_key::{keeper, parameter};
 use super::stop::Signals;
 use super::{complain, keeping};
-use crate::chat::policy::Allowance;
 use crate::cli::Exit;
 use crate::config::{self, Config, Flags};
-use crate::secrets::PublicHostKey;
 use crate::store::Store;
 use crate::telemetry::logs::{self, LogHandle};
-use crate::web::{self, Site, lambda, listener};
+use crate::web::{self, Front as _, Site, lambda, listener};
+
+mod front;
+
+use front::Window;
 
 /// Whether AWS Lambda runs the program, and where its Runtime API is.
 pub(super) fn lambda() -> Option<String> {
@@ -54,10 +55,10 @@ pub(super) fn run(flags: &Flags) -> Exit {
 
 async fn show(config: &Config, log: &LogHandle) -> Result<()> {
     let mut signals = Signals::listen()?;
-    let key = host_key(config).await?;
-    let site = site(config, &key);
+    let window = Window::open(config.clone()).await?;
     let store = store(config).await?;
-    let router = web::router(site.clone(), store);
+    let site = window.site().await;
+    let router = web::router(&site, Arc::new(window), store);
     if let Some(api) = lambda() {
         tracing::info!(event = "web_ready", "the key page answers events of Lambda");
         return tokio::select! {
@@ -84,55 +85,6 @@ async fn store(config: &Config) -> Result<Arc<dyn Store>> {
     match keeping::table(config, Duration::ZERO) {
         Some(table) if lambda().is_some() => Ok(Arc::new(table)),
         _ => Ok(keeping::open_at_once(config).await?),
-    }
-}
-
-/// The public half of the host key. The key itself is looked at only where nothing else says it,
-/// so that whoever shows the page need not be able to read it.
-async fn host_key(config: &Config) -> Result<PublicHostKey> {
-    if let Some(line) = &config.web.host_key {
-        return PublicHostKey::read(line).context("the setting web.host_key");
-    }
-    if let Some((name, parameter)) = parameter(config) {
-        let found = parameter.read().await;
-        let value = found.with_context(|| format!("the parameter {name}"))?;
-        let value = value.ok_or_else(|| {
-            anyhow!("there is no parameter {name} yet: the server makes it when it starts")
-        })?;
-        return PublicHostKey::read(&value).with_context(|| format!("the parameter {name}"));
-    }
-    let keeper = keeper(config, &config.data_dir, config.aws.patience);
-    match keeper.find().await? {
-        Some(key) => Ok(key.public().clone()),
-        None => Err(anyhow!(
-            "there is no host key yet in {}: start the server once, or make one with `ssh-chat \
-             host-key init`",
-            keeper.place()
-        )),
-    }
-}
-
-fn site(config: &Config, key: &PublicHostKey) -> Site {
-    let host = &config.host_name;
-    let port = match config.listen.first().map(SocketAddr::port) {
-        None | Some(0) => 22,
-        Some(port) => port,
-    };
-    Site {
-        host: host.clone(),
-        join: match port {
-            22 => format!("ssh {host}"),
-            port => format!("ssh -p {port} {host}"),
-        },
-        fingerprint: key.fingerprint(),
-        known_hosts: key.known_hosts(host, port),
-        picture: key.picture(),
-        url: config.web_url.clone(),
-        forms: Allowance {
-            burst: config.web.burst,
-            per_second: config.web.rate.in_a_second(),
-        },
-        trusted_hops: config.web.trusted_hops,
     }
 }
 

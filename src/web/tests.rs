@@ -4,6 +4,16 @@ use tower::ServiceExt as _;
 use super::*;
 use crate::store::sqlite::Sqlite;
 
+/// What never changes.
+struct Always(Arc<Site>);
+
+#[async_trait]
+impl Front for Always {
+    async fn site(&self) -> Arc<Site> {
+        Arc::clone(&self.0)
+    }
+}
+
 /// The page as if it were at this address, with an empty store.
 pub(super) struct Shown {
     pub router: Router,
@@ -26,8 +36,10 @@ pub(super) fn shown(url: Option<&str>) -> Shown {
         },
         trusted_hops: 0,
     };
+    let site = Arc::new(site);
+    let front = Arc::new(Always(Arc::clone(&site)));
     Shown {
-        router: router(site, Arc::new(store)),
+        router: router(&site, front, Arc::new(store)),
         _folder: folder,
     }
 }
