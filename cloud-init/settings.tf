@@ -38,7 +38,7 @@ locals {
       right   = "a level, such as info, and others for single parts after it, such as info,ssh_chat::ssh=debug"
       quoted  = true
     }
-    host_key = {
+    key = {
       pattern = "^ssh-ed25519 AAAA[A-Za-z0-9+/]{64}$"
       right   = "the public half of the host key without a comment: ssh-ed25519 AAAA…"
       quoted  = true
@@ -75,7 +75,7 @@ locals {
     "shutdown.deadline"              = "time"
     "ssh.strict_crypto"              = "switch"
     "web.listen"                     = "address"
-    "web.host_key"                   = "host_key"
+    "web.host_key"                   = "key"
     "web.trusted_hops"               = "number"
     "web.burst"                      = "number"
     "web.rate"                       = "rate"

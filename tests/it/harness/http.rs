@@ -83,8 +83,13 @@ impl Form {
         self
     }
 
+    /// As it is sent with `boundary=XXXX`.
+    pub fn body(&self) -> Vec<u8> {
+        [&self.parts, &b"--XXXX--\r\n"[..]].concat()
+    }
+
     pub fn post(&self, port: u16) -> Answer {
-        let body = [&self.parts, &b"--XXXX--\r\n"[..]].concat();
+        let body = self.body();
         let head = format!(
             "POST / HTTP/1.1\r\nHost: chat\r\nConnection: close\r\nContent-Length: {}\r\n\
              Content-Type: multipart/form-data; boundary=XXXX\r\n{}\r\n",

@@ -140,6 +140,109 @@ fn lambda_runs_the_program_and_it_shows_the_page() {
     assert!(page.stop().status.success());
 }
 
+/// A request: its method, its path with what is behind it, its headers, its body.
+type Asked<'a> = (&'a str, &'a str, Vec<(&'a str, &'a str)>, Vec<u8>);
+
+fn as_event((method, target, headers, body): &Asked<'_>) -> String {
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    let mut event = event(method, None);
+    event["rawPath"] = json!(path);
+    event["rawQueryString"] = json!(query);
+    event["requestContext"]["http"]["path"] = json!(path);
+    event["headers"] = json!({ "host": "chat" });
+    for (name, value) in headers {
+        event["headers"][*name] = json!(value);
+    }
+    if !body.is_empty() {
+        event["body"] = json!(BASE64.encode(body));
+        event["isBase64Encoded"] = json!(true);
+    }
+    event.to_string()
+}
+
+fn over_http(port: u16, (method, target, headers, body): &Asked<'_>) -> Answer {
+    let mut head = format!("{method} {target} HTTP/1.1\r\nHost: chat\r\nConnection: close\r\n");
+    for (name, value) in headers {
+        head += &format!("{name}: {value}\r\n");
+    }
+    head += &format!("Content-Length: {}\r\n\r\n", body.len());
+    http::exchange(port, &[head.as_bytes(), body].concat())
+}
+
+/// The page beside a server and the page in Lambda, on the same data.
+#[test]
+fn events_get_the_answers_that_browsers_get() {
+    let runtime = Runtime::start();
+    let (home, page) = alone(Home::local(), &[MANY]);
+    let away = Home::with(vec![(
+        "AWS_LAMBDA_RUNTIME_API",
+        format!("127.0.0.1:{}", runtime.port),
+    )]);
+    std::os::unix::fs::symlink(home.data(), away.data()).unwrap();
+    let settings = ["--set", MANY].map(str::to_owned).to_vec();
+    let mut function = Server::starting(Arc::clone(&away), settings);
+
+    let code = invite(&home, &[]);
+    let kind = ("content-type", "multipart/form-data; boundary=XXXX");
+    let sent = |form: Form| ("POST", "/", vec![kind], form.body());
+    let from = |header| {
+        (
+            "POST",
+            "/",
+            vec![kind, header],
+            form(&code, "bob", &key(1)).body(),
+        )
+    };
+    let style = http::get(page.port(), "/").body;
+    let style = style
+        .split('"')
+        .find(|word| word.ends_with(".css"))
+        .unwrap();
+    let asked: Vec<Asked<'_>> = vec![
+        ("GET", "/", vec![], vec![]),
+        ("GET", "/?code=x&name=%00", vec![], vec![]),
+        ("GET", style, vec![], vec![]),
+        ("GET", "/none/../../etc/passwd", vec![], vec![]),
+        ("PUT", "/", vec![], b"x".to_vec()),
+        ("DELETE", style, vec![], vec![]),
+        from(("origin", "https://evil.example")),
+        from(("sec-fetch-site", "cross-site")),
+        ("POST", "/", vec![], b"code=x".to_vec()),
+        ("POST", "/", vec![kind], b"--XXXX\r\n\0\xff\x1b[2J".to_vec()),
+        ("POST", "/", vec![kind], vec![b'x'; 20_000]),
+        sent(form("AAAAA-BBBBB", "bob", &key(1))),
+        sent(form(&code, "<b>\u{1b}[31m\0", "<script>alert(1)</script>")),
+        sent(form(
+            &code,
+            "bob",
+            "-----BEGIN OPENSSH PRIVATE KEY-----\nabc",
+        )),
+        sent(form(&code, "", "").field("key\"; filename=\"x.pub", key(1))),
+        sent(form(&code, "bob", &key(1))),
+        // Replayed by somebody else.
+        sent(form(&code, "eve", &key(2))),
+    ];
+    for asked in &asked {
+        let mut there = over_http(page.port(), asked);
+        let (place, here) = runtime.invoke(&as_event(asked));
+        let what = format!("{} {} {:?}", asked.0, asked.1, there.status);
+        assert_eq!(place, "response", "{what}");
+        assert_eq!(here["statusCode"], there.status, "{what}");
+        assert_eq!(here["body"], there.body, "{what}");
+        // What is about the connection.
+        let of_http = ["date", "content-length", "connection"];
+        there
+            .headers
+            .retain(|(name, _)| !of_http.contains(&name.as_str()));
+        for (name, value) in &there.headers {
+            assert_eq!(here["headers"][name], *value, "{what}: {name}");
+        }
+    }
+    assert_eq!(uses_left(&home), 0);
+    assert!(account(&home, "bob").is_some() && account(&home, "eve").is_none());
+    assert!(function.stop().status.success());
+}
+
 /// The secret is not there, so whoever tried to read it would fail.
 #[test]
 fn the_host_key_is_known_without_the_secret() {
