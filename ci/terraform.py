@@ -65,6 +65,7 @@ class Aws:
         self.url = f"http://127.0.0.1:{port}"
         self.ec2, self.ssm, self.iam = self.client("ec2"), self.client("ssm"), self.client("iam")
         self.secrets, self.dynamodb = self.client("secretsmanager"), self.client("dynamodb")
+        self.lambdas, self.apis = self.client("lambda"), self.client("apigatewayv2")
         for id, (version, _) in zip(IDS, IMAGES):
             self.ec2.create_tags(Resources=[id], Tags=[{"Key": "Project", "Value": "ssh-chat"}, {"Key": "Version", "Value": version}])
 
@@ -97,6 +98,9 @@ class Aws:
             ("instance profile", all_of(self.iam, "list_instance_profiles", "InstanceProfiles"), "InstanceProfileName"),
             ("alarm", self.client("cloudwatch").describe_alarms()["MetricAlarms"], "AlarmName"),
             ("parameter", self.ssm.describe_parameters()["Parameters"], "Name"),
+            ("function", self.lambdas.list_functions()["Functions"], "FunctionName"),
+            ("api", self.apis.get_apis()["Items"], "Name"),
+            ("log group", self.client("logs").describe_log_groups()["logGroups"], "logGroupName"),
         ):
             for one in operation:
                 yield f"{what} {one[name]}"
@@ -137,6 +141,9 @@ class Root:
         check(done.returncode == 0, f"{when}, the plan is not empty:\n{done.stdout}{done.stderr}")
         passed(f"{when}, the plan is empty")
 
+    def output(self, name):
+        return self.run("output", "-raw", name).stdout
+
     def state(self):
         """What there is, by address."""
         def walk(module):
@@ -168,6 +175,9 @@ REFUSED = [
     ("no region is named", {"region": None}, 'variable "region" is not set'),
     ("a zone is named for a region", {"region": "eu-central-1a"}, "region is the name of a region of AWS, such as eu-central-1 or us-east-1."),
     ("there is no such region", {"region": "eu-centrl-1"}, "nvalid AWS Region: eu-centrl-1"),
+    ("the page has no package", {"web": True}, "web is true and web_package does not say what the page is run from. Build it with `ci/lambda arm64`"),
+    ("the package is not there", {"web": True, "web_package": "none.zip"}, "There is no file none.zip. web_package is the path of the zip that `ci/lambda arm64` makes"),
+    ("the package is the program", {"web": True, "web_package": "main.tf"}, "main.tf is no zip. web_package is the path of the one that `ci/lambda arm64` makes"),
     ("the image is not in that region", {"region": "us-east-1"}, "There is no image with the tags Project=ssh-chat and Version=0.1.0 for arm64 (t4g.small) in us-east-1"),
 ]
 
@@ -272,6 +282,51 @@ def live(root, aws):
     passed("destroy without the protection leaves nothing")
 
 
+def web(root, aws):
+    """The page comes, and goes again, with nothing left to do after either."""
+    with zipfile.ZipFile(root.folder / "page.zip", "w") as package:
+        package.writestr("bootstrap", "#!/bin/false\n")
+    plain = {**GOOD, "deletion_protection": False, "recovery_window_in_days": 0}
+    page = {**plain, "web": True, "web_package": "page.zip"}
+    before = set(aws.inventory())
+
+    root.apply(page)
+    root.holds(page, "with a page")
+    state = root.state()
+    url = root.output("web_url")
+    check(url == state["aws_apigatewayv2_api.web[0]"]["api_endpoint"] + "/", f"the page is said to be at {url}")
+    function = aws.lambdas.get_function(FunctionName="ssh-chat-web")
+    told = function["Configuration"]["Environment"]["Variables"]
+    check(told["SSH_CHAT_WEB_URL"] == url, f"the page is told that it is at {told}")
+    check(not [name for name, value in told.items() if "secret" in (name + value).lower()], f"the page is told of the secret: {told}")
+    encoded = aws.ec2.describe_instance_attribute(InstanceId=state["aws_instance.chat"]["id"], Attribute="userData")["UserData"]["Value"]
+    check(f'web_url = \\"{url}\\"' in base64.b64decode(encoded).decode(), "the machine is not told where the page is")
+    api = state["aws_apigatewayv2_api.web[0]"]["id"]
+    route, = aws.apis.get_routes(ApiId=api)["Items"]
+    integration, = aws.apis.get_integrations(ApiId=api)["Items"]
+    check(route["Target"] == f"integrations/{integration['IntegrationId']}", f"the route leads to {route['Target']}")
+    check(function["Configuration"]["FunctionArn"] in integration["IntegrationUri"], f"the API asks {integration['IntegrationUri']}")
+    permission, = json.loads(aws.lambdas.get_policy(FunctionName="ssh-chat-web")["Policy"])["Statement"]
+    source = permission["Condition"]["ArnLike"]["AWS:SourceArn"]
+    check(source.startswith("arn:aws:execute-api:") and source.endswith(f":{api}/*"), f"who may call the page: {permission}")
+    passed(f"the page is at {url}, and the machine knows")
+
+    with zipfile.ZipFile(root.folder / "page.zip", "w") as package:
+        package.writestr("bootstrap", "#!/bin/true\n")
+    newer = root.run("plan", values=page).stdout
+    check("aws_lambda_function.web[0] will be updated in-place" in newer and "1 to change, 0 to destroy" in newer, f"another package changes more or less than the function:\n{newer}")
+    passed("another package changes the function and nothing else")
+
+    root.apply(plain)
+    root.holds(plain, "without the page again")
+    left = {what for what in set(aws.inventory()) - before if what.split()[0] in ("function", "api", "log")}
+    check(not left, f"what is left of the page is {left}")
+    root.run("destroy", "-auto-approve", values=plain)
+    left = set(aws.inventory()) ^ before
+    check(not left, f"what is left is {left}")
+    passed("destroy leaves nothing of a chat that had a page")
+
+
 def kept(aws, secret, item):
     check(aws.secrets.get_secret_value(SecretId=secret)["SecretString"] == PRIVATE, "the host key is another one")
     found = aws.dynamodb.get_item(TableName="ssh-chat", Key={name: item[name] for name in ("pk", "sk")}).get("Item")
@@ -305,6 +360,7 @@ def main(work):
         refuses(Root(work / "terraform", aws, work / "refused.log"))
         examples(Root(work / "terraform", aws, work / "examples.log"), aws)
         live(Root(work / "terraform", aws, work / "live.log"), aws)
+        web(Root(work / "terraform", aws, work / "web.log"), aws)
     finally:
         aws.stop()
     print(f"{time.monotonic() - started:.0f} s")

@@ -11,7 +11,7 @@ module "user_data" {
   access        = var.access
   operator_keys = var.operator_keys
   approval      = var.approval
-  web_url       = var.web_url
+  web_url       = local.web_url
   settings      = var.settings
 }
 

@@ -1,5 +1,6 @@
 # One machine that people join with `ssh`, and what outlives it: its address, its host key, its
-# table. Files by subject: network.tf, image.tf, machine.tf, role.tf, kept.tf.
+# table. Files by subject: network.tf, image.tf, machine.tf, role.tf, kept.tf; the
+# page where invites are redeemed: web.tf.
 
 data "aws_partition" "here" {}
 

@@ -18,6 +18,11 @@ output "known_hosts" {
   value       = "aws ssm get-parameter --region ${var.region} --name ${aws_ssm_parameter.host_key.name} --query Parameter.Value --output text | awk '/^SHA256:/ { print \"${local.host_name}\", $2, $3 }' >> ~/.ssh/known_hosts"
 }
 
+output "web_url" {
+  description = "The page where people redeem invites, if there is one."
+  value       = local.web_url
+}
+
 output "shell" {
   description = "A shell on the machine, through Session Manager; there is no sshd."
   value       = "aws ssm start-session --region ${var.region} --target ${aws_instance.chat.id}"

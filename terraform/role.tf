@@ -4,6 +4,16 @@ locals {
   # Where the server's metrics go; nothing else can be written.
   metrics_namespace = "ssh-chat"
 
+  # What of a key of one's own is used by whoever uses the table or the secret.
+  kms_actions = [
+    "kms:Decrypt",
+    "kms:DescribeKey",
+    "kms:Encrypt",
+    "kms:GenerateDataKey",
+    "kms:ReEncryptFrom",
+    "kms:ReEncryptTo",
+  ]
+
   statements = concat(
     [
       {
@@ -58,16 +68,9 @@ locals {
     ],
     [
       for key in var.kms_key_arn[*] : {
-        Sid    = "Key"
-        Effect = "Allow"
-        Action = [
-          "kms:Decrypt",
-          "kms:DescribeKey",
-          "kms:Encrypt",
-          "kms:GenerateDataKey",
-          "kms:ReEncryptFrom",
-          "kms:ReEncryptTo",
-        ]
+        Sid      = "Key"
+        Effect   = "Allow"
+        Action   = local.kms_actions
         Resource = key
         Condition = { StringEquals = { "kms:ViaService" = [
           "dynamodb.${var.region}.amazonaws.com",

@@ -199,7 +199,7 @@ variable "host_name" {
 
 variable "web_url" {
   type        = string
-  description = "The page where people redeem invites, shown to those who are not let in."
+  description = "The page where people redeem invites, shown to those who are not let in. Not needed with `web`, unless a domain of your own leads there."
   default     = null
 }
 
@@ -214,6 +214,73 @@ variable "settings" {
   description = "Other settings by their names in docs/configuration.md, such as `{ motd = \"Welcome.\", \"limits.rooms\" = 50 }`."
   default     = {}
   nullable    = false
+}
+
+# The page where invites are redeemed
+
+variable "web" {
+  type        = bool
+  description = "Whether there is a page on which people redeem invites in a browser: an HTTP API and a function that runs the program."
+  default     = false
+  nullable    = false
+}
+
+variable "web_package" {
+  type        = string
+  description = "With `web`: the zip that `ci/lambda ARCH` makes, by its path."
+  default     = null
+
+  validation {
+    condition     = !var.web || var.web_package != null
+    error_message = "web is true and web_package does not say what the page is run from. Build it with `ci/lambda arm64` and set web_package to the zip whose path it prints, or set web = false."
+  }
+
+  validation {
+    condition     = !var.web || var.web_package == null ? true : fileexists(var.web_package)
+    error_message = "There is no file ${var.web_package == null ? "" : var.web_package}. web_package is the path of the zip that `ci/lambda arm64` makes, absolute or from the folder that Terraform runs in."
+  }
+
+  validation {
+    # As a zip begins; what is not text can only be looked at in base64.
+    condition     = !var.web || !try(fileexists(var.web_package), false) ? true : startswith(filebase64(var.web_package), "UEsDB")
+    error_message = "${var.web_package == null ? "" : var.web_package} is no zip. web_package is the path of the one that `ci/lambda arm64` makes, and not the program itself."
+  }
+}
+
+variable "web_architecture" {
+  type        = string
+  description = "The processor that `web_package` was built for, `arm64` or `x86_64`."
+  default     = "arm64"
+  nullable    = false
+
+  validation {
+    condition     = contains(["arm64", "x86_64"], var.web_architecture)
+    error_message = "web_architecture is arm64 (ci/lambda arm64) or x86_64 (ci/lambda amd64)."
+  }
+}
+
+variable "web_concurrency" {
+  type        = number
+  description = "How many requests the page works on at once; the others wait or are refused. `-1` sets no bound of its own, for a new account, which may not have so many to reserve."
+  default     = 5
+  nullable    = false
+
+  validation {
+    condition     = var.web_concurrency == -1 || (var.web_concurrency >= 1 && var.web_concurrency <= 100 && floor(var.web_concurrency) == var.web_concurrency)
+    error_message = "web_concurrency is a whole number from 1 to 100, or -1 for no bound of its own. To have no page, set web = false."
+  }
+}
+
+variable "web_log_days" {
+  type        = number
+  description = "How many days the logs of the page are kept. Nothing personal is in them."
+  default     = 30
+  nullable    = false
+
+  validation {
+    condition     = contains([1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731], var.web_log_days)
+    error_message = "web_log_days is one of the times that CloudWatch has: 1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545 or 731 days."
+  }
 }
 
 # What outlives the machine

@@ -176,3 +176,10 @@ run "an_image_from_packers_manifest" {
     error_message = "The image of this region is looked for."
   }
 }
+
+run "no_page" {
+  assert {
+    condition     = length(aws_lambda_function.web) + length(aws_apigatewayv2_api.web) + length(aws_iam_role.web) + length(aws_cloudwatch_log_group.web) + length(aws_cloudwatch_log_group.web_requests) == 0 && output.web_url == null
+    error_message = "Nothing of the page is there if nobody wants one."
+  }
+}

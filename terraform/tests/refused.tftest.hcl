@@ -266,6 +266,62 @@ run "a_tag_that_is_taken" {
   }
 }
 
+run "a_page_of_nothing" {
+  command         = plan
+  expect_failures = [var.web_package]
+
+  variables {
+    web = true
+  }
+}
+
+run "a_page_that_is_not_there" {
+  command         = plan
+  expect_failures = [var.web_package]
+
+  variables {
+    web         = true
+    web_package = "tests/none.zip"
+  }
+}
+
+run "a_page_that_is_no_zip" {
+  command         = plan
+  expect_failures = [var.web_package]
+
+  variables {
+    web         = true
+    web_package = "main.tf"
+  }
+}
+
+run "a_page_for_no_processor" {
+  command         = plan
+  expect_failures = [var.web_architecture]
+
+  variables {
+    web_architecture = "amd64"
+  }
+}
+
+run "a_page_for_nobody" {
+  command         = plan
+  expect_failures = [var.web_concurrency]
+
+  variables {
+    web_concurrency = 0
+  }
+}
+
+run "logs_for_ten_days" {
+  command         = plan
+  expect_failures = [var.web_log_days]
+
+  variables {
+    web_log_days = 10
+  }
+}
+
 run "everybody_said_aloud" {
   command = plan
 
