@@ -66,6 +66,7 @@ class Aws:
         self.ec2, self.ssm, self.iam = self.client("ec2"), self.client("ssm"), self.client("iam")
         self.secrets, self.dynamodb = self.client("secretsmanager"), self.client("dynamodb")
         self.lambdas, self.apis = self.client("lambda"), self.client("apigatewayv2")
+        self.events, self.queues = self.client("events"), self.client("sqs")
         for id, (version, _) in zip(IDS, IMAGES):
             self.ec2.create_tags(Resources=[id], Tags=[{"Key": "Project", "Value": "ssh-chat"}, {"Key": "Version", "Value": version}])
 
@@ -100,6 +101,10 @@ class Aws:
             ("parameter", self.ssm.describe_parameters()["Parameters"], "Name"),
             ("function", self.lambdas.list_functions()["Functions"], "FunctionName"),
             ("api", self.apis.get_apis()["Items"], "Name"),
+            ("topic", self.client("sns").list_topics()["Topics"], "TopicArn"),
+            ("subscription", self.client("sns").list_subscriptions()["Subscriptions"], "SubscriptionArn"),
+            ("rule", self.events.list_rules()["Rules"], "Name"),
+            ("dashboard", self.client("cloudwatch").list_dashboards()["DashboardEntries"], "DashboardName"),
             ("log group", self.client("logs").describe_log_groups()["logGroups"], "logGroupName"),
         ):
             for one in operation:
@@ -282,16 +287,16 @@ def live(root, aws):
     passed("destroy without the protection leaves nothing")
 
 
-def web(root, aws):
-    """The page comes, and goes again, with nothing left to do after either."""
+def extras(root, aws):
+    """The page and the alarms come, and go again, with nothing left to do after either."""
     with zipfile.ZipFile(root.folder / "page.zip", "w") as package:
         package.writestr("bootstrap", "#!/bin/false\n")
     plain = {**GOOD, "deletion_protection": False, "recovery_window_in_days": 0}
-    page = {**plain, "web": True, "web_package": "page.zip"}
+    page = {**plain, "web": True, "web_package": "page.zip", "alarm_email": "operators@example.com"}
     before = set(aws.inventory())
 
     root.apply(page)
-    root.holds(page, "with a page")
+    root.holds(page, "with a page and alarms")
     state = root.state()
     url = root.output("web_url")
     check(url == state["aws_apigatewayv2_api.web[0]"]["api_endpoint"] + "/", f"the page is said to be at {url}")
@@ -311,6 +316,8 @@ def web(root, aws):
     check(source.startswith("arn:aws:execute-api:") and source.endswith(f":{api}/*"), f"who may call the page: {permission}")
     passed(f"the page is at {url}, and the machine knows")
 
+    told_of_the_host_key(aws, state["aws_secretsmanager_secret.host_key"]["arn"])
+
     with zipfile.ZipFile(root.folder / "page.zip", "w") as package:
         package.writestr("bootstrap", "#!/bin/true\n")
     newer = root.run("plan", values=page).stdout
@@ -318,13 +325,51 @@ def web(root, aws):
     passed("another package changes the function and nothing else")
 
     root.apply(plain)
-    root.holds(plain, "without the page again")
-    left = {what for what in set(aws.inventory()) - before if what.split()[0] in ("function", "api", "log")}
-    check(not left, f"what is left of the page is {left}")
+    root.holds(plain, "without the page and the alarms again")
+    left = {what for what in set(aws.inventory()) - before if what.split()[0] in ("function", "api", "log", "topic", "subscription", "rule", "dashboard")}
+    check(not left, f"what is left of the page and the alarms is {left}")
     root.run("destroy", "-auto-approve", values=plain)
     left = set(aws.inventory()) ^ before
     check(not left, f"what is left is {left}")
-    passed("destroy leaves nothing of a chat that had a page")
+    passed("destroy leaves nothing of a chat that had a page and alarms")
+
+
+def told_of_the_host_key(aws, secret):
+    """Which events of AWS people are told of. moto sends none to topics, so rules with the same
+    patterns on a bus of their own send to a queue."""
+    address = aws.queues.create_queue(QueueName="told")["QueueUrl"]
+    queue = aws.queues.get_queue_attributes(QueueUrl=address, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    rules = aws.events.list_rules()["Rules"]
+    aws.events.create_event_bus(Name="told")
+    for rule in rules:
+        target, = aws.events.list_targets_by_rule(Rule=rule["Name"])["Targets"]
+        check(target["Arn"].endswith(":ssh-chat-alarms"), f"{rule['Name']} tells {target}")
+        aws.events.put_rule(Name=rule["Name"], EventPattern=rule["EventPattern"], EventBusName="told")
+        aws.events.put_targets(Rule=rule["Name"], EventBusName="told", Targets=[{"Id": "told", "Arn": queue}])
+
+    def call(name, secret):
+        return "aws.secretsmanager", "AWS API Call via CloudTrail", {"eventName": name, "requestParameters": {"secretId": secret}}
+
+    def change(name):
+        return "aws.ssm", "Parameter Store Change", {"operation": "Update", "type": "String", "name": name}
+
+    for event, expected in (
+        (change("/ssh-chat/host-key"), True),
+        (change("/other-chat/host-key"), False),
+        (call("PutSecretValue", "ssh-chat/host-key"), True),
+        (call("PutSecretValue", secret), True),
+        (call("UpdateSecretVersionStage", secret[:-7]), True),
+        (call("DeleteSecret", secret), True),
+        (call("GetSecretValue", secret), False),
+        (call("PutSecretValue", "other-chat/host-key"), False),
+    ):
+        source, kind, detail = event
+        aws.events.put_events(Entries=[{"EventBusName": "told", "Source": source, "DetailType": kind, "Detail": json.dumps(detail)}])
+        told = aws.queues.receive_message(QueueUrl=address).get("Messages", [])
+        check(len(told) == expected, f"people are told {len(told)} times of {event}")
+        for message in told:
+            aws.queues.delete_message(QueueUrl=address, ReceiptHandle=message["ReceiptHandle"])
+    passed("people are told of another host key, by its parameter and by its secret, and of nothing else")
 
 
 def kept(aws, secret, item):
@@ -360,7 +405,7 @@ def main(work):
         refuses(Root(work / "terraform", aws, work / "refused.log"))
         examples(Root(work / "terraform", aws, work / "examples.log"), aws)
         live(Root(work / "terraform", aws, work / "live.log"), aws)
-        web(Root(work / "terraform", aws, work / "web.log"), aws)
+        extras(Root(work / "terraform", aws, work / "extras.log"), aws)
     finally:
         aws.stop()
     print(f"{time.monotonic() - started:.0f} s")

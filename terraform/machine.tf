@@ -85,5 +85,5 @@ resource "aws_cloudwatch_metric_alarm" "recover" {
   threshold           = 0
   period              = 60
   evaluation_periods  = 2
-  alarm_actions       = ["arn:${data.aws_partition.here.partition}:automate:${var.region}:ec2:recover"]
+  alarm_actions       = concat(["arn:${data.aws_partition.here.partition}:automate:${var.region}:ec2:recover"], local.tell)
 }

@@ -32,3 +32,8 @@ output "logs" {
   description = "The machine's console, for when it does not come up."
   value       = "aws ec2 get-console-output --region ${var.region} --instance-id ${aws_instance.chat.id} --latest --output text"
 }
+
+output "dashboard" {
+  description = "All that is counted, on one page, if there are alarms."
+  value       = one([for board in aws_cloudwatch_dashboard.chat : "https://${var.region}.console.aws.amazon.com/cloudwatch/home?region=${var.region}#dashboards/dashboard/${board.dashboard_name}"])
+}

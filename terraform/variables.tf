@@ -283,6 +283,20 @@ variable "web_log_days" {
   }
 }
 
+# Who is told
+
+variable "alarm_email" {
+  type        = string
+  description = "Where alarms are sent. With it there are alarms and a dashboard; AWS first asks that address whether it wants them. Empty: none."
+  default     = ""
+  nullable    = false
+
+  validation {
+    condition     = var.alarm_email == "" || can(regex("^[^@\\s,<>]+@[^@\\s,<>]+\\.[^@\\s,<>]+$", var.alarm_email))
+    error_message = "alarm_email is one address, such as operators@example.com, or empty for no alarms. For several people use the address of a list."
+  }
+}
+
 # What outlives the machine
 
 variable "kms_key_arn" {

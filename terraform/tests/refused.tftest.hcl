@@ -322,6 +322,15 @@ run "logs_for_ten_days" {
   }
 }
 
+run "alarms_for_two" {
+  command         = plan
+  expect_failures = [var.alarm_email]
+
+  variables {
+    alarm_email = "alice@example.com, bob@example.com"
+  }
+}
+
 run "everybody_said_aloud" {
   command = plan
 

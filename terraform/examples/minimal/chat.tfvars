@@ -8,3 +8,6 @@ operator_keys  = ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QE
 # A page where people redeem invites in a browser. Off by default; see README.md.
 # web         = true
 # web_package = "../target/lambda/arm64.zip" # made by ci/lambda arm64
+
+# Whom to tell when something is wrong. Nobody by default.
+# alarm_email = "operators@example.com"

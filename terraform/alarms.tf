@@ -1,0 +1,215 @@
+# Who is told when something is wrong, and when that is; docs/operate.md says what to do. With an
+# address in alarm_email there are a topic that sends to it, these alarms and a dashboard; without
+# one, only the alarm in machine.tf that has EC2 move the machine.
+
+locals {
+  watched = var.alarm_email != ""
+
+  # What tells people.
+  tell = aws_sns_topic.alarms[*].arn
+
+  own_metrics  = { Chat = var.name }
+  memory_bytes = data.aws_ec2_instance_type.chat.memory_size * 1024 * 1024
+
+  # Each is looked at in steps of so many seconds and is one if so many of the last few steps are:
+  # `steps = [3, 5]` is three of five. What is missing counts as good unless it says otherwise.
+  alarms = merge(
+    {
+      silent = {
+        says      = "The server has not given a sign of life for three minutes: it is down, hangs, or can't reach CloudWatch"
+        namespace = local.metrics_namespace, metric = "Heartbeat", dimensions = local.own_metrics
+        statistic = "Sum", is = "LessThanThreshold", limit = 1, seconds = 60, steps = [3, 3], missing = "breaching"
+      }
+      messages-failed = {
+        says      = "Messages could not be saved, and their senders were told so"
+        namespace = local.metrics_namespace, metric = "MessagesFailed", dimensions = local.own_metrics
+        statistic = "Sum", is = "GreaterThanThreshold", limit = 0, seconds = 60, steps = [2, 5], missing = "notBreaching"
+      }
+      slow-commits = {
+        says      = "One message in a hundred takes longer than a second to be saved"
+        namespace = local.metrics_namespace, metric = "CommitP99", dimensions = local.own_metrics
+        statistic = "Maximum", is = "GreaterThanThreshold", limit = 1000, seconds = 60, steps = [5, 10], missing = "notBreaching"
+      }
+      logins-refused = {
+        says      = "More than 300 logins were refused within five minutes: somebody tries keys, or something keeps out people who may come in"
+        namespace = local.metrics_namespace, metric = "LoginsRefused", dimensions = local.own_metrics
+        statistic = "Sum", is = "GreaterThanThreshold", limit = 300, seconds = 300, steps = [1, 1], missing = "notBreaching"
+      }
+      slow-readers = {
+        says      = "More than 20 people within five minutes were let go because they took in nothing of what they were sent: the network is bad, or the machine is too slow"
+        namespace = local.metrics_namespace, metric = "SlowReaderCloses", dimensions = local.own_metrics
+        statistic = "Sum", is = "GreaterThanThreshold", limit = 20, seconds = 300, steps = [1, 1], missing = "notBreaching"
+      }
+      memory = {
+        says      = "The server has had more than 70 % of the machine's memory for ten minutes"
+        namespace = local.metrics_namespace, metric = "MemoryBytes", dimensions = local.own_metrics
+        statistic = "Maximum", is = "GreaterThanThreshold", limit = floor(local.memory_bytes * 0.7), seconds = 60, steps = [10, 10], missing = "notBreaching"
+      }
+      machine = {
+        says      = "The machine does not answer EC2, though the hardware under it is well: its system hangs"
+        namespace = "AWS/EC2", metric = "StatusCheckFailed_Instance", dimensions = { InstanceId = aws_instance.chat.id }
+        statistic = "Maximum", is = "GreaterThanThreshold", limit = 0, seconds = 60, steps = [3, 3], missing = "notBreaching"
+      }
+    },
+    { for name, alarm in {
+      web-fails = {
+        says      = "Three or more requests to the page for invites failed within five minutes"
+        namespace = "AWS/ApiGateway", metric = "5xx", dimensions = { ApiId = one(aws_apigatewayv2_api.web[*].id) }
+        statistic = "Sum", is = "GreaterThanOrEqualToThreshold", limit = 3, seconds = 300, steps = [1, 1], missing = "notBreaching"
+      }
+      web-function-fails = {
+        says      = "The function with the page for invites does not start or ends early"
+        namespace = "AWS/Lambda", metric = "Errors", dimensions = { FunctionName = local.web_function }
+        statistic = "Sum", is = "GreaterThanOrEqualToThreshold", limit = 3, seconds = 300, steps = [1, 1], missing = "notBreaching"
+      }
+    } : name => alarm if var.web },
+  )
+
+  # What DynamoDB counts against us: no capacity, or its own failure.
+  table_troubles = concat(
+    [for kind in ["Read", "Write"] : { metric = "${kind}ThrottleEvents", dimensions = { TableName = var.name } }],
+    [for operation in ["GetItem", "PutItem", "Query", "TransactWriteItems", "UpdateItem"] : {
+      metric = "SystemErrors", dimensions = { TableName = var.name, Operation = operation }
+    }],
+  )
+}
+
+resource "aws_cloudwatch_metric_alarm" "chat" {
+  for_each = { for name, alarm in local.alarms : name => alarm if local.watched }
+
+  alarm_name          = "${var.name}-${each.key}"
+  alarm_description   = "${each.value.says}. What to do: docs/operate.md"
+  namespace           = each.value.namespace
+  metric_name         = each.value.metric
+  dimensions          = each.value.dimensions
+  statistic           = each.value.statistic
+  comparison_operator = each.value.is
+  threshold           = each.value.limit
+  period              = each.value.seconds
+  datapoints_to_alarm = each.value.steps[0]
+  evaluation_periods  = each.value.steps[1]
+  treat_missing_data  = each.value.missing
+  alarm_actions       = local.tell
+  ok_actions          = local.tell
+}
+
+resource "aws_cloudwatch_metric_alarm" "table" {
+  count = local.watched ? 1 : 0
+
+  alarm_name          = "${var.name}-table"
+  alarm_description   = "DynamoDB refused five or more requests to the table within five minutes, for want of capacity or by a failure of its own. What to do: docs/operate.md"
+  comparison_operator = "GreaterThanOrEqualToThreshold"
+  threshold           = 5
+  evaluation_periods  = 1
+  treat_missing_data  = "notBreaching"
+  alarm_actions       = local.tell
+  ok_actions          = local.tell
+
+  metric_query {
+    id          = "troubles"
+    label       = "refused requests"
+    expression  = "SUM([${join(", ", [for i, _ in local.table_troubles : "FILL(m${i}, 0)"])}])"
+    return_data = true
+  }
+
+  dynamic "metric_query" {
+    for_each = local.table_troubles
+
+    content {
+      id = "m${metric_query.key}"
+
+      metric {
+        namespace   = "AWS/DynamoDB"
+        metric_name = metric_query.value.metric
+        dimensions  = metric_query.value.dimensions
+        stat        = "Sum"
+        period      = 300
+      }
+    }
+  }
+}
+
+# Whoever has another host key can pretend to be the chat. The parameter with the public half tells
+# of its changes by itself, which the server makes when it starts with another key. Who writes to the
+# secret is told by CloudTrail, and only where a trail logs what is managed in this region: most
+# accounts have one, this does not make it.
+locals {
+  host_key_rules = {
+    host-key-published = {
+      says    = "The chat ${var.name} publishes its host key. This is so on its first start and after `ssh-chat host-key rotate`. If it is neither, somebody has another key for it: docs/operate.md"
+      pattern = { source = ["aws.ssm"], "detail-type" = ["Parameter Store Change"], detail = { name = [aws_ssm_parameter.host_key.name] } }
+    }
+    host-key-written = {
+      says = "The host key of the chat ${var.name} was written or deleted, by whom CloudTrail tells. This is so on its first start and after `ssh-chat host-key rotate`. If it is neither, somebody has another key for it: docs/operate.md"
+      pattern = { source = ["aws.secretsmanager"], "detail-type" = ["AWS API Call via CloudTrail"], detail = {
+        eventName = ["DeleteSecret", "PutSecretValue", "UpdateSecret", "UpdateSecretVersionStage"]
+        requestParameters = { secretId = [
+          aws_secretsmanager_secret.host_key.name,
+          { prefix = replace(aws_secretsmanager_secret.host_key.arn, "/-[A-Za-z0-9]{6}$/", "") },
+        ] }
+      } }
+    }
+  }
+}
+
+resource "aws_cloudwatch_event_rule" "host_key" {
+  for_each = { for name, rule in local.host_key_rules : name => rule if local.watched }
+
+  name          = "${var.name}-${each.key}"
+  description   = "Tells when the host key of the chat ${var.name} becomes another"
+  event_pattern = jsonencode(each.value.pattern)
+}
+
+resource "aws_cloudwatch_event_target" "host_key" {
+  for_each = aws_cloudwatch_event_rule.host_key
+
+  rule = each.value.name
+  arn  = aws_sns_topic.alarms[0].arn
+
+  input_transformer {
+    input_paths    = { at = "$.time", account = "$.account", region = "$.region" }
+    input_template = "\"${local.host_key_rules[each.key].says}. At <at> in account <account>, region <region>.\""
+  }
+}
+
+resource "aws_sns_topic" "alarms" {
+  # checkov:skip=CKV_AWS_26: alarms can't be sent through the key that AWS keeps for this, and there is no secret in one
+  count = local.watched ? 1 : 0
+
+  name = "${var.name}-alarms"
+}
+
+resource "aws_sns_topic_policy" "alarms" {
+  count = local.watched ? 1 : 0
+
+  arn = aws_sns_topic.alarms[0].arn
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [
+      {
+        Sid       = "Alarms"
+        Effect    = "Allow"
+        Action    = "sns:Publish"
+        Principal = { Service = "cloudwatch.amazonaws.com" }
+        Resource  = aws_sns_topic.alarms[0].arn
+        Condition = { StringEquals = { "aws:SourceAccount" = data.aws_caller_identity.here.account_id } }
+      },
+      {
+        # EventBridge takes no conditions in the policy of a topic.
+        Sid       = "Rules"
+        Effect    = "Allow"
+        Action    = "sns:Publish"
+        Principal = { Service = "events.amazonaws.com" }
+        Resource  = aws_sns_topic.alarms[0].arn
+      },
+    ]
+  })
+}
+
+resource "aws_sns_topic_subscription" "alarms" {
+  count = local.watched ? 1 : 0
+
+  topic_arn = aws_sns_topic.alarms[0].arn
+  protocol  = "email"
+  endpoint  = var.alarm_email
+}

@@ -1,0 +1,164 @@
+# Alarms and the dashboard, as they are planned.
+
+mock_provider "aws" {
+  override_data {
+    target = data.aws_partition.here
+    values = { partition = "aws" }
+  }
+  override_data {
+    target = data.aws_availability_zones.here
+    values = { names = ["eu-central-1c", "eu-central-1a", "eu-central-1b"] }
+  }
+  override_data {
+    target = data.aws_ec2_instance_type.chat
+    values = { supported_architectures = ["arm64"], memory_size = 2048 }
+  }
+  override_data {
+    target = data.aws_ami_ids.chat
+    values = { ids = ["ami-0a00000000000001"] }
+  }
+  override_resource {
+    target = aws_eip.chat
+    values = { public_ip = "198.51.100.7" }
+  }
+  override_resource {
+    target = aws_iam_role.web
+    values = { arn = "arn:aws:iam::123456789012:role/ssh-chat-web" }
+  }
+  override_resource {
+    target = aws_cloudwatch_log_group.web_requests
+    values = { arn = "arn:aws:logs:eu-central-1:123456789012:log-group:/aws/apigateway/ssh-chat-web" }
+  }
+  override_resource {
+    target = aws_apigatewayv2_api.web
+    values = { api_endpoint = "https://abc123.execute-api.eu-central-1.amazonaws.com", execution_arn = "arn:aws:execute-api:eu-central-1:123456789012:abc123" }
+  }
+  override_data {
+    target = data.aws_caller_identity.here
+    values = { account_id = "123456789012" }
+  }
+  override_resource {
+    target = aws_sns_topic.alarms
+    values = { arn = "arn:aws:sns:eu-central-1:123456789012:ssh-chat-alarms" }
+  }
+  override_resource {
+    target = aws_secretsmanager_secret.host_key
+    values = { arn = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:ssh-chat/host-key-AbCdEf" }
+  }
+}
+
+variables {
+  region         = "eu-central-1"
+  image_version  = "0.1.0"
+  operator_cidrs = ["203.0.113.7/32"]
+  operator_keys  = ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f alice"]
+  web            = true
+  web_package    = "tests/page.zip" # made by ci/terraform
+  alarm_email    = "operators@example.com"
+}
+
+run "somebody_is_told" {
+  assert {
+    condition = { for name, alarm in aws_cloudwatch_metric_alarm.chat : name => join(" ", [
+      alarm.namespace, alarm.metric_name, alarm.statistic, alarm.comparison_operator, alarm.threshold,
+      "${alarm.datapoints_to_alarm} of ${alarm.evaluation_periods} in ${alarm.period} s", alarm.treat_missing_data,
+      ]) } == {
+      silent             = "ssh-chat Heartbeat Sum LessThanThreshold 1 3 of 3 in 60 s breaching"
+      messages-failed    = "ssh-chat MessagesFailed Sum GreaterThanThreshold 0 2 of 5 in 60 s notBreaching"
+      slow-commits       = "ssh-chat CommitP99 Maximum GreaterThanThreshold 1000 5 of 10 in 60 s notBreaching"
+      logins-refused     = "ssh-chat LoginsRefused Sum GreaterThanThreshold 300 1 of 1 in 300 s notBreaching"
+      slow-readers       = "ssh-chat SlowReaderCloses Sum GreaterThanThreshold 20 1 of 1 in 300 s notBreaching"
+      memory             = "ssh-chat MemoryBytes Maximum GreaterThanThreshold 1503238553 10 of 10 in 60 s notBreaching"
+      machine            = "AWS/EC2 StatusCheckFailed_Instance Maximum GreaterThanThreshold 0 3 of 3 in 60 s notBreaching"
+      web-fails          = "AWS/ApiGateway 5xx Sum GreaterThanOrEqualToThreshold 3 1 of 1 in 300 s notBreaching"
+      web-function-fails = "AWS/Lambda Errors Sum GreaterThanOrEqualToThreshold 3 1 of 1 in 300 s notBreaching"
+    }
+    error_message = "There are other alarms than these, or with other bounds."
+  }
+
+  assert {
+    condition = alltrue([
+      for alarm in concat(values(aws_cloudwatch_metric_alarm.chat), aws_cloudwatch_metric_alarm.table) :
+      alarm.alarm_actions == toset([aws_sns_topic.alarms[0].arn]) && alarm.ok_actions == alarm.alarm_actions && endswith(alarm.alarm_description, "docs/operate.md")
+    ])
+    error_message = "Each alarm tells people, also when it is over, and where they find what to do."
+  }
+
+  assert {
+    condition     = aws_cloudwatch_metric_alarm.recover.alarm_actions == toset(["arn:aws:automate:eu-central-1:ec2:recover", aws_sns_topic.alarms[0].arn])
+    error_message = "When EC2 moves the machine, people are told."
+  }
+
+  assert {
+    condition     = alltrue([for name, alarm in aws_cloudwatch_metric_alarm.chat : alarm.dimensions.Chat == "ssh-chat" if alarm.namespace == "ssh-chat"])
+    error_message = "The server's own metrics are told apart by the name of the chat."
+  }
+
+  assert {
+    condition     = toset([for query in aws_cloudwatch_metric_alarm.table[0].metric_query : join(" ", [one(query.metric[*].metric_name), lookup(one(query.metric[*].dimensions), "Operation", "")]) if length(query.metric) > 0]) == toset(["ReadThrottleEvents ", "WriteThrottleEvents ", "SystemErrors GetItem", "SystemErrors PutItem", "SystemErrors Query", "SystemErrors TransactWriteItems", "SystemErrors UpdateItem"])
+    error_message = "What DynamoDB refuses is counted."
+  }
+
+  assert {
+    condition     = aws_sns_topic_subscription.alarms[0].endpoint == "operators@example.com" && aws_sns_topic_subscription.alarms[0].protocol == "email"
+    error_message = "The address is that of the operators."
+  }
+
+  assert {
+    condition     = [for statement in jsondecode(aws_sns_topic_policy.alarms[0].policy).Statement : [statement.Principal.Service, statement.Action, try(statement.Condition.StringEquals["aws:SourceAccount"], "")]] == [["cloudwatch.amazonaws.com", "sns:Publish", "123456789012"], ["events.amazonaws.com", "sns:Publish", ""]]
+    error_message = "Somebody else may send alarms."
+  }
+}
+
+run "the_host_key_is_watched" {
+  assert {
+    condition     = jsondecode(aws_cloudwatch_event_rule.host_key["host-key-written"].event_pattern).detail.requestParameters.secretId == ["ssh-chat/host-key", { prefix = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:ssh-chat/host-key" }]
+    error_message = "The secret can be named in three ways: by name, by ARN, and by ARN without what AWS adds."
+  }
+
+  assert {
+    condition     = alltrue([for target in aws_cloudwatch_event_target.host_key : target.arn == aws_sns_topic.alarms[0].arn && can(jsondecode(target.input_transformer[0].input_template)) && strcontains(target.input_transformer[0].input_template, "At <at> in account <account>")])
+    error_message = "What people are told is one sentence with a place and a time."
+  }
+}
+
+run "one_page_with_all_of_it" {
+  assert {
+    condition = toset(flatten([for widget in jsondecode(aws_cloudwatch_dashboard.chat[0].dashboard_body).widgets : [for metric in widget.properties.metrics : metric[1] if metric[0] == "ssh-chat"] if widget.type == "metric"])) == toset([
+      "Heartbeat", "Sessions", "MessagesAccepted", "MessagesRefused", "MessagesFailed", "LoginsRefused", "StoreErrors", "CommitP99", "SlowReaderCloses", "MemoryBytes",
+    ])
+    error_message = "Each metric of the server's own is on the dashboard."
+  }
+
+  assert {
+    condition     = length(distinct([for widget in jsondecode(aws_cloudwatch_dashboard.chat[0].dashboard_body).widgets : "${widget.x} ${widget.y}"])) == length(jsondecode(aws_cloudwatch_dashboard.chat[0].dashboard_body).widgets) && length(jsondecode(aws_cloudwatch_dashboard.chat[0].dashboard_body).widgets[0].properties.alarms) == 11
+    error_message = "Each graph has a place of its own, and all alarms are on top."
+  }
+}
+
+run "without_a_page" {
+  variables {
+    web = false
+  }
+
+  assert {
+    condition     = length(aws_cloudwatch_metric_alarm.chat) == 7 && !strcontains(aws_cloudwatch_dashboard.chat[0].dashboard_body, "ApiGateway")
+    error_message = "Nobody is told of a page that is not there."
+  }
+}
+
+run "nobody_is_told" {
+  variables {
+    alarm_email = ""
+  }
+
+  assert {
+    condition     = length(aws_cloudwatch_metric_alarm.chat) + length(aws_cloudwatch_metric_alarm.table) + length(aws_cloudwatch_event_rule.host_key) + length(aws_sns_topic.alarms) + length(aws_cloudwatch_dashboard.chat) == 0
+    error_message = "Without an address there are no alarms."
+  }
+
+  assert {
+    condition     = aws_cloudwatch_metric_alarm.recover.alarm_actions == toset(["arn:aws:automate:eu-central-1:ec2:recover"])
+    error_message = "EC2 moves the machine all the same."
+  }
+}
