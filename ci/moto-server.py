@@ -8,11 +8,17 @@ POST /fault with {"operation": "GetSecretValue", "about": "my-secret", "times": 
 "code": "ThrottlingException", "message": "…"} answers the next two such requests whose body has
 "my-secret" in it with that error. With "delay" in seconds and without "code", they are only late.
 With "applied": true, what is asked for is done all the same, as when an answer gets lost. Without
-"times", all of them. The answer has those that are left to come; without a body, none is added."""
+"times", all of them. The answer has those that are left to come; without a body, none is added.
+
+POST /policy with {"who": "PAGE", "policy": {…}} holds each request that is signed with the access key
+PAGE against that policy of IAM, conditions on keys too, which moto itself does not look at; see
+ci/policy.py. The answer says of everybody which permissions they have used and not used, and what
+they were denied; without a body, nobody is added."""
 
 import json
 import logging
 import os
+import re
 import sys
 import threading
 import time
@@ -20,6 +26,8 @@ from io import BytesIO
 
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import make_server
+
+import policy
 
 
 class Faulty:
@@ -30,6 +38,8 @@ class Faulty:
         self.one_at_a_time = threading.Lock()
         self.faults = []
         self.changing_faults = threading.Lock()
+        self.judges = {}
+        self.judging = threading.Lock()
 
     def __call__(self, environ, start_response):
         body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
@@ -38,19 +48,39 @@ class Faulty:
                 if body:
                     self.faults.append(json.loads(body))
                 left = json.dumps([fault for fault in self.faults if fault.get("times") != 0]).encode()
-            start_response("200 OK", [("Content-Type", "application/json"), ("Content-Length", str(len(left)))])
-            return [left]
-        fault = self.find(environ.get("HTTP_X_AMZ_TARGET", "").rpartition(".")[2], body)
+            return answer(start_response, "200 OK", left)
+        if environ["PATH_INFO"] == "/policy":
+            return answer(start_response, "200 OK", self.judged(body))
+        target = environ.get("HTTP_X_AMZ_TARGET", "")
+        denied = self.denied(environ.get("HTTP_AUTHORIZATION", ""), target, body)
+        if denied:
+            words = {"__type": "AccessDeniedException", "message": f"not authorized to perform: {denied}"}
+            return answer(start_response, "400 Denied", json.dumps(words).encode())
+        fault = self.find(target.rpartition(".")[2], body)
         if fault:
             time.sleep(fault.get("delay", 0))
             if fault.get("applied"):
                 self.pass_on(environ, body, lambda *_: None)
             if "code" in fault:
-                answer = json.dumps({"__type": fault["code"], "message": fault.get("message", "")}).encode()
-                start_response(f"{fault.get('status', 400)} Fault", [
-                    ("Content-Type", "application/x-amz-json-1.1"), ("Content-Length", str(len(answer)))])
-                return [answer]
+                words = {"__type": fault["code"], "message": fault.get("message", "")}
+                return answer(start_response, f"{fault.get('status', 400)} Fault", json.dumps(words).encode())
         return self.pass_on(environ, body, start_response)
+
+    def judged(self, body):
+        with self.judging:
+            if body:
+                new = json.loads(body)
+                self.judges[new["who"]] = policy.Judge(new["policy"])
+            return json.dumps({
+                who: {"used": sorted(judge.used), "not_used": sorted(set(judge.permissions()) - judge.used), "denied": judge.denied}
+                for who, judge in self.judges.items()
+            }).encode()
+
+    def denied(self, authorization, target, body):
+        who = re.search(r"Credential=(\w+)/", authorization)
+        with self.judging:
+            judge = self.judges.get(who and who[1])
+            return judge and judge.denies(target, body)
 
     def pass_on(self, environ, body, start_response):
         environ["wsgi.input"] = BytesIO(body)
@@ -67,6 +97,11 @@ class Faulty:
                         fault["times"] -= 1
                     return fault
         return None
+
+
+def answer(start_response, status, body):
+    start_response(status, [("Content-Type", "application/x-amz-json-1.1"), ("Content-Length", str(len(body)))])
+    return [body]
 
 
 def end_with_the_test():
