@@ -13,6 +13,8 @@ from pathlib import Path
 
 import boto3
 
+import page
+
 REGION = "eu-central-1"
 ACCOUNT = "123456789012"
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f alice"
@@ -287,16 +289,16 @@ def live(root, aws):
     passed("destroy without the protection leaves nothing")
 
 
-def extras(root, aws):
+def extras(root, aws, program):
     """The page and the alarms come, and go again, with nothing left to do after either."""
     with zipfile.ZipFile(root.folder / "page.zip", "w") as package:
         package.writestr("bootstrap", "#!/bin/false\n")
     plain = {**GOOD, "deletion_protection": False, "recovery_window_in_days": 0}
-    page = {**plain, "web": True, "web_package": "page.zip", "alarm_email": "operators@example.com"}
+    both = {**plain, "web": True, "web_package": "page.zip", "alarm_email": "operators@example.com"}
     before = set(aws.inventory())
 
-    root.apply(page)
-    root.holds(page, "with a page and alarms")
+    root.apply(both)
+    root.holds(both, "with a page and alarms")
     state = root.state()
     url = root.output("web_url")
     check(url == state["aws_apigatewayv2_api.web[0]"]["api_endpoint"] + "/", f"the page is said to be at {url}")
@@ -316,11 +318,13 @@ def extras(root, aws):
     check(source.startswith("arn:aws:execute-api:") and source.endswith(f":{api}/*"), f"who may call the page: {permission}")
     passed(f"the page is at {url}, and the machine knows")
 
+    the_page_works(root, aws, state, told, program)
+    root.holds(both, "when the page and the machine have done their work")
     told_of_the_host_key(aws, state["aws_secretsmanager_secret.host_key"]["arn"])
 
     with zipfile.ZipFile(root.folder / "page.zip", "w") as package:
         package.writestr("bootstrap", "#!/bin/true\n")
-    newer = root.run("plan", values=page).stdout
+    newer = root.run("plan", values=both).stdout
     check("aws_lambda_function.web[0] will be updated in-place" in newer and "1 to change, 0 to destroy" in newer, f"another package changes more or less than the function:\n{newer}")
     passed("another package changes the function and nothing else")
 
@@ -332,6 +336,23 @@ def extras(root, aws):
     left = set(aws.inventory()) ^ before
     check(not left, f"what is left is {left}")
     passed("destroy leaves nothing of a chat that had a page and alarms")
+
+
+def the_page_works(root, aws, state, told, program):
+    """The function and the machine, each with what it is told and what its role allows."""
+    def policy(role):
+        name, = aws.iam.list_role_policies(RoleName=role)["PolicyNames"]
+        return aws.iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]
+
+    roles = {page.PAGE: state["aws_iam_role.web[0]"], page.SERVER: state["aws_iam_role.chat"]}
+    folder = root.folder.parent / "page"
+    folder.mkdir()
+    try:
+        figures = page.judged(
+            aws.url, aws.client, told, "ssh-chat/host-key", {who: policy(role["name"]) for who, role in roles.items()}, program, folder)
+    except page.Failed as failed:
+        check(False, failed)
+    passed(f"people come in by the page; it and the machine may do what they need and nothing else; {figures}")
 
 
 def told_of_the_host_key(aws, secret):
@@ -398,17 +419,17 @@ def examples(root, aws):
         passed(f"examples/{name} can be planned")
 
 
-def main(work):
+def main(work, program):
     started = time.monotonic()
     aws = Aws(work)
     try:
         refuses(Root(work / "terraform", aws, work / "refused.log"))
         examples(Root(work / "terraform", aws, work / "examples.log"), aws)
         live(Root(work / "terraform", aws, work / "live.log"), aws)
-        extras(Root(work / "terraform", aws, work / "extras.log"), aws)
+        extras(Root(work / "terraform", aws, work / "extras.log"), aws, program)
     finally:
         aws.stop()
     print(f"{time.monotonic() - started:.0f} s")
 
 
-main(Path(sys.argv[1]))
+main(Path(sys.argv[1]), Path(sys.argv[2]).resolve())

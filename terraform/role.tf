@@ -36,7 +36,6 @@ locals {
           "dynamodb:ConditionCheckItem",
           "dynamodb:DeleteItem",
           "dynamodb:DescribeTable",
-          "dynamodb:DescribeTimeToLive",
           "dynamodb:GetItem",
           "dynamodb:PutItem",
           "dynamodb:Query",

@@ -14,11 +14,11 @@ locals {
   web_function = "${var.name}-web"
 
   # What of the table the page may touch, by the partitions in src/store/dynamo/key.rs. It can't
-  # list anything, and reaches nothing that was said. ci/lambda.py has the page work under this very
+  # list anything, and reaches nothing that was said. ci/page.py has the page work under this very
   # policy, and try other things.
   web_table = [
     { Sid = "See", Action = ["dynamodb:GetItem"], Keys = ["ACCOUNTS", "AUDIT", "INVITES", "KEY#*", "NAME#*", "PENDING", "STATE"] },
-    { Sid = "Enter", Action = ["dynamodb:PutItem"], Keys = ["ACCOUNTS", "AUDIT", "KEY#*", "NAME#*"] },
+    { Sid = "Enter", Action = ["dynamodb:PutItem"], Keys = ["ACCOUNTS", "AUDIT", "KEY#*", "NAME#*", "UNPROVEN"] },
     { Sid = "Count", Action = ["dynamodb:UpdateItem"], Keys = ["INVITES", "STATE"] },
     { Sid = "WaitNoLonger", Action = ["dynamodb:ConditionCheckItem", "dynamodb:DeleteItem"], Keys = ["PENDING"] },
   ]
@@ -38,12 +38,6 @@ locals {
       }
     ],
     [
-      {
-        Sid      = "TableIsThere"
-        Effect   = "Allow"
-        Action   = "dynamodb:DescribeTable"
-        Resource = aws_dynamodb_table.chat.arn
-      },
       {
         # What people compare; of the secret beside it the page knows nothing.
         Sid      = "PublicHalf"

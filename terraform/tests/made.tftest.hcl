@@ -102,7 +102,7 @@ run "the_role_names_single_things" {
       } == {
       HostKey        = [aws_secretsmanager_secret.host_key.arn, "secretsmanager:GetSecretValue secretsmanager:PutSecretValue"]
       PublicHalf     = [aws_ssm_parameter.host_key.arn, "ssm:GetParameter ssm:PutParameter"]
-      Table          = [aws_dynamodb_table.chat.arn, "dynamodb:ConditionCheckItem dynamodb:DeleteItem dynamodb:DescribeTable dynamodb:DescribeTimeToLive dynamodb:GetItem dynamodb:PutItem dynamodb:Query dynamodb:UpdateItem"]
+      Table          = [aws_dynamodb_table.chat.arn, "dynamodb:ConditionCheckItem dynamodb:DeleteItem dynamodb:DescribeTable dynamodb:GetItem dynamodb:PutItem dynamodb:Query dynamodb:UpdateItem"]
       SessionManager = ["*", "ssm:UpdateInstanceInformation ssmmessages:CreateControlChannel ssmmessages:CreateDataChannel ssmmessages:OpenControlChannel ssmmessages:OpenDataChannel"]
       Metrics        = ["*", "cloudwatch:PutMetricData"]
     }

@@ -1,5 +1,5 @@
 # The page where invites are redeemed, as it is planned; that it works with these permissions is for
-# ci/lambda-local to show.
+# ci/page.py to show.
 
 mock_provider "aws" {
   override_data {
@@ -94,10 +94,9 @@ run "the_page_may_do_little" {
       ]
       } == {
       See          = [aws_dynamodb_table.chat.arn, "dynamodb:GetItem", "ACCOUNTS AUDIT INVITES KEY#* NAME#* PENDING STATE"]
-      Enter        = [aws_dynamodb_table.chat.arn, "dynamodb:PutItem", "ACCOUNTS AUDIT KEY#* NAME#*"]
+      Enter        = [aws_dynamodb_table.chat.arn, "dynamodb:PutItem", "ACCOUNTS AUDIT KEY#* NAME#* UNPROVEN"]
       Count        = [aws_dynamodb_table.chat.arn, "dynamodb:UpdateItem", "INVITES STATE"]
       WaitNoLonger = [aws_dynamodb_table.chat.arn, "dynamodb:ConditionCheckItem dynamodb:DeleteItem", "PENDING"]
-      TableIsThere = [aws_dynamodb_table.chat.arn, "dynamodb:DescribeTable", ""]
       PublicHalf   = [aws_ssm_parameter.host_key.arn, "ssm:GetParameter", ""]
       Log          = ["${aws_cloudwatch_log_group.web[0].arn}:*", "logs:CreateLogStream logs:PutLogEvents", ""]
     }
