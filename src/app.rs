@@ -36,7 +36,7 @@ use crate::hub::{self, Hub};
 use crate::session::machine;
 use crate::session::start::Chat;
 use crate::ssh;
-use crate::store::Store;
+use crate::store::{Store, Timed};
 use crate::telemetry::logs::{self, LogHandle};
 use crate::telemetry::metrics;
 use crate::text::Text;
@@ -124,7 +124,8 @@ async fn run(
     let (health, listening) = Health::listen(config.metrics.listen).await?;
     let opening = async {
         let host_key = host_key::Found::load(&config, folder).await?;
-        let store: Arc<dyn Store> = keeping::open(&config, folder, config.aws.patience).await?;
+        let store = keeping::open(&config, folder, config.aws.patience).await?;
+        let store: Arc<dyn Store> = Arc::new(Timed::new(store));
         Ok::<_, anyhow::Error>((host_key, store))
     };
     let waiting = "waiting for the host key and the store";

@@ -57,7 +57,7 @@ impl Keeper for Guard {
                 })
             }
             Verdict::AskInvite { .. } => Err(NotAdmitted::Refused(NOT_REGISTERED.into())),
-            Verdict::Refused { notice } => Err(NotAdmitted::Refused(notice)),
+            Verdict::Refused { notice, .. } => Err(NotAdmitted::Refused(notice)),
         }
     }
 

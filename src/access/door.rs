@@ -39,9 +39,47 @@ pub enum Verdict {
     },
     /// They may not come in.
     Refused {
+        /// Why, in a word.
+        why: Why,
         /// Why, and what to do. Several lines.
         notice: String,
     },
+}
+
+/// Why somebody may not come in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Why {
+    /// They are banned.
+    Banned,
+    /// Nobody new comes in for a while.
+    Lockdown,
+    /// They came without a key, and need one.
+    NoKey,
+    /// The store does not answer, and without it nobody knows.
+    NoAnswer,
+}
+
+impl Why {
+    /// The word for it in metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Why::Banned => "banned",
+            Why::Lockdown => "lockdown",
+            Why::NoKey => "no_key",
+            Why::NoAnswer => "no_answer",
+        }
+    }
+}
+
+impl Verdict {
+    /// Why they are not in, in a word; nothing if they are.
+    pub fn reason(&self) -> Option<&'static str> {
+        match self {
+            Verdict::Welcome => None,
+            Verdict::AskInvite { .. } => Some("unknown_key"),
+            Verdict::Refused { why, .. } => Some(why.as_str()),
+        }
+    }
 }
 
 /// A code and a name that did not open the door.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::{Guard, Mode, Snapshot, banned};
-use crate::access::door::{Candidate, Door, NotRedeemed, ProvenKey, Verdict};
+use crate::access::door::{Candidate, Door, NotRedeemed, ProvenKey, Verdict, Why};
 use crate::chat::access::{Audit, KeyRecord, PendingKey, Role, Suspect};
 use crate::chat::ids::{AccountId, Fingerprint, Name, Time};
 use crate::chat::invite::Code;
@@ -55,7 +55,7 @@ const BAD_CODE: &str =
 pub(super) struct NotNow;
 
 /// Whose a key is.
-enum Owner {
+pub(super) enum Owner {
     /// Nobody's, or there is no key.
     None,
     /// The store says so.
@@ -67,6 +67,14 @@ enum Owner {
 }
 
 impl Owner {
+    /// The account, if it is known.
+    pub fn into_account(self) -> Option<Account> {
+        match self {
+            Owner::Told(account) | Owner::Remembered(account) => Some(account),
+            Owner::None | Owner::Unknowable => None,
+        }
+    }
+
     fn account(&self) -> Option<&Account> {
         match self {
             Owner::Told(account) | Owner::Remembered(account) => Some(account),
@@ -84,10 +92,7 @@ pub(super) struct Looked {
 impl Looked {
     /// Their account, if they have one.
     pub fn into_account(self) -> Option<Account> {
-        match self.owner {
-            Owner::Told(account) | Owner::Remembered(account) => Some(account),
-            Owner::None | Owner::Unknowable => None,
-        }
+        self.owner.into_account()
     }
 
     /// The account that lets them in although the store does not answer.
@@ -118,7 +123,7 @@ impl Door for Guard {
                 }
                 looked.verdict
             }
-            Err(NotNow) => refused(NOT_NOW),
+            Err(NotNow) => refused(Why::NoAnswer, NOT_NOW),
         }
     }
 
@@ -190,11 +195,11 @@ impl Guard {
             client: who.client,
         };
         let verdict = if let Some(ban) = snapshot.ban(suspect, now) {
-            refused(banned(ban, now).as_str())
+            refused(Why::Banned, banned(ban, now).as_str())
         } else if let Some(account) = owner.account() {
             // Whoever has not proven that it is theirs was never here: they are new.
             if account.proof_by.is_some() && snapshot.locked(now) && !self.is_named(who.key) {
-                refused(LOCKED)
+                refused(Why::Lockdown, LOCKED)
             } else {
                 Verdict::Welcome
             }
@@ -221,7 +226,7 @@ impl Guard {
             self.alert(who, key, now).await;
         }
         if snapshot.locked(now) {
-            return Ok(refused(LOCKED));
+            return Ok(refused(Why::Lockdown, LOCKED));
         }
         Ok(match (rules.mode, who.key) {
             // By bans that are long out of date nobody is judged.
@@ -235,6 +240,7 @@ impl Guard {
                 notice: self.unknown_key(key),
             },
             (Mode::Allowlist, None) => refused(
+                Why::NoKey,
                 "This chat lets in registered keys only, and you offered none.\n\
                          Make one with ssh-keygen, and ask an operator for an invite.",
             ),
@@ -242,7 +248,7 @@ impl Guard {
     }
 
     /// Whose a key is. An account that nobody proved to be theirs in time is nobody's.
-    async fn owner(&self, key: &Fingerprint, now: Time) -> Owner {
+    pub(super) async fn owner(&self, key: &Fingerprint, now: Time) -> Owner {
         let asked = self.known.asks();
         if let Ok(account) = self.ask(self.unforfeited(key, now)).await {
             self.known.learn(key, account.as_ref(), asked);
@@ -371,8 +377,9 @@ pub(super) fn audit(now: Time, actor: &Name, action: &str, target: &str) -> Audi
     }
 }
 
-fn refused(notice: &str) -> Verdict {
+fn refused(why: Why, notice: &str) -> Verdict {
     Verdict::Refused {
+        why,
         notice: notice.to_owned(),
     }
 }

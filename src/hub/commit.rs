@@ -5,8 +5,7 @@ use std::collections::BTreeSet;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-
-use tokio::time::Instant;
+use std::time::Instant;
 
 use super::feed::Delivery;
 use super::{Feed, Hub};
@@ -23,6 +22,8 @@ pub(super) struct Pending {
     pub session: SessionId,
     pub id: u32,
     pub draft: Draft,
+    /// When it was handed over.
+    pub since: Instant,
 }
 
 /// What the store is doing for the hub at this moment.
@@ -199,7 +200,9 @@ impl Hub {
 
     fn appended(&mut self, batch: Vec<Pending>, places: Vec<Seq>) {
         let mut rooms = BTreeSet::new();
+        let now = Instant::now();
         for (pending, seq) in batch.into_iter().zip(places) {
+            metrics::saved(now - pending.since);
             rooms.extend(self.publish(pending.draft.at_place(seq)));
             // After the message itself: who hears that it is saved finds it there.
             self.reply(pending.session, Delivery::Accepted(pending.id));

@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Instant;
 
 use tokio::sync::Notify;
 
@@ -24,6 +25,8 @@ const INBOX: usize = 256;
 /// An event of a room.
 #[derive(Debug)]
 pub struct Post {
+    /// When it was pushed.
+    pub pushed: Instant,
     /// What happened.
     pub event: Arc<Event>,
     /// What it looks like, once somebody has seen it.
@@ -47,14 +50,25 @@ struct Recent {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cursor(u64);
 
+/// What became of a reading, beside the events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reading {
+    /// How many events were forgotten before they could be read.
+    pub skipped: u64,
+    /// When the first of those that were read was pushed.
+    pub oldest: Option<Instant>,
+}
+
 impl Ring {
     /// Adds an event; the oldest is forgotten once there are too many.
     pub fn push(&self, event: Arc<Event>) {
+        let now = Instant::now();
         let mut recent = self.inner.write().unwrap_or_else(PoisonError::into_inner);
         if recent.posts.len() == RING {
             recent.posts.pop_front();
         }
         recent.posts.push_back(Arc::new(Post {
+            pushed: now,
             event,
             sheet: Sheet::default(),
         }));
@@ -68,8 +82,7 @@ impl Ring {
     }
 
     /// Appends to `posts` at most `most` events from the cursor on, and moves it behind them.
-    /// Returns how many events were forgotten before they could be read.
-    pub fn read(&self, cursor: &mut Cursor, most: usize, posts: &mut Vec<Arc<Post>>) -> u64 {
+    pub fn read(&self, cursor: &mut Cursor, most: usize, posts: &mut Vec<Arc<Post>>) -> Reading {
         let recent = self.inner.read().unwrap_or_else(PoisonError::into_inner);
         let first = recent.pushed - recent.posts.len() as u64;
         let skipped = first.saturating_sub(cursor.0);
@@ -77,7 +90,8 @@ impl Ring {
         let before = posts.len();
         posts.extend(recent.posts.iter().skip(from).take(most).cloned());
         cursor.0 = cursor.0.max(first) + (posts.len() - before) as u64;
-        skipped
+        let oldest = posts.get(before).map(|post| post.pushed);
+        Reading { skipped, oldest }
     }
 }
 
@@ -201,12 +215,15 @@ mod tests {
         let mut late = ring.end();
         ring.push(event(3));
         let mut seen = Vec::new();
-        assert_eq!(ring.read(&mut early, 2, &mut seen), 0);
-        assert_eq!(ring.read(&mut early, 9, &mut seen), 0);
+        assert_eq!(ring.read(&mut early, 2, &mut seen).skipped, 0);
+        let rest = ring.read(&mut early, 9, &mut seen);
+        assert_eq!(rest.skipped, 0);
         assert_eq!(events(&seen), (0..4).map(event).collect::<Vec<_>>());
         let mut seen = Vec::new();
-        ring.read(&mut late, 9, &mut seen);
+        let last = ring.read(&mut late, 9, &mut seen);
         assert_eq!(events(&seen), vec![event(3)]);
+        assert!(rest.oldest.unwrap() <= last.oldest.unwrap());
+        assert_eq!(ring.read(&mut late, 9, &mut seen).oldest, None);
     }
 
     #[test]
@@ -217,9 +234,9 @@ mod tests {
             ring.push(event(n));
         }
         let mut seen = Vec::new();
-        assert_eq!(ring.read(&mut cursor, usize::MAX, &mut seen), 10);
+        assert_eq!(ring.read(&mut cursor, usize::MAX, &mut seen).skipped, 10);
         assert_eq!(seen.len(), RING);
-        assert_eq!(ring.read(&mut cursor, usize::MAX, &mut seen), 0);
+        assert_eq!(ring.read(&mut cursor, usize::MAX, &mut seen).skipped, 0);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What the rest of the program holds of the hub.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -118,6 +119,7 @@ impl Attachment {
             session: self.session,
             id,
             intent,
+            since: Instant::now(),
         })
     }
 

@@ -18,11 +18,12 @@ pub(crate) mod wait;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
+use std::time::Instant;
 
 use tokio::sync::{mpsc, oneshot};
 
 use self::authority::Authority;
-use self::commit::{Barrier, InFlight, Pending};
+use self::commit::{Barrier, InFlight, Outcome, Pending};
 use self::feed::{Delivery, Inbox, Joined, Ring};
 pub use self::handle::{Attachment, Handle};
 use self::wait::{maybe, until};
@@ -66,6 +67,8 @@ enum Request {
         session: SessionId,
         id: u32,
         intent: Intent,
+        /// When it was handed over.
+        since: Instant,
     },
     Query {
         session: SessionId,
@@ -87,6 +90,15 @@ enum Request {
         notice: Text,
         reply: oneshot::Sender<()>,
     },
+}
+
+/// What ended a wait of the hub.
+enum Woken {
+    Stored(Outcome),
+    Left(SessionId),
+    Asked(Request),
+    /// It is time to say who came and went.
+    Due,
 }
 
 /// How far the messages have come.
@@ -166,18 +178,25 @@ impl Hub {
     pub async fn run(mut self) {
         loop {
             let due = self.next_presence();
-            tokio::select! {
+            let woken = tokio::select! {
                 biased;
-                outcome = maybe(self.in_flight.as_mut()) => {
+                outcome = maybe(self.in_flight.as_mut()) => Woken::Stored(outcome),
+                Some(session) = self.departures.recv() => Woken::Left(session),
+                request = self.requests.recv() => match request {
+                    Some(request) => Woken::Asked(request),
+                    None => return,
+                },
+                () = until(due) => Woken::Due,
+            };
+            let begin = Instant::now();
+            match woken {
+                Woken::Stored(outcome) => {
                     self.in_flight = None;
                     self.finish(outcome);
                 }
-                Some(session) = self.departures.recv() => self.depart(session),
-                request = self.requests.recv() => match request {
-                    Some(request) => self.handle(request),
-                    None => return,
-                },
-                () = until(due) => self.tell_presence(),
+                Woken::Left(session) => self.depart(session),
+                Woken::Asked(request) => self.handle(request),
+                Woken::Due => self.tell_presence(),
             }
             // What is there already belongs to the same round: one wake-up, one batch.
             while let Ok(request) = self.requests.try_recv() {
@@ -187,6 +206,7 @@ impl Hub {
                 }
             }
             self.start();
+            metrics::hub_round(begin.elapsed());
         }
     }
 
@@ -203,7 +223,8 @@ impl Hub {
                 session,
                 id,
                 intent,
-            } => self.intend(session, id, intent),
+                since,
+            } => self.intend(session, id, intent, since),
             Request::Query { session, id, query } => {
                 let answer = self.state.answer(Some(session), query, clock::now());
                 self.reply(session, Delivery::Answer(id, answer));
@@ -279,7 +300,7 @@ impl Hub {
         }
     }
 
-    fn intend(&mut self, session: SessionId, id: u32, intent: Intent) {
+    fn intend(&mut self, session: SessionId, id: u32, intent: Intent, since: Instant) {
         let now = clock::now();
         let decision = self
             .allow(session, &intent, now)
@@ -294,7 +315,12 @@ impl Hub {
             }
             Decision::Append(draft) => {
                 self.messages.gathered += 1;
-                self.gathered.push(Pending { session, id, draft });
+                self.gathered.push(Pending {
+                    session,
+                    id,
+                    draft,
+                    since,
+                });
             }
             Decision::Join(room) => match self.join(session, &room) {
                 Some(joined) => self.reply(session, Delivery::Joined(id, joined)),

@@ -6,10 +6,10 @@ use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use tokio::time::Instant;
+use tokio::time::Instant as Deadline;
 
 use super::jobs::{Done, Job, carry_out};
 use super::machine::{Effect, Fetched, Machine};
@@ -20,9 +20,10 @@ use crate::chat::ids::RoomName;
 use crate::chat::preferences::Preferences;
 use crate::clock;
 use crate::hub::Attachment;
-use crate::hub::feed::{Cursor, Delivery, Inbox, Joined, Post, Ring};
+use crate::hub::feed::{Cursor, Delivery, Inbox, Joined, Post, Reading, Ring};
 use crate::hub::wait::{maybe, ready_or, until};
 use crate::store::Store;
+use crate::telemetry::metrics;
 use crate::term::screen::Size;
 
 /// How long a client has to take the last words for somebody who is thrown out.
@@ -35,6 +36,7 @@ const EVENTS: usize = 64;
 /// How many bytes of echo may wait for a client that sends and does not read; what it sends
 /// beyond them is thrown away.
 const UNREAD: usize = 256 * 1024;
+
 /// How a session ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum End {
@@ -46,6 +48,27 @@ pub(super) enum End {
     Stalled,
     /// It was thrown out, and the client took nothing any more.
     Dismissed,
+}
+
+/// Events that were shown to the session and not written yet, or are being written.
+#[derive(Debug, Clone, Copy, Default)]
+struct Unwritten {
+    events: u64,
+    /// When the oldest of those in rooms could be seen.
+    oldest: Option<Instant>,
+}
+
+impl Unwritten {
+    fn read(&mut self, oldest: Option<Instant>) {
+        self.oldest = self.oldest.or(oldest);
+    }
+
+    /// The write is done. One that showed no event is of no interest.
+    fn written(self) {
+        if self.events > 0 {
+            metrics::delivered(self.events, self.oldest.map(|oldest| oldest.elapsed()));
+        }
+    }
 }
 
 /// A room that the session listens to.
@@ -69,6 +92,7 @@ pub(super) struct Driver {
     /// The settings that are being saved.
     saving: Option<Preferences>,
     closing: Option<u32>,
+    unwritten: Unwritten,
 }
 
 type Working = Pin<Box<dyn Future<Output = Done> + Send>>;
@@ -95,13 +119,15 @@ impl Driver {
             jobs: VecDeque::new(),
             saving: None,
             closing: None,
+            unwritten: Unwritten::default(),
         }
     }
 
     /// Runs the session to its end.
     pub(super) async fn run(&mut self, input: &mut impl Inbound, output: &impl Outbound) -> End {
         let mut writing = None;
-        let mut stalls_at = Instant::now();
+        let mut stalls_at = Deadline::now();
+        let mut in_flight = Unwritten::default();
         let mut dismissed = false;
         let mut working: Option<Working> = None;
         let mut ordering = false;
@@ -121,8 +147,9 @@ impl Driver {
             if writing.is_none() {
                 let bytes = self.machine.output();
                 if !bytes.is_empty() {
+                    in_flight = std::mem::take(&mut self.unwritten);
                     writing = Some(Box::pin(output.write(Bytes::from(bytes))));
-                    stalls_at = Instant::now() + if dismissed { PARTING } else { self.stall };
+                    stalls_at = Deadline::now() + if dismissed { PARTING } else { self.stall };
                 } else if self.closing.is_some() && working.is_none() {
                     return End::Left;
                 }
@@ -136,6 +163,7 @@ impl Driver {
                     if written == Err(Gone) {
                         return End::Lost;
                     }
+                    std::mem::take(&mut in_flight).written();
                 }
                 () = tokio::time::sleep_until(stalls_at), if !idle => {
                     return if dismissed { End::Dismissed } else { End::Stalled };
@@ -143,7 +171,7 @@ impl Driver {
                 // Who is thrown out has a moment to read why, and not the whole stall deadline.
                 () = self.inbox.dismissed(), if !idle => {
                     dismissed = true;
-                    stalls_at = stalls_at.min(Instant::now() + PARTING);
+                    stalls_at = stalls_at.min(Deadline::now() + PARTING);
                 }
                 arrived = input.next(), if self.closing.is_none() => match arrived {
                     Some(arrived) => self.arrived(arrived),
@@ -288,7 +316,12 @@ impl Driver {
                     self.machine.left(id, &room, now);
                 }
                 Delivery::Answer(id, answer) => self.machine.answer(id, answer, now),
-                Delivery::Event(event) => self.machine.private_event(&event, now),
+                Delivery::Event(event) => {
+                    let before = self.machine.waiting_output();
+                    self.machine.private_event(&event, now);
+                    let shown = self.machine.waiting_output() > before;
+                    self.unwritten.events += u64::from(shown);
+                }
                 Delivery::Role(role) => self.machine.set_role(role),
                 Delivery::Dismissed(reason) | Delivery::Close(reason) => {
                     self.machine.dismissed(reason.as_str());
@@ -296,6 +329,7 @@ impl Driver {
             }
         }
         if skipped > 0 {
+            metrics::skipped(skipped);
             self.machine.skipped(skipped);
         }
         more
@@ -308,18 +342,25 @@ impl Driver {
         let mut posts: Vec<Arc<Post>> = Vec::new();
         for feed in self.feeds.iter_mut().filter(|feed| feed.live) {
             loop {
-                if self.machine.waiting_output() > JOINED {
+                let mut before = self.machine.waiting_output();
+                if before > JOINED {
                     return true;
                 }
-                let skipped = feed.ring.read(&mut feed.cursor, EVENTS, &mut posts);
+                let Reading { skipped, oldest } =
+                    feed.ring.read(&mut feed.cursor, EVENTS, &mut posts);
                 if skipped > 0 {
+                    metrics::skipped(skipped);
                     self.machine.skipped(skipped);
                 }
                 if posts.is_empty() {
                     break;
                 }
+                self.unwritten.read(oldest);
                 for post in posts.drain(..) {
                     self.machine.room_event(&feed.room, &post, now);
+                    let waiting = self.machine.waiting_output();
+                    self.unwritten.events += u64::from(waiting > before);
+                    before = waiting;
                 }
             }
         }

@@ -32,7 +32,7 @@ use self::request::{Request, Run};
 use self::say::Stdin;
 use self::table::Action;
 use super::machine::{Me, Server};
-use super::peer::{Inbound, Outbound, Peer};
+use super::peer::{Cut, Inbound, Outbound, Peer};
 use crate::access::Keeper;
 use crate::chat::command::Verb;
 use crate::chat::ids::SessionId;
@@ -109,7 +109,7 @@ pub(super) async fn run<I: Inbound, O: Outbound>(
         }
     };
     let status = status.unwrap_or_else(|| {
-        output.cut();
+        output.cut(Cut::Stalled);
         TRY_LATER
     });
     let me = &context.me.author;

@@ -92,7 +92,16 @@ pub trait Outbound: Send + Sync {
     /// Ends the channel in good order, with an exit status.
     fn finish(&self, status: u32) -> impl Future<Output = ()> + Send;
     /// Cuts the connection now, whatever waits to be sent.
-    fn cut(&self);
+    fn cut(&self, why: Cut);
+}
+
+/// Why a session has its connection cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cut {
+    /// The other end takes nothing.
+    Stalled,
+    /// They were thrown out, and did not take the last words.
+    Dismissed,
 }
 
 /// What runs on each channel.

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use super::driver::{Driver, End};
 use super::exec::{self, ExecContext};
 use super::machine::{Machine, Server};
-use super::peer::{Inbound, Outbound, Peer, Sessions};
+use super::peer::{Cut, Inbound, Outbound, Peer, Sessions};
 use super::setup::Setup;
 use super::sign_in::{NotSignedIn, sign_in, still_admitted};
 use crate::access::{Keeper, NotAdmitted};
@@ -93,7 +93,7 @@ impl Sessions for Chat {
         };
         let finished = output.finish(status);
         if tokio::time::timeout(self.stall, finished).await.is_err() {
-            output.cut();
+            output.cut(Cut::Stalled);
         }
     }
 }
@@ -194,8 +194,10 @@ impl Chat {
             how = ?end,
             "a session ended"
         );
-        if matches!(end, End::Stalled | End::Dismissed) {
-            output.cut();
+        match end {
+            End::Stalled => output.cut(Cut::Stalled),
+            End::Dismissed => output.cut(Cut::Dismissed),
+            End::Left | End::Lost => {}
         }
         Ok(GOOD)
     }

@@ -8,7 +8,7 @@ use russh::server::Msg;
 use russh::{Channel, ChannelMsg, ChannelReadHalf, ChannelWriteHalf};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::session::peer::{Gone, Inbound, Input, Outbound, Peer, Sessions};
+use crate::session::peer::{self, Gone, Inbound, Input, Outbound, Peer, Sessions};
 
 use super::link::{Link, OpenChannel};
 use super::requests::{Requests, term};
@@ -168,8 +168,11 @@ impl Outbound for SshOutbound {
         .await;
     }
 
-    fn cut(&self) {
-        self.link.control.cut(Cut::Session);
+    fn cut(&self, why: peer::Cut) {
+        self.link.control.cut(match why {
+            peer::Cut::Stalled => Cut::WriteStall,
+            peer::Cut::Dismissed => Cut::Session,
+        });
     }
 }
 

@@ -184,6 +184,7 @@ fn log_end(
     }
     if attempts.tried {
         let refused = attempts.refused;
+        metrics::login_failed();
         tracing::info!(event = "auth_failed", conn, %addr, user = attempts.user, refused, reason, "nobody logged in");
         let exhausted = !attempts.excused && refused + attempts.unproven >= max_auth_attempts;
         link.seat.failed(exhausted, std::time::Instant::now());

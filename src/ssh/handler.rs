@@ -91,21 +91,22 @@ impl<S: Sessions, D: Door> Handler<S, D> {
     }
 
     /// A refusal that leaves the methods that make sense: a key, or a talk.
-    fn refuse(&self, method: &'static str) -> Auth {
+    fn refuse(&self, method: &'static str, reason: &'static str) -> Auth {
         let mut attempts = self.link.attempts();
         attempts.tried |= method != "none";
         attempts.refused += 1;
         drop(attempts);
-        self.reject(METHODS, method)
+        self.reject(METHODS, method, reason)
     }
 
-    fn reject(&self, methods: &[MethodKind], method: &'static str) -> Auth {
-        metrics::authentication(method, "refused");
+    fn reject(&self, methods: &[MethodKind], method: &'static str, reason: &'static str) -> Auth {
+        metrics::not_accepted(method, reason);
         let conn = self.link.number;
         tracing::debug!(
             event = "auth_attempt_refused",
             conn,
             method,
+            reason,
             "an attempt to log in was refused"
         );
         Auth::Reject {
@@ -118,7 +119,7 @@ impl<S: Sessions, D: Door> Handler<S, D> {
         let conn = self.link.number;
         tracing::debug!(event = "key_unusable", conn, %why, "a key can't be used");
         self.login.unusable(why);
-        self.refuse("publickey")
+        self.refuse("publickey", "unusable_key")
     }
 
     /// The signature for the key that was offered last is good.
@@ -140,7 +141,11 @@ impl<S: Sessions, D: Door> Handler<S, D> {
             Step::Ask(words) => told(&words, QUESTIONS),
             Step::Refuse => {
                 self.link.attempts().refused += 1;
-                self.reject(METHODS_AFTER_ALL, "keyboard-interactive")
+                self.reject(
+                    METHODS_AFTER_ALL,
+                    "keyboard-interactive",
+                    self.login.why_not(),
+                )
             }
         }
     }
@@ -184,12 +189,12 @@ impl<S: Sessions, D: Door> russh::server::Handler for Handler<S, D> {
     /// Never enough: a client that gets in like this would not offer its key.
     async fn auth_none(&mut self, user: &str) -> Result<Auth, Error> {
         self.user(user);
-        Ok(self.refuse("none"))
+        Ok(self.refuse("none", "asks_methods"))
     }
 
     async fn auth_password(&mut self, user: &str, _password: &str) -> Result<Auth, Error> {
         self.user(user);
-        Ok(self.refuse("password"))
+        Ok(self.refuse("password", "not_offered"))
     }
 
     /// The door is not asked: whether a key is known here is told only to those who prove that it
@@ -226,7 +231,7 @@ impl<S: Sessions, D: Door> russh::server::Handler for Handler<S, D> {
         Ok(if self.login.proven(&user, &key).await {
             self.enter("publickey", Some(key))
         } else {
-            self.reject(METHODS, "publickey")
+            self.reject(METHODS, "publickey", self.login.why_not())
         })
     }
 
@@ -278,7 +283,7 @@ impl<S: Sessions, D: Door> russh::server::Handler for Handler<S, D> {
             client = peer.client,
             "somebody logged in"
         );
-        metrics::authentication(method, "accepted");
+        metrics::accepted(method);
         self.peer = Some(Arc::new(peer));
         self.link.authenticated();
         Ok(())

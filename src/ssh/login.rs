@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::access::door::{Candidate, Door, NotRedeemed, ProvenKey, Verdict};
+use crate::access::door::{Candidate, Door, NotRedeemed, ProvenKey, Verdict, Why};
 use crate::text::clean_line;
 
 use super::keys::Refusal;
@@ -103,6 +103,8 @@ pub(super) struct Login<D> {
     silent: bool,
     said: Said,
     questions: usize,
+    /// Whether they gave a code that is not good.
+    guessed: bool,
     /// Whether they have been told all there is to say.
     over: bool,
 }
@@ -119,6 +121,7 @@ impl<D: Door> Login<D> {
             silent: false,
             said: Said::Nothing,
             questions: 0,
+            guessed: false,
             over: false,
         }
     }
@@ -149,6 +152,19 @@ impl<D: Door> Login<D> {
         false
     }
 
+    /// Why they are not in, in a word.
+    pub(super) fn why_not(&self) -> &'static str {
+        let stranger = self.stranger.as_ref().map(|(_, verdict)| verdict);
+        let judged = stranger.or(self.keyless.as_ref()).and_then(Verdict::reason);
+        match judged {
+            _ if self.silent => Why::NoAnswer.as_str(),
+            _ if self.guessed => "wrong_code",
+            Some(reason) => reason,
+            None if self.unusable.is_some() => "unusable_key",
+            None => Why::NoKey.as_str(),
+        }
+    }
+
     /// They want to talk.
     pub(super) async fn begin(&mut self, user: &str) -> Step {
         self.said = Said::Nothing;
@@ -160,7 +176,7 @@ impl<D: Door> Login<D> {
         }
         match self.stranger.clone() {
             Some((_, Verdict::AskInvite { notice })) => self.ask(notice),
-            Some((_, Verdict::Refused { notice })) => self.goodbye(&notice),
+            Some((_, Verdict::Refused { notice, .. })) => self.goodbye(&notice),
             _ => self.begin_without_key(user).await,
         }
     }
@@ -176,7 +192,7 @@ impl<D: Door> Login<D> {
                 Step::Tell(format!("{why}\nUntil then you are a guest."))
             }
             // Nobody to redeem an invite for: that takes a key.
-            (Some(Verdict::Refused { notice } | Verdict::AskInvite { notice }), why) => {
+            (Some(Verdict::Refused { notice, .. } | Verdict::AskInvite { notice }), why) => {
                 let words = match why {
                     None => notice.clone(),
                     Some(why) => format!("{why}\n{notice}"),
@@ -224,6 +240,7 @@ impl<D: Door> Login<D> {
                 // To leave the code empty is no guess.
                 if !code.is_empty() {
                     counters.invites_wrong.up();
+                    self.guessed = true;
                     tracing::info!(event = "invite_wrong", conn, %addr, user, key = %key_id, "an invite code did not let somebody in");
                     self.link.seat.penalise(std::time::Instant::now());
                 }

@@ -15,6 +15,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use crate::telemetry::metrics;
+
 use super::ident::Ident;
 
 /// Why this side ended a connection.
@@ -132,8 +134,16 @@ impl Control {
         Ok(())
     }
 
-    fn add(counter: &AtomicU64, bytes: usize) {
-        counter.fetch_add(u64::try_from(bytes).unwrap_or(u64::MAX), Ordering::Relaxed);
+    fn has_received(&self, bytes: usize) {
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        self.received.fetch_add(bytes, Ordering::Relaxed);
+        metrics::received(bytes);
+    }
+
+    fn has_sent(&self, bytes: usize) {
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        self.sent.fetch_add(bytes, Ordering::Relaxed);
+        metrics::sent(bytes);
     }
 }
 
@@ -194,7 +204,7 @@ impl AsyncRead for Transport {
         let before = buf.filled().len();
         let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
         let read = buf.filled().get(before..).unwrap_or_default();
-        Control::add(&self.control.received, read.len());
+        self.control.has_received(read.len());
         if let Some(client) = self.ident.hear(read) {
             let _ = self.control.client.set(client);
         }
@@ -214,7 +224,7 @@ impl AsyncWrite for Transport {
             Poll::Ready(written) => {
                 self.stalled = None;
                 if let Ok(bytes) = &written {
-                    Control::add(&self.control.sent, *bytes);
+                    self.control.has_sent(*bytes);
                 }
                 Poll::Ready(written)
             }

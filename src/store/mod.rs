@@ -24,10 +24,12 @@ pub mod archive;
 pub mod dynamo;
 pub mod people;
 pub mod sqlite;
+mod timed;
 mod words;
 
 pub use archive::Archive;
 pub use people::People;
+pub use timed::Timed;
 
 /// The most that [`Store::count_after`] counts to: what it costs must not grow with how long
 /// somebody was away. It means "this many or more".

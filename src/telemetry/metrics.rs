@@ -3,15 +3,19 @@
 //!
 //! A leaf that any part may use: functions that say what happened, in the words of who calls
 //! them. Every label is a `&'static str` out of the program's text, so that nothing that people
-//! send can make another series. What happens for each delivery is not counted here.
+//! send can make another series. What happens for each delivery is added up by who does it and
+//! told once for each write; what is on that way costs a few additions, and no lock.
 //!
 //! The text is that of [OpenMetrics](https://prometheus.io/docs/specs/om/open_metrics_spec/).
 
+mod figures;
+mod latency;
 mod process;
 #[cfg(test)]
 mod tests;
 
 use std::sync::LazyLock;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use prometheus_client::encoding::{EncodeLabelSet, text};
@@ -20,6 +24,12 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
+
+use self::figures::SUMS;
+use self::latency::Latency;
+
+pub use self::figures::Figures;
+pub use self::latency::Counts;
 
 /// The type of what [`text()`] returns, as a header of HTTP says it.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -61,9 +71,16 @@ metrics! {
     /// `keepalive`, `protocol`, or cut for `login_grace`, `idle`, `write_stall`, `session`, `stop`.
     "ssh_chat_connections_ended" ended: Family<End, Counter> = Family::default();
     /// Attempts to log in: `accepted` with `publickey`, `invite` or as `guest`; `refused` with
-    /// `none` (with which clients ask for the methods), `publickey`, `keyboard-interactive` or
-    /// `password`.
+    /// `none`, `password`, `publickey` or `keyboard-interactive`, because of `asks_methods` (as
+    /// clients begin), `not_offered` (there are no passwords), `unusable_key`, `unknown_key`,
+    /// `no_key`, `wrong_code`, `banned`, `lockdown` or `no_answer` (of the store).
     "ssh_chat_authentications" authentications: Family<Attempt, Counter> = Family::default();
+    /// Connections that tried to log in and ended without.
+    "ssh_chat_logins_failed" logins_failed: Counter = Counter::default();
+    /// Bytes that came from clients, as they are on the wire.
+    "ssh_chat_received_bytes" received: Counter = Counter::default();
+    /// Bytes that the system took for clients, as they are on the wire.
+    "ssh_chat_sent_bytes" sent: Counter = Counter::default();
 
     /// Sessions that take part in the chat.
     "ssh_chat_sessions" sessions: Gauge = Gauge::default();
@@ -73,6 +90,9 @@ metrics! {
     "ssh_chat_hub_mailbox" mailbox: Gauge = Gauge::default();
     /// What the hub did not do that somebody asked for, by reason.
     "ssh_chat_refusals" refusals: Family<Reason, Counter> = Family::default();
+    /// How long the hub is busy until it can wait again, in seconds: nobody else's request is
+    /// judged meanwhile.
+    "ssh_chat_hub_round_seconds" hub_round: Latency = short();
 
     /// Messages that were given to the store: `saved`, or `failed` and so shown to nobody.
     "ssh_chat_messages" messages: Family<Outcome, Counter> = Family::default();
@@ -80,7 +100,25 @@ metrics! {
     "ssh_chat_commit_messages" commit_messages: Histogram =
         Histogram::new(exponential_buckets(1.0, 2.0, 12));
     /// How long the store takes for one commit, in seconds.
-    "ssh_chat_commit_seconds" commit_seconds: Histogram = seconds();
+    "ssh_chat_commit_seconds" commit_seconds: Latency = short();
+    /// From when a session hands a message to the hub until it is saved, in seconds.
+    "ssh_chat_accept_to_commit_seconds" accept_to_commit: Latency = short();
+    /// From when an event in a room may be seen until the write that shows it to a session is
+    /// taken, in seconds. One write shows all that waits, and is counted once, for its oldest.
+    "ssh_chat_commit_to_write_seconds" commit_to_write: Latency = short();
+    /// Events that were written to sessions: what was said, and who came and went. One message
+    /// that ten people are shown is ten.
+    "ssh_chat_deliveries" deliveries: Counter = Counter::default();
+    /// Events that a session was too slow to be shown.
+    "ssh_chat_skipped" skipped: Counter = Counter::default();
+
+    /// Calls of the store that ended, by what they do: `done`, `refused` (a name that is taken,
+    /// a code that is not good), `abandoned` if nobody waited for it any more, else why they
+    /// failed: `unavailable`, `full`, `read_only`, `corrupt`. Retries within are not seen here.
+    "ssh_chat_store_calls" store_calls: Family<StoreCall, Counter> = Family::default();
+    /// How long calls of the store took, in seconds, their wait for their turn included.
+    "ssh_chat_store_call_seconds" store_seconds: Timed<StoreOperation> =
+        Family::new_with_constructor(seconds);
 
     /// Calls of AWS that ended: `done`, `unmet` if a condition did not hold, else why they
     /// failed to the end: `no_region`, `credentials`, `denied`, `unreachable`, `busy`, `refused`.
@@ -101,11 +139,16 @@ metrics! {
     "process_max_fds" most_descriptors: Gauge = Gauge::default();
 }
 
-type Timed<Labels> = Family<Labels, Histogram, fn() -> Histogram>;
+type Timed<Labels> = Family<Labels, Latency, fn() -> Latency>;
 
 /// From half a millisecond to 16 seconds.
-fn seconds() -> Histogram {
-    Histogram::new(exponential_buckets(0.0005, 2.0, 16))
+fn seconds() -> Latency {
+    Latency::new(Duration::from_micros(500), 16)
+}
+
+/// From 62.5 microseconds to 8 seconds.
+fn short() -> Latency {
+    Latency::new(Duration::from_nanos(62_500), 18)
 }
 
 /// A doc comment as a help text. The registry ends it with a full stop.
@@ -128,10 +171,12 @@ labels! {
     Outcome { outcome }
     Stage { stage }
     End { stage, reason }
-    Attempt { method, outcome }
+    Attempt { method, outcome, reason }
     Reason { reason }
     Operation { service, operation }
     Call { service, operation, outcome }
+    StoreOperation { operation }
+    StoreCall { operation, outcome }
 }
 
 /// The server starts: its version, and the milliseconds since 1970.
@@ -189,12 +234,39 @@ pub fn connection_ended(at: At, reason: &'static str) {
     METRICS.ended.get_or_create(&End { stage, reason }).inc();
 }
 
-/// An attempt to log in was `accepted` or `refused`.
-pub fn authentication(method: &'static str, outcome: &'static str) {
-    METRICS
-        .authentications
-        .get_or_create(&Attempt { method, outcome })
-        .inc();
+/// An attempt to log in was successful.
+pub fn accepted(method: &'static str) {
+    let (outcome, reason) = ("accepted", "");
+    authentication(method, outcome, reason);
+}
+
+/// An attempt to log in was not.
+pub fn not_accepted(method: &'static str, reason: &'static str) {
+    authentication(method, "refused", reason);
+}
+
+fn authentication(method: &'static str, outcome: &'static str, reason: &'static str) {
+    let attempt = Attempt {
+        method,
+        outcome,
+        reason,
+    };
+    METRICS.authentications.get_or_create(&attempt).inc();
+}
+
+/// A connection tried to log in, and ended without.
+pub fn login_failed() {
+    METRICS.logins_failed.inc();
+}
+
+/// So many bytes came from a client.
+pub fn received(bytes: u64) {
+    METRICS.received.inc_by(bytes);
+}
+
+/// The system took so many bytes for a client.
+pub fn sent(bytes: u64) {
+    METRICS.sent.inc_by(bytes);
 }
 
 /// So many sessions take part.
@@ -215,6 +287,7 @@ pub fn mailbox(now: usize) {
 /// The hub said no.
 pub fn refused(reason: &'static str) {
     METRICS.refusals.get_or_create(&Reason { reason }).inc();
+    SUMS.refused.fetch_add(1, Ordering::Relaxed);
 }
 
 /// The store was given so many messages in one commit, and has answered.
@@ -226,7 +299,44 @@ pub fn committed(messages: usize, took: Duration, saved: bool) {
         .inc_by(messages as u64);
     let messages = u32::try_from(messages).unwrap_or(u32::MAX);
     METRICS.commit_messages.observe(f64::from(messages));
-    METRICS.commit_seconds.observe(took.as_secs_f64());
+    METRICS.commit_seconds.observe(took);
+}
+
+/// A message was saved, so long after a session handed it over.
+pub fn saved(after: Duration) {
+    METRICS.accept_to_commit.observe(after);
+}
+
+/// A write showed so many events to a session; the oldest of them could be seen for so long.
+pub fn delivered(events: u64, waited: Option<Duration>) {
+    METRICS.deliveries.inc_by(events);
+    if let Some(waited) = waited {
+        METRICS.commit_to_write.observe(waited);
+    }
+}
+
+/// A session was too slow for so many events.
+pub fn skipped(events: u64) {
+    METRICS.skipped.inc_by(events);
+}
+
+/// The hub was busy for so long.
+pub fn hub_round(took: Duration) {
+    METRICS.hub_round.observe(took);
+}
+
+/// A call of the store ended: as it should (`done`, `refused`) or `failed`.
+pub fn store_call(operation: &'static str, outcome: &'static str, failed: bool, took: Duration) {
+    if failed {
+        SUMS.store_errors.fetch_add(1, Ordering::Relaxed);
+    }
+    let call = StoreCall { operation, outcome };
+    METRICS.store_calls.get_or_create(&call).inc();
+    let operation = StoreOperation { operation };
+    METRICS
+        .store_seconds
+        .get_or_create(&operation)
+        .observe(took);
 }
 
 /// A call of AWS ended, after so many attempts beyond the first.
@@ -244,11 +354,7 @@ pub fn aws_call(
     };
     METRICS.aws_calls.get_or_create(&call).inc();
     let operation = Operation { service, operation };
-    let seconds = took.as_secs_f64();
-    METRICS
-        .aws_seconds
-        .get_or_create(&operation)
-        .observe(seconds);
+    METRICS.aws_seconds.get_or_create(&operation).observe(took);
     METRICS
         .aws_retries
         .get_or_create(&operation)

@@ -11,7 +11,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("term", &["text"]),
     ("chat", &["text"]),
     ("clock", &["chat::ids"]),
-    ("store", &["chat", "text"]),
+    ("store", &["chat", "telemetry::metrics", "text"]),
     ("store::dynamo", &["aws", "chat", "clock", "text", "store"]),
     ("aws", &["clock", "telemetry::metrics"]),
     ("secrets", &["aws", "chat::ids"]),
@@ -24,7 +24,15 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "session",
         &[
-            "access", "chat", "text", "term", "hub", "keys", "store", "clock",
+            "access",
+            "chat",
+            "text",
+            "term",
+            "hub",
+            "keys",
+            "store",
+            "clock",
+            "telemetry::metrics",
         ],
     ),
     (

@@ -10,8 +10,9 @@ use super::request::Run;
 use super::say::room;
 use crate::chat::event::Event;
 use crate::chat::ids::{Conversation, RoomName, Seq};
-use crate::hub::feed::Post;
+use crate::hub::feed::{Post, Reading};
 use crate::session::peer::Outbound;
+use crate::telemetry::metrics;
 
 const WITHOUT_HISTORY: &str = "What was said before can't be shown.";
 
@@ -37,10 +38,12 @@ impl<O: Outbound> Exec<'_, O> {
         let mut cursor = joined.cursor;
         let mut posts: Vec<Arc<Post>> = Vec::new();
         loop {
+            let (mut shown, mut since) = (0, None);
             // Taken out first and heard last: who is told to go has seen what was said before.
             let notices = part.notices();
             while !part.thrown_out() {
-                let skipped = joined.ring.read(&mut cursor, EVENTS, &mut posts);
+                let Reading { skipped, oldest } = joined.ring.read(&mut cursor, EVENTS, &mut posts);
+                since = since.or(oldest);
                 if skipped > 0 {
                     self.skipped(skipped).await?;
                 }
@@ -48,13 +51,16 @@ impl<O: Outbound> Exec<'_, O> {
                     break;
                 }
                 for post in posts.drain(..) {
-                    self.event(&room, &post.event).await?;
+                    shown += u64::from(self.event(&room, &post.event).await?);
                 }
             }
             for notice in notices? {
-                self.event(&room, &notice).await?;
+                shown += u64::from(self.event(&room, &notice).await?);
             }
             self.out.flush().await?;
+            if shown > 0 {
+                metrics::delivered(shown, since.map(|since| since.elapsed()));
+            }
             part.rung().await;
         }
     }
@@ -72,7 +78,8 @@ impl<O: Outbound> Exec<'_, O> {
         Ok(())
     }
 
-    async fn event(&mut self, room: &RoomName, event: &Event) -> Result<(), End> {
+    /// Shows an event. Returns whether it is one to be shown.
+    async fn event(&mut self, room: &RoomName, event: &Event) -> Result<bool, End> {
         let preferences = &self.context.preferences;
         let hidden = match event {
             Event::Message(message) => preferences.ignores(message.author.account),
@@ -80,12 +87,14 @@ impl<O: Outbound> Exec<'_, O> {
             Event::Renamed { .. } | Event::Notice { .. } => false,
         };
         if hidden {
-            return Ok(());
+            return Ok(false);
         }
-        self.out.show(Item::Event(room, event)).await
+        self.out.show(Item::Event(room, event)).await?;
+        Ok(true)
     }
 
     async fn skipped(&mut self, count: u64) -> Result<(), End> {
+        metrics::skipped(count);
         self.out.flush().await?;
         let words = format!("{count} messages skipped: they came faster than they were read.");
         self.out.tell(&words).await

@@ -23,7 +23,7 @@ use super::*;
 use scripted::Scripted;
 
 use crate::access::door::{ProvenKey, Verdict};
-use crate::session::peer::{Inbound, Input, Outbound, Peer};
+use crate::session::peer::{Cut, Inbound, Input, Outbound, Peer};
 
 /// Far longer than anything here takes, by a stopped clock too: a test that waits for it has
 /// failed.
@@ -112,7 +112,7 @@ impl Puppets {
                         }
                         return;
                     }
-                    b"cut" => return output.cut(),
+                    b"cut" => return output.cut(Cut::Dismissed),
                     b"return" => return,
                     b"hang" => std::future::pending().await,
                     _ => {}

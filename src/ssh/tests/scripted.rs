@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard};
 use russh::keys::{HashAlg, PrivateKey};
 use tokio::sync::watch;
 
-use crate::access::door::{Candidate, Door, NotRedeemed, Verdict};
+use crate::access::door::{Candidate, Door, NotRedeemed, Verdict, Why};
 
 /// The code that lets in.
 pub(super) const GOOD: &str = "GOOD-CODE";
@@ -49,6 +49,7 @@ impl Default for Scripted {
 
 pub(super) fn refused(notice: &str) -> Verdict {
     Verdict::Refused {
+        why: Why::Banned,
         notice: notice.to_owned(),
     }
 }

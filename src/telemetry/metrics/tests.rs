@@ -12,7 +12,16 @@ fn everything() {
     enters(At::Login);
     leaves(At::Login);
     connection_ended(At::Login, "closed");
-    authentication("publickey", "accepted");
+    accepted("publickey");
+    not_accepted("publickey", "unknown_key");
+    login_failed();
+    received(0);
+    sent(0);
+    saved(Duration::ZERO);
+    delivered(0, None);
+    skipped(0);
+    hub_round(Duration::ZERO);
+    store_call("test", "done", false, Duration::from_millis(1));
     sessions(0);
     rooms(0);
     mailbox(0);

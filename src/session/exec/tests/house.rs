@@ -17,7 +17,7 @@ use crate::chat::preferences::Preferences;
 use crate::hub::{self, Hub, Limits};
 use crate::session::exec::{ExecContext, run};
 use crate::session::machine::{Me, Server};
-use crate::session::peer::{Gone, Inbound, Input, Outbound, Peer};
+use crate::session::peer::{Cut, Gone, Inbound, Input, Outbound, Peer};
 use crate::store::sqlite::Sqlite;
 use crate::store::{Account, Store};
 use crate::text::Text;
@@ -66,7 +66,7 @@ impl Outbound for Shown {
 
     async fn finish(&self, _status: u32) {}
 
-    fn cut(&self) {
+    fn cut(&self, _why: Cut) {
         *self.cut.lock().unwrap() = true;
     }
 }
