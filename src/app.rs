@@ -12,6 +12,7 @@ mod data_dir;
 mod health;
 mod host_key;
 mod keeping;
+mod pulse;
 mod reload;
 mod stop;
 mod systemd;
@@ -184,6 +185,7 @@ async fn run(
     announce::ready(&config, &addresses, &host_key, log);
     let watchdog = systemd::watchdog(handle.clone());
     let publishing = host_key.publish(&config);
+    let pulse = pulse::begin();
 
     let mut reloader = reload::Reloader {
         config,
@@ -208,6 +210,7 @@ async fn run(
     };
     health.stopping();
     publishing.abort();
+    pulse.abort();
     systemd::stopping();
     let stop = stop::stop(parts, &mut signals, reason, deadline);
     systemd::meanwhile("telling everybody, saving what is in flight", stop).await;

@@ -21,7 +21,11 @@ impl Keeper for Guard {
         let Some(key) = &actor.key else {
             return Err("That needs a key, and you came without one.".into());
         };
-        let account = self.store.account_by_key(key).await.map_err(failed)?;
+        let account = match order {
+            // To be told when the store does not answer, too.
+            Order::Status => self.owner(key).await.into_account(),
+            _ => self.store.account_by_key(key).await.map_err(failed)?,
+        };
         let account = account.ok_or(NOT_REGISTERED)?;
         if order.needs_operator() && self.role(account.role, Some(key)) < Role::Operator {
             return Err(NOT_ALLOWED.into());
@@ -126,6 +130,10 @@ impl<'a> Act<'a> {
             Order::Audit(count) => {
                 let audits = store.audits(count).await;
                 return audits.map(Report::Audits).map_err(failed);
+            }
+            Order::Status => {
+                let status = self.guard.status().await?;
+                return Ok(Report::Status(Box::new(status)));
             }
             Order::Invite { uses, life, role } => return self.invite(uses, life, role).await,
             Order::Kick(name, reason) => self.kick(name, reason).await,

@@ -18,6 +18,7 @@ mod moderation;
 pub mod orders;
 mod outage;
 mod proof;
+pub mod status;
 
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};

@@ -3,6 +3,7 @@
 
 use ipnet::IpNet;
 
+use super::status::Status;
 use crate::chat::access::{Ban, KeyRecord, PendingKey, Role, duration, network};
 use crate::chat::command::{self, Verb};
 use crate::chat::ids::{AccountId, Fingerprint, Name};
@@ -87,6 +88,8 @@ pub enum Order {
     RevokeKey(String),
     /// `/audit [COUNT]`
     Audit(usize),
+    /// `/status`
+    Status,
 }
 
 impl Order {
@@ -134,6 +137,8 @@ pub enum Report {
     Keys(Vec<KeyRecord>),
     /// What was done lately, newest first.
     Audits(Vec<crate::chat::access::Audit>),
+    /// How the server is.
+    Status(Box<Status>),
 }
 
 /// Reads an order from a command and its arguments, as the table splits them. `None` if the
@@ -190,6 +195,7 @@ pub fn read(
             ("revoke", key) => Ok(Order::RevokeKey(key.to_owned())),
             (word, _) => Err(format!("{word:?} is not one of: list, add, revoke.")),
         },
+        Verb::Status => Ok(Order::Status),
         Verb::Audit => match first {
             "" => Ok(Order::Audit(20)),
             word => word

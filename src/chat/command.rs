@@ -99,6 +99,8 @@ pub enum Verb {
     Deny,
     /// `/audit [COUNT]`
     Audit,
+    /// `/status`
+    Status,
 }
 
 /// The heading that a command stands under in `/help`.

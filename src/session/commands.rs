@@ -196,7 +196,8 @@ impl Machine {
             | Verb::Deop
             | Verb::Lockdown
             | Verb::Announce
-            | Verb::Audit => {
+            | Verb::Audit
+            | Verb::Status => {
                 let read_key = |line: &str| {
                     keys::read_public_key(line, now).map_err(|error| error.to_string())
                 };

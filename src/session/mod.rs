@@ -23,5 +23,6 @@ mod rooms;
 mod setup;
 pub mod sign_in;
 pub mod start;
+mod status;
 mod theme;
 mod zone;

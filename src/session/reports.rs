@@ -3,6 +3,7 @@
 use super::entry::Entry;
 use super::facts;
 use super::machine::Machine;
+use super::status;
 use crate::access::orders::Report;
 use crate::chat::access::{Audit, Ban, KeyRecord, PendingKey};
 use crate::chat::ids::Time;
@@ -75,6 +76,11 @@ impl Machine {
                     self.item(fingerprint.as_str(), &facts.replace(" ,", ","));
                 }
                 self.count(keys.len(), "key");
+            }
+            Report::Status(status) => {
+                for (head, words) in status::lines(status, &self.server) {
+                    self.display.show(&Entry::Item(head, &words));
+                }
             }
             Report::Audits(audits) => {
                 // The newest is read last.

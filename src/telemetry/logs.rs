@@ -30,10 +30,12 @@ use tracing_subscriber::{Layer, Registry, reload};
 
 use crate::config::{Environment, Log, LogFilter, LogFormat};
 
+mod flood;
 mod journal;
 #[cfg(test)]
 mod tests;
 
+use flood::Flood;
 use journal::Journal;
 
 /// The most characters of one value, or of a sentence, in a line of text.
@@ -90,7 +92,9 @@ pub fn init(log: &Log, env: &Environment<'_>) -> Result<LogHandle, LogError> {
     let around = Surroundings::look(env);
     let mut output = choose(log.format, around);
     let (filter, handle) = reload::Layer::new(log.level.targets());
-    let registry = tracing_subscriber::registry().with(filter);
+    let registry = tracing_subscriber::registry()
+        .with(filter)
+        .with(Flood::default());
     let journal = match output {
         Output::Journald => Journal::connect(Path::new(journal::SOCKET)).map(Some),
         Output::Json | Output::Text { .. } => Ok(None),
@@ -120,7 +124,7 @@ pub fn init(log: &Log, env: &Environment<'_>) -> Result<LogHandle, LogError> {
 }
 
 /// What lines pass through before they are written.
-type Filtered = Layered<reload::Layer<Targets, Registry>, Registry>;
+type Filtered = Layered<Flood, Layered<reload::Layer<Targets, Registry>, Registry>>;
 
 /// What is known of where the process runs.
 #[derive(Debug, Clone, Copy, Default)]

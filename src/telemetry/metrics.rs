@@ -25,10 +25,10 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
-use self::figures::SUMS;
+use self::figures::{START, SUMS};
 use self::latency::Latency;
 
-pub use self::figures::Figures;
+pub use self::figures::{Figures, before, remember};
 pub use self::latency::Counts;
 
 /// The type of what [`text()`] returns, as a header of HTTP says it.
@@ -129,6 +129,10 @@ metrics! {
     /// Attempts beyond the first of calls of AWS.
     "ssh_chat_aws_retries" aws_retries: Family<Operation, Counter> = Family::default();
 
+    /// Lines that are not in the log: `held_back` as too many of one event, `lost` because the
+    /// journal did not take them.
+    "ssh_chat_log_lines_missing" lines_missing: Family<Fate, Counter> = Family::default();
+
     /// When the server started, in seconds since 1970.
     "process_start_time_seconds" started: Gauge = Gauge::default();
     /// Memory that the process has, in bytes, without what is swapped out.
@@ -175,6 +179,7 @@ labels! {
     Reason { reason }
     Operation { service, operation }
     Call { service, operation, outcome }
+    Fate { fate }
     StoreOperation { operation }
     StoreCall { operation, outcome }
 }
@@ -183,6 +188,7 @@ labels! {
 pub fn started(version: &'static str, at: i64) {
     METRICS.build.get_or_create(&Version { version }).set(1);
     METRICS.started.set(at / 1000);
+    LazyLock::force(&START);
 }
 
 /// The host key came from there: `file` or `secretsmanager`.
@@ -337,6 +343,11 @@ pub fn store_call(operation: &'static str, outcome: &'static str, failed: bool, 
         .store_seconds
         .get_or_create(&operation)
         .observe(took);
+}
+
+/// A line is not in the log: `held_back` or `lost`.
+pub fn line_missing(fate: &'static str) {
+    METRICS.lines_missing.get_or_create(&Fate { fate }).inc();
 }
 
 /// A call of AWS ended, after so many attempts beyond the first.

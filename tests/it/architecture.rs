@@ -16,7 +16,17 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("aws", &["clock", "telemetry::metrics"]),
     ("secrets", &["aws", "chat::ids"]),
     ("keys", &["chat", "text"]),
-    ("access", &["chat", "text", "hub", "store", "clock"]),
+    (
+        "access",
+        &[
+            "chat",
+            "text",
+            "hub",
+            "store",
+            "clock",
+            "telemetry::metrics",
+        ],
+    ),
     (
         "hub",
         &["chat", "text", "store", "clock", "telemetry::metrics"],

@@ -30,6 +30,8 @@ mod floods;
 mod harness;
 /// Who somebody is when they come back.
 mod identity;
+/// The catalogue of events.
+mod logs;
 /// What the private listener tells.
 mod metrics;
 /// Everything out of one server and into another.
@@ -46,6 +48,8 @@ mod secrets_aws;
 mod slow;
 /// Starting, and refusing to start.
 mod starting;
+/// How the server is, told to operators.
+mod status;
 /// Signals: stopping and reloading.
 mod stopping;
 /// The contract of the store port.

@@ -116,4 +116,6 @@ pub const COMMANDS: &[Command] = &[
         "tell everybody everywhere", "/announce back at noon"),
     command!(Audit, "audit", "[COUNT]", [Arg::Count] 0, Operators,
         "what operators did", "/audit 50"),
+    command!(Status, "status", "", [] 0, Operators,
+        "how the server is", "/status"),
 ];

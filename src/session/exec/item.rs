@@ -1,5 +1,6 @@
 //! What there is to tell, before it is decided in which form.
 
+use crate::access::status::Status;
 use crate::chat::access::{Audit, Ban, KeyRecord, PendingKey};
 use crate::chat::event::{Event, Message};
 use crate::chat::ids::RoomName;
@@ -20,6 +21,8 @@ pub(super) enum Item<'a> {
     Room(&'a RoomInfo),
     Me(&'a Me),
     Server(&'a Server),
+    /// How it is.
+    Status(&'a Status, &'a Server),
     Key(&'a KeyRecord),
     /// An invite that was made before.
     Invite(&'a Invite),

@@ -15,6 +15,7 @@ use crate::chat::event::{Body, Event, Message};
 use crate::chat::ids::{AccountId, Conversation, Fingerprint, Name, RoomName, Time};
 use crate::chat::intent::Target;
 use crate::chat::invite::Invite;
+use crate::session::status;
 use crate::text::{Text, clean_line};
 
 /// The version of the shape.
@@ -135,6 +136,14 @@ enum Record<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         motd: Option<&'a str>,
     },
+    Status {
+        host: &'a str,
+        version: &'a str,
+        started: At,
+        at: At,
+        #[serde(flatten)]
+        status: Box<status::Record>,
+    },
     Key {
         key: &'a str,
         algorithm: String,
@@ -228,6 +237,13 @@ impl<'a> Record<'a> {
                 version: server.version,
                 started: At(server.started),
                 motd: server.motd.as_ref().map(Text::as_str),
+            },
+            Item::Status(status, server) => Record::Status {
+                host: &server.host,
+                version: server.version,
+                started: At(server.started),
+                at: At(status.at),
+                status: Box::new(status::Record::of(status, server)),
             },
             Item::Key(key) => Record::Key {
                 key: key.fingerprint.as_str(),

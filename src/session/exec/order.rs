@@ -49,6 +49,10 @@ impl<O: Outbound> Exec<'_, O> {
             Report::Bans(bans) => self.all(bans.iter().map(Item::Ban)).await,
             Report::Pending(pending) => self.all(pending.iter().map(Item::Pending)).await,
             Report::Keys(keys) => self.all(keys.iter().map(Item::Key)).await,
+            Report::Status(status) => {
+                let server = &self.context.server;
+                self.out.show(Item::Status(status, server)).await
+            }
             // The newest is read last.
             Report::Audits(audits) => self.all(audits.iter().rev().map(Item::Audit)).await,
         }

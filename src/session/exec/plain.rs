@@ -11,6 +11,7 @@ use crate::chat::preferences::Preferences;
 use crate::session::display::Display;
 use crate::session::entry::{self, Entry};
 use crate::session::facts;
+use crate::session::status;
 use crate::session::zone::{Zone, day_name};
 use crate::text::Text;
 
@@ -67,6 +68,11 @@ impl Plain {
                 let started = self.zone.moment(server.started, now);
                 let (version, host) = (server.version, &server.host);
                 self.line(&format!("ssh-chat {version}  {host}, up since {started}"));
+            }
+            Item::Status(status, server) => {
+                for (head, words) in status::lines(status, server) {
+                    self.line(&format!("{head:<9} {words}"));
+                }
             }
             Item::Key(key) => {
                 let added = self.zone.moment(key.added, now);

@@ -7,6 +7,8 @@ use std::fmt::{self, Write as _};
 use std::io;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
@@ -14,26 +16,56 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 
 use super::{Fields, harmless};
+use crate::telemetry::metrics;
 
 /// Where journald listens.
 pub(super) const SOCKET: &str = "/run/systemd/journal/socket";
 
-/// A way to the journal.
-pub(super) struct Journal(UnixDatagram);
+/// How long a line may wait while journald does not read. It reads thousands a second, and the
+/// system holds some hundreds for it; a burst beyond that has to wait a little.
+const PATIENCE: Duration = Duration::from_millis(50);
+
+/// A way to the journal. A socket of datagrams blocks its writer while its reader stands still,
+/// and those who write here are the threads that everybody's messages go through. So when a line
+/// has waited in vain, none waits any more until one got through: they are counted and lost.
+pub(super) struct Journal {
+    socket: UnixDatagram,
+    stalled: AtomicBool,
+}
 
 impl Journal {
     /// The journal that listens at this path.
     pub(super) fn connect(path: &Path) -> io::Result<Journal> {
         let socket = UnixDatagram::unbound()?;
         socket.connect(path)?;
-        Ok(Journal(socket))
+        socket.set_write_timeout(Some(PATIENCE))?;
+        Ok(Journal {
+            socket,
+            stalled: AtomicBool::new(false),
+        })
+    }
+
+    fn send(&self, entry: &[u8]) -> io::Result<()> {
+        let sent = self.socket.send(entry).map(|_| ());
+        let stalls = sent.as_ref().is_err_and(|error| {
+            matches!(
+                error.kind(),
+                io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
+            )
+        });
+        if self.stalled.load(Ordering::Relaxed) != stalls {
+            self.stalled.store(stalls, Ordering::Relaxed);
+            self.socket.set_nonblocking(stalls)?;
+        }
+        sent
     }
 }
 
 impl<S: Subscriber> Layer<S> for Journal {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        // Who could be told that the log can't be written?
-        let _lost = self.0.send(entry(event).as_bytes());
+        if self.send(entry(event).as_bytes()).is_err() {
+            metrics::line_missing("lost");
+        }
     }
 }
 

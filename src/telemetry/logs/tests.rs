@@ -293,3 +293,33 @@ fn the_journal_has_a_readable_message_and_each_field() {
         ]
     );
 }
+
+#[test]
+fn a_journal_that_stands_still_stops_nobody() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("socket");
+    let journald = UnixDatagram::bind(&path).unwrap();
+    let subscriber = tracing_subscriber::registry().with(Journal::connect(&path).unwrap());
+    tracing::subscriber::with_default(subscriber, || {
+        let begin = std::time::Instant::now();
+        let say = |word: &str| tracing::info!(event = "said", word);
+        (0..5_000).for_each(|_| say("lost"));
+        let took = begin.elapsed();
+        assert!(took < Duration::from_secs(5), "{took:?}");
+
+        journald.set_nonblocking(true).unwrap();
+        let mut bytes = [0; 8192];
+        let mut kept = 0;
+        while journald.recv(&mut bytes).is_ok() {
+            kept += 1;
+        }
+        assert!(kept < 5_000, "the test fills the socket: {kept}");
+        // It reads again, and is written to again.
+        for _ in 0..100 {
+            say("again");
+            let read = journald.recv(&mut bytes).unwrap();
+            let entry = std::str::from_utf8(&bytes[..read]).unwrap();
+            assert!(entry.starts_with("EVENT=said\nWORD=again\n"), "{entry}");
+        }
+    });
+}

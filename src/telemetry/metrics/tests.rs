@@ -20,6 +20,7 @@ fn everything() {
     saved(Duration::ZERO);
     delivered(0, None);
     skipped(0);
+    line_missing("lost");
     hub_round(Duration::ZERO);
     store_call("test", "done", false, Duration::from_millis(1));
     sessions(0);

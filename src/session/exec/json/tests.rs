@@ -5,12 +5,14 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::*;
+use crate::access::status::Status;
 use crate::chat::access::{Audit, KeyRecord, PendingKey};
 use crate::chat::event::{Author, Presence};
 use crate::chat::ids::Seq;
 use crate::chat::intent::{PersonInfo, RoomInfo};
 use crate::session::exec::table;
 use crate::session::machine::{Me, Server};
+use crate::telemetry::metrics::Figures;
 
 /// Where the document begins and ends to be written here.
 const COMMANDS: [&str; 2] = [
@@ -156,6 +158,23 @@ fn samples() -> Vec<String> {
         from: "203.0.113.7".to_owned(),
         at: AT,
     };
+    let figures = |saved| Figures {
+        sessions: 3,
+        rooms: 2,
+        memory: 31_457_280,
+        saved,
+        deliveries: 3 * saved,
+        logins: 5,
+        ..Figures::default()
+    };
+    let status = Status {
+        at: AT.plus(86_400_000),
+        now: figures(1_300),
+        before: figures(400),
+        over: std::time::Duration::from_secs(90),
+        waiting: 0,
+        store_answers: true,
+    };
     let audit = Audit {
         at: AT,
         actor: "alice".to_owned(),
@@ -177,6 +196,7 @@ fn samples() -> Vec<String> {
         Item::Room(&info),
         Item::Me(&me),
         Item::Server(&server),
+        Item::Status(&status, &server),
         Item::Key(&record),
         Item::Invited(&invite, code, Some(link)),
         Item::Invite(&invite),

@@ -1,0 +1,87 @@
+//! How the server is, for operators who ask.
+
+use std::time::Duration;
+
+use super::Guard;
+use crate::chat::ids::Time;
+use crate::clock;
+use crate::telemetry::metrics::{self, Counts, Figures};
+
+/// How the server is, and what happened in the last one or two minutes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Status {
+    /// When that was.
+    pub at: Time,
+    /// How things are, and what happened since the start.
+    pub now: Figures,
+    /// The same some time ago.
+    pub before: Figures,
+    /// How long ago that is.
+    pub over: Duration,
+    /// How many requests wait for the hub.
+    pub waiting: usize,
+    /// Whether the store answered when it was last asked.
+    pub store_answers: bool,
+}
+
+impl Status {
+    /// How much more of something there is than before.
+    pub fn more(&self, of: fn(&Figures) -> u64) -> u64 {
+        of(&self.now).saturating_sub(of(&self.before))
+    }
+
+    /// How much of that each second, to a tenth.
+    pub fn a_second(&self, of: fn(&Figures) -> u64) -> f64 {
+        let more = u32::try_from(self.more(of)).unwrap_or(u32::MAX);
+        let rate = f64::from(more) / self.over.as_secs_f64().max(1.0);
+        (rate * 10.0).round() / 10.0
+    }
+
+    /// What this share of what happened since then did not exceed, in milliseconds to a
+    /// hundredth; nothing if nothing happened.
+    pub fn millis(&self, of: fn(&Figures) -> &Counts, share: f64) -> Option<f64> {
+        let took = of(&self.now).since(of(&self.before)).quantile(share)?;
+        Some((took.as_secs_f64() * 100_000.0).round() / 100.0)
+    }
+}
+
+impl Guard {
+    /// How the server is at this moment.
+    pub(super) async fn status(&self) -> Result<Status, String> {
+        let waiting = self.hub.waiting();
+        let (over, before) = metrics::before();
+        let now = tokio::task::spawn_blocking(Figures::now).await;
+        Ok(Status {
+            at: clock::now(),
+            now: now.map_err(|_| "The figures could not be read: a defect in the server.")?,
+            before,
+            over,
+            waiting,
+            store_answers: self.store_answers(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_are_of_the_time_between() {
+        let figures = |saved| Figures {
+            saved,
+            ..Figures::default()
+        };
+        let status = Status {
+            at: Time(0),
+            now: figures(130),
+            before: figures(100),
+            over: Duration::from_secs(90),
+            waiting: 0,
+            store_answers: true,
+        };
+        assert_eq!(status.more(|figures| figures.saved), 30);
+        assert!((status.a_second(|figures| figures.saved) - 0.3).abs() < 1e-9);
+        assert_eq!(status.millis(|figures| &figures.commit, 0.99), None);
+    }
+}

@@ -1,0 +1,171 @@
+//! How the server is, in lines for people and as an object for programs.
+
+use serde::Serialize;
+
+use super::facts::ago;
+use super::machine::Server;
+use crate::access::status::Status;
+use crate::telemetry::metrics::{Counts, Figures};
+
+/// The same in lines: a word, and what there is to say about it.
+pub(super) fn lines(status: &Status, server: &Server) -> [(&'static str, String); 8] {
+    let Figures {
+        sessions,
+        rooms,
+        memory,
+        ..
+    } = &status.now;
+    let more = |of| status.more(of);
+    let (over, uptime) = (millis(status), ago(status.at.since(server.started)));
+    [
+        (
+            "server",
+            format!(
+                "ssh-chat {}, up {uptime}, {} MB",
+                server.version,
+                memory / 1_000_000
+            ),
+        ),
+        (
+            "people",
+            format!(
+                "{sessions} sessions, {rooms} rooms, {} logins, {} failed",
+                more(|f| f.logins),
+                more(|f| f.logins_failed)
+            ),
+        ),
+        (
+            "messages",
+            format!(
+                "{} a second, {} not saved, {} refused",
+                status.a_second(|f| f.saved),
+                more(|f| f.failed),
+                more(|f| f.refused)
+            ),
+        ),
+        (
+            "shown",
+            format!(
+                "{} a second, {} skipped, {} slow readers cut",
+                status.a_second(|f| f.deliveries),
+                more(|f| f.skipped),
+                more(|f| f.slow_readers)
+            ),
+        ),
+        (
+            "latency",
+            format!(
+                "saved in {}, shown in {}",
+                latency(status, |f| &f.accept_to_commit),
+                latency(status, |f| &f.commit_to_write)
+            ),
+        ),
+        (
+            "lag",
+            format!(
+                "{} requests wait, the hub is busy for {}",
+                status.waiting,
+                latency(status, |f| &f.hub_round)
+            ),
+        ),
+        (
+            "store",
+            format!(
+                "{}, {} errors, commits in {}",
+                if status.store_answers {
+                    "answers"
+                } else {
+                    "does not answer"
+                },
+                more(|f| f.store_errors),
+                latency(status, |f| &f.commit)
+            ),
+        ),
+        ("over", format!("the last {}", ago(over))),
+    ]
+}
+
+fn millis(status: &Status) -> u64 {
+    u64::try_from(status.over.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn latency(status: &Status, of: fn(&Figures) -> &Counts) -> String {
+    match (status.millis(of, 0.5), status.millis(of, 0.99)) {
+        (Some(half), Some(most)) => format!("{half} ms (p99 {most} ms)"),
+        _ => "no time at all".to_owned(),
+    }
+}
+
+/// The same as an object. What is missing did not happen.
+#[derive(Serialize)]
+pub(super) struct Record {
+    uptime_seconds: u64,
+    over_seconds: u64,
+    sessions: u64,
+    rooms: u64,
+    memory_bytes: u64,
+    logins: u64,
+    logins_failed: u64,
+    messages_per_second: f64,
+    messages_failed: u64,
+    refused: u64,
+    deliveries_per_second: f64,
+    skipped: u64,
+    slow_readers: u64,
+    hub_waiting: usize,
+    store_answers: bool,
+    store_errors: u64,
+    latency_ms: Latencies,
+}
+
+#[derive(Serialize)]
+struct Latencies {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    accept_to_commit: Option<Quantiles>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    commit: Option<Quantiles>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    commit_to_write: Option<Quantiles>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hub_round: Option<Quantiles>,
+}
+
+#[derive(Serialize)]
+struct Quantiles {
+    p50: f64,
+    p99: f64,
+}
+
+impl Record {
+    pub(super) fn of(status: &Status, server: &Server) -> Record {
+        let more = |of| status.more(of);
+        let quantiles = |of| {
+            let (p50, p99) = (status.millis(of, 0.5)?, status.millis(of, 0.99)?);
+            Some(Quantiles { p50, p99 })
+        };
+        Record {
+            uptime_seconds: status.at.since(server.started) / 1000,
+            over_seconds: millis(status) / 1000,
+            sessions: status.now.sessions,
+            rooms: status.now.rooms,
+            memory_bytes: status.now.memory,
+            logins: more(|f| f.logins),
+            logins_failed: more(|f| f.logins_failed),
+            messages_per_second: status.a_second(|f| f.saved),
+            messages_failed: more(|f| f.failed),
+            refused: more(|f| f.refused),
+            deliveries_per_second: status.a_second(|f| f.deliveries),
+            skipped: more(|f| f.skipped),
+            slow_readers: more(|f| f.slow_readers),
+            hub_waiting: status.waiting,
+            store_answers: status.store_answers,
+            store_errors: more(|f| f.store_errors),
+            latency_ms: Latencies {
+                accept_to_commit: quantiles(|f| &f.accept_to_commit),
+                commit: quantiles(|f| &f.commit),
+                commit_to_write: quantiles(|f| &f.commit_to_write),
+                hub_round: quantiles(|f| &f.hub_round),
+            },
+        }
+    }
+}
