@@ -156,7 +156,7 @@ def main(work, binary):
     check(not missing, f"docs/configuration.md has {missing}: put them into cloud-init/settings.tf")
     gone = (offered() | OF_THE_IMAGE | own) - set(settings)
     check(not gone, f"docs/configuration.md has no {gone}: take them out of cloud-init/settings.tf")
-    without = {"motd": NASTY, "metrics.listen": "127.0.0.1:9622", "web.host_key": f"ssh-ed25519 {KEY}"}
+    without = {"motd": NASTY, "metrics.listen": "127.0.0.1:9622", "aws.metrics": "team-1", "web.host_key": f"ssh-ed25519 {KEY}"}
     defaults = {name: without.get(name, settings[name].strip("`")) for name in offered()}
     read_by_the_server(binary, work, template.config({"access": "open", "settings": defaults}))
     passed(f"all {len(defaults)} settings of docs/configuration.md can be set, and to what they are by default")

@@ -28,6 +28,11 @@ locals {
       right   = "an address and a port, such as 127.0.0.1:9622"
       quoted  = true
     }
+    name = {
+      pattern = "^[A-Za-z0-9_.-]{1,64}$"
+      right   = "a name of letters, digits, _, - and ."
+      quoted  = true
+    }
     format = {
       pattern = "^(auto|text|json|journald)$"
       right   = "auto, text, json or journald"
@@ -81,6 +86,7 @@ locals {
     "web.rate"                       = "rate"
     "aws.refresh"                    = "time"
     "aws.patience"                   = "time"
+    "aws.metrics"                    = "name"
   }
 
   # Listed neither here nor as a variable is what the image decides: listen (systemd hands a socket

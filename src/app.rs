@@ -185,7 +185,7 @@ async fn run(
     announce::ready(&config, &addresses, &host_key, log);
     let watchdog = systemd::watchdog(handle.clone());
     let publishing = host_key.publish(&config);
-    let pulse = pulse::begin();
+    let pulse = pulse::begin(&config);
 
     let mut reloader = reload::Reloader {
         config,

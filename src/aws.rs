@@ -17,6 +17,7 @@ use tracing::instrument::WithSubscriber as _;
 use tracing::subscriber::NoSubscriber;
 
 mod calls;
+pub mod cloudwatch;
 pub mod json;
 mod patience;
 mod trouble;

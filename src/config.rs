@@ -215,6 +215,8 @@ pub struct Aws {
     pub refresh: Duration,
     /// How long to go on trying at the start.
     pub patience: Duration,
+    /// The chat's name in `CloudWatch`; nothing is sent there without one.
+    pub metrics: Option<String>,
 }
 
 impl Default for Aws {
@@ -227,6 +229,7 @@ impl Default for Aws {
             history: None,
             refresh: Duration::from_secs(30),
             patience: Duration::from_secs(5 * 60),
+            metrics: None,
         }
     }
 }

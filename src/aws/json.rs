@@ -1,7 +1,7 @@
 //! Calls of services of which so little is needed that a crate with all of their operations would
 //! cost more than it saves: a signed request with a JSON body, and the answer.
 //!
-//! [AWS JSON 1.1](https://smithy.io/2.0/aws/protocols/aws-json-1_1-protocol.html), signed with
+//! [AWS JSON](https://smithy.io/2.0/aws/protocols/aws-json-1_1-protocol.html), signed with
 //! [SigV4](https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv.html).
 
 use std::time::{Duration, UNIX_EPOCH};
@@ -21,6 +21,24 @@ use super::trouble::chain;
 use super::{Calls, Trouble, quietly};
 use crate::clock;
 
+/// Which of the two [`call`] speaks: they differ in a header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Version {
+    /// [AWS JSON 1.0](https://smithy.io/2.0/aws/protocols/aws-json-1_0-protocol.html)
+    V1_0,
+    /// AWS JSON 1.1
+    V1_1,
+}
+
+impl Version {
+    fn content_type(self) -> &'static str {
+        match self {
+            Version::V1_0 => "application/x-amz-json-1.0",
+            Version::V1_1 => "application/x-amz-json-1.1",
+        }
+    }
+}
+
 type Error = Box<dyn std::error::Error + Send + Sync>;
 
 /// Calls an operation, and counts it: `calls` are those of its service, `target` is what stands in
@@ -28,12 +46,18 @@ type Error = Box<dyn std::error::Error + Send + Sync>;
 pub async fn call(
     config: &SdkConfig,
     calls: &Calls,
+    version: Version,
     target: &'static str,
     body: &Value,
 ) -> Result<Value, Trouble> {
     let operation = target.rsplit('.').next().unwrap_or(target);
     let begin = Instant::now();
-    let answer = answer(config, calls.service(), target, body).await;
+    let to = To {
+        service: calls.service(),
+        version,
+        target,
+    };
+    let answer = answer(config, to, body).await;
     let took = begin.elapsed();
     match &answer {
         Ok(_) => calls.done(operation, took, 0),
@@ -45,12 +69,18 @@ pub async fn call(
     answer
 }
 
-async fn answer(
-    config: &SdkConfig,
+/// What a request is for.
+#[derive(Debug, Clone, Copy)]
+struct To {
     service: &'static str,
+    version: Version,
     target: &'static str,
-    body: &Value,
-) -> Result<Value, Trouble> {
+}
+
+async fn answer(config: &SdkConfig, to: To, body: &Value) -> Result<Value, Trouble> {
+    let To {
+        service, target, ..
+    } = to;
     let Some(region) = config.region() else {
         return Err(Trouble::NoRegion);
     };
@@ -58,7 +88,7 @@ async fn answer(
         Some(url) => url.to_owned(),
         None => endpoint(service, region.as_ref()),
     };
-    let request = signed(config, service, region.as_ref(), &url, target, body).await?;
+    let request = signed(config, to, region.as_ref(), &url, body).await?;
     let operation = Operation::builder()
         .service_name(service)
         .operation_name(target)
@@ -131,10 +161,9 @@ impl Signed {
 
 async fn signed(
     config: &SdkConfig,
-    service: &str,
+    to: To,
     region: &str,
     url: &str,
-    target: &str,
     body: &Value,
 ) -> Result<Signed, Trouble> {
     let credentials = match config.credentials_provider() {
@@ -148,15 +177,15 @@ async fn signed(
     let mut headers = vec![
         (
             "content-type".to_owned(),
-            "application/x-amz-json-1.1".to_owned(),
+            to.version.content_type().to_owned(),
         ),
-        ("x-amz-target".to_owned(), target.to_owned()),
+        ("x-amz-target".to_owned(), to.target.to_owned()),
     ];
     let sign = || -> Result<Vec<(String, String)>, Error> {
         let params = v4::SigningParams::builder()
             .identity(&identity)
             .region(region)
-            .name(service)
+            .name(to.service)
             .time(UNIX_EPOCH + Duration::from_millis(now))
             .settings(SigningSettings::default())
             .build()?

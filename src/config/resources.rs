@@ -29,3 +29,13 @@ pub(super) fn resource(text: &str) -> Result<String, String> {
         Err("the name or ARN of something in AWS, such as ssh-chat/host-key".to_owned())
     }
 }
+
+/// Reads the name of a chat, as a dimension in `CloudWatch` may be.
+pub(super) fn chat(text: &str) -> Result<String, String> {
+    let is_part = |b: u8| b.is_ascii_alphanumeric() || b"_-.".contains(&b);
+    if (1..=64).contains(&text.len()) && text.bytes().all(is_part) {
+        Ok(text.to_owned())
+    } else {
+        Err("a name for the chat: 1 to 64 letters, digits, `_`, `-` or `.`".to_owned())
+    }
+}

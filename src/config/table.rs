@@ -7,7 +7,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::private::private_address;
-use super::resources::{region, resource, table};
+use super::resources::{chat, region, resource, table};
 use super::settings::{Kind, Otherwise, Setting};
 use super::values::{
     Access, FOREVER, LogFormat, addresses, duration, duration_text, history, host_name, motd,
@@ -428,5 +428,17 @@ pub static SETTINGS: &[Setting] = &[
         reloadable: false,
         set: |c, v| put(&mut c.aws.patience, duration(v, SECOND..=HOUR)),
         show: |c| Some(duration_text(c.aws.patience)),
+    },
+    Setting {
+        key: "aws.metrics",
+        kind: Kind::Text,
+        otherwise: Otherwise::Found {
+            how: "none: nothing is sent there",
+            example: "chat",
+        },
+        help: "The chat's name in CloudWatch, where a few figures go each minute: see metrics.md",
+        reloadable: false,
+        set: |c, v| put(&mut c.aws.metrics, chat(v).map(Some)),
+        show: |c| c.aws.metrics.clone(),
     },
 ];

@@ -16,6 +16,8 @@ mod access;
 mod admission;
 /// Which module may use which, and what the pure ones never touch.
 mod architecture;
+/// Figures for alarms.
+mod cloudwatch;
 /// What kill -9 leaves behind: everything that anybody saw.
 mod durability;
 /// Out means out.

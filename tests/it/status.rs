@@ -90,7 +90,7 @@ fn a_store_that_does_not_answer_is_no_reason_to_say_nothing() {
     let server = server(Home::on(moto.variables(), &table));
     let alice = Login::new(&server, "alice").terminal();
     moto.fault(&json!({
-        "about": table, "code": "InternalServerError", "status": 500, "times": 10_000,
+        "operation": "GetItem", "about": table, "code": "InternalServerError", "status": 500, "times": 10_000,
     }));
     server.wait_log("access_unknown");
     alice.line("/status");

@@ -111,6 +111,8 @@ aws.host_key_parameter | /ssh-chat/key | /ssh-chat/key
 aws.table | ssh-chat.prod_1 | ssh-chat.prod_1
 aws.table | ab | ! 3 to 255 letters
 aws.table | arn:aws:dynamodb:x | ! the name of a table
+aws.metrics | team-1 | team-1
+aws.metrics | a chat | ! a name for the chat
 aws.history | forever | forever
 aws.history | 90d | 90d
 aws.history | 1h | ! forever, or a time with its unit

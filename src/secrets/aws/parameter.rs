@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use crate::aws::json::call;
+use crate::aws::json::{Version, call};
 use crate::aws::{Aws, Calls, Trouble};
 use crate::secrets::HostKey;
 
@@ -40,7 +40,8 @@ impl Parameter {
     pub async fn read(&self) -> Result<Option<String>, Trouble> {
         let name = json!({ "Name": self.name });
         let config = self.aws.config().await?;
-        match call(config, &self.calls, "AmazonSSM.GetParameter", &name).await {
+        let read = "AmazonSSM.GetParameter";
+        match call(config, &self.calls, Version::V1_1, read, &name).await {
             Ok(found) => {
                 let value = found.pointer("/Parameter/Value").and_then(Value::as_str);
                 Ok(value.map(str::to_owned))
@@ -90,7 +91,8 @@ impl Parameter {
             "Value": value,
             "Overwrite": true,
         });
-        call(config, &self.calls, "AmazonSSM.PutParameter", &parameter).await?;
+        let target = "AmazonSSM.PutParameter";
+        call(config, &self.calls, Version::V1_1, target, &parameter).await?;
         Ok(true)
     }
 }

@@ -75,7 +75,10 @@ impl Moto {
     pub fn call(&self, target: &str, body: &serde_json::Value) -> serde_json::Value {
         // Some have a version behind the name: `DynamoDB_20120810`.
         let service = target.split(['.', '_']).next().expect("a service");
-        let scope = service.trim_start_matches("Amazon").to_lowercase();
+        let scope = match service.trim_start_matches("Amazon").to_lowercase() {
+            cloudwatch if cloudwatch.starts_with("granite") => "monitoring".to_owned(),
+            service => service,
+        };
         let headers = format!(
             "X-Amz-Target: {target}\r\nContent-Type: application/x-amz-json-1.1\r\n\
              Authorization: AWS4-HMAC-SHA256 Credential=test/20260101/eu-central-1/{scope}/aws4_request\r\n"
