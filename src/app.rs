@@ -12,6 +12,7 @@ mod data_dir;
 mod health;
 mod host_key;
 mod keeping;
+mod probe;
 mod pulse;
 mod reload;
 mod stop;

@@ -19,6 +19,7 @@ pub mod host_key;
 pub mod import;
 pub mod invite;
 pub mod keys;
+pub mod probe;
 pub mod store;
 mod tally;
 #[cfg(test)]
@@ -100,6 +101,8 @@ pub enum Command {
     Audit(audit::Show),
     /// Check all that the server needs, and say what to mend
     Doctor(doctor::Doctor),
+    /// Log in to a server as people do, and say how long it takes
+    Probe(probe::Probe),
     /// Write completions for a shell
     Completions(generate::Completions),
     /// Write the manual

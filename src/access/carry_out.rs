@@ -23,7 +23,7 @@ impl Keeper for Guard {
         };
         let account = match order {
             // To be told when the store does not answer, too.
-            Order::Status => self.owner(key).await.into_account(),
+            Order::Status => self.owner(key, clock::now()).await.into_account(),
             _ => self.store.account_by_key(key).await.map_err(failed)?,
         };
         let account = account.ok_or(NOT_REGISTERED)?;

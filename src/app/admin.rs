@@ -15,6 +15,7 @@ use crate::config::{self, Config, Flags};
 use super::data_dir::DataDir;
 use super::host_key::keeper;
 use super::keeping::{self, DATABASE};
+use super::probe;
 use super::systemd;
 
 /// Runs a command that is not `serve`.
@@ -39,6 +40,9 @@ pub(super) fn run(command: &Command, flags: &Flags) -> Exit {
         Ok(runtime) => runtime,
         Err(error) => return console.failed(&format!("the runtime can't be started: {error}")),
     };
+    if let Command::Probe(args) = command {
+        return runtime.block_on(probe::run(args, console));
+    }
     let config = Config::load(flags, &config::environment, &config::read_file);
     let config = match (command, config) {
         (Command::Doctor(args), config) => {
@@ -86,6 +90,7 @@ pub(super) fn run(command: &Command, flags: &Flags) -> Exit {
             | Command::Web
             | Command::CheckConfig
             | Command::Doctor(_)
+            | Command::Probe(_)
             | Command::HostKey(_)
             | Command::Store(_)
             | Command::Completions(_)

@@ -41,6 +41,9 @@ use crate::chat::preferences::Preferences;
 use crate::hub;
 use crate::store::Store;
 
+/// What probes do every minute: of no interest while it works.
+const PROBED: &str = "ping";
+
 /// What a command works with.
 pub(super) struct ExecContext<'a> {
     /// The chat.
@@ -113,15 +116,12 @@ pub(super) async fn run<I: Inbound, O: Outbound>(
         TRY_LATER
     });
     let me = &context.me.author;
-    tracing::info!(
-        event = "command",
-        conn = context.peer.connection,
-        account = %me.account,
-        name = %me.name,
-        command = name,
-        status,
-        "a command was given"
-    );
+    let conn = context.peer.connection;
+    if name == PROBED && status == DONE {
+        tracing::debug!(event = "command", conn, account = %me.account, name = %me.name, command = name, status, "a command was given");
+    } else {
+        tracing::info!(event = "command", conn, account = %me.account, name = %me.name, command = name, status, "a command was given");
+    }
     status
 }
 
@@ -173,6 +173,7 @@ impl<O: Outbound> Exec<'_, O> {
         match run.form.action {
             Action::Send => self.send(run, stdin, false).await,
             Action::Tail => self.tail(run).await,
+            Action::Ping => self.ping().await,
             Action::Whoami => self.out.show(Item::Me(&self.context.me)).await,
             Action::Verb(verb) => match verb {
                 Verb::Msg => self.message(run, stdin).await,

@@ -6,6 +6,7 @@
 //! handler    russh's questions, answered      -> keys     which keys are good enough
 //! login      what the door says to whom, and the talk about it
 //! channel    russh's channel as the seam that sessions run on
+//! probe      the other side: a login as people have it
 //! ```
 //!
 //! A connection has a task of its own for its deadlines, one of russh's for the protocol, and
@@ -24,6 +25,7 @@ mod link;
 mod listener;
 mod login;
 mod printable;
+pub mod probe;
 mod requests;
 mod seldom;
 #[cfg(test)]

@@ -276,6 +276,18 @@ impl People for Timed {
         timed("redeem", self.0.redeem(hash, account, key, audit)).await
     }
 
+    async fn unproven(&self) -> Result<Vec<Account>, StoreError> {
+        timed("unproven", self.0.unproven()).await
+    }
+
+    async fn prove(&self, account: AccountId, audit: &Audit) -> Result<bool, StoreError> {
+        timed("prove", self.0.prove(account, audit)).await
+    }
+
+    async fn forget(&self, account: AccountId, audit: &Audit) -> Result<bool, StoreError> {
+        timed("forget", self.0.forget(account, audit)).await
+    }
+
     async fn add_pending(&self, pending: &PendingKey) -> Result<bool, StoreError> {
         timed("add_pending", self.0.add_pending(pending)).await
     }

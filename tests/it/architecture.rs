@@ -141,6 +141,7 @@ const CRATES: &[(&str, &[&str])] = &[
             "aws",
             "session",
             "secrets",
+            "ssh::probe",
             "store::dynamo",
         ],
     ),

@@ -44,6 +44,8 @@ mod original;
 mod outage;
 /// Terminals without escape sequences, and none at all.
 mod plain;
+/// Looking at a server from outside.
+mod probe;
 /// The host key in AWS Secrets Manager, and when it can't be had.
 mod secrets_aws;
 /// Readers that do not read.

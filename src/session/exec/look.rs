@@ -16,6 +16,15 @@ use crate::session::peer::Outbound;
 use crate::store::Search;
 
 impl<O: Outbound> Exec<'_, O> {
+    /// `ping`: the way of a message, without a message.
+    pub(super) async fn ping(&mut self) -> Result<(), End> {
+        self.context.hub.ping().await?;
+        self.context.store.ping().await?;
+        self.out
+            .show(Item::Done("The hub and the store answer."))
+            .await
+    }
+
     /// `who [ROOM]`
     pub(super) async fn who(&mut self, run: &Run) -> Result<(), End> {
         let room = match run.arg(0) {

@@ -91,7 +91,7 @@ impl Run {
         match self.form.action {
             Action::Send | Action::Verb(Verb::Msg) => self.text(1).is_none(),
             Action::Verb(Verb::Keys) => self.arg(0) == Some("add") && self.text(1).is_none(),
-            Action::Tail | Action::Whoami | Action::Verb(_) => false,
+            Action::Tail | Action::Whoami | Action::Ping | Action::Verb(_) => false,
         }
     }
 }

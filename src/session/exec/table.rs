@@ -15,6 +15,8 @@ pub(super) enum Action {
     Tail,
     /// `whoami`
     Whoami,
+    /// `ping`
+    Ping,
     /// What the command of that name does.
     Verb(Verb),
 }
@@ -70,6 +72,8 @@ const FORMS: &[Form] = &[
         "find it in all rooms", "search release notes"),
     form!(Action::Whoami, "whoami", "", [] 0, Yourself,
         "your name, role and key", "whoami"),
+    form!(Action::Ping, "ping", "", [] 0, Finding,
+        "whether the hub and the store answer; nobody notices", "ping"),
 ];
 
 /// The commands that are about a terminal, or about where one is in the chat.

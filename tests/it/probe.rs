@@ -1,0 +1,124 @@
+//! `ssh-chat probe`: a login as people have it, and a sentence if it fails.
+
+use std::io::Write as _;
+use std::net::TcpListener;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::harness::{Finished, Home, Login, Server, run};
+
+/// Probes a server with a key that is made for it.
+fn probe(server: &Server, more: &[&str]) -> Finished {
+    let host = format!("127.0.0.1:{}", server.port());
+    at(server.home(), &host, more)
+}
+
+fn at(home: &Home, host: &str, more: &[&str]) -> Finished {
+    let key = home.path().join("probe");
+    let args = ["probe", host, "--key", key.to_str().unwrap()];
+    run(home, &[&args[..], more].concat())
+}
+
+fn assert_fails(ended: &Finished, words: &str) {
+    assert_eq!(ended.status.code(), Some(1), "{ended:?}");
+    assert!(ended.stderr.contains(words), "{ended:?}");
+}
+
+#[test]
+fn a_server_that_is_well_is_measured_and_nobody_notices() {
+    let server = Server::with(&["log.level=debug"]);
+    let mut alice = Login::new(&server, "alice").pipe();
+    let fingerprint = server.fingerprint();
+    let first = probe(&server, &[]);
+    assert!(first.status.success(), "{first:?}");
+    assert!(first.stdout.contains(&fingerprint), "{first:?}");
+    assert!(
+        first.stderr.contains("keys add --account probe"),
+        "{first:?}"
+    );
+
+    let again = probe(&server, &["--json", "--fingerprint", &fingerprint]);
+    assert!(
+        again.status.success() && again.stderr.is_empty(),
+        "{again:?}"
+    );
+    let told: Value = serde_json::from_str(&again.stdout).unwrap();
+    assert_eq!(
+        (&told["ok"], &told["fingerprint"]),
+        (&true.into(), &fingerprint.into())
+    );
+    for part in ["connect_ms", "login_ms", "echo_ms"] {
+        assert!(told[part].as_f64() > Some(0.0), "{told}");
+    }
+    server.wait_log("DEBUG command: a command was given");
+    alice.line("/who");
+    alice.wait_text("1 person in lobby");
+    assert!(!alice.text().contains("probe"), "{}", alice.text());
+}
+
+#[test]
+fn each_failure_is_a_sentence() {
+    let server = Server::with(&["access=allowlist"]);
+    assert_fails(
+        &probe(&server, &[]),
+        "probe is not let in with the key SHA256:",
+    );
+    let public = server.home().path().join("probe.pub");
+    let add = [
+        "keys",
+        "add",
+        "--account",
+        "probe",
+        public.to_str().unwrap(),
+    ];
+    assert!(run(server.home(), &add).status.success());
+    let good = probe(&server, &[]);
+    assert!(good.status.success(), "{good:?}");
+
+    let another = format!("SHA256:{}", "A".repeat(43));
+    let wrong = probe(&server, &["--fingerprint", &another, "--json"]);
+    assert_fails(&wrong, &format!("not {another}: another server"));
+    let told: Value = serde_json::from_str(&wrong.stdout).unwrap();
+    assert_eq!(told["ok"], false);
+    assert!(
+        told["error"].as_str().unwrap().contains("host key"),
+        "{told}"
+    );
+
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap();
+    let host = nobody.local_addr().unwrap().to_string();
+    drop(nobody);
+    assert_fails(&at(server.home(), &host, &[]), "can't connect to");
+    assert_fails(
+        &at(server.home(), "me@chat", &[]),
+        "is no HOST or HOST:PORT",
+    );
+    for wrong in [&["--fingerprint", "abc"], &["--timeout", "0"]] {
+        let ended = at(server.home(), &host, wrong);
+        assert_eq!(ended.status.code(), Some(2), "{ended:?}");
+    }
+}
+
+#[test]
+fn what_is_no_server_is_not_waited_for() {
+    let home = Home::local();
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let begin = Instant::now();
+    let host = silent.local_addr().unwrap().to_string();
+    assert_fails(
+        &at(&home, &host, &["--timeout", "1"]),
+        "the login took longer than 1s",
+    );
+    assert!(begin.elapsed() < Duration::from_secs(20));
+
+    let web = TcpListener::bind("127.0.0.1:0").unwrap();
+    let host = web.local_addr().unwrap().to_string();
+    let answering = std::thread::spawn(move || {
+        let (mut stream, _) = web.accept().unwrap();
+        let _gone = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n");
+    });
+    let ended = at(&home, &host, &["--timeout", "5"]);
+    assert_eq!(ended.status.code(), Some(1), "{ended:?}");
+    answering.join().unwrap();
+}
