@@ -12,7 +12,7 @@ module "user_data" {
   operator_keys = var.operator_keys
   approval      = var.approval
   web_url       = local.web_url
-  settings      = var.settings
+  settings      = merge(var.settings, local.watched ? { "aws.metrics" = var.name } : {})
 }
 
 resource "aws_instance" "chat" {

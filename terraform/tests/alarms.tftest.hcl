@@ -100,6 +100,11 @@ run "somebody_is_told" {
   }
 
   assert {
+    condition     = strcontains(jsondecode(trimprefix(aws_instance.chat.user_data, "#cloud-config\n")).write_files[0].content, "metrics = \"ssh-chat\"\n")
+    error_message = "The server sends the figures that alarms are about."
+  }
+
+  assert {
     condition     = aws_sns_topic_subscription.alarms[0].endpoint == "operators@example.com" && aws_sns_topic_subscription.alarms[0].protocol == "email"
     error_message = "The address is that of the operators."
   }
@@ -160,5 +165,10 @@ run "nobody_is_told" {
   assert {
     condition     = aws_cloudwatch_metric_alarm.recover.alarm_actions == toset(["arn:aws:automate:eu-central-1:ec2:recover"])
     error_message = "EC2 moves the machine all the same."
+  }
+
+  assert {
+    condition     = !strcontains(aws_instance.chat.user_data, "metrics")
+    error_message = "Nobody pays for figures that nobody is told of."
   }
 }
