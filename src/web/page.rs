@@ -250,7 +250,7 @@ impl<'a> Page<'a> {
                     @if let Some(join) = join {
                         (fact("What you type", &html! { code { (join) } }))
                     }
-                    (fact("Line for known_hosts", &html! { code { (known_hosts) } }))
+                    (fact("Line for known_hosts", &html! { code.long { (known_hosts) } }))
                 }
             }
         }
