@@ -9,6 +9,7 @@
 mod admin;
 mod announce;
 mod data_dir;
+mod diagnose;
 mod health;
 mod host_key;
 mod keeping;

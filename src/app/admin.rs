@@ -4,7 +4,6 @@
 use std::time::Duration;
 
 use crate::cli::console::Console;
-use crate::cli::doctor::{self, Database, Doctor, Found};
 use crate::cli::host_key::HostKeyCommand;
 use crate::cli::{
     Command, Exit, audit, check_config, export, generate, host_key, import, invite, keys,
@@ -13,10 +12,10 @@ use crate::clock;
 use crate::config::{self, Config, Flags};
 
 use super::data_dir::DataDir;
+use super::diagnose;
 use super::host_key::keeper;
-use super::keeping::{self, DATABASE};
+use super::keeping;
 use super::probe;
-use super::systemd;
 
 /// Runs a command that is not `serve`.
 pub(super) fn run(command: &Command, flags: &Flags) -> Exit {
@@ -46,7 +45,7 @@ pub(super) fn run(command: &Command, flags: &Flags) -> Exit {
     let config = Config::load(flags, &config::environment, &config::read_file);
     let config = match (command, config) {
         (Command::Doctor(args), config) => {
-            return runtime.block_on(diagnose(args, config.as_ref(), console));
+            return runtime.block_on(diagnose::run(args, config.as_ref(), console));
         }
         (_, Ok(config)) => config,
         (_, Err(errors)) => {
@@ -101,45 +100,3 @@ pub(super) fn run(command: &Command, flags: &Flags) -> Exit {
 
 /// Whoever types a command wants to know what is wrong rather than wait.
 const AT_ONCE: Duration = Duration::ZERO;
-
-async fn diagnose(
-    args: &Doctor,
-    config: Result<&Config, &config::ConfigErrors>,
-    console: Console<'_>,
-) -> Exit {
-    let now = clock::now();
-    let config = match config {
-        Ok(config) => config,
-        Err(errors) => return doctor::run(args, Err(errors), now, console).await,
-    };
-    let there = config.aws.table.is_some() || config.data_dir.join(DATABASE).exists();
-    let opened = if there {
-        Some(keeping::open(config, &config.data_dir, AT_ONCE).await)
-    } else {
-        None
-    };
-    let found = Found {
-        config,
-        host_key: keeper(config, &config.data_dir, AT_ONCE)
-            .find()
-            .await
-            .map(|found| found.map(|key| key.fingerprint()))
-            .map_err(|error| error.to_string()),
-        database: match &opened {
-            None => Database::NotYet,
-            Some(Err(error)) => Database::Closed(format!("{error:#}")),
-            Some(Ok(store)) => Database::Open {
-                store: &**store,
-                quick_check: None,
-            },
-        },
-        running: DataDir::in_use(&config.data_dir),
-        systemd: if config.is_the_service_s() {
-            systemd::listening()
-        } else {
-            Vec::new()
-        },
-        free: None,
-    };
-    doctor::run(args, Ok(found), now, console).await
-}

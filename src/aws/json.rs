@@ -7,6 +7,7 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use aws_config::SdkConfig;
+use aws_credential_types::Credentials;
 use aws_credential_types::provider::ProvideCredentials as _;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
@@ -14,6 +15,7 @@ use aws_sigv4::sign::v4;
 use aws_smithy_runtime::client::orchestrator::operation::Operation;
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::SdkError;
+use chrono::DateTime;
 use serde_json::Value;
 use tokio::time::Instant;
 
@@ -78,6 +80,29 @@ struct To {
 }
 
 async fn answer(config: &SdkConfig, to: To, body: &Value) -> Result<Value, Trouble> {
+    let Answer { status, body, .. } = exchange(config, to, body).await?;
+    let body: Value = serde_json::from_slice(&body).unwrap_or_default();
+    if status == 200 {
+        return Ok(body);
+    }
+    let text = |names: [&str; 2]| names.into_iter().find_map(|name| body.get(name)?.as_str());
+    // As `com.amazonaws.ssm#ParameterNotFound` it is the same.
+    let code = text(["__type", "code"]).unwrap_or("no code");
+    let code = code.rsplit('#').next().unwrap_or(code);
+    let message = text(["message", "Message"]).unwrap_or("no message");
+    Err(Trouble::answered(status, code, message))
+}
+
+/// What came back.
+#[derive(Debug)]
+struct Answer {
+    status: u16,
+    /// When AWS says that was.
+    date: Option<String>,
+    body: Vec<u8>,
+}
+
+async fn exchange(config: &SdkConfig, to: To, body: &Value) -> Result<Answer, Trouble> {
     let To {
         service, target, ..
     } = to;
@@ -108,25 +133,69 @@ async fn answer(config: &SdkConfig, to: To, body: &Value) -> Result<Value, Troub
     let operation = operation
         .serializer(|request: Signed| request.into_http())
         .deserializer::<_, std::convert::Infallible>(|response: &HttpResponse| {
-            let body = response.body().bytes().unwrap_or_default();
-            Ok((response.status().as_u16(), body.to_vec()))
+            Ok(Answer {
+                status: response.status().as_u16(),
+                date: response.headers().get("date").map(str::to_owned),
+                body: response.body().bytes().unwrap_or_default().to_vec(),
+            })
         })
         .build();
     let answered = quietly(operation.invoke(request)).await;
-    let (status, body) = answered.map_err(|error| match error {
+    answered.map_err(|error| match error {
         SdkError::ConstructionFailure(_) => cant(&chain(&error)),
         error => Trouble::Unreachable(chain(&error)),
-    })?;
-    let body: Value = serde_json::from_slice(&body).unwrap_or_default();
-    if status == 200 {
-        return Ok(body);
-    }
-    let text = |names: [&str; 2]| names.into_iter().find_map(|name| body.get(name)?.as_str());
-    // As `com.amazonaws.ssm#ParameterNotFound` it is the same.
-    let code = text(["__type", "code"]).unwrap_or("no code");
-    let code = code.rsplit('#').next().unwrap_or(code);
-    let message = text(["message", "Message"]).unwrap_or("no message");
-    Err(Trouble::answered(status, code, message))
+    })
+}
+
+/// AWS's clock, in milliseconds since 1970, to a second: what stands in the answer of an operation,
+/// whatever it says. The credentials need not be good for anything.
+pub async fn time(
+    config: &SdkConfig,
+    service: &'static str,
+    target: &'static str,
+    body: &Value,
+) -> Result<i64, Trouble> {
+    let to = To {
+        service,
+        version: Version::V1_1,
+        target,
+    };
+    let date = exchange(config, to, body).await?.date;
+    let date = date.ok_or_else(|| cant("the answer has no date"))?;
+    let date = DateTime::parse_from_rfc2822(&date).map_err(|error| cant(&error.to_string()))?;
+    Ok(date.timestamp_millis())
+}
+
+/// Whose credentials there are, fit to be shown: the end of the access key's id.
+pub async fn credentials(config: &SdkConfig) -> Result<String, Trouble> {
+    let credentials = found(config).await?;
+    let id = credentials.access_key_id();
+    let end = id.get(id.len().saturating_sub(4)..).unwrap_or_default();
+    Ok(format!("the access key that ends in {end}"))
+}
+
+/// The name or address of a service, and its port.
+pub fn address(config: &SdkConfig, service: &str) -> Option<(String, u16)> {
+    let url = match config.endpoint_url() {
+        Some(url) => url.to_owned(),
+        None => endpoint(service, config.region()?.as_ref()),
+    };
+    let url: http::Uri = url.parse().ok()?;
+    let usual = if url.scheme_str() == Some("http") {
+        80
+    } else {
+        443
+    };
+    let host = url.host()?.trim_matches(['[', ']']).to_owned();
+    Some((host, url.port_u16().unwrap_or(usual)))
+}
+
+async fn found(config: &SdkConfig) -> Result<Credentials, Trouble> {
+    let credentials = match config.credentials_provider() {
+        Some(provider) => quietly(provider.provide_credentials()).await,
+        None => Err(CredentialsError::not_loaded("nobody gives any")),
+    };
+    credentials.map_err(|error| Trouble::Credentials(chain(&error)))
 }
 
 /// Where a service is, unless somebody says otherwise.
@@ -166,12 +235,7 @@ async fn signed(
     url: &str,
     body: &Value,
 ) -> Result<Signed, Trouble> {
-    let credentials = match config.credentials_provider() {
-        Some(provider) => quietly(provider.provide_credentials()).await,
-        None => Err(CredentialsError::not_loaded("nobody gives any")),
-    };
-    let credentials = credentials.map_err(|error| Trouble::Credentials(chain(&error)))?;
-    let identity = credentials.into();
+    let identity = found(config).await?.into();
     let now = u64::try_from(clock::now().0).unwrap_or_default();
     let body = body.to_string();
     let mut headers = vec![

@@ -8,12 +8,14 @@ use std::net::SocketAddr;
 use clap::Args;
 use serde::Serialize;
 
+use self::cloud::Cloud;
 use super::Exit;
 use super::console::{Console, Failure};
 use crate::chat::ids::{Fingerprint, Time};
 use crate::config::{Config, ConfigErrors};
 use crate::store::Store;
 
+pub mod cloud;
 mod judge;
 mod look;
 #[cfg(test)]
@@ -41,6 +43,8 @@ pub struct Found<'a> {
     pub systemd: Vec<SocketAddr>,
     /// Bytes that are free for the data folder, if that can be told.
     pub free: Option<u64>,
+    /// AWS, if anything is kept there.
+    pub cloud: Option<Cloud>,
 }
 
 /// The database as the caller found it.
@@ -105,7 +109,12 @@ pub async fn run(
     mut console: Console<'_>,
 ) -> Exit {
     let checks = match found {
-        Ok(found) => judge::judge(&look::look(found, now).await),
+        Ok(mut found) => {
+            let cloud = found.cloud.take();
+            let mut checks = judge::judge(&look::look(found, now).await);
+            checks.extend(cloud.iter().flat_map(cloud::judge));
+            checks
+        }
         Err(errors) => vec![judge::configuration(errors)],
     };
     let result = tell(&checks, args.json, &mut console);

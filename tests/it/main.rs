@@ -18,6 +18,8 @@ mod admission;
 mod architecture;
 /// Figures for alarms.
 mod cloudwatch;
+/// What `doctor` says of AWS.
+mod doctor;
 /// What kill -9 leaves behind: everything that anybody saw.
 mod durability;
 /// Out means out.

@@ -53,7 +53,7 @@ pub(super) fn configuration(errors: &ConfigErrors) -> Check {
     fail("configuration", errors.to_string(), mend)
 }
 
-fn check(name: &'static str, outcome: Outcome, found: impl Into<String>) -> Check {
+pub(super) fn check(name: &'static str, outcome: Outcome, found: impl Into<String>) -> Check {
     let found = found.into();
     Check {
         name,
@@ -63,11 +63,11 @@ fn check(name: &'static str, outcome: Outcome, found: impl Into<String>) -> Chec
     }
 }
 
-fn ok(name: &'static str, found: impl Into<String>) -> Check {
+pub(super) fn ok(name: &'static str, found: impl Into<String>) -> Check {
     check(name, Outcome::Ok, found)
 }
 
-fn warn(name: &'static str, found: impl Into<String>, mend: impl Into<String>) -> Check {
+pub(super) fn warn(name: &'static str, found: impl Into<String>, mend: impl Into<String>) -> Check {
     let mend = Some(mend.into());
     Check {
         mend,
@@ -75,7 +75,7 @@ fn warn(name: &'static str, found: impl Into<String>, mend: impl Into<String>) -
     }
 }
 
-fn fail(name: &'static str, found: impl Into<String>, mend: impl Into<String>) -> Check {
+pub(super) fn fail(name: &'static str, found: impl Into<String>, mend: impl Into<String>) -> Check {
     let mend = Some(mend.into());
     Check {
         mend,

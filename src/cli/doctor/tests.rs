@@ -368,6 +368,7 @@ fn doctor(line: &str, store: &Memory, dir: &Path) -> Ran {
         running: false,
         systemd: Vec::new(),
         free: None,
+        cloud: None,
     };
     ran(|console| wait(super::run(&args, Ok(found), NOW, console)))
 }

@@ -1,0 +1,228 @@
+//! The way to AWS, tried without changing anything: reads are done, writes have a condition that
+//! can't hold.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::net::lookup_host;
+
+use crate::app::host_key::aws;
+use crate::aws::cloudwatch::{CloudWatch, Figure};
+use crate::aws::json::{self as call, Version};
+use crate::aws::{Calls, Trouble};
+use crate::cli::doctor::cloud::{Action, Cloud, Tried};
+use crate::clock;
+use crate::config::{self, Config};
+
+/// An operation that is tried.
+struct Try {
+    name: &'static str,
+    on: String,
+    service: &'static str,
+    version: Version,
+    target: &'static str,
+    body: Value,
+}
+
+/// What the configuration needs of AWS, tried; nothing if it needs nothing.
+pub(super) async fn look(config: &Config) -> Option<Cloud> {
+    let tries = tries(&config.aws);
+    let chat = config.aws.metrics.as_deref();
+    let mut services: Vec<&'static str> = tries.iter().map(|one| one.service).collect();
+    services.extend(chat.map(|_| "monitoring"));
+    services.dedup();
+    services.first()?;
+    let aws = aws(config, Duration::ZERO);
+    let sdk = match aws.config().await {
+        Ok(sdk) => sdk,
+        Err(trouble) => {
+            return Some(Cloud {
+                names: Vec::new(),
+                credentials: Err(trouble.to_string()),
+                ahead: None,
+                actions: Vec::new(),
+            });
+        }
+    };
+    let mut names = Vec::new();
+    for service in &services {
+        if let Some((host, port)) = call::address(sdk, service) {
+            let found = lookup_host((host.as_str(), port)).await;
+            let found = found.map(Iterator::count).map_err(|e| e.to_string());
+            names.push((host, found));
+        }
+    }
+    names.dedup();
+    let credentials = call::credentials(sdk).await.map_err(|t| t.to_string());
+    let nothing = json!({});
+    let (service, target, body) = match tries.first() {
+        Some(one) => (one.service, one.target, &one.body),
+        None => ("monitoring", LIST, &nothing),
+    };
+    let ahead = match call::time(sdk, service, target, body).await {
+        Ok(theirs) => Some(clock::now().0 - theirs),
+        Err(_) => None,
+    };
+    let mut actions = Vec::new();
+    for one in tries {
+        let calls = Calls::new(one.service);
+        let answer = call::call(sdk, &calls, one.version, one.target, &one.body).await;
+        actions.push(Action {
+            name: one.name,
+            on: one.on,
+            tried: judge(answer.map(|_| ())),
+        });
+    }
+    if let Some(secret) = &config.aws.host_key_secret {
+        actions.push(Action {
+            name: "secretsmanager:PutSecretValue",
+            on: secret.clone(),
+            tried: Tried::Not("it is needed for the first start only, and sets off an alarm"),
+        });
+    }
+    if let Some(chat) = chat {
+        // Adds nothing to what is summed up.
+        let none = Figure {
+            name: "SlowReaderCloses",
+            unit: "Count",
+            value: 0.0,
+        };
+        let put = CloudWatch::new(Arc::clone(&aws), chat).put(&[none]).await;
+        actions.push(Action {
+            name: "cloudwatch:PutMetricData",
+            on: "*".to_owned(),
+            tried: judge(put),
+        });
+    }
+    Some(Cloud {
+        names,
+        credentials,
+        ahead,
+        actions,
+    })
+}
+
+/// An answer that a condition does not hold, or that there is nothing, is permission enough.
+fn judge(answer: Result<(), Trouble>) -> Tried {
+    match answer {
+        Ok(()) => Tried::Allowed,
+        Err(Trouble::Denied(why)) => Tried::Denied(why),
+        Err(Trouble::Refused { code, .. }) if PERMITTED.contains(&&*code) => Tried::Allowed,
+        // A secret without a value, which the first start makes.
+        Err(Trouble::Refused { message, .. }) if message.contains("AWSCURRENT") => Tried::Allowed,
+        Err(trouble) => Tried::Failed(trouble.to_string()),
+    }
+}
+
+/// Asked for nothing but the time of the answer.
+const LIST: &str = "GraniteServiceVersion20100801.ListMetrics";
+
+const PERMITTED: &[&str] = &[
+    "ConditionalCheckFailedException",
+    "ParameterAlreadyExists",
+    "ParameterNotFound",
+    "TransactionCanceledException",
+];
+
+fn tries(aws: &config::Aws) -> Vec<Try> {
+    let mut tries = Vec::new();
+    if let Some(table) = &aws.table {
+        tries.extend(of_table(table));
+    }
+    if let Some(secret) = &aws.host_key_secret {
+        tries.push(Try {
+            name: "secretsmanager:GetSecretValue",
+            on: secret.clone(),
+            service: "secretsmanager",
+            version: Version::V1_1,
+            target: "secretsmanager.GetSecretValue",
+            body: json!({ "SecretId": secret }),
+        });
+    }
+    if let Some(parameter) = &aws.host_key_parameter {
+        tries.push(Try {
+            name: "ssm:GetParameter",
+            on: parameter.clone(),
+            service: "ssm",
+            version: Version::V1_1,
+            target: "AmazonSSM.GetParameter",
+            body: json!({ "Name": parameter }),
+        });
+    }
+    tries
+}
+
+fn of_table(table: &str) -> impl Iterator<Item = Try> {
+    // There is no such item, and there will be none.
+    let key = json!({ "pk": { "S": "DOCTOR" }, "sk": { "S": "DOCTOR" } });
+    let never = "attribute_exists(pk) AND attribute_not_exists(pk)";
+    let one = |more: Value| {
+        let mut body = json!({ "TableName": table });
+        if let (Value::Object(body), Value::Object(more)) = (&mut body, more) {
+            body.extend(more);
+        }
+        body
+    };
+    let check = one(json!({ "Key": key, "ConditionExpression": never }));
+    let tries = [
+        (
+            "dynamodb:DescribeTable",
+            "DynamoDB_20120810.DescribeTable",
+            one(json!({})),
+        ),
+        (
+            "dynamodb:DescribeTimeToLive",
+            "DynamoDB_20120810.DescribeTimeToLive",
+            one(json!({})),
+        ),
+        (
+            "dynamodb:GetItem",
+            "DynamoDB_20120810.GetItem",
+            one(json!({ "Key": key })),
+        ),
+        (
+            "dynamodb:Query",
+            "DynamoDB_20120810.Query",
+            one(json!({
+                "KeyConditionExpression": "pk = :pk",
+                "ExpressionAttributeValues": { ":pk": { "S": "DOCTOR" } },
+                "Limit": 1,
+            })),
+        ),
+        (
+            "dynamodb:PutItem",
+            "DynamoDB_20120810.PutItem",
+            one(json!({ "Item": key, "ConditionExpression": never })),
+        ),
+        (
+            "dynamodb:UpdateItem",
+            "DynamoDB_20120810.UpdateItem",
+            one(json!({
+                "Key": key,
+                "UpdateExpression": "SET n = :n",
+                "ExpressionAttributeValues": { ":n": { "N": "1" } },
+                "ConditionExpression": never,
+            })),
+        ),
+        (
+            "dynamodb:DeleteItem",
+            "DynamoDB_20120810.DeleteItem",
+            check.clone(),
+        ),
+        (
+            "dynamodb:ConditionCheckItem",
+            "DynamoDB_20120810.TransactWriteItems",
+            json!({ "TransactItems": [{ "ConditionCheck": check }] }),
+        ),
+    ];
+    let on = table.to_owned();
+    tries.into_iter().map(move |(name, target, body)| Try {
+        name,
+        on: on.clone(),
+        service: "dynamodb",
+        version: Version::V1_0,
+        target,
+        body,
+    })
+}

@@ -1,0 +1,107 @@
+//! `ssh-chat doctor` on AWS, as far as moto can stand in for it.
+
+use serde_json::{Value, json};
+
+use crate::harness::moto::{Moto, variables};
+use crate::harness::{Finished, Home, run};
+
+/// What it says of each thing, by outcome and words.
+fn checks(ended: &Finished) -> Vec<(String, String, String)> {
+    let parse = |line: &str| -> Value { serde_json::from_str(line).unwrap() };
+    let text = |check: &Value, field: &str| check[field].as_str().unwrap().to_owned();
+    let checks = ended.stdout.lines().map(parse);
+    checks
+        .map(|check| {
+            let parts = ["check", "outcome", "found"];
+            let [name, outcome, found] = parts.map(|part| text(&check, part));
+            (name, outcome, found)
+        })
+        .collect()
+}
+
+fn doctor(home: &Home, table: &str, secret: &str) -> Finished {
+    let settings = [
+        &*format!("aws.table={table}"),
+        &format!("aws.host_key_secret={secret}"),
+        "aws.host_key_parameter=/doctor/key",
+        "aws.metrics=doctor",
+    ];
+    let set = settings.iter().flat_map(|setting| ["--set", setting]);
+    let args: Vec<&str> = ["doctor", "--json"].into_iter().chain(set).collect();
+    run(home, &args)
+}
+
+fn has(ended: &Finished, name: &str, outcome: &str, words: &str) {
+    let checks = checks(ended);
+    let found = checks
+        .iter()
+        .any(|(n, o, found)| n == name && o == outcome && found.contains(words));
+    assert!(found, "no {name} {outcome} {words:?} in {checks:#?}");
+}
+
+#[test]
+fn each_permission_is_tried_and_nothing_is_changed() {
+    let moto = Moto::shared();
+    let table = moto.table();
+    moto.call(
+        "secretsmanager.CreateSecret",
+        &json!({ "Name": "doctor/key" }),
+    );
+    let home = Home::with(moto.variables());
+    let ended = doctor(&home, &table, "doctor/key");
+    has(&ended, "DNS", "ok", "127.0.0.1");
+    has(&ended, "credentials", "ok", "ends in test");
+    has(&ended, "AWS's clock", "ok", "0 s");
+    for action in [
+        "dynamodb:DescribeTable, dynamodb:DescribeTimeToLive, dynamodb:GetItem, dynamodb:Query, \
+         dynamodb:PutItem, dynamodb:UpdateItem, dynamodb:DeleteItem, dynamodb:ConditionCheckItem",
+        "secretsmanager:GetSecretValue",
+        "ssm:GetParameter",
+        "cloudwatch:PutMetricData",
+    ] {
+        has(&ended, "permissions", "ok", action);
+    }
+    has(&ended, "permissions", "skip", "PutSecretValue");
+    let item = json!({ "pk": { "S": "DOCTOR" }, "sk": { "S": "DOCTOR" } });
+    let asked = json!({ "TableName": table, "Key": item });
+    let left = moto.call("DynamoDB_20120810.GetItem", &asked);
+    assert_eq!(left.get("Item"), None, "{left}");
+}
+
+#[test]
+fn what_is_not_allowed_or_not_there_is_named() {
+    let moto = Moto::shared();
+    let table = moto.table();
+    moto.fault(&json!({
+        "operation": "UpdateItem", "about": table, "code": "AccessDeniedException",
+        "message": "User is not authorized", "status": 400,
+    }));
+    let home = Home::with(moto.variables());
+    let ended = doctor(&home, &table, "doctor/nobody-made-it");
+    assert_eq!(ended.status.code(), Some(1), "{ended:?}");
+    has(
+        &ended,
+        "permissions",
+        "fail",
+        &format!("dynamodb:UpdateItem on {table} is not allowed"),
+    );
+    has(
+        &ended,
+        "permissions",
+        "fail",
+        "GetSecretValue on doctor/nobody-made-it",
+    );
+}
+
+#[test]
+fn without_a_way_to_aws_that_is_what_is_said() {
+    let home = Home::with(variables("http://nobody.invalid:1"));
+    let ended = doctor(&home, "table", "key");
+    assert_eq!(ended.status.code(), Some(1), "{ended:?}");
+    has(&ended, "DNS", "fail", "nobody.invalid");
+    has(&ended, "AWS's clock", "skip", "did not tell");
+    let home = Home::local();
+    let ended = run(&home, &["doctor", "--json"]);
+    assert!(!ended.stdout.contains("credentials"), "{ended:?}");
+    has(&ended, "disk space", "ok", "free");
+}
