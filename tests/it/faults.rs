@@ -64,7 +64,7 @@ fn what_anybody_saw_is_what_the_table_holds() {
         ("throttled", 50, &[Fault::Throttled]),
         ("broken", 50, &[Fault::Broken, Fault::BrokenAfter]),
         ("reset", 50, &[Fault::Reset, Fault::ResetAfter]),
-        ("silent", 100, &[Fault::SilentAfter, Fault::Silent]),
+        ("silent", 100, &[Fault::SilentAfter]),
         (
             "all of it",
             70,
@@ -74,6 +74,7 @@ fn what_anybody_saw_is_what_the_table_holds() {
                 Fault::BrokenAfter,
                 Fault::ResetAfter,
                 Fault::SilentAfter,
+                Fault::Silent,
             ],
         ),
         ("calm again", 0, &[]),

@@ -23,6 +23,11 @@ fn talk(server: &Server) {
 fn follow(server: &Server) {
     let tail = Login::new(server, "tim").option("RemoteCommand=tail lobby");
     let tail = tail.try_pipe();
+    let who = || {
+        let ci = Login::new(server, "ci").option("RemoteCommand=who");
+        ci.try_pipe().wait_end().stdout
+    };
+    assert!((0..100).any(|_| who().contains("tim")), "tim never came");
     let mut bob = Login::new(server, "bob").pipe();
     bob.line("one for the tail");
     tail.wait_text("one for the tail");
