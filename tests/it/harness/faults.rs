@@ -95,7 +95,8 @@ fn serve(mut client: TcpStream, upstream: u16, plan: &Watched<Plan>, random: u64
     };
     let (fault, turn) = plan.with(|plan| {
         let count = plan.faults.len() as u64;
-        let happens = count > 0 && random % 100 < plan.percent;
+        // The first one always, so that there is one however few are needed.
+        let happens = count > 0 && (plan.spoiled == 0 || random % 100 < plan.percent);
         plan.spoiled += u64::from(happens);
         let fault = happens.then(|| plan.faults[usize::try_from(random / 100 % count).unwrap()]);
         (fault, plan.turn)
