@@ -82,7 +82,7 @@ class Prometheus:
         config = folder / "prometheus.yml"
         config.write_text(json.dumps({
             "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
-            "rule_files": [str(Path("monitoring/alerts.yml").resolve())],
+            "rule_files": [str(Path("docs/monitoring/alerts.yml").resolve())],
             "scrape_configs": [{"job_name": "ssh-chat", "static_configs": [{"targets": [target]}]}],
         }))
         self.log = (folder / "prometheus.log").open("wb")
@@ -106,14 +106,14 @@ class Prometheus:
 
 def dashboard():
     """The queries of all panels, as Grafana would send them."""
-    for panel in json.loads(Path("monitoring/grafana.json").read_text())["panels"]:
+    for panel in json.loads(Path("docs/monitoring/grafana.json").read_text())["panels"]:
         for target in panel["targets"]:
             expression = target["expr"].replace("$instance", ".*").replace("$__rate_interval", "15s")
             yield panel["title"], expression
 
 
 def alerts():
-    text = Path("monitoring/alerts.yml").read_text()
+    text = Path("docs/monitoring/alerts.yml").read_text()
     return dict(re.findall(r"- alert: (\w+)\n +expr: (.*)", text))
 
 

@@ -14,7 +14,7 @@ use crate::telemetry::metrics::{self, Figures};
 const EVERY: Duration = Duration::from_secs(60);
 
 /// Remembers each minute how things were, says what is not in the log, and sends a few figures to
-/// CloudWatch, if the configuration says so. Nobody waits for it.
+/// `CloudWatch`, if the configuration says so. Nobody waits for it.
 pub(super) fn begin(config: &Config) -> JoinHandle<()> {
     let chat = config.aws.metrics.clone();
     let cloudwatch = chat.map(|chat| CloudWatch::new(aws(config, Duration::ZERO), chat));

@@ -1,4 +1,4 @@
-//! Figures for alarms, in Amazon CloudWatch: one
+//! Figures for alarms, in Amazon `CloudWatch`: one
 //! [`PutMetricData`](https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricData.html)
 //! for all of them.
 
@@ -21,7 +21,7 @@ const DIMENSION: &str = "Chat";
 pub struct Figure {
     /// What it is called.
     pub name: &'static str,
-    /// What it is counted in, in CloudWatch's words: `Count`, `Bytes`, `Milliseconds`.
+    /// What it is counted in, in `CloudWatch`'s words: `Count`, `Bytes`, `Milliseconds`.
     pub unit: &'static str,
     /// How much it is.
     pub value: f64,

@@ -163,7 +163,7 @@ pub async fn probe(aim: &Aim) -> Result<Seen, Miss> {
     let stream = stream
         .map_err(|_| late("to connect"))?
         .map_err(|error| Miss::Connect(address, error.to_string()))?;
-    let connect = begin.elapsed();
+    let connected = Instant::now();
 
     let found = Arc::default();
     let looker = Looker {
@@ -185,18 +185,18 @@ pub async fn probe(aim: &Aim) -> Result<Seen, Miss> {
     let Some(fingerprint) = fingerprint else {
         return Err(Miss::Protocol("no host key was shown".to_owned()));
     };
-    let login = begin.elapsed() - connect;
+    let entered = Instant::now();
 
     let echo = timeout_at(end, echo(&session)).await;
     echo.map_err(|_| late("the server's work"))??;
-    let echo = begin.elapsed() - connect - login;
+    let echo = entered.elapsed();
     let _gone_already = session
         .disconnect(Disconnect::ByApplication, "", "en")
         .await;
     Ok(Seen {
         fingerprint,
-        connect,
-        login,
+        connect: connected - begin,
+        login: entered - connected,
         echo,
     })
 }

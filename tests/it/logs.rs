@@ -84,7 +84,7 @@ fn in_code() -> Catalogue {
             let name = path.file_name().unwrap().to_str().unwrap();
             if path.is_dir() && name != "tests" {
                 folders.push(path);
-            } else if name.ends_with(".rs") && name != "tests.rs" {
+            } else if path.extension().is_some_and(|e| e == "rs") && name != "tests.rs" {
                 events(&fs::read_to_string(&path).unwrap(), &mut found);
             }
         }
