@@ -2,6 +2,7 @@
 //!
 //! Starts nothing: the composition root runs what was chosen.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -133,7 +134,43 @@ struct SettingFlags {
     set: Vec<String>,
 }
 
+/// The flags that may be given several times.
+const REPEATED: [&str; 2] = ["--listen", "--set"];
+
+/// The words with all repeated flags in front: clap forgets those before a command if there are
+/// some after it.
+fn repeated_first(words: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
+    let mut words = words.into_iter();
+    let mut front: Vec<OsString> = words.next().into_iter().collect();
+    let mut rest = Vec::new();
+    while let Some(word) = words.next() {
+        let text = word.to_string_lossy();
+        let name = text.split('=').next().unwrap_or_default();
+        if text == "--" {
+            rest.push(word);
+            break;
+        } else if REPEATED.contains(&name) {
+            let value = if name == text { words.next() } else { None };
+            front.push(word);
+            front.extend(value);
+        } else {
+            rest.push(word);
+        }
+    }
+    front.extend(rest);
+    front.extend(words);
+    front
+}
+
 impl Cli {
+    /// Reads the words that the program was started with, its own name first.
+    ///
+    /// # Errors
+    /// If they are no command, and if they ask for help or the version.
+    pub fn read(words: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(repeated_first(words))
+    }
+
     /// What to do: to serve if nothing was said.
     pub fn chosen(&self) -> &Command {
         self.command.as_ref().unwrap_or(&Command::Serve)

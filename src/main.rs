@@ -2,10 +2,12 @@
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
 use ssh_chat::app;
 use ssh_chat::cli::Cli;
 
 fn main() -> ExitCode {
-    app::main(&Cli::parse()).into()
+    match Cli::read(std::env::args_os()) {
+        Ok(cli) => app::main(&cli).into(),
+        Err(words) => words.exit(),
+    }
 }

@@ -1,3 +1,4 @@
+use std::ffi::OsString;
 use std::io::Read;
 
 use clap::CommandFactory as _;
@@ -113,8 +114,35 @@ fn flags_mean_the_same_before_and_after_the_command() {
         (format!("check-config {flags}"), Command::CheckConfig, all),
     ] {
         let words = std::iter::once("ssh-chat").chain(line.split_whitespace());
-        let cli = Cli::try_parse_from(words).unwrap();
+        let cli = Cli::read(words.map(OsString::from)).unwrap();
         assert_eq!((cli.chosen(), cli.flags()), (&command, expected), "{line}");
+    }
+}
+
+#[test]
+fn what_is_repeated_counts_before_and_after_the_command() {
+    for line in [
+        "ssh-chat --set a=1 --listen x:1 keys list --set=b=2 --listen=y:2 --json",
+        "ssh-chat --set a=1 keys --listen=x:1 list --json --set b=2 --listen y:2",
+        "ssh-chat keys list --json --set a=1 --set b=2 --listen x:1 --listen y:2",
+    ] {
+        let cli = Cli::read(line.split_whitespace().map(OsString::from)).unwrap();
+        let flags = cli.flags();
+        assert_eq!(
+            (flags.set.join(" "), flags.listen.join(" ")),
+            ("a=1 b=2".into(), "x:1 y:2".into()),
+            "{line}"
+        );
+    }
+    for line in [
+        "ssh-chat --set",
+        "ssh-chat keys list --set",
+        "ssh-chat serve -- --set a=1",
+    ] {
+        assert!(
+            Cli::read(line.split_whitespace().map(OsString::from)).is_err(),
+            "{line}"
+        );
     }
 }
 
