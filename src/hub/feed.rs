@@ -50,15 +50,6 @@ struct Recent {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cursor(u64);
 
-/// What became of a reading, beside the events.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Reading {
-    /// How many events were forgotten before they could be read.
-    pub skipped: u64,
-    /// When the first of those that were read was pushed.
-    pub oldest: Option<Instant>,
-}
-
 impl Ring {
     /// Adds an event; the oldest is forgotten once there are too many.
     pub fn push(&self, event: Arc<Event>) {
@@ -82,7 +73,8 @@ impl Ring {
     }
 
     /// Appends to `posts` at most `most` events from the cursor on, and moves it behind them.
-    pub fn read(&self, cursor: &mut Cursor, most: usize, posts: &mut Vec<Arc<Post>>) -> Reading {
+    /// Returns how many events were forgotten before they could be read.
+    pub fn read(&self, cursor: &mut Cursor, most: usize, posts: &mut Vec<Arc<Post>>) -> u64 {
         let recent = self.inner.read().unwrap_or_else(PoisonError::into_inner);
         let first = recent.pushed - recent.posts.len() as u64;
         let skipped = first.saturating_sub(cursor.0);
@@ -90,8 +82,7 @@ impl Ring {
         let before = posts.len();
         posts.extend(recent.posts.iter().skip(from).take(most).cloned());
         cursor.0 = cursor.0.max(first) + (posts.len() - before) as u64;
-        let oldest = posts.get(before).map(|post| post.pushed);
-        Reading { skipped, oldest }
+        skipped
     }
 }
 
@@ -215,15 +206,13 @@ mod tests {
         let mut late = ring.end();
         ring.push(event(3));
         let mut seen = Vec::new();
-        assert_eq!(ring.read(&mut early, 2, &mut seen).skipped, 0);
-        let rest = ring.read(&mut early, 9, &mut seen);
-        assert_eq!(rest.skipped, 0);
+        assert_eq!(ring.read(&mut early, 2, &mut seen), 0);
+        assert_eq!(ring.read(&mut early, 9, &mut seen), 0);
         assert_eq!(events(&seen), (0..4).map(event).collect::<Vec<_>>());
+        assert!(seen.is_sorted_by_key(|post| post.pushed));
         let mut seen = Vec::new();
-        let last = ring.read(&mut late, 9, &mut seen);
+        ring.read(&mut late, 9, &mut seen);
         assert_eq!(events(&seen), vec![event(3)]);
-        assert!(rest.oldest.unwrap() <= last.oldest.unwrap());
-        assert_eq!(ring.read(&mut late, 9, &mut seen).oldest, None);
     }
 
     #[test]
@@ -234,9 +223,9 @@ mod tests {
             ring.push(event(n));
         }
         let mut seen = Vec::new();
-        assert_eq!(ring.read(&mut cursor, usize::MAX, &mut seen).skipped, 10);
+        assert_eq!(ring.read(&mut cursor, usize::MAX, &mut seen), 10);
         assert_eq!(seen.len(), RING);
-        assert_eq!(ring.read(&mut cursor, usize::MAX, &mut seen).skipped, 0);
+        assert_eq!(ring.read(&mut cursor, usize::MAX, &mut seen), 0);
     }
 
     #[test]

@@ -20,7 +20,7 @@ use crate::chat::ids::RoomName;
 use crate::chat::preferences::Preferences;
 use crate::clock;
 use crate::hub::Attachment;
-use crate::hub::feed::{Cursor, Delivery, Inbox, Joined, Post, Reading, Ring};
+use crate::hub::feed::{Cursor, Delivery, Inbox, Joined, Post, Ring};
 use crate::hub::wait::{maybe, ready_or, until};
 use crate::store::Store;
 use crate::telemetry::metrics;
@@ -59,8 +59,10 @@ struct Unwritten {
 }
 
 impl Unwritten {
-    fn read(&mut self, oldest: Option<Instant>) {
-        self.oldest = self.oldest.or(oldest);
+    /// One more event was shown; one of a room could be seen since then.
+    fn shown(&mut self, since: Option<Instant>) {
+        self.events += 1;
+        self.oldest = self.oldest.or(since);
     }
 
     /// The write is done. One that showed no event is of no interest.
@@ -319,8 +321,9 @@ impl Driver {
                 Delivery::Event(event) => {
                     let before = self.machine.waiting_output();
                     self.machine.private_event(&event, now);
-                    let shown = self.machine.waiting_output() > before;
-                    self.unwritten.events += u64::from(shown);
+                    if self.machine.waiting_output() > before {
+                        self.unwritten.shown(None);
+                    }
                 }
                 Delivery::Role(role) => self.machine.set_role(role),
                 Delivery::Dismissed(reason) | Delivery::Close(reason) => {
@@ -346,8 +349,7 @@ impl Driver {
                 if before > JOINED {
                     return true;
                 }
-                let Reading { skipped, oldest } =
-                    feed.ring.read(&mut feed.cursor, EVENTS, &mut posts);
+                let skipped = feed.ring.read(&mut feed.cursor, EVENTS, &mut posts);
                 if skipped > 0 {
                     metrics::skipped(skipped);
                     self.machine.skipped(skipped);
@@ -355,11 +357,12 @@ impl Driver {
                 if posts.is_empty() {
                     break;
                 }
-                self.unwritten.read(oldest);
                 for post in posts.drain(..) {
                     self.machine.room_event(&feed.room, &post, now);
                     let waiting = self.machine.waiting_output();
-                    self.unwritten.events += u64::from(waiting > before);
+                    if waiting > before {
+                        self.unwritten.shown(Some(post.pushed));
+                    }
                     before = waiting;
                 }
             }

@@ -29,7 +29,7 @@ pub(super) fn lines(status: &Status, server: &Server) -> [(&'static str, String)
         (
             "people",
             format!(
-                "{sessions} sessions, {rooms} rooms, {} logins, {} failed",
+                "sessions: {sessions}, rooms: {rooms}, logins: {}, failed: {}",
                 more(|f| f.logins),
                 more(|f| f.logins_failed)
             ),
@@ -37,7 +37,7 @@ pub(super) fn lines(status: &Status, server: &Server) -> [(&'static str, String)
         (
             "messages",
             format!(
-                "{} a second, {} not saved, {} refused",
+                "{} a second, not saved: {}, refused: {}",
                 status.a_second(|f| f.saved),
                 more(|f| f.failed),
                 more(|f| f.refused)
@@ -46,7 +46,7 @@ pub(super) fn lines(status: &Status, server: &Server) -> [(&'static str, String)
         (
             "shown",
             format!(
-                "{} a second, {} skipped, {} slow readers cut",
+                "{} a second, skipped: {}, slow readers cut: {}",
                 status.a_second(|f| f.deliveries),
                 more(|f| f.skipped),
                 more(|f| f.slow_readers)
@@ -63,7 +63,7 @@ pub(super) fn lines(status: &Status, server: &Server) -> [(&'static str, String)
         (
             "lag",
             format!(
-                "{} requests wait, the hub is busy for {}",
+                "requests that wait: {}; the hub is busy for {}",
                 status.waiting,
                 latency(status, |f| &f.hub_round)
             ),
@@ -71,7 +71,7 @@ pub(super) fn lines(status: &Status, server: &Server) -> [(&'static str, String)
         (
             "store",
             format!(
-                "{}, {} errors, commits in {}",
+                "{}, errors: {}, commits in {}",
                 if status.store_answers {
                     "answers"
                 } else {
@@ -91,8 +91,18 @@ fn millis(status: &Status) -> u64 {
 
 fn latency(status: &Status, of: fn(&Figures) -> &Counts) -> String {
     match (status.millis(of, 0.5), status.millis(of, 0.99)) {
-        (Some(half), Some(most)) => format!("{half} ms (p99 {most} ms)"),
+        (Some(half), Some(most)) => format!("{}, p99 {}", time(half), time(most)),
         _ => "no time at all".to_owned(),
+    }
+}
+
+/// A time with as many digits as can be of interest.
+fn time(millis: f64) -> String {
+    match millis {
+        ..1.0 => format!("{millis:.2} ms"),
+        ..10.0 => format!("{millis:.1} ms"),
+        ..1000.0 => format!("{millis:.0} ms"),
+        _ => format!("{:.1} s", millis / 1000.0),
     }
 }
 
@@ -166,6 +176,23 @@ impl Record {
                 commit_to_write: quantiles(|f| &f.commit_to_write),
                 hub_round: quantiles(|f| &f.hub_round),
             },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_as_exact_as_they_are_of_interest() {
+        for (millis, words) in [
+            (0.06, "0.06 ms"),
+            (1.99, "2.0 ms"),
+            (14.72, "15 ms"),
+            (2037.76, "2.0 s"),
+        ] {
+            assert_eq!(time(millis), words);
         }
     }
 }

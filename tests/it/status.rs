@@ -34,10 +34,10 @@ fn operators_are_told_how_it_is() {
     alice.wait_text("alice one");
     alice.line("/status");
     for words in [
-        "1 sessions, 1 rooms",
-        "0 not saved",
+        "sessions: 1, rooms: 1",
+        "not saved: 0",
         "saved in",
-        "answers, 0 errors",
+        "answers, errors: 0",
     ] {
         alice.wait_text(words);
     }

@@ -10,7 +10,7 @@ use super::request::Run;
 use super::say::room;
 use crate::chat::event::Event;
 use crate::chat::ids::{Conversation, RoomName, Seq};
-use crate::hub::feed::{Post, Reading};
+use crate::hub::feed::Post;
 use crate::session::peer::Outbound;
 use crate::telemetry::metrics;
 
@@ -42,8 +42,7 @@ impl<O: Outbound> Exec<'_, O> {
             // Taken out first and heard last: who is told to go has seen what was said before.
             let notices = part.notices();
             while !part.thrown_out() {
-                let Reading { skipped, oldest } = joined.ring.read(&mut cursor, EVENTS, &mut posts);
-                since = since.or(oldest);
+                let skipped = joined.ring.read(&mut cursor, EVENTS, &mut posts);
                 if skipped > 0 {
                     self.skipped(skipped).await?;
                 }
@@ -51,7 +50,10 @@ impl<O: Outbound> Exec<'_, O> {
                     break;
                 }
                 for post in posts.drain(..) {
-                    shown += u64::from(self.event(&room, &post.event).await?);
+                    if self.event(&room, &post.event).await? {
+                        shown += 1;
+                        since = since.or(Some(post.pushed));
+                    }
                 }
             }
             for notice in notices? {

@@ -59,7 +59,7 @@ fn sleep(server: &Server) {
 fn doze(server: &Server) {
     let sleeper = fall_asleep(server);
     sleeper.signal("CONT");
-    sleeper.wait_text("messages skipped");
+    sleeper.wait_raw(b"messages skipped");
 }
 
 fn knock(server: &Server) {
