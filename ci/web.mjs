@@ -1,7 +1,8 @@
 // Walks through the key page in Chromium: `node ci/web.mjs PROGRAM PICTURES`.
 //
-// Starts the server and the page beside it in a folder of its own, and ends both. Whatever is not
-// as it should be ends it with an error.
+// Invites are made in the chat, and who registers a key comes in with it. Starts the server and the
+// page beside it in a folder of its own, and ends both. Whatever is not as it should be ends it with
+// an error.
 
 import assert from "node:assert/strict";
 import { spawn, spawnSync } from "node:child_process";
@@ -51,10 +52,14 @@ function key(name) {
   return { path: `${path}.pub`, line: readFileSync(`${path}.pub`, "utf8"), secret: readFileSync(path, "utf8") };
 }
 
-function invite() {
-  const made = run(program, ...data, "invite", "create", "--json");
-  return JSON.parse(made).code;
+/** What somebody with this key is told by the chat, over SSH. */
+function ssh(name, command) {
+  const options = ["IdentitiesOnly=yes", "IdentityAgent=none", "StrictHostKeyChecking=no", "LogLevel=ERROR", `UserKnownHostsFile=${join(home, "known_hosts")}`];
+  return run("ssh", "-F", "none", "-p", port, "-i", join(home, name), ...options.flatMap((option) => ["-o", option]), "anyone@127.0.0.1", command);
 }
+
+/** An invite's code, from an operator in the chat. */
+const invite = () => ssh("operator", "invite").trim();
 
 /** What axe-core finds that matters. */
 async function accessible(page, where) {
@@ -71,12 +76,12 @@ async function fits(page, where) {
   assert.ok(wide <= has, `${where}: ${wide} px wide in ${has}`);
 }
 
-const server = start(["--listen", "127.0.0.1:0", "--set", "access=allowlist"]);
+const server = start(["--listen", "127.0.0.1:0", "--set", "access=allowlist", "--set", `operator_keys=${key("operator").line.trim()}`]);
 const children = [server.child];
 const complaints = [];
-let browser;
+let browser, port;
 try {
-  const port = (await server.first).split(":").pop();
+  port = (await server.first).split(":").pop();
   const page = start([
     "web", "--set", "web.listen=127.0.0.1:0", "--set", "host_name=chat.example.com",
     "--listen", `127.0.0.1:${port}`, "--set", "web.burst=1000",
@@ -189,6 +194,7 @@ async function byKeyboard(url) {
   await page.keyboard.press("Enter");
   await page.getByRole("heading", { name: "Come in" }).waitFor();
   await page.getByText("SHA256:").first().waitFor();
+  assert.match(ssh("keyboard", "whoami"), /^keyboard /, "the key that was pasted gets in, under that name");
   await page.context().close();
 }
 
@@ -211,5 +217,6 @@ async function withoutScripts(url) {
   // The same form again: by reloading, or by a second click.
   await page.reload();
   await page.getByRole("heading", { name: "Come in" }).waitFor();
+  assert.match(ssh("plain", "whoami"), /^plain /, "the key in the file gets in, under that name");
   await page.context().close();
 }
