@@ -195,8 +195,9 @@ fn log_end(
 fn reason(cut: Option<Cut>, outcome: &Result<(), russh::Error>) -> (&'static str, Option<String>) {
     let word = match (cut, outcome) {
         (Some(cut), _) => cut.as_str(),
-        (None, Ok(())) => "closed",
-        (None, Err(russh::Error::Disconnect | russh::Error::HUP | russh::Error::IO(_))) => "lost",
+        // Some clients say goodbye (RFC 4253 §11.1), others just close the connection.
+        (None, Ok(()) | Err(russh::Error::Disconnect)) => "closed",
+        (None, Err(russh::Error::HUP | russh::Error::IO(_))) => "lost",
         (None, Err(russh::Error::KeepaliveTimeout)) => "keepalive",
         (None, Err(error)) => {
             let words = printable(error.to_string().as_bytes(), 200);
