@@ -22,7 +22,9 @@ FILES = {
     DOC + "changelog.Debian.gz": 0o644,
     DOC + "configuration.md": 0o644,
     DOC + "copyright": 0o644,
+    DOC + "logs.md": 0o644,
     DOC + "metrics.md": 0o644,
+    DOC + "operate.md": 0o644,
     DOC + "scripting.md": 0o644,
     DOC + "third-party.txt.gz": 0o644,
 }
