@@ -171,7 +171,7 @@ REFUSED = [
     ("there is no key", {"operator_keys": []}, "operator_keys is empty and access is allowlist, so nobody could ever come in. Put your own public key there"),
     ("a key is private", {"operator_keys": [PRIVATE]}, "operator_keys has a PRIVATE key in it. Put the line from the .pub file there, and replace that key pair"),
     ("a key is the name of a file", {"operator_keys": [KEY, "id_ed25519.pub"]}, "is one line as in a .pub file (ssh-ed25519 AAAA… name) or a fingerprint (SHA256:…), without options before it and without a comma. What is wrong is number 2."),
-    ("there is no such setting", {"settings": {"limits.room": 5}}, "settings can't have limits.room. It can have aws.patience,"),
+    ("there is no such setting", {"settings": {"limits.room": 5}}, "settings can't have limits.room. It can have aws.metrics,"),
     ("a setting is of another kind", {"settings": {"limits.rooms": "many"}}, "settings: limits.rooms must be a whole number, such as 50."),
     ("no image is named", {"image_version": None}, "Say which image the machine is made from: either image_version"),
     ("no image has this version", {"image_version": "9.9.9"}, "There is no image with the tags Project=ssh-chat and Version=9.9.9 for arm64 (t4g.small) in eu-central-1 that belongs to this account. Build one with Packer"),
