@@ -1,5 +1,7 @@
 //! Who gets in and who may do what: every combination as a table, on the real store.
 
+mod proof;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -287,46 +289,6 @@ async fn the_door_opens_for_whom_it_should() {
         }
         assert!(!house.guard.serves("203.0.113.1".parse().unwrap()));
         assert!(house.guard.serves("192.0.2.1".parse().unwrap()));
-    }
-}
-
-/// Whoever comes in with a key that was only claimed to be somebody's proves it; too late, and the
-/// name is free.
-#[tokio::test]
-async fn who_comes_in_proves_that_the_key_is_theirs() {
-    for mode in [Mode::Open, Mode::Allowlist] {
-        let house = House::new(mode).await.with_unproven().await;
-        let admit = async |who: &str| {
-            let key = proven(who);
-            let candidate = Candidate {
-                addr: "192.0.2.1:4022".parse().unwrap(),
-                user: "somebody",
-                client: OPENSSH,
-                key: Some(&key),
-            };
-            house.guard.admit(candidate).await
-        };
-        assert_eq!(house.judge("newcomer", "192.0.2.1", OPENSSH).await, "in");
-        assert!(
-            house.find("newcomer").await.proof_by.is_some(),
-            "not in yet"
-        );
-        let first = admit("newcomer").await.unwrap().account.unwrap();
-        assert!(first.proof_by.is_some(), "only now");
-        assert_eq!(house.find("newcomer").await.proof_by, None);
-        let again = admit("newcomer").await.unwrap().account.unwrap();
-        assert_eq!(again.proof_by, None);
-        let proofs = house.store.audits(9).await.unwrap();
-        let proofs = proofs.iter().filter(|entry| entry.action == "key_proven");
-        assert_eq!(proofs.count(), 1);
-
-        let late = admit("late").await;
-        let stranger = late.map(|admission| (admission.account, admission.may_be_new));
-        match mode {
-            Mode::Open => assert_eq!(stranger, Ok((None, true))),
-            Mode::Allowlist => assert!(stranger.is_err()),
-        }
-        assert_eq!(house.store.account_by_name(&name("late")).await, Ok(None));
     }
 }
 
