@@ -105,7 +105,7 @@ pub enum Fetch {
         room: RoomName,
         /// The last entry that belongs to it.
         last: Seq,
-        /// What was seen before, if it was in this session.
+        /// What was seen before, if it was since the session began.
         seen: Option<Mark>,
         /// How many messages.
         limit: usize,
