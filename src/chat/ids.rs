@@ -218,9 +218,12 @@ impl fmt::Debug for Name {
 pub struct RoomName(Arc<str>);
 
 impl RoomName {
+    /// The name of the room that everybody starts in and nobody can leave for good.
+    pub const LOBBY: &str = "lobby";
+
     /// The room that everybody starts in and nobody can leave for good.
     pub fn lobby() -> RoomName {
-        RoomName("lobby".into())
+        RoomName(RoomName::LOBBY.into())
     }
 
     /// Checks a room's name as typed; upper case is folded to lower, a leading `#` is dropped.

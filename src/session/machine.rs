@@ -7,7 +7,7 @@ use std::sync::Arc;
 use chrono::NaiveDate;
 
 use super::complete::Completion;
-use super::display::{Display, PromptView};
+use super::display::Display;
 use super::entry::Entry;
 use super::peer::Peer;
 use super::requests::Requests;
@@ -24,7 +24,7 @@ use crate::chat::preferences::Preferences;
 use crate::store::{Found, Mark};
 use crate::term::editor::{Edit, Editor};
 use crate::term::keys::{Decoder, Key};
-use crate::term::screen::Size;
+use crate::term::screen::{Prompt, Size};
 use crate::term::style::Style;
 use crate::text::{self, Text};
 
@@ -233,8 +233,15 @@ impl Machine {
 
     /// The bytes to send now, the prompt drawn. May be empty.
     pub fn output(&mut self) -> Vec<u8> {
-        if self.display.is_stale() && !self.ended {
-            self.draw_prompt();
+        if !self.ended {
+            if self.display.wants_prompt() {
+                self.with_prompt(Display::prompt);
+            } else {
+                debug_assert!(
+                    self.with_prompt(|display, prompt| display.shows(prompt)) != Some(false),
+                    "the prompt changed and nobody said so"
+                );
+            }
         }
         self.display.take()
     }
@@ -405,10 +412,12 @@ impl Machine {
         self.effects.push(Effect::Save(self.preferences.clone()));
     }
 
-    fn draw_prompt(&mut self) {
+    /// Has something done with what the prompt is to show, if there is one.
+    fn with_prompt<T>(&mut self, what: impl FnOnce(&mut Display, &Prompt<'_>) -> T) -> Option<T> {
         let theme = self.display.theme().unwrap_or(Theme::default_theme());
         let glyphs = self.display.glyphs();
-        let here = self.here();
+        let here = self.tabs.get(self.current);
+        let here = here.map_or(RoomName::LOBBY, |tab| tab.name.as_str());
         let mut waiting = String::new();
         for (at, tab) in self.tabs.iter().enumerate() {
             if at != self.current && tab.unread > 0 {
@@ -421,12 +430,12 @@ impl Machine {
             waiting.push(')');
         }
         let end = if self.requests.slow {
-            format!(" {} {} ", glyphs.dots, glyphs.prompt)
+            glyphs.busy
         } else {
-            format!(" {} ", glyphs.prompt)
+            glyphs.prompt
         };
         let Source::Keys(source) = &self.source else {
-            return;
+            return None;
         };
         let editor = &source.1;
         let search = editor
@@ -434,17 +443,18 @@ impl Machine {
             .map(|query| format!("search {query:?}: "));
         let label: &[(Style, &str)] = match &search {
             Some(search) => &[(theme.prompt, search)],
-            None if waiting.is_empty() => &[(theme.prompt, here.as_str()), (theme.prompt, &end)],
+            None if waiting.is_empty() => &[(theme.prompt, here), (theme.prompt, end)],
             None => &[
-                (theme.prompt, here.as_str()),
+                (theme.prompt, here),
                 (theme.waiting, &waiting),
-                (theme.prompt, &end),
+                (theme.prompt, end),
             ],
         };
-        self.display.prompt(&PromptView {
+        let prompt = Prompt {
             label,
             text: editor.text(),
             cursor: editor.cursor(),
-        });
+        };
+        Some(what(&mut self.display, &prompt))
     }
 }

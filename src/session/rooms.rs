@@ -60,6 +60,7 @@ impl Machine {
             self.tabs.push(Tab::new(view.name.clone()));
         }
         self.current = at;
+        self.display.touch();
         let seen = self.tabs.get_mut(at).and_then(|tab| {
             tab.topic.clone_from(&view.topic);
             (tab.unread, tab.named) = (0, false);
@@ -94,6 +95,7 @@ impl Machine {
             if self.current >= at {
                 self.current = self.current.saturating_sub(1);
             }
+            self.display.touch();
             self.note(&format!("You left {room}."));
             if shown && let Some(tab) = self.tabs.get(self.current) {
                 let next = tab.name.clone();

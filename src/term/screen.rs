@@ -60,7 +60,7 @@ pub struct Screen {
     drawn: Option<Drawn>,
 }
 
-/// The prompt as it is on the screen.
+/// The prompt as it is on the screen, or was when it was erased: mostly it is drawn again as it was.
 #[derive(Debug)]
 struct Drawn {
     size: Size,
@@ -68,6 +68,9 @@ struct Drawn {
     text: String,
     cursor: usize,
     rows: Rows,
+    /// What draws it; empty if it has been brought up to date in place since.
+    bytes: Vec<u8>,
+    erased: bool,
 }
 
 impl Screen {
@@ -89,8 +92,13 @@ impl Screen {
     /// Takes the prompt off the screen. The cursor is where its first row began; rows that end in
     /// CR LF may be written now.
     pub fn erase(&mut self, out: &mut Vec<u8>) {
-        if let Some(drawn) = self.drawn.take() {
-            let (above, _) = drawn.rows.reflowed(self.size.cols.into());
+        if let Some(drawn) = self.drawn.as_mut().filter(|drawn| !drawn.erased) {
+            drawn.erased = true;
+            let above = if drawn.size == self.size {
+                drawn.rows.cursor().0
+            } else {
+                drawn.rows.reflowed(self.size.cols.into()).0
+            };
             // Row by row: clearing everything below the first one in one go, which may be the top of
             // the screen, looks like clearing the screen, and tmux then scrolls what was there into
             // its history.
@@ -104,18 +112,21 @@ impl Screen {
     /// Draws the prompt where the cursor is, or anew if it is on the screen. Writes only what is
     /// different: nothing at all, the cursor's new place, or the characters that were added.
     pub fn draw(&mut self, prompt: &Prompt<'_>, out: &mut Vec<u8>) {
+        let same = |old: &&mut Drawn| old.size == self.size && old.has_label(prompt.label);
+        let old = self.drawn.as_mut().filter(same);
         let rows = Rows::arrange(prompt, self.size);
-        if let Some(old) = &mut self.drawn
-            && old.size == self.size
-            && same_label(&old.label, prompt.label)
+        if let Some(old) = old
             && old.update(prompt, &rows, out)
         {
             old.rows = rows;
             old.cursor = prompt.cursor;
+            old.bytes.clear();
             return;
         }
         self.erase(out);
+        let start = out.len();
         write_rows(prompt, &rows, out);
+        let bytes = out.get(start..).unwrap_or_default().to_vec();
         let label = prompt.label.iter();
         self.drawn = Some(Drawn {
             size: self.size,
@@ -125,7 +136,30 @@ impl Screen {
             text: prompt.text.to_owned(),
             cursor: prompt.cursor,
             rows,
+            bytes,
+            erased: false,
         });
+    }
+
+    /// Draws the prompt that was erased, as it was. Returns whether that was possible: not if there
+    /// was none, if the terminal has another size since, or if it was brought up to date in place.
+    pub fn restore(&mut self, out: &mut Vec<u8>) -> bool {
+        let same = |old: &&mut Drawn| old.size == self.size;
+        self.drawn
+            .as_mut()
+            .filter(same)
+            .is_some_and(|old| old.restore(out))
+    }
+
+    /// Whether this prompt is on the screen.
+    pub fn shows(&self, prompt: &Prompt<'_>) -> bool {
+        self.drawn.as_ref().is_some_and(|drawn| {
+            !drawn.erased
+                && drawn.size == self.size
+                && drawn.has_label(prompt.label)
+                && drawn.text == prompt.text
+                && drawn.cursor == prompt.cursor
+        })
     }
 
     /// The terminal has another size; draw the prompt again.
@@ -151,7 +185,7 @@ impl Screen {
 
     /// Leaves the terminal as it was found, the cursor at the start of a row below the prompt.
     pub fn finish(&mut self, out: &mut Vec<u8>) {
-        if let Some(drawn) = self.drawn.take() {
+        if let Some(drawn) = self.drawn.take().filter(|drawn| !drawn.erased) {
             let (_, below) = drawn.rows.reflowed(self.size.cols.into());
             moved(out, below, b'B');
             out.extend_from_slice(b"\r\n");
@@ -161,12 +195,29 @@ impl Screen {
 }
 
 impl Drawn {
+    fn has_label(&self, label: &[(Style, &str)]) -> bool {
+        let ours = self.label.iter();
+        ours.map(|(style, text)| (*style, text.as_str()))
+            .eq(label.iter().copied())
+    }
+
+    fn restore(&mut self, out: &mut Vec<u8>) -> bool {
+        if self.erased {
+            out.extend_from_slice(&self.bytes);
+            self.erased = self.bytes.is_empty();
+        }
+        !self.erased
+    }
+
     /// Brings the prompt on the screen up to date, if moving the cursor or adding characters to
     /// the last row is enough.
     fn update(&mut self, prompt: &Prompt<'_>, rows: &Rows, out: &mut Vec<u8>) -> bool {
         let Some(added) = prompt.text.strip_prefix(self.text.as_str()) else {
             return false;
         };
+        if self.erased {
+            return false;
+        }
         if added.is_empty() && rows.same_window(&self.rows) {
             if rows.cursor() != self.rows.cursor() {
                 go(out, self.rows.cursor(), rows.cursor());
@@ -186,13 +237,6 @@ impl Drawn {
         self.text.push_str(added);
         true
     }
-}
-
-fn same_label(old: &[(Style, String)], new: &[(Style, &str)]) -> bool {
-    let new = new.iter().copied();
-    old.iter()
-        .map(|(style, text)| (*style, text.as_str()))
-        .eq(new)
 }
 
 /// Writes the rows of the prompt that are shown, and leaves the cursor at its place in them.

@@ -9,7 +9,6 @@ use super::entry::Entry;
 use super::theme::Theme;
 use crate::hub::sheet::{Look, Sheet};
 use crate::term::screen::{Prompt, Screen, Size};
-use crate::term::style::Style;
 
 /// The signs that depend on what the reader's terminal can show.
 #[derive(Debug)]
@@ -18,6 +17,8 @@ pub struct Glyphs {
     pub utf8: bool,
     /// Ends the prompt.
     pub prompt: &'static str,
+    /// Ends it while something is under way that takes long.
+    pub busy: &'static str,
     /// Draws a rule.
     pub rule: &'static str,
     /// From somebody to somebody.
@@ -35,7 +36,8 @@ pub struct Glyphs {
 /// For terminals that show UTF-8.
 pub const UNICODE: Glyphs = Glyphs {
     utf8: true,
-    prompt: "▸",
+    prompt: " ▸ ",
+    busy: " … ▸ ",
     rule: "─",
     arrow: "→",
     mention: "▌",
@@ -47,7 +49,8 @@ pub const UNICODE: Glyphs = Glyphs {
 /// For all others.
 pub const ASCII: Glyphs = Glyphs {
     utf8: false,
-    prompt: ">",
+    prompt: " > ",
+    busy: " ... > ",
     rule: "-",
     arrow: "->",
     mention: "!",
@@ -56,22 +59,25 @@ pub const ASCII: Glyphs = Glyphs {
     dots: "...",
 };
 
-/// What the prompt shows.
-pub struct PromptView<'a> {
-    /// What stands before the text, in pieces.
-    pub label: &'a [(Style, &'a str)],
-    /// The text being edited.
-    pub text: &'a str,
-    /// The cursor's place in it, in bytes.
-    pub cursor: usize,
-}
+/// How many bytes are asked for at a time: what a message and the prompt under it take, mostly.
+const ROOM: usize = 256;
 
 /// Collects the bytes to send.
 pub struct Display {
     form: Form,
     out: Vec<u8>,
-    /// The prompt as last drawn is out of date.
-    stale: bool,
+    prompt: Shown,
+}
+
+/// The prompt on the screen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Shown {
+    /// Is there, as it should be.
+    Fresh,
+    /// Was taken off to print something, and has not changed.
+    Erased,
+    /// May have changed.
+    Stale,
 }
 
 enum Form {
@@ -100,7 +106,7 @@ impl Display {
                 glyphs: if utf8 { &UNICODE } else { &ASCII },
             },
             out,
-            stale: true,
+            prompt: Shown::Stale,
         }
     }
 
@@ -109,7 +115,7 @@ impl Display {
         Display {
             form: Form::Dumb(Echo::new(size.cols)),
             out: Vec::new(),
-            stale: true,
+            prompt: Shown::Stale,
         }
     }
 
@@ -118,7 +124,7 @@ impl Display {
         Display {
             form: Form::Lines,
             out: Vec::new(),
-            stale: false,
+            prompt: Shown::Fresh,
         }
     }
 
@@ -156,12 +162,13 @@ impl Display {
     pub fn set_theme(&mut self, new: &'static Theme) {
         if let Form::Terminal { theme, .. } = &mut self.form {
             *theme = new;
-            self.stale = true;
+            self.prompt = Shown::Stale;
         }
     }
 
     /// Shows an entry above the prompt.
     pub fn show(&mut self, entry: &Entry<'_>) {
+        self.out.reserve(ROOM);
         match &mut self.form {
             Form::Terminal {
                 screen,
@@ -171,15 +178,14 @@ impl Display {
                 screen.erase(&mut self.out);
                 let cols = usize::from(screen.size().cols);
                 paint::entry(&mut self.out, cols, theme, glyphs, entry);
-                self.stale = true;
             }
             Form::Dumb(echo) => {
                 echo.interrupt(&mut self.out);
                 plain::entry(&mut self.out, "\r\n", entry);
-                self.stale = true;
             }
-            Form::Lines => plain::entry(&mut self.out, "\n", entry),
+            Form::Lines => return plain::entry(&mut self.out, "\n", entry),
         }
+        self.erased();
     }
 
     /// Shows an entry that looks the same to all whose terminals are alike, with the help of those
@@ -203,38 +209,55 @@ impl Display {
             return self.show(entry);
         };
         room.copy_from_slice(time.as_bytes());
+        self.out.reserve(ROOM);
         screen.erase(&mut self.out);
-        self.stale = true;
         sheet.write(look, &mut self.out, |out| {
             paint::entry(out, usize::from(look.cols), theme, glyphs, entry);
         });
+        self.erased();
     }
 
-    /// The prompt has to be drawn again before the bytes are sent.
+    /// The prompt may have changed: it has to be drawn again before the bytes are sent.
     pub fn touch(&mut self) {
-        self.stale = self.interactive();
+        if self.interactive() {
+            self.prompt = Shown::Stale;
+        }
     }
 
-    /// Whether the prompt has to be drawn.
-    pub fn is_stale(&self) -> bool {
-        self.stale
+    /// Whether the prompt has to be drawn with [`Display::prompt`]. If it only has to be put back,
+    /// that is done here.
+    pub fn wants_prompt(&mut self) -> bool {
+        if let (Shown::Erased, Form::Terminal { screen, .. }) = (self.prompt, &mut self.form)
+            && screen.restore(&mut self.out)
+        {
+            self.prompt = Shown::Fresh;
+        }
+        self.prompt != Shown::Fresh
     }
 
     /// Draws the prompt.
-    pub fn prompt(&mut self, view: &PromptView<'_>) {
+    pub fn prompt(&mut self, view: &Prompt<'_>) {
         match &mut self.form {
-            Form::Terminal { screen, .. } => {
-                let prompt = Prompt {
-                    label: view.label,
-                    text: view.text,
-                    cursor: view.cursor,
-                };
-                screen.draw(&prompt, &mut self.out);
-            }
+            Form::Terminal { screen, .. } => screen.draw(view, &mut self.out),
             Form::Dumb(echo) => echo.draw(view, &mut self.out),
             Form::Lines => {}
         }
-        self.stale = false;
+        self.prompt = Shown::Fresh;
+    }
+
+    /// Whether this is what the prompt on the screen shows.
+    pub fn shows(&self, view: &Prompt<'_>) -> bool {
+        match &self.form {
+            Form::Terminal { screen, .. } => screen.shows(view),
+            Form::Dumb(_) | Form::Lines => true,
+        }
+    }
+
+    /// Something was printed where the prompt was.
+    fn erased(&mut self) {
+        if self.prompt == Shown::Fresh {
+            self.prompt = Shown::Erased;
+        }
     }
 
     /// What was typed has been sent: on a dumb terminal it stays where it is, as a line.
@@ -277,7 +300,7 @@ impl Display {
             Form::Dumb(echo) => echo.interrupt(&mut self.out),
             Form::Lines => {}
         }
-        self.stale = false;
+        self.prompt = Shown::Fresh;
     }
 
     /// Bytes that wait to be sent.

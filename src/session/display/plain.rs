@@ -1,7 +1,7 @@
 //! The plain form: one line for each message, further lines indented by two, no escape bytes.
 
-use super::PromptView;
 use crate::session::entry::Entry;
+use crate::term::screen::Prompt;
 use crate::text;
 
 /// Writes an entry; each line ends with `newline`.
@@ -94,7 +94,7 @@ impl Echo {
     }
 
     /// Makes the row show the prompt, or the end of it that fits.
-    pub(super) fn draw(&mut self, view: &PromptView<'_>, out: &mut Vec<u8>) {
+    pub(super) fn draw(&mut self, view: &Prompt<'_>, out: &mut Vec<u8>) {
         let label: String = view.label.iter().map(|(_, piece)| *piece).collect();
         let (before, after) = view.text.split_at_checked(view.cursor).unwrap_or_default();
         let room = self.cols.saturating_sub(1);
@@ -166,7 +166,7 @@ mod tests {
         let mut echo = Echo::new(20);
         let mut draw = |text: &str, cursor: usize| {
             let mut out = Vec::new();
-            let view = PromptView {
+            let view = Prompt {
                 label: &[(Style::PLAIN, "lobby> ")],
                 text,
                 cursor,
