@@ -6,6 +6,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -73,6 +74,8 @@ pub struct Sqlite {
     readers: Threads,
     writer: Threads,
     file: Arc<DatabaseFile>,
+    /// Messages that were added since the index was told to catch up, about.
+    unindexed: AtomicUsize,
 }
 
 impl Sqlite {
@@ -93,6 +96,7 @@ impl Sqlite {
             readers: Threads::readers(&file, readers)?,
             writer: Threads::writer(&file, db)?,
             file,
+            unindexed: AtomicUsize::new(0),
         })
     }
 
@@ -117,8 +121,15 @@ impl Sqlite {
 #[async_trait]
 impl Store for Sqlite {
     async fn append(&self, batch: Vec<Draft>) -> Result<Vec<Seq>, StoreError> {
-        self.write(batch.len(), move |db| messages::append(db, &batch))
-            .await
+        let new = batch.len();
+        let places = self
+            .write(new, move |db| messages::append(db, &batch))
+            .await?;
+        if self.unindexed.fetch_add(new, Ordering::Relaxed) + new >= search::WAITING {
+            self.unindexed.store(0, Ordering::Relaxed);
+            self.writer.post(search::catch_up);
+        }
+        Ok(places)
     }
 
     async fn amend(&self, amendment: Amendment) -> Result<Message, AmendError> {
@@ -148,6 +159,10 @@ impl Store for Sqlite {
     }
 
     async fn search(&self, search: Search) -> Result<Found, StoreError> {
+        if self.read(search::is_behind).await? {
+            // Where nothing can be written, what is older can still be found.
+            let _caught_up: Result<(), StoreError> = self.write(1, search::catch_up).await;
+        }
         let messages = self.read(move |db| search::search(db, &search)).await?;
         Ok(Found {
             messages,

@@ -60,6 +60,7 @@ pub(super) fn amend(db: &Connection, amendment: Amendment) -> Result<Message, Am
     if !shown {
         return Err(AmendError::Gone);
     }
+    search::catch_up(db)?;
     search::unindex(db, id)?;
     let target = Seq(unsigned(seq)?);
     let body = if let Some(text) = amendment.text {
@@ -228,28 +229,24 @@ impl End {
         to: Option<&Name>,
         cells: &Cells<'_>,
     ) -> rusqlite::Result<()> {
-        let id = db
-            .prepare_cached(
-                "INSERT INTO messages (conversation, seq, at, author, author_name, to_name, kind,
+        db.prepare_cached(
+            "INSERT INTO messages (conversation, seq, at, author, author_name, to_name, kind,
                                        body, target, edited, shown)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
-            )?
-            .insert((
-                self.conversation,
-                self.last,
-                at.0,
-                blob(author.account),
-                author.name.as_str(),
-                to.map(Name::as_str),
-                cells.kind,
-                cells.text.map(Text::as_str),
-                cells.target.map(place),
-                cells.edited,
-                cells.shown,
-            ))?;
-        if let (SAID | DID, Some(text)) = (cells.kind, cells.text) {
-            search::index(db, id, self.conversation, text.as_str())?;
-        }
+        )?
+        .execute((
+            self.conversation,
+            self.last,
+            at.0,
+            blob(author.account),
+            author.name.as_str(),
+            to.map(Name::as_str),
+            cells.kind,
+            cells.text.map(Text::as_str),
+            cells.target.map(place),
+            cells.edited,
+            cells.shown,
+        ))?;
         Ok(())
     }
 }

@@ -9,7 +9,7 @@ pub(super) const APPLICATION_ID: i32 = 0x7373_6863;
 pub(super) const VERSION: usize = STEPS.len();
 
 /// What leads from each version to the next. A step that was released is never changed.
-const STEPS: &[&str] = &[FIRST, PEOPLE, PROOF];
+const STEPS: &[&str] = &[FIRST, PEOPLE, PROOF, INDEXED];
 
 const FIRST: &str = "
 CREATE TABLE accounts (
@@ -158,6 +158,12 @@ const PROOF: &str = "
 -- somebody has.
 ALTER TABLE accounts ADD COLUMN proof_by INTEGER;
 CREATE INDEX accounts_unproven ON accounts (proof_by) WHERE proof_by IS NOT NULL;
+";
+
+const INDEXED: &str = "
+-- Up to which of messages.id the table `words` has been made.
+CREATE TABLE indexed (last INTEGER NOT NULL) STRICT;
+INSERT INTO indexed SELECT coalesce(max(id), 0) FROM messages;
 ";
 
 /// Does the steps that are missing, all or none, and returns whether there were any. Another

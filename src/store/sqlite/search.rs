@@ -14,6 +14,38 @@ use crate::chat::ids::Conversation;
 use crate::store::words::{Words, apart};
 use crate::store::{Search, StoreError};
 
+/// How many messages wait for the index before it is time to catch up. Adding each at once would
+/// cost more than to save it: an index of words has its place in many pages.
+pub(super) const WAITING: usize = 128;
+
+/// Whether there is something that the index lacks.
+pub(super) fn is_behind(db: &Connection) -> Result<bool, StoreError> {
+    let behind = "SELECT EXISTS (SELECT 1 FROM messages WHERE id > (SELECT last FROM indexed))";
+    Ok(db.prepare_cached(behind)?.query_row([], |row| row.get(0))?)
+}
+
+/// Puts into the index what was said since the last time.
+pub(super) fn catch_up(db: &Connection) -> Result<(), StoreError> {
+    let mut said = db.prepare_cached(
+        "SELECT id, conversation, iif(shown AND kind IN (0, 1), body, NULL) FROM messages
+         WHERE id > (SELECT last FROM indexed) ORDER BY id",
+    )?;
+    let mut rows = said.query([])?;
+    let mut last: Option<i64> = None;
+    while let Some(row) = rows.next()? {
+        let (id, conversation, text): (i64, i64, Option<String>) = row.try_into()?;
+        if let Some(text) = text {
+            index(db, id, conversation, &text)?;
+        }
+        last = Some(id);
+    }
+    if let Some(last) = last {
+        db.prepare_cached("UPDATE indexed SET last = ?1")?
+            .execute([last])?;
+    }
+    Ok(())
+}
+
 /// Puts what a message says into the index.
 pub(super) fn index(
     db: &Connection,

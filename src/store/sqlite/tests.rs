@@ -64,12 +64,24 @@ fn alice() -> (Account, KeyRecord) {
 }
 
 async fn history(store: &Sqlite) -> Vec<String> {
-    let found = store.history(&ops(), None, 10_000).await.unwrap();
+    lines(&store.history(&ops(), None, 10_000).await.unwrap())
+}
+
+async fn found(store: &Sqlite, words: &str) -> Result<Vec<String>, StoreError> {
+    let search = Search {
+        words: words.to_owned(),
+        within: vec![ops()],
+        limit: 9,
+    };
+    Ok(lines(&store.search(search).await?.messages))
+}
+
+fn lines(messages: &[Message]) -> Vec<String> {
     let line = |message: &Message| match &message.body {
         Body::Said(text) => format!("{} {text}", message.seq),
         other => format!("{} {other:?}", message.seq),
     };
-    found.iter().map(line).collect()
+    messages.iter().map(line).collect()
 }
 
 /// A file made with SQL, or of these bytes.
@@ -316,6 +328,7 @@ async fn rows_are_judged_when_they_are_read() {
     let folder = Folder::new();
     let store = Sqlite::open(&folder.file()).unwrap();
     store.append(vec![said("one"), said("two")]).await.unwrap();
+    assert_eq!(found(&store, "two").await.unwrap().len(), 1);
     let (account, key) = alice();
     store.create_account(&account, &key).await.unwrap();
     let other = Connection::open(folder.file()).unwrap();
@@ -340,16 +353,8 @@ async fn rows_are_judged_when_they_are_read() {
         assert!(what.contains("message 2 of room/ops"), "{what}");
         assert!(what.contains(expected), "{what}");
     }
-    let within = vec![ops()];
-    let search = Search {
-        words: "two".to_owned(),
-        within,
-        limit: 9,
-    };
-    assert!(matches!(
-        store.search(search).await,
-        Err(StoreError::Corrupt(_))
-    ));
+    let two = found(&store, "two").await;
+    assert!(matches!(two, Err(StoreError::Corrupt(_))), "{two:?}");
     for (damage, expected) in [
         ("UPDATE accounts SET preferences = '{'", "bad preferences"),
         ("UPDATE accounts SET name = ''", "bad name"),
@@ -362,6 +367,62 @@ async fn rows_are_judged_when_they_are_read() {
             .to_string();
         assert!(error.contains(expected), "{error}");
     }
+}
+
+/// Up to which message the index has been made, as another process sees it.
+fn indexed(folder: &Folder) -> i64 {
+    let other = Connection::open(folder.file()).unwrap();
+    other
+        .query_row("SELECT last FROM indexed", [], |row| row.get(0))
+        .unwrap()
+}
+
+/// The index is made for many at a time, and nobody who searches can tell.
+#[tokio::test]
+async fn what_the_index_lacks_is_found() {
+    let folder = Folder::new();
+    let store = Sqlite::open(&folder.file()).unwrap();
+    store
+        .append(vec![said("early"), said("late")])
+        .await
+        .unwrap();
+    assert_eq!(indexed(&folder), 0);
+    assert_eq!(found(&store, "early").await.unwrap(), ["1 early"]);
+    assert_eq!(indexed(&folder), 2);
+
+    // Whatever becomes of a message before its words are in the index.
+    store
+        .append(vec![said("wrong"), said("secret")])
+        .await
+        .unwrap();
+    for (target, text) in [(3, Some("right")), (4, None)] {
+        let amendment = Amendment {
+            conversation: ops(),
+            author: said("x").author,
+            target: Some(Seq(target)),
+            text: text.map(Text::stored),
+            to: None,
+            at: Time(9),
+        };
+        store.amend(amendment).await.unwrap();
+    }
+    for (words, expected) in [("wrong", &[][..]), ("secret", &[]), ("right", &["3 right"])] {
+        assert_eq!(found(&store, words).await.unwrap(), expected, "{words}");
+    }
+
+    // Another process, which ended before it was time.
+    store.append(vec![said("left")]).await.unwrap();
+    drop(store);
+    let store = Sqlite::open(&folder.file()).unwrap();
+    assert_eq!(found(&store, "left").await.unwrap(), ["7 left"]);
+
+    store
+        .append(vec![said("many"); search::WAITING])
+        .await
+        .unwrap();
+    // Closing it does what was posted.
+    drop(store);
+    assert_eq!(indexed(&folder), 7 + search::WAITING as i64);
 }
 
 #[tokio::test]

@@ -167,6 +167,23 @@ impl Threads {
         jobs.send(task).await.map_err(|_| ended())?;
         answer.await.map_err(|_| ended())?
     }
+
+    /// Has `work` done some time, if there is room in the queue; nobody is told of the outcome.
+    pub(super) fn post<F>(&self, work: F)
+    where
+        F: FnOnce(&Connection) -> Result<(), StoreError> + Send + 'static,
+    {
+        let (reply, _nobody) = oneshot::channel();
+        let task = Task {
+            weight: 1,
+            work: Some(work),
+            result: None,
+            reply,
+        };
+        if let Some(jobs) = &self.jobs {
+            let _no_room = jobs.try_send(Box::new(task));
+        }
+    }
 }
 
 impl Drop for Threads {

@@ -5,7 +5,9 @@ use rusqlite::Connection;
 use super::read::person;
 use crate::chat::ids::Seq;
 use crate::store::archive::{Conflict, ImportError, Order, Person, Reading, Record, Room};
-use crate::store::sqlite::{accounts, audit, bans, invites, keys, messages, mutes, pending, rooms};
+use crate::store::sqlite::{
+    accounts, audit, bans, invites, keys, messages, mutes, pending, rooms, search,
+};
 use crate::store::{RoomRecord, StoreError};
 
 /// Why a record is not written.
@@ -26,6 +28,7 @@ pub(super) fn take(db: &Connection, records: &[Record]) -> Result<usize, ImportE
         }
     }
     if new > 0 {
+        search::catch_up(db)?;
         audit::revise(db)?;
     }
     Ok(new)

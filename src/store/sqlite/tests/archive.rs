@@ -20,6 +20,7 @@ const TABLES: &[(&str, &str, &str)] = &[
         "ban",
     ),
     ("conversations", "id key", "message"),
+    ("indexed", "last", "(an index)"),
     (
         "invites",
         "hash role remaining uses expires made_by at",
