@@ -6,7 +6,7 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -58,6 +58,8 @@ impl Cut {
 /// The outside handle of a [`Transport`].
 #[derive(Debug, Default)]
 pub(super) struct Control {
+    /// Whether `state` has a reason: what each read and write looks at first.
+    is_cut: AtomicBool,
     state: Mutex<State>,
     received: AtomicU64,
     sent: AtomicU64,
@@ -88,6 +90,7 @@ impl Control {
     pub(super) fn cut(&self, why: Cut) {
         let mut state = self.state();
         state.cut.get_or_insert(why);
+        self.is_cut.store(true, Ordering::Release);
         let waiting = [state.reader.take(), state.writer.take()];
         drop(state);
         for waker in waiting.into_iter().flatten() {
@@ -115,6 +118,16 @@ impl Control {
     /// Read here because russh tells it only to those who are in.
     pub(super) fn client(&self) -> &str {
         self.client.get().map_or("", String::as_str)
+    }
+
+    /// The error if the connection is cut.
+    fn check(&self) -> io::Result<()> {
+        if self.is_cut.load(Ordering::Acquire)
+            && let Some(cut) = self.why()
+        {
+            return Err(cut.error());
+        }
+        Ok(())
     }
 
     /// The error if the connection is cut; otherwise remembers whom to wake when it will be.
@@ -170,14 +183,29 @@ impl Transport {
         }
     }
 
-    fn watch(&mut self, direction: Direction, cx: &Context<'_>) -> io::Result<()> {
-        let watched = self.control.watch(direction, cx.waker());
-        if watched.is_err() && self.stalled.is_some() {
+    /// Does something with the stream unless the connection is cut, and is woken by the cut if it
+    /// has to wait.
+    fn unless_cut<T>(
+        &mut self,
+        direction: Direction,
+        cx: &mut Context<'_>,
+        poll: impl FnOnce(&mut Self, &mut Context<'_>) -> Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        let mut polled = match self.control.check() {
+            Ok(()) => poll(self, cx),
+            Err(cut) => Poll::Ready(Err(cut)),
+        };
+        if polled.is_pending()
+            && let Err(cut) = self.control.watch(direction, cx.waker())
+        {
+            polled = Poll::Ready(Err(cut));
+        }
+        if matches!(polled, Poll::Ready(Err(_))) && self.stalled.is_some() {
             // The other end reads nothing: let the system throw away what it holds for them,
             // instead of offering it for minutes more.
             let _ = self.stream.set_zero_linger();
         }
-        watched
+        polled
     }
 
     fn poll_stall(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
@@ -189,7 +217,6 @@ impl Transport {
             return Poll::Pending;
         }
         self.control.cut(Cut::WriteStall);
-        let _ = self.stream.set_zero_linger();
         Poll::Ready(Cut::WriteStall.error())
     }
 }
@@ -200,15 +227,18 @@ impl AsyncRead for Transport {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        self.watch(Direction::Read, cx)?;
-        let before = buf.filled().len();
-        let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
-        let read = buf.filled().get(before..).unwrap_or_default();
-        self.control.has_received(read.len());
-        if let Some(client) = self.ident.hear(read) {
-            let _ = self.control.client.set(client);
-        }
-        polled
+        self.unless_cut(Direction::Read, cx, |this, cx| {
+            let before = buf.filled().len();
+            let polled = Pin::new(&mut this.stream).poll_read(cx, buf);
+            let read = buf.filled().get(before..).unwrap_or_default();
+            if !read.is_empty() {
+                this.control.has_received(read.len());
+                if let Some(client) = this.ident.hear(read) {
+                    let _ = this.control.client.set(client);
+                }
+            }
+            polled
+        })
     }
 }
 
@@ -218,27 +248,28 @@ impl AsyncWrite for Transport {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.watch(Direction::Write, cx)?;
-        match Pin::new(&mut self.stream).poll_write(cx, buf) {
-            Poll::Pending => self.poll_stall(cx).map(Err),
-            Poll::Ready(written) => {
-                self.stalled = None;
-                if let Ok(bytes) = &written {
-                    self.control.has_sent(*bytes);
-                }
-                Poll::Ready(written)
+        self.unless_cut(Direction::Write, cx, |this, cx| {
+            let Poll::Ready(written) = Pin::new(&mut this.stream).poll_write(cx, buf) else {
+                return this.poll_stall(cx).map(Err);
+            };
+            this.stalled = None;
+            if let Ok(bytes) = &written {
+                this.control.has_sent(*bytes);
             }
-        }
+            Poll::Ready(written)
+        })
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.watch(Direction::Write, cx)?;
-        Pin::new(&mut self.stream).poll_flush(cx)
+        self.unless_cut(Direction::Write, cx, |this, cx| {
+            Pin::new(&mut this.stream).poll_flush(cx)
+        })
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.watch(Direction::Write, cx)?;
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        self.unless_cut(Direction::Write, cx, |this, cx| {
+            Pin::new(&mut this.stream).poll_shutdown(cx)
+        })
     }
 }
 
