@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Instant;
 
 use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 
 use super::sheet::Sheet;
 use crate::chat::access::Role;
@@ -161,13 +162,13 @@ impl Inbox {
     }
 
     /// Waits until the session was dismissed. Safe to cancel.
-    pub async fn dismissed(&self) {
-        self.dismissal.notified().await;
+    pub fn dismissed(&self) -> Notified<'_> {
+        self.dismissal.notified()
     }
 
     /// Waits until the bell has rung since the last time. Safe to cancel.
-    pub async fn rung(&self) {
-        self.bell.notified().await;
+    pub fn rung(&self) -> Notified<'_> {
+        self.bell.notified()
     }
 
     /// Takes all that waits, and how many events were dropped since the last time.

@@ -7,17 +7,10 @@ use crate::chat::ids::Time;
 use crate::clock;
 
 /// Waits for a future that may not be there; for ever if it isn't.
-pub(crate) async fn maybe<F: Future + Unpin>(future: Option<&mut F>) -> F::Output {
+pub(crate) async fn maybe<F: Future>(future: Option<F>) -> F::Output {
     match future {
         Some(future) => future.await,
         None => std::future::pending().await,
-    }
-}
-
-/// Is ready at once if `ready`, and when the future is otherwise.
-pub(crate) async fn ready_or(ready: bool, future: impl Future<Output = ()>) {
-    if !ready {
-        future.await;
     }
 }
 

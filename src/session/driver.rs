@@ -3,25 +3,25 @@
 //! flight, and what comes meanwhile waits in the room's ring or in the bounded inbox.
 
 use std::collections::VecDeque;
-use std::future::Future;
-use std::pin::Pin;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use tokio::time::Instant as Deadline;
+use tokio::time::{Instant as Deadline, sleep_until};
 
 use super::jobs::{Done, Job, carry_out};
 use super::machine::{Effect, Fetched, Machine};
 use super::parting::Parting;
 use super::peer::{Gone, Inbound, Input, Outbound};
 use crate::access::Keeper;
-use crate::chat::ids::RoomName;
+use crate::chat::ids::{RoomName, Time};
 use crate::chat::preferences::Preferences;
 use crate::clock;
 use crate::hub::Attachment;
 use crate::hub::feed::{Cursor, Delivery, Inbox, Joined, Post, Ring};
-use crate::hub::wait::{maybe, ready_or, until};
 use crate::store::Store;
 use crate::telemetry::metrics;
 use crate::term::screen::Size;
@@ -31,6 +31,9 @@ const PARTING: Duration = Duration::from_secs(1);
 /// How many bytes one write joins, about. russh's buffers never shrink, so that a session that
 /// got a lot at once would keep that much memory.
 const JOINED: usize = 32 * 1024;
+/// For how long after a write the next one waits, so that what comes meanwhile goes along: the
+/// write is most of what a message costs, and nobody sees five thousandths of a second.
+const LINGER: Duration = Duration::from_millis(5);
 /// How many events are read from a ring at a time.
 const EVENTS: usize = 64;
 /// How many bytes of echo may wait for a client that sends and does not read; what it sends
@@ -66,9 +69,10 @@ impl Unwritten {
     }
 
     /// The write is done. One that showed no event is of no interest.
-    fn written(self) {
+    fn written(self, now: Deadline) {
         if self.events > 0 {
-            metrics::delivered(self.events, self.oldest.map(|oldest| oldest.elapsed()));
+            let age = |oldest| now.into_std().saturating_duration_since(oldest);
+            metrics::delivered(self.events, self.oldest.map(age));
         }
     }
 }
@@ -95,6 +99,25 @@ pub(super) struct Driver {
     saving: Option<Preferences>,
     closing: Option<u32>,
     unwritten: Unwritten,
+}
+
+/// What the loop of a session was waiting for.
+enum Woken {
+    Written(Result<(), Gone>),
+    Dismissed,
+    Arrived(Option<Input>),
+    Done(Done),
+    Rung,
+    Due,
+}
+
+fn earliest(one: Option<Deadline>, other: Option<Deadline>) -> Option<Deadline> {
+    one.into_iter().chain(other).min()
+}
+
+/// The same moment for the timer.
+fn deadline(at: Time) -> Deadline {
+    Deadline::now() + Duration::from_millis(at.since(clock::now()))
 }
 
 type Working = Pin<Box<dyn Future<Output = Done> + Send>>;
@@ -126,14 +149,24 @@ impl Driver {
     }
 
     /// Runs the session to its end.
+    ///
+    /// What it waits for is polled in its place. `select!` would move the futures of all branches
+    /// into the session's memory in each round, and that memory is cold in a room of many.
     pub(super) async fn run(&mut self, input: &mut impl Inbound, output: &impl Outbound) -> End {
+        let inbox = Arc::clone(&self.inbox);
+        let mut rung = pin!(inbox.rung());
+        let mut dismissal = pin!(inbox.dismissed());
+        let mut rested_at = Deadline::now();
+        let mut timer = pin!(sleep_until(rested_at));
+        // Boxed for the same reason: what was freed last is taken first, and is warm.
         let mut writing = None;
-        let mut stalls_at = Deadline::now();
+        // Set once a write has to wait.
+        let mut stalls_at: Option<Deadline> = None;
         let mut in_flight = Unwritten::default();
         let mut dismissed = false;
         let mut working: Option<Working> = None;
         let mut ordering = false;
-        // Whether there may be more to read than the last round took.
+        // Whether there may be something to read.
         let mut behind = false;
         loop {
             self.carry_out();
@@ -151,41 +184,86 @@ impl Driver {
                 if !bytes.is_empty() {
                     in_flight = std::mem::take(&mut self.unwritten);
                     writing = Some(Box::pin(output.write(Bytes::from(bytes))));
-                    stalls_at = Deadline::now() + if dismissed { PARTING } else { self.stall };
+                    stalls_at = None;
                 } else if self.closing.is_some() && working.is_none() {
                     return End::Left;
                 }
             }
             let idle = writing.is_none();
-            let deadline = self.machine.deadline();
-            tokio::select! {
-                biased;
-                written = maybe(writing.as_mut()) => {
-                    writing = None;
-                    if written == Err(Gone) {
-                        return End::Lost;
+            let patience = if dismissed { PARTING } else { self.stall };
+            let waits = self.machine.deadline().map(deadline);
+            let mut due = earliest(waits, (idle && behind).then_some(rested_at));
+            let woken = poll_fn(|cx| {
+                if let Some(writing) = &mut writing {
+                    if let Poll::Ready(written) = writing.as_mut().poll(cx) {
+                        return Poll::Ready(Woken::Written(written));
                     }
-                    std::mem::take(&mut in_flight).written();
+                    if dismissal.as_mut().poll(cx).is_ready() {
+                        return Poll::Ready(Woken::Dismissed);
+                    }
+                    let stall = stalls_at.get_or_insert_with(|| Deadline::now() + patience);
+                    due = earliest(due, Some(*stall));
                 }
-                () = tokio::time::sleep_until(stalls_at), if !idle => {
-                    return if dismissed { End::Dismissed } else { End::Stalled };
+                if self.closing.is_none()
+                    && let Poll::Ready(arrived) = input.poll_next(cx)
+                {
+                    return Poll::Ready(Woken::Arrived(arrived));
+                }
+                if let Some(working) = &mut working
+                    && let Poll::Ready(done) = working.as_mut().poll(cx)
+                {
+                    return Poll::Ready(Woken::Done(done));
+                }
+                if idle && !behind && rung.as_mut().poll(cx).is_ready() {
+                    return Poll::Ready(Woken::Rung);
+                }
+                let Some(due) = due else {
+                    return Poll::Pending;
+                };
+                if timer.deadline() != due {
+                    timer.as_mut().reset(due);
+                }
+                timer.as_mut().poll(cx).map(|()| Woken::Due)
+            });
+            match woken.await {
+                Woken::Written(Err(Gone)) => return End::Lost,
+                Woken::Written(Ok(())) => {
+                    writing = None;
+                    let now = Deadline::now();
+                    rested_at = now + LINGER;
+                    std::mem::take(&mut in_flight).written(now);
                 }
                 // Who is thrown out has a moment to read why, and not the whole stall deadline.
-                () = self.inbox.dismissed(), if !idle => {
+                Woken::Dismissed => {
+                    dismissal.set(inbox.dismissed());
                     dismissed = true;
-                    stalls_at = stalls_at.min(Deadline::now() + PARTING);
+                    stalls_at = earliest(stalls_at, Some(Deadline::now() + PARTING));
                 }
-                arrived = input.next(), if self.closing.is_none() => match arrived {
-                    Some(arrived) => self.arrived(arrived),
-                    None => return End::Lost,
-                },
-                done = maybe(working.as_mut()) => {
+                Woken::Arrived(Some(arrived)) => self.arrived(arrived),
+                Woken::Arrived(None) => return End::Lost,
+                Woken::Done(done) => {
                     working = None;
                     self.done(done);
                     behind = true;
                 }
-                () = ready_or(behind, self.inbox.rung()), if idle => behind = self.read(),
-                () = until(deadline), if deadline.is_some() => self.machine.tick(clock::now()),
+                Woken::Rung => {
+                    rung.set(inbox.rung());
+                    behind = rested_at > Deadline::now() || self.read();
+                }
+                Woken::Due => {
+                    let now = Deadline::now();
+                    if !idle && stalls_at.is_some_and(|at| at <= now) {
+                        return if dismissed {
+                            End::Dismissed
+                        } else {
+                            End::Stalled
+                        };
+                    }
+                    if idle && behind && rested_at <= now {
+                        behind = self.read();
+                    }
+                    self.machine.tick(clock::now());
+                }
             }
         }
     }

@@ -1,8 +1,9 @@
 //! The seam between a session and whatever carries it: SSH in the program, memory in tests.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 
@@ -77,9 +78,17 @@ pub struct Gone;
 
 /// The reading half of a channel.
 pub trait Inbound: Send {
-    /// The next thing that arrives; `None` once the channel or connection is closed. Safe to
-    /// cancel. Must be called again and again, or the whole connection stalls.
-    fn next(&mut self) -> impl Future<Output = Option<Input>> + Send;
+    /// The next thing that arrives; `None` once the channel or connection is closed. Must be asked
+    /// for again and again, or the whole connection stalls.
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Input>>;
+
+    /// The same, to wait for. Safe to cancel.
+    fn next(&mut self) -> impl Future<Output = Option<Input>> + Send
+    where
+        Self: Sized,
+    {
+        poll_fn(|cx| self.poll_next(cx))
+    }
 }
 
 /// The writing half of a channel.

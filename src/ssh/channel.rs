@@ -1,12 +1,15 @@
 //! One channel: russh's two halves of it as the session's [`Inbound`] and [`Outbound`].
 
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
 use russh::server::Msg;
 use russh::{Channel, ChannelMsg, ChannelReadHalf, ChannelWriteHalf};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
 use crate::session::peer::{self, Gone, Inbound, Input, Outbound, Peer, Sessions};
 
@@ -36,7 +39,7 @@ pub(super) async fn run<S: Sessions>(
     let input = SshInbound {
         read,
         requests: Requests::default(),
-        start_by,
+        start_by: Some(Box::pin(sleep_until(start_by))),
         ended: false,
     };
     let output = SshOutbound {
@@ -44,6 +47,7 @@ pub(super) async fn run<S: Sessions>(
         link: Arc::clone(link),
     };
     tokio::select! {
+        biased;
         () = sessions.run(peer, input, output) => {}
         () = link.abandoned() => {}
     }
@@ -55,7 +59,8 @@ pub(super) async fn run<S: Sessions>(
 struct SshInbound {
     read: ChannelReadHalf,
     requests: Requests,
-    start_by: Instant,
+    /// Until it has asked for something.
+    start_by: Option<Pin<Box<Sleep>>>,
     ended: bool,
 }
 
@@ -101,26 +106,32 @@ impl SshInbound {
 }
 
 impl Inbound for SshInbound {
-    async fn next(&mut self) -> Option<Input> {
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Input>> {
         while !self.ended {
-            let message = if self.requests.started() {
-                self.read.wait().await
-            } else {
+            if self.requests.started() {
+                self.start_by = None;
+            }
+            // Nothing but a receive from tokio's channel, which remembers whom to wake when this
+            // is dropped.
+            let message = match (pin!(self.read.wait()).poll(cx), &mut self.start_by) {
+                (Poll::Ready(message), _) => message,
+                (Poll::Pending, None) => return Poll::Pending,
                 // Somebody who opens a channel and asks for nothing on it is as good as gone.
-                timeout_at(self.start_by, self.read.wait())
-                    .await
-                    .unwrap_or(None)
+                (Poll::Pending, Some(start_by)) => {
+                    ready!(start_by.as_mut().poll(cx));
+                    None
+                }
             };
             match message {
                 None | Some(ChannelMsg::Close) => self.ended = true,
                 Some(message) => {
                     if let Some(input) = self.input(message) {
-                        return Some(input);
+                        return Poll::Ready(Some(input));
                     }
                 }
             }
         }
-        None
+        Poll::Ready(None)
     }
 }
 
@@ -135,17 +146,22 @@ struct SshOutbound {
 
 impl SshOutbound {
     /// Waits for russh to take something. A write that waits for the client's window is never
-    /// woken by the end of the connection, hence the second arm; it costs nothing unless the
+    /// woken by the end of the connection, hence the second future; it costs nothing unless the
     /// first has to wait.
     async fn unless_gone(
         &self,
         sending: impl Future<Output = Result<(), russh::Error>> + Send,
     ) -> Result<(), Gone> {
-        tokio::select! {
-            biased;
-            sent = sending => sent.map_err(|_| Gone),
-            () = self.link.ended() => Err(Gone),
-        }
+        let mut sending = pin!(sending);
+        let mut ended: Option<Pin<Box<dyn Future<Output = ()> + Send>>> = None;
+        poll_fn(|cx| {
+            if let Poll::Ready(sent) = sending.as_mut().poll(cx) {
+                return Poll::Ready(sent.map_err(|_| Gone));
+            }
+            let ended = ended.get_or_insert_with(|| Box::pin(self.link.ended()));
+            ended.as_mut().poll(cx).map(|()| Err(Gone))
+        })
+        .await
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -31,10 +32,10 @@ pub(super) struct Typed {
 }
 
 impl Inbound for Typed {
-    async fn next(&mut self) -> Option<Input> {
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Input>> {
         match self.first.pop_front() {
-            Some(input) => Some(input),
-            None => self.later.recv().await,
+            Some(input) => Poll::Ready(Some(input)),
+            None => self.later.poll_recv(cx),
         }
     }
 }
