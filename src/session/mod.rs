@@ -8,7 +8,7 @@
 mod answers;
 mod commands;
 mod complete;
-mod display;
+pub mod display;
 mod driver;
 mod entry;
 mod exec;
@@ -24,5 +24,5 @@ mod setup;
 pub mod sign_in;
 pub mod start;
 mod status;
-mod theme;
+pub mod theme;
 mod zone;

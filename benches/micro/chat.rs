@@ -1,0 +1,112 @@
+//! The rules: what is decided about an intent, and what changes once it is certain.
+
+use std::hint::black_box;
+use std::net::{IpAddr, Ipv4Addr};
+
+use anyhow::{Result, ensure};
+use criterion::{BenchmarkId, Criterion};
+use ssh_chat::chat::access::Role;
+use ssh_chat::chat::ids::{NameError, RoomName, Seq, SessionId, Time};
+use ssh_chat::chat::intent::{Arrival, Intent, Query, Target};
+use ssh_chat::chat::state::{Decision, State};
+use ssh_chat::text::Text;
+
+use crate::samples;
+
+/// How many people are in the room.
+pub const CROWDS: [u32; 2] = [10, 1000];
+
+const NOW: Time = Time(1_795_356_120_000); // 2026-11-22T14:02:00Z
+
+/// The first session of a crowd.
+const SPEAKER: SessionId = SessionId(0);
+
+pub fn bench(criterion: &mut Criterion) -> Result<()> {
+    let lobby = RoomName::lobby();
+
+    let mut group = criterion.benchmark_group("chat/message");
+    for members in CROWDS {
+        let mut state = room_of(members)?;
+        let say = message()?;
+        group.bench_function(BenchmarkId::from_parameter(members), |b| {
+            b.iter(
+                || match state.decide(SPEAKER, black_box(say.clone()), NOW) {
+                    Ok(Decision::Append(draft)) => {
+                        let message = draft.at_place(Seq(1));
+                        state.saved(&message);
+                        Some(message)
+                    }
+                    Ok(_) | Err(_) => None,
+                },
+            );
+        });
+    }
+    group.finish();
+
+    let mut group = criterion.benchmark_group("chat/come_and_go");
+    for members in CROWDS {
+        let mut state = room_of(members)?;
+        let newcomer = arrival(members)?;
+        group.bench_function(BenchmarkId::from_parameter(members), |b| {
+            b.iter(|| {
+                let arrived = state.arrive(black_box(newcomer.clone()), NOW);
+                let joined = state.join(newcomer.session, &lobby);
+                (arrived, joined, state.depart(newcomer.session))
+            });
+        });
+    }
+    group.finish();
+
+    // What Tab asks for at each press, and the longest list that somebody can ask for.
+    let queries = [
+        ("chat/names_like", Query::NamesLike("person-9".to_owned())),
+        ("chat/who", Query::Who(lobby.clone())),
+    ];
+    for (name, query) in queries {
+        let mut group = criterion.benchmark_group(name);
+        for members in CROWDS {
+            let state = room_of(members)?;
+            group.bench_function(BenchmarkId::from_parameter(members), |b| {
+                b.iter(|| state.answer(Some(SPEAKER), black_box(query.clone()), NOW));
+            });
+        }
+        group.finish();
+    }
+    Ok(())
+}
+
+/// Something said to the lobby.
+pub fn message() -> Result<Intent> {
+    Ok(Intent::Say {
+        to: Target::Room(RoomName::lobby()),
+        text: Text::message(samples::LINE)?,
+        action: false,
+    })
+}
+
+/// Somebody with one session, both of this number.
+pub fn arrival(number: u32) -> Result<Arrival, NameError> {
+    Ok(Arrival {
+        session: SessionId(number.into()),
+        author: samples::author(number)?,
+        guest: false,
+        bot: false,
+        role: Role::Member,
+        key: None,
+        addr: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        client: "SSH-2.0-OpenSSH_10.0".to_owned(),
+    })
+}
+
+fn room_of(members: u32) -> Result<State> {
+    let lobby = RoomName::lobby();
+    let mut state = State::new(1);
+    state.open_room(lobby.clone(), None, Seq(0));
+    for number in 0..members {
+        let arrival = arrival(number)?;
+        let session = arrival.session;
+        state.arrive(arrival, NOW)?;
+        ensure!(state.join(session, &lobby).is_some(), "the lobby is open");
+    }
+    Ok(state)
+}

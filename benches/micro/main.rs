@@ -1,0 +1,38 @@
+//! What a single step costs: each stage between the bytes of a client and those of the others,
+//! alone, with what people really write and with the worst that somebody can send.
+//!
+//! See "What a single step costs" in `benches/README.md`.
+
+mod chat;
+mod editor;
+mod hub;
+mod keys;
+mod samples;
+mod screen;
+mod session;
+mod store;
+mod text;
+mod wrap;
+
+use std::time::Duration;
+
+use anyhow::Result;
+use criterion::Criterion;
+
+fn main() -> Result<()> {
+    let mut criterion = Criterion::default()
+        .warm_up_time(Duration::from_millis(500))
+        .measurement_time(Duration::from_secs(2))
+        .configure_from_args();
+    keys::bench(&mut criterion);
+    editor::bench(&mut criterion);
+    text::bench(&mut criterion);
+    wrap::bench(&mut criterion);
+    screen::bench(&mut criterion);
+    session::bench(&mut criterion)?;
+    chat::bench(&mut criterion)?;
+    hub::bench(&mut criterion)?;
+    store::bench(&mut criterion)?;
+    criterion.final_summary();
+    Ok(())
+}

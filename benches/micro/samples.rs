@@ -1,0 +1,72 @@
+//! What is typed, said and sent: as people do it, and as somebody would who means harm.
+
+use ssh_chat::chat::event::Author;
+use ssh_chat::chat::ids::{AccountId, Name, NameError};
+use ssh_chat::text::{MAX_BYTES, MAX_CHARS};
+
+/// A line as people type it, 64 bytes.
+pub const LINE: &str = "did anyone look at the build? it has been red since this morning";
+
+/// The same in the scripts and signs of a mixed company.
+pub const MIXED: &str =
+    "Grüße aus Köln 🎉 — кто сегодня дежурит? 明日の会議は三時です 👩‍💻 naïve café";
+
+/// How many bytes somebody pastes: a stack trace, a paragraph.
+pub const PASTE: usize = 900;
+
+/// One grapheme of eight code points, as many as the sanitiser leaves together.
+pub const STACKED: &str = "e\u{301}\u{302}\u{303}\u{304}\u{306}\u{307}\u{308}";
+
+/// `text` again and again with spaces between, as much of it as fits into so many bytes.
+pub fn repeated(text: &str, bytes: usize) -> String {
+    let mut all = String::with_capacity(bytes);
+    for c in text.chars().chain([' ']).cycle() {
+        if all.len() + c.len_utf8() > bytes {
+            break;
+        }
+        all.push(c);
+    }
+    all
+}
+
+/// A paste of one line.
+pub fn paste() -> String {
+    repeated(LINE, PASTE)
+}
+
+/// The longest message in ASCII.
+pub fn longest() -> String {
+    repeated(LINE, MAX_CHARS)
+}
+
+/// The longest message of graphemes that take looking up, each of several code points.
+pub fn stacked() -> String {
+    STACKED.repeat(MAX_CHARS / STACKED.chars().count())
+}
+
+/// As many bytes as a message may have, of what must not reach a terminal.
+pub fn hostile() -> String {
+    let attack = "\x1b]0;title\x07\x1b[2J\x1b[31m\u{9b}5n\u{202e}gnp\u{200b}\0\x08\u{e0041}\u{300}";
+    repeated(attack, MAX_BYTES)
+}
+
+/// So many bytes without any meaning, the same each time (xorshift64, Marsaglia 2003).
+pub fn noise(length: usize) -> Vec<u8> {
+    let mut state: u64 = 0x9e37_79b9_7f4a_7c15;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        let [byte, ..] = state.to_be_bytes();
+        byte
+    };
+    (0..length).map(|_| next()).collect()
+}
+
+/// Somebody, with a number instead of a person.
+pub fn author(number: u32) -> Result<Author, NameError> {
+    Ok(Author {
+        account: AccountId(number.into()),
+        name: Name::new(&format!("person-{number}"))?,
+    })
+}

@@ -1,0 +1,181 @@
+//! Saving messages in `SQLite`, and reading them back.
+
+use std::io::{Seek as _, SeekFrom, Write as _};
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result};
+use criterion::{BenchmarkId, Criterion, Throughput};
+use ssh_chat::chat::event::{Body, Draft};
+use ssh_chat::chat::ids::{Conversation, RoomName, Time};
+use ssh_chat::store::sqlite::Sqlite;
+use ssh_chat::store::{Store, StoreError};
+use ssh_chat::text::Text;
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+use tokio::task::JoinSet;
+
+use crate::samples;
+
+/// Where nothing has to be waited for: a sync of a file in it does nothing.
+pub const IN_MEMORY: &str = "/dev/shm";
+
+/// The disk that the build is on.
+const ON_DISK: &str = env!("CARGO_TARGET_TMPDIR");
+
+const NOW: Time = Time(1_795_356_120_000); // 2026-11-22T14:02:00Z
+
+/// How many messages one commit saves.
+const BATCHES: [usize; 3] = [1, 10, 64];
+
+/// How many messages there are when some are read.
+const KEPT: usize = 5_000;
+
+/// How many are read.
+const READ: usize = 50;
+
+/// What is synced alone, and the file that it is written into again and again, in bytes.
+const PAGES: usize = 8 * 1024;
+const FILE: usize = 4 * 1024 * 1024;
+
+pub fn bench(criterion: &mut Criterion) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .context("the runtime can't be started")?;
+    sync_alone(criterion)?;
+    commits(criterion, &runtime)?;
+    history(criterion, &runtime)
+}
+
+/// A new store in a folder of its own, which goes when the first half is dropped.
+pub fn open(within: &Path) -> Result<(TempDir, Arc<dyn Store>)> {
+    let folder = tempfile::tempdir_in(within)
+        .with_context(|| format!("no folder can be made in {}", within.display()))?;
+    let store = Sqlite::open(&folder.path().join("chat.db"))?;
+    Ok((folder, Arc::new(store)))
+}
+
+fn lobby() -> Conversation {
+    Conversation::Room(RoomName::lobby())
+}
+
+fn drafts(count: usize, text: &str) -> Result<Vec<Draft>> {
+    let draft = Draft {
+        conversation: lobby(),
+        at: NOW,
+        author: samples::author(1)?,
+        to: None,
+        body: Body::Said(Text::message(text)?),
+    };
+    Ok(vec![draft; count])
+}
+
+/// What any program pays that wants two pages of a file to survive a power cut: the part of a
+/// commit that is the disk's.
+fn sync_alone(criterion: &mut Criterion) -> Result<()> {
+    let mut file = tempfile::tempfile_in(ON_DISK)?;
+    file.write_all(&vec![0; FILE])?;
+    file.sync_all()?;
+    let pages = [1; PAGES];
+    let mut at = 0;
+    let mut failed = None;
+    criterion.bench_function("store/sync_alone", |b| {
+        b.iter(|| {
+            at = (at + PAGES) % FILE;
+            let synced = file
+                .seek(SeekFrom::Start(at as u64))
+                .and_then(|_| file.write_all(&pages))
+                .and_then(|()| file.sync_data());
+            failed = synced.err().or(failed.take());
+        });
+    });
+    failed.map_or(Ok(()), |error| Err(error.into()))
+}
+
+fn commits(criterion: &mut Criterion, runtime: &Runtime) -> Result<()> {
+    for (name, folder, text) in [
+        ("store/commit_on_disk", ON_DISK, samples::LINE.to_owned()),
+        (
+            "store/commit_in_memory",
+            IN_MEMORY,
+            samples::LINE.to_owned(),
+        ),
+        ("store/commit_stacked", IN_MEMORY, samples::stacked()),
+    ] {
+        let mut group = criterion.benchmark_group(name);
+        for messages in BATCHES {
+            let (_folder, store) = open(folder.as_ref())?;
+            let batch = drafts(messages, &text)?;
+            let mut failed = None;
+            group.throughput(Throughput::Elements(messages as u64));
+            group.bench_function(BenchmarkId::from_parameter(messages), |b| {
+                b.iter(|| {
+                    let saved = runtime.block_on(store.append(batch.clone()));
+                    failed = saved.err().or(failed.take());
+                });
+            });
+            good(failed)?;
+        }
+        group.finish();
+    }
+
+    // Each with a batch of its own, all at the same time: the store makes a commit of many.
+    let mut group = criterion.benchmark_group("store/callers_on_disk");
+    for callers in BATCHES {
+        let (_folder, store) = open(ON_DISK.as_ref())?;
+        let batch = drafts(1, samples::LINE)?;
+        let mut failed = None;
+        group.throughput(Throughput::Elements(callers as u64));
+        group.bench_function(BenchmarkId::from_parameter(callers), |b| {
+            b.iter(|| {
+                let calls = (0..callers).map(|_| {
+                    let (store, batch) = (Arc::clone(&store), batch.clone());
+                    async move { store.append(batch).await }
+                });
+                let saved =
+                    runtime.block_on(async { calls.collect::<JoinSet<_>>().join_all().await });
+                failed = saved.into_iter().find_map(Result::err).or(failed.take());
+            });
+        });
+        good(failed)?;
+    }
+    group.finish();
+    Ok(())
+}
+
+fn history(criterion: &mut Criterion, runtime: &Runtime) -> Result<()> {
+    let mut group = criterion.benchmark_group("store/history");
+    group.throughput(Throughput::Elements(READ as u64));
+    for (name, text) in [
+        ("line", samples::LINE.to_owned()),
+        ("mixed", samples::MIXED.to_owned()),
+        ("longest", samples::longest()),
+        ("stacked_longest", samples::stacked()),
+    ] {
+        let (_folder, store) = open(IN_MEMORY.as_ref())?;
+        runtime.block_on(store.append(drafts(KEPT, samples::LINE)?))?;
+        runtime.block_on(store.append(drafts(READ, &text)?))?;
+        let conversation = lobby();
+        let mut failed = None;
+        group.bench_function(name, |b| {
+            b.iter(|| {
+                let read = runtime.block_on(store.history(&conversation, None, READ));
+                match read {
+                    Ok(messages) => messages.len(),
+                    Err(error) => {
+                        failed = Some(error);
+                        0
+                    }
+                }
+            });
+        });
+        good(failed)?;
+    }
+    group.finish();
+    Ok(())
+}
+
+/// What failed was not measured.
+fn good(failed: Option<StoreError>) -> Result<()> {
+    failed.map_or(Ok(()), |error| Err(error.into()))
+}
