@@ -60,6 +60,10 @@ impl Text {
     /// Never fails; may be empty.
     pub fn stored(raw: &str) -> Text {
         let block = trim_block(&clean(raw));
+        // No text has more characters than bytes.
+        if block.len() <= MAX_CHARS {
+            return Text(block.into());
+        }
         let mut kept = 0;
         let mut chars = 0;
         for (grapheme, _) in graphemes(&block) {
