@@ -194,19 +194,19 @@ impl Line {
 
     /// Left over what is no word, then over the word.
     pub(super) fn left_over(&self, word: impl Fn(char) -> bool) -> usize {
-        let is_word = |grapheme: &&str| grapheme.starts_with(&word);
-        let graphemes = self.before().graphemes(true).rev();
-        let skipped = graphemes.skip_while(|grapheme| !is_word(grapheme));
-        skipped.skip_while(is_word).map(str::len).sum()
+        let is_word = |(_, grapheme): &(usize, &str)| grapheme.starts_with(&word);
+        let graphemes = self.before().grapheme_indices(true).rev();
+        let mut rest = graphemes.skip_while(|at| !is_word(at)).skip_while(is_word);
+        rest.next().map_or(0, |(at, last)| at + last.len())
     }
 
     /// Right over what is no word, then over the word.
     pub(super) fn right_over(&self, word: impl Fn(char) -> bool) -> usize {
-        let is_word = |grapheme: &&str| grapheme.starts_with(&word);
-        let graphemes = self.after().graphemes(true);
-        let skipped = graphemes.skip_while(|grapheme| !is_word(grapheme));
-        let rest: usize = skipped.skip_while(is_word).map(str::len).sum();
-        self.text.len() - rest
+        let is_word = |(_, grapheme): &(usize, &str)| grapheme.starts_with(&word);
+        let graphemes = self.after().grapheme_indices(true);
+        let mut rest = graphemes.skip_while(|at| !is_word(at)).skip_while(is_word);
+        rest.next()
+            .map_or(self.text.len(), |(at, _)| self.cursor + at)
     }
 
     fn before(&self) -> &str {
