@@ -104,9 +104,25 @@ impl Decoder {
     pub fn feed(&mut self, bytes: &[u8], keys: &mut Vec<Key>) {
         for &byte in bytes {
             let rest_of_enter = std::mem::take(&mut self.after_cr) && byte == b'\n';
-            if !rest_of_enter {
-                let state = std::mem::take(&mut self.state);
-                self.state = self.step(state, byte, keys);
+            if rest_of_enter {
+                continue;
+            }
+            // Nearly all that comes is plain text or part of a paste: neither is worth taking the
+            // state out for, and putting it back.
+            match &mut self.state {
+                State::Ground if matches!(byte, b' '..=b'~') => {
+                    keys.push(Key::Char(char::from(byte)));
+                }
+                State::Paste(paste) => {
+                    if let Some(text) = paste.push(byte) {
+                        keys.push(Key::Paste(text));
+                        self.state = State::Ground;
+                    }
+                }
+                _ => {
+                    let state = std::mem::take(&mut self.state);
+                    self.state = self.step(state, byte, keys);
+                }
             }
         }
     }
@@ -190,13 +206,6 @@ impl Decoder {
                     length: length + 1,
                     ending: false,
                 };
-            }
-            State::Paste(mut paste) => {
-                let Some(text) = paste.push(byte) else {
-                    return State::Paste(paste);
-                };
-                keys.push(Key::Paste(text));
-                return State::Ground;
             }
             _ => {}
         }
