@@ -1,6 +1,7 @@
 //! Saving messages in `SQLite`, and reading them back.
 
-use std::io::{Seek as _, SeekFrom, Write as _};
+use std::fs::File;
+use std::io::{self, Seek as _, SeekFrom, Write as _};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -71,26 +72,34 @@ fn drafts(count: usize, text: &str) -> Result<Vec<Draft>> {
 }
 
 /// What any program pays that wants two pages of a file to survive a power cut: the part of a
-/// commit that is the disk's.
+/// commit that is the disk's. `data` is `fdatasync`, which leaves out when the file was changed;
+/// `all` is `fsync`.
 fn sync_alone(criterion: &mut Criterion) -> Result<()> {
     let mut file = tempfile::tempfile_in(ON_DISK)?;
     file.write_all(&vec![0; FILE])?;
     file.sync_all()?;
+    let syncs: [(&str, Sync); 2] = [("data", File::sync_data), ("all", File::sync_all)];
     let pages = [1; PAGES];
     let mut at = 0;
     let mut failed = None;
-    criterion.bench_function("store/sync_alone", |b| {
-        b.iter(|| {
-            at = (at + PAGES) % FILE;
-            let synced = file
-                .seek(SeekFrom::Start(at as u64))
-                .and_then(|_| file.write_all(&pages))
-                .and_then(|()| file.sync_data());
-            failed = synced.err().or(failed.take());
+    let mut group = criterion.benchmark_group("store/sync_alone");
+    for (name, sync) in syncs {
+        group.bench_function(name, |b| {
+            b.iter(|| {
+                at = (at + PAGES) % FILE;
+                let synced = file
+                    .seek(SeekFrom::Start(at as u64))
+                    .and_then(|_| file.write_all(&pages))
+                    .and_then(|()| sync(&file));
+                failed = synced.err().or(failed.take());
+            });
         });
-    });
+    }
+    group.finish();
     failed.map_or(Ok(()), |error| Err(error.into()))
 }
+
+type Sync = fn(&File) -> io::Result<()>;
 
 fn commits(criterion: &mut Criterion, runtime: &Runtime) -> Result<()> {
     for (name, folder, text) in [
