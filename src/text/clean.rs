@@ -3,12 +3,12 @@
 
 use std::iter::Peekable;
 
-use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::{is_combining_mark, is_public_assigned};
+use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
 use unicode_segmentation::UnicodeSegmentation;
 use unicode_width::UnicodeWidthChar;
 
-use super::cells::simple;
+use super::cells::{graphemes, simple};
 
 /// The most code points in one grapheme. The longest emoji in use (a family with skin tones)
 /// has 10, the longest that fonts commonly draw 8; thousands of accents on one letter are an
@@ -38,7 +38,7 @@ pub fn clean(raw: &str) -> String {
     if raw.chars().all(|c| c == '\n' || simple(c).is_some()) {
         return raw.to_owned();
     }
-    bounded(&admitted(raw, Form::Block).nfc().collect::<String>())
+    bounded(&composed(admitted(raw, Form::Block)))
 }
 
 /// The same as one line: a run of line ends and tabs becomes one space, and there is no white
@@ -47,7 +47,7 @@ pub fn clean_line(raw: &str) -> String {
     if raw.chars().all(|c| simple(c).is_some()) {
         return raw.trim().to_owned();
     }
-    let line = bounded(&admitted(raw, Form::Line).nfc().collect::<String>());
+    let line = bounded(&composed(admitted(raw, Form::Line)));
     line.trim().to_owned()
 }
 
@@ -183,10 +183,18 @@ fn is_emoji(c: char) -> bool {
     )
 }
 
+/// The text with accents composed (NFC). Most is so already, as can be seen without doing it.
+fn composed(text: String) -> String {
+    match is_nfc_quick(text.chars()) {
+        IsNormalized::Yes => text,
+        IsNormalized::No | IsNormalized::Maybe => text.nfc().collect(),
+    }
+}
+
 /// Every grapheme cut at its bounds.
 fn bounded(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
-    let mut graphemes = text.graphemes(true).peekable();
+    let mut graphemes = graphemes(text).map(|(grapheme, _)| grapheme).peekable();
     while let Some(grapheme) = graphemes.next() {
         let kept = head(grapheme);
         // What was cut off may have been all that kept this grapheme and the next apart (Hangul
