@@ -6,17 +6,15 @@ use std::net::{IpAddr, Ipv4Addr};
 use anyhow::{Result, ensure};
 use criterion::{BenchmarkId, Criterion};
 use ssh_chat::chat::access::Role;
-use ssh_chat::chat::ids::{NameError, RoomName, Seq, SessionId, Time};
+use ssh_chat::chat::ids::{NameError, RoomName, Seq, SessionId};
 use ssh_chat::chat::intent::{Arrival, Intent, Query, Target};
 use ssh_chat::chat::state::{Decision, State};
 use ssh_chat::text::Text;
 
-use crate::samples;
+use crate::samples::{self, NOW};
 
 /// How many people are in the room.
 pub const CROWDS: [u32; 2] = [10, 1000];
-
-const NOW: Time = Time(1_795_356_120_000); // 2026-11-22T14:02:00Z
 
 /// The first session of a crowd.
 const SPEAKER: SessionId = SessionId(0);

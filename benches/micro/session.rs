@@ -9,7 +9,7 @@ use anyhow::{Result, ensure};
 use criterion::{BatchSize, Criterion, Throughput};
 use ssh_chat::chat::access::Role;
 use ssh_chat::chat::event::{Body, Event, Message};
-use ssh_chat::chat::ids::{Conversation, RoomName, Seq, Time};
+use ssh_chat::chat::ids::{Conversation, RoomName, Seq};
 use ssh_chat::chat::intent::RoomView;
 use ssh_chat::chat::policy::Allowance;
 use ssh_chat::chat::preferences::Preferences;
@@ -21,9 +21,7 @@ use ssh_chat::session::theme::Theme;
 use ssh_chat::term::screen::Size;
 use ssh_chat::text::Text;
 
-use crate::samples;
-
-const NOW: Time = Time(1_795_356_120_000); // 2026-11-22T14:02:00Z
+use crate::samples::{self, NOW};
 
 /// How many messages a session takes out of a room at a time.
 const EVENTS: usize = 64;

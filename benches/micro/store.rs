@@ -8,7 +8,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result};
 use criterion::{BenchmarkId, Criterion, Throughput};
 use ssh_chat::chat::event::{Body, Draft};
-use ssh_chat::chat::ids::{Conversation, RoomName, Time};
+use ssh_chat::chat::ids::{Conversation, RoomName};
 use ssh_chat::store::sqlite::Sqlite;
 use ssh_chat::store::{Store, StoreError};
 use ssh_chat::text::Text;
@@ -16,15 +16,13 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 
-use crate::samples;
+use crate::samples::{self, NOW};
 
 /// Where nothing has to be waited for: a sync of a file in it does nothing.
 pub const IN_MEMORY: &str = "/dev/shm";
 
 /// The disk that the build is on.
 const ON_DISK: &str = env!("CARGO_TARGET_TMPDIR");
-
-const NOW: Time = Time(1_795_356_120_000); // 2026-11-22T14:02:00Z
 
 /// How many messages one commit saves.
 const BATCHES: [usize; 3] = [1, 10, 64];

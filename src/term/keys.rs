@@ -149,7 +149,7 @@ impl Decoder {
         self.state = State::Ground;
     }
 
-    /// The state after `byte`.
+    /// The state after `byte`. What is inside a paste doesn't come here.
     fn step(&mut self, state: State, byte: u8, keys: &mut Vec<Key>) -> State {
         match state {
             State::Escape { twice } => return self.escape(twice, byte, keys),
