@@ -111,10 +111,10 @@ fn everything_else_is_there_too() {
     alice.wait_typed("ops ▸");
     alice.line("/topic release on Friday");
     alice.wait_text("alice set the topic: release on Friday");
-    alice.line("see you on Monday");
-    alice.wait_text("alice see you on Monday");
-    alice.line("/edit see you on Tuesday");
-    alice.wait_text("alice (edited) see you on Tuesday");
+    alice.line("see you at noon");
+    alice.wait_text("alice see you at noon");
+    alice.line("/edit see you at dusk");
+    alice.wait_text("alice (edited) see you at dusk");
     alice.line("/nick alicia");
     alice.wait_text("you are alicia now");
     bob.line("/msg alicia psst");
@@ -127,8 +127,8 @@ fn everything_else_is_there_too() {
     alice.line("/rooms");
     alice.wait_text("ops 0 people, release on Friday");
     alice.line("/join ops");
-    alice.wait_text("alice (edited) see you on Tuesday");
-    assert!(!alice.screen().says("Monday"));
+    alice.wait_text("alice (edited) see you at dusk");
+    assert!(!alice.screen().says("noon"));
     let _bob = Login::new(&server, "bob").terminal();
     alice.line("/history @bob");
     alice.wait_text("bob → you psst");
