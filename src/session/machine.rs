@@ -1,7 +1,6 @@
 //! The state of one session, pure: bytes, events, answers and ticks go in; bytes to send and
 //! [`Effect`]s come out. The time is an argument.
 
-use std::fmt::Write as _;
 use std::sync::Arc;
 
 use chrono::NaiveDate;
@@ -24,8 +23,7 @@ use crate::chat::preferences::Preferences;
 use crate::store::{Found, Mark};
 use crate::term::editor::{Edit, Editor};
 use crate::term::keys::{Decoder, Key};
-use crate::term::screen::{Prompt, Size};
-use crate::term::style::Style;
+use crate::term::screen::Size;
 use crate::text::{self, Text};
 
 /// How long a partial escape sequence may take, in milliseconds.
@@ -153,7 +151,7 @@ pub enum Fetched {
     },
 }
 
-enum Source {
+pub(super) enum Source {
     /// A terminal: keys and an editor.
     Keys(Box<(Decoder, Editor)>),
     /// A pipe: the line that is not complete yet.
@@ -180,7 +178,7 @@ pub struct Machine {
     pub(super) ended: bool,
     /// What is left of the session's allowance of commands.
     pub(super) commands: Option<Bucket>,
-    source: Source,
+    pub(super) source: Source,
     escape_since: Option<Time>,
     interrupted: bool,
 }
@@ -229,21 +227,6 @@ impl Machine {
     /// What the driver has to do now.
     pub fn effects(&mut self) -> Vec<Effect> {
         std::mem::take(&mut self.effects)
-    }
-
-    /// The bytes to send now, the prompt drawn. May be empty.
-    pub fn output(&mut self) -> Vec<u8> {
-        if !self.ended {
-            if self.display.wants_prompt() {
-                self.with_prompt(Display::prompt);
-            } else {
-                debug_assert!(
-                    self.with_prompt(|display, prompt| display.shows(prompt)) != Some(false),
-                    "the prompt changed and nobody said so"
-                );
-            }
-        }
-        self.display.take()
     }
 
     /// How many bytes wait to be taken.
@@ -381,7 +364,10 @@ impl Machine {
                 }
                 Edit::EndOfInput => self.close(),
                 Edit::ClearScreen => self.display.clear(),
-                Edit::Full => self.display.bell(),
+                Edit::Full => {
+                    self.display.bell();
+                    self.display.touch();
+                }
             }
         }
     }
@@ -410,51 +396,5 @@ impl Machine {
     pub(super) fn save(&mut self) {
         self.zone = Zone::new(self.preferences.tz.as_deref(), self.preferences.timestamps);
         self.effects.push(Effect::Save(self.preferences.clone()));
-    }
-
-    /// Has something done with what the prompt is to show, if there is one.
-    fn with_prompt<T>(&mut self, what: impl FnOnce(&mut Display, &Prompt<'_>) -> T) -> Option<T> {
-        let theme = self.display.theme().unwrap_or(Theme::default_theme());
-        let glyphs = self.display.glyphs();
-        let here = self.tabs.get(self.current);
-        let here = here.map_or(RoomName::LOBBY, |tab| tab.name.as_str());
-        let mut waiting = String::new();
-        for (at, tab) in self.tabs.iter().enumerate() {
-            if at != self.current && tab.unread > 0 {
-                let sign = if tab.named { "@" } else { "" };
-                let comma = if waiting.is_empty() { " (" } else { ", " };
-                let _to_a_string = write!(waiting, "{comma}{sign}{} {}", tab.name, tab.unread);
-            }
-        }
-        if !waiting.is_empty() {
-            waiting.push(')');
-        }
-        let end = if self.requests.slow {
-            glyphs.busy
-        } else {
-            glyphs.prompt
-        };
-        let Source::Keys(source) = &self.source else {
-            return None;
-        };
-        let editor = &source.1;
-        let search = editor
-            .searching()
-            .map(|query| format!("search {query:?}: "));
-        let label: &[(Style, &str)] = match &search {
-            Some(search) => &[(theme.prompt, search)],
-            None if waiting.is_empty() => &[(theme.prompt, here), (theme.prompt, end)],
-            None => &[
-                (theme.prompt, here),
-                (theme.waiting, &waiting),
-                (theme.prompt, end),
-            ],
-        };
-        let prompt = Prompt {
-            label,
-            text: editor.text(),
-            cursor: editor.cursor(),
-        };
-        Some(what(&mut self.display, &prompt))
     }
 }

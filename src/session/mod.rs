@@ -17,6 +17,7 @@ mod jobs;
 pub mod machine;
 mod parting;
 pub mod peer;
+mod prompt;
 mod reports;
 mod requests;
 mod rooms;

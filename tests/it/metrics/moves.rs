@@ -31,6 +31,7 @@ fn follow(server: &Server) {
     let mut bob = Login::new(server, "bob").pipe();
     bob.line("one for the tail");
     tail.wait_text("one for the tail");
+    bob.wait_text("bob: one for the tail");
 }
 
 /// Somebody's machine stands still while more is said than the network between the two holds.
