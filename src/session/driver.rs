@@ -3,10 +3,9 @@
 //! flight, and what comes meanwhile waits in the room's ring or in the bounded inbox.
 
 use std::collections::VecDeque;
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -16,6 +15,7 @@ use super::jobs::{Done, Job, carry_out};
 use super::machine::{Effect, Fetched, Machine};
 use super::parting::Parting;
 use super::peer::{Gone, Inbound, Input, Outbound};
+use super::waits::{Round, Waits, Woken, earliest};
 use crate::access::Keeper;
 use crate::chat::ids::{RoomName, Time};
 use crate::chat::preferences::Preferences;
@@ -101,20 +101,6 @@ pub(super) struct Driver {
     unwritten: Unwritten,
 }
 
-/// What the loop of a session was waiting for.
-enum Woken {
-    Written(Result<(), Gone>),
-    Dismissed,
-    Arrived(Option<Input>),
-    Done(Done),
-    Rung,
-    Due,
-}
-
-fn earliest(one: Option<Deadline>, other: Option<Deadline>) -> Option<Deadline> {
-    one.into_iter().chain(other).min()
-}
-
 /// The same moment for the timer.
 fn deadline(at: Time) -> Deadline {
     Deadline::now() + Duration::from_millis(at.since(clock::now()))
@@ -149,16 +135,16 @@ impl Driver {
     }
 
     /// Runs the session to its end.
-    ///
-    /// What it waits for is polled in its place. `select!` would move the futures of all branches
-    /// into the session's memory in each round, and that memory is cold in a room of many.
     pub(super) async fn run(&mut self, input: &mut impl Inbound, output: &impl Outbound) -> End {
         let inbox = Arc::clone(&self.inbox);
-        let mut rung = pin!(inbox.rung());
-        let mut dismissal = pin!(inbox.dismissed());
         let mut rested_at = Deadline::now();
-        let mut timer = pin!(sleep_until(rested_at));
-        // Boxed for the same reason: what was freed last is taken first, and is warm.
+        let mut waits = Waits {
+            inbox: &inbox,
+            rung: pin!(inbox.rung()),
+            dismissal: pin!(inbox.dismissed()),
+            timer: pin!(sleep_until(rested_at)),
+        };
+        // Boxed for each: what was freed last is taken first, and is warm.
         let mut writing = None;
         // Set once a write has to wait.
         let mut stalls_at: Option<Deadline> = None;
@@ -190,43 +176,18 @@ impl Driver {
                 }
             }
             let idle = writing.is_none();
-            let patience = if dismissed { PARTING } else { self.stall };
-            let waits = self.machine.deadline().map(deadline);
-            let mut due = earliest(waits, (idle && behind).then_some(rested_at));
-            let woken = poll_fn(|cx| {
-                if let Some(writing) = &mut writing {
-                    if let Poll::Ready(written) = writing.as_mut().poll(cx) {
-                        return Poll::Ready(Woken::Written(written));
-                    }
-                    if dismissal.as_mut().poll(cx).is_ready() {
-                        return Poll::Ready(Woken::Dismissed);
-                    }
-                    let stall = stalls_at.get_or_insert_with(|| Deadline::now() + patience);
-                    due = earliest(due, Some(*stall));
-                }
-                if self.closing.is_none()
-                    && let Poll::Ready(arrived) = input.poll_next(cx)
-                {
-                    return Poll::Ready(Woken::Arrived(arrived));
-                }
-                if let Some(working) = &mut working
-                    && let Poll::Ready(done) = working.as_mut().poll(cx)
-                {
-                    return Poll::Ready(Woken::Done(done));
-                }
-                if idle && !behind && rung.as_mut().poll(cx).is_ready() {
-                    return Poll::Ready(Woken::Rung);
-                }
-                let Some(due) = due else {
-                    return Poll::Pending;
-                };
-                if timer.deadline() != due {
-                    timer.as_mut().reset(due);
-                }
-                timer.as_mut().poll(cx).map(|()| Woken::Due)
-            });
-            match woken.await {
-                Woken::Written(Err(Gone)) => return End::Lost,
+            let rest = (idle && behind).then_some(rested_at);
+            let round = Round {
+                writing: writing.as_mut().map(Pin::as_mut),
+                stalls_at: &mut stalls_at,
+                patience: if dismissed { PARTING } else { self.stall },
+                input: self.closing.is_none().then_some(&mut *input),
+                working: working.as_mut().map(Pin::as_mut),
+                listens: idle && !behind,
+                due: earliest(rest, self.machine.deadline().map(deadline)),
+            };
+            match waits.next(round).await {
+                Woken::Written(Err(Gone)) | Woken::Arrived(None) => return End::Lost,
                 Woken::Written(Ok(())) => {
                     writing = None;
                     let now = Deadline::now();
@@ -235,19 +196,16 @@ impl Driver {
                 }
                 // Who is thrown out has a moment to read why, and not the whole stall deadline.
                 Woken::Dismissed => {
-                    dismissal.set(inbox.dismissed());
                     dismissed = true;
                     stalls_at = earliest(stalls_at, Some(Deadline::now() + PARTING));
                 }
                 Woken::Arrived(Some(arrived)) => self.arrived(arrived),
-                Woken::Arrived(None) => return End::Lost,
                 Woken::Done(done) => {
                     working = None;
                     self.done(done);
                     behind = true;
                 }
                 Woken::Rung => {
-                    rung.set(inbox.rung());
                     behind = rested_at > Deadline::now() || self.read();
                 }
                 Woken::Due => {

@@ -26,4 +26,5 @@ pub mod sign_in;
 pub mod start;
 mod status;
 pub mod theme;
+mod waits;
 mod zone;

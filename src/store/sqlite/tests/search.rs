@@ -53,5 +53,5 @@ async fn what_the_index_lacks_is_found() {
     store.append(vec![said("many"); WAITING]).await.unwrap();
     // Closing it does what was posted.
     drop(store);
-    assert_eq!(indexed(&folder), 7 + WAITING as i64);
+    assert_eq!(indexed(&folder), 7 + i64::try_from(WAITING).unwrap());
 }
