@@ -117,6 +117,14 @@ def alerts():
     return dict(re.findall(r"- alert: (\w+)\n +expr: (.*)", text))
 
 
+def tried():
+    """Which alerts a test has come, and which it has not come."""
+    text = Path("docs/monitoring/alerts-test.yml").read_text()
+    come = set(re.findall(r"alertname: (\w+)\n +exp_alerts:\n", text))
+    stay_away = set(re.findall(r"alertname: (\w+), exp_alerts: \[\]", text))
+    return come, stay_away
+
+
 def main(binary):
     documented = set(re.findall(r"^\| `([a-z_]+)` \|", Path("docs/metrics.md").read_text(), re.M))
     queries = [*dashboard(), *alerts().items()]
@@ -128,6 +136,13 @@ def main(binary):
     headings = set(re.findall(r"^### (\w+)$", Path("docs/operate.md").read_text(), re.M))
     check(headings == set(alerts()), f"docs/operate.md and the rules differ: {headings ^ set(alerts())}")
     passed(f"docs/operate.md says what to do about each of {len(headings)} alerts")
+
+    runbooks = re.findall(r"- alert: (\w+)\n(?:(?!- alert).*\n)*? +runbook: docs/operate\.md#(\w+)",
+                          Path("docs/monitoring/alerts.yml").read_text())
+    check({name: name.lower() for name in alerts()} == dict(runbooks), f"each leads to its own heading: {runbooks}")
+    for what, names in zip(("comes", "does not come"), tried()):
+        check(names == set(alerts()), f"no test says when it {what}: {names ^ set(alerts())}")
+    passed(f"each of {len(runbooks)} alerts leads to what to do, and a test says when it comes and when not")
 
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)

@@ -10,6 +10,9 @@ use crate::aws::cloudwatch::{CloudWatch, Figure};
 use crate::config::Config;
 use crate::telemetry::metrics::{self, Figures};
 
+#[cfg(test)]
+mod alarms;
+
 /// How often.
 const EVERY: Duration = Duration::from_secs(60);
 

@@ -14,7 +14,7 @@ const SERVICE: &str = "monitoring";
 /// Under which figures are kept. A role may be bound to it.
 pub const NAMESPACE: &str = "ssh-chat";
 /// What tells several chats apart.
-const DIMENSION: &str = "Chat";
+pub const DIMENSION: &str = "Chat";
 
 /// One figure.
 #[derive(Debug, Clone, Copy, PartialEq)]

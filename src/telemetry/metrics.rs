@@ -186,9 +186,25 @@ labels! {
 
 /// The server starts: its version, and the milliseconds since 1970.
 pub fn started(version: &'static str, at: i64) {
+    begin_what_alarms_look_at();
     METRICS.build.get_or_create(&Version { version }).set(1);
     METRICS.started.set(at / 1000);
     LazyLock::force(&START);
+}
+
+/// Prometheus sees a counter grow only if it has seen it before: what is first seen at 5 did not
+/// grow by 5. So those of which a few are an alarm are there from the start.
+fn begin_what_alarms_look_at() {
+    for outcome in ["saved", "failed"] {
+        let _at_zero = METRICS.messages.get_or_create(&Outcome { outcome });
+    }
+    for stage in [At::Login, At::In].map(At::stage) {
+        let reason = "write_stall";
+        let _at_zero = METRICS.ended.get_or_create(&End { stage, reason });
+    }
+    for fate in ["held_back", "lost"] {
+        let _at_zero = METRICS.lines_missing.get_or_create(&Fate { fate });
+    }
 }
 
 /// The host key came from there: `file` or `secretsmanager`.

@@ -65,7 +65,7 @@ run "somebody_is_told" {
       ]) } == {
       silent             = "ssh-chat Heartbeat Sum LessThanThreshold 1 3 of 3 in 60 s breaching"
       messages-failed    = "ssh-chat MessagesFailed Sum GreaterThanThreshold 0 2 of 5 in 60 s notBreaching"
-      slow-commits       = "ssh-chat CommitP99 Maximum GreaterThanThreshold 1000 5 of 10 in 60 s notBreaching"
+      slow-commits       = "ssh-chat CommitP99 Maximum GreaterThanThreshold 1024 5 of 10 in 60 s notBreaching"
       logins-refused     = "ssh-chat LoginsRefused Sum GreaterThanThreshold 300 1 of 1 in 300 s notBreaching"
       slow-readers       = "ssh-chat SlowReaderCloses Sum GreaterThanThreshold 20 1 of 1 in 300 s notBreaching"
       memory             = "ssh-chat MemoryBytes Maximum GreaterThanThreshold 1503238553 10 of 10 in 60 s notBreaching"

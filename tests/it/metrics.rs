@@ -115,6 +115,14 @@ fn what_happens_is_counted() {
             ("ssh_chat_connections_total{outcome=\"served\"}", 0.0),
         ],
     );
+    // Only what is there before can be seen to grow.
+    for sample in [
+        "ssh_chat_messages_total{outcome=\"failed\"} 0\n",
+        "ssh_chat_connections_ended_total{stage=\"in\",reason=\"write_stall\"} 0\n",
+        "ssh_chat_log_lines_missing_total{fate=\"lost\"} 0\n",
+    ] {
+        assert!(before.contains(sample), "{sample}: {before}");
+    }
 
     let mut alice = Login::new(&server, "alice").pipe();
     alice.line("one");
