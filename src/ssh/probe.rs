@@ -23,6 +23,8 @@ use crate::chat::ids::Fingerprint;
 const CLIENT: &str = "SSH-2.0-ssh-chat-probe";
 /// The command: see `docs/scripting.md`.
 const COMMAND: &str = "ping";
+/// How long a server that lets nobody in has to take note of the end.
+const GOODBYE: Duration = Duration::from_secs(1);
 /// How much is kept of what the server says about a failure, in bytes.
 const WORDS: usize = 500;
 
@@ -63,7 +65,10 @@ pub enum Miss {
     #[error("can't connect to {0}: {1}")]
     Connect(String, String),
     /// It is not the server that is meant.
-    #[error("the host key is {found}, not {expected}: another server, or somebody in between")]
+    #[error(
+        "the host key is {found}, not {expected}: another server, or somebody in between; if the \
+         key was replaced on purpose, `ssh-chat host-key show` on the server tells the new one"
+    )]
     Fingerprint {
         /// What it should be.
         expected: Fingerprint,
@@ -190,9 +195,7 @@ pub async fn probe(aim: &Aim) -> Result<Seen, Miss> {
     let echo = timeout_at(end, echo(&session)).await;
     echo.map_err(|_| late("the server's work"))??;
     let echo = entered.elapsed();
-    let _gone_already = session
-        .disconnect(Disconnect::ByApplication, "", "en")
-        .await;
+    goodbye(session, end).await;
     Ok(Seen {
         fingerprint,
         connect: connected - begin,
@@ -219,10 +222,22 @@ async fn login(aim: &Aim, stream: TcpStream, looker: Looker) -> Result<Handle<Lo
     let attempt = session.authenticate_publickey(&aim.user, key).await;
     let attempt = attempt.map_err(|error| Miss::Protocol(broken(&error)))?;
     if !attempt.success() {
+        goodbye(session, Instant::now() + GOODBYE).await;
         let key = crate::keys::fingerprint(aim.key.public_key());
         return Err(Miss::Login(aim.user.clone(), key));
     }
     Ok(session)
+}
+
+/// Leaves as clients do, so that the server's figures do not have one more that was lost.
+async fn goodbye(session: Handle<Looker>, end: Instant) {
+    let leaving = async {
+        let _gone_already = session
+            .disconnect(Disconnect::ByApplication, "", "en")
+            .await;
+        let _ended = session.await;
+    };
+    let _long_enough = timeout_at(end, leaving).await;
 }
 
 /// Has the command done.
@@ -253,7 +268,7 @@ async fn echo(session: &Handle<Looker>) -> Result<(), Miss> {
     }
     Err(Miss::Echo {
         status,
-        words: printable(&words, WORDS),
+        words: printable(words.trim_ascii_end(), WORDS),
     })
 }
 

@@ -52,6 +52,14 @@ fn a_server_that_is_well_is_measured_and_nobody_notices() {
         assert!(told[part].as_f64() > Some(0.0), "{told}");
     }
     server.wait_log("DEBUG command: a command was given");
+    let goodbyes = |log: &[u8]| {
+        let log = String::from_utf8_lossy(log);
+        let mut ends = log
+            .lines()
+            .filter(|line| line.contains(" connection_close: "));
+        ends.clone().count() == 2 && ends.all(|line| line.ends_with(" reason=closed"))
+    };
+    assert!(server.log().wait(goodbyes), "{}", server.log().text());
     alice.line("/who");
     alice.wait_text("1 person in lobby");
     assert!(!alice.text().contains("probe"), "{}", alice.text());
