@@ -64,6 +64,18 @@ fn complain(words: &str) {
     let _nobody_listens = writeln!(std::io::stderr(), "{words}");
 }
 
+/// Says that the configuration is wrong, under systemd as it is said of all else that keeps the
+/// server from starting. How the log would look is not known: it is the usual one.
+fn refuse(errors: &str) {
+    systemd::failed(errors);
+    let log = logs::init(&crate::config::Log::default(), &config::environment);
+    if log.is_ok_and(|log| log.in_journal()) {
+        tracing::error!(event = "start_failed", error = errors, "ssh-chat ends");
+    } else {
+        complain(errors);
+    }
+}
+
 fn serve(flags: Flags) -> Exit {
     let sockets = match systemd::sockets() {
         Ok(sockets) => sockets,
@@ -79,8 +91,7 @@ fn serve(flags: Flags) -> Exit {
     let config = match Config::load(&flags, &config::environment, &config::read_file) {
         Ok(config) => config,
         Err(errors) => {
-            systemd::failed(&errors.to_string());
-            complain(&errors.to_string());
+            refuse(&errors.to_string());
             return Exit::Usage;
         }
     };

@@ -30,16 +30,19 @@ pub(super) async fn run(
         Err(errors) => return doctor::run(args, Err(errors), now, console).await,
     };
     let there = config.aws.table.is_some() || config.data_dir.join(DATABASE).exists();
-    let opened = if there {
-        Some(keeping::open(config, &config.data_dir, AT_ONCE).await)
-    } else {
-        None
+    let opening = async {
+        if there {
+            Some(keeping::open(config, &config.data_dir, AT_ONCE).await)
+        } else {
+            None
+        }
     };
+    let keeper = keeper(config, &config.data_dir, AT_ONCE);
+    // What does not answer is waited for once, not for each of them in turn.
+    let (opened, host_key, cloud) = tokio::join!(opening, keeper.find(), cloud::look(config));
     let found = Found {
         config,
-        host_key: keeper(config, &config.data_dir, AT_ONCE)
-            .find()
-            .await
+        host_key: host_key
             .map(|found| found.map(|key| key.fingerprint()))
             .map_err(|error| error.to_string()),
         database: match &opened {
@@ -57,7 +60,7 @@ pub(super) async fn run(
             Vec::new()
         },
         free: free(&config.data_dir),
-        cloud: cloud::look(config).await,
+        cloud,
     };
     doctor::run(args, Ok(found), now, console).await
 }

@@ -62,7 +62,10 @@ impl KeyFile {
         // The standard library has no geteuid; on Linux a process's files belong to that user.
         let user = fs::metadata("/proc/self").map(|own| own.uid()).ok();
         if exposed(mode, found.uid(), user) {
-            return Err(HostKeyError::Exposed(mode));
+            return Err(HostKeyError::Exposed {
+                mode,
+                path: self.path.clone(),
+            });
         }
         let mut pem = Zeroizing::new(Vec::with_capacity(MAX_KEY + 1));
         File::open(&self.path)
@@ -210,16 +213,16 @@ mod tests {
                 matches!(e, HostKeyError::NotEd25519(_))
             }),
             ("group reads", known, 0o640, |e| {
-                *e == HostKeyError::Exposed(0o640)
+                matches!(e, HostKeyError::Exposed { mode: 0o640, .. })
             }),
             ("all read", known, 0o604, |e| {
-                *e == HostKeyError::Exposed(0o604)
+                matches!(e, HostKeyError::Exposed { mode: 0o604, .. })
             }),
             ("group writes", known, 0o620, |e| {
-                *e == HostKeyError::Exposed(0o620)
+                matches!(e, HostKeyError::Exposed { mode: 0o620, .. })
             }),
             ("exposed garbage", b"x", 0o644, |e| {
-                *e == HostKeyError::Exposed(0o644)
+                matches!(e, HostKeyError::Exposed { mode: 0o644, .. })
             }),
         ];
         for (what, bytes, mode, is) in cases {

@@ -6,6 +6,7 @@
 //! `russh::keys` is used as a library of key formats only; nothing of SSH's protocol is here.
 
 use std::fmt;
+use std::path::PathBuf;
 
 use async_trait::async_trait;
 use rand::TryRng;
@@ -66,10 +67,15 @@ pub enum HostKeyError {
     NotEd25519(String),
     /// Others than the owner may use the file, whose mode this is.
     #[error(
-        "others can use it (mode {0:04o}); make it its owner's only with `chmod 600 FILE`, and \
-         consider whether somebody has copied it"
+        "others can use it (mode {mode:04o}); make it its owner's only with `chmod 600 {path}`, and \
+         consider whether somebody has copied it", path = .path.display()
     )]
-    Exposed(u32),
+    Exposed {
+        /// Of its permissions.
+        mode: u32,
+        /// Where it is.
+        path: PathBuf,
+    },
     /// There is something that is no file.
     #[error("it is not a file; move it away, or name another place for the key")]
     NotAFile,

@@ -100,6 +100,14 @@ fn without_a_way_to_aws_that_is_what_is_said() {
     assert_eq!(ended.status.code(), Some(1), "{ended:?}");
     has(&ended, "DNS", "fail", "nobody.invalid");
     has(&ended, "AWS's clock", "skip", "did not tell");
+    // Where nothing comes back, each call takes ten seconds.
+    let (table, secret) = ("on table: ", "on key: ");
+    let first = format!("dynamodb:DescribeTable {table}AWS can't be reached");
+    has(&ended, "permissions", "fail", &first);
+    let others = format!("dynamodb:Query {table}the service does not answer");
+    has(&ended, "permissions", "skip", &others);
+    let another = format!("secretsmanager:GetSecretValue {secret}AWS can't be reached");
+    has(&ended, "permissions", "fail", &another);
     let home = Home::local();
     let ended = run(&home, &["doctor", "--json"]);
     assert!(!ended.stdout.contains("credentials"), "{ended:?}");

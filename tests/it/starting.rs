@@ -139,7 +139,7 @@ const REFUSALS: &[Refusal] = &[
         status: 1,
         says: &[
             "the host key DATA/host_key: others can use it (mode 0640)",
-            "chmod 600",
+            "chmod 600 DATA/host_key",
         ],
     },
     Refusal {

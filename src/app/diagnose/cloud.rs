@@ -60,18 +60,30 @@ pub(super) async fn look(config: &Config) -> Option<Cloud> {
         Some(one) => (one.service, one.target, &one.body),
         None => ("monitoring", LIST, &nothing),
     };
-    let ahead = match call::time(sdk, service, target, body).await {
-        Ok(theirs) => Some(clock::now().0 - theirs),
-        Err(_) => None,
-    };
+    let time = call::time(sdk, service, target, body).await;
+    let ahead = time.as_ref().ok().map(|theirs| clock::now().0 - theirs);
+    // It was asked of the service that is the first below.
+    let mut lost = time.err().filter(is_lost);
     let mut actions = Vec::new();
+    let mut silent: Vec<&'static str> = Vec::new();
     for one in tries {
-        let calls = Calls::new(one.service);
-        let answer = call::call(sdk, &calls, one.version, one.target, &one.body).await;
+        let tried = if silent.contains(&one.service) {
+            Tried::Not("the service does not answer")
+        } else {
+            let calls = Calls::new(one.service);
+            let answer = match lost.take() {
+                Some(trouble) => Err(trouble),
+                None => call::call(sdk, &calls, one.version, one.target, &one.body).await,
+            };
+            if answer.as_ref().is_err_and(is_lost) {
+                silent.push(one.service);
+            }
+            judge(answer.map(|_| ()))
+        };
         actions.push(Action {
             name: one.name,
             on: one.on,
-            tried: judge(answer.map(|_| ())),
+            tried,
         });
     }
     if let Some(secret) = &config.aws.host_key_secret {
@@ -101,6 +113,10 @@ pub(super) async fn look(config: &Config) -> Option<Cloud> {
         ahead,
         actions,
     })
+}
+
+fn is_lost(trouble: &Trouble) -> bool {
+    matches!(trouble, Trouble::Unreachable(_))
 }
 
 /// An answer that a condition does not hold, or that there is nothing, is permission enough.

@@ -7,6 +7,7 @@ use super::{Check, Outcome};
 use crate::chat::ids::Time;
 use crate::cli::console::shown;
 use crate::config::{Access, ConfigErrors};
+use crate::store::StoreError;
 
 const MIB: u64 = 1024 * 1024;
 /// With less than this, the next commits may fail.
@@ -184,6 +185,7 @@ fn database(store: &Seen) -> Vec<Check> {
     };
     let written = match writable {
         Ok(()) => ok(WRITING, "it can be written"),
+        Err(error @ StoreError::Full) => fail(WRITING, error.to_string(), "make room"),
         Err(error) => fail(
             WRITING,
             error.to_string(),
