@@ -176,6 +176,9 @@ def log_in(chat):
     said = chat.as_service("ssh-chat doctor")
     check(not re.search(r"^(warn|fail)", said, re.M), said)
     check("good" in chat.as_service("ssh-chat check-config"))
+    # As root it is about another chat, and says so.
+    said = machine.run("env", "HOME=/root", "ssh-chat", "keys", "list")
+    check("note: this is about /root/" in said and "sudo -u ssh-chat" in said, said)
 
 
 def read_journal(chat):
@@ -320,6 +323,8 @@ def break_configuration(chat):
             wait_for("a few attempts", lambda: int(machine.show(SERVICE, "NRestarts")) > attempts + 3)
             check(machine.show(SOCKET, "ActiveState") == "active")
             wait_for("why it does not start", lambda: "no setting acces" in machine.show(SERVICE, "StatusText"))
+            said = machine.run("journalctl", "-u", "ssh-chat", "EVENT=start_failed")
+            check("no setting acces" in said, said)
             chat.configure(r"^acces = ", "access = ")
             wait_for("the service", lambda: machine.show(SERVICE, "ActiveState") == "active")
             check("ssh-ed25519" in waiting.communicate()[0], "who waited was not let in")

@@ -30,7 +30,7 @@ mod values;
 mod web;
 
 pub use error::{ConfigErrors, Problem};
-pub use places::{environment, read_file};
+pub use places::{SYSTEM_FILE, SYSTEM_HOME, environment, read_file};
 pub use sources::{Flags, Source};
 pub use values::{Access, LogFilter, LogFormat, Rate};
 pub use web::Web;

@@ -1,6 +1,9 @@
 //! The commands for whoever has a shell on the machine: on the same data folder, beside a
 //! running server or without one.
 
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
 use std::time::Duration;
 
 use crate::cli::console::Console;
@@ -31,7 +34,7 @@ pub(super) fn run(command: &Command, flags: &Flags) -> Exit {
         }
         _ => {}
     }
-    let console = Console { out, err };
+    let mut console = Console { out, err };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
@@ -45,6 +48,10 @@ pub(super) fn run(command: &Command, flags: &Flags) -> Exit {
     let config = Config::load(flags, &config::environment, &config::read_file);
     let config = match (command, config) {
         (Command::Doctor(args), config) => {
+            let note = config.as_ref().ok();
+            if let Some(note) = note.and_then(|config| beside_the_service(config, flags)) {
+                let _nobody_listens = console.say(&note);
+            }
             return runtime.block_on(diagnose::run(args, config.as_ref(), console));
         }
         (_, Ok(config)) => config,
@@ -53,6 +60,9 @@ pub(super) fn run(command: &Command, flags: &Flags) -> Exit {
             return Exit::Usage;
         }
     };
+    if let Some(note) = beside_the_service(&config, flags) {
+        let _nobody_listens = console.say(&note);
+    }
     if let Command::HostKey(command) = command {
         if *command == HostKeyCommand::Init
             && let Err(error) = DataDir::make(&config.data_dir)
@@ -96,6 +106,27 @@ pub(super) fn run(command: &Command, flags: &Flags) -> Exit {
             | Command::Man(_) => Exit::Usage,
         }
     })
+}
+
+/// What root is told who types a command where the service runs, and did not say for which chat:
+/// most likely it is not for one in root's home.
+fn beside_the_service(config: &Config, flags: &Flags) -> Option<String> {
+    let root = fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0);
+    let there = Path::new(config::SYSTEM_HOME).exists();
+    let own_file = config
+        .file()
+        .is_some_and(|file| file != Path::new(config::SYSTEM_FILE));
+    let named = flags.config.is_some() || flags.data_dir.is_some();
+    let chosen = own_file || named || config.aws.table.is_some();
+    if !root || !there || chosen || config.is_the_service_s() {
+        return None;
+    }
+    Some(format!(
+        "note: this is about {}, not about the service, whose data are in {}; for the service, \
+         begin with sudo -u ssh-chat",
+        config.data_dir.display(),
+        config::SYSTEM_HOME
+    ))
 }
 
 /// Whoever types a command wants to know what is wrong rather than wait.

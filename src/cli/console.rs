@@ -38,7 +38,7 @@ pub(super) enum Failure {
 
 impl Console<'_> {
     /// Says on standard error what is no data.
-    pub(super) fn say(&mut self, words: &str) -> io::Result<()> {
+    pub fn say(&mut self, words: &str) -> io::Result<()> {
         writeln!(self.err, "{words}")
     }
 

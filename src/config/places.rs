@@ -10,11 +10,11 @@ use super::{Environment, Reader, values};
 
 /// Where the package puts the file. Read only as the service, or by its user: on a laptop the
 /// file in the home folder counts, even if a service is installed beside it.
-const SYSTEM_FILE: &str = "/etc/ssh-chat/config.toml";
+pub const SYSTEM_FILE: &str = "/etc/ssh-chat/config.toml";
 
 /// The folder for the service's data, and the home of its user. An operator who runs a command
 /// as that user means the service, though systemd did not start the command.
-pub(super) const SYSTEM_HOME: &str = "/var/lib/ssh-chat";
+pub const SYSTEM_HOME: &str = "/var/lib/ssh-chat";
 
 /// The largest file that is read.
 const MAX_FILE: u64 = 1024 * 1024;

@@ -67,7 +67,7 @@ pub(super) async fn look(config: &Config) -> Option<Cloud> {
     let mut actions = Vec::new();
     let mut silent: Vec<&'static str> = Vec::new();
     for one in tries {
-        let tried = if silent.contains(&one.service) {
+        let outcome = if silent.contains(&one.service) {
             Tried::Not("the service does not answer")
         } else {
             let calls = Calls::new(one.service);
@@ -83,7 +83,7 @@ pub(super) async fn look(config: &Config) -> Option<Cloud> {
         actions.push(Action {
             name: one.name,
             on: one.on,
-            tried,
+            tried: outcome,
         });
     }
     if let Some(secret) = &config.aws.host_key_secret {

@@ -109,6 +109,9 @@ impl Alarm {
     }
 }
 
+/// What happens in a minute.
+type Minute = fn(&mut Figures);
+
 /// What a server sends that does this in each of twenty minutes.
 fn sends(minute: impl Fn(&mut Figures)) -> Vec<Vec<Figure>> {
     let mut now = Figures::now();
@@ -140,10 +143,10 @@ fn well(now: &mut Figures) {
 #[test]
 fn each_alarm_comes_of_what_it_is_about_and_of_nothing_else() {
     let alarms = alarms();
-    let bad: [(&str, fn(&mut Figures)); 5] = [
+    let bad: [(&str, Minute); 5] = [
         ("messages-failed", |now| now.failed += 1),
         ("slow-commits", |now| {
-            commits(now, Duration::from_millis(1100))
+            commits(now, Duration::from_millis(1100));
         }),
         ("logins-refused", |now| now.logins_failed += 61),
         ("slow-readers", |now| now.slow_readers += 5),
