@@ -370,6 +370,11 @@ impl Config {
         self.data_dir == Path::new(places::SYSTEM_HOME)
     }
 
+    /// Whether somebody said where the data are.
+    pub fn has_data_dir_set(&self) -> bool {
+        self.sources.contains_key("data_dir")
+    }
+
     /// The settings in force, each with where it came from, as a configuration file.
     pub fn explain(&self) -> String {
         let mut out = match &self.file {

@@ -116,8 +116,9 @@ fn beside_the_service(config: &Config, flags: &Flags) -> Option<String> {
     let own_file = config
         .file()
         .is_some_and(|file| file != Path::new(config::SYSTEM_FILE));
-    let named = flags.config.is_some() || flags.data_dir.is_some();
-    let chosen = own_file || named || config.aws.table.is_some();
+    let named = flags.config.is_some() || config.has_data_dir_set();
+    let in_aws = config.aws.table.is_some() || config.aws.host_key_secret.is_some();
+    let chosen = own_file || named || in_aws;
     if !root || !there || chosen || config.is_the_service_s() {
         return None;
     }
