@@ -45,6 +45,9 @@ struct Options {
     /// Light: messages a second, of all senders together
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1000))]
     rate: u32,
+    /// Bytes of a message
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(9..=2000))]
+    bytes: u16,
     /// How long messages are sent, in each round
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=60))]
     seconds: u64,
@@ -90,6 +93,7 @@ impl Options {
             clients: self.clients,
             senders: self.senders,
             frozen: 0,
+            bytes: self.bytes.into(),
             name: "bench".to_owned(),
         }
     }

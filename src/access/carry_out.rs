@@ -43,6 +43,10 @@ impl Keeper for Guard {
         Ok(report)
     }
 
+    fn changes(&self) -> u64 {
+        self.known.generation()
+    }
+
     async fn admit(&self, who: Candidate<'_>) -> Result<Admission, NotAdmitted> {
         let looked = self.look(who).await;
         let looked = looked.map_err(|NotNow| NotAdmitted::NotNow)?;

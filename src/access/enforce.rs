@@ -1,7 +1,8 @@
 //! What changed, here or elsewhere, is read and holds for everybody who is online.
 //!
 //! Nobody slips through: who is attached before [`Guard::refresh`] looks who is online is found by
-//! it, and who is attached later is admitted once more after that, by what it has read.
+//! it, and who is attached later finds that what is known was replaced since they were admitted,
+//! and is admitted once more, by what it has read.
 
 use std::collections::HashSet;
 use std::sync::{Arc, PoisonError};

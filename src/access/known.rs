@@ -54,6 +54,11 @@ impl Known {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Another number whenever what is known was replaced or doubted.
+    pub fn generation(&self) -> u64 {
+        self.lock().generation
+    }
+
     /// The store is about to be asked.
     pub fn asks(&self) -> Asked {
         Asked {

@@ -127,9 +127,12 @@ impl Snapshot {
 /// What sessions need of the one who decides.
 #[async_trait]
 pub trait Keeper: Send + Sync {
+    /// Another number whenever something was read that may end sessions.
+    fn changes(&self) -> u64;
+
     /// Whether somebody may begin a session at this moment. A connection can be older than a ban,
     /// or than the loss of its key, so this is asked for each session, and again once it is
-    /// attached: what changes after that ends it.
+    /// attached if there were [`Keeper::changes`] meanwhile: what changes after that ends it.
     async fn admit(&self, who: Candidate<'_>) -> Result<Admission, NotAdmitted>;
 
     /// Whether a guest without an account can be called this: nobody with an account is, as far

@@ -105,6 +105,14 @@ async fn recall(
     seen: Option<Mark>,
     limit: usize,
 ) -> Result<Fetched, StoreError> {
+    if last == Seq(0) {
+        return Ok(Fetched::Recall {
+            room,
+            messages: Vec::new(),
+            mark: None,
+            new: 0,
+        });
+    }
     let conversation = Conversation::Room(room.clone());
     let before = Some(Seq(last.0 + 1));
     let mark = match seen {

@@ -185,6 +185,10 @@ mod tests {
 
     #[async_trait]
     impl Keeper for Saying {
+        fn changes(&self) -> u64 {
+            0
+        }
+
         async fn admit(&self, _: Candidate<'_>) -> Result<Admission, NotAdmitted> {
             self.0.clone().map(|account| Admission {
                 account,

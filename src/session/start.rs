@@ -128,6 +128,7 @@ impl Chat {
         let interactive = display.interactive();
         let id = SessionId(self.sessions.fetch_add(1, Ordering::Relaxed));
         let inbox = Arc::new(Inbox::default());
+        let changes = self.orders.changes();
         let mut tries = 0;
         let (mut me, preferences, attachment, joined) = loop {
             let signed_in = sign_in(&*self.store, &*self.orders, peer, clock::now());
@@ -160,12 +161,14 @@ impl Chat {
                 }
             }
         };
-        // Again, now that whatever changes will find them.
-        let role = still_admitted(&*self.orders, peer, &me).await;
-        let role = role.map_err(NotSignedIn::from)?;
         let account = me.author.account;
-        if std::mem::replace(&mut me.role, role) != role {
-            self.hub.set_role(account, role).await;
+        // Whatever changes from now on will find them.
+        if self.orders.changes() != changes {
+            let role = still_admitted(&*self.orders, peer, &me).await;
+            let role = role.map_err(NotSignedIn::from)?;
+            if std::mem::replace(&mut me.role, role) != role {
+                self.hub.set_role(account, role).await;
+            }
         }
         tracing::info!(
             event = "session_start",

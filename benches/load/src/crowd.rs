@@ -37,6 +37,8 @@ pub struct Plan {
     pub senders: u32,
     /// How many of them stop reading when [`Crowd::freeze`] says so.
     pub frozen: u32,
+    /// Bytes of a message, at least the nine that tell them apart.
+    pub bytes: usize,
     /// What their names begin with; a number follows.
     pub name: String,
 }
@@ -244,7 +246,7 @@ impl Client {
         // Zero is "not sent".
         sent_at.store(board.now().max(1), Ordering::Relaxed);
         board.sent.fetch_add(1, Ordering::Relaxed);
-        let sent = self.write.data_bytes(message(id)).await;
+        let sent = self.write.data_bytes(message(id, board.plan.bytes)).await;
         sent.with_context(|| format!("the connection of {} is lost", self.name))
     }
 }

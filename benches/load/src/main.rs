@@ -50,6 +50,9 @@ struct Options {
     /// Instead: messages a second, of all senders together
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     rate: Option<u32>,
+    /// Bytes of a message
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(9..=2000))]
+    bytes: u16,
     /// How long messages are sent, or sessions held
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     seconds: u64,
@@ -76,6 +79,7 @@ impl Options {
             clients: self.clients,
             senders: self.senders,
             frozen: self.frozen,
+            bytes: self.bytes.into(),
             name: self.name.clone(),
         };
         let needed = u64::from(self.senders) + u64::from(self.frozen) + 1;

@@ -5,14 +5,12 @@ use std::hash::{DefaultHasher, Hasher as _};
 /// Digits of an id. With the letter before them they stand at the beginning of a message, where
 /// no terminal row is broken.
 const DIGITS: u32 = 8;
-/// Bytes of a message, as somebody types it.
-const LENGTH: usize = 64;
 
-/// The message of this id, as it is typed: 64 bytes, then Enter.
-pub fn message(id: u32) -> Vec<u8> {
-    const WORDS: &str = " words as people use them when they have nothing to say at all";
-    let mut text = format!("m{id:08}{WORDS}").into_bytes();
-    text.truncate(LENGTH);
+/// The message of this id, as it is typed: so many bytes, then Enter.
+pub fn message(id: u32, length: usize) -> Vec<u8> {
+    const WORDS: &[u8] = b" words as people use them when they have nothing to say at all";
+    let mut text = format!("m{id:08}").into_bytes();
+    text.extend(WORDS.iter().cycle().take(length.saturating_sub(text.len())));
     text.push(b'\r');
     text
 }
