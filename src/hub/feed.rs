@@ -67,6 +67,11 @@ impl Ring {
         recent.pushed += 1;
     }
 
+    /// How many read it, about: each of them holds on to it.
+    pub fn readers(ring: &Arc<Ring>) -> usize {
+        Arc::strong_count(ring)
+    }
+
     /// The place behind everything that was pushed until now.
     pub fn end(&self) -> Cursor {
         let recent = self.inner.read().unwrap_or_else(PoisonError::into_inner);

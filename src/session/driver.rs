@@ -4,6 +4,7 @@
 
 use std::collections::VecDeque;
 use std::future::Future;
+use std::ops::RangeInclusive;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -31,9 +32,12 @@ const PARTING: Duration = Duration::from_secs(1);
 /// How many bytes one write joins, about. russh's buffers never shrink, so that a session that
 /// got a lot at once would keep that much memory.
 const JOINED: usize = 32 * 1024;
-/// For how long after a write the next one waits, so that what comes meanwhile goes along: the
-/// write is most of what a message costs, and nobody sees five thousandths of a second.
-const LINGER: Duration = Duration::from_millis(5);
+/// For how long after a write the next one waits, for each who is in the room, so that what comes
+/// meanwhile goes along: the write is most of what a message costs. It is about the time that it
+/// takes to write to all of them.
+const LINGER: Duration = Duration::from_micros(25);
+/// The same for a small room, which nobody sees, and for a large one.
+const LINGERS: RangeInclusive<Duration> = Duration::from_millis(5)..=Duration::from_millis(50);
 /// How many events are read from a ring at a time.
 const EVENTS: usize = 64;
 /// How many bytes of echo may wait for a client that sends and does not read; what it sends
@@ -191,7 +195,7 @@ impl Driver {
                 Woken::Written(Ok(())) => {
                     writing = None;
                     let now = Deadline::now();
-                    rested_at = now + LINGER;
+                    rested_at = now + self.linger();
                     std::mem::take(&mut in_flight).written(now);
                 }
                 // Who is thrown out has a moment to read why, and not the whole stall deadline.
@@ -334,6 +338,15 @@ impl Driver {
             live: false,
         });
         self.machine.joined(id, view);
+    }
+
+    /// How long the next write waits.
+    fn linger(&self) -> Duration {
+        let crowds = self.feeds.iter().map(|feed| Ring::readers(&feed.ring));
+        let crowd = u32::try_from(crowds.max().unwrap_or(0)).unwrap_or(u32::MAX);
+        LINGER
+            .saturating_mul(crowd)
+            .clamp(*LINGERS.start(), *LINGERS.end())
     }
 
     /// Takes what waits for the session. Returns whether there may be more.
