@@ -195,7 +195,10 @@ impl Driver {
                 Woken::Written(Ok(())) => {
                     writing = None;
                     let now = Deadline::now();
-                    rested_at = now + self.linger();
+                    // Not after an echo: whoever types fast would see nothing of the others.
+                    if in_flight.events > 0 {
+                        rested_at = now + self.linger();
+                    }
                     std::mem::take(&mut in_flight).written(now);
                 }
                 // Who is thrown out has a moment to read why, and not the whole stall deadline.
