@@ -28,6 +28,16 @@ const NOT_REGISTERED: &str = "Your key is not registered here.";
 /// How often another guest name is tried before giving up.
 const TRIES: usize = 16;
 
+/// Somebody who may begin a session.
+pub struct SignedIn {
+    /// Who they are.
+    pub me: Me,
+    /// What they set for themselves.
+    pub preferences: Preferences,
+    /// Whether their account was made just now.
+    pub is_new: bool,
+}
+
 /// Finds the account of a peer who may come in, or makes one. A key that was here before is the same person
 /// again; a new key gets the login name if it is free, and a guest name otherwise; without a key
 /// there is no account, and the name lasts as long as the session.
@@ -36,7 +46,12 @@ pub async fn sign_in(
     orders: &dyn Keeper,
     peer: &Peer,
     now: Time,
-) -> Result<(Me, Preferences), NotSignedIn> {
+) -> Result<SignedIn, NotSignedIn> {
+    let signed_in = |me, preferences, is_new| SignedIn {
+        me,
+        preferences,
+        is_new,
+    };
     let admission = orders.admit(peer.candidate()).await?;
     let Some(key) = &peer.key else {
         let author = Author {
@@ -50,7 +65,7 @@ pub async fn sign_in(
             key: None,
             remark: None,
         };
-        return Ok((me, Preferences::default()));
+        return Ok(signed_in(me, Preferences::default(), false));
     };
     if let Some(account) = admission.account {
         let remark = account.proof_by.map(|_just_proven| {
@@ -60,7 +75,8 @@ pub async fn sign_in(
                 account.name
             )
         });
-        return Ok((known(orders, &account, key, remark), account.preferences));
+        let me = known(orders, &account, key, remark);
+        return Ok(signed_in(me, account.preferences, false));
     }
     if !admission.may_be_new {
         return Err(NotAdmitted::Refused(NOT_REGISTERED.into()).into());
@@ -69,7 +85,8 @@ pub async fn sign_in(
     if let Some(name) = &wanted
         && let Some(account) = create(store, name.clone(), key, now).await?
     {
-        return Ok((known(orders, &account, key, None), account.preferences));
+        let me = known(orders, &account, key, None);
+        return Ok(signed_in(me, account.preferences, true));
     }
     for _ in 0..TRIES {
         let name = free_guest_name(store).await?;
@@ -79,10 +96,8 @@ pub async fn sign_in(
                 None => format!("{:?} can't be a name here.", peer.user),
             };
             let remark = format!("{reason} /nick NAME takes another one, which stays yours.");
-            return Ok((
-                known(orders, &account, key, Some(remark)),
-                account.preferences,
-            ));
+            let me = known(orders, &account, key, Some(remark));
+            return Ok(signed_in(me, account.preferences, true));
         }
     }
     Err(no_free_name().into())

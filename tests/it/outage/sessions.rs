@@ -230,6 +230,8 @@ fn a_store_that_hangs_holds_up_nobody() {
     let server = Inside::start();
     server.register("bob");
     let alice = server.login("alice").terminal();
+    alice.line("something to read");
+    alice.wait_text("alice something to read");
 
     server.store.set(Weather::Hanging);
     alice.line("meanwhile");
