@@ -2,7 +2,8 @@
 
 use std::hint::black_box;
 
-use criterion::{BatchSize, Criterion, Throughput};
+use criterion::measurement::WallTime;
+use criterion::{BatchSize, BenchmarkGroup, Criterion, Throughput};
 use ssh_chat::term::editor::Editor;
 use ssh_chat::term::keys::Key;
 use ssh_chat::text::{MAX_BYTES, MAX_CHARS};
@@ -32,25 +33,34 @@ fn typed(text: &str) -> Vec<Key> {
     text.chars().map(Key::Char).collect()
 }
 
+/// Types these keys into an editor, again and again.
+fn type_into(
+    group: &mut BenchmarkGroup<'_, WallTime>,
+    name: &str,
+    editor: &mut Editor,
+    keys: &[Key],
+) {
+    group.throughput(Throughput::Elements(keys.len() as u64));
+    group.bench_function(name, |b| {
+        b.iter_batched(
+            || keys.to_vec(),
+            |keys| {
+                for key in keys {
+                    black_box(editor.key(key));
+                }
+            },
+            BatchSize::SmallInput,
+        );
+    });
+}
+
 /// A whole line, from nothing to Enter.
 fn typing(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("editor/line");
     for (name, text) in [("ascii", samples::LINE), ("mixed", samples::MIXED)] {
         let mut keys = typed(text);
         keys.push(Key::Enter);
-        group.throughput(Throughput::Elements(keys.len() as u64));
-        let mut editor = editor("");
-        group.bench_function(name, |b| {
-            b.iter_batched(
-                || keys.clone(),
-                |keys| {
-                    for key in keys {
-                        black_box(editor.key(key));
-                    }
-                },
-                BatchSize::SmallInput,
-            );
-        });
+        type_into(&mut group, name, &mut editor(""), &keys);
     }
     group.finish();
 }
@@ -100,18 +110,7 @@ fn at_one_place(criterion: &mut Criterion) {
         while place == Place::Middle && editor.cursor() > text.len() / 2 {
             editor.key(Key::Left);
         }
-        group.throughput(Throughput::Elements(keys.len() as u64));
-        group.bench_function(name, |b| {
-            b.iter_batched(
-                || keys.clone(),
-                |keys| {
-                    for key in keys {
-                        black_box(editor.key(key));
-                    }
-                },
-                BatchSize::SmallInput,
-            );
-        });
+        type_into(&mut group, name, &mut editor, &keys);
     }
     group.finish();
 }
