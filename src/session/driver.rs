@@ -36,8 +36,9 @@ const JOINED: usize = 32 * 1024;
 /// meanwhile goes along: the write is most of what a message costs. It is about the time that it
 /// takes to write to all of them.
 const LINGER: Duration = Duration::from_micros(25);
-/// The same for a small room, which nobody sees, and for a large one.
-const LINGERS: RangeInclusive<Duration> = Duration::from_millis(5)..=Duration::from_millis(50);
+/// The shortest such pause, and the longest: a small room has none, since the timer would make a
+/// long one of it, and the threads would sleep between any two messages.
+const LINGERS: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_millis(50);
 /// How many events are read from a ring at a time.
 const EVENTS: usize = 64;
 /// How many bytes of echo may wait for a client that sends and does not read; what it sends
@@ -347,9 +348,11 @@ impl Driver {
     fn linger(&self) -> Duration {
         let crowds = self.feeds.iter().map(|feed| Ring::readers(&feed.ring));
         let crowd = u32::try_from(crowds.max().unwrap_or(0)).unwrap_or(u32::MAX);
-        LINGER
-            .saturating_mul(crowd)
-            .clamp(*LINGERS.start(), *LINGERS.end())
+        let pause = LINGER.saturating_mul(crowd).min(*LINGERS.end());
+        if pause < *LINGERS.start() {
+            return Duration::ZERO;
+        }
+        pause
     }
 
     /// Takes what waits for the session. Returns whether there may be more.
