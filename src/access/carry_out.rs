@@ -2,14 +2,14 @@
 
 use async_trait::async_trait;
 
-use super::door::{Candidate, Verdict};
+use super::door::{Candidate, Pass, Verdict};
 use super::judge::NotNow;
 use super::orders::{Actor, Order, Report};
 use super::{Admission, Guard, Keeper, Mode, NotAdmitted, length};
-use crate::chat::access::{Audit, Role};
+use crate::chat::access::{Audit, KeyRecord, Role};
 use crate::chat::ids::{Fingerprint, Name, Time};
 use crate::clock;
-use crate::store::{Account, StoreError};
+use crate::store::{Account, ClaimError, StoreError};
 use crate::text::Text;
 
 const NOT_REGISTERED: &str = "Your key is not registered here any more.";
@@ -47,11 +47,15 @@ impl Keeper for Guard {
         self.known.generation()
     }
 
-    async fn admit(&self, who: Candidate<'_>) -> Result<Admission, NotAdmitted> {
-        let looked = self.look(who).await;
+    async fn admit(
+        &self,
+        who: Candidate<'_>,
+        pass: Option<Box<Pass>>,
+    ) -> Result<Admission, NotAdmitted> {
+        let looked = self.look(who, pass).await;
         let looked = looked.map_err(|NotNow| NotAdmitted::NotNow)?;
         match looked.verdict {
-            Verdict::Welcome => {
+            Verdict::Welcome(_) => {
                 let account = looked.into_account();
                 if let (Some(account), Some(key)) = (&account, who.key) {
                     let proven = self.prove(account, key, clock::now()).await;
@@ -67,6 +71,24 @@ impl Keeper for Guard {
             Verdict::AskInvite { .. } => Err(NotAdmitted::Refused(NOT_REGISTERED.into())),
             Verdict::Refused { notice, .. } => Err(NotAdmitted::Refused(notice)),
         }
+    }
+
+    async fn make_account(
+        &self,
+        who: Candidate<'_>,
+        account: &Account,
+        key: &KeyRecord,
+    ) -> Result<(), ClaimError> {
+        let asked = self.known.asks();
+        let made = self.store.create_account(account, key).await;
+        match &made {
+            Ok(()) => self.known.learn(&key.fingerprint, Some(account), asked),
+            Err(ClaimError::NameTaken) if !account.name.is_guest() && !self.is_named(who.key) => {
+                self.alert(who).await;
+            }
+            Err(_) => {}
+        }
+        made
     }
 
     async fn is_free(&self, name: &Name) -> bool {

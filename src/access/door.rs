@@ -3,7 +3,9 @@
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 
+use super::known::Asked;
 use crate::chat::ids::Fingerprint;
+use crate::store::Account;
 
 /// A public key of which the client proved to have the private half.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,11 +29,23 @@ pub struct Candidate<'a> {
     pub key: Option<&'a ProvenKey>,
 }
 
+/// What the store said about the key of somebody who is welcome. It is good for a moment: the
+/// session that they begin right away need not ask again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pass {
+    /// The key that it is about.
+    pub(super) key: Fingerprint,
+    /// Whose it is; `None` if nobody's.
+    pub(super) owner: Option<Account>,
+    /// When that was asked.
+    pub(super) asked: Asked,
+}
+
 /// What is to be done with somebody.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
     /// They may come in.
-    Welcome,
+    Welcome(Option<Box<Pass>>),
     /// They may come in with an invite, so ask for one.
     AskInvite {
         /// Why they can't come in as they are, and what to do. Several lines.
@@ -75,7 +89,7 @@ impl Verdict {
     /// Why they are not in, in a word; nothing if they are.
     pub fn reason(&self) -> Option<&'static str> {
         match self {
-            Verdict::Welcome => None,
+            Verdict::Welcome(_) => None,
             Verdict::AskInvite { .. } => Some("unknown_key"),
             Verdict::Refused { why, .. } => Some(why.as_str()),
         }

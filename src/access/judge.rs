@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
+use super::known::Asked;
 use super::{Guard, Mode, Snapshot, banned};
-use crate::access::door::{Candidate, Door, NotRedeemed, ProvenKey, Verdict, Why};
+use crate::access::door::{Candidate, Door, NotRedeemed, Pass, ProvenKey, Verdict, Why};
 use crate::chat::access::{Audit, KeyRecord, PendingKey, Role, Suspect};
 use crate::chat::ids::{AccountId, Fingerprint, Name, Time};
 use crate::chat::invite::Code;
@@ -98,7 +99,7 @@ impl Looked {
     /// The account that lets them in although the store does not answer.
     fn remembered(&self) -> Option<&Account> {
         match (&self.verdict, &self.owner) {
-            (Verdict::Welcome, Owner::Remembered(account)) => Some(account),
+            (Verdict::Welcome(_), Owner::Remembered(account)) => Some(account),
             _ => None,
         }
     }
@@ -116,14 +117,29 @@ impl Door for Guard {
     }
 
     async fn judge(&self, who: Candidate<'_>) -> Verdict {
-        match self.look(who).await {
-            Ok(looked) => {
-                if let Some(account) = looked.remembered() {
-                    self.outage.logged_in(account);
-                }
-                looked.verdict
+        let asked = self.known.asks();
+        let Ok(looked) = self.look(who, None).await else {
+            return refused(Why::NoAnswer, NOT_NOW);
+        };
+        if let Some(account) = looked.remembered() {
+            self.outage.logged_in(account);
+        }
+        match (looked.verdict, looked.owner, who.key) {
+            (Verdict::Welcome(_), Owner::Told(account), Some(key)) => {
+                welcome(key, Some(account), asked)
             }
-            Err(NotNow) => refused(Why::NoAnswer, NOT_NOW),
+            (Verdict::Welcome(_), Owner::None, Some(key)) => welcome(key, None, asked),
+            (
+                banned @ Verdict::Refused {
+                    why: Why::Banned, ..
+                },
+                ..,
+            ) => banned,
+            (verdict, Owner::None, Some(_)) => {
+                self.alert(who).await;
+                verdict
+            }
+            (verdict, ..) => verdict,
         }
     }
 
@@ -180,12 +196,22 @@ impl Door for Guard {
 }
 
 impl Guard {
-    /// What is to be done with somebody. The store is asked first, whatever is known.
-    pub(super) async fn look(&self, who: Candidate<'_>) -> Result<Looked, NotNow> {
+    /// What is to be done with somebody. The store is asked first, whatever is known; unless it
+    /// just was, and they have a pass.
+    pub(super) async fn look(
+        &self,
+        who: Candidate<'_>,
+        pass: Option<Box<Pass>>,
+    ) -> Result<Looked, NotNow> {
         let now = clock::now();
-        let owner = match who.key {
-            None => Owner::None,
-            Some(key) => self.owner(&key.fingerprint, now).await,
+        let owner = match (who.key, pass) {
+            (None, _) => Owner::None,
+            (Some(key), Some(pass))
+                if pass.key == key.fingerprint && self.known.is_fresh(pass.asked) =>
+            {
+                pass.owner.map_or(Owner::None, Owner::Told)
+            }
+            (Some(key), _) => self.owner(&key.fingerprint, now).await,
         };
         let snapshot = self.snapshot();
         let suspect = Suspect {
@@ -201,29 +227,26 @@ impl Guard {
             if account.proof_by.is_some() && snapshot.locked(now) && !self.is_named(who.key) {
                 refused(Why::Lockdown, LOCKED)
             } else {
-                Verdict::Welcome
+                Verdict::Welcome(None)
             }
         } else if matches!(owner, Owner::Unknowable) {
             return Err(NotNow);
         } else {
-            self.look_at_stranger(who, &snapshot, now).await?
+            self.look_at_stranger(who, &snapshot, now)?
         };
         Ok(Looked { verdict, owner })
     }
 
     /// What is to be done with somebody who has no account and is not banned.
-    async fn look_at_stranger(
+    fn look_at_stranger(
         &self,
         who: Candidate<'_>,
         snapshot: &Snapshot,
         now: Time,
     ) -> Result<Verdict, NotNow> {
         let rules = self.rules();
-        if let Some(key) = who.key {
-            if self.is_named(Some(key)) {
-                return Ok(Verdict::Welcome);
-            }
-            self.alert(who, key, now).await;
+        if self.is_named(who.key) {
+            return Ok(Verdict::Welcome(None));
         }
         if snapshot.locked(now) {
             return Ok(refused(Why::Lockdown, LOCKED));
@@ -235,7 +258,7 @@ impl Guard {
             {
                 return Err(NotNow);
             }
-            (Mode::Open, _) => Verdict::Welcome,
+            (Mode::Open, _) => Verdict::Welcome(None),
             (Mode::Allowlist, Some(key)) => Verdict::AskInvite {
                 notice: self.unknown_key(key),
             },
@@ -335,8 +358,8 @@ impl Guard {
     }
 
     /// Tells operators when an unknown key comes under a name that belongs to somebody.
-    async fn alert(&self, who: Candidate<'_>, key: &ProvenKey, now: Time) {
-        let Ok(name) = Name::new(who.user) else {
+    pub(super) async fn alert(&self, who: Candidate<'_>) {
+        let (Some(key), Ok(name)) = (who.key, Name::new(who.user)) else {
             return;
         };
         // Who waits at the door does not wait for this for long.
@@ -348,7 +371,7 @@ impl Guard {
             .alerts
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .due(&owner.name, now);
+            .due(&owner.name, clock::now());
         if due {
             let from = who.addr.ip();
             let words = format!(
@@ -375,6 +398,14 @@ pub(super) fn audit(now: Time, actor: &Name, action: &str, target: &str) -> Audi
         target: target.to_owned(),
         detail: String::new(),
     }
+}
+
+fn welcome(key: &ProvenKey, owner: Option<Account>, asked: Asked) -> Verdict {
+    Verdict::Welcome(Some(Box::new(Pass {
+        key: key.fingerprint.clone(),
+        owner,
+        asked,
+    })))
 }
 
 fn refused(why: Why, notice: &str) -> Verdict {

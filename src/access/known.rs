@@ -18,6 +18,9 @@ use crate::store::Account;
 /// the store.
 const FOUND: usize = 10_000;
 
+/// How long an answer of the store serves for more than one question.
+const MOMENT: Duration = Duration::from_secs(1);
+
 /// Every key with its account.
 pub(super) type Owners = HashMap<Fingerprint, Account>;
 
@@ -43,8 +46,8 @@ struct Inner {
 }
 
 /// A question to the store: when it was asked, and what was known then.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Asked {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Asked {
     at: Instant,
     generation: u64,
 }
@@ -65,6 +68,12 @@ impl Known {
             at: Instant::now(),
             generation: self.lock().generation,
         }
+    }
+
+    /// Whether the answer to a question is as good as another one: it was asked a moment ago, and
+    /// nothing was replaced or doubted since.
+    pub fn is_fresh(&self, asked: Asked) -> bool {
+        asked.at.elapsed() < MOMENT && self.lock().generation == asked.generation
     }
 
     /// The store told all keys. What was doubted while it did stays in doubt.
@@ -219,6 +228,21 @@ mod tests {
         tokio::time::advance(SECOND).await;
         assert!(!knows(&known, 1));
         assert!(!knows(&Known::default(), 1), "nothing was ever read");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_is_fresh_for_a_moment() {
+        let known = known(&[1]);
+        let asked = known.asks();
+        assert!(known.is_fresh(asked));
+        tokio::time::advance(MOMENT).await;
+        assert!(
+            !known.is_fresh(asked),
+            "somebody may have another name by now"
+        );
+        let asked = known.asks();
+        known.doubt();
+        assert!(!known.is_fresh(asked));
     }
 
     /// What happens while a question is under way, what its answer is, and who is known then.

@@ -27,15 +27,15 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::time::timeout;
 
-use self::door::Candidate;
+use self::door::{Candidate, Pass};
 use self::judge::Alerts;
 use self::known::Known;
 use self::orders::{Actor, Order, Report};
 use self::outage::Outage;
-use crate::chat::access::{Ban, Lockdown, Mute, Role, Suspect};
+use crate::chat::access::{Ban, KeyRecord, Lockdown, Mute, Role, Suspect};
 use crate::chat::ids::{Fingerprint, Name, Time};
 use crate::hub::Handle;
-use crate::store::{Account, Store, StoreError};
+use crate::store::{Account, ClaimError, Store, StoreError};
 use crate::text::Text;
 
 /// How long the store may take to answer somebody at the door: less than the edge waits for us.
@@ -133,7 +133,21 @@ pub trait Keeper: Send + Sync {
     /// Whether somebody may begin a session at this moment. A connection can be older than a ban,
     /// or than the loss of its key, so this is asked for each session, and again once it is
     /// attached if there were [`Keeper::changes`] meanwhile: what changes after that ends it.
-    async fn admit(&self, who: Candidate<'_>) -> Result<Admission, NotAdmitted>;
+    /// With a pass that is still fresh, the store is not asked whose the key is.
+    async fn admit(
+        &self,
+        who: Candidate<'_>,
+        pass: Option<Box<Pass>>,
+    ) -> Result<Admission, NotAdmitted>;
+
+    /// Makes an account for somebody new, who is known from then on. If their name is taken,
+    /// operators are told.
+    async fn make_account(
+        &self,
+        who: Candidate<'_>,
+        account: &Account,
+        key: &KeyRecord,
+    ) -> Result<(), ClaimError>;
 
     /// Whether a guest without an account can be called this: nobody with an account is, as far
     /// as is known.

@@ -2,15 +2,15 @@
 
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 
-use crate::access::door::{Candidate, ProvenKey};
+use crate::access::door::{Candidate, Pass, ProvenKey};
 
 /// Who is at the other end, as far as the transport knows.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Peer {
     /// A number that joins the log lines of one connection.
     pub connection: u64,
@@ -22,9 +22,17 @@ pub struct Peer {
     pub key: Option<ProvenKey>,
     /// What their client says it is, at most 128 characters, printable ASCII only.
     pub client: String,
+    /// What was found out about their key at the door, until the first session takes it.
+    pub pass: Mutex<Option<Box<Pass>>>,
 }
 
 impl Peer {
+    /// Takes the pass, if it is still there.
+    pub fn take_pass(&self) -> Option<Box<Pass>> {
+        let mut pass = self.pass.lock().unwrap_or_else(PoisonError::into_inner);
+        pass.take()
+    }
+
     /// What the rules look at.
     pub fn candidate(&self) -> Candidate<'_> {
         Candidate {

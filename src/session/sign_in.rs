@@ -34,8 +34,6 @@ pub struct SignedIn {
     pub me: Me,
     /// What they set for themselves.
     pub preferences: Preferences,
-    /// Whether their account was made just now.
-    pub is_new: bool,
 }
 
 /// Finds the account of a peer who may come in, or makes one. A key that was here before is the same person
@@ -47,12 +45,8 @@ pub async fn sign_in(
     peer: &Peer,
     now: Time,
 ) -> Result<SignedIn, NotSignedIn> {
-    let signed_in = |me, preferences, is_new| SignedIn {
-        me,
-        preferences,
-        is_new,
-    };
-    let admission = orders.admit(peer.candidate()).await?;
+    let signed_in = |me, preferences| SignedIn { me, preferences };
+    let admission = orders.admit(peer.candidate(), peer.take_pass()).await?;
     let Some(key) = &peer.key else {
         let author = Author {
             account: AccountId(rand::random()),
@@ -65,7 +59,7 @@ pub async fn sign_in(
             key: None,
             remark: None,
         };
-        return Ok(signed_in(me, Preferences::default(), false));
+        return Ok(signed_in(me, Preferences::default()));
     };
     if let Some(account) = admission.account {
         let remark = account.proof_by.map(|_just_proven| {
@@ -76,28 +70,28 @@ pub async fn sign_in(
             )
         });
         let me = known(orders, &account, key, remark);
-        return Ok(signed_in(me, account.preferences, false));
+        return Ok(signed_in(me, account.preferences));
     }
     if !admission.may_be_new {
         return Err(NotAdmitted::Refused(NOT_REGISTERED.into()).into());
     }
     let wanted = Name::new(&peer.user).ok().filter(|name| !name.is_guest());
     if let Some(name) = &wanted
-        && let Some(account) = create(store, name.clone(), key, now).await?
+        && let Some(account) = create(store, orders, peer, name.clone(), key, now).await?
     {
         let me = known(orders, &account, key, None);
-        return Ok(signed_in(me, account.preferences, true));
+        return Ok(signed_in(me, account.preferences));
     }
     for _ in 0..TRIES {
         let name = free_guest_name(store).await?;
-        if let Some(account) = create(store, name, key, now).await? {
+        if let Some(account) = create(store, orders, peer, name, key, now).await? {
             let reason = match wanted {
                 Some(name) => format!("The name {name} is taken."),
                 None => format!("{:?} can't be a name here.", peer.user),
             };
             let remark = format!("{reason} /nick NAME takes another one, which stays yours.");
             let me = known(orders, &account, key, Some(remark));
-            return Ok(signed_in(me, account.preferences, true));
+            return Ok(signed_in(me, account.preferences));
         }
     }
     Err(no_free_name().into())
@@ -110,7 +104,7 @@ pub(super) async fn still_admitted(
     peer: &Peer,
     me: &Me,
 ) -> Result<Role, NotAdmitted> {
-    let admission = orders.admit(peer.candidate()).await?;
+    let admission = orders.admit(peer.candidate(), None).await?;
     let Some(key) = &peer.key else {
         return Ok(me.role);
     };
@@ -141,6 +135,8 @@ fn known(orders: &dyn Keeper, account: &Account, key: &ProvenKey, remark: Option
 /// elsewhere in the meantime, that account is the answer.
 async fn create(
     store: &dyn Store,
+    orders: &dyn Keeper,
+    peer: &Peer,
     name: Name,
     key: &ProvenKey,
     now: Time,
@@ -152,7 +148,8 @@ async fn create(
         added: now,
     };
     let account = Account::new(AccountId(rand::random()), name, Role::Member, now);
-    match store.create_account(&account, &record).await {
+    let made = orders.make_account(peer.candidate(), &account, &record);
+    match made.await {
         Ok(()) => Ok(Some(account)),
         Err(ClaimError::KeyTaken) => store.account_by_key(&key.fingerprint).await,
         Err(ClaimError::Store(error)) => Err(error),
@@ -190,10 +187,12 @@ async fn free_guest_name(store: &dyn Store) -> Result<Name, StoreError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::access::Admission;
+    use crate::access::door::{Candidate, Pass};
     use crate::access::orders::{Actor, Order, Report};
-    use crate::access::{Admission, door::Candidate};
     use crate::chat::ids::Fingerprint;
     use async_trait::async_trait;
+    use std::sync::Mutex;
 
     /// Says the same of everybody, where anybody may come in.
     struct Saying(Result<Option<Account>, NotAdmitted>);
@@ -204,11 +203,24 @@ mod tests {
             0
         }
 
-        async fn admit(&self, _: Candidate<'_>) -> Result<Admission, NotAdmitted> {
+        async fn admit(
+            &self,
+            _: Candidate<'_>,
+            _: Option<Box<Pass>>,
+        ) -> Result<Admission, NotAdmitted> {
             self.0.clone().map(|account| Admission {
                 account,
                 may_be_new: true,
             })
+        }
+
+        async fn make_account(
+            &self,
+            _: Candidate<'_>,
+            _: &Account,
+            _: &KeyRecord,
+        ) -> Result<(), ClaimError> {
+            Ok(())
         }
 
         async fn is_free(&self, _: &Name) -> bool {
@@ -239,6 +251,7 @@ mod tests {
             user: "ann".to_owned(),
             key,
             client: "SSH-2.0-Test".to_owned(),
+            pass: Mutex::default(),
         };
         let hers = account(1, Role::Member);
         let keeper = Saying(Ok(None));

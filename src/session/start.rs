@@ -130,13 +130,9 @@ impl Chat {
         let inbox = Arc::new(Inbox::default());
         let changes = self.orders.changes();
         let mut tries = 0;
-        let (mut me, preferences, is_new, attachment, joined) = loop {
+        let (mut me, preferences, attachment, joined) = loop {
             let signed_in = sign_in(&*self.store, &*self.orders, peer, clock::now());
-            let SignedIn {
-                me,
-                preferences,
-                is_new,
-            } = Box::pin(signed_in).await?;
+            let SignedIn { me, preferences } = Box::pin(signed_in).await?;
             if let Some(command) = &setup.command {
                 let context = ExecContext {
                     hub: &self.hub,
@@ -155,7 +151,7 @@ impl Chat {
             }
             let arrival = me.arrival(id, peer, !interactive);
             match self.hub.attach(arrival, Arc::clone(&inbox)).await {
-                Ok((attachment, joined)) => break (me, preferences, is_new, attachment, joined),
+                Ok((attachment, joined)) => break (me, preferences, attachment, joined),
                 Err(Refusal::NameTaken(_)) if me.guest && tries < GUEST_TRIES => tries += 1,
                 Err(refusal) => {
                     return Err(Failed {
@@ -166,9 +162,8 @@ impl Chat {
             }
         };
         let account = me.author.account;
-        // Whatever changes from now on will find them. Who is new is looked up again, to be known
-        // while the store does not answer.
-        if is_new || self.orders.changes() != changes {
+        // Whatever changes from now on will find them.
+        if self.orders.changes() != changes {
             let role = still_admitted(&*self.orders, peer, &me).await;
             let role = role.map_err(NotSignedIn::from)?;
             if std::mem::replace(&mut me.role, role) != role {

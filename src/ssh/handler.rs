@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use russh::keys::Certificate;
 use russh::server::{
@@ -272,6 +272,7 @@ impl<S: Sessions, D: Door> russh::server::Handler for Handler<S, D> {
             user: self.link.attempts().user.clone(),
             key,
             client: self.link.control.client().to_owned(),
+            pass: Mutex::new(self.login.take_pass()),
         };
         tracing::info!(
             event = "connection_open",

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::access::door::{Candidate, Door, NotRedeemed, ProvenKey, Verdict, Why};
+use crate::access::door::{Candidate, Door, NotRedeemed, Pass, ProvenKey, Verdict, Why};
 use crate::text::clean_line;
 
 use super::keys::Refusal;
@@ -107,6 +107,8 @@ pub(super) struct Login<D> {
     guessed: bool,
     /// Whether they have been told all there is to say.
     over: bool,
+    /// What came with the welcome.
+    pass: Option<Box<Pass>>,
 }
 
 impl<D: Door> Login<D> {
@@ -123,7 +125,13 @@ impl<D: Door> Login<D> {
             questions: 0,
             guessed: false,
             over: false,
+            pass: None,
         }
+    }
+
+    /// What came with the welcome, once.
+    pub(super) fn take_pass(&mut self) -> Option<Box<Pass>> {
+        self.pass.take()
     }
 
     /// They offered a key that can't be used.
@@ -141,7 +149,10 @@ impl<D: Door> Login<D> {
             return false;
         }
         match self.judge(user, Some(key)).await {
-            Some(Verdict::Welcome) => return true,
+            Some(Verdict::Welcome(pass)) => {
+                self.pass = pass;
+                return true;
+            }
             Some(verdict) if self.stranger.is_none() => {
                 self.link.attempts().stranger = Some(key.fingerprint.clone());
                 self.stranger = Some((key.clone(), verdict));
@@ -186,8 +197,8 @@ impl<D: Door> Login<D> {
             self.keyless = self.judge(user, None).await;
         }
         match (&self.keyless, &self.unusable) {
-            (Some(Verdict::Welcome), None) => Step::Enter(None),
-            (Some(Verdict::Welcome), Some(why)) => {
+            (Some(Verdict::Welcome(_)), None) => Step::Enter(None),
+            (Some(Verdict::Welcome(_)), Some(why)) => {
                 self.said = Said::Hello;
                 Step::Tell(format!("{why}\nUntil then you are a guest."))
             }

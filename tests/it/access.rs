@@ -1,5 +1,6 @@
 //! Who gets in and who may do what: every combination as a table, on the real store.
 
+mod door;
 mod proof;
 
 use std::sync::Arc;
@@ -19,7 +20,7 @@ use ssh_chat::store::{Account, People as _, Store as _};
 use ssh_chat::text::Text;
 
 use crate::harness::DEADLINE;
-use crate::harness::flaky::Flaky;
+use crate::harness::flaky::{Flaky, Weather};
 
 /// The parts that the rules work on, without SSH.
 pub(crate) struct House {
@@ -175,7 +176,7 @@ impl House {
             key: (who != "nobody").then_some(&proven),
         };
         match self.guard.judge(candidate).await {
-            Verdict::Welcome => "in",
+            Verdict::Welcome(_) => "in",
             Verdict::AskInvite { .. } => "invite",
             Verdict::Refused { .. } => "no",
         }

@@ -37,9 +37,9 @@ impl Default for Scripted {
     fn default() -> Scripted {
         Scripted {
             banned: false,
-            strangers: Verdict::Welcome,
+            strangers: Verdict::Welcome(None),
             keys: HashMap::new(),
-            guests: Verdict::Welcome,
+            guests: Verdict::Welcome(None),
             silent: false,
             waiting: watch::Sender::new(0),
             asked: Mutex::default(),
@@ -60,7 +60,7 @@ pub(super) fn for_members(known: &PrivateKey) -> Scripted {
         strangers: Verdict::AskInvite {
             notice: "Who are you?".to_owned(),
         },
-        keys: [(fingerprint(known), Verdict::Welcome)].into(),
+        keys: [(fingerprint(known), Verdict::Welcome(None))].into(),
         guests: refused("Not without a key."),
         ..Scripted::default()
     }

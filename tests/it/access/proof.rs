@@ -16,7 +16,7 @@ async fn who_comes_in_proves_that_the_key_is_theirs() {
                 client: OPENSSH,
                 key: Some(&key),
             };
-            house.guard.admit(candidate).await
+            house.guard.admit(candidate, None).await
         };
         assert_eq!(house.judge("newcomer", "192.0.2.1", OPENSSH).await, "in");
         assert!(

@@ -195,6 +195,7 @@ impl House {
             user: who.to_owned(),
             key: None,
             client: "SSH-2.0-test".to_owned(),
+            pass: Mutex::default(),
         };
         let context = ExecContext {
             hub: &self.hub,

@@ -1,0 +1,115 @@
+//! What the store is asked at the door and behind it, and what operators are told.
+
+use ssh_chat::access::door::Pass;
+
+use super::*;
+
+/// Somebody at the door, from the usual place.
+fn candidate<'a>(user: &'a str, key: &'a ProvenKey) -> Candidate<'a> {
+    Candidate {
+        addr: "192.0.2.1:4022".parse().unwrap(),
+        user,
+        client: OPENSSH,
+        key: Some(key),
+    }
+}
+
+async fn pass(house: &House, who: &str) -> Option<Box<Pass>> {
+    match house.guard.judge(candidate(who, &proven(who))).await {
+        Verdict::Welcome(pass) => pass,
+        other => panic!("{who} is not let in: {other:?}"),
+    }
+}
+
+/// A session right behind the door costs no second question; but whatever is known to have
+/// changed since counts.
+#[tokio::test]
+async fn a_pass_stands_for_the_store_until_something_changes() {
+    let house = House::new(Mode::Allowlist).await;
+    let (member, operator) = (proven("member"), proven("operator"));
+    let with = |pass, key| house.guard.admit(candidate("member", key), pass);
+
+    let fresh = pass(&house, "member").await;
+    assert!(fresh.is_some());
+    house.port.calls();
+    let admitted = with(fresh.clone(), &member).await.unwrap();
+    assert_eq!(admitted.account.unwrap().name, name("member"));
+    assert!(house.port.calls().is_empty(), "nobody is asked");
+
+    let other = with(fresh.clone(), &operator).await.unwrap();
+    assert_eq!(other.account.unwrap().name, name("operator"));
+    assert_eq!(house.port.calls(), ["account_by_key"], "not their key");
+
+    let ban = Order::Ban(BanWhom::Key(member.fingerprint.clone()), None, None);
+    house.order("operator", ban).await.unwrap();
+    let banned = with(fresh.clone(), &member).await;
+    assert!(banned.is_err(), "{banned:?}");
+    house.order("operator", Order::Unban(5)).await.unwrap();
+
+    let fresh = pass(&house, "member").await;
+    let account = house.find("member").await.id;
+    let (lost, entry) = (&member.fingerprint, audit());
+    let removed = house.store.remove_key(account, lost, true, &entry);
+    removed.await.unwrap();
+    house.guard.refresh().await.unwrap();
+    let gone = with(fresh, &member).await;
+    assert!(gone.is_err(), "the key is nobody's by now: {gone:?}");
+}
+
+/// Whoever is new is known from then on, also while the store does not answer.
+#[tokio::test]
+async fn who_is_made_an_account_is_known() {
+    let house = House::new(Mode::Open).await;
+    let stranger = proven("stranger");
+    let who = candidate("stranger", &stranger);
+    let fresh = pass(&house, "stranger").await;
+    assert!(house.guard.admit(who, fresh).await.unwrap().may_be_new);
+    let account = Account::new(AccountId(9), name("stranger"), Role::Member, Time(0));
+    let record = key("stranger");
+    let made = house.guard.make_account(who, &account, &record);
+    made.await.unwrap();
+    house.port.set(Weather::Down);
+    let again = house.guard.admit(who, None).await.unwrap();
+    assert_eq!(again.account, Some(account));
+}
+
+/// Who comes with an unknown key under somebody's name: operators hear of it, once, whether the
+/// door opens or not.
+#[tokio::test]
+async fn operators_hear_who_comes_under_a_name_that_is_not_theirs() {
+    // (whether anybody may come in, the name, whether it is somebody's)
+    let table = [
+        (Mode::Allowlist, "member", true),
+        (Mode::Allowlist, "stranger", false),
+        (Mode::Open, "member", true),
+        (Mode::Open, "stranger", false),
+    ];
+    for (mode, user, told) in table {
+        let house = House::new(mode).await;
+        let (_operator, inbox) = house.online("operator").await;
+        let stranger = proven("stranger");
+        let who = candidate(user, &stranger);
+        for _ in 0..2 {
+            if let Verdict::Welcome(pass) = house.guard.judge(who).await {
+                assert_eq!(mode, Mode::Open);
+                house.guard.admit(who, pass).await.unwrap();
+                let id = AccountId(rand::random());
+                let account = Account::new(id, name(user), Role::Member, Time(0));
+                let record = key("stranger");
+                let made = house.guard.make_account(who, &account, &record);
+                assert_eq!(made.await.is_err(), told);
+                break;
+            }
+        }
+        house.hub.ping().await.unwrap();
+        let (heard, _) = inbox.take();
+        let heard: Vec<String> = heard.iter().map(|one| format!("{one:?}")).collect();
+        let words = format!("An unknown key came as {user}, which belongs to member");
+        assert_eq!(
+            heard.len(),
+            usize::from(told),
+            "{mode:?}, {user}: {heard:?}"
+        );
+        assert!(heard.iter().all(|one| one.contains(&words)), "{heard:?}");
+    }
+}
