@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio::time::{Instant, sleep};
 
 use self::error::Failure;
 use self::file::DatabaseFile;
@@ -50,6 +51,10 @@ mod tests;
 /// Reads that can go on at the same time.
 const READERS: usize = 2;
 
+/// What is written when somebody comes or goes waits for the next of these moments: of many who do
+/// so together, each alone would have a commit of its own.
+const TOGETHER: Duration = Duration::from_millis(5);
+
 /// How the file is used.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -74,6 +79,7 @@ pub struct Sqlite {
     readers: Threads,
     writer: Threads,
     file: Arc<DatabaseFile>,
+    opened: Instant,
     /// Messages that were added since the index was told to catch up, about.
     unindexed: AtomicUsize,
 }
@@ -96,6 +102,7 @@ impl Sqlite {
             readers: Threads::readers(&file, readers)?,
             writer: Threads::writer(&file, db)?,
             file,
+            opened: Instant::now(),
             unindexed: AtomicUsize::new(0),
         })
     }
@@ -115,6 +122,13 @@ impl Sqlite {
         F: FnOnce(&rusqlite::Connection) -> Result<T, E> + Send + 'static,
     {
         self.writer.run(weight, work).await
+    }
+
+    /// Waits until those who come or go now are written down.
+    async fn together(&self) {
+        let passed = self.opened.elapsed().as_nanos() % TOGETHER.as_nanos();
+        let passed = Duration::from_nanos(u64::try_from(passed).unwrap_or(0));
+        sleep(TOGETHER.saturating_sub(passed)).await;
     }
 }
 
@@ -206,6 +220,7 @@ impl Store for Sqlite {
 
     async fn create_account(&self, account: &Account, key: &KeyRecord) -> Result<(), ClaimError> {
         let (account, key) = (account.clone(), key.clone());
+        self.together().await;
         self.write(1, move |db| accounts::create(db, &account, &key))
             .await
     }
@@ -242,6 +257,7 @@ impl Store for Sqlite {
         &self,
         marks: Vec<(AccountId, Conversation, Mark)>,
     ) -> Result<(), StoreError> {
+        self.together().await;
         self.write(marks.len(), move |db| accounts::save_marks(db, &marks))
             .await
     }
