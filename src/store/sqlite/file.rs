@@ -33,6 +33,12 @@ const CHECKED_ALWAYS: &[&str] = &[
     "revision",
 ];
 
+/// How much of the file each connection keeps in memory, in KiB. Less than SQLite's 2,000, for
+/// which it would grow for hours: the system has the file in memory too, and a connection that
+/// reads throws all of it away whenever another has written.
+const CACHE_TO_WRITE: i64 = 1_024;
+const CACHE_TO_READ: i64 = 256;
+
 /// Prepared statements kept by each connection; there are about eighty in all.
 const STATEMENTS: usize = 128;
 
@@ -258,6 +264,13 @@ impl DatabaseFile {
         // A plan does not depend on the values, so a cached statement is not parsed again when
         // it gets others: 6 % of what a login costs.
         db.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+        let cache = if mode.contains(OpenFlags::SQLITE_OPEN_READ_ONLY) {
+            CACHE_TO_READ
+        } else {
+            CACHE_TO_WRITE
+        };
+        // Negative: KiB, not pages.
+        db.pragma_update(None, "cache_size", -cache)?;
         Ok(db)
     }
 
