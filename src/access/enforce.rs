@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use super::known::Owners;
+use super::owners::Owners;
 use super::{Guard, Keeper as _, Snapshot, banned};
 use crate::chat::access::Suspect;
 use crate::chat::ids::{SessionId, Time};
@@ -77,7 +77,7 @@ impl Guard {
             let Some(key) = &online.key else {
                 continue;
             };
-            let mut owner = owners.get(key).cloned();
+            let mut owner = owners.get(key);
             // Who came while the keys were read may have a key that is newer than that.
             if owner.is_none() && !before.contains(&online.session) {
                 if enforced.is_err() {

@@ -17,6 +17,7 @@ mod known;
 mod moderation;
 pub mod orders;
 mod outage;
+mod owners;
 mod proof;
 pub mod status;
 

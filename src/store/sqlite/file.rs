@@ -33,7 +33,7 @@ const CHECKED_ALWAYS: &[&str] = &[
     "revision",
 ];
 
-/// How much of the file each connection keeps in memory, in KiB. Less than SQLite's 2,000, for
+/// How much of the file each connection keeps in memory, in KiB. Less than `SQLite`'s 2,000, for
 /// which it would grow for hours: the system has the file in memory too, and a connection that
 /// reads throws all of it away whenever another has written.
 const CACHE_TO_WRITE: i64 = 1_024;
