@@ -28,24 +28,16 @@ const NOT_REGISTERED: &str = "Your key is not registered here.";
 /// How often another guest name is tried before giving up.
 const TRIES: usize = 16;
 
-/// Somebody who may begin a session.
-pub struct SignedIn {
-    /// Who they are.
-    pub me: Me,
-    /// What they set for themselves.
-    pub preferences: Preferences,
-}
-
-/// Finds the account of a peer who may come in, or makes one. A key that was here before is the same person
-/// again; a new key gets the login name if it is free, and a guest name otherwise; without a key
-/// there is no account, and the name lasts as long as the session.
+/// Finds the account of a peer who may come in, or makes one, and what they set for themselves. A
+/// key that was here before is the same person again; a new key gets the login name if it is free,
+/// and a guest name otherwise; without a key there is no account, and the name lasts as long as
+/// the session.
 pub async fn sign_in(
     store: &dyn Store,
     orders: &dyn Keeper,
     peer: &Peer,
     now: Time,
-) -> Result<SignedIn, NotSignedIn> {
-    let signed_in = |me, preferences| SignedIn { me, preferences };
+) -> Result<(Me, Preferences), NotSignedIn> {
     let admission = orders.admit(peer.candidate(), peer.take_pass()).await?;
     let Some(key) = &peer.key else {
         let author = Author {
@@ -59,7 +51,7 @@ pub async fn sign_in(
             key: None,
             remark: None,
         };
-        return Ok(signed_in(me, Preferences::default()));
+        return Ok((me, Preferences::default()));
     };
     if let Some(account) = admission.account {
         let remark = account.proof_by.map(|_just_proven| {
@@ -70,7 +62,7 @@ pub async fn sign_in(
             )
         });
         let me = known(orders, &account, key, remark);
-        return Ok(signed_in(me, account.preferences));
+        return Ok((me, account.preferences));
     }
     if !admission.may_be_new {
         return Err(NotAdmitted::Refused(NOT_REGISTERED.into()).into());
@@ -80,7 +72,7 @@ pub async fn sign_in(
         && let Some(account) = create(store, orders, peer, name.clone(), key, now).await?
     {
         let me = known(orders, &account, key, None);
-        return Ok(signed_in(me, account.preferences));
+        return Ok((me, account.preferences));
     }
     for _ in 0..TRIES {
         let name = free_guest_name(store).await?;
@@ -91,7 +83,7 @@ pub async fn sign_in(
             };
             let remark = format!("{reason} /nick NAME takes another one, which stays yours.");
             let me = known(orders, &account, key, Some(remark));
-            return Ok(signed_in(me, account.preferences));
+            return Ok((me, account.preferences));
         }
     }
     Err(no_free_name().into())

@@ -12,7 +12,7 @@ use super::exec::{self, ExecContext};
 use super::machine::{Machine, Server};
 use super::peer::{Cut, Inbound, Outbound, Peer, Sessions};
 use super::setup::Setup;
-use super::sign_in::{NotSignedIn, SignedIn, sign_in, still_admitted};
+use super::sign_in::{NotSignedIn, sign_in, still_admitted};
 use crate::access::{Keeper, NotAdmitted};
 use crate::chat::ids::SessionId;
 use crate::chat::intent::Refusal;
@@ -132,7 +132,7 @@ impl Chat {
         let mut tries = 0;
         let (mut me, preferences, attachment, joined) = loop {
             let signed_in = sign_in(&*self.store, &*self.orders, peer, clock::now());
-            let SignedIn { me, preferences } = Box::pin(signed_in).await?;
+            let (me, preferences) = Box::pin(signed_in).await?;
             if let Some(command) = &setup.command {
                 let context = ExecContext {
                     hub: &self.hub,
