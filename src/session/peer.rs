@@ -124,7 +124,12 @@ pub enum Cut {
 /// What runs on each channel.
 pub trait Sessions: Send + Sync + 'static {
     /// Runs one session to its end. Once it returns, the channel is closed.
-    fn run<I, O>(&self, peer: Arc<Peer>, input: I, output: O) -> impl Future<Output = ()> + Send
+    fn run<I, O>(
+        self: Arc<Self>,
+        peer: Arc<Peer>,
+        input: I,
+        output: O,
+    ) -> impl Future<Output = ()> + Send + 'static
     where
         I: Inbound + 'static,
         O: Outbound + 'static;

@@ -14,7 +14,7 @@ use super::peer::{Cut, Inbound, Outbound, Peer, Sessions};
 use super::setup::Setup;
 use super::sign_in::{NotSignedIn, sign_in, still_admitted};
 use crate::access::{Keeper, NotAdmitted};
-use crate::chat::ids::SessionId;
+use crate::chat::ids::{AccountId, SessionId};
 use crate::chat::intent::Refusal;
 use crate::clock;
 use crate::hub::Handle;
@@ -74,28 +74,52 @@ impl Chat {
 }
 
 impl Sessions for Chat {
-    async fn run<I, O>(&self, peer: Arc<Peer>, mut input: I, output: O)
+    async fn run<I, O>(self: Arc<Self>, peer: Arc<Peer>, mut input: I, output: O)
     where
         I: Inbound + 'static,
         O: Outbound + 'static,
     {
-        let Some(setup) = Setup::read(&mut input).await else {
-            return;
-        };
-        let status = match self.session(&peer, setup, &mut input, &output).await {
-            Ok(status) => status,
-            Err(Failed { status, words }) => {
-                let words = Bytes::from(format!("{words}\r\n"));
-                let told = output.write_stderr(words);
-                let _gone_or_deaf = tokio::time::timeout(self.stall, told).await;
-                status
+        // What it takes to begin and to end is boxed: it is large, and would be part of every
+        // session's memory.
+        let status = match Box::pin(self.begin(&peer, &mut input, &output)).await {
+            Begun::Gone => return,
+            Begun::Over(status) => status,
+            Begun::In(mut visit) => {
+                let end = visit.driver.run(&mut input, &output).await;
+                match end {
+                    End::Stalled => output.cut(Cut::Stalled),
+                    End::Dismissed => output.cut(Cut::Dismissed),
+                    End::Left | End::Lost => {}
+                }
+                Box::pin(self.part(visit, end)).await;
+                GOOD
             }
         };
-        let finished = output.finish(status);
+        let finished = Box::pin(output.finish(status));
         if tokio::time::timeout(self.stall, finished).await.is_err() {
             output.cut(Cut::Stalled);
         }
     }
+}
+
+/// What came of the beginning.
+enum Begun {
+    /// The channel was closed before.
+    Gone,
+    /// There is no session, or it was one command: the exit status.
+    Over(u32),
+    /// They are in.
+    In(Box<Visit>),
+}
+
+/// Somebody's time in the chat.
+struct Visit {
+    driver: Driver,
+    connection: u64,
+    session: SessionId,
+    account: AccountId,
+    /// Whether their settings and marks are kept.
+    is_kept: bool,
 }
 
 /// A session that could not begin, and what its client is told.
@@ -117,22 +141,37 @@ impl From<NotSignedIn> for Failed {
 }
 
 impl Chat {
-    async fn session(
+    async fn begin(&self, peer: &Peer, input: &mut impl Inbound, output: &impl Outbound) -> Begun {
+        let Some(setup) = Setup::read(input).await else {
+            return Begun::Gone;
+        };
+        match self.enter(peer, setup, input, output).await {
+            Ok(begun) => begun,
+            Err(Failed { status, words }) => {
+                let words = Bytes::from(format!("{words}\r\n"));
+                let told = output.write_stderr(words);
+                let _gone_or_deaf = tokio::time::timeout(self.stall, told).await;
+                Begun::Over(status)
+            }
+        }
+    }
+
+    async fn enter(
         &self,
         peer: &Peer,
         setup: Setup,
         input: &mut impl Inbound,
         output: &impl Outbound,
-    ) -> Result<u32, Failed> {
+    ) -> Result<Begun, Failed> {
         let display = setup.display();
         let interactive = display.interactive();
-        let id = SessionId(self.sessions.fetch_add(1, Ordering::Relaxed));
+        let session = SessionId(self.sessions.fetch_add(1, Ordering::Relaxed));
         let inbox = Arc::new(Inbox::default());
         let changes = self.orders.changes();
         let mut tries = 0;
         let (mut me, preferences, attachment, joined) = loop {
             let signed_in = sign_in(&*self.store, &*self.orders, peer, clock::now());
-            let (me, preferences) = Box::pin(signed_in).await?;
+            let (me, preferences) = signed_in.await?;
             if let Some(command) = &setup.command {
                 let context = ExecContext {
                     hub: &self.hub,
@@ -140,16 +179,16 @@ impl Chat {
                     orders: &*self.orders,
                     me,
                     peer,
-                    session: id,
+                    session,
                     server: self.server(),
                     terminal: interactive,
                     stall: self.stall,
                     preferences,
                 };
-                // Boxed: it is large, and would be part of every session's memory.
-                return Ok(Box::pin(exec::run(context, command, input, output)).await);
+                let ran = Box::pin(exec::run(context, command, input, output)).await;
+                return Ok(Begun::Over(ran));
             }
-            let arrival = me.arrival(id, peer, !interactive);
+            let arrival = me.arrival(session, peer, !interactive);
             match self.hub.attach(arrival, Arc::clone(&inbox)).await {
                 Ok((attachment, joined)) => break (me, preferences, attachment, joined),
                 Err(Refusal::NameTaken(_)) if me.guest && tries < GUEST_TRIES => tries += 1,
@@ -173,7 +212,7 @@ impl Chat {
         tracing::info!(
             event = "session_start",
             conn = peer.connection,
-            session = id.0,
+            session = session.0,
             %account,
             name = %me.author.name,
             terminal = interactive,
@@ -184,24 +223,28 @@ impl Chat {
         let (store, orders) = (Arc::clone(&self.store), Arc::clone(&self.orders));
         let mut driver = Driver::new(machine, attachment, inbox, store, orders, self.stall);
         driver.enter(None, joined);
-        let end = driver.run(input, output).await;
-        let parting = driver.part();
-        if is_kept {
+        Ok(Begun::In(Box::new(Visit {
+            driver,
+            connection: peer.connection,
+            session,
+            account,
+            is_kept,
+        })))
+    }
+
+    /// Takes the session out of the chat, and saves what is kept of it.
+    async fn part(&self, visit: Box<Visit>, end: End) {
+        let parting = visit.driver.part();
+        if visit.is_kept {
             parting.save(Arc::clone(&self.store)).await;
         }
         tracing::info!(
             event = "session_end",
-            conn = peer.connection,
-            session = id.0,
-            %account,
+            conn = visit.connection,
+            session = visit.session.0,
+            account = %visit.account,
             how = ?end,
             "a session ended"
         );
-        match end {
-            End::Stalled => output.cut(Cut::Stalled),
-            End::Dismissed => output.cut(Cut::Dismissed),
-            End::Left | End::Lost => {}
-        }
-        Ok(GOOD)
     }
 }

@@ -48,7 +48,7 @@ pub(super) async fn run<S: Sessions>(
     };
     // A task of its own: to look whether it was abandoned, whenever it has something to do, is a
     // sixth of the memory that a delivery touches.
-    let mut session = tokio::spawn(async move { sessions.run(peer, input, output).await });
+    let mut session = tokio::spawn(sessions.run(peer, input, output));
     tokio::select! {
         biased;
         _ended = &mut session => {}
@@ -58,7 +58,8 @@ pub(super) async fn run<S: Sessions>(
         }
     }
     // Nothing is sent if the session closed it already.
-    farewell(link, write.close()).await;
+    // Boxed: it is large, and would be part of every session's memory.
+    Box::pin(farewell(link, write.close())).await;
 }
 
 /// What arrives on a channel.

@@ -111,11 +111,9 @@ pub(super) async fn run<S: Sessions, D: Door>(
     let transport = Transport::new(stream, Arc::clone(&link.control), settings.write_stall);
     let handler = Handler::new(Arc::clone(&edge), Arc::clone(&link));
     let config = Arc::clone(&edge.config);
-    let session = async {
-        russh::server::run_stream(config, transport, handler)
-            .await?
-            .await
-    };
+    // Boxed: it is large, and done once the client has said which version it speaks.
+    let greeting = Box::pin(russh::server::run_stream(config, transport, handler));
+    let session = async { greeting.await?.await };
     tokio::pin!(session);
 
     let mut state = link.state.subscribe();

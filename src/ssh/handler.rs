@@ -52,7 +52,9 @@ const QUESTIONS: &[(Cow<'static, str>, bool)] = &[
 pub(super) struct Handler<S, D> {
     edge: Arc<Edge<S, D>>,
     link: Arc<Link>,
-    login: Login<D>,
+    /// Boxed: russh keeps four times as much memory as this handler is large, for as long as the
+    /// connection lasts.
+    login: Box<Login<D>>,
     /// How they got in, once they did.
     entry: Option<Entry>,
     /// Who they are, once they are in.
@@ -75,7 +77,7 @@ impl<S: Sessions, D: Door> Handler<S, D> {
         Handler {
             edge,
             link,
-            login,
+            login: Box::new(login),
             entry: None,
             peer: None,
             requests: HashMap::new(),

@@ -51,7 +51,7 @@ struct Puppets {
 }
 
 impl Sessions for Puppets {
-    async fn run<I, O>(&self, peer: Arc<Peer>, input: I, output: O)
+    async fn run<I, O>(self: Arc<Self>, peer: Arc<Peer>, input: I, output: O)
     where
         I: Inbound + 'static,
         O: Outbound + 'static,
