@@ -5,11 +5,10 @@
 //! its [`Inbox`], which is bounded. Nothing here blocks the hub.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::future::poll_fn;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::task::{Context, Poll, Waker};
 use std::time::Instant;
-
-use tokio::sync::Notify;
-use tokio::sync::futures::Notified;
 
 use super::sheet::Sheet;
 use crate::chat::access::Role;
@@ -126,26 +125,44 @@ pub struct Joined {
     pub cursor: Cursor,
 }
 
-/// What waits for one session, and the bell that wakes it.
+/// What waits for one session, and the bell that wakes it. One task listens to it: of several, the
+/// last.
+///
+/// All of it lies together, which a [`tokio::sync::Notify`] for the bell would not: in a room of
+/// many, nothing of a session is in the processor's caches when the bell rings.
 #[derive(Debug, Default)]
-pub struct Inbox {
-    waiting: Mutex<Waiting>,
-    bell: Notify,
-    dismissal: Notify,
-}
+pub struct Inbox(Mutex<Waiting>);
 
 #[derive(Debug, Default)]
 struct Waiting {
+    listener: Option<Waker>,
+    /// Whether the bell has rung since the listener heard it last.
+    rung: bool,
+    /// Whether the session is out of the chat, and has not heard of it yet.
+    dismissed: bool,
     deliveries: VecDeque<Delivery>,
     skipped: u64,
 }
 
+impl Waiting {
+    fn listen(&mut self, waker: &Waker) {
+        let known = self.listener.as_ref();
+        if !known.is_some_and(|known| known.will_wake(waker)) {
+            self.listener = Some(waker.clone());
+        }
+    }
+}
+
 impl Inbox {
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Leaves something for the session; [`Inbox::ring`] must follow. Events beyond the bound
     /// are counted and dropped (direct messages are in the history). Replies are always taken:
     /// their number is bounded by the intents that a session may have under way.
     pub fn put(&self, delivery: Delivery) {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = self.waiting();
         if matches!(delivery, Delivery::Event(_)) && waiting.deliveries.len() >= INBOX {
             waiting.skipped += 1;
         } else {
@@ -155,30 +172,49 @@ impl Inbox {
 
     /// Wakes the session.
     pub fn ring(&self) {
-        self.bell.notify_one();
+        let mut waiting = self.waiting();
+        if !std::mem::replace(&mut waiting.rung, true) {
+            wake(waiting);
+        }
     }
 
     /// The session is out of the chat, for this reason. It hears of it even while it waits for a
     /// client that reads nothing.
     pub fn dismiss(&self, reason: Text) {
         self.put(Delivery::Dismissed(reason));
-        self.ring();
-        self.dismissal.notify_one();
+        let mut waiting = self.waiting();
+        (waiting.rung, waiting.dismissed) = (true, true);
+        wake(waiting);
     }
 
-    /// Waits until the session was dismissed. Safe to cancel.
-    pub fn dismissed(&self) -> Notified<'_> {
-        self.dismissal.notified()
+    /// Whether the session was dismissed; ready once.
+    pub fn poll_dismissed(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut waiting = self.waiting();
+        if std::mem::take(&mut waiting.dismissed) {
+            return Poll::Ready(());
+        }
+        waiting.listen(cx.waker());
+        Poll::Pending
+    }
+
+    /// Whether the bell has rung since the last time.
+    pub fn poll_rung(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut waiting = self.waiting();
+        if std::mem::take(&mut waiting.rung) {
+            return Poll::Ready(());
+        }
+        waiting.listen(cx.waker());
+        Poll::Pending
     }
 
     /// Waits until the bell has rung since the last time. Safe to cancel.
-    pub fn rung(&self) -> Notified<'_> {
-        self.bell.notified()
+    pub async fn rung(&self) {
+        poll_fn(|cx| self.poll_rung(cx)).await;
     }
 
     /// Takes all that waits, and how many events were dropped since the last time.
     pub fn take(&self) -> (VecDeque<Delivery>, u64) {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = self.waiting();
         (
             std::mem::take(&mut waiting.deliveries),
             std::mem::take(&mut waiting.skipped),
@@ -186,8 +222,20 @@ impl Inbox {
     }
 }
 
+fn wake(mut waiting: MutexGuard<'_, Waiting>) {
+    let listener = waiting.listener.take();
+    // Whoever is woken wants the lock.
+    drop(waiting);
+    if let Some(listener) = listener {
+        listener.wake();
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Wake;
+
     use super::*;
     use crate::chat::ids::Time;
 
@@ -232,6 +280,40 @@ mod tests {
         assert_eq!(ring.read(&mut cursor, usize::MAX, &mut seen), 10);
         assert_eq!(seen.len(), RING);
         assert_eq!(ring.read(&mut cursor, usize::MAX, &mut seen), 0);
+    }
+
+    #[test]
+    fn a_bell_is_heard_once_and_never_missed() {
+        #[derive(Default)]
+        struct Woken(AtomicUsize);
+        impl Wake for Woken {
+            fn wake(self: Arc<Self>) {
+                self.0.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        let woken = Arc::new(Woken::default());
+        let waker = Waker::from(Arc::clone(&woken));
+        let cx = &mut Context::from_waker(&waker);
+        let times = || woken.0.load(Ordering::Relaxed);
+        let inbox = Inbox::default();
+
+        inbox.ring();
+        assert!(inbox.poll_rung(cx).is_ready(), "before anybody listened");
+        assert!(inbox.poll_rung(cx).is_pending(), "heard already");
+        inbox.ring();
+        inbox.ring();
+        assert_eq!(times(), 1, "woken once for both");
+        // Who waits for something else meanwhile is not woken for it again, but hears of a
+        // dismissal, and of the bell when it listens.
+        assert!(inbox.poll_dismissed(cx).is_pending());
+        inbox.ring();
+        assert_eq!(times(), 1);
+        inbox.dismiss(Text::stored("go"));
+        assert_eq!(times(), 2);
+        assert!(inbox.poll_dismissed(cx).is_ready());
+        assert!(inbox.poll_dismissed(cx).is_pending(), "told once");
+        assert!(inbox.poll_rung(cx).is_ready());
+        assert!(inbox.poll_rung(cx).is_pending());
     }
 
     #[test]

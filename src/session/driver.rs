@@ -145,8 +145,6 @@ impl Driver {
         let mut rested_at = Deadline::now();
         let mut waits = Waits {
             inbox: &inbox,
-            rung: pin!(inbox.rung()),
-            dismissal: pin!(inbox.dismissed()),
             timer: pin!(sleep_until(rested_at)),
         };
         // Boxed for each: what was freed last is taken first, and is warm.

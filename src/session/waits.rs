@@ -8,7 +8,6 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::sync::futures::Notified;
 use tokio::time::{Instant as Deadline, Sleep};
 
 use super::jobs::Done;
@@ -32,10 +31,8 @@ pub(super) enum Woken {
 }
 
 /// What is waited for throughout a session.
-pub(super) struct Waits<'p, 'i> {
-    pub(super) inbox: &'i Inbox,
-    pub(super) rung: Pin<&'p mut Notified<'i>>,
-    pub(super) dismissal: Pin<&'p mut Notified<'i>>,
+pub(super) struct Waits<'p> {
+    pub(super) inbox: &'p Inbox,
     pub(super) timer: Pin<&'p mut Sleep>,
 }
 
@@ -57,15 +54,18 @@ pub(super) struct Round<'r, W, I, J: ?Sized> {
     pub(super) due: Option<Deadline>,
 }
 
-impl Waits<'_, '_> {
+impl Waits<'_> {
     /// Waits until something happens. Of several things, the first in the order of [`Woken`].
-    pub(super) async fn next<W, I, J>(&mut self, mut round: Round<'_, W, I, J>) -> Woken
+    pub(super) fn next<W, I, J>(
+        &mut self,
+        mut round: Round<'_, W, I, J>,
+    ) -> impl Future<Output = Woken>
     where
         W: Future<Output = Result<(), Gone>>,
         I: Inbound,
         J: Future<Output = Done> + ?Sized,
     {
-        poll_fn(|cx| self.poll(cx, &mut round)).await
+        poll_fn(move |cx| self.poll(cx, &mut round))
     }
 
     fn poll<W, I, J>(&mut self, cx: &mut Context<'_>, round: &mut Round<'_, W, I, J>) -> Poll<Woken>
@@ -79,8 +79,7 @@ impl Waits<'_, '_> {
             if let Poll::Ready(written) = writing.as_mut().poll(cx) {
                 return Poll::Ready(Woken::Written(written));
             }
-            if self.dismissal.as_mut().poll(cx).is_ready() {
-                self.dismissal.set(self.inbox.dismissed());
+            if self.inbox.poll_dismissed(cx).is_ready() {
                 return Poll::Ready(Woken::Dismissed);
             }
             let stall = || Deadline::now() + round.patience;
@@ -97,8 +96,7 @@ impl Waits<'_, '_> {
         {
             return Poll::Ready(Woken::Done(done));
         }
-        if round.listens && self.rung.as_mut().poll(cx).is_ready() {
-            self.rung.set(self.inbox.rung());
+        if round.listens && self.inbox.poll_rung(cx).is_ready() {
             return Poll::Ready(Woken::Rung);
         }
         let Some(due) = due else {
