@@ -68,10 +68,12 @@ pub fn mentions(text: &str, name: &str) -> bool {
         rest.get(..name.len())
             .is_some_and(|word| word.eq_ignore_ascii_case(name))
     };
-    let addressed = starts_with_name(text)
-        && text
-            .get(name.len()..)
-            .is_some_and(|rest| rest.starts_with([':', ',']));
+    // Every reader of a room asks this of every message: the letters of the name, which are in
+    // none of the processor's caches, are looked at last.
+    let addressed = text
+        .get(name.len()..)
+        .is_some_and(|rest| rest.starts_with([':', ',']))
+        && starts_with_name(text);
     addressed
         || text.match_indices('@').any(|(at, _)| {
             let before = text.get(..at).and_then(|t| t.chars().next_back());
@@ -101,8 +103,8 @@ pub fn of_message(
     show: impl FnOnce(Entry<'_>),
 ) {
     let name = message.author.name.as_str();
-    let own = message.author.name == *me;
     if let Conversation::Direct(..) = message.conversation {
+        let own = message.author.name == *me;
         let to = message.to.as_ref().map(Name::as_str);
         let text = match &message.body {
             Body::Said(text) | Body::Edited { text, .. } => text.as_str().to_owned(),

@@ -1,5 +1,8 @@
 //! The reader's own clock: times and days in their zone.
 
+use std::fmt::Write as _;
+
+use arrayvec::ArrayString;
 use chrono::{DateTime, Datelike, NaiveDate};
 use chrono_tz::Tz;
 
@@ -11,7 +14,7 @@ use crate::chat::preferences::Timestamps;
 pub struct Zone {
     tz: Tz,
     format: Timestamps,
-    cached: Option<(i64, NaiveDate, String)>,
+    cached: Option<(i64, NaiveDate, ArrayString<8>)>,
 }
 
 impl Zone {
@@ -38,11 +41,13 @@ impl Zone {
         let slot = at.0.div_euclid(unit);
         if self.cached.as_ref().is_none_or(|(kept, ..)| *kept != slot) {
             let local = self.local(at);
-            let text = match self.format {
-                Timestamps::Minutes => local.format("%H:%M").to_string(),
-                Timestamps::Seconds => local.format("%H:%M:%S").to_string(),
-                Timestamps::Off => String::new(),
+            let format = match self.format {
+                Timestamps::Minutes => "%H:%M",
+                Timestamps::Seconds => "%H:%M:%S",
+                Timestamps::Off => "",
             };
+            let mut text = ArrayString::new();
+            let _it_fits = write!(text, "{}", local.format(format));
             self.cached = Some((slot, local.date_naive(), text));
         }
         match &self.cached {
