@@ -321,7 +321,10 @@ impl State {
     /// not in the room before; `None` if there is no such room or session.
     pub fn join(&mut self, session: SessionId, name: &RoomName) -> Option<(RoomView, bool)> {
         let attached = self.sessions.get_mut(&session)?;
-        let room = self.rooms.get_mut(name)?;
+        // The room's own name, whose letters are shared by all who are in it.
+        let (name, _) = self.rooms.get_key_value(name)?;
+        let name = name.clone();
+        let room = self.rooms.get_mut(&name)?;
         let mut came = false;
         if attached.rooms.insert(name.clone()) {
             room.sessions.insert(session);
@@ -338,7 +341,7 @@ impl State {
             .map(|person| person.name.clone())
             .collect();
         let view = RoomView {
-            name: name.clone(),
+            name,
             topic: room.topic.clone(),
             last: room.last,
             people: room.people.len(),

@@ -103,7 +103,7 @@ impl Machine {
             && completion.line == line
             && completion.candidates.len() > 1
         {
-            return self.offer(completion);
+            return self.offer(*completion);
         }
         let (from, before, after, prefix, kind) = analyse(&line, role);
         let completion = Completion {
@@ -156,7 +156,7 @@ impl Machine {
         editor.complete(completion.from, &with);
         let line = editor.text().get(..editor.cursor()).unwrap_or("");
         line.clone_into(&mut completion.line);
-        self.completion = Some(completion);
+        self.completion = Some(Box::new(completion));
         self.display.touch();
     }
 }

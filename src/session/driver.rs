@@ -101,7 +101,7 @@ pub(super) struct Driver {
     feeds: Vec<Feed>,
     jobs: VecDeque<Job>,
     /// The settings that are being saved.
-    saving: Option<Preferences>,
+    saving: Option<Box<Preferences>>,
     closing: Option<u32>,
     unwritten: Unwritten,
 }
@@ -131,7 +131,8 @@ impl Driver {
             store,
             orders,
             stall,
-            feeds: Vec::new(),
+            // Few are in more than one room.
+            feeds: Vec::with_capacity(1),
             jobs: VecDeque::new(),
             saving: None,
             closing: None,
@@ -241,7 +242,7 @@ impl Driver {
         });
         Parting {
             account: self.machine.actor().account,
-            preferences: waiting.or(self.saving),
+            preferences: waiting.or(self.saving.map(|saving| *saving)),
             marks: self.machine.marks(clock::now()),
         }
     }
@@ -258,7 +259,7 @@ impl Driver {
 
     fn work(&mut self, job: Job) -> impl Future<Output = Done> + Send + use<> {
         if let Job::Save(preferences) = &job {
-            self.saving = Some(preferences.clone());
+            self.saving = Some(Box::new(preferences.clone()));
         }
         let (store, orders) = (Arc::clone(&self.store), Arc::clone(&self.orders));
         carry_out(store, orders, self.machine.actor(), job)

@@ -168,7 +168,7 @@ pub struct Machine {
     pub(super) tabs: Vec<Tab>,
     pub(super) current: usize,
     pub(super) last_direct: Option<Name>,
-    pub(super) completion: Option<Completion>,
+    pub(super) completion: Option<Box<Completion>>,
     pub(super) requests: Requests,
     pub(super) effects: Vec<Effect>,
     /// The day of the last message shown.
@@ -208,7 +208,7 @@ impl Machine {
             server,
             preferences,
             display,
-            tabs: Vec::new(),
+            tabs: Vec::with_capacity(1),
             current: 0,
             last_direct: None,
             completion: None,
