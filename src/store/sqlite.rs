@@ -53,7 +53,7 @@ const READERS: usize = 2;
 
 /// What is written when somebody comes or goes waits for the next of these moments: of many who do
 /// so together, each alone would have a commit of its own.
-const TOGETHER: Duration = Duration::from_millis(5);
+const TOGETHER: Duration = Duration::from_millis(20);
 
 /// How the file is used.
 #[derive(Debug, Clone)]
