@@ -31,7 +31,7 @@ impl Keeper for Guard {
             return Err(NOT_ALLOWED.into());
         }
         let must_hold = order.must_hold_at_once();
-        let report = Act::new(self, &account).obey(order).await?;
+        let report = Act::new(self, actor, &account).obey(order).await?;
         if must_hold {
             self.known.doubt();
             if let Err(error) = self.refresh().await {
@@ -128,14 +128,17 @@ pub(super) struct Act<'a> {
     pub guard: &'a Guard,
     /// Who gives it, as the store knows them now.
     pub actor: &'a Account,
+    /// How they come to give it.
+    pub here: &'a Actor,
     pub now: Time,
 }
 
 impl<'a> Act<'a> {
-    fn new(guard: &'a Guard, actor: &'a Account) -> Act<'a> {
+    fn new(guard: &'a Guard, here: &'a Actor, actor: &'a Account) -> Act<'a> {
         Act {
             guard,
             actor,
+            here,
             now: clock::now(),
         }
     }

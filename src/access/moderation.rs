@@ -2,7 +2,7 @@
 
 use super::carry_out::{Act, because, failed, lasting};
 use super::orders::BanWhom;
-use crate::chat::access::{Ban, BanTarget, Lockdown, Mute, Role};
+use crate::chat::access::{Ban, BanTarget, Lockdown, Mute, Role, Suspect};
 use crate::chat::ids::Name;
 use crate::store::people::RoleChangeError;
 use crate::store::{Account, ClaimError};
@@ -38,6 +38,7 @@ impl Act<'_> {
             until: life.map(|life| self.now.plus(life)),
             reason,
         };
+        self.spares_them(&ban)?;
         let entry = self.entry("ban", &shown, &detail);
         let id = self
             .guard
@@ -52,14 +53,35 @@ impl Act<'_> {
         Ok(match whom {
             BanWhom::Person(name) => {
                 let person = self.person(&name).await?;
-                if person.id == self.actor.id {
-                    return Err("That is you.".into());
-                }
                 BanTarget::Account(person.id, person.name)
             }
             BanWhom::Key(key) => BanTarget::Key(key),
             BanWhom::Network(net) => BanTarget::Network(net),
             BanWhom::Client(client) => BanTarget::Client(client),
+        })
+    }
+
+    /// Whoever bans themselves is out at once, and could not take it back.
+    fn spares_them(&self, ban: &Ban) -> Result<(), String> {
+        let (addr, client) = (self.here.addr.to_canonical(), &self.here.client);
+        let them = Suspect {
+            account: Some(self.actor.id),
+            key: self.here.key.as_ref(),
+            addr,
+            client,
+        };
+        if !ban.hits(them) {
+            return Ok(());
+        }
+        Err(match ban.target {
+            BanTarget::Account(..) => "That is you.".to_owned(),
+            BanTarget::Key(_) => "That is your own key.".to_owned(),
+            BanTarget::Network(_) => {
+                format!("You would be out yourself: you come from {addr}.")
+            }
+            BanTarget::Client(_) => {
+                format!("You would be out yourself: your client says that it is {client}.")
+            }
         })
     }
 

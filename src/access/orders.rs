@@ -1,6 +1,8 @@
 //! What operators order, and what people do with their own keys: read from words, carried out on
 //! the store with an audit entry, then enforced on those who are online.
 
+use std::net::IpAddr;
+
 use ipnet::IpNet;
 
 use super::status::Status;
@@ -23,6 +25,10 @@ pub struct Actor {
     /// The key that they came with: looked up again for each order, so that a role that was
     /// taken away a second ago is gone.
     pub key: Option<Fingerprint>,
+    /// Where they connect from.
+    pub addr: IpAddr,
+    /// What their client says it is.
+    pub client: String,
 }
 
 /// Whom a ban is to be about, as typed.

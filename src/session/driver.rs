@@ -15,7 +15,7 @@ use tokio::time::{Instant as Deadline, sleep_until};
 use super::jobs::{Done, Job, carry_out};
 use super::machine::{Effect, Fetched, Machine};
 use super::parting::Parting;
-use super::peer::{Gone, Inbound, Input, Outbound};
+use super::peer::{Gone, Inbound, Input, Outbound, Peer};
 use super::waits::{Round, Waits, Woken, earliest};
 use crate::access::Keeper;
 use crate::chat::ids::{RoomName, Time};
@@ -97,6 +97,7 @@ pub(super) struct Driver {
     inbox: Arc<Inbox>,
     store: Arc<dyn Store>,
     orders: Arc<dyn Keeper>,
+    peer: Arc<Peer>,
     stall: Duration,
     feeds: Vec<Feed>,
     jobs: VecDeque<Job>,
@@ -122,6 +123,7 @@ impl Driver {
         inbox: Arc<Inbox>,
         store: Arc<dyn Store>,
         orders: Arc<dyn Keeper>,
+        peer: Arc<Peer>,
         stall: Duration,
     ) -> Driver {
         Driver {
@@ -130,6 +132,7 @@ impl Driver {
             inbox,
             store,
             orders,
+            peer,
             stall,
             // Few are in more than one room.
             feeds: Vec::with_capacity(1),
@@ -241,7 +244,7 @@ impl Driver {
             Job::Fetch(_) | Job::Order(_) => None,
         });
         Parting {
-            account: self.machine.actor().account,
+            account: self.machine.me().author.account,
             preferences: waiting.or(self.saving.map(|saving| *saving)),
             marks: self.machine.marks(clock::now()),
         }
@@ -262,7 +265,8 @@ impl Driver {
             self.saving = Some(Box::new(preferences.clone()));
         }
         let (store, orders) = (Arc::clone(&self.store), Arc::clone(&self.orders));
-        carry_out(store, orders, self.machine.actor(), job)
+        let actor = self.machine.me().actor(&self.peer);
+        carry_out(store, orders, actor, job)
     }
 
     fn arrived(&mut self, input: Input) {

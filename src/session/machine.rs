@@ -75,6 +75,17 @@ impl Me {
             client: peer.client.clone(),
         }
     }
+
+    /// Who gives their orders.
+    pub(super) fn actor(&self, peer: &Peer) -> Actor {
+        Actor {
+            account: self.author.account,
+            name: self.author.name.clone(),
+            key: self.key.clone(),
+            addr: peer.addr.ip(),
+            client: peer.client.clone(),
+        }
+    }
 }
 
 /// What the driver has to do for the session.
@@ -303,13 +314,9 @@ impl Machine {
         self.display.resize(size);
     }
 
-    /// Who gives the session's orders.
-    pub fn actor(&self) -> Actor {
-        Actor {
-            account: self.me.author.account,
-            name: self.me.author.name.clone(),
-            key: self.me.key.clone(),
-        }
+    /// Who the session belongs to.
+    pub fn me(&self) -> &Me {
+        &self.me
     }
 
     /// The session's person may do this from now on.

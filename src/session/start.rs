@@ -141,7 +141,12 @@ impl From<NotSignedIn> for Failed {
 }
 
 impl Chat {
-    async fn begin(&self, peer: &Peer, input: &mut impl Inbound, output: &impl Outbound) -> Begun {
+    async fn begin(
+        &self,
+        peer: &Arc<Peer>,
+        input: &mut impl Inbound,
+        output: &impl Outbound,
+    ) -> Begun {
         let Some(setup) = Setup::read(input).await else {
             return Begun::Gone;
         };
@@ -158,7 +163,7 @@ impl Chat {
 
     async fn enter(
         &self,
-        peer: &Peer,
+        peer: &Arc<Peer>,
         setup: Setup,
         input: &mut impl Inbound,
         output: &impl Outbound,
@@ -221,11 +226,13 @@ impl Chat {
         let is_kept = !me.guest;
         let machine = Machine::new(me, preferences, self.server(), display);
         let (store, orders) = (Arc::clone(&self.store), Arc::clone(&self.orders));
-        let mut driver = Driver::new(machine, attachment, inbox, store, orders, self.stall);
+        let peer = Arc::clone(peer);
+        let connection = peer.connection;
+        let mut driver = Driver::new(machine, attachment, inbox, store, orders, peer, self.stall);
         driver.enter(None, joined);
         Ok(Begun::In(Box::new(Visit {
             driver,
-            connection: peer.connection,
+            connection,
             session,
             account,
             is_kept,

@@ -5,7 +5,7 @@ use super::item::Item;
 use super::out::End;
 use super::request::Run;
 use super::say::Stdin;
-use crate::access::orders::{self, Actor, Report};
+use crate::access::orders::{self, Report};
 use crate::chat::command::Verb;
 use crate::clock;
 use crate::keys;
@@ -29,12 +29,7 @@ impl<O: Outbound> Exec<'_, O> {
             return Err(End::usage(run.form.usage()));
         };
         let order = order.map_err(End::usage)?;
-        let me = &self.context.me;
-        let actor = Actor {
-            account: me.author.account,
-            name: me.author.name.clone(),
-            key: me.key.clone(),
-        };
+        let actor = self.context.me.actor(self.context.peer);
         let report = self.context.orders.carry_out(&actor, order).await;
         self.report(&report.map_err(End::failed)?).await
     }

@@ -1,0 +1,185 @@
+//! Orders: who may give them, and for whom they hold.
+
+use super::*;
+
+#[tokio::test]
+async fn orders_are_for_those_who_may_give_them() {
+    let reason = || Some(Text::stored("because"));
+    let orders: Vec<(&str, Order)> = vec![
+        ("kick", Order::Kick(name("member"), reason())),
+        (
+            "ban",
+            Order::Ban(BanWhom::Client("SSH-2.0-Worse".into()), Some(1000), None),
+        ),
+        ("unban", Order::Unban(1)),
+        ("bans", Order::Bans),
+        ("mute", Order::Mute(name("member"), None, reason())),
+        ("unmute", Order::Unmute(name("member"))),
+        ("rename", Order::Rename(name("banned"), name("renamed"))),
+        ("op", Order::SetRole(name("renamed"), Role::Operator)),
+        ("deop", Order::SetRole(name("renamed"), Role::Member)),
+        ("lockdown", Order::Lockdown(Some(None))),
+        ("unlock", Order::Lockdown(None)),
+        ("announce", Order::Announce(Text::stored("hear"))),
+        (
+            "invite",
+            Order::Invite {
+                uses: 1,
+                life: None,
+                role: Role::Member,
+            },
+        ),
+        ("invites", Order::Invites),
+        ("pending", Order::Pending),
+        ("audit", Order::Audit(10)),
+    ];
+    for (who, allowed) in [
+        ("nobody", false),
+        ("stranger", false),
+        ("member", false),
+        ("operator", true),
+    ] {
+        let house = House::new(Mode::Allowlist).await;
+        for (what, order) in &orders {
+            let result = house.order(who, order.clone()).await;
+            assert_eq!(result.is_ok(), allowed, "{what} by {who}: {result:?}");
+        }
+        // One's own keys are one's own affair, for those who have an account.
+        let own = house
+            .order(who, Order::AddKey(Box::new(key("second"))))
+            .await;
+        assert_eq!(
+            own.is_ok(),
+            matches!(who, "member" | "operator"),
+            "{who}: {own:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_was_ordered_holds_for_those_who_are_online() {
+    let house = House::new(Mode::Allowlist).await;
+    // (order, whether the member's session ends)
+    let table = [
+        (Order::Kick(name("member"), None), true),
+        (
+            Order::Ban(BanWhom::Person(name("member")), Some(60_000), None),
+            true,
+        ),
+        (Order::Unban(5), false),
+        (
+            Order::Ban(BanWhom::Key(key("member").fingerprint), None, None),
+            true,
+        ),
+        (Order::Unban(6), false),
+        (
+            Order::Ban(
+                BanWhom::Network(network("192.0.2.0/24").unwrap()),
+                None,
+                None,
+            ),
+            true,
+        ),
+        (Order::Unban(7), false),
+        (
+            Order::Ban(BanWhom::Client("SSH-2.0-Test".into()), None, None),
+            true,
+        ),
+        (Order::Unban(8), false),
+        (Order::Mute(name("member"), None, None), false),
+    ];
+    for (order, ends) in table {
+        let (_attachment, inbox) = house.online("member").await;
+        house.order("operator", order.clone()).await.unwrap();
+        assert_eq!(dismissed(&house, &inbox).await, ends, "{order:?}");
+    }
+}
+
+#[tokio::test]
+async fn nobody_bans_themselves() {
+    let house = House::new(Mode::Allowlist).await;
+    let out = "You would be out yourself:";
+    let bans = house.store.bans(Time(0)).await.unwrap();
+    for (whom, expected) in [
+        (BanWhom::Person(name("operator")), "That is you.".to_owned()),
+        (
+            BanWhom::Key(key("operator").fingerprint),
+            "That is your own key.".to_owned(),
+        ),
+        (
+            BanWhom::Network(network("198.51.0.0/16").unwrap()),
+            format!("{out} you come from 198.51.100.9."),
+        ),
+        (
+            BanWhom::Client("SSH-2.0-OpenSSH".into()),
+            format!("{out} your client says that it is {OPENSSH}."),
+        ),
+    ] {
+        let refused = house.order("operator", Order::Ban(whom, None, None)).await;
+        assert_eq!(refused, Err(expected));
+    }
+    assert_eq!(house.store.bans(Time(0)).await.unwrap(), bans, "none more");
+}
+
+/// Out of the chat at once, not when their client has taken note of it.
+#[tokio::test]
+async fn who_is_dismissed_can_say_nothing_more() {
+    let house = House::new(Mode::Allowlist).await;
+    let (member, inbox) = house.online("member").await;
+    let (_other, heard) = house.online("operator").await;
+    let kick = Order::Kick(name("member"), None);
+    house.order("operator", kick).await.unwrap();
+    member
+        .intend(
+            7,
+            Intent::Say {
+                to: Target::Person(name("operator")),
+                text: Text::stored("still here"),
+                action: false,
+            },
+        )
+        .unwrap();
+    assert!(dismissed(&house, &inbox).await);
+    let online = house.hub.online().await;
+    assert_eq!(online.len(), 1, "{online:?}");
+    house.store.ping().await.unwrap();
+    house.hub.ping().await.unwrap();
+    assert!(heard.take().0.is_empty(), "nobody hears them");
+}
+
+/// The store also answers for names that look alike, and for names that somebody had before.
+#[tokio::test]
+async fn an_order_is_about_nobody_else() {
+    let house = House::new(Mode::Allowlist).await;
+    let (_attachment, inbox) = house.online("member").await;
+    for look_alike in ["rnernber", "mernber", "member_", "mem-ber"] {
+        for order in [
+            Order::Kick(name(look_alike), None),
+            Order::Ban(BanWhom::Person(name(look_alike)), None, None),
+            Order::Mute(name(look_alike), None, None),
+            Order::SetRole(name(look_alike), Role::Operator),
+        ] {
+            let result = house.order("operator", order.clone()).await;
+            assert!(result.is_err(), "{order:?}");
+        }
+    }
+    let refused = house.order("operator", Order::Kick(name("rnernber"), None));
+    assert!(refused.await.unwrap_err().contains("member"));
+    assert!(!dismissed(&house, &inbox).await);
+    assert_eq!(house.find("member").await.role, Role::Member);
+}
+
+#[tokio::test]
+async fn the_last_operator_stays() {
+    let house = House::new(Mode::Allowlist).await;
+    let refused = house
+        .order("operator", Order::SetRole(name("operator"), Role::Member))
+        .await;
+    assert!(refused.unwrap_err().contains("last operator"));
+    let promoted = house.order("operator", Order::SetRole(name("member"), Role::Operator));
+    promoted.await.unwrap();
+    let stepped_down = house.order("operator", Order::SetRole(name("operator"), Role::Member));
+    stepped_down.await.unwrap();
+    // A role that was taken away is gone at once.
+    assert!(house.order("operator", Order::Bans).await.is_err());
+}
