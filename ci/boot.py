@@ -133,8 +133,9 @@ class Terminal:
         return self
 
     def __exit__(self, *_):
+        # Not SIGHUP: under nohup, ssh ignores it.
         with contextlib.suppress(ProcessLookupError):
-            os.kill(self.pid, signal.SIGHUP)
+            os.kill(self.pid, signal.SIGTERM)
         os.waitpid(self.pid, 0)
         os.close(self.file)
 
