@@ -8,7 +8,10 @@ POST /fault with {"operation": "GetSecretValue", "about": "my-secret", "times": 
 "code": "ThrottlingException", "message": "…"} answers the next two such requests whose body has
 "my-secret" in it with that error. With "delay" in seconds and without "code", they are only late.
 With "applied": true, what is asked for is done all the same, as when an answer gets lost. Without
-"times", all of them. The answer has those that are left to come; without a body, none is added.
+"times", all of them. With "skip": n, the first n such requests pass. The operation may be a
+list of several. The answer has those that are left to come; without a body, none is added.
+
+POST /fault with {"forget": "my-secret"} takes back all faults about "my-secret".
 
 POST /policy with {"who": "PAGE", "policy": {…}} holds each request that is signed with the access key
 PAGE against that policy of IAM, conditions on keys too, which moto itself does not look at; see
@@ -45,8 +48,11 @@ class Faulty:
         body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
         if environ["PATH_INFO"] == "/fault":
             with self.changing_faults:
-                if body:
-                    self.faults.append(json.loads(body))
+                new = json.loads(body) if body else {}
+                if "forget" in new:
+                    self.faults = [fault for fault in self.faults if fault["about"] != new["forget"]]
+                elif new:
+                    self.faults.append(new)
                 left = json.dumps([fault for fault in self.faults if fault.get("times") != 0]).encode()
             return answer(start_response, "200 OK", left)
         if environ["PATH_INFO"] == "/policy":
@@ -92,7 +98,12 @@ class Faulty:
     def find(self, operation, body):
         with self.changing_faults:
             for fault in self.faults:
-                if fault["operation"] == operation and fault["about"].encode() in body and fault.get("times") != 0:
+                wanted = fault["operation"]
+                concerned = operation in wanted if isinstance(wanted, list) else operation == wanted
+                concerned = concerned and fault["about"].encode() in body
+                if concerned and fault.get("skip", 0) > 0:
+                    fault["skip"] -= 1
+                elif concerned and fault.get("times") != 0:
                     if "times" in fault:
                         fault["times"] -= 1
                     return fault

@@ -1,18 +1,17 @@
 //! Letting people in: invites, keys that ask, one's own keys.
 
-use super::carry_out::{Act, failed};
+use super::carry_out::{OrderContext, failed, not_done};
 use super::judge::new_account;
 use super::orders::Report;
-use crate::chat::access::{Audit, KeyRecord, PendingKey, Role};
+use crate::chat::access::{KeyRecord, PendingKey, Role};
 use crate::chat::ids::Name;
 use crate::chat::invite::{Code, Invite};
-use crate::store::people::KeyError;
-use crate::store::{Account, ClaimError};
+use crate::store::{Action, ChangeError, ChangeOutcome};
 
 /// The fewest characters of a fingerprint that name a key.
 const PREFIX: usize = 6;
 
-impl Act<'_> {
+impl OrderContext<'_> {
     pub(super) async fn invite(
         &self,
         uses: u32,
@@ -30,25 +29,20 @@ impl Act<'_> {
             by: self.actor.name.to_string(),
             at: self.now,
         };
-        let entry = self.entry(
-            "invite_create",
-            invite.id(),
-            &format!("{uses} uses, {role}"),
-        );
-        let created = self.guard.store.create_invite(&invite, &entry);
-        created.await.map_err(failed)?;
+        let created = self.apply(Action::CreateInvite(invite.clone())).await;
+        created.map_err(not_done)?;
         let code = code.to_string();
         let link = rules.web_url.as_ref().map(|url| format!("{url}#{code}"));
         Ok(Report::Invited { code, link, invite })
     }
 
     pub(super) async fn revoke_invite(&self, id: String) -> Result<String, String> {
-        let entry = self.entry("invite_revoke", &id, "");
-        let revoked = self.guard.store.revoke_invite(&id, &entry);
-        if revoked.await.map_err(failed)? {
-            Ok(format!("The invite {id} is ended."))
-        } else {
-            Err(format!("There is no invite {id}. /invite list shows them."))
+        match self.apply(Action::RevokeInvite(id.clone())).await {
+            Ok(_) => Ok(format!("The invite {id} is ended.")),
+            Err(ChangeError::NotFound) => {
+                Err(format!("There is no invite {id}. /invite list shows them."))
+            }
+            Err(error) => Err(not_done(error)),
         }
     }
 
@@ -59,18 +53,21 @@ impl Act<'_> {
     ) -> Result<String, String> {
         let waiting = self.waiting(&which).await?;
         let name = name.unwrap_or_else(|| waiting.name.clone());
-        let account = new_account(name.clone(), Role::Member, self.now);
-        let key = waiting.key.fingerprint.to_string();
-        let entry = self.entry("approve", name.as_str(), &key);
-        self.settle(&waiting, Some(&account), &entry).await?;
+        self.settle(Action::Approve {
+            key: waiting.key.fingerprint,
+            account: new_account(name.clone(), Role::Member, self.now),
+        })
+        .await?;
         Ok(format!("{name} can come in now."))
     }
 
     pub(super) async fn deny(&self, which: String) -> Result<String, String> {
         let waiting = self.waiting(&which).await?;
-        let key = waiting.key.fingerprint.to_string();
-        let entry = self.entry("deny", waiting.name.as_str(), &key);
-        self.settle(&waiting, None, &entry).await?;
+        self.settle(Action::Deny {
+            key: waiting.key.fingerprint,
+            name: waiting.name.clone(),
+        })
+        .await?;
         Ok(format!("{} does not come in.", waiting.name))
     }
 
@@ -91,17 +88,11 @@ impl Act<'_> {
         Ok(found)
     }
 
-    async fn settle(
-        &self,
-        waiting: &PendingKey,
-        account: Option<&Account>,
-        entry: &Audit,
-    ) -> Result<(), String> {
-        let key = &waiting.key.fingerprint;
-        match self.guard.store.settle_pending(key, account, entry).await {
-            Ok(Some(_)) => Ok(()),
-            Ok(None) => Err("Somebody else has answered already.".into()),
-            Err(ClaimError::Store(error)) => Err(failed(error)),
+    async fn settle(&self, action: Action) -> Result<(), String> {
+        match self.apply(action).await {
+            Ok(_) => Ok(()),
+            Err(ChangeError::NotFound) => Err("Somebody else has answered already.".into()),
+            Err(ChangeError::Store(error)) => Err(failed(error)),
             Err(error) => Err(format!(
                 "Not done: {error}. /approve KEY NAME gives another name."
             )),
@@ -109,11 +100,15 @@ impl Act<'_> {
     }
 
     pub(super) async fn add_key(&self, key: KeyRecord) -> Result<String, String> {
-        let entry = self.entry("key_add", key.fingerprint.as_str(), "");
-        match self.guard.store.add_key(self.actor.id, &key, &entry).await {
-            Ok(()) => Ok(format!("The key {} is yours too now.", key.fingerprint)),
-            Err(KeyError::Store(error)) => Err(failed(error)),
-            Err(error) => Err(format!("Not done: {error}.")),
+        let fingerprint = key.fingerprint.clone();
+        let add = Action::AddKey {
+            account: self.actor.id,
+            name: self.actor.name.clone(),
+            key,
+        };
+        match self.apply(add).await.map_err(not_done)? {
+            ChangeOutcome::Unchanged => Ok(format!("The key {fingerprint} is yours already.")),
+            _ => Ok(format!("The key {fingerprint} is yours too now.")),
         }
     }
 
@@ -129,19 +124,19 @@ impl Act<'_> {
                 "{which:?} names no key of yours. /keys lists them."
             ));
         };
-        let entry = self.entry("key_revoke", key.as_str(), "");
-        let removed = self
-            .guard
-            .store
-            .remove_key(self.actor.id, key, false, &entry);
-        match removed.await {
-            Ok(()) => Ok(format!("The key {key} is not yours any more.")),
-            Err(KeyError::Last) => Err(
+        let remove = Action::RemoveKey {
+            account: self.actor.id,
+            name: self.actor.name.clone(),
+            key: key.clone(),
+            last: false,
+        };
+        match self.apply(remove).await {
+            Ok(_) => Ok(format!("The key {key} is not yours any more.")),
+            Err(ChangeError::LastKey) => Err(
                 "It is your only key: without it you could never come back. Add another first."
                     .into(),
             ),
-            Err(KeyError::Store(error)) => Err(failed(error)),
-            Err(error) => Err(format!("Not done: {error}.")),
+            Err(error) => Err(not_done(error)),
         }
     }
 }

@@ -1,46 +1,40 @@
 //! Carrying out orders: the store first, with an audit entry, then those who are online.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 
 use super::door::{Candidate, Pass, Verdict};
 use super::judge::NotNow;
-use super::orders::{Actor, Order, Report};
-use super::{Admission, Guard, Keeper, Mode, NotAdmitted, length};
-use crate::chat::access::{Audit, KeyRecord, Role};
+use super::orders::{Order, Report, Requester};
+use super::{Admission, Guard, Keeper, Mode, NotAdmitted, ORDERS};
+use crate::chat::access::{KeyRecord, Role};
 use crate::chat::ids::{Fingerprint, Name, Time};
 use crate::clock;
-use crate::store::{Account, ClaimError, StoreError};
-use crate::text::Text;
+use crate::store::{Account, Action, Change, ChangeError, ChangeOutcome, StoreError};
 
 const NOT_REGISTERED: &str = "Your key is not registered here any more.";
 const NOT_ALLOWED: &str = "That is for operators.";
 
 #[async_trait]
 impl Keeper for Guard {
-    async fn carry_out(&self, actor: &Actor, order: Order) -> Result<Report, String> {
-        let Some(key) = &actor.key else {
-            return Err("That needs a key, and you came without one.".into());
+    async fn carry_out(
+        self: Arc<Self>,
+        requester: Requester,
+        order: Order,
+    ) -> Result<Report, String> {
+        let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else {
+            return Err("Not done: the server is stopping, or too busy.".into());
         };
-        let account = match order {
-            // To be told when the store does not answer, too.
-            Order::Status => self.owner(key, clock::now()).await.into_account(),
-            _ => self.store.account_by_key(key).await.map_err(failed)?,
-        };
-        let account = account.ok_or(NOT_REGISTERED)?;
-        if order.needs_operator() && self.role(account.role, Some(key)) < Role::Operator {
-            return Err(NOT_ALLOWED.into());
-        }
-        let must_hold = order.must_hold_at_once();
-        let report = Act::new(self, actor, &account).obey(order).await?;
-        if must_hold {
-            self.known.doubt();
-            if let Err(error) = self.refresh().await {
-                // It is done; the watch tries again to enforce it.
-                tracing::error!(event = "order_not_enforced", %error, "an order is saved and not enforced yet");
-                self.outage.failed(&error);
-            }
-        }
-        Ok(report)
+        // A task of its own: the connection that gave the order may be gone before it is done.
+        let task = tokio::spawn(async move {
+            let _permit = permit;
+            self.execute(&requester, order).await
+        });
+        let done = task.await;
+        done.unwrap_or_else(|_panicked| {
+            Err("Not done, or not completely: internal error. The server's log has it.".into())
+        })
     }
 
     fn changes(&self) -> u64 {
@@ -78,17 +72,25 @@ impl Keeper for Guard {
         who: Candidate<'_>,
         account: &Account,
         key: &KeyRecord,
-    ) -> Result<(), ClaimError> {
+    ) -> Result<(), ChangeError> {
         let asked = self.known.asks();
-        let made = self.store.create_account(account, key).await;
+        let (account, key) = (account.clone(), key.clone());
+        let (id, name) = (account.id, account.name.clone());
+        let create = Action::CreateAccount {
+            account: account.clone(),
+            key: key.clone(),
+        };
+        let made = self
+            .apply(&Change::by(id, name, account.created, create))
+            .await;
         match &made {
-            Ok(()) => self.known.learn(&key.fingerprint, Some(account), asked),
-            Err(ClaimError::NameTaken) if !account.name.is_guest() && !self.is_named(who.key) => {
+            Ok(_) => self.known.learn(&key.fingerprint, Some(&account), asked),
+            Err(ChangeError::NameTaken) if !account.name.is_guest() && !self.is_named(who.key) => {
                 self.alert(who).await;
             }
             Err(_) => {}
         }
-        made
+        made.map(|_made| ())
     }
 
     async fn is_free(&self, name: &Name) -> bool {
@@ -112,33 +114,68 @@ pub(super) fn failed(error: StoreError) -> String {
     format!("Not done: {error}.")
 }
 
-/// ` for 2 hours`, or nothing.
-pub(super) fn lasting(millis: Option<u64>) -> String {
-    millis.map_or_else(String::new, |millis| format!(" for {}", length(millis)))
+/// What is told when a change could not be made.
+pub(super) fn not_done(error: ChangeError) -> String {
+    match error {
+        ChangeError::Store(error) => failed(error),
+        error => format!("Not done: {error}."),
+    }
 }
 
-/// `: the reason`, or nothing.
-pub(super) fn because(reason: Option<&Text>) -> String {
-    reason.map_or_else(String::new, |reason| format!(": {reason}"))
+impl Guard {
+    /// Waits until all orders are done that were given so far; from now on none is carried out.
+    pub async fn finish_orders(&self) {
+        let all = u32::try_from(ORDERS).unwrap_or(u32::MAX);
+        let _all_done = self.permits.acquire_many(all).await;
+        self.permits.close();
+    }
+
+    async fn execute(&self, requester: &Requester, order: Order) -> Result<Report, String> {
+        let Some(key) = &requester.key else {
+            return Err("That needs a key, and you came without one.".into());
+        };
+        let account = match order {
+            // To be told when the store does not answer, too.
+            Order::Status => self.owner(key, clock::now()).await.into_account(),
+            _ => self.store.account_by_key(key).await.map_err(failed)?,
+        };
+        let account = account.ok_or(NOT_REGISTERED)?;
+        if order.needs_operator() && self.role(account.role, Some(key)) < Role::Operator {
+            return Err(NOT_ALLOWED.into());
+        }
+        let must_hold = order.must_hold_at_once();
+        let report = OrderContext::new(self, requester, &account)
+            .obey(order)
+            .await?;
+        if must_hold {
+            self.known.doubt();
+            if let Err(error) = self.refresh().await {
+                // It is done; the watch tries again to enforce it.
+                tracing::error!(event = "order_not_enforced", %error, "an order is saved and not enforced yet");
+                self.outage.failed(&error);
+            }
+        }
+        Ok(report)
+    }
 }
 
 /// One order while it is carried out. The orders themselves stand by subject: `moderation.rs`,
 /// `admission.rs`.
-pub(super) struct Act<'a> {
+pub(super) struct OrderContext<'a> {
     pub guard: &'a Guard,
     /// Who gives it, as the store knows them now.
     pub actor: &'a Account,
-    /// How they come to give it.
-    pub here: &'a Actor,
+    /// Where they give it from.
+    pub requester: &'a Requester,
     pub now: Time,
 }
 
-impl<'a> Act<'a> {
-    fn new(guard: &'a Guard, here: &'a Actor, actor: &'a Account) -> Act<'a> {
-        Act {
+impl<'a> OrderContext<'a> {
+    fn new(guard: &'a Guard, requester: &'a Requester, actor: &'a Account) -> OrderContext<'a> {
+        OrderContext {
             guard,
             actor,
-            here,
+            requester,
             now: clock::now(),
         }
     }
@@ -183,24 +220,11 @@ impl<'a> Act<'a> {
         words.map(Report::Done)
     }
 
-    /// What is kept of an order, and logged at once.
-    pub(super) fn entry(&self, action: &str, target: &str, detail: &str) -> Audit {
-        let detail = detail.trim_start_matches([' ', ':']).to_owned();
-        tracing::info!(
-            event = "audit",
-            actor = self.actor.name.as_str(),
-            action,
-            whom = target,
-            detail,
-            "an order was given"
-        );
-        Audit {
-            at: self.now,
-            actor: self.actor.name.to_string(),
-            action: action.to_owned(),
-            target: target.to_owned(),
-            detail,
-        }
+    /// Makes a change on behalf of whoever gives the order.
+    pub(super) async fn apply(&self, action: Action) -> Result<ChangeOutcome, ChangeError> {
+        let name = self.actor.name.clone();
+        let change = Change::by(self.actor.id, name, self.now, action);
+        self.guard.apply(&change).await
     }
 
     /// The account of this name, online or not.

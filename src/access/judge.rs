@@ -10,12 +10,11 @@ use tokio::time::timeout;
 use super::known::Asked;
 use super::{Guard, Mode, Snapshot, banned};
 use crate::access::door::{Candidate, Door, NotRedeemed, Pass, ProvenKey, Verdict, Why};
-use crate::chat::access::{Audit, KeyRecord, PendingKey, Role, Suspect};
+use crate::chat::access::{KeyRecord, PendingKey, Role, Suspect};
 use crate::chat::ids::{AccountId, Fingerprint, Name, Time};
 use crate::chat::invite::Code;
 use crate::clock;
-use crate::store::people::RedeemError;
-use crate::store::{Account, ClaimError};
+use crate::store::{Account, Action, Change, ChangeError, ChangeOutcome};
 use crate::text::Text;
 
 /// The least time between two alerts about the same name, in milliseconds.
@@ -174,20 +173,27 @@ impl Door for Guard {
         // What is no code at all is looked up like any other, so that it takes the same time.
         let hash = Code::parse(code).map_or_else(String::new, |code| code.hash());
         let account = new_account(name.clone(), Role::Member, now);
-        let audit = audit(now, &name, "invite_redeem", key.fingerprint.as_str());
-        match self.store.redeem(&hash, &account, &record, &audit).await {
-            Ok(account) => {
-                let role = account.role;
-                tracing::info!(event = "account_made", account = %account.id, name = %account.name, %role, "somebody came in with an invite");
+        let id = account.id;
+        let redeem = Action::RedeemInvite {
+            hash,
+            account,
+            key: record,
+        };
+        match self.apply(&Change::by(id, name.clone(), now, redeem)).await {
+            Ok(outcome) => {
+                if let ChangeOutcome::Redeemed(account) = outcome {
+                    let role = account.role;
+                    tracing::info!(event = "account_made", account = %account.id, name = %account.name, %role, "somebody came in with an invite");
+                }
                 Ok(())
             }
-            Err(RedeemError::BadCode) => no(BAD_CODE.into(), true),
-            Err(RedeemError::Claim(ClaimError::KeyTaken)) => Ok(()),
-            Err(RedeemError::Claim(ClaimError::Store(error))) => {
+            Err(ChangeError::BadCode) => no(BAD_CODE.into(), true),
+            Err(ChangeError::KeyTaken) => Ok(()),
+            Err(ChangeError::Store(error)) => {
                 tracing::error!(event = "redeem_failed", %error, "an invite could not be looked up");
                 no(NOT_NOW.into(), false)
             }
-            Err(RedeemError::Claim(_)) => no(
+            Err(_) => no(
                 format!("The name {name} is taken, or looks like one that is. Choose another."),
                 true,
             ),
@@ -336,8 +342,10 @@ impl Guard {
             from: who.addr.ip().to_string(),
             at: now,
         };
-        match self.store.add_pending(&pending).await {
-            Ok(true) => {
+        let id = AccountId(rand::random());
+        let ask = Action::AddPending(pending.clone());
+        match self.apply(&Change::by(id, name.clone(), now, ask)).await {
+            Ok(_) => {
                 let words = format!(
                     "{name} asks to come in with the key {fingerprint} from {}. /approve {name} or /deny {name}",
                     pending.from
@@ -349,10 +357,11 @@ impl Guard {
                     false,
                 )
             }
-            Ok(false) => no(
+            Err(ChangeError::TooManyPending) => no(
                 "Too many wait already. Ask an operator for an invite.",
                 false,
             ),
+            Err(ChangeError::KeyTaken) => no("You are let in already. Connect again.", false),
             Err(_) => no(NOT_NOW, false),
         }
     }
@@ -387,17 +396,6 @@ impl Guard {
 /// An account as it is before anybody has used it.
 pub(super) fn new_account(name: Name, role: Role, now: Time) -> Account {
     Account::new(AccountId(rand::random()), name, role, now)
-}
-
-/// An audit entry without details.
-pub(super) fn audit(now: Time, actor: &Name, action: &str, target: &str) -> Audit {
-    Audit {
-        at: now,
-        actor: actor.to_string(),
-        action: action.to_owned(),
-        target: target.to_owned(),
-        detail: String::new(),
-    }
 }
 
 fn welcome(key: &ProvenKey, owner: Option<Account>, asked: Asked) -> Verdict {

@@ -26,23 +26,26 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use self::door::{Candidate, Pass};
 use self::judge::Alerts;
 use self::known::Known;
-use self::orders::{Actor, Order, Report};
+use self::orders::{Order, Report, Requester};
 use self::outage::Outage;
-use crate::chat::access::{Ban, KeyRecord, Lockdown, Mute, Role, Suspect};
+use crate::chat::access::{Ban, KeyRecord, Lockdown, Mute, Role, Suspect, length};
 use crate::chat::ids::{Fingerprint, Name, Time};
 use crate::hub::Handle;
-use crate::store::{Account, ClaimError, Store, StoreError};
+use crate::store::{Account, Change, ChangeError, ChangeOutcome, Store, StoreError};
 use crate::text::Text;
 
 /// How long the store may take to answer somebody at the door: less than the edge waits for us.
 const PATIENCE: Duration = Duration::from_secs(3);
 /// The same while it is known not to answer.
 const IMPATIENCE: Duration = Duration::from_millis(500);
+/// How many orders can be carried out at the same time.
+const ORDERS: usize = 1024;
 
 /// Who may come in without being let in by somebody.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -148,14 +151,19 @@ pub trait Keeper: Send + Sync {
         who: Candidate<'_>,
         account: &Account,
         key: &KeyRecord,
-    ) -> Result<(), ClaimError>;
+    ) -> Result<(), ChangeError>;
 
     /// Whether a guest without an account can be called this: nobody with an account is, as far
     /// as is known.
     async fn is_free(&self, name: &Name) -> bool;
 
     /// Does what somebody orders, if they may. The error is a sentence for them.
-    async fn carry_out(&self, actor: &Actor, order: Order) -> Result<Report, String>;
+    /// Once begun it is completed, whether or not anybody waits for the answer.
+    async fn carry_out(
+        self: Arc<Self>,
+        requester: Requester,
+        order: Order,
+    ) -> Result<Report, String>;
 
     /// The role of somebody with this key and account now.
     fn role(&self, stored: Role, key: Option<&Fingerprint>) -> Role;
@@ -171,6 +179,8 @@ pub struct Guard {
     outage: Outage,
     alerts: Mutex<Alerts>,
     refreshing: tokio::sync::Mutex<()>,
+    /// One permit for each order that is carried out.
+    permits: Arc<Semaphore>,
 }
 
 impl Guard {
@@ -189,6 +199,7 @@ impl Guard {
             outage: Outage::default(),
             alerts: Mutex::default(),
             refreshing: tokio::sync::Mutex::default(),
+            permits: Arc::new(Semaphore::new(ORDERS)),
         };
         guard.refresh().await?;
         Ok(guard)
@@ -212,6 +223,23 @@ impl Guard {
 
     fn snapshot(&self) -> Arc<Snapshot> {
         Arc::clone(&self.snapshot.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Saves a change, and says so in the log once it is saved.
+    async fn apply(&self, change: &Change) -> Result<ChangeOutcome, ChangeError> {
+        let applied = self.store.apply(change).await?;
+        if let Some(audit) = &applied.audit {
+            tracing::info!(
+                event = "audit",
+                actor = %audit.actor,
+                actor_kind = audit.actor.kind(),
+                action = audit.action,
+                whom = audit.target,
+                detail = audit.detail,
+                "a change was made"
+            );
+        }
+        Ok(applied.outcome)
     }
 
     /// Asks the store something that somebody waits for at the door. The error comes soon, and
@@ -252,15 +280,4 @@ fn banned(ban: &Ban, now: Time) -> Text {
         None => ".".to_owned(),
     };
     Text::stored(&format!("You are banned here{until}{reason}"))
-}
-
-/// A length of time in words.
-fn length(millis: u64) -> String {
-    let minutes = millis.div_ceil(60_000);
-    match minutes {
-        0..=1 => "a minute".to_owned(),
-        2..120 => format!("{minutes} minutes"),
-        120..2_880 => format!("{} hours", minutes / 60),
-        _ => format!("{} days", minutes / 1_440),
-    }
 }

@@ -1,26 +1,32 @@
 //! Keeping order among those who are in.
 
-use super::carry_out::{Act, because, failed, lasting};
+use super::carry_out::{OrderContext, failed, not_done};
 use super::orders::BanWhom;
 use crate::chat::access::{Ban, BanTarget, Lockdown, Mute, Role, Suspect};
 use crate::chat::ids::Name;
-use crate::store::people::RoleChangeError;
-use crate::store::{Account, ClaimError};
+use crate::store::change::{lasting, with_reason};
+use crate::store::{Account, Action, ChangeError, ChangeOutcome};
 use crate::text::Text;
 
 /// What is told the one who gave an order, or why it could not be done.
 type Told = Result<String, String>;
 
-impl Act<'_> {
+impl OrderContext<'_> {
     pub(super) async fn kick(&self, name: Name, reason: Option<Text>) -> Told {
         let person = self.person(&name).await?;
-        let because = because(reason.as_ref());
-        let entry = self.entry("kick", name.as_str(), &because);
-        self.guard.store.audit(&entry).await.map_err(failed)?;
-        let words = Text::stored(&format!("You were asked to leave{because}"));
+        let online = self.guard.hub.online().await;
+        if online.iter().all(|online| online.account != person.id) {
+            return Err(format!("Nobody was kicked: {name} is not online."));
+        }
+        let words = Text::stored(&with_reason("You were asked to leave", reason.as_ref()));
+        let kick = Action::Kick {
+            name: name.clone(),
+            reason,
+        };
+        self.apply(kick).await.map_err(not_done)?;
         let count = self.guard.hub.dismiss_account(person.id, words).await;
         Ok(match count {
-            0 => format!("{name} is not online."),
+            0 => format!("{name} has just left."),
             1 => format!("{name} was asked to leave."),
             count => format!("{name} was asked to leave, at {count} terminals."),
         })
@@ -29,7 +35,7 @@ impl Act<'_> {
     pub(super) async fn ban(&self, whom: BanWhom, life: Option<u64>, reason: Option<Text>) -> Told {
         let target = self.ban_target(whom).await?;
         let shown = target.to_string();
-        let detail = format!("{}{}", lasting(life), because(reason.as_ref()));
+        let detail = with_reason(&lasting(life), reason.as_ref());
         let ban = Ban {
             id: 0,
             target,
@@ -39,14 +45,12 @@ impl Act<'_> {
             reason,
         };
         self.spares_them(&ban)?;
-        let entry = self.entry("ban", &shown, &detail);
-        let id = self
-            .guard
-            .store
-            .add_ban(&ban, &entry)
-            .await
-            .map_err(failed)?;
-        Ok(format!("{shown} is banned{detail}. /unban {id} ends it."))
+        match self.apply(Action::Ban(ban)).await.map_err(not_done)? {
+            ChangeOutcome::Banned(id) => {
+                Ok(format!("{shown} is banned{detail}. /unban {id} ends it."))
+            }
+            _ => Ok(format!("{shown} is banned{detail}.")),
+        }
     }
 
     async fn ban_target(&self, whom: BanWhom) -> Result<BanTarget, String> {
@@ -63,10 +67,10 @@ impl Act<'_> {
 
     /// Whoever bans themselves is out at once, and could not take it back.
     fn spares_them(&self, ban: &Ban) -> Result<(), String> {
-        let (addr, client) = (self.here.addr.to_canonical(), &self.here.client);
+        let (addr, client) = (self.requester.addr.to_canonical(), &self.requester.client);
         let them = Suspect {
             account: Some(self.actor.id),
-            key: self.here.key.as_ref(),
+            key: self.requester.key.as_ref(),
             addr,
             client,
         };
@@ -86,52 +90,54 @@ impl Act<'_> {
     }
 
     pub(super) async fn unban(&self, id: u64) -> Told {
-        let entry = self.entry("unban", &id.to_string(), "");
-        if self
-            .guard
-            .store
-            .remove_ban(id, &entry)
-            .await
-            .map_err(failed)?
-        {
-            Ok(format!("Ban {id} is ended."))
-        } else {
-            Err(format!("There is no ban {id}. /bans lists them."))
+        match self.apply(Action::Unban(id)).await {
+            Ok(_) => Ok(format!("Ban {id} is ended.")),
+            Err(ChangeError::NotFound) => Err(format!("There is no ban {id}. /bans lists them.")),
+            Err(error) => Err(not_done(error)),
         }
     }
 
     pub(super) async fn mute(&self, name: Name, life: Option<u64>, reason: Option<Text>) -> Told {
         let person = self.person(&name).await?;
-        let detail = format!("{}{}", lasting(life), because(reason.as_ref()));
+        let detail = with_reason(&lasting(life), reason.as_ref());
         let mute = Mute {
             account: person.id,
             by: self.actor.name.to_string(),
             until: life.map(|life| self.now.plus(life)),
             reason,
         };
-        let entry = self.entry("mute", name.as_str(), &detail);
-        let muted = self.guard.store.set_mute(person.id, Some(&mute), &entry);
-        muted.await.map_err(failed)?;
+        let muted = Action::Mute {
+            name: name.clone(),
+            mute,
+        };
+        self.apply(muted).await.map_err(not_done)?;
         Ok(format!("{name} can only listen{detail}."))
     }
 
     pub(super) async fn unmute(&self, name: Name) -> Told {
         let person = self.person(&name).await?;
-        let entry = self.entry("unmute", name.as_str(), "");
-        let unmuted = self.guard.store.set_mute(person.id, None, &entry);
-        unmuted.await.map_err(failed)?;
-        Ok(format!("{name} can speak again."))
+        let unmute = Action::Unmute {
+            account: person.id,
+            name: name.clone(),
+        };
+        match self.apply(unmute).await.map_err(not_done)? {
+            ChangeOutcome::Unchanged => Ok(format!("{name} is not muted.")),
+            _ => Ok(format!("{name} can speak again.")),
+        }
     }
 
     pub(super) async fn rename(&self, name: Name, to: Name) -> Told {
         let person = self.person(&name).await?;
-        match self.guard.store.rename(person.id, &to).await {
-            Ok(()) => {}
-            Err(ClaimError::Store(error)) => return Err(failed(error)),
+        let rename = Action::Rename {
+            account: person.id,
+            from: name.clone(),
+            to: to.clone(),
+        };
+        match self.apply(rename).await {
+            Ok(_) => {}
+            Err(ChangeError::Store(error)) => return Err(failed(error)),
             Err(error) => return Err(format!("{name} can't be {to}: {error}.")),
         }
-        let entry = self.entry("rename", name.as_str(), to.as_str());
-        self.guard.store.audit(&entry).await.map_err(failed)?;
         self.guard.hub.renamed(person.id, to.clone()).await;
         Ok(format!("{name} is {to} now."))
     }
@@ -143,13 +149,17 @@ impl Act<'_> {
                 "{name} is an operator by the configuration: operator_keys names a key of theirs."
             ));
         }
-        let entry = self.entry("role", name.as_str(), role.as_str());
-        match self.guard.store.set_role(person.id, role, &entry).await {
-            Ok(()) => Ok(format!("{name} is {role} now.")),
-            Err(RoleChangeError::LastOperator) => Err(format!(
+        let set = Action::SetRole {
+            account: person.id,
+            name: name.clone(),
+            role,
+        };
+        match self.apply(set).await {
+            Ok(_) => Ok(format!("{name} is {role} now.")),
+            Err(ChangeError::LastOperator) => Err(format!(
                 "{name} is the last operator. Make another one first: /op NAME"
             )),
-            Err(error) => Err(format!("Not done: {error}.")),
+            Err(error) => Err(not_done(error)),
         }
     }
 
@@ -165,14 +175,12 @@ impl Act<'_> {
         reason = "off, for ever, or for a while: as it is typed"
     )]
     pub(super) async fn lockdown(&self, lockdown: Option<Option<u64>>) -> Told {
-        let state = if lockdown.is_some() { "on" } else { "off" };
-        let entry = self.entry("lockdown", state, &lasting(lockdown.flatten()));
         let wanted = lockdown.map(|life| Lockdown {
             by: self.actor.name.to_string(),
             until: life.map(|life| self.now.plus(life)),
         });
-        let set = self.guard.store.set_lockdown(wanted.as_ref(), &entry);
-        set.await.map_err(failed)?;
+        let set = self.apply(Action::SetLockdown(wanted)).await;
+        set.map_err(not_done)?;
         Ok(match lockdown {
             Some(life) => format!("Nobody new is let in{}.", lasting(life)),
             None => "New people are let in again.".to_owned(),
@@ -181,8 +189,7 @@ impl Act<'_> {
 
     pub(super) async fn announce(&self, text: Text) -> Told {
         // The words are in front of everybody, not in the log.
-        let entry = self.entry("announce", "everybody", "");
-        self.guard.store.audit(&entry).await.map_err(failed)?;
+        self.apply(Action::Announce).await.map_err(not_done)?;
         let words = format!("{} announces: {text}", self.actor.name);
         self.guard.hub.announce(Text::stored(&words)).await;
         Ok("Everybody was told.".into())

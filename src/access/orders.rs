@@ -15,9 +15,9 @@ use crate::text::Text;
 /// The longest reason, in characters.
 const REASON: usize = 200;
 
-/// Who gives an order.
+/// Who gives an order, and from where.
 #[derive(Debug, Clone)]
-pub struct Actor {
+pub struct Requester {
     /// Their account.
     pub account: AccountId,
     /// Their name.

@@ -3,10 +3,9 @@
 
 use super::Guard;
 use super::door::ProvenKey;
-use super::judge::audit;
-use crate::chat::access::Audit;
+use crate::chat::access::Actor;
 use crate::chat::ids::{Fingerprint, Time};
-use crate::store::{Account, StoreError};
+use crate::store::{Account, Action, Change, ChangeError, ChangeOutcome, StoreError};
 
 impl Guard {
     /// Somebody comes in with a key of the account. Whether it is there and proven from now on.
@@ -19,9 +18,20 @@ impl Guard {
         if account.proof_by.is_none() {
             return Ok(true);
         }
-        let entry = audit(now, &account.name, "key_proven", key.fingerprint.as_str());
+        let prove = Action::ProveKey {
+            account: account.id,
+            key: key.fingerprint.clone(),
+        };
+        let change = Change::by(account.id, account.name.clone(), now, prove);
         let asked = self.known.asks();
-        let proven = self.ask(self.store.prove(account.id, &entry)).await?;
+        let answer = self.ask(async {
+            match self.apply(&change).await {
+                Ok(_) => Ok(true),
+                Err(ChangeError::Store(error)) => Err(error),
+                Err(_forfeit) => Ok(false),
+            }
+        });
+        let proven = answer.await?;
         if proven {
             let proven = Account {
                 proof_by: None,
@@ -52,17 +62,23 @@ impl Guard {
 
     /// Forgets an account whose time for a proof is over.
     async fn forget(&self, account: &Account, now: Time) -> Result<(), StoreError> {
-        let entry = Audit {
+        let forget = Change {
             at: now,
-            actor: "server".to_owned(),
-            action: "account_forgotten".to_owned(),
-            target: account.name.to_string(),
-            detail: "nobody came in with its key in time".to_owned(),
+            actor: Actor::System,
+            action: Action::ForgetAccount {
+                account: account.id,
+                name: account.name.clone(),
+            },
         };
-        if self.store.forget(account.id, &entry).await? {
-            tracing::info!(event = "account_forgotten", account = %account.id, "nobody came in with the key of an account in time");
+        match self.apply(&forget).await {
+            Ok(ChangeOutcome::Unchanged) => Ok(()),
+            Ok(_) => {
+                tracing::info!(event = "account_forgotten", account = %account.id, "nobody came in with the key of an account in time");
+                Ok(())
+            }
+            Err(ChangeError::Store(error)) => Err(error),
+            Err(error) => Err(StoreError::Corrupt(error.to_string())),
         }
-        Ok(())
     }
 
     /// Forgets all accounts whose time for a proof is over, so that their names are free.

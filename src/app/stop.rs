@@ -1,7 +1,7 @@
 //! Stopping, in order, within a deadline:
 //!
 //! 1. no new connections, no new messages; everybody is told;
-//! 2. what was accepted is saved and shown;
+//! 2. what was accepted is saved and shown, orders too;
 //! 3. sessions end and connections close;
 //! 4. the database is closed.
 //!
@@ -130,6 +130,7 @@ async fn drain(parts: Parts) -> Drained {
         "The server is stopping. What you said is saved; connect again in a moment.",
     ))
     .await;
+    guard.finish_orders().await;
     hub.close_all(Text::stored("Goodbye.")).await;
     let mut all = Drained { ended: 0, cut: 0 };
     while let Some(drained) = serving.join_next().await {

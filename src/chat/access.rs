@@ -196,13 +196,76 @@ pub struct PendingKey {
     pub at: Time,
 }
 
-/// Something that an operator did, kept for good.
+/// Who made a change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Actor {
+    /// A person, with the name they had at that time.
+    Account(AccountId, Name),
+    /// Someone with a shell on the machine, through `ssh-chat keys` and the like.
+    Console,
+    /// The web page, for someone who hasn't proven a key yet.
+    Web,
+    /// The server itself.
+    System,
+    /// An entry from before actors had a kind: only this text is known, and anyone could have
+    /// taken it for a name.
+    Unverified(Text),
+}
+
+impl Actor {
+    /// The kind, in a word that stays the same: stored, and shown to programs.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Actor::Account(..) => "account",
+            Actor::Console => "console",
+            Actor::Web => "web",
+            Actor::System => "system",
+            Actor::Unverified(_) => "unverified",
+        }
+    }
+
+    /// The account, if it is one.
+    pub fn account(&self) -> Option<AccountId> {
+        match self {
+            Actor::Account(id, _) => Some(*id),
+            _ => None,
+        }
+    }
+
+    /// Reads what [`Actor::kind`], [`Actor::account`] and [`fmt::Display`] wrote. Whatever makes
+    /// no sense is [`Actor::Unverified`].
+    pub fn from_parts(kind: Option<&str>, account: Option<AccountId>, text: &str) -> Actor {
+        match (kind, account, Name::stored(text)) {
+            (Some("account"), Some(id), Ok(name)) => Actor::Account(id, name),
+            (Some("console"), ..) => Actor::Console,
+            (Some("web"), ..) => Actor::Web,
+            (Some("system"), ..) => Actor::System,
+            _ => Actor::Unverified(Text::stored(text.trim_matches('"'))),
+        }
+    }
+}
+
+impl fmt::Display for Actor {
+    /// Shows a name only for an account: no name has brackets or quotes, so none can pass for the
+    /// others.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Actor::Account(_, name) => name.fmt(f),
+            Actor::Console => f.pad("(console)"),
+            Actor::Web => f.pad("(web page)"),
+            Actor::System => f.pad("(system)"),
+            Actor::Unverified(text) => f.pad(&format!("\"{text}\"")),
+        }
+    }
+}
+
+/// A change to people or access as it is recorded, for good.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Audit {
     /// When.
     pub at: Time,
-    /// Who: a name, or `host` for somebody with a shell on the machine.
-    pub actor: String,
+    /// Who made it.
+    pub actor: Actor,
     /// What, in a word that stays the same: `ban`, `kick`, `invite_create`, …
     pub action: String,
     /// Whom or what.
@@ -226,6 +289,17 @@ pub struct Online {
     pub addr: IpAddr,
     /// What their client says it is.
     pub client: String,
+}
+
+/// A length of time in words: `2 hours`. Less than a minute is "a minute".
+pub fn length(millis: u64) -> String {
+    let minutes = millis.div_ceil(60_000);
+    match minutes {
+        0..=1 => "a minute".to_owned(),
+        2..120 => format!("{minutes} minutes"),
+        120..2_880 => format!("{} hours", minutes / 60),
+        _ => format!("{} days", minutes / 1_440),
+    }
 }
 
 /// A length of time as people write it: `90s`, `10m`, `2h`, `7d`, `2w`. In milliseconds.
@@ -302,6 +376,28 @@ mod tests {
             assert_eq!(ban.hits(who), expected, "{ban:?}");
             assert!(!ban.is_over(Time(9)) && ban.is_over(Time(10)));
         }
+    }
+
+    #[test]
+    fn actors_are_read_as_they_are_written() {
+        let alice = Name::new("alice").unwrap();
+        for (actor, shown) in [
+            (Actor::Account(AccountId(7), alice), "alice"),
+            (Actor::Console, "(console)"),
+            (Actor::Web, "(web page)"),
+            (Actor::System, "(system)"),
+            (Actor::Unverified(Text::stored("host")), "\"host\""),
+        ] {
+            assert_eq!(actor.to_string(), shown);
+            let read = Actor::from_parts(Some(actor.kind()), actor.account(), shown);
+            assert_eq!(read, actor);
+        }
+        let (older, broken) = (
+            Actor::from_parts(None, None, "console"),
+            Actor::from_parts(Some("account"), None, "alice"),
+        );
+        assert_eq!(older, Actor::Unverified(Text::stored("console")));
+        assert_eq!(broken, Actor::Unverified(Text::stored("alice")));
     }
 
     #[test]

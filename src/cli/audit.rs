@@ -5,9 +5,9 @@ use serde::Serialize;
 
 use super::Exit;
 use super::console::{Console, Failure, shown, stamp};
-use crate::chat::access::Audit;
+use crate::chat::access::Actor;
 use crate::chat::ids::Time;
-use crate::store::People;
+use crate::store::{Action, Change, People};
 use crate::text::clean_line;
 
 /// How much to show.
@@ -26,6 +26,9 @@ pub struct Show {
 struct Line {
     at: String,
     actor: String,
+    actor_kind: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    actor_account: Option<String>,
     action: String,
     target: String,
     detail: String,
@@ -41,14 +44,16 @@ async fn show(args: &Show, people: &dyn People, console: &mut Console<'_>) -> Re
     let limit = usize::try_from(args.limit).unwrap_or(usize::MAX);
     let mut rows = Vec::new();
     for entry in people.audits(limit).await?.iter().rev() {
-        let [actor, action, target, detail] =
-            [&entry.actor, &entry.action, &entry.target, &entry.detail]
-                .map(|text| clean_line(text));
+        let actor = entry.actor.to_string();
+        let [action, target, detail] =
+            [&entry.action, &entry.target, &entry.detail].map(|text| clean_line(text));
         if args.json {
             let at = stamp(entry.at);
             console.json(&Line {
                 at,
                 actor,
+                actor_kind: entry.actor.kind(),
+                actor_account: entry.actor.account().map(|id| id.to_string()),
                 action,
                 target,
                 detail,
@@ -63,13 +68,8 @@ async fn show(args: &Show, people: &dyn People, console: &mut Console<'_>) -> Re
     Ok(console.table(["AT", "WHO", "WHAT", "WHOM", "DETAIL"], &rows)?)
 }
 
-/// The entry for something that is done with this program, by whoever has a shell on the machine.
-pub(super) fn entry(at: Time, action: &str, target: &str, detail: &str) -> Audit {
-    Audit {
-        at,
-        actor: "host".to_owned(),
-        action: action.to_owned(),
-        target: target.to_owned(),
-        detail: detail.to_owned(),
-    }
+/// A change that is made with this program, by someone with a shell on the machine.
+pub(super) fn change(at: Time, action: Action) -> Change {
+    let actor = Actor::Console;
+    Change { at, actor, action }
 }

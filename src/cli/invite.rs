@@ -5,11 +5,11 @@ use serde::Serialize;
 
 use super::console::{Console, Failure, shown, stamp};
 use super::{Exit, audit};
-use crate::chat::access::{Role, duration};
+use crate::chat::access::{Actor, Role, duration};
 use crate::chat::ids::Time;
 use crate::chat::invite::{Code, MAX_LIFE, MAX_USES};
 use crate::config::Config;
-use crate::store::People;
+use crate::store::{Action, ChangeError, People};
 use crate::text::clean_line;
 
 /// What to do with invites.
@@ -123,12 +123,11 @@ async fn create(
         left: uses,
         uses,
         expires: now.plus(args.expires.unwrap_or(usual)),
-        by: "host".to_owned(),
+        by: Actor::Console.to_string(),
         at: now,
     };
-    let detail = format!("{uses} uses, {role}");
-    let entry = audit::entry(now, "invite_create", invite.id(), &detail);
-    people.create_invite(&invite, &entry).await?;
+    let change = audit::change(now, Action::CreateInvite(invite.clone()));
+    people.apply(&change).await.map_err(refused)?;
 
     let join = join(config);
     // In the fragment, which browsers keep to themselves: no server's log has it.
@@ -228,13 +227,20 @@ async fn revoke(
     now: Time,
     console: &mut Console<'_>,
 ) -> Result<(), Failure> {
-    let entry = audit::entry(now, "invite_revoke", id, "");
-    if people.revoke_invite(id, &entry).await? {
-        Ok(console.say(&format!("the invite {id} is ended"))?)
-    } else {
-        let words =
-            format!("there is no invite {id}; `ssh-chat invite list` shows those there are");
-        Err(Failure::Missing(words))
+    let change = audit::change(now, Action::RevokeInvite(id.to_owned()));
+    match people.apply(&change).await {
+        Ok(_) => Ok(console.say(&format!("the invite {id} is ended"))?),
+        Err(ChangeError::NotFound) => Err(Failure::Missing(format!(
+            "there is no invite {id}; `ssh-chat invite list` shows those there are"
+        ))),
+        Err(error) => Err(refused(error)),
+    }
+}
+
+fn refused(error: ChangeError) -> Failure {
+    match error {
+        ChangeError::Store(error) => error.into(),
+        error => Failure::Refused(error.to_string()),
     }
 }
 

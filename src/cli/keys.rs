@@ -13,8 +13,7 @@ use super::{Exit, audit};
 use crate::chat::access::{KeyRecord, Role};
 use crate::chat::ids::{AccountId, Fingerprint, Name, Time};
 use crate::keys::{MAX_INPUT, read_fingerprint, read_public_key};
-use crate::store::people::{KeyError, RoleChangeError};
-use crate::store::{Account, ClaimError, Store};
+use crate::store::{Account, Action, Applied, ChangeError, ChangeOutcome, Store};
 
 #[cfg(test)]
 mod tests;
@@ -177,22 +176,27 @@ async fn add(
         None => return make(args, store, &key, AccountId(random), now, console).await,
     };
     let name = &account.name;
-    let entry = audit::entry(now, "key_add", key.fingerprint.as_str(), name.as_str());
-    match store.add_key(account.id, &key, &entry).await {
-        Ok(()) => {
-            console.say(&format!("{name} can come in with {}", key.fingerprint))?;
+    let add = Action::AddKey {
+        account: account.id,
+        name: name.clone(),
+        key: key.clone(),
+    };
+    let key = &key.fingerprint;
+    match store.apply(&audit::change(now, add)).await {
+        Ok(Applied {
+            outcome: ChangeOutcome::Unchanged,
+            ..
+        }) => console.say(&format!("{key} is a key of {name} already"))?,
+        Ok(_) => {
+            console.say(&format!("{name} can come in with {key}"))?;
             if let Some(words) = waits(&account) {
                 console.say(&words)?;
             }
         }
-        Err(KeyError::Taken) => {
-            let owner = store.account_by_key(&key.fingerprint).await?;
-            if owner.as_ref().is_none_or(|owner| owner.id != account.id) {
-                return Err(taken(&key.fingerprint, owner));
-            }
-            console.say(&format!("{} is a key of {name} already", key.fingerprint))?;
+        Err(ChangeError::KeyTaken) => {
+            return Err(taken(key, store.account_by_key(key).await?));
         }
-        Err(KeyError::Store(error)) => return Err(error.into()),
+        Err(ChangeError::Store(error)) => return Err(error.into()),
         Err(error) => return Err(Failure::Refused(format!("{error}; {REVOKE_ONE}"))),
     }
     match args.role {
@@ -224,19 +228,20 @@ async fn make(
         return Err(Failure::Refused(words));
     }
     let account = Account::new(id, name.clone(), args.role.unwrap_or_default(), now);
-    match store.create_account(&account, key).await {
-        Ok(()) => {}
-        Err(ClaimError::KeyTaken) => {
+    let role = account.role;
+    let create = Action::CreateAccount {
+        account,
+        key: key.clone(),
+    };
+    match store.apply(&audit::change(now, create)).await {
+        Ok(_) => {}
+        Err(ChangeError::KeyTaken) => {
             let owner = store.account_by_key(&key.fingerprint).await?;
             return Err(taken(&key.fingerprint, owner));
         }
-        Err(ClaimError::Store(error)) => return Err(error.into()),
+        Err(ChangeError::Store(error)) => return Err(error.into()),
         Err(error) => return Err(Failure::Refused(format!("can't make {name}: {error}"))),
     }
-    let role = account.role;
-    let detail = format!("{name}, a new account ({role})");
-    let entry = audit::entry(now, "key_add", key.fingerprint.as_str(), &detail);
-    store.audit(&entry).await?;
     let key = &key.fingerprint;
     Ok(console.say(&format!(
         "{name} is a new {role} and can come in with {key}"
@@ -251,10 +256,14 @@ async fn set_role(
     console: &mut Console<'_>,
 ) -> Result<(), Failure> {
     let name = &account.name;
-    let entry = audit::entry(now, "role", name.as_str(), role.as_str());
-    match store.set_role(account.id, role, &entry).await {
-        Ok(()) => Ok(console.say(&format!("{name} is now {role}, and was {}", account.role))?),
-        Err(RoleChangeError::Store(error)) => Err(error.into()),
+    let set = Action::SetRole {
+        account: account.id,
+        name: name.clone(),
+        role,
+    };
+    match store.apply(&audit::change(now, set)).await {
+        Ok(_) => Ok(console.say(&format!("{name} is now {role}, and was {}", account.role))?),
+        Err(ChangeError::Store(error)) => Err(error.into()),
         Err(error) => Err(Failure::Refused(format!(
             "{name} stays {}: {error}",
             account.role
@@ -289,11 +298,16 @@ async fn revoke(
     let missing = || Failure::Missing(format!("no account has the key {key}"));
     let account = store.account_by_key(key).await?.ok_or_else(missing)?;
     let name = &account.name;
-    let entry = audit::entry(now, "key_revoke", key.as_str(), name.as_str());
-    match store.remove_key(account.id, key, true, &entry).await {
-        Ok(()) => {}
-        Err(KeyError::Unknown) => return Err(missing()),
-        Err(KeyError::Store(error)) => return Err(error.into()),
+    let remove = Action::RemoveKey {
+        account: account.id,
+        name: name.clone(),
+        key: key.clone(),
+        last: true,
+    };
+    match store.apply(&audit::change(now, remove)).await {
+        Ok(_) => {}
+        Err(ChangeError::NoKey) => return Err(missing()),
+        Err(ChangeError::Store(error)) => return Err(error.into()),
         Err(error) => return Err(Failure::Refused(error.to_string())),
     }
     console.say(&format!("{name} can't come in with {key} any more"))?;

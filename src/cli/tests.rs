@@ -4,7 +4,8 @@ use std::io::Read;
 use clap::CommandFactory as _;
 
 use super::*;
-use crate::chat::ids::Time;
+use crate::chat::access::{Actor, Audit};
+use crate::chat::ids::{AccountId, Name, Time};
 use crate::config::{Config, settings};
 
 pub(super) mod memory;
@@ -199,24 +200,30 @@ fn what_was_done_is_shown_with_the_newest_last() {
     let nothing = run("audit", &store, "");
     assert_eq!((nothing.exit, nothing.out.as_str()), (Exit::Good, ""));
     for n in 1..=3 {
-        let mut entry = audit::entry(NOW.plus(n * 60_000), "ban", "eve", "spam");
-        entry.actor = format!("op{n}\u{1b}[2J\u{202e}");
+        let entry = Audit {
+            at: NOW.plus(n * 60_000),
+            actor: Actor::Account(AccountId(n.into()), Name::new(&format!("op{n}")).unwrap()),
+            action: "ban".to_owned(),
+            target: "eve\u{1b}[2J\u{202e}".to_owned(),
+            detail: "spam".to_owned(),
+        };
         store.content().audits.insert(0, entry);
     }
     let shown = run("audit --limit 2", &store, "").out;
     assert_eq!(
         shown,
         "\
-AT                    WHO     WHAT  WHOM  DETAIL
-2026-11-22 14:04 UTC  op2[2J  ban   eve   spam
-2026-11-22 14:05 UTC  op3[2J  ban   eve   spam
+AT                    WHO  WHAT  WHOM    DETAIL
+2026-11-22 14:04 UTC  op2  ban   eve[2J  spam
+2026-11-22 14:05 UTC  op3  ban   eve[2J  spam
 "
     );
     let shown = run("audit --json --limit 1", &store, "").out;
     assert_eq!(
         shown,
-        "{\"at\":\"2026-11-22T14:05:00.000Z\",\"actor\":\"op3[2J\",\"action\":\"ban\",\
-         \"target\":\"eve\",\"detail\":\"spam\"}\n"
+        "{\"at\":\"2026-11-22T14:05:00.000Z\",\"actor\":\"op3\",\
+         \"actor_kind\":\"account\",\"actor_account\":\"00000000000000000000000000000003\",\
+         \"action\":\"ban\",\"target\":\"eve[2J\",\"detail\":\"spam\"}\n"
     );
     store.content().broken = Some(crate::store::StoreError::Full);
     let broken = run("audit", &store, "");

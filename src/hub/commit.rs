@@ -9,12 +9,12 @@ use std::time::Instant;
 
 use super::feed::Delivery;
 use super::{Feed, Hub};
-use crate::chat::event::{Draft, Event, Message};
+use crate::chat::event::{Author, Draft, Event, Message};
 use crate::chat::ids::{AccountId, Conversation, Name, RoomName, Seq, SessionId};
 use crate::chat::intent::Refusal;
 use crate::chat::state::Decision;
 use crate::clock;
-use crate::store::{AmendError, Amendment, ClaimError, RoomRecord, StoreError};
+use crate::store::{Action, AmendError, Amendment, Change, ChangeError, RoomRecord, StoreError};
 use crate::telemetry::metrics;
 
 /// A message that is allowed and not yet saved, and who waits to hear of it.
@@ -39,7 +39,7 @@ pub(super) enum Outcome {
         id: u32,
         account: AccountId,
         to: Name,
-        result: Result<(), ClaimError>,
+        result: Result<(), ChangeError>,
     },
 }
 
@@ -118,8 +118,15 @@ impl Hub {
             })),
             Decision::Rename(to) => {
                 let author = self.state.author(session)?;
+                let Author { account, name } = author.clone();
+                let rename = Action::Rename {
+                    account,
+                    from: name.clone(),
+                    to: to.clone(),
+                };
+                let change = Change::by(account, name, clock::now(), rename);
                 Some(Box::pin(async move {
-                    let result = store.rename(author.account, &to).await;
+                    let result = store.apply(&change).await.map(|_applied| ());
                     Outcome::Renamed {
                         session,
                         id,
@@ -187,11 +194,11 @@ impl Hub {
                     self.renamed(account, to);
                     self.reply(session, Delivery::Accepted(id));
                 }
-                Err(ClaimError::TooManyNames(names)) => {
+                Err(ChangeError::TooManyNames(names)) => {
                     self.reply(session, Delivery::Refused(id, Refusal::TooManyNames(names)));
                 }
-                Err(ClaimError::Store(error)) => self.not_saved(session, id, &error),
-                Err(ClaimError::NameTaken | ClaimError::KeyTaken | ClaimError::NoAccount) => {
+                Err(ChangeError::Store(error)) => self.not_saved(session, id, &error),
+                Err(_taken) => {
                     self.reply(session, Delivery::Refused(id, Refusal::NameTaken(to)));
                 }
             },

@@ -101,6 +101,10 @@ pub(super) struct Driver {
     stall: Duration,
     feeds: Vec<Feed>,
     jobs: VecDeque<Job>,
+    /// The job that the store does at this moment.
+    working: Option<Working>,
+    /// Whether that is an order.
+    ordering: bool,
     /// The settings that are being saved.
     saving: Option<Box<Preferences>>,
     closing: Option<u32>,
@@ -112,7 +116,7 @@ fn deadline(at: Time) -> Deadline {
     Deadline::now() + Duration::from_millis(at.since(clock::now()))
 }
 
-type Working = Pin<Box<dyn Future<Output = Done> + Send>>;
+pub(super) type Working = Pin<Box<dyn Future<Output = Done> + Send>>;
 
 impl Driver {
     /// A session that is about to enter the lobby. A client that takes nothing for `stall` is
@@ -137,6 +141,8 @@ impl Driver {
             // Few are in more than one room.
             feeds: Vec::with_capacity(1),
             jobs: VecDeque::new(),
+            working: None,
+            ordering: false,
             saving: None,
             closing: None,
             unwritten: Unwritten::default(),
@@ -157,20 +163,18 @@ impl Driver {
         let mut stalls_at: Option<Deadline> = None;
         let mut in_flight = Unwritten::default();
         let mut dismissed = false;
-        let mut working: Option<Working> = None;
-        let mut ordering = false;
         // Whether there may be something to read.
         let mut behind = false;
         loop {
             self.carry_out();
             if self.closing.is_some() {
-                working = working.filter(|_| ordering);
+                self.working.take_if(|_| !self.ordering);
             }
-            if working.is_none()
+            if self.working.is_none()
                 && let Some(job) = self.next_job()
             {
-                ordering = job.is_order();
-                working = Some(Box::pin(self.work(job)));
+                self.ordering = job.is_order();
+                self.working = Some(Box::pin(self.work(job)));
             }
             if writing.is_none() {
                 let bytes = self.machine.output();
@@ -178,7 +182,7 @@ impl Driver {
                     in_flight = std::mem::take(&mut self.unwritten);
                     writing = Some(Box::pin(output.write(Bytes::from(bytes))));
                     stalls_at = None;
-                } else if self.closing.is_some() && working.is_none() {
+                } else if self.closing.is_some() && self.working.is_none() {
                     return End::Left;
                 }
             }
@@ -189,7 +193,7 @@ impl Driver {
                 stalls_at: &mut stalls_at,
                 patience: if dismissed { PARTING } else { self.stall },
                 input: self.closing.is_none().then_some(&mut *input),
-                working: working.as_mut().map(Pin::as_mut),
+                working: self.working.as_mut().map(Pin::as_mut),
                 listens: idle && !behind,
                 due: earliest(rest, self.machine.deadline().map(deadline)),
             };
@@ -211,7 +215,7 @@ impl Driver {
                 }
                 Woken::Arrived(Some(arrived)) => self.arrived(arrived),
                 Woken::Done(done) => {
-                    working = None;
+                    self.working = None;
                     self.done(done);
                     behind = true;
                 }
@@ -236,15 +240,17 @@ impl Driver {
         }
     }
 
-    /// Takes the session out of the chat. What it leaves is still to be saved: settings that were
-    /// changed just before the connection was lost are kept all the same.
-    pub(super) fn part(self) -> Parting {
+    /// Takes the session out of the chat. What it leaves is still to be done: orders that were
+    /// given and settings that were changed just before the connection was lost.
+    pub(super) fn part(mut self) -> Parting {
+        let orders = self.remaining_orders();
         let waiting = self.jobs.into_iter().rev().find_map(|job| match job {
             Job::Save(preferences) => Some(preferences),
             Job::Fetch(_) | Job::Order(_) => None,
         });
         Parting {
             account: self.machine.me().author.account,
+            orders,
             preferences: waiting.or(self.saving.map(|saving| *saving)),
             marks: self.machine.marks(clock::now()),
         }
@@ -260,12 +266,24 @@ impl Driver {
         self.jobs.remove(at)
     }
 
+    /// The order that is carried out, then those that wait.
+    fn remaining_orders(&mut self) -> Vec<Working> {
+        let running = self.working.take().filter(|_| self.ordering);
+        let mut orders: Vec<Working> = running.into_iter().collect();
+        while let Some(at) = self.jobs.iter().position(Job::is_order)
+            && let Some(job) = self.jobs.remove(at)
+        {
+            orders.push(Box::pin(self.work(job)));
+        }
+        orders
+    }
+
     fn work(&mut self, job: Job) -> impl Future<Output = Done> + Send + use<> {
         if let Job::Save(preferences) = &job {
             self.saving = Some(Box::new(preferences.clone()));
         }
         let (store, orders) = (Arc::clone(&self.store), Arc::clone(&self.orders));
-        let actor = self.machine.me().actor(&self.peer);
+        let actor = self.machine.me().requester(&self.peer);
         carry_out(store, orders, actor, job)
     }
 

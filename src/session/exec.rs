@@ -51,7 +51,7 @@ pub(super) struct ExecContext<'a> {
     /// What was said.
     pub store: &'a dyn Store,
     /// Who carries out orders.
-    pub orders: &'a dyn Keeper,
+    pub orders: &'a Arc<dyn Keeper>,
     /// Who gives the command.
     pub me: Me,
     /// Where they are.

@@ -10,7 +10,7 @@ use super::facts::FOUND;
 
 use super::machine::{Fetch, Fetched};
 use crate::access::Keeper;
-use crate::access::orders::{Actor, Order, Report};
+use crate::access::orders::{Order, Report, Requester};
 use crate::chat::ids::{AccountId, Conversation, RoomName, Seq};
 use crate::chat::preferences::Preferences;
 use crate::store::{Mark, Search, Store, StoreError};
@@ -46,14 +46,14 @@ impl Job {
 pub(super) async fn carry_out(
     store: Arc<dyn Store>,
     orders: Arc<dyn Keeper>,
-    actor: Actor,
+    requester: Requester,
     job: Job,
 ) -> Done {
-    let account = actor.account;
+    let account = requester.account;
     match job {
         Job::Fetch(fetch) => Done::Fetched(read_back(&*store, account, fetch).await),
         Job::Save(preferences) => Done::Saved(store.save_preferences(account, &preferences).await),
-        Job::Order(order) => Done::Reported(orders.carry_out(&actor, order).await),
+        Job::Order(order) => Done::Reported(orders.carry_out(requester, order).await),
     }
 }
 

@@ -13,7 +13,7 @@ use super::requests::Requests;
 use super::rooms::Tab;
 use super::theme::Theme;
 use super::zone::Zone;
-use crate::access::orders::{Actor, Order};
+use crate::access::orders::{Order, Requester};
 use crate::chat::access::Role;
 use crate::chat::event::{Author, Message};
 use crate::chat::ids::{Conversation, Fingerprint, Name, RoomName, Seq, SessionId, Time};
@@ -77,8 +77,8 @@ impl Me {
     }
 
     /// Who gives their orders.
-    pub(super) fn actor(&self, peer: &Peer) -> Actor {
-        Actor {
+    pub(super) fn requester(&self, peer: &Peer) -> Requester {
+        Requester {
             account: self.author.account,
             name: self.author.name.clone(),
             key: self.key.clone(),

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
+use super::driver::Working;
 use crate::chat::ids::{AccountId, Conversation};
 use crate::chat::preferences::Preferences;
 use crate::store::{Mark, Store};
@@ -16,6 +17,8 @@ const PATIENCE: Duration = Duration::from_secs(1);
 pub(super) struct Parting {
     /// Whose it is.
     pub account: AccountId,
+    /// Orders that were given and not carried out yet, in this order. Nobody hears of them.
+    pub orders: Vec<Working>,
     /// Settings that were not saved yet.
     pub preferences: Option<Preferences>,
     /// How far each room was read.
@@ -31,6 +34,9 @@ impl Parting {
 
     async fn write(self, store: Arc<dyn Store>) {
         let account = self.account;
+        for order in self.orders {
+            order.await;
+        }
         if let Some(preferences) = &self.preferences
             && let Err(error) = store.save_preferences(account, preferences).await
         {

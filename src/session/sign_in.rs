@@ -5,7 +5,7 @@ use crate::chat::access::{KeyRecord, Role};
 use crate::chat::event::Author;
 use crate::chat::ids::{AccountId, Name, Time};
 use crate::chat::preferences::Preferences;
-use crate::store::{Account, ClaimError, Store, StoreError};
+use crate::store::{Account, ChangeError, Store, StoreError};
 
 use super::machine::Me;
 use super::peer::Peer;
@@ -143,11 +143,9 @@ async fn create(
     let made = orders.make_account(peer.candidate(), &account, &record);
     match made.await {
         Ok(()) => Ok(Some(account)),
-        Err(ClaimError::KeyTaken) => store.account_by_key(&key.fingerprint).await,
-        Err(ClaimError::Store(error)) => Err(error),
-        Err(ClaimError::NameTaken | ClaimError::NoAccount | ClaimError::TooManyNames(_)) => {
-            Ok(None)
-        }
+        Err(ChangeError::KeyTaken) => store.account_by_key(&key.fingerprint).await,
+        Err(ChangeError::Store(error)) => Err(error),
+        Err(_name_taken) => Ok(None),
     }
 }
 
@@ -181,10 +179,10 @@ mod tests {
     use super::*;
     use crate::access::Admission;
     use crate::access::door::{Candidate, Pass};
-    use crate::access::orders::{Actor, Order, Report};
+    use crate::access::orders::{Order, Report, Requester};
     use crate::chat::ids::Fingerprint;
     use async_trait::async_trait;
-    use std::sync::Mutex;
+    use std::sync::{Arc, Mutex};
 
     /// Says the same of everybody, where anybody may come in.
     struct Saying(Result<Option<Account>, NotAdmitted>);
@@ -211,7 +209,7 @@ mod tests {
             _: Candidate<'_>,
             _: &Account,
             _: &KeyRecord,
-        ) -> Result<(), ClaimError> {
+        ) -> Result<(), ChangeError> {
             Ok(())
         }
 
@@ -219,7 +217,7 @@ mod tests {
             true
         }
 
-        async fn carry_out(&self, _: &Actor, _: Order) -> Result<Report, String> {
+        async fn carry_out(self: Arc<Self>, _: Requester, _: Order) -> Result<Report, String> {
             Err("no".to_owned())
         }
 

@@ -181,7 +181,7 @@ impl Chat {
                 let context = ExecContext {
                     hub: &self.hub,
                     store: &*self.store,
-                    orders: &*self.orders,
+                    orders: &self.orders,
                     me,
                     peer,
                     session,
@@ -242,7 +242,7 @@ impl Chat {
     /// Takes the session out of the chat, and saves what is kept of it.
     async fn part(&self, visit: Box<Visit>, end: End) {
         let parting = visit.driver.part();
-        if visit.is_kept {
+        if visit.is_kept || !parting.orders.is_empty() {
             parting.save(Arc::clone(&self.store)).await;
         }
         tracing::info!(

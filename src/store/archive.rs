@@ -28,12 +28,12 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use super::{Account, Mark, Store, StoreError};
-use crate::chat::access::{Audit, Ban, KeyRecord, Lockdown, Mute, PendingKey, Role};
+use crate::chat::access::{Actor, Audit, Ban, KeyRecord, Lockdown, Mute, PendingKey, Role};
 use crate::chat::event::Author;
 use crate::chat::ids::{AccountId, Conversation, Fingerprint, Name, RoomName, Seq, Time};
 use crate::chat::invite::Invite;
 use crate::chat::preferences::Preferences;
-use crate::store::people::MAX_PENDING;
+use crate::store::change::MAX_PENDING;
 use crate::text::Text;
 
 mod entry;
@@ -158,9 +158,15 @@ pub struct Order {
     /// When.
     #[serde(with = "fields")]
     pub at: Time,
-    /// Who.
+    /// Who, as it is shown.
     #[serde(with = "fields")]
     pub actor: String,
+    /// What kind of actor; none for an entry from before there were kinds.
+    #[serde(with = "fields", default, skip_serializing_if = "Option::is_none")]
+    pub actor_kind: Option<String>,
+    /// The account, if it was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub actor_account: Option<AccountId>,
     /// What.
     #[serde(with = "fields")]
     pub action: String,
@@ -327,10 +333,16 @@ impl Reading {
 impl Order {
     /// An entry with its place.
     pub fn new(number: u64, audit: Audit) -> Order {
+        let (actor, kind) = match &audit.actor {
+            Actor::Unverified(text) => (text.to_string(), None),
+            actor => (actor.to_string(), Some(actor.kind().to_owned())),
+        };
         Order {
             number,
             at: audit.at,
-            actor: audit.actor,
+            actor,
+            actor_kind: kind,
+            actor_account: audit.actor.account(),
             action: audit.action,
             target: audit.target,
             detail: audit.detail,
@@ -341,7 +353,7 @@ impl Order {
     pub fn audit(&self) -> Audit {
         Audit {
             at: self.at,
-            actor: self.actor.clone(),
+            actor: Actor::from_parts(self.actor_kind.as_deref(), self.actor_account, &self.actor),
             action: self.action.clone(),
             target: self.target.clone(),
             detail: self.detail.clone(),

@@ -14,13 +14,14 @@
 
 use async_trait::async_trait;
 
-use crate::chat::access::{KeyRecord, Role};
+use crate::chat::access::Role;
 use crate::chat::event::{Draft, Message};
 use crate::chat::ids::{AccountId, Conversation, Fingerprint, Name, RoomName, Seq, Time};
 use crate::chat::preferences::Preferences;
 use crate::text::Text;
 
 pub mod archive;
+pub mod change;
 pub mod dynamo;
 pub mod people;
 pub mod sqlite;
@@ -28,6 +29,7 @@ mod timed;
 mod words;
 
 pub use archive::Archive;
+pub use change::{Action, Applied, Change, ChangeError, ChangeOutcome};
 pub use people::People;
 pub use timed::Timed;
 
@@ -53,26 +55,6 @@ pub enum StoreError {
     /// What was read makes no sense.
     #[error("the database is damaged: {0}")]
     Corrupt(String),
-}
-
-/// Why a name or a key could not be given to an account.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ClaimError {
-    /// Another account has the name, or one that looks like it.
-    #[error("the name is taken")]
-    NameTaken,
-    /// The key belongs to an account already.
-    #[error("the key belongs to an account already")]
-    KeyTaken,
-    /// The account owns [`MAX_NAMES`] names already: these.
-    #[error("the account owns {MAX_NAMES} names already")]
-    TooManyNames(Vec<Name>),
-    /// There is no such account.
-    #[error("there is no such account")]
-    NoAccount,
-    /// The store failed.
-    #[error(transparent)]
-    Store(#[from] StoreError),
 }
 
 /// Why a message could not be edited or deleted.
@@ -244,16 +226,6 @@ pub trait Store: People + 'static {
 
     /// The account that holds a name, or a name that looks like it.
     async fn account_by_name(&self, name: &Name) -> Result<Option<Account>, StoreError>;
-
-    /// Makes an account that owns this name and key. If it does already, that is as good; an
-    /// account of this number that owns one of them only, or neither, gets
-    /// [`ClaimError::NameTaken`].
-    async fn create_account(&self, account: &Account, key: &KeyRecord) -> Result<(), ClaimError>;
-
-    /// Gives the account another name. Its earlier names stay its own ("for good"), so that
-    /// nobody can pass for it; it may go back to one of them. An account that would own more
-    /// than [`MAX_NAMES`] gets [`ClaimError::TooManyNames`].
-    async fn rename(&self, account: AccountId, name: &Name) -> Result<(), ClaimError>;
 
     /// Keeps a person's settings. Nothing happens if there is no such account (a guest).
     async fn save_preferences(

@@ -15,10 +15,7 @@ use tokio::time::{Instant, sleep};
 use self::error::Failure;
 use self::file::DatabaseFile;
 use self::threads::Threads;
-use super::{
-    Account, AmendError, Amendment, ClaimError, Found, Mark, RoomRecord, Search, Store, StoreError,
-};
-use crate::chat::access::KeyRecord;
+use super::{Account, AmendError, Amendment, Found, Mark, RoomRecord, Search, Store, StoreError};
 use crate::chat::event::{Draft, Message};
 use crate::chat::ids::{AccountId, Conversation, Fingerprint, Name, RoomName, Seq, Time};
 use crate::chat::preferences::Preferences;
@@ -29,6 +26,7 @@ mod accounts;
 mod archive;
 mod audit;
 mod bans;
+mod change;
 mod columns;
 mod entries;
 mod error;
@@ -216,19 +214,6 @@ impl Store for Sqlite {
     async fn account_by_name(&self, name: &Name) -> Result<Option<Account>, StoreError> {
         let name = name.clone();
         self.read(move |db| accounts::by_name(db, &name)).await
-    }
-
-    async fn create_account(&self, account: &Account, key: &KeyRecord) -> Result<(), ClaimError> {
-        let (account, key) = (account.clone(), key.clone());
-        self.together().await;
-        self.write(1, move |db| accounts::create(db, &account, &key))
-            .await
-    }
-
-    async fn rename(&self, account: AccountId, name: &Name) -> Result<(), ClaimError> {
-        let name = name.clone();
-        self.write(1, move |db| accounts::rename(db, account, &name))
-            .await
     }
 
     async fn save_preferences(

@@ -5,12 +5,11 @@ use std::time::Instant;
 
 use async_trait::async_trait;
 
-use super::people::{KeyError, RedeemError, RoleChangeError};
 use super::{
-    Account, AmendError, Amendment, ClaimError, Found, Mark, People, RoomRecord, Search, Store,
-    StoreError,
+    Account, AmendError, Amendment, Applied, Change, ChangeError, Found, Mark, People, RoomRecord,
+    Search, Store, StoreError,
 };
-use crate::chat::access::{Audit, Ban, KeyRecord, Lockdown, Mute, PendingKey, Role};
+use crate::chat::access::{Audit, Ban, KeyRecord, Lockdown, Mute, PendingKey};
 use crate::chat::event::{Draft, Message};
 use crate::chat::ids::{AccountId, Conversation, Fingerprint, Name, RoomName, Seq, Time};
 use crate::chat::invite::Invite;
@@ -39,15 +38,6 @@ impl Fails for StoreError {
     }
 }
 
-impl Fails for RedeemError {
-    fn failure(&self) -> Option<&StoreError> {
-        match self {
-            RedeemError::Claim(error) => error.failure(),
-            RedeemError::BadCode => None,
-        }
-    }
-}
-
 macro_rules! fails {
     ($($error:ident)+) => {
         $(impl Fails for $error {
@@ -61,7 +51,7 @@ macro_rules! fails {
     };
 }
 
-fails! { ClaimError AmendError KeyError RoleChangeError }
+fails! { AmendError ChangeError }
 
 fn word(failure: &StoreError) -> &'static str {
     match failure {
@@ -172,14 +162,6 @@ impl Store for Timed {
         timed("account_by_name", self.0.account_by_name(name)).await
     }
 
-    async fn create_account(&self, account: &Account, key: &KeyRecord) -> Result<(), ClaimError> {
-        timed("create_account", self.0.create_account(account, key)).await
-    }
-
-    async fn rename(&self, account: AccountId, name: &Name) -> Result<(), ClaimError> {
-        timed("rename", self.0.rename(account, name)).await
-    }
-
     async fn save_preferences(
         &self,
         account: AccountId,
@@ -214,27 +196,12 @@ impl Store for Timed {
 
 #[async_trait]
 impl People for Timed {
+    async fn apply(&self, change: &Change) -> Result<Applied, ChangeError> {
+        timed(change.action.as_str(), self.0.apply(change)).await
+    }
+
     async fn keys_of(&self, account: AccountId) -> Result<Vec<KeyRecord>, StoreError> {
         timed("keys_of", self.0.keys_of(account)).await
-    }
-
-    async fn add_key(
-        &self,
-        account: AccountId,
-        key: &KeyRecord,
-        audit: &Audit,
-    ) -> Result<(), KeyError> {
-        timed("add_key", self.0.add_key(account, key, audit)).await
-    }
-
-    async fn remove_key(
-        &self,
-        account: AccountId,
-        key: &Fingerprint,
-        last: bool,
-        audit: &Audit,
-    ) -> Result<(), KeyError> {
-        timed("remove_key", self.0.remove_key(account, key, last, audit)).await
     }
 
     async fn key_owners(&self) -> Result<Vec<(Fingerprint, Account)>, StoreError> {
@@ -245,105 +212,28 @@ impl People for Timed {
         timed("accounts", self.0.accounts()).await
     }
 
-    async fn set_role(
-        &self,
-        account: AccountId,
-        role: Role,
-        audit: &Audit,
-    ) -> Result<(), RoleChangeError> {
-        timed("set_role", self.0.set_role(account, role, audit)).await
-    }
-
-    async fn create_invite(&self, invite: &Invite, audit: &Audit) -> Result<(), StoreError> {
-        timed("create_invite", self.0.create_invite(invite, audit)).await
-    }
-
     async fn invites(&self, now: Time) -> Result<Vec<Invite>, StoreError> {
         timed("invites", self.0.invites(now)).await
-    }
-
-    async fn revoke_invite(&self, id: &str, audit: &Audit) -> Result<bool, StoreError> {
-        timed("revoke_invite", self.0.revoke_invite(id, audit)).await
-    }
-
-    async fn redeem(
-        &self,
-        hash: &str,
-        account: &Account,
-        key: &KeyRecord,
-        audit: &Audit,
-    ) -> Result<Account, RedeemError> {
-        timed("redeem", self.0.redeem(hash, account, key, audit)).await
     }
 
     async fn unproven(&self) -> Result<Vec<Account>, StoreError> {
         timed("unproven", self.0.unproven()).await
     }
 
-    async fn prove(&self, account: AccountId, audit: &Audit) -> Result<bool, StoreError> {
-        timed("prove", self.0.prove(account, audit)).await
-    }
-
-    async fn forget(&self, account: AccountId, audit: &Audit) -> Result<bool, StoreError> {
-        timed("forget", self.0.forget(account, audit)).await
-    }
-
-    async fn add_pending(&self, pending: &PendingKey) -> Result<bool, StoreError> {
-        timed("add_pending", self.0.add_pending(pending)).await
-    }
-
     async fn pending(&self) -> Result<Vec<PendingKey>, StoreError> {
         timed("pending", self.0.pending()).await
-    }
-
-    async fn settle_pending(
-        &self,
-        key: &Fingerprint,
-        account: Option<&Account>,
-        audit: &Audit,
-    ) -> Result<Option<PendingKey>, ClaimError> {
-        timed("settle_pending", self.0.settle_pending(key, account, audit)).await
-    }
-
-    async fn add_ban(&self, ban: &Ban, audit: &Audit) -> Result<u64, StoreError> {
-        timed("add_ban", self.0.add_ban(ban, audit)).await
-    }
-
-    async fn remove_ban(&self, id: u64, audit: &Audit) -> Result<bool, StoreError> {
-        timed("remove_ban", self.0.remove_ban(id, audit)).await
     }
 
     async fn bans(&self, now: Time) -> Result<Vec<Ban>, StoreError> {
         timed("bans", self.0.bans(now)).await
     }
 
-    async fn set_mute(
-        &self,
-        account: AccountId,
-        mute: Option<&Mute>,
-        audit: &Audit,
-    ) -> Result<(), StoreError> {
-        timed("set_mute", self.0.set_mute(account, mute, audit)).await
-    }
-
     async fn mutes(&self, now: Time) -> Result<Vec<Mute>, StoreError> {
         timed("mutes", self.0.mutes(now)).await
     }
 
-    async fn set_lockdown(
-        &self,
-        lockdown: Option<&Lockdown>,
-        audit: &Audit,
-    ) -> Result<(), StoreError> {
-        timed("set_lockdown", self.0.set_lockdown(lockdown, audit)).await
-    }
-
     async fn lockdown(&self, now: Time) -> Result<Option<Lockdown>, StoreError> {
         timed("lockdown", self.0.lockdown(now)).await
-    }
-
-    async fn audit(&self, audit: &Audit) -> Result<(), StoreError> {
-        timed("audit", self.0.audit(audit)).await
     }
 
     async fn audits(&self, limit: usize) -> Result<Vec<Audit>, StoreError> {

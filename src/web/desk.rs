@@ -8,13 +8,12 @@ use sha2::{Digest as _, Sha256};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::form::{Form, Problems};
-use crate::chat::access::{Audit, KeyRecord, Role};
+use crate::chat::access::{Actor, KeyRecord, Role};
 use crate::chat::ids::{AccountId, Name, Time};
 use crate::chat::invite::Code;
 use crate::clock;
 use crate::keys::{KeyLineError, read_public_key};
-use crate::store::people::RedeemError;
-use crate::store::{Account, ClaimError, Store, StoreError};
+use crate::store::{Account, Action, Change, ChangeError, ChangeOutcome, Store, StoreError};
 
 /// How long somebody has to come in with the key that they gave, in milliseconds: a week.
 const PROOF: u64 = 7 * 86_400_000;
@@ -83,7 +82,7 @@ impl Desk {
         let late = || Err(StoreError::Unavailable("no answer in time".into()));
         let answer = timeout(PATIENCE, self.redeem(&request, now)).await;
         let answer =
-            answer.unwrap_or_else(|_| late().map_err(ClaimError::from).map_err(Refused::from));
+            answer.unwrap_or_else(|_| late().map_err(ChangeError::from).map_err(Refused::from));
         match answer {
             Ok(account) => {
                 tracing::info!(event = "web_redeemed", account = %account.id, role = %account.role, "somebody registered a key on the web page");
@@ -116,14 +115,19 @@ impl Desk {
             proof_by: Some(now.plus(PROOF)),
             ..Account::new(request.account(), name.clone(), Role::Member, now)
         };
-        let audit = Audit {
+        let redeem = Change {
             at: now,
-            actor: name.to_string(),
-            action: "invite_redeem".to_owned(),
-            target: key.fingerprint.to_string(),
-            detail: "on the web page".to_owned(),
+            actor: Actor::Web,
+            action: Action::RedeemInvite {
+                hash: hash.clone(),
+                account: account.clone(),
+                key: key.clone(),
+            },
         };
-        Ok(self.store.redeem(hash, &account, key, &audit).await?)
+        match self.store.apply(&redeem).await?.outcome {
+            ChangeOutcome::Redeemed(made) | ChangeOutcome::RedeemedBefore(made) => Ok(made),
+            _ => Ok(account),
+        }
     }
 }
 
@@ -132,7 +136,7 @@ impl Desk {
 enum Refused {
     Locked,
     Code,
-    Claim(ClaimError),
+    Claim(ChangeError),
 }
 
 impl From<StoreError> for Refused {
@@ -141,17 +145,11 @@ impl From<StoreError> for Refused {
     }
 }
 
-impl From<ClaimError> for Refused {
-    fn from(error: ClaimError) -> Refused {
-        Refused::Claim(error)
-    }
-}
-
-impl From<RedeemError> for Refused {
-    fn from(error: RedeemError) -> Refused {
+impl From<ChangeError> for Refused {
+    fn from(error: ChangeError) -> Refused {
         match error {
-            RedeemError::BadCode => Refused::Code,
-            RedeemError::Claim(error) => Refused::Claim(error),
+            ChangeError::BadCode => Refused::Code,
+            error => Refused::Claim(error),
         }
     }
 }
@@ -168,14 +166,14 @@ impl Refused {
                 problems.code = Some(BAD_CODE.to_owned());
                 StatusCode::UNPROCESSABLE_ENTITY
             }
-            Refused::Claim(ClaimError::KeyTaken) => {
+            Refused::Claim(ChangeError::KeyTaken) => {
                 problems.key = Some(format!(
                     "This key is registered already, and your invite was not used. Type {join} and \
                      you are in."
                 ));
                 StatusCode::UNPROCESSABLE_ENTITY
             }
-            Refused::Claim(ClaimError::Store(error)) => {
+            Refused::Claim(ChangeError::Store(error)) => {
                 tracing::error!(event = "redeem_failed", %error, "an invite could not be looked up");
                 problems.all = Some(NOT_NOW.to_owned());
                 StatusCode::SERVICE_UNAVAILABLE

@@ -4,13 +4,14 @@ mod door;
 mod orders;
 mod proof;
 
+use crate::harness::Changes;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ssh_chat::access::door::{Candidate, Door as _, ProvenKey, Verdict};
-use ssh_chat::access::orders::{Actor, BanWhom, Order};
+use ssh_chat::access::orders::{BanWhom, Order, Requester};
 use ssh_chat::access::{Guard, Keeper as _, Mode, Rules};
-use ssh_chat::chat::access::{Audit, Ban, BanTarget, KeyRecord, Lockdown, Role, network};
+use ssh_chat::chat::access::{Actor, Audit, Ban, BanTarget, KeyRecord, Lockdown, Role, network};
 use ssh_chat::chat::ids::{AccountId, Fingerprint, Name, SessionId, Time};
 use ssh_chat::chat::intent::{Arrival, Intent, Target};
 use ssh_chat::chat::policy::Allowance;
@@ -56,7 +57,7 @@ pub(crate) fn name(name: &str) -> Name {
 pub(crate) fn audit() -> Audit {
     Audit {
         at: Time(0),
-        actor: "test".into(),
+        actor: Actor::System,
         action: "test".into(),
         target: String::new(),
         detail: String::new(),
@@ -183,16 +184,21 @@ impl House {
         }
     }
 
-    pub async fn order(&self, who: &str, order: Order) -> Result<(), String> {
+    pub async fn requester(&self, who: &str) -> Requester {
         let account = self.store.account_by_name(&name(who)).await.unwrap();
-        let actor = Actor {
+        Requester {
             account: account.map_or(AccountId(1), |account| account.id),
             name: name(who),
             key: (who != "nobody").then(|| key(who).fingerprint),
             addr: "198.51.100.9".parse().unwrap(),
             client: OPENSSH.into(),
-        };
-        self.guard.carry_out(&actor, order).await.map(|_| ())
+        }
+    }
+
+    pub async fn order(&self, who: &str, order: Order) -> Result<(), String> {
+        let requester = self.requester(who).await;
+        let done = Arc::clone(&self.guard).carry_out(requester, order);
+        done.await.map(|_| ())
     }
 
     /// Somebody is online.

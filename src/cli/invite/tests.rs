@@ -102,7 +102,7 @@ fn invites_are_listed_and_ended() {
         format!(
             "\
 ID        ROLE    LEFT    EXPIRES               BY
-{id}  member  1 of 2  2026-11-29 14:02 UTC  host
+{id}  member  1 of 2  2026-11-29 14:02 UTC  (console)
 "
         )
     );
@@ -110,7 +110,7 @@ ID        ROLE    LEFT    EXPIRES               BY
         run("invite list --json", &store, "").out,
         format!(
             "{{\"id\":\"{id}\",\"role\":\"member\",\"left\":1,\"uses\":2,\
-             \"expires\":\"2026-11-29T14:02:00.000Z\",\"by\":\"host\",\
+             \"expires\":\"2026-11-29T14:02:00.000Z\",\"by\":\"(console)\",\
              \"at\":\"2026-11-22T14:02:00.000Z\"}}\n"
         )
     );

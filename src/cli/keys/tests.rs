@@ -1,4 +1,5 @@
 use super::*;
+use crate::chat::access::Actor;
 use crate::cli::tests::memory::Memory;
 use crate::cli::tests::{NOW, Ran, run};
 
@@ -54,11 +55,9 @@ bob      member    {c}  ssh-ed25519  2026-11-22 14:02 UTC
     );
     let content = store.content();
     let audits: Vec<_> = content.audits.iter().rev().collect();
-    assert!(
-        audits
-            .iter()
-            .all(|audit| audit.actor == "host" && audit.action == "key_add")
-    );
+    assert!(audits.iter().all(|audit| audit.actor == Actor::Console));
+    let actions: Vec<&str> = audits.iter().map(|audit| audit.action.as_str()).collect();
+    assert_eq!(actions, ["account_create", "key_add", "account_create"]);
     assert_eq!(audits[0].target, a.as_str());
     assert_eq!(audits[0].detail, "alice, a new account (operator)");
     assert_eq!(audits[1].detail, "alice");

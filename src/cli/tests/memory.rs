@@ -10,10 +10,10 @@ use crate::chat::ids::{AccountId, Conversation, Fingerprint, Name, RoomName, Seq
 use crate::chat::invite::Invite;
 use crate::chat::preferences::Preferences;
 use crate::store::archive::{Archive, ImportError, Pages, Record};
-use crate::store::people::{KeyError, MAX_KEYS, RedeemError, RoleChangeError};
+use crate::store::change::MAX_KEYS;
 use crate::store::{
-    Account, AmendError, Amendment, ClaimError, Found, Mark, People, RoomRecord, Search, Store,
-    StoreError,
+    Account, Action, AmendError, Amendment, Applied, Change, ChangeError, ChangeOutcome, Found,
+    Mark, People, RoomRecord, Search, Store, StoreError,
 };
 
 /// What is in it.
@@ -48,49 +48,77 @@ impl Content {
         let mut keys = self.keys.iter();
         Some(keys.find(|(_, other)| other.fingerprint == *key)?.0)
     }
+
+    fn write(&mut self, action: &Action) -> Result<ChangeOutcome, ChangeError> {
+        match action {
+            Action::CreateAccount { account, key } => {
+                if self.owner(&key.fingerprint).is_some() {
+                    return Err(ChangeError::KeyTaken);
+                }
+                self.accounts.push(account.clone());
+                self.keys.push((account.id, key.clone()));
+            }
+            Action::AddKey { account, key, .. } => {
+                match self.owner(&key.fingerprint) {
+                    Some(owner) if owner == *account => return Ok(ChangeOutcome::Unchanged),
+                    Some(_) => return Err(ChangeError::KeyTaken),
+                    None => {}
+                }
+                if self.keys.iter().filter(|(a, _)| a == account).count() >= MAX_KEYS {
+                    return Err(ChangeError::TooManyKeys);
+                }
+                self.keys.push((*account, key.clone()));
+            }
+            Action::RemoveKey {
+                account, key, last, ..
+            } => {
+                assert!(last, "a shell on the machine may take any key");
+                if self.owner(key) != Some(*account) {
+                    return Err(ChangeError::NoKey);
+                }
+                self.keys.retain(|(_, other)| other.fingerprint != *key);
+            }
+            Action::SetRole { account, role, .. } => {
+                let operators = self.accounts.iter().filter(|a| a.role == Role::Operator);
+                if *role != Role::Operator && operators.count() == 1 {
+                    return Err(ChangeError::LastOperator);
+                }
+                let account = self.accounts.iter_mut().find(|a| a.id == *account);
+                account.ok_or(ChangeError::NoAccount)?.role = *role;
+            }
+            Action::CreateInvite(invite) => self.invites.push(invite.clone()),
+            Action::RevokeInvite(id) => {
+                let before = self.invites.len();
+                self.invites.retain(|invite| !invite.hash.starts_with(id));
+                if self.invites.len() == before {
+                    return Err(ChangeError::NotFound);
+                }
+            }
+            action => unreachable!("no command makes {action:?}"),
+        }
+        Ok(ChangeOutcome::Done)
+    }
 }
 
 #[async_trait]
 impl People for Memory {
+    async fn apply(&self, change: &Change) -> Result<Applied, ChangeError> {
+        let mut content = self.open()?;
+        let outcome = content.write(&change.action)?;
+        let audit = match outcome {
+            ChangeOutcome::Unchanged => None,
+            _ => change.audit(),
+        };
+        if let Some(entry) = &audit {
+            content.audits.insert(0, entry.clone());
+        }
+        Ok(Applied { outcome, audit })
+    }
+
     async fn keys_of(&self, account: AccountId) -> Result<Vec<KeyRecord>, StoreError> {
         let content = self.open()?;
         let keys = content.keys.iter().filter(|(owner, _)| *owner == account);
         Ok(keys.map(|(_, key)| key.clone()).collect())
-    }
-
-    async fn add_key(
-        &self,
-        account: AccountId,
-        key: &KeyRecord,
-        audit: &Audit,
-    ) -> Result<(), KeyError> {
-        let mut content = self.open()?;
-        if content.owner(&key.fingerprint).is_some() {
-            return Err(KeyError::Taken);
-        }
-        if content.keys.iter().filter(|(a, _)| *a == account).count() >= MAX_KEYS {
-            return Err(KeyError::TooMany);
-        }
-        content.keys.push((account, key.clone()));
-        content.audits.insert(0, audit.clone());
-        Ok(())
-    }
-
-    async fn remove_key(
-        &self,
-        account: AccountId,
-        key: &Fingerprint,
-        last: bool,
-        audit: &Audit,
-    ) -> Result<(), KeyError> {
-        let mut content = self.open()?;
-        assert!(last, "a shell on the machine may take any key");
-        if content.owner(key) != Some(account) {
-            return Err(KeyError::Unknown);
-        }
-        content.keys.retain(|(_, other)| other.fingerprint != *key);
-        content.audits.insert(0, audit.clone());
-        Ok(())
     }
 
     async fn key_owners(&self) -> Result<Vec<(Fingerprint, Account)>, StoreError> {
@@ -101,82 +129,17 @@ impl People for Memory {
         Ok(self.open()?.accounts.clone())
     }
 
-    async fn set_role(
-        &self,
-        account: AccountId,
-        role: Role,
-        audit: &Audit,
-    ) -> Result<(), RoleChangeError> {
-        let mut content = self.open()?;
-        let operators = content.accounts.iter().filter(|a| a.role == Role::Operator);
-        if role != Role::Operator && operators.count() == 1 {
-            return Err(RoleChangeError::LastOperator);
-        }
-        let mut accounts = content.accounts.iter_mut();
-        let account = accounts.find(|a| a.id == account);
-        account.ok_or(RoleChangeError::NoAccount)?.role = role;
-        content.audits.insert(0, audit.clone());
-        Ok(())
-    }
-
-    async fn create_invite(&self, invite: &Invite, audit: &Audit) -> Result<(), StoreError> {
-        let mut content = self.open()?;
-        content.invites.push(invite.clone());
-        content.audits.insert(0, audit.clone());
-        Ok(())
-    }
-
     async fn invites(&self, now: Time) -> Result<Vec<Invite>, StoreError> {
         let content = self.open()?;
         let good = content.invites.iter().filter(|invite| invite.is_good(now));
         Ok(good.cloned().collect())
     }
 
-    async fn revoke_invite(&self, id: &str, audit: &Audit) -> Result<bool, StoreError> {
-        let mut content = self.open()?;
-        let before = content.invites.len();
-        content
-            .invites
-            .retain(|invite| !invite.hash.starts_with(id));
-        let found = content.invites.len() < before;
-        if found {
-            content.audits.insert(0, audit.clone());
-        }
-        Ok(found)
-    }
-
-    async fn audit(&self, audit: &Audit) -> Result<(), StoreError> {
-        self.open()?.audits.insert(0, audit.clone());
-        Ok(())
-    }
-
     async fn audits(&self, limit: usize) -> Result<Vec<Audit>, StoreError> {
         Ok(self.open()?.audits.iter().take(limit).cloned().collect())
     }
 
-    async fn redeem(
-        &self,
-        _: &str,
-        _: &Account,
-        _: &KeyRecord,
-        _: &Audit,
-    ) -> Result<Account, RedeemError> {
-        unreachable!()
-    }
-
     async fn unproven(&self) -> Result<Vec<Account>, StoreError> {
-        unreachable!()
-    }
-
-    async fn prove(&self, _: AccountId, _: &Audit) -> Result<bool, StoreError> {
-        unreachable!()
-    }
-
-    async fn forget(&self, _: AccountId, _: &Audit) -> Result<bool, StoreError> {
-        unreachable!()
-    }
-
-    async fn add_pending(&self, _: &PendingKey) -> Result<bool, StoreError> {
         unreachable!()
     }
 
@@ -184,36 +147,11 @@ impl People for Memory {
         unreachable!()
     }
 
-    async fn settle_pending(
-        &self,
-        _: &Fingerprint,
-        _: Option<&Account>,
-        _: &Audit,
-    ) -> Result<Option<PendingKey>, ClaimError> {
-        unreachable!()
-    }
-
-    async fn add_ban(&self, _: &Ban, _: &Audit) -> Result<u64, StoreError> {
-        unreachable!()
-    }
-
-    async fn remove_ban(&self, _: u64, _: &Audit) -> Result<bool, StoreError> {
-        unreachable!()
-    }
-
     async fn bans(&self, _: Time) -> Result<Vec<Ban>, StoreError> {
         unreachable!()
     }
 
-    async fn set_mute(&self, _: AccountId, _: Option<&Mute>, _: &Audit) -> Result<(), StoreError> {
-        unreachable!()
-    }
-
     async fn mutes(&self, _: Time) -> Result<Vec<Mute>, StoreError> {
-        unreachable!()
-    }
-
-    async fn set_lockdown(&self, _: Option<&Lockdown>, _: &Audit) -> Result<(), StoreError> {
         unreachable!()
     }
 
@@ -259,16 +197,6 @@ impl Store for Memory {
         Ok(found.cloned())
     }
 
-    async fn create_account(&self, account: &Account, key: &KeyRecord) -> Result<(), ClaimError> {
-        let mut content = self.open()?;
-        if content.owner(&key.fingerprint).is_some() {
-            return Err(ClaimError::KeyTaken);
-        }
-        content.accounts.push(account.clone());
-        content.keys.push((account.id, key.clone()));
-        Ok(())
-    }
-
     async fn ping(&self) -> Result<(), StoreError> {
         self.open().map(|_| ())
     }
@@ -299,10 +227,6 @@ impl Store for Memory {
     }
 
     async fn open_room(&self, _: &RoomName, _: Time) -> Result<RoomRecord, StoreError> {
-        unreachable!()
-    }
-
-    async fn rename(&self, _: AccountId, _: &Name) -> Result<(), ClaimError> {
         unreachable!()
     }
 

@@ -185,6 +185,9 @@ enum Record<'a> {
     Audit {
         at: At,
         actor: String,
+        actor_kind: &'static str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        actor_account: Option<String>,
         action: String,
         target: String,
         detail: String,
@@ -264,7 +267,9 @@ impl<'a> Record<'a> {
             },
             Item::Audit(audit) => Record::Audit {
                 at: At(audit.at),
-                actor: clean_line(&audit.actor),
+                actor: audit.actor.to_string(),
+                actor_kind: audit.actor.kind(),
+                actor_account: audit.actor.account().map(|id| id.to_string()),
                 action: clean_line(&audit.action),
                 target: clean_line(&audit.target),
                 detail: clean_line(&audit.detail),

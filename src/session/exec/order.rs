@@ -1,5 +1,7 @@
 //! The commands of operators, and those about one's own keys.
 
+use std::sync::Arc;
+
 use super::Exec;
 use super::item::Item;
 use super::out::End;
@@ -29,8 +31,9 @@ impl<O: Outbound> Exec<'_, O> {
             return Err(End::usage(run.form.usage()));
         };
         let order = order.map_err(End::usage)?;
-        let actor = self.context.me.actor(self.context.peer);
-        let report = self.context.orders.carry_out(&actor, order).await;
+        let requester = self.context.me.requester(self.context.peer);
+        let orders = Arc::clone(self.context.orders);
+        let report = orders.carry_out(requester, order).await;
         self.report(&report.map_err(End::failed)?).await
     }
 

@@ -47,7 +47,7 @@ impl Part {
         })?;
         // Again, now that whatever changes will find them.
         let me = &context.me;
-        let role = still_admitted(context.orders, context.peer, me).await?;
+        let role = still_admitted(&**context.orders, context.peer, me).await?;
         if role != me.role {
             context.hub.set_role(me.author.account, role).await;
         }

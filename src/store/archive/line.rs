@@ -11,12 +11,12 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Entry, Person, Record, fields};
+use super::{Entry, Order, Person, Record, fields};
 use crate::chat::ids::{Name, Seq, Time};
 use crate::chat::invite::{Invite, MAX_USES};
 use crate::chat::preferences::Preferences;
 use crate::store::MAX_NAMES;
-use crate::store::people::MAX_KEYS;
+use crate::store::change::MAX_KEYS;
 use crate::text::{clean_line, clip};
 
 #[cfg(test)]
@@ -171,6 +171,9 @@ fn sound(mut record: Record) -> Result<Record, String> {
         Record::Ban(ban) if ban.id == 0 => return Err("bans are counted from 1".to_owned()),
         Record::Audit(order) if order.number == 0 => {
             return Err("audit entries are counted from 1".to_owned());
+        }
+        Record::Audit(order) if Order::new(order.number, order.audit()) != *order => {
+            return Err("its actor, actor_kind and actor_account contradict each other".to_owned());
         }
         Record::Message(entry) => entry_is_sound(entry)?,
         _ => {}

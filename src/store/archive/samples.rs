@@ -179,6 +179,8 @@ pub(crate) fn records() -> Vec<Record> {
             number: 1,
             at: AT,
             actor: "alice".to_owned(),
+            actor_kind: Some("account".to_owned()),
+            actor_account: Some(ALICE),
             action: "ban".to_owned(),
             target: "203.0.113.0/24".to_owned(),
             detail: "for 7 days: noise".to_owned(),

@@ -10,7 +10,7 @@
 use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::Dynamo;
-use super::change::{Turns, done};
+use super::change::{ChangePlan, done};
 use super::item::{Item, Row, number, text};
 use super::key::{self, Key, SORT};
 use super::table::Range;
@@ -19,7 +19,7 @@ use super::{keys, pending, proof, roles};
 use crate::chat::access::KeyRecord;
 use crate::chat::ids::{AccountId, Fingerprint, Name, Time};
 use crate::chat::preferences::Preferences;
-use crate::store::{Account, ClaimError, MAX_NAMES, StoreError};
+use crate::store::{Account, ChangeError, MAX_NAMES, StoreError};
 
 /// An account as it is in the table.
 #[derive(Debug, Clone)]
@@ -190,7 +190,7 @@ impl Dynamo {
         &self,
         account: &Account,
         key: &KeyRecord,
-    ) -> Result<Claim, ClaimError> {
+    ) -> Result<Claim, ChangeError> {
         let at = Key::account(account.id);
         let (owns, there, waits) = tokio::join!(
             self.owns(account, key),
@@ -203,18 +203,18 @@ impl Dynamo {
             // What was read may be from before it was made, and the rest from after that.
             _ => match self.owns(account, key).await? {
                 (true, true) => Ok(Claim::Made),
-                _ => Err(ClaimError::NameTaken),
+                _ => Err(ChangeError::NameTaken),
             },
         }
     }
 
     /// Whether an account has its name, and this key. They are nobody else's.
-    async fn owns(&self, account: &Account, key: &KeyRecord) -> Result<(bool, bool), ClaimError> {
+    async fn owns(&self, account: &Account, key: &KeyRecord) -> Result<(bool, bool), ChangeError> {
         let guards = (Key::name(&account.name), Key::fingerprint(&key.fingerprint));
         let (by_name, by_key) = tokio::join!(self.owner(&guards.0), self.owner(&guards.1));
         match (by_name?, by_key?) {
-            (Some(owner), _) if owner != account.id => Err(ClaimError::NameTaken),
-            (_, Some(owner)) if owner != account.id => Err(ClaimError::KeyTaken),
+            (Some(owner), _) if owner != account.id => Err(ChangeError::NameTaken),
+            (_, Some(owner)) if owner != account.id => Err(ChangeError::KeyTaken),
             (by_name, by_key) => Ok((by_name.is_some(), by_key.is_some())),
         }
     }
@@ -225,65 +225,48 @@ impl Dynamo {
         &self,
         account: &Account,
         key: &KeyRecord,
-    ) -> Result<(), ClaimError> {
-        let mut turns = Turns::default();
-        loop {
-            turns.begin().await?;
-            let Claim::Free { waits } = self.claim(account, key).await? else {
-                return Ok(());
-            };
-            let writes = make(account, key, waits)?;
-            if done(self.table.write(writes, None).await)? {
-                return Ok(());
-            }
-        }
+    ) -> Result<ChangePlan, ChangeError> {
+        Ok(match self.claim(account, key).await? {
+            Claim::Free { waits } => ChangePlan::done(make(account, key, waits)?),
+            Claim::Made => ChangePlan::unchanged(),
+        })
     }
 
     pub(super) async fn change_name(
         &self,
         account: AccountId,
         name: &Name,
-    ) -> Result<(), ClaimError> {
-        let mut turns = Turns::default();
+    ) -> Result<ChangePlan, ChangeError> {
         let guard = Key::name(name);
-        loop {
-            turns.begin().await?;
-            let (record, owner) = tokio::join!(self.record(account), self.owner(&guard));
-            let record = record?.ok_or(ClaimError::NoAccount)?;
-            let owner = owner?;
-            if owner.is_some_and(|owner| owner != account) {
-                return Err(ClaimError::NameTaken);
-            }
-            if record.account.name == *name {
-                return Ok(());
-            }
-            let mut owned_now = record.names.clone();
-            let skeleton = name.skeleton();
-            // Of those that look the same the latest is kept.
-            owned_now.retain(|owned| owned.skeleton() != skeleton);
-            if owner.is_none() && owned_now.len() >= MAX_NAMES {
-                owned_now.sort();
-                return Err(ClaimError::TooManyNames(owned_now));
-            }
-            owned_now.push(name.clone());
-            let condition = match owner {
-                Some(_) => Condition::Is("account", text(account.to_string())),
-                None => Condition::Absent,
-            };
-            let writes = vec![
-                record
-                    .change()
-                    .set("name", text(name.as_str()))
-                    .set("names", names(&owned_now)),
-                Write::put(guard.clone(), |item| {
-                    owned(item, &account.to_string(), name)
-                })
-                .when(condition),
-            ];
-            if done(self.table.write(writes, None).await)? {
-                return Ok(());
-            }
+        let (record, owner) = tokio::join!(self.record(account), self.owner(&guard));
+        let record = record?.ok_or(ChangeError::NoAccount)?;
+        let owner = owner?;
+        if owner.is_some_and(|owner| owner != account) {
+            return Err(ChangeError::NameTaken);
         }
+        if record.account.name == *name {
+            return Ok(ChangePlan::unchanged());
+        }
+        let mut owned_now = record.names.clone();
+        let skeleton = name.skeleton();
+        // Of those that look the same the latest is kept.
+        owned_now.retain(|owned| owned.skeleton() != skeleton);
+        if owner.is_none() && owned_now.len() >= MAX_NAMES {
+            owned_now.sort();
+            return Err(ChangeError::TooManyNames(owned_now));
+        }
+        owned_now.push(name.clone());
+        let condition = match owner {
+            Some(_) => Condition::Is("account", text(account.to_string())),
+            None => Condition::Absent,
+        };
+        Ok(ChangePlan::done(vec![
+            record
+                .change()
+                .set("name", text(name.as_str()))
+                .set("names", names(&owned_now)),
+            Write::put(guard, |item| owned(item, &account.to_string(), name)).when(condition),
+        ]))
     }
 
     pub(super) async fn keep_preferences(

@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::Dynamo;
 use super::item::Row;
 use super::key::{self, Key, number};
-use super::table::{Range, WriteError};
+use super::table::Range;
 use super::write::Write;
-use crate::chat::access::Audit;
+use crate::chat::access::{Actor, Audit};
 use crate::chat::ids::Time;
 use crate::clock;
 use crate::store::StoreError;
@@ -43,9 +43,12 @@ impl Arrivals {
 
 /// A new entry there.
 pub(super) fn entry(key: Key, audit: &Audit) -> Write {
+    let account = audit.actor.account().map(|account| account.to_string());
     Write::create(key, |item| {
         item.number("at", audit.at.0)
-            .text("actor", &audit.actor)
+            .text("actor", &audit.actor.to_string())
+            .text("actor_kind", audit.actor.kind())
+            .maybe_text("actor_account", account.as_deref())
             .text("action", &audit.action)
             .text("target", &audit.target)
             .text("detail", &audit.detail)
@@ -53,12 +56,6 @@ pub(super) fn entry(key: Key, audit: &Audit) -> Write {
 }
 
 impl Dynamo {
-    pub(super) async fn keep_audit(&self, audit: &Audit) -> Result<(), StoreError> {
-        // Nobody else means the same entry, so nobody can be first.
-        let kept = self.change(Vec::new(), audit).await;
-        kept.map_err(WriteError::into_store)
-    }
-
     /// The newest entries, newest first: in the order of arrival, since clocks step back.
     pub(super) async fn newest_audits(&self, limit: usize) -> Result<Vec<Audit>, StoreError> {
         let mut audits = Vec::new();
@@ -86,10 +83,18 @@ impl Dynamo {
     }
 }
 
+fn actor(row: &Row) -> Result<Actor, StoreError> {
+    let account = row.maybe_text("actor_account")?.map(str::parse);
+    let account = account.transpose();
+    let account = account.map_err(|_| row.bad("a bad actor_account"))?;
+    let kind = row.maybe_text("actor_kind")?;
+    Ok(Actor::from_parts(kind, account, &row.line("actor")?))
+}
+
 pub(super) fn read(row: &Row) -> Result<Audit, StoreError> {
     Ok(Audit {
         at: row.time("at")?,
-        actor: row.line("actor")?,
+        actor: actor(row)?,
         action: row.line("action")?,
         target: row.line("target")?,
         detail: row.line("detail")?,

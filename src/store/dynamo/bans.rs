@@ -1,47 +1,45 @@
 //! Who may not come in.
 
 use super::Dynamo;
-use super::change::{done, revise};
+use super::change::ChangePlan;
 use super::item::{Item, Row, number};
 use super::key::{self, Key};
 use super::table::Range;
 use super::write::{Condition, Write};
-use crate::chat::access::{Audit, Ban, BanTarget};
+use crate::chat::access::{Ban, BanTarget};
 use crate::chat::ids::{Fingerprint, Time};
-use crate::store::StoreError;
+use crate::store::{ChangeError, ChangeOutcome, StoreError};
 use crate::text::Text;
 
 impl Dynamo {
-    /// Keeps a ban and returns its number. A call that fails can leave a number unused.
-    pub(super) async fn keep_ban(&self, ban: &Ban, audit: &Audit) -> Result<u64, StoreError> {
-        let mut turns = self.turns().await;
-        loop {
-            turns.begin().await?;
-            let id = self.table.count_up(&Key::ban_number(), "number").await?;
-            if done(self.change(vec![create(id, ban), revise()], audit).await)? {
-                return Ok(id);
-            }
+    /// Keeps a ban. A call that fails can leave a number unused.
+    pub(super) async fn keep_ban(&self, ban: &Ban) -> Result<ChangePlan, ChangeError> {
+        let id = self.table.count_up(&Key::ban_number(), "number").await?;
+        Ok(ChangePlan::to(
+            ChangeOutcome::Banned(id),
+            vec![create(id, ban)],
+        ))
+    }
+
+    /// Deletes what can be over by itself.
+    pub(super) async fn end(&self, key: Key, now: Time) -> Result<ChangePlan, ChangeError> {
+        match self.table.get(&key).await? {
+            Some(row) if !row.is_over(now)? => {}
+            _ => return Err(ChangeError::NotFound),
         }
+        let delete = Write::delete(key).when(Condition::Present);
+        Ok(ChangePlan::done(vec![delete]))
     }
 
-    /// Ends a ban; returns whether there was one.
-    pub(super) async fn end_ban(&self, id: u64, audit: &Audit) -> Result<bool, StoreError> {
-        self.end(&Key::ban(id), audit).await
-    }
-
-    /// Deletes what can be over by itself. Returns whether it was there, and not over.
-    pub(super) async fn end(&self, key: &Key, audit: &Audit) -> Result<bool, StoreError> {
-        let mut turns = self.turns().await;
-        loop {
-            turns.begin().await?;
-            match self.table.get(key).await? {
-                Some(row) if !row.is_over(audit.at)? => {}
-                _ => return Ok(false),
-            }
-            let delete = Write::delete(key.clone()).when(Condition::Present);
-            if done(self.change(vec![delete, revise()], audit).await)? {
-                return Ok(true);
-            }
+    /// The same, and if there is nothing to end it is as good.
+    pub(super) async fn end_if_there(
+        &self,
+        key: Key,
+        now: Time,
+    ) -> Result<ChangePlan, ChangeError> {
+        match self.end(key, now).await {
+            Err(ChangeError::NotFound) => Ok(ChangePlan::unchanged()),
+            ended => ended,
         }
     }
 

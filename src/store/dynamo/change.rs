@@ -1,8 +1,8 @@
-//! Changing what is known about people: with its audit entry, all or nothing, and once more from
-//! the beginning if somebody else was first.
+//! Changes to people and access: each with its audit entry and revision in one transaction, and
+//! once more from the beginning if another process was first.
 //!
-//! Whoever changes something reads, decides, and writes under the condition that what was decided
-//! by still holds. A refused write is no answer: what is read next is.
+//! Each is planned from what is read, and written under the condition that what the plan depends
+//! on still holds. A refused write is no answer: what is read next is.
 
 use tokio::sync::MutexGuard;
 use tokio::time::sleep;
@@ -14,11 +14,44 @@ use super::key::Key;
 use super::log::turn_taking;
 use super::table::{Proof, WriteError};
 use super::write::Write;
-use crate::chat::access::Audit;
-use crate::store::StoreError;
+use crate::store::{Action, Applied, Change, ChangeError, ChangeOutcome, StoreError};
 
 /// How often to look again because somebody else was first.
 const CONFLICTS: u32 = 30;
+
+/// What a change comes to if its writes are done.
+#[derive(Debug)]
+pub(super) struct ChangePlan {
+    /// What to write, without the audit entry and the revision.
+    pub writes: Vec<Write>,
+    pub outcome: ChangeOutcome,
+    /// What it means if the condition of the write at this place, and no other, does not hold.
+    pub refusal: Option<(usize, ChangeError)>,
+    /// What is written afterwards, some at a time: what is left behind does no harm.
+    pub remains: Vec<Write>,
+}
+
+impl ChangePlan {
+    /// Writes that are done.
+    pub fn done(writes: Vec<Write>) -> ChangePlan {
+        ChangePlan::to(ChangeOutcome::Done, writes)
+    }
+
+    /// Writes with a special outcome.
+    pub fn to(outcome: ChangeOutcome, writes: Vec<Write>) -> ChangePlan {
+        ChangePlan {
+            writes,
+            outcome,
+            refusal: None,
+            remains: Vec::new(),
+        }
+    }
+
+    /// It is so already.
+    pub fn unchanged() -> ChangePlan {
+        ChangePlan::to(ChangeOutcome::Unchanged, Vec::new())
+    }
+}
 
 /// The turns of one who reads, decides and writes.
 #[derive(Debug, Default)]
@@ -60,6 +93,39 @@ pub(super) fn revise() -> Write {
 }
 
 impl Dynamo {
+    /// Makes a change.
+    pub(super) async fn make(&self, change: &Change) -> Result<Applied, ChangeError> {
+        // Who comes in or chooses a name mostly changes what nobody else does, and may be many.
+        let mut turns = match change.action {
+            Action::CreateAccount { .. } | Action::Rename { .. } => Turns::default(),
+            _ => self.turns().await,
+        };
+        loop {
+            turns.begin().await?;
+            let Some(plan) = self.plan_change(change).await? else {
+                continue;
+            };
+            let applied = change.applied(plan.outcome);
+            if plan.writes.is_empty() && applied.audit.is_none() {
+                return Ok(applied);
+            }
+            match (
+                self.commit(plan.writes, change, &applied).await,
+                plan.refusal,
+            ) {
+                (Err(WriteError::Refused(places)), Some((place, error))) if places == [place] => {
+                    return Err(error);
+                }
+                (written, _) => {
+                    if done(written)? {
+                        self.clear(plan.remains).await?;
+                        return Ok(applied);
+                    }
+                }
+            }
+        }
+    }
+
     /// Turns at what many may write to at once, such as the last use of an invite: those of this
     /// process come one after the other, and find what the one before has left.
     pub(super) async fn turns(&self) -> Turns<'_> {
@@ -69,16 +135,65 @@ impl Dynamo {
         }
     }
 
-    /// Writes a change with its audit entry, which comes last. The entry is there once or not at
-    /// all: so the change is done once, however often it is tried.
-    pub(super) async fn change(
+    /// What to write for a change, by what is there now. `None` if what was read contradicts
+    /// itself, and has to be read again.
+    async fn plan_change(&self, change: &Change) -> Result<Option<ChangePlan>, ChangeError> {
+        let now = change.at;
+        let plan = match &change.action {
+            Action::CreateAccount { account, key } => self.create(account, key).await,
+            Action::Rename { account, to, .. } => self.change_name(*account, to).await,
+            Action::AddKey { account, key, .. } => self.give_key(*account, key).await,
+            Action::RemoveKey {
+                account, key, last, ..
+            } => self.take_key(*account, key, *last).await,
+            Action::SetRole { account, role, .. } => self.change_role(*account, *role).await,
+            Action::CreateInvite(invite) => self.keep_invite(invite).await,
+            Action::RevokeInvite(id) => self.end_invite(id, now).await,
+            Action::RedeemInvite { hash, account, key } => {
+                return self.use_invite(hash, account, key, now).await;
+            }
+            Action::ProveKey { account, .. } => self.end_unproven(*account, now).await,
+            Action::ForgetAccount { account, .. } => self.forget_account(*account, now).await,
+            Action::AddPending(pending) => self.have_wait(pending).await,
+            Action::Approve { key, account } => self.end_wait(key, Some(account)).await,
+            Action::Deny { key, .. } => self.end_wait(key, None).await,
+            Action::Ban(ban) => self.keep_ban(ban).await,
+            Action::Unban(id) => self.end(Key::ban(*id), now).await,
+            Action::Mute { mute, .. } => Ok(ChangePlan::done(vec![super::mutes::put(mute)])),
+            Action::Unmute { account, .. } => self.end_if_there(Key::mute(*account), now).await,
+            Action::SetLockdown(Some(lockdown)) => {
+                Ok(ChangePlan::done(vec![super::mutes::put_lockdown(lockdown)]))
+            }
+            Action::SetLockdown(None) => self.end_if_there(Key::lockdown(), now).await,
+            Action::Kick { .. } | Action::Announce => Ok(ChangePlan::done(Vec::new())),
+        };
+        plan.map(Some)
+    }
+
+    /// Writes with the revision and the audit entry, which comes last. The entry is there once or
+    /// not at all: so the change is done once, however often it is tried.
+    async fn commit(
         &self,
         mut writes: Vec<Write>,
-        audit: &Audit,
+        change: &Change,
+        applied: &Applied,
     ) -> Result<(), WriteError> {
+        let Some(audit) = &applied.audit else {
+            return self.table.write(writes, None).await;
+        };
+        if change.concerns_online() {
+            writes.push(revise());
+        }
         let write = self.arrivals.id();
         let key = Key::audit(&write);
         writes.push(entry(key.clone(), audit));
         self.table.write(writes, Some(&Proof { key, write })).await
+    }
+
+    async fn clear(&self, remains: Vec<Write>) -> Result<(), StoreError> {
+        for writes in remains.chunks(super::table::MOST_WRITES) {
+            done(self.table.write(writes.to_vec(), None).await)?;
+        }
+        Ok(())
     }
 }

@@ -3,16 +3,16 @@
 
 use super::Dynamo;
 use super::accounts::{Claim, make};
-use super::change::done;
+use super::change::ChangePlan;
 use super::item::{Row, number};
 use super::key::{self, Key};
 use super::roles;
 use super::table::{MOST_WRITES, Range};
 use super::write::{Condition, Write};
-use crate::chat::access::{Audit, KeyRecord};
+use crate::chat::access::KeyRecord;
 use crate::chat::ids::Time;
 use crate::chat::invite::Invite;
-use crate::store::{Account, ClaimError, StoreError};
+use crate::store::{Account, ChangeError, ChangeOutcome, StoreError};
 
 /// The shortest beginning of a hash that names an invite, in bytes.
 const SHORTEST_ID: usize = 8;
@@ -21,13 +21,11 @@ const LONGEST_ID: usize = 128;
 
 impl Dynamo {
     /// Keeps an invite. Kept again, it is the one that is there.
-    pub(super) async fn keep_invite(
-        &self,
-        invite: &Invite,
-        audit: &Audit,
-    ) -> Result<(), StoreError> {
-        let create = create(invite)?;
-        done(self.change(vec![create], audit).await).map(|_made| ())
+    pub(super) async fn keep_invite(&self, invite: &Invite) -> Result<ChangePlan, ChangeError> {
+        match self.table.get(&Key::invite(&invite.hash)).await? {
+            Some(_) => Ok(ChangePlan::unchanged()),
+            None => Ok(ChangePlan::done(vec![create(invite)?])),
+        }
     }
 
     /// All that are still good, the oldest first.
@@ -46,75 +44,68 @@ impl Dynamo {
 
     /// Ends the invite whose hash begins like this. Should several, which hardly happens, it ends
     /// them all: better an invite too few than one that was meant to be gone.
-    pub(super) async fn end_invite(&self, id: &str, audit: &Audit) -> Result<bool, StoreError> {
+    pub(super) async fn end_invite(&self, id: &str, now: Time) -> Result<ChangePlan, ChangeError> {
         if !(SHORTEST_ID..=LONGEST_ID).contains(&id.len()) {
-            return Ok(false);
+            return Err(ChangeError::NotFound);
         }
         let last = format!("{id}{}", char::MAX);
         let range = Range::all(key::INVITES).between(id.to_owned(), last);
-        let mut turns = self.turns().await;
-        loop {
-            turns.begin().await?;
-            let invites = self.invites_in(&range, audit.at).await?;
-            if invites.is_empty() {
-                return Ok(false);
-            }
-            let end = |invite: &Invite| {
-                Write::delete(Key::invite(&invite.hash)).when(Condition::More("left", number(0)))
-            };
-            let most = MOST_WRITES - 1;
-            let writes = invites.iter().take(most).map(end).collect();
-            if done(self.change(writes, audit).await)? {
-                return Ok(true);
-            }
+        let invites = self.invites_in(&range, now).await?;
+        if invites.is_empty() {
+            return Err(ChangeError::NotFound);
         }
+        let end = |invite: &Invite| {
+            Write::delete(Key::invite(&invite.hash)).when(Condition::More("left", number(0)))
+        };
+        let most = MOST_WRITES - 1;
+        Ok(ChangePlan::done(
+            invites.iter().take(most).map(end).collect(),
+        ))
     }
 
-    /// Takes a use and makes the account, or does neither. `None` if the invite is not good, at
-    /// the same number of reads whatever is wrong with it.
+    /// Takes a use and makes the account, or does neither: at the same number of reads whatever is
+    /// wrong with the invite. `None` if what was read contradicts itself.
     pub(super) async fn use_invite(
         &self,
         hash: &str,
         account: &Account,
         key: &KeyRecord,
-        audit: &Audit,
-    ) -> Result<Option<Account>, ClaimError> {
+        now: Time,
+    ) -> Result<Option<ChangePlan>, ChangeError> {
         if hash.len() > LONGEST_ID {
-            return Ok(None);
+            return Err(ChangeError::BadCode);
         }
         let at = Key::invite(hash);
-        let mut turns = self.turns().await;
-        loop {
-            turns.begin().await?;
-            let (owner, invite) = tokio::join!(self.by_key(&key.fingerprint), self.table.get(&at));
-            // A caller that got no answer asks again: it is in already, and takes no second use.
-            if let Some(made) = owner?
-                && made.id == account.id
-            {
-                return Ok(Some(made));
-            }
-            let invite = invite?.as_ref().map(read).transpose()?;
-            let Some(invite) = invite.filter(|invite| invite.is_good(audit.at)) else {
-                return Ok(None);
-            };
-            let account = Account {
-                role: invite.role,
-                ..account.clone()
-            };
-            let Claim::Free { waits } = self.claim(&account, key).await? else {
-                continue;
-            };
-            let mut writes = make(&account, key, waits)?;
-            writes.push(
-                Write::update(at.clone())
-                    .add("left", number(-1))
-                    .when(Condition::More("left", number(0)))
-                    .when(Condition::More("until", number(audit.at.0))),
-            );
-            if done(self.change(writes, audit).await)? {
-                return Ok(Some(account));
-            }
+        let (owner, invite) = tokio::join!(self.by_key(&key.fingerprint), self.table.get(&at));
+        // A caller that got no answer asks again: it is in already, and takes no second use.
+        if let Some(made) = owner?
+            && made.id == account.id
+        {
+            return Ok(Some(ChangePlan::to(
+                ChangeOutcome::RedeemedBefore(made),
+                Vec::new(),
+            )));
         }
+        let invite = invite?.as_ref().map(read).transpose()?;
+        let invite = invite.filter(|invite| invite.is_good(now));
+        let account = Account {
+            role: invite.ok_or(ChangeError::BadCode)?.role,
+            ..account.clone()
+        };
+        let Claim::Free { waits } = self.claim(&account, key).await? else {
+            return Ok(None);
+        };
+        let mut writes = make(&account, key, waits)?;
+        writes.push(
+            Write::update(at)
+                .add("left", number(-1))
+                .when(Condition::More("left", number(0)))
+                .when(Condition::More("until", number(now.0))),
+        );
+        Ok(Some(ChangePlan::to(
+            ChangeOutcome::Redeemed(account),
+            writes,
+        )))
     }
 }
 

@@ -3,15 +3,15 @@
 use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::Dynamo;
-use super::change::{done, revise};
+use super::change::ChangePlan;
 use super::item::{Item, Row};
 use super::key::Key;
 use super::pending::no_longer;
 use super::write::Write;
-use crate::chat::access::{Audit, KeyRecord};
+use crate::chat::access::KeyRecord;
 use crate::chat::ids::{AccountId, Fingerprint};
-use crate::store::StoreError;
-use crate::store::people::{KeyError, MAX_KEYS};
+use crate::store::change::MAX_KEYS;
+use crate::store::{ChangeError, StoreError};
 use crate::text::Text;
 
 impl Dynamo {
@@ -27,35 +27,30 @@ impl Dynamo {
         &self,
         account: AccountId,
         key: &KeyRecord,
-        audit: &Audit,
-    ) -> Result<(), KeyError> {
-        let mut turns = self.turns().await;
+    ) -> Result<ChangePlan, ChangeError> {
         let guard = Key::fingerprint(&key.fingerprint);
-        loop {
-            turns.begin().await?;
-            let (record, owner, waits) = tokio::join!(
-                self.record(account),
-                self.owner(&guard),
-                self.waits(&key.fingerprint)
-            );
-            let record = record?.ok_or(KeyError::Unknown)?;
-            if owner?.is_some() {
-                return Err(KeyError::Taken);
-            }
-            let mut keys = record.keys.clone();
-            if keys.len() >= MAX_KEYS {
-                return Err(KeyError::TooMany);
-            }
-            keys.push(key.clone());
-            let mut writes = no_longer([(&key.fingerprint, waits?)]);
-            writes.push(record.change().set("keys", list(&keys)));
-            writes.push(Write::create(guard.clone(), |item| {
-                item.text("account", &account.to_string())
-            }));
-            if done(self.change(writes, audit).await)? {
-                return Ok(());
-            }
+        let (record, owner, waits) = tokio::join!(
+            self.record(account),
+            self.owner(&guard),
+            self.waits(&key.fingerprint)
+        );
+        let record = record?.ok_or(ChangeError::NoAccount)?;
+        match owner? {
+            Some(owner) if owner == account => return Ok(ChangePlan::unchanged()),
+            Some(_) => return Err(ChangeError::KeyTaken),
+            None => {}
         }
+        let mut keys = record.keys.clone();
+        if keys.len() >= MAX_KEYS {
+            return Err(ChangeError::TooManyKeys);
+        }
+        keys.push(key.clone());
+        let mut writes = no_longer([(&key.fingerprint, waits?)]);
+        writes.push(record.change().set("keys", list(&keys)));
+        writes.push(Write::create(guard, |item| {
+            item.text("account", &account.to_string())
+        }));
+        Ok(ChangePlan::done(writes))
     }
 
     pub(super) async fn take_key(
@@ -63,29 +58,20 @@ impl Dynamo {
         account: AccountId,
         key: &Fingerprint,
         last: bool,
-        audit: &Audit,
-    ) -> Result<(), KeyError> {
-        let mut turns = self.turns().await;
-        loop {
-            turns.begin().await?;
-            let record = self.record(account).await?.ok_or(KeyError::Unknown)?;
-            let mut keys = record.keys.clone();
-            keys.retain(|known| known.fingerprint != *key);
-            if keys.len() == record.keys.len() {
-                return Err(KeyError::Unknown);
-            }
-            if keys.is_empty() && !last {
-                return Err(KeyError::Last);
-            }
-            let writes = vec![
-                record.change().set("keys", list(&keys)),
-                Write::delete(Key::fingerprint(key)),
-                revise(),
-            ];
-            if done(self.change(writes, audit).await)? {
-                return Ok(());
-            }
+    ) -> Result<ChangePlan, ChangeError> {
+        let record = self.record(account).await?.ok_or(ChangeError::NoKey)?;
+        let mut keys = record.keys.clone();
+        keys.retain(|known| known.fingerprint != *key);
+        if keys.len() == record.keys.len() {
+            return Err(ChangeError::NoKey);
         }
+        if keys.is_empty() && !last {
+            return Err(ChangeError::LastKey);
+        }
+        Ok(ChangePlan::done(vec![
+            record.change().set("keys", list(&keys)),
+            Write::delete(Key::fingerprint(key)),
+        ]))
     }
 }
 

@@ -1,35 +1,16 @@
 //! Who may not speak, and whether anybody new may come in.
 
 use super::Dynamo;
-use super::change::revise;
 use super::item::Row;
 use super::key::{self, Key, SORT};
-use super::table::{Range, WriteError};
+use super::table::Range;
 use super::write::Write;
-use crate::chat::access::{Audit, Lockdown, Mute};
-use crate::chat::ids::{AccountId, Time};
+use crate::chat::access::{Lockdown, Mute};
+use crate::chat::ids::Time;
 use crate::store::StoreError;
 use crate::text::Text;
 
 impl Dynamo {
-    /// Keeps a mute in place of any other of the account, or removes it.
-    pub(super) async fn change_mute(
-        &self,
-        account: AccountId,
-        mute: Option<&Mute>,
-        audit: &Audit,
-    ) -> Result<(), StoreError> {
-        let key = Key::mute(account);
-        let Some(mute) = mute else {
-            return self.end(&key, audit).await.map(|_was_there| ());
-        };
-        let mute = Mute {
-            account,
-            ..mute.clone()
-        };
-        self.replace(put(&mute), audit).await
-    }
-
     /// All that are not over.
     pub(super) async fn current_mutes(&self, now: Time) -> Result<Vec<Mute>, StoreError> {
         let mut mutes = Vec::new();
@@ -41,31 +22,12 @@ impl Dynamo {
         Ok(mutes)
     }
 
-    /// Begins the lockdown, in place of any other, or ends it.
-    pub(super) async fn change_lockdown(
-        &self,
-        lockdown: Option<&Lockdown>,
-        audit: &Audit,
-    ) -> Result<(), StoreError> {
-        let key = Key::lockdown();
-        let Some(lockdown) = lockdown else {
-            return self.end(&key, audit).await.map(|_was_there| ());
-        };
-        self.replace(put_lockdown(lockdown), audit).await
-    }
-
     /// The lockdown, if it is not over.
     pub(super) async fn current_lockdown(&self, now: Time) -> Result<Option<Lockdown>, StoreError> {
         match self.table.get(&Key::lockdown()).await? {
             Some(row) if !row.is_over(now)? => read_lockdown(&row).map(Some),
             _ => Ok(None),
         }
-    }
-
-    /// Puts something there, whatever was there before.
-    async fn replace(&self, put: Write, audit: &Audit) -> Result<(), StoreError> {
-        let put = self.change(vec![put, revise()], audit).await;
-        put.map_err(WriteError::into_store)
     }
 }
 

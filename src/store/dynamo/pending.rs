@@ -3,16 +3,16 @@
 
 use super::Dynamo;
 use super::accounts::{Claim, make};
-use super::change::done;
+use super::change::ChangePlan;
 use super::item::{Row, number};
 use super::key::{self, Key};
 use super::keys;
-use super::table::{Range, WriteError};
+use super::table::Range;
 use super::write::{Condition, Write};
-use crate::chat::access::{Audit, PendingKey};
+use crate::chat::access::PendingKey;
 use crate::chat::ids::Fingerprint;
-use crate::store::people::MAX_PENDING;
-use crate::store::{Account, ClaimError, StoreError};
+use crate::store::change::MAX_PENDING;
+use crate::store::{Account, ChangeError, ChangeOutcome, StoreError};
 
 /// Where the write about their number is in [`begin_wait`].
 const NUMBER: usize = 0;
@@ -58,32 +58,23 @@ impl Dynamo {
         Ok(self.table.get(&Key::pending(key)).await?.is_some())
     }
 
-    /// Has a key wait, unless it does already; returns whether it does now. One that has become an
-    /// account's meanwhile has nothing to wait for.
-    pub(super) async fn have_wait(&self, pending: &PendingKey) -> Result<bool, StoreError> {
+    /// Has a key wait, unless it does already. One that has become an account's meanwhile has
+    /// nothing to wait for.
+    pub(super) async fn have_wait(&self, pending: &PendingKey) -> Result<ChangePlan, ChangeError> {
         let key = &pending.key.fingerprint;
-        if self.waits(key).await? {
-            return Ok(true);
-        }
         let guard = Key::fingerprint(key);
-        let mut turns = self.turns().await;
-        loop {
-            turns.begin().await?;
-            let (waits, owner) = tokio::join!(self.waits(key), self.owner(&guard));
-            let (waits, owner) = (waits?, owner?);
-            if waits || owner.is_some() {
-                return Ok(waits);
-            }
-            match self.table.write(begin_wait(pending), None).await {
-                // Nothing else is in its way, and it does not wait already.
-                Err(WriteError::Refused(places)) if places == [NUMBER] => return Ok(false),
-                written => {
-                    if done(written)? {
-                        return Ok(true);
-                    }
-                }
-            }
+        let (waits, owner) = tokio::join!(self.waits(key), self.owner(&guard));
+        if waits? {
+            return Ok(ChangePlan::unchanged());
         }
+        if owner?.is_some() {
+            return Err(ChangeError::KeyTaken);
+        }
+        Ok(ChangePlan {
+            // Nothing else is in its way, and it does not wait already.
+            refusal: Some((NUMBER, ChangeError::TooManyPending)),
+            ..ChangePlan::done(begin_wait(pending))
+        })
     }
 
     /// All that wait, the oldest first.
@@ -100,26 +91,16 @@ impl Dynamo {
         &self,
         key: &Fingerprint,
         account: Option<&Account>,
-        audit: &Audit,
-    ) -> Result<Option<PendingKey>, ClaimError> {
-        let at = Key::pending(key);
-        let mut turns = self.turns().await;
-        loop {
-            turns.begin().await?;
-            let Some(row) = self.table.get(&at).await? else {
-                return Ok(None);
-            };
-            let pending = read(&row)?;
-            let mut writes = no_longer([(key, true)]);
-            if let Some(account) = account
-                && self.claim(account, &pending.key).await? != Claim::Made
-            {
-                writes = make(account, &pending.key, true)?;
-            }
-            if done(self.change(writes, audit).await)? {
-                return Ok(Some(pending));
-            }
+    ) -> Result<ChangePlan, ChangeError> {
+        let row = self.table.get(&Key::pending(key)).await?;
+        let pending = read(&row.ok_or(ChangeError::NotFound)?)?;
+        let mut writes = no_longer([(key, true)]);
+        if let Some(account) = account
+            && self.claim(account, &pending.key).await? != Claim::Made
+        {
+            writes = make(account, &pending.key, true)?;
         }
+        Ok(ChangePlan::to(ChangeOutcome::Settled(pending), writes))
     }
 }
 

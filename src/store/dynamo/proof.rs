@@ -6,15 +6,14 @@
 
 use super::Dynamo;
 use super::accounts::Record;
-use super::change::{done, revise};
+use super::change::ChangePlan;
 use super::item::text;
 use super::key::{self, Key};
 use super::roles;
 use super::table::Range;
 use super::write::{Condition, Write};
-use crate::chat::access::Audit;
-use crate::chat::ids::AccountId;
-use crate::store::{Account, StoreError};
+use crate::chat::ids::{AccountId, Time};
+use crate::store::{Account, ChangeError, StoreError};
 
 /// The attribute of an account that says until when it waits.
 pub(super) const PROOF_BY: &str = "proof_by";
@@ -55,63 +54,43 @@ impl Dynamo {
     pub(super) async fn end_unproven(
         &self,
         account: AccountId,
-        audit: &Audit,
-    ) -> Result<bool, StoreError> {
-        let mut turns = self.turns().await;
-        loop {
-            turns.begin().await?;
-            let Some(record) = self.record(account).await? else {
-                return Ok(false);
-            };
-            match record.account.proof_by {
-                None => return Ok(true),
-                Some(by) if by <= audit.at => return Ok(false),
-                Some(_) => {}
-            }
-            let mut writes = vec![
-                record.change().remove(PROOF_BY),
-                Write::delete(Key::unproven(account)),
-            ];
-            let proven = Account {
-                proof_by: None,
-                ..record.account
-            };
-            writes.extend(roles::joining(&proven));
-            if done(self.change(writes, audit).await)? {
-                return Ok(true);
-            }
+        now: Time,
+    ) -> Result<ChangePlan, ChangeError> {
+        let record = self.record(account).await?.ok_or(ChangeError::Forfeit)?;
+        match record.account.proof_by {
+            None => return Ok(ChangePlan::unchanged()),
+            Some(by) if by <= now => return Err(ChangeError::Forfeit),
+            Some(_) => {}
         }
+        let mut writes = vec![
+            record.change().remove(PROOF_BY),
+            Write::delete(Key::unproven(account)),
+        ];
+        let proven = Account {
+            proof_by: None,
+            ..record.account
+        };
+        writes.extend(roles::joining(&proven));
+        Ok(ChangePlan::done(writes))
     }
 
     /// Forgets an account whose time is over, with all that it has.
     pub(super) async fn forget_account(
         &self,
         account: AccountId,
-        audit: &Audit,
-    ) -> Result<bool, StoreError> {
-        let mut turns = self.turns().await;
-        loop {
-            turns.begin().await?;
-            let (record, marks) = tokio::join!(self.record(account), self.marks_of(account));
-            let Some(record) = record? else {
-                return Ok(false);
-            };
-            if !record.account.is_forfeit(audit.at) {
-                return Ok(false);
-            }
-            let marks = marks?;
-            let (with_it, after) = marks.split_at(marks.len().min(MOST_MARKS));
-            let mut writes = gone(&record);
-            writes.extend(with_it.iter().cloned().map(Write::delete));
-            writes.push(revise());
-            if done(self.change(writes, audit).await)? {
-                for marks in after.chunks(MOST_MARKS) {
-                    let writes = marks.iter().cloned().map(Write::delete).collect();
-                    done(self.table.write(writes, None).await)?;
-                }
-                return Ok(true);
-            }
-        }
+        now: Time,
+    ) -> Result<ChangePlan, ChangeError> {
+        let (record, marks) = tokio::join!(self.record(account), self.marks_of(account));
+        let Some(record) = record?.filter(|record| record.account.is_forfeit(now)) else {
+            return Ok(ChangePlan::unchanged());
+        };
+        let mut marks = marks?.into_iter().map(Write::delete);
+        let mut writes = gone(&record);
+        writes.extend(marks.by_ref().take(MOST_MARKS));
+        Ok(ChangePlan {
+            remains: marks.collect(),
+            ..ChangePlan::done(writes)
+        })
     }
 
     async fn marks_of(&self, account: AccountId) -> Result<Vec<Key>, StoreError> {

@@ -5,15 +5,13 @@
 //! proof are not in that set.
 
 use super::Dynamo;
-use super::change::{done, revise};
+use super::change::ChangePlan;
 use super::item::{set, text};
 use super::key::Key;
-use super::table::WriteError;
 use super::write::{Condition, Write};
-use crate::chat::access::{Audit, Role};
+use crate::chat::access::Role;
 use crate::chat::ids::AccountId;
-use crate::store::people::RoleChangeError;
-use crate::store::{Account, StoreError};
+use crate::store::{Account, ChangeError, StoreError};
 
 /// Where the write about the operators is among those that change a role.
 const OPERATORS: usize = 0;
@@ -24,38 +22,24 @@ impl Dynamo {
         &self,
         account: AccountId,
         role: Role,
-        audit: &Audit,
-    ) -> Result<(), RoleChangeError> {
-        let mut turns = self.turns().await;
-        loop {
-            turns.begin().await?;
-            let record = self.record(account).await?;
-            let record = record.ok_or(RoleChangeError::NoAccount)?;
-            if record.account.role == role {
-                return Ok(());
-            }
-            let counts = record.account.proof_by.is_none();
-            let kept = text(kept(role)?);
-            let mut writes = vec![record.change().set("role", kept), revise()];
-            if counts {
-                let operators = match role {
-                    Role::Operator => joins(account),
-                    Role::Member | Role::Guest => leaves(account),
-                };
-                writes.insert(OPERATORS, operators);
-            }
-            match self.change(writes, audit).await {
-                // The account is as it was read, so nobody else made it less.
-                Err(WriteError::Refused(places)) if counts && places == [OPERATORS] => {
-                    return Err(RoleChangeError::LastOperator);
-                }
-                written => {
-                    if done(written)? {
-                        return Ok(());
-                    }
-                }
-            }
+    ) -> Result<ChangePlan, ChangeError> {
+        let record = self.record(account).await?;
+        let record = record.ok_or(ChangeError::NoAccount)?;
+        if record.account.role == role {
+            return Ok(ChangePlan::unchanged());
         }
+        let kept = text(kept(role)?);
+        let mut plan = ChangePlan::done(vec![record.change().set("role", kept)]);
+        if record.account.proof_by.is_none() {
+            let operators = match role {
+                Role::Operator => joins(account),
+                Role::Member | Role::Guest => leaves(account),
+            };
+            plan.writes.insert(OPERATORS, operators);
+            // The account is as it was read, so nobody else made it less.
+            plan.refusal = Some((OPERATORS, ChangeError::LastOperator));
+        }
+        Ok(plan)
     }
 }
 

@@ -5,13 +5,12 @@ use async_trait::async_trait;
 use super::rooms::touch;
 use super::table::WriteError;
 use super::{Dynamo, segment};
-use crate::chat::access::KeyRecord;
 use crate::chat::event::{Draft, Message};
 use crate::chat::ids::{AccountId, Conversation, Fingerprint, Name, RoomName, Seq, Time};
 use crate::chat::preferences::Preferences;
 use crate::clock;
 use crate::store::{
-    Account, AmendError, Amendment, ClaimError, Found, Mark, RoomRecord, Search, Store, StoreError,
+    Account, AmendError, Amendment, Found, Mark, RoomRecord, Search, Store, StoreError,
 };
 
 #[async_trait]
@@ -76,14 +75,6 @@ impl Store for Dynamo {
 
     async fn account_by_name(&self, name: &Name) -> Result<Option<Account>, StoreError> {
         self.by_name(name).await
-    }
-
-    async fn create_account(&self, account: &Account, key: &KeyRecord) -> Result<(), ClaimError> {
-        self.create(account, key).await
-    }
-
-    async fn rename(&self, account: AccountId, name: &Name) -> Result<(), ClaimError> {
-        self.change_name(account, name).await
     }
 
     async fn save_preferences(

@@ -3,13 +3,12 @@
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::columns::{from_role, to_name, to_role};
+use super::keys;
 use super::messages::{blob, conversation_id, place, unsigned};
-use super::{audit, keys};
-use crate::chat::access::{Audit, KeyRecord, Role};
+use crate::chat::access::{KeyRecord, Role};
 use crate::chat::ids::{AccountId, Conversation, Fingerprint, Name, Seq, Time};
 use crate::chat::preferences::Preferences;
-use crate::store::people::RoleChangeError;
-use crate::store::{Account, ClaimError, MAX_NAMES, Mark, StoreError};
+use crate::store::{Account, ChangeError, ChangeOutcome, MAX_NAMES, Mark, StoreError};
 
 /// What [`to_account`] needs, of an `accounts` called `a`.
 pub(super) const COLUMNS: &str = "a.id, a.name, a.role, a.created, a.preferences, a.proof_by";
@@ -80,27 +79,27 @@ pub(super) fn create(
     db: &Connection,
     account: &Account,
     key: &KeyRecord,
-) -> Result<(), ClaimError> {
+) -> Result<ChangeOutcome, ChangeError> {
     let id = blob(account.id);
     let name_owner = owner(db, &account.name)?;
     if name_owner.is_some_and(|owner| owner != id) {
-        return Err(ClaimError::NameTaken);
+        return Err(ChangeError::NameTaken);
     }
     let key_owner = keys::owner(db, &key.fingerprint)?;
     if key_owner.is_some_and(|owner| owner != id) {
-        return Err(ClaimError::KeyTaken);
+        return Err(ChangeError::KeyTaken);
     }
     if name_owner.is_some() && key_owner.is_some() {
-        return Ok(());
+        return Ok(ChangeOutcome::Unchanged);
     }
     // It was made with something else before, and owns what it was given then.
     if exists(db, account.id)? {
-        return Err(ClaimError::NameTaken);
+        return Err(ChangeError::NameTaken);
     }
     insert(db, account)?;
     own(db, account.id, &account.name)?;
     keys::insert(db, account.id, key)?;
-    Ok(())
+    Ok(ChangeOutcome::Done)
 }
 
 /// Writes the account alone, which is new, without a name or key of its own.
@@ -126,16 +125,15 @@ pub(super) fn set_role(
     db: &Connection,
     account: AccountId,
     role: Role,
-    audit: &Audit,
-) -> Result<(), RoleChangeError> {
+) -> Result<ChangeOutcome, ChangeError> {
     if !exists(db, account)? {
-        return Err(RoleChangeError::NoAccount);
+        return Err(ChangeError::NoAccount);
     }
     let changed = db
         .prepare_cached("UPDATE accounts SET role = ?2 WHERE id = ?1 AND role <> ?2")?
         .execute((blob(account), from_role(role)?))?;
     if changed == 0 {
-        return Ok(());
+        return Ok(ChangeOutcome::Unchanged);
     }
     // Only an operator can have become less, and the refusal makes it one again. Who has not
     // proven to be one never was.
@@ -146,32 +144,38 @@ pub(super) fn set_role(
         )?
         .exists([blob(account)])?;
     if none_left {
-        return Err(RoleChangeError::LastOperator);
+        return Err(ChangeError::LastOperator);
     }
-    audit::keep(db, audit)?;
-    audit::revise(db)?;
-    Ok(())
+    Ok(ChangeOutcome::Done)
 }
 
-pub(super) fn rename(db: &Connection, account: AccountId, name: &Name) -> Result<(), ClaimError> {
+pub(super) fn rename(
+    db: &Connection,
+    account: AccountId,
+    name: &Name,
+) -> Result<ChangeOutcome, ChangeError> {
     let id = blob(account);
     if !exists(db, account)? {
-        return Err(ClaimError::NoAccount);
+        return Err(ChangeError::NoAccount);
     }
     match owner(db, name)? {
         Some(owner) if owner == id => {}
-        Some(_) => return Err(ClaimError::NameTaken),
+        Some(_) => return Err(ChangeError::NameTaken),
         None => {
             let names = names(db, account)?;
             if names.len() >= MAX_NAMES {
-                return Err(ClaimError::TooManyNames(names));
+                return Err(ChangeError::TooManyNames(names));
             }
         }
     }
-    own(db, account, name)?;
-    db.prepare_cached("UPDATE accounts SET name = ?2 WHERE id = ?1")?
+    let changed = db
+        .prepare_cached("UPDATE accounts SET name = ?2 WHERE id = ?1 AND name <> ?2")?
         .execute((id, name.as_str()))?;
-    Ok(())
+    if changed == 0 {
+        return Ok(ChangeOutcome::Unchanged);
+    }
+    own(db, account, name)?;
+    Ok(ChangeOutcome::Done)
 }
 
 pub(super) fn save_preferences(

@@ -1,26 +1,29 @@
 //! What operators did, and the number that tells other processes that something changed.
 //!
-//! Every change calls [`keep`], in its own transaction; those that can concern somebody who is
-//! online also call [`revise`].
+//! Both are written by [`super::change`], in the transaction of the change.
 
 use rusqlite::{Connection, Row};
 
 use super::columns::line;
-use crate::chat::access::Audit;
-use crate::chat::ids::Time;
+use super::messages::blob;
+use crate::chat::access::{Actor, Audit};
+use crate::chat::ids::{AccountId, Time};
 use crate::store::StoreError;
 
 /// What [`to_audit`] needs.
-pub(super) const COLUMNS: &str = "at, actor, action, target, detail";
+pub(super) const COLUMNS: &str = "at, actor, actor_kind, actor_account, action, target, detail";
 
 /// Keeps an entry, together with whatever else the transaction does.
 pub(super) fn keep(db: &Connection, audit: &Audit) -> Result<(), StoreError> {
     db.prepare_cached(
-        "INSERT INTO audit (at, actor, action, target, detail) VALUES (?1, ?2, ?3, ?4, ?5)",
+        "INSERT INTO audit (at, actor, actor_kind, actor_account, action, target, detail)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
     )?
     .execute((
         audit.at.0,
-        &audit.actor,
+        audit.actor.to_string(),
+        audit.actor.kind(),
+        audit.actor.account().map(blob),
         &audit.action,
         &audit.target,
         &audit.detail,
@@ -71,11 +74,19 @@ pub(super) fn revision(db: &Connection) -> Result<u64, StoreError> {
     Ok(number.cast_unsigned())
 }
 
+fn to_actor(row: &Row<'_>) -> Result<Actor, StoreError> {
+    let kind: Option<String> = row.get("actor_kind")?;
+    let account: Option<[u8; 16]> = row.get("actor_account")?;
+    let account = account.map(|id| AccountId(u128::from_be_bytes(id)));
+    let text = line(row, "actor")?;
+    Ok(Actor::from_parts(kind.as_deref(), account, &text))
+}
+
 /// A row with [`COLUMNS`].
 pub(super) fn to_audit(row: &Row<'_>) -> Result<Audit, StoreError> {
     Ok(Audit {
         at: Time(row.get("at")?),
-        actor: line(row, "actor")?,
+        actor: to_actor(row)?,
         action: line(row, "action")?,
         target: line(row, "target")?,
         detail: line(row, "detail")?,

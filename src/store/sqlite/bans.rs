@@ -2,23 +2,19 @@
 
 use rusqlite::{Connection, OptionalExtension, Row};
 
-use super::audit;
 use super::columns::{line, reason, to_name, until};
-use crate::chat::access::{Audit, Ban, BanTarget};
+use crate::chat::access::{Ban, BanTarget};
 use crate::chat::ids::{Fingerprint, Name, Time};
-use crate::store::StoreError;
+use crate::store::{ChangeError, ChangeOutcome, StoreError};
 use crate::text::Text;
 
 /// What [`to_ban`] needs.
 const COLUMNS: &str = "id, kind, subject, name, made_by, at, until, reason";
 
-/// Keeps a ban and returns its number.
-pub(super) fn add(db: &Connection, ban: &Ban, audit: &Audit) -> Result<u64, StoreError> {
-    forget(db, audit.at)?;
-    let id = insert(db, None, ban)?;
-    audit::keep(db, audit)?;
-    audit::revise(db)?;
-    Ok(id)
+/// Keeps a ban.
+pub(super) fn add(db: &Connection, ban: &Ban, now: Time) -> Result<ChangeOutcome, ChangeError> {
+    forget(db, now)?;
+    Ok(ChangeOutcome::Banned(insert(db, None, ban)?))
 }
 
 /// Writes a ban with this number, or with the next.
@@ -76,20 +72,19 @@ pub(super) fn skip_to(db: &Connection, id: u64) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Ends a ban; returns whether there was one.
-pub(super) fn remove(db: &Connection, id: u64, audit: &Audit) -> Result<bool, StoreError> {
-    forget(db, audit.at)?;
+/// Lifts a ban.
+pub(super) fn remove(db: &Connection, id: u64, now: Time) -> Result<ChangeOutcome, ChangeError> {
+    forget(db, now)?;
     let Ok(id) = i64::try_from(id) else {
-        return Ok(false);
+        return Err(ChangeError::NotFound);
     };
     let removed = db
         .prepare_cached("DELETE FROM bans WHERE id = ?1")?
         .execute([id])?;
-    if removed > 0 {
-        audit::keep(db, audit)?;
-        audit::revise(db)?;
+    if removed == 0 {
+        return Err(ChangeError::NotFound);
     }
-    Ok(removed > 0)
+    Ok(ChangeOutcome::Done)
 }
 
 /// All that are not over, the oldest first.

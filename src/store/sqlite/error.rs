@@ -8,8 +8,7 @@ use rusqlite::ErrorCode;
 use rusqlite::ffi::SQLITE_IOERR_SHMSIZE;
 
 use crate::store::archive::ImportError;
-use crate::store::people::{KeyError, RedeemError, RoleChangeError};
-use crate::store::{AmendError, ClaimError, StoreError};
+use crate::store::{AmendError, ChangeError, StoreError};
 
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> StoreError {
@@ -66,34 +65,7 @@ macro_rules! refusals {
     )+};
 }
 
-refusals!(
-    AmendError,
-    ClaimError,
-    ImportError,
-    KeyError,
-    RoleChangeError
-);
-
-impl From<StoreError> for RedeemError {
-    fn from(error: StoreError) -> RedeemError {
-        RedeemError::Claim(error.into())
-    }
-}
-
-impl From<rusqlite::Error> for RedeemError {
-    fn from(error: rusqlite::Error) -> RedeemError {
-        RedeemError::Claim(error.into())
-    }
-}
-
-impl Failure for RedeemError {
-    fn store(&self) -> Option<&StoreError> {
-        match self {
-            RedeemError::Claim(error) => error.store(),
-            RedeemError::BadCode => None,
-        }
-    }
-}
+refusals!(AmendError, ChangeError, ImportError);
 
 /// Finds out why writing failed where `SQLite` says no more than "disk I/O error": tries to write
 /// a small file beside the database. (Never the database itself: to close it here would drop

@@ -2,13 +2,12 @@
 
 use rusqlite::{Connection, OptionalExtension, Row};
 
+use super::accounts;
 use super::columns::{count, from_role, line, to_role};
-use super::{accounts, audit};
-use crate::chat::access::{Audit, KeyRecord};
+use crate::chat::access::KeyRecord;
 use crate::chat::ids::Time;
 use crate::chat::invite::Invite;
-use crate::store::people::RedeemError;
-use crate::store::{Account, StoreError};
+use crate::store::{Account, ChangeError, ChangeOutcome, StoreError};
 
 /// What [`to_invite`] needs.
 const COLUMNS: &str = "hash, role, remaining, uses, expires, made_by, at";
@@ -17,12 +16,17 @@ const COLUMNS: &str = "hash, role, remaining, uses, expires, made_by, at";
 const SHORTEST_ID: usize = 8;
 
 /// Keeps an invite. Kept again, it is the one that is there.
-pub(super) fn create(db: &Connection, invite: &Invite, audit: &Audit) -> Result<(), StoreError> {
-    forget(db, audit.at)?;
+pub(super) fn create(
+    db: &Connection,
+    invite: &Invite,
+    now: Time,
+) -> Result<ChangeOutcome, ChangeError> {
+    forget(db, now)?;
     if insert(db, invite)? {
-        audit::keep(db, audit)?;
+        Ok(ChangeOutcome::Done)
+    } else {
+        Ok(ChangeOutcome::Unchanged)
     }
-    Ok(())
 }
 
 /// Writes an invite, unless it is there. Returns whether it was not.
@@ -63,18 +67,18 @@ pub(super) fn good(db: &Connection, now: Time) -> Result<Vec<Invite>, StoreError
 
 /// Ends the invite whose hash begins like this. Should several, which hardly happens, it ends
 /// them all: better an invite too few than one that was meant to be gone.
-pub(super) fn revoke(db: &Connection, id: &str, audit: &Audit) -> Result<bool, StoreError> {
-    forget(db, audit.at)?;
+pub(super) fn revoke(db: &Connection, id: &str, now: Time) -> Result<ChangeOutcome, ChangeError> {
+    forget(db, now)?;
     if id.len() < SHORTEST_ID {
-        return Ok(false);
+        return Err(ChangeError::NotFound);
     }
     let ended = db
         .prepare_cached("DELETE FROM invites WHERE substr(hash, 1, length(?1)) = ?1")?
         .execute([id])?;
-    if ended > 0 {
-        audit::keep(db, audit)?;
+    if ended == 0 {
+        return Err(ChangeError::NotFound);
     }
-    Ok(ended > 0)
+    Ok(ChangeOutcome::Done)
 }
 
 /// Takes a use and makes the account, or does neither.
@@ -83,23 +87,23 @@ pub(super) fn redeem(
     hash: &str,
     account: &Account,
     key: &KeyRecord,
-    audit: &Audit,
-) -> Result<Account, RedeemError> {
+    now: Time,
+) -> Result<ChangeOutcome, ChangeError> {
     // A caller that got no answer asks again: it is in already, and takes no second use.
     if let Some(made) = accounts::by_key(db, &key.fingerprint)?
         && made.id == account.id
     {
-        return Ok(made);
+        return Ok(ChangeOutcome::RedeemedBefore(made));
     }
     let role: Option<String> = db
         .prepare_cached(
             "UPDATE invites SET remaining = remaining - 1
              WHERE hash = ?1 AND remaining > 0 AND expires > ?2 RETURNING role",
         )?
-        .query_row((hash, audit.at.0), |row| row.get(0))
+        .query_row((hash, now.0), |row| row.get(0))
         .optional()?;
     let Some(role) = role else {
-        return Err(RedeemError::BadCode);
+        return Err(ChangeError::BadCode);
     };
     let account = Account {
         role: to_role(&role, || "an invite".to_owned())?,
@@ -107,9 +111,8 @@ pub(super) fn redeem(
     };
     // Should the name or the key be taken, the refusal gives the use back.
     accounts::create(db, &account, key)?;
-    forget(db, audit.at)?;
-    audit::keep(db, audit)?;
-    Ok(account)
+    forget(db, now)?;
+    Ok(ChangeOutcome::Redeemed(account))
 }
 
 /// Deletes what is no longer good.

@@ -2,13 +2,13 @@
 
 use rusqlite::{Connection, OptionalExtension, Row};
 
+use super::accounts;
 use super::columns::line;
 use super::messages::blob;
-use super::{accounts, audit};
-use crate::chat::access::{Audit, KeyRecord};
+use crate::chat::access::KeyRecord;
 use crate::chat::ids::{AccountId, Fingerprint, Time};
-use crate::store::StoreError;
-use crate::store::people::{KeyError, MAX_KEYS};
+use crate::store::change::MAX_KEYS;
+use crate::store::{ChangeError, ChangeOutcome, StoreError};
 use crate::text::Text;
 
 /// The keys of an account, the oldest first.
@@ -25,20 +25,20 @@ pub(super) fn add(
     db: &Connection,
     account: AccountId,
     key: &KeyRecord,
-    audit: &Audit,
-) -> Result<(), KeyError> {
+) -> Result<ChangeOutcome, ChangeError> {
     if !accounts::exists(db, account)? {
-        return Err(KeyError::Unknown);
+        return Err(ChangeError::NoAccount);
     }
-    if owner(db, &key.fingerprint)?.is_some() {
-        return Err(KeyError::Taken);
+    match owner(db, &key.fingerprint)? {
+        Some(owner) if owner == blob(account) => return Ok(ChangeOutcome::Unchanged),
+        Some(_) => return Err(ChangeError::KeyTaken),
+        None => {}
     }
     if count(db, account)? >= MAX_KEYS {
-        return Err(KeyError::TooMany);
+        return Err(ChangeError::TooManyKeys);
     }
     insert(db, account, key)?;
-    audit::keep(db, audit)?;
-    Ok(())
+    Ok(ChangeOutcome::Done)
 }
 
 pub(super) fn remove(
@@ -46,21 +46,18 @@ pub(super) fn remove(
     account: AccountId,
     key: &Fingerprint,
     last: bool,
-    audit: &Audit,
-) -> Result<(), KeyError> {
+) -> Result<ChangeOutcome, ChangeError> {
     let removed = db
         .prepare_cached("DELETE FROM keys WHERE fingerprint = ?1 AND account = ?2")?
         .execute((key.as_str(), blob(account)))?;
     if removed == 0 {
-        return Err(KeyError::Unknown);
+        return Err(ChangeError::NoKey);
     }
     // The refusal brings the key back.
     if !last && count(db, account)? == 0 {
-        return Err(KeyError::Last);
+        return Err(ChangeError::LastKey);
     }
-    audit::keep(db, audit)?;
-    audit::revise(db)?;
-    Ok(())
+    Ok(ChangeOutcome::Done)
 }
 
 /// Whose a key is.

@@ -2,12 +2,11 @@
 
 use rusqlite::{Connection, Row};
 
-use super::audit;
 use super::columns::{line, reason, until};
 use super::messages::blob;
-use crate::chat::access::{Audit, Lockdown, Mute};
+use crate::chat::access::{Lockdown, Mute};
 use crate::chat::ids::{AccountId, Time};
-use crate::store::StoreError;
+use crate::store::{ChangeError, ChangeOutcome, StoreError};
 use crate::text::Text;
 
 /// What [`to_mute`] needs.
@@ -18,21 +17,17 @@ pub(super) fn set(
     db: &Connection,
     account: AccountId,
     mute: Option<&Mute>,
-    audit: &Audit,
-) -> Result<(), StoreError> {
+    now: Time,
+) -> Result<ChangeOutcome, ChangeError> {
     db.prepare_cached("DELETE FROM mutes WHERE until <= ?1")?
-        .execute([audit.at.0])?;
+        .execute([now.0])?;
     let ended = db
         .prepare_cached("DELETE FROM mutes WHERE account = ?1")?
         .execute([blob(account)])?;
     if let Some(mute) = mute {
         insert(db, account, mute)?;
     }
-    if ended > 0 || mute.is_some() {
-        audit::keep(db, audit)?;
-        audit::revise(db)?;
-    }
-    Ok(())
+    Ok(changed(ended > 0 || mute.is_some()))
 }
 
 /// Writes a mute of an account that has none.
@@ -70,19 +65,15 @@ pub(super) fn current(db: &Connection, now: Time) -> Result<Vec<Mute>, StoreErro
 pub(super) fn set_lockdown(
     db: &Connection,
     lockdown: Option<&Lockdown>,
-    audit: &Audit,
-) -> Result<(), StoreError> {
+    now: Time,
+) -> Result<ChangeOutcome, ChangeError> {
     db.prepare_cached("DELETE FROM lockdown WHERE until <= ?1")?
-        .execute([audit.at.0])?;
+        .execute([now.0])?;
     let ended = db.prepare_cached("DELETE FROM lockdown")?.execute([])?;
     if let Some(lockdown) = lockdown {
         insert_lockdown(db, lockdown)?;
     }
-    if ended > 0 || lockdown.is_some() {
-        audit::keep(db, audit)?;
-        audit::revise(db)?;
-    }
-    Ok(())
+    Ok(changed(ended > 0 || lockdown.is_some()))
 }
 
 /// Writes the lockdown where there is none.
@@ -103,6 +94,14 @@ pub(super) fn lockdown(db: &Connection, now: Time) -> Result<Option<Lockdown>, S
         })?
         .next()
         .transpose()
+}
+
+fn changed(changed: bool) -> ChangeOutcome {
+    if changed {
+        ChangeOutcome::Done
+    } else {
+        ChangeOutcome::Unchanged
+    }
 }
 
 fn to_mute(row: &Row<'_>) -> Result<Mute, StoreError> {

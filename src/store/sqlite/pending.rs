@@ -3,30 +3,33 @@
 use rusqlite::{Connection, Row};
 
 use super::columns::{line, to_name};
-use super::{accounts, audit, keys};
-use crate::chat::access::{Audit, PendingKey};
+use super::{accounts, keys};
+use crate::chat::access::PendingKey;
 use crate::chat::ids::{Fingerprint, Time};
-use crate::store::people::MAX_PENDING;
-use crate::store::{Account, ClaimError, StoreError};
+use crate::store::change::MAX_PENDING;
+use crate::store::{Account, ChangeError, ChangeOutcome, StoreError};
 
 /// What [`to_pending`] needs.
 const COLUMNS: &str = "fingerprint, algorithm, comment, added, name, origin, at";
 
-/// Has a key wait, unless it does already; returns whether it does now. One that has become an
-/// account's meanwhile has nothing to wait for.
-pub(super) fn add(db: &Connection, pending: &PendingKey) -> Result<bool, StoreError> {
+/// Has a key wait, unless it does already. One that has become an account's meanwhile has nothing
+/// to wait for.
+pub(super) fn add(db: &Connection, pending: &PendingKey) -> Result<ChangeOutcome, ChangeError> {
     let key = &pending.key;
     let waits = db
         .prepare_cached("SELECT 1 FROM pending WHERE fingerprint = ?1")?
         .exists([key.fingerprint.as_str()])?;
     if waits {
-        return Ok(true);
+        return Ok(ChangeOutcome::Unchanged);
     }
-    if is_full(db)? || keys::owner(db, &key.fingerprint)?.is_some() {
-        return Ok(false);
+    if keys::owner(db, &key.fingerprint)?.is_some() {
+        return Err(ChangeError::KeyTaken);
+    }
+    if is_full(db)? {
+        return Err(ChangeError::TooManyPending);
     }
     insert(db, pending)?;
-    Ok(true)
+    Ok(ChangeOutcome::Done)
 }
 
 /// Whether as many wait as can.
@@ -79,8 +82,7 @@ pub(super) fn settle(
     db: &Connection,
     key: &Fingerprint,
     account: Option<&Account>,
-    audit: &Audit,
-) -> Result<Option<PendingKey>, ClaimError> {
+) -> Result<ChangeOutcome, ChangeError> {
     let settled = db
         .prepare_cached(&format!(
             "DELETE FROM pending WHERE fingerprint = ?1 RETURNING {COLUMNS}"
@@ -89,13 +91,12 @@ pub(super) fn settle(
         .next()
         .transpose()?;
     let Some(pending) = settled else {
-        return Ok(None);
+        return Err(ChangeError::NotFound);
     };
     if let Some(account) = account {
         accounts::create(db, account, &pending.key)?;
     }
-    audit::keep(db, audit)?;
-    Ok(Some(pending))
+    Ok(ChangeOutcome::Settled(pending))
 }
 
 fn to_pending(row: &Row<'_>) -> Result<PendingKey, StoreError> {

@@ -2,11 +2,9 @@
 
 use rusqlite::Connection;
 
-use super::audit;
 use super::messages::blob;
-use crate::chat::access::Audit;
-use crate::chat::ids::AccountId;
-use crate::store::StoreError;
+use crate::chat::ids::{AccountId, Time};
+use crate::store::{ChangeError, ChangeOutcome};
 
 /// What an account can have in these is gone with it.
 const BELONGINGS: [&str; 4] = ["names", "keys", "marks", "mutes"];
@@ -14,31 +12,34 @@ const BELONGINGS: [&str; 4] = ["names", "keys", "marks", "mutes"];
 pub(super) fn prove(
     db: &Connection,
     account: AccountId,
-    audit: &Audit,
-) -> Result<bool, StoreError> {
+    now: Time,
+) -> Result<ChangeOutcome, ChangeError> {
     let proven = db
         .prepare_cached("UPDATE accounts SET proof_by = NULL WHERE id = ?1 AND proof_by > ?2")?
-        .execute((blob(account), audit.at.0))?;
+        .execute((blob(account), now.0))?;
     if proven > 0 {
-        audit::keep(db, audit)?;
-        return Ok(true);
+        return Ok(ChangeOutcome::Done);
     }
     let was_before = db
         .prepare_cached("SELECT 1 FROM accounts WHERE id = ?1 AND proof_by IS NULL")?
         .exists([blob(account)])?;
-    Ok(was_before)
+    if was_before {
+        Ok(ChangeOutcome::Unchanged)
+    } else {
+        Err(ChangeError::Forfeit)
+    }
 }
 
 pub(super) fn forget(
     db: &Connection,
     account: AccountId,
-    audit: &Audit,
-) -> Result<bool, StoreError> {
+    now: Time,
+) -> Result<ChangeOutcome, ChangeError> {
     let forfeit = db
         .prepare_cached("SELECT 1 FROM accounts WHERE id = ?1 AND proof_by <= ?2")?
-        .exists((blob(account), audit.at.0))?;
+        .exists((blob(account), now.0))?;
     if !forfeit {
-        return Ok(false);
+        return Ok(ChangeOutcome::Unchanged);
     }
     for table in BELONGINGS {
         db.prepare_cached(&format!("DELETE FROM {table} WHERE account = ?1"))?
@@ -46,7 +47,5 @@ pub(super) fn forget(
     }
     db.prepare_cached("DELETE FROM accounts WHERE id = ?1")?
         .execute([blob(account)])?;
-    audit::keep(db, audit)?;
-    audit::revise(db)?;
-    Ok(true)
+    Ok(ChangeOutcome::Done)
 }

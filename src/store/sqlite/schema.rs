@@ -9,7 +9,7 @@ pub(super) const APPLICATION_ID: i32 = 0x7373_6863;
 pub(super) const VERSION: usize = STEPS.len();
 
 /// What leads from each version to the next. A step that was released is never changed.
-const STEPS: &[&str] = &[FIRST, PEOPLE, PROOF, INDEXED];
+const STEPS: &[&str] = &[FIRST, PEOPLE, PROOF, INDEXED, ACTORS];
 
 const FIRST: &str = "
 CREATE TABLE accounts (
@@ -164,6 +164,13 @@ const INDEXED: &str = "
 -- Up to which of messages.id the table `words` has been made.
 CREATE TABLE indexed (last INTEGER NOT NULL) STRICT;
 INSERT INTO indexed SELECT coalesce(max(id), 0) FROM messages;
+";
+
+const ACTORS: &str = "
+-- What kind of actor it was, and which account. None: an entry of an earlier version, whose actor
+-- is known by a name only.
+ALTER TABLE audit ADD COLUMN actor_kind TEXT;
+ALTER TABLE audit ADD COLUMN actor_account BLOB;
 ";
 
 /// Does the steps that are missing, all or none, and returns whether there were any. Another

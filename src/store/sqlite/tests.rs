@@ -7,9 +7,9 @@ use std::path::PathBuf;
 use rusqlite::Connection;
 
 use super::*;
-use crate::chat::access::Role;
+use crate::chat::access::{Actor, KeyRecord, Role};
 use crate::chat::event::{Author, Body};
-use crate::store::MAX_COUNT;
+use crate::store::{Action, Change, ChangeError, ChangeOutcome, MAX_COUNT, People as _};
 use crate::text::Text;
 
 mod archive;
@@ -27,6 +27,25 @@ impl Folder {
     fn file(&self) -> PathBuf {
         self.0.path().join("chat.db")
     }
+}
+
+/// Has a change made on the machine, at this time.
+async fn change(store: &Sqlite, at: i64, action: Action) -> Result<ChangeOutcome, ChangeError> {
+    let change = Change {
+        at: Time(at),
+        actor: Actor::Console,
+        action,
+    };
+    store.apply(&change).await.map(|applied| applied.outcome)
+}
+
+async fn create(
+    store: &Sqlite,
+    account: &Account,
+    key: &KeyRecord,
+) -> Result<ChangeOutcome, ChangeError> {
+    let (account, key) = (account.clone(), key.clone());
+    change(store, 1, Action::CreateAccount { account, key }).await
 }
 
 fn ops() -> Conversation {
@@ -268,9 +287,9 @@ async fn another_process_may_write() {
         "{refused:?}"
     );
     let (account, key) = alice();
-    let refused = store.create_account(&account, &key).await;
+    let refused = create(&store, &account, &key).await;
     assert!(
-        matches!(refused, Err(ClaimError::Store(StoreError::Unavailable(_)))),
+        matches!(refused, Err(ChangeError::Store(StoreError::Unavailable(_)))),
         "{refused:?}"
     );
     assert!(matches!(
@@ -331,7 +350,7 @@ async fn rows_are_judged_when_they_are_read() {
     store.append(vec![said("one"), said("two")]).await.unwrap();
     assert_eq!(found(&store, "two").await.unwrap().len(), 1);
     let (account, key) = alice();
-    store.create_account(&account, &key).await.unwrap();
+    create(&store, &account, &key).await.unwrap();
     let other = Connection::open(folder.file()).unwrap();
 
     // MUST 6.

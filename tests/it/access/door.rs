@@ -1,5 +1,6 @@
 //! What the store is asked at the door and behind it, and what operators are told.
 
+use crate::harness::Changes;
 use ssh_chat::access::door::Pass;
 
 use super::*;

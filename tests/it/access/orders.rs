@@ -1,6 +1,7 @@
 //! Orders: who may give them, and for whom they hold.
 
 use super::*;
+use ssh_chat::chat::intent::{Answer, Query};
 
 #[tokio::test]
 async fn orders_are_for_those_who_may_give_them() {
@@ -40,6 +41,7 @@ async fn orders_are_for_those_who_may_give_them() {
         ("operator", true),
     ] {
         let house = House::new(Mode::Allowlist).await;
+        let _to_be_kicked = house.online("member").await;
         for (what, order) in &orders {
             let result = house.order(who, order.clone()).await;
             assert_eq!(result.is_ok(), allowed, "{what} by {who}: {result:?}");
@@ -182,4 +184,59 @@ async fn the_last_operator_stays() {
     stepped_down.await.unwrap();
     // A role that was taken away is gone at once.
     assert!(house.order("operator", Order::Bans).await.is_err());
+}
+
+/// Whoever gives an order may be gone before it is done: it is done all the same, and holds.
+#[tokio::test]
+async fn an_order_that_was_begun_is_completed() {
+    let house = House::new(Mode::Allowlist).await;
+    let (_there, _inbox) = house.online("member").await;
+    house.port.set(Weather::Holding("rename"));
+    let rename = Order::Rename(name("member"), name("renamed"));
+    let guard = Arc::clone(&house.guard);
+    let requester = house.requester("operator").await;
+    let given = tokio::spawn(async move { guard.carry_out(requester, rename).await });
+    house.port.holds().await;
+    given.abort();
+    assert!(given.await.unwrap_err().is_cancelled());
+    house.port.set(Weather::Fair);
+    house.guard.finish_orders().await;
+    let audits = house.store.audits(1).await.unwrap();
+    assert_eq!(audits[0].action, "rename");
+    let seen = house.hub.ask(Query::Whois(name("renamed"))).await.unwrap();
+    assert!(matches!(seen, Answer::Person(_)), "{seen:?}");
+
+    let refused = house.order("operator", Order::Bans).await;
+    assert!(refused.unwrap_err().contains("stopping"));
+}
+
+#[tokio::test]
+async fn nobody_is_kicked_who_is_not_there() {
+    let house = House::new(Mode::Allowlist).await;
+    let kick = Order::Kick(name("member"), None);
+    let absent = house.order("operator", kick.clone()).await;
+    assert_eq!(
+        absent,
+        Err("Nobody was kicked: member is not online.".into())
+    );
+    let audits = house.store.audits(9).await.unwrap();
+    assert!(audits.iter().all(|entry| entry.action != "kick"));
+    let (_there, _inbox) = house.online("member").await;
+    assert_eq!(house.order("operator", kick).await, Ok(()));
+    assert_eq!(house.store.audits(1).await.unwrap()[0].action, "kick");
+}
+
+/// The reproduction of a change whose audit entry could not be saved: the store had the new name,
+/// and the chat the old one.
+#[tokio::test]
+async fn a_rename_that_fails_is_none() {
+    let house = House::new(Mode::Allowlist).await;
+    let (_there, _inbox) = house.online("member").await;
+    house.port.set(Weather::Without(&["rename"]));
+    let rename = Order::Rename(name("member"), name("renamed"));
+    let failed = house.order("operator", rename).await;
+    assert!(failed.unwrap_err().starts_with("Not done: "));
+    assert_eq!(house.find("member").await.name, name("member"));
+    let seen = house.hub.ask(Query::Whois(name("renamed"))).await.unwrap();
+    assert!(matches!(seen, Answer::Refused(_)), "{seen:?}");
 }

@@ -3,6 +3,7 @@
 //! Nothing sleeps. Whatever is waited for has a deadline, and a wait that was in vain shows the
 //! screen and the end of the server's log.
 
+mod changes;
 pub mod faults;
 pub mod flaky;
 pub mod http;
@@ -16,6 +17,7 @@ mod terminal;
 mod tidy;
 mod wait;
 
+pub use changes::Changes;
 pub use login::Login;
 pub use pipe::{Pipe, pipe};
 pub use server::{Finished, Home, Server, run};

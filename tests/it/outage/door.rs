@@ -1,5 +1,6 @@
 //! Who gets in while the store does not answer, as a table; and that nobody is who should not.
 
+use crate::harness::Changes;
 use std::io::Write;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -7,7 +8,6 @@ use std::time::Duration;
 use ssh_chat::access::Mode;
 use ssh_chat::access::orders::{BanWhom, Order};
 use ssh_chat::chat::access::{BanTarget, Role};
-use ssh_chat::store::people::People as _;
 
 use crate::access::{House, OPENSSH, audit, dismissed, key, name};
 use crate::harness::flaky::Weather;

@@ -9,13 +9,15 @@ use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 
 use ssh_chat::access::{Guard, Mode, Rules};
-use ssh_chat::chat::ids::Time;
+use ssh_chat::chat::access::{Actor, Role};
+use ssh_chat::chat::ids::{Name, Time};
 use ssh_chat::chat::policy::Allowance;
 use ssh_chat::hub::{self, Hub};
 use ssh_chat::session::machine;
 use ssh_chat::session::start::Chat;
 use ssh_chat::ssh;
 use ssh_chat::store::sqlite::Sqlite;
+use ssh_chat::store::{Action, Change, People as _, Store as _};
 
 use crate::harness::flaky::{Flaky, Weather};
 use crate::harness::{Finished, Home, Login, Terminal};
@@ -51,6 +53,29 @@ impl Inside {
     fn exec(&self, who: &str, command: &str) -> Finished {
         let option = format!("RemoteCommand={command}");
         self.login(who).option(&option).try_pipe().finish()
+    }
+
+    fn runtime(&self) -> &Runtime {
+        self.runtime.as_ref().unwrap()
+    }
+
+    /// Makes somebody an operator.
+    fn promote(&self, who: &str) {
+        let name = Name::new(who).unwrap();
+        self.runtime().block_on(async {
+            let account = self.store.account_by_name(&name).await.unwrap().unwrap();
+            let role = Action::SetRole {
+                account: account.id,
+                name,
+                role: Role::Operator,
+            };
+            let change = Change {
+                at: Time(0),
+                actor: Actor::Console,
+                action: role,
+            };
+            self.store.apply(&change).await.unwrap();
+        });
     }
 
     /// Somebody's account is made by their first visit, and looked up at the second.
@@ -254,4 +279,33 @@ fn a_store_that_hangs_holds_up_nobody() {
     server.store.set(Weather::Fair);
     let bob = server.login("bob").terminal();
     says_when_it_works(&alice, &bob, "meanwhile");
+}
+
+/// The reproduction: an order that was being carried out when the connection was lost was dropped,
+/// and so were those typed behind it.
+#[test]
+fn orders_are_carried_out_though_the_connection_is_lost() {
+    let server = Inside::start();
+    server.register("bob");
+    server.register("olga");
+    server.promote("olga");
+    let alice = server.login("alice").terminal();
+    let _bob = server.login("bob").terminal();
+    let mut olga = server.login("olga").terminal();
+    alice.wait_text("olga joined");
+
+    server.store.set(Weather::Holding("role"));
+    olga.line("/op bob");
+    server.runtime().block_on(server.store.holds());
+    olga.type_text("/rename bob robert");
+    olga.wait_for("the line", |screen| screen.prompt().ends_with("robert"));
+    olga.enter();
+    olga.wait_for("the line taken", |screen| screen.prompt().ends_with('▸'));
+    olga.kill9();
+    alice.wait_text("olga left");
+    server.store.set(Weather::Fair);
+    alice.wait_text("robert");
+    let audits = server.runtime().block_on(server.store.audits(2)).unwrap();
+    let done: Vec<&str> = audits.iter().map(|entry| entry.action.as_str()).collect();
+    assert_eq!(done, ["rename", "role"], "the newest first");
 }

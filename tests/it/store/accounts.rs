@@ -1,6 +1,7 @@
 //! Names, keys, marks, settings, rooms, and that all of it is there again.
 
 use super::*;
+use crate::harness::Changes;
 
 contract! {
     names_belong_to_one_account,
@@ -25,7 +26,7 @@ async fn names_belong_to_one_account(place: &impl Place) {
         ..account("carol")
     };
     let refused = store.create_account(&looks_like, &key(2)).await;
-    assert_eq!(refused, Err(ClaimError::NameTaken));
+    assert_eq!(refused, Err(ChangeError::NameTaken));
     assert_eq!(
         store.account_by_key(&fingerprint(2)).await,
         Ok(None),
@@ -39,7 +40,7 @@ async fn names_belong_to_one_account(place: &impl Place) {
     let (bob, carol) = (account("bob1").id, account("carol").id);
     assert_eq!(
         store.rename(carol, &name("b0b1")).await,
-        Err(ClaimError::NameTaken)
+        Err(ChangeError::NameTaken)
     );
     assert_eq!(
         store.rename(bob, &name("bobl")).await,
@@ -48,11 +49,11 @@ async fn names_belong_to_one_account(place: &impl Place) {
     );
     assert_eq!(
         store.rename(carol, &name("bob1")).await,
-        Err(ClaimError::NameTaken)
+        Err(ChangeError::NameTaken)
     );
     assert_eq!(
         store.rename(AccountId(1), &name("dave")).await,
-        Err(ClaimError::NoAccount)
+        Err(ChangeError::NoAccount)
     );
 
     let found = store.account_by_name(&name("b0b1")).await.unwrap();
@@ -80,7 +81,7 @@ async fn an_account_keeps_its_names(place: &impl Place) {
     for name in &more {
         assert_eq!(store.rename(alice.id, name).await, Ok(()));
     }
-    let Err(ClaimError::TooManyNames(mut owned)) = store.rename(alice.id, &name("more")).await
+    let Err(ChangeError::TooManyNames(mut owned)) = store.rename(alice.id, &name("more")).await
     else {
         panic!("a name too many");
     };
@@ -90,7 +91,7 @@ async fn an_account_keeps_its_names(place: &impl Place) {
     assert_eq!(owned, all);
     for name in &all {
         let refused = store.rename(account("bob").id, name).await;
-        assert_eq!(refused, Err(ClaimError::NameTaken), "{name} stays hers");
+        assert_eq!(refused, Err(ChangeError::NameTaken), "{name} stays hers");
         let holder = store.account_by_name(name).await.unwrap().unwrap();
         assert_eq!(holder.id, alice.id);
         assert_eq!(store.rename(alice.id, name).await, Ok(()), "back to {name}");
@@ -114,7 +115,7 @@ async fn keys_belong_to_one_account(place: &impl Place) {
         Ok(Some(alice.clone()))
     );
     let taken = store.create_account(&account("bob"), &key(1)).await;
-    assert_eq!(taken, Err(ClaimError::KeyTaken));
+    assert_eq!(taken, Err(ChangeError::KeyTaken));
     assert_eq!(
         store.account_by_name(&name("bob")).await,
         Ok(None),
@@ -151,7 +152,7 @@ async fn one_of_many_gets_the_name(place: &impl Place) {
     assert_eq!(claims.iter().filter(|claim| claim.is_ok()).count(), 1);
     let taken = claims
         .iter()
-        .filter(|claim| **claim == Err(ClaimError::NameTaken));
+        .filter(|claim| **claim == Err(ChangeError::NameTaken));
     assert_eq!(taken.count(), 19);
     assert_eq!(history(&*stores[1], None, 100).await.len(), 20);
 }

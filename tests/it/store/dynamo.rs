@@ -1,10 +1,11 @@
 //! The store in `DynamoDB`: a table of its own for each test, and what only concerns this store.
 
+use crate::harness::Changes;
 use std::sync::Arc;
 
 use serde_json::json;
 use ssh_chat::aws::Aws;
-use ssh_chat::chat::access::Audit;
+use ssh_chat::chat::access::{Actor, Audit};
 use ssh_chat::store::dynamo::Dynamo;
 use ssh_chat::store::{Archive, People as _, StoreError};
 
@@ -16,7 +17,7 @@ mod archive;
 /// How long what was said is kept, how it is read and written.
 mod history;
 /// Answers that get lost.
-mod lost;
+pub(super) mod lost;
 /// The table: made, looked at, refused.
 mod setup;
 
@@ -90,12 +91,13 @@ impl super::archive::Archived for OwnTable {
     }
 }
 
-fn audit(action: &str) -> Audit {
+/// A kick of somebody called so.
+fn audit(whom: &str) -> Audit {
     Audit {
         at: Time(1_600_000_000_000),
-        actor: "zoe".to_owned(),
-        action: action.to_owned(),
-        target: "somebody".to_owned(),
+        actor: Actor::Unverified(Text::stored("zoe")),
+        action: "kick".to_owned(),
+        target: format!("user-{whom}"),
         detail: "because".to_owned(),
     }
 }

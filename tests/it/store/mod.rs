@@ -17,7 +17,9 @@ use ssh_chat::chat::event::{Author, Body, Draft, Message};
 use ssh_chat::chat::ids::{AccountId, Conversation, Fingerprint, Name, RoomName, Seq, Time};
 use ssh_chat::chat::preferences::{Ignored, Preferences, Timestamps};
 use ssh_chat::store::sqlite::Sqlite;
-use ssh_chat::store::{Account, AmendError, Amendment, ClaimError, MAX_NAMES, Mark, Search, Store};
+use ssh_chat::store::{
+    Account, AmendError, Amendment, ChangeError, MAX_NAMES, Mark, Search, Store,
+};
 use ssh_chat::text::Text;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -45,6 +47,8 @@ macro_rules! contract {
 mod accounts;
 /// Everything, out of one store and into another.
 mod archive;
+/// Changes, each single write of which fails.
+mod atomic;
 /// What only concerns `DynamoDB`: answers that are lost, and what is done at once.
 mod dynamo;
 /// What was said: its order, its paging, what becomes of it.

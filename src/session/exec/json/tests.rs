@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::*;
 use crate::access::status::Status;
-use crate::chat::access::{Audit, KeyRecord, PendingKey};
+use crate::chat::access::{Actor, Audit, KeyRecord, PendingKey};
 use crate::chat::event::{Author, Presence};
 use crate::chat::ids::Seq;
 use crate::chat::intent::{PersonInfo, RoomInfo};
@@ -177,7 +177,7 @@ fn samples() -> Vec<String> {
     };
     let audit = Audit {
         at: AT,
-        actor: "alice".to_owned(),
+        actor: Actor::Account(AccountId(7), Name::new("alice").unwrap()),
         action: "ban".to_owned(),
         target: "203.0.113.0/24".to_owned(),
         detail: "for 7 days: noise".to_owned(),
@@ -258,14 +258,14 @@ fn every_field_is_documented() {
 fn no_control_character_leaves() {
     let audit = Audit {
         at: AT,
-        actor: "a\u{9b}31m".to_owned(),
+        actor: Actor::Unverified(Text::stored("a\u{9b}31m")),
         action: String::new(),
         target: "\u{1b}]0;x\u{7}".to_owned(),
         detail: "\u{202e}abc".to_owned(),
     };
     let line = line(&Item::Audit(&audit));
     assert!(
-        line.contains(r#""actor":"a31m","action":"","target":"]0;x","detail":"abc""#),
+        line.contains(r#""actor":"\"a31m\"","actor_kind":"unverified","action":"","target":"]0;x","detail":"abc""#),
         "{line}"
     );
     let server = Server {

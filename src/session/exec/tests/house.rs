@@ -9,7 +9,7 @@ use bytes::Bytes;
 use serde_json::Value;
 use tokio::sync::mpsc;
 
-use crate::access::{Guard, Mode, Rules};
+use crate::access::{Guard, Keeper, Mode, Rules};
 use crate::chat::access::{KeyRecord, Role};
 use crate::chat::event::Author;
 use crate::chat::ids::{AccountId, Fingerprint, Name, SessionId, Time};
@@ -20,7 +20,7 @@ use crate::session::exec::{ExecContext, run};
 use crate::session::machine::{Me, Server};
 use crate::session::peer::{Cut, Gone, Inbound, Input, Outbound, Peer};
 use crate::store::sqlite::Sqlite;
-use crate::store::{Account, Store};
+use crate::store::{Account, Action, Change, People as _, Store};
 use crate::text::Text;
 
 pub(super) const SOON: Duration = Duration::from_secs(10);
@@ -110,7 +110,7 @@ impl Ended {
 pub(super) struct House {
     hub: hub::Handle,
     store: Arc<Sqlite>,
-    guard: Guard,
+    guard: Arc<dyn Keeper>,
     _folder: tempfile::TempDir,
 }
 
@@ -137,7 +137,7 @@ impl House {
         let house = House {
             hub,
             store,
-            guard,
+            guard: Arc::new(guard),
             _folder: folder,
         };
         for (id, name, role) in [
@@ -173,7 +173,10 @@ impl House {
             comment: Text::stored("laptop"),
             added: Time(0),
         };
-        self.store.create_account(&account, &key).await.unwrap();
+        let (id, name) = (account.id, account.name.clone());
+        let create = Action::CreateAccount { account, key };
+        let change = Change::by(id, name, Time(0), create);
+        self.store.apply(&change).await.unwrap();
     }
 
     /// Runs a command to its end.

@@ -6,6 +6,7 @@ use super::there::There;
 use crate::chat::ids::Conversation;
 use crate::store::StoreError;
 use crate::store::archive::{Conflict, ImportError, Person, Record, Room};
+use crate::store::change::MAX_PENDING;
 use crate::store::dynamo::accounts::make_whole;
 use crate::store::dynamo::change::{done, revise};
 use crate::store::dynamo::key::Key;
@@ -13,7 +14,6 @@ use crate::store::dynamo::log::Tail;
 use crate::store::dynamo::table::MOST_WRITES;
 use crate::store::dynamo::write::{Condition, Write};
 use crate::store::dynamo::{Dynamo, bans, invites, marks, mutes, pending, rooms};
-use crate::store::people::MAX_PENDING;
 
 /// Why a record is not taken.
 enum Refusal {
@@ -22,7 +22,7 @@ enum Refusal {
 }
 
 /// What becomes of a record.
-enum Outcome {
+enum ChangeOutcome {
     /// It is there.
     Known,
     /// These writes take it, all or none of them.
@@ -33,7 +33,7 @@ enum Outcome {
 
 /// What is done with a batch.
 #[derive(Default)]
-struct Plan {
+struct ChangePlan {
     /// The records that are new, by their places in the batch.
     new: Vec<usize>,
     /// The writes that take them; those of each group belong together.
@@ -109,13 +109,13 @@ fn transactions(groups: Vec<Vec<Write>>) -> Vec<Vec<Write>> {
 }
 
 impl There {
-    fn plan(&mut self, dynamo: &Dynamo, records: &[Record]) -> Result<Plan, ImportError> {
-        let mut plan = Plan::default();
+    fn plan(&mut self, dynamo: &Dynamo, records: &[Record]) -> Result<ChangePlan, ImportError> {
+        let mut plan = ChangePlan::default();
         for (index, record) in records.iter().enumerate() {
             match self.take(record) {
-                Ok(Outcome::Known) => continue,
-                Ok(Outcome::New(writes)) => plan.groups.push(writes),
-                Ok(Outcome::Logged) => {}
+                Ok(ChangeOutcome::Known) => continue,
+                Ok(ChangeOutcome::New(writes)) => plan.groups.push(writes),
+                Ok(ChangeOutcome::Logged) => {}
                 Err(Refusal::Conflict(why)) => return Err(why.at(index)),
                 Err(Refusal::Store(error)) => return Err(error.into()),
             }
@@ -129,10 +129,10 @@ impl There {
         Ok(plan)
     }
 
-    fn take(&mut self, record: &Record) -> Result<Outcome, Refusal> {
+    fn take(&mut self, record: &Record) -> Result<ChangeOutcome, Refusal> {
         let found = self.found(record)?;
         if found.as_ref() == Some(record) {
-            return Ok(Outcome::Known);
+            return Ok(ChangeOutcome::Known);
         }
         if let Some(found) = found {
             let Some(writes) = self.replacement(record, &found) else {
@@ -169,7 +169,7 @@ impl There {
             }
             Record::Numbers(numbers) => match self.raise(numbers.ban) {
                 Some(raise) => vec![raise],
-                None => return Ok(Outcome::Known),
+                None => return Ok(ChangeOutcome::Known),
             },
             Record::Mute(mute) => vec![mutes::put(mute).when(Condition::Absent)],
             Record::Lockdown(lockdown) => {
@@ -179,24 +179,24 @@ impl There {
                 let write = self.ledger.as_mut().map(|ledger| ledger.take(order));
                 match write.transpose()?.flatten() {
                     Some(write) => vec![write],
-                    None => return Ok(Outcome::Known),
+                    None => return Ok(ChangeOutcome::Known),
                 }
             }
             Record::Message(entry) => {
                 let log = self.logs.get_mut(&entry.conversation);
                 let new = log.map(|log| log.take(entry)).transpose()?;
                 return Ok(match new {
-                    Some(true) => Outcome::Logged,
-                    _ => Outcome::Known,
+                    Some(true) => ChangeOutcome::Logged,
+                    _ => ChangeOutcome::Known,
                 });
             }
         };
         Ok(self.planned(writes))
     }
 
-    fn planned(&mut self, writes: Vec<Write>) -> Outcome {
+    fn planned(&mut self, writes: Vec<Write>) -> ChangeOutcome {
         self.foresee(&writes);
-        Outcome::New(writes)
+        ChangeOutcome::New(writes)
     }
 
     /// What puts a record in place of another that means nothing yet: a room that the server made

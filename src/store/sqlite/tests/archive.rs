@@ -13,7 +13,11 @@ const TABLES: &[(&str, &str, &str)] = &[
         "id name created preferences role proof_by",
         "account",
     ),
-    ("audit", "id at actor action target detail", "audit"),
+    (
+        "audit",
+        "id at actor action target detail actor_kind actor_account",
+        "audit",
+    ),
     (
         "bans",
         "id kind subject name made_by at until reason",
@@ -133,6 +137,8 @@ async fn an_export_is_of_one_moment() {
             number,
             at: Time(0),
             actor: "zoe".to_owned(),
+            actor_kind: None,
+            actor_account: None,
             action: "kick".to_owned(),
             target: String::new(),
             detail: String::new(),

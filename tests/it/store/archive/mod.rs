@@ -1,7 +1,8 @@
 //! Everything out of a store and into another one.
 
 use super::*;
-use ssh_chat::chat::access::{Audit, Ban, BanTarget, Lockdown, Mute, PendingKey, network};
+use crate::harness::Changes;
+use ssh_chat::chat::access::{Actor, Audit, Ban, BanTarget, Lockdown, Mute, PendingKey, network};
 use ssh_chat::chat::invite::{Code, Invite};
 use ssh_chat::store::Archive;
 use ssh_chat::store::archive::line::Line;
@@ -35,12 +36,13 @@ fn after(seconds: i64) -> Time {
     Time(NOW.0 + seconds * 1000)
 }
 
-fn audit(action: &str) -> Audit {
+/// A kick of somebody called so.
+fn audit(whom: &str) -> Audit {
     Audit {
         at: NOW,
-        actor: "zoe".to_owned(),
-        action: action.to_owned(),
-        target: "somebody".to_owned(),
+        actor: Actor::Unverified(Text::stored("zoe")),
+        action: "kick".to_owned(),
+        target: format!("user-{whom}"),
         detail: "because".to_owned(),
     }
 }

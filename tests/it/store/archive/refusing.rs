@@ -1,6 +1,7 @@
 //! What is not taken.
 
 use super::*;
+use crate::harness::Changes;
 use ssh_chat::store::archive::{
     Conflict, Entry, ImportError, Kept, Numbers, Order, Person, Reading, Room,
 };
@@ -72,7 +73,7 @@ async fn what_differs_is_refused_and_nothing_is_done(place: &impl Archived) {
                 "until"
             }
             Record::Audit(order) => {
-                order.detail.clear();
+                order.detail.push('!');
                 "detail"
             }
             Record::Message(entry) => {

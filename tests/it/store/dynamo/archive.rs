@@ -1,9 +1,9 @@
 //! What only concerns archives of a table: segments, entries that expire, the names of audit
 //! entries, and that others may be writing.
 
+use crate::harness::Changes;
 use ssh_chat::chat::access::Role;
 use ssh_chat::store::archive::{BATCH, Conflict, Entry, Kept, Order, Person, Record};
-use ssh_chat::store::people::RoleChangeError;
 
 use super::super::archive::{Archived, export, fill, import};
 use super::*;
@@ -215,7 +215,7 @@ async fn what_is_counted_is_counted() {
     assert_eq!(table.number(["STATE", "WAITING"]), 2);
     assert_eq!(store.pending().await.unwrap().len(), 2);
     let last = store.set_role(zoe.id, Role::Member, audit).await;
-    assert_eq!(last, Err(RoleChangeError::LastOperator));
+    assert_eq!(last, Err(ChangeError::LastOperator));
 }
 
 /// An answer that gets lost makes nothing twice, and nothing that was new old.

@@ -1,10 +1,10 @@
 //! What becomes of a change whose answer gets lost: it is done once.
 
+use crate::harness::Changes;
 use std::collections::BTreeSet;
 
 use ssh_chat::chat::access::{Ban, BanTarget, Lockdown, Mute, PendingKey};
 use ssh_chat::chat::invite::{Code, Invite};
-use ssh_chat::store::people::{KeyError, RedeemError, RoleChangeError};
 
 use super::*;
 
@@ -14,7 +14,7 @@ const PUT: &str = "PutItem";
 
 impl OwnTable {
     /// What requests about this table have in them, and no others.
-    pub(super) fn mark(&self) -> String {
+    pub(in crate::store) fn mark(&self) -> String {
         format!("\"{}\"", self.name)
     }
 
@@ -149,7 +149,7 @@ async fn accounts_change_once() {
     let fallen = lossy.lose(ALL, 1, store.set_role(operator.id, low, audit));
     assert_eq!(fallen.await, Ok(()));
     let last = store.set_role(alice.id, low, audit).await;
-    assert_eq!(last, Err(RoleChangeError::LastOperator));
+    assert_eq!(last, Err(ChangeError::LastOperator));
 
     let accounts = store.accounts().await.unwrap();
     let short = accounts.iter().map(|a| format!("{} {}", a.name, a.role));
@@ -282,7 +282,7 @@ async fn what_failed_may_be_repeated() {
     assert_eq!(store.pending().await.unwrap().len(), 1);
     assert_eq!(store.audits(9).await.unwrap().len(), 2);
     let again = store.add_key(alice.id, &key(2), audit).await;
-    assert_eq!(again, Err(KeyError::Taken));
+    assert_eq!(again, Err(ChangeError::KeyTaken));
 }
 
 /// MUST 8, when many come at once and answers get lost.
@@ -312,7 +312,7 @@ async fn of_many_as_many_get_in_as_the_invite_says() {
     }
     let attempts = attempts.join_all().await;
     assert!(!Moto::shared().has_faults(&table.mark()), "all got lost");
-    let bad = attempts.iter().filter(|a| **a == Err(RedeemError::BadCode));
+    let bad = attempts.iter().filter(|a| **a == Err(ChangeError::BadCode));
     assert_eq!(bad.count(), 25);
     let made: BTreeSet<AccountId> = attempts
         .iter()

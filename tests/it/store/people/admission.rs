@@ -1,6 +1,7 @@
 //! Coming in: keys, invites, keys that ask.
 
 use super::*;
+use crate::harness::Changes;
 
 contract! {
     keys_come_and_go,
@@ -30,9 +31,9 @@ async fn keys_come_and_go(place: &impl Place) {
     };
     assert_eq!(add(1, 30).await, Ok(()));
     assert_eq!(add(1, 20).await, Ok(()));
-    assert_eq!(add(2, 20).await, Err(KeyError::Taken));
-    assert_eq!(add(1, 20).await, Err(KeyError::Taken), "by herself");
-    assert_eq!(add(9, 40).await, Err(KeyError::Unknown), "nobody");
+    assert_eq!(add(2, 20).await, Err(ChangeError::KeyTaken));
+    assert_eq!(add(1, 20).await, Ok(()), "is hers already");
+    assert_eq!(add(9, 40).await, Err(ChangeError::NoAccount));
     assert_eq!(
         keys_of(&*store, 1).await,
         [key(1), key(20), key(30)],
@@ -41,12 +42,12 @@ async fn keys_come_and_go(place: &impl Place) {
     let by_new = store.account_by_key(&fingerprint(30)).await;
     assert_eq!(by_new, Ok(Some(account(1))));
 
-    assert_eq!(remove(2, 30, true).await, Err(KeyError::Unknown), "hers");
-    assert_eq!(remove(9, 30, true).await, Err(KeyError::Unknown), "nobody");
+    assert_eq!(remove(2, 30, true).await, Err(ChangeError::NoKey), "hers");
+    assert_eq!(remove(9, 30, true).await, Err(ChangeError::NoKey), "nobody");
     assert_eq!(remove(1, 1, false).await, Ok(()));
-    assert_eq!(remove(1, 1, false).await, Err(KeyError::Unknown), "gone");
+    assert_eq!(remove(1, 1, false).await, Err(ChangeError::NoKey), "gone");
     assert_eq!(remove(1, 20, false).await, Ok(()));
-    assert_eq!(remove(1, 30, false).await, Err(KeyError::Last));
+    assert_eq!(remove(1, 30, false).await, Err(ChangeError::LastKey));
     assert_eq!(keys_of(&*store, 1).await, [key(30)], "nothing was done");
     assert_eq!(remove(1, 30, true).await, Ok(()));
     assert_eq!(keys_of(&*store, 1).await, []);
@@ -56,7 +57,7 @@ async fn keys_come_and_go(place: &impl Place) {
     for number in 100..100 + u32::try_from(MAX_KEYS).unwrap() {
         assert_eq!(add(1, number).await, Ok(()), "{number}");
     }
-    assert_eq!(add(1, 99).await, Err(KeyError::TooMany));
+    assert_eq!(add(1, 99).await, Err(ChangeError::TooManyKeys));
     assert_eq!(keys_of(&*store, 1).await.len(), MAX_KEYS);
 }
 
@@ -115,7 +116,7 @@ async fn a_key_is_added_to_one_account(place: &impl Place) {
             store.add_key(id(n + 1), &key(round), &done()).await
         })
         .await;
-        let taken = Err(KeyError::Taken);
+        let taken = Err(ChangeError::KeyTaken);
         assert!(
             added.contains(&Ok(())) && added.contains(&taken),
             "{added:?}"
@@ -148,8 +149,7 @@ async fn of_those_who_want_a_name_one_gets_it(place: &impl Place) {
                 20..40 => store.create_account(&wanted, &key(n)).await.err(),
                 _ => match store.redeem(&hash, &wanted, &key(n), &done()).await {
                     Ok(_) => return Ok(true),
-                    Err(RedeemError::Claim(error)) => Some(error),
-                    Err(error) => panic!("{error:?}"),
+                    Err(error) => Some(error),
                 },
             };
             refused.map_or(Ok(false), Err)
@@ -159,7 +159,7 @@ async fn of_those_who_want_a_name_one_gets_it(place: &impl Place) {
     let won: Vec<bool> = redeemed.iter().flatten().copied().collect();
     assert_eq!(won.len(), 1, "{redeemed:?}");
     let mut others = redeemed.iter().filter_map(|outcome| outcome.as_ref().err());
-    assert!(others.all(|error| *error == ClaimError::NameTaken));
+    assert!(others.all(|error| *error == ChangeError::NameTaken));
     assert_eq!(left(&*store).await, Some(50 - u32::from(won[0])));
     assert_eq!(store.accounts().await.unwrap().len(), 1);
 }
@@ -180,7 +180,7 @@ async fn an_invite_lets_in_as_many_as_it_says(place: &impl Place) {
             }
         })
         .await;
-        let bad = redeemed.iter().filter(|r| **r == Err(RedeemError::BadCode));
+        let bad = redeemed.iter().filter(|r| **r == Err(ChangeError::BadCode));
         assert_eq!(bad.count(), 100 - uses as usize, "{uses} uses");
         let made: BTreeSet<AccountId> = redeemed.iter().flatten().map(|a| a.id).collect();
         assert_eq!(made.len(), uses as usize, "{uses} uses");
@@ -203,18 +203,18 @@ async fn redeeming_is_all_or_nothing(place: &impl Place) {
             .redeem(hash, &account, &key, &audit(1, "redeem"))
             .await
     };
-    let bad = Err(RedeemError::BadCode);
+    let bad = Err(ChangeError::BadCode);
     assert_eq!(redeem(&invite(9, 1).hash, 2, 2).await, bad, "no such");
     assert_eq!(redeem(made.id(), 2, 2).await, bad, "only named");
     assert_eq!(redeem("", 2, 2).await, bad);
 
-    let key_taken = Err(RedeemError::Claim(ClaimError::KeyTaken));
+    let key_taken = Err(ChangeError::KeyTaken);
     assert_eq!(redeem(&made.hash, 2, 1).await, key_taken);
     let looks_like = Account {
         name: name("user-l"),
         ..account(2)
     };
-    let name_taken = Err(RedeemError::Claim(ClaimError::NameTaken));
+    let name_taken = Err(ChangeError::NameTaken);
     let refused = store
         .redeem(&made.hash, &looks_like, &key(2), &done())
         .await;
@@ -281,7 +281,7 @@ async fn invites_end(place: &impl Place) {
     for (gone, seconds) in [(first, 1), (second, 1), (third.clone(), 100)] {
         let audit = audit(seconds, "redeem");
         let refused = store.redeem(&gone.hash, &account(1), &key(1), &audit).await;
-        assert_eq!(refused, Err(RedeemError::BadCode), "{gone:?}");
+        assert_eq!(refused, Err(ChangeError::BadCode), "{gone:?}");
     }
     assert!(!revoke(third.id(), 100).await, "over by itself");
 }
@@ -340,7 +340,7 @@ async fn settling_is_all_or_nothing(place: &impl Place) {
         ..account(2)
     };
     let refused = settle(2, Some(looks_like)).await;
-    assert_eq!(refused, Err(ClaimError::NameTaken));
+    assert_eq!(refused, Err(ChangeError::NameTaken));
     assert_eq!(store.pending().await.unwrap(), [pending(2), pending(3)]);
     assert_eq!(store.account_by_key(&fingerprint(2)).await, Ok(None));
     assert_eq!(store.audits(9).await, Ok(Vec::new()));

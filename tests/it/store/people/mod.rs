@@ -1,14 +1,15 @@
 //! The part of the contract that is about people.
 
+use crate::harness::Changes;
 use ssh_chat::chat::access::{
-    Audit, Ban, BanTarget, KeyRecord, Lockdown, Mute, PendingKey, Role, network,
+    Actor, Audit, Ban, BanTarget, KeyRecord, Lockdown, Mute, PendingKey, Role, network,
 };
 use ssh_chat::chat::event::{Author, Body, Draft};
 use ssh_chat::chat::ids::{AccountId, Conversation, Fingerprint, Name, RoomName, Seq, Time};
 use ssh_chat::chat::invite::{Code, Invite};
 use ssh_chat::chat::preferences::Preferences;
-use ssh_chat::store::people::{KeyError, MAX_KEYS, MAX_PENDING, RedeemError, RoleChangeError};
-use ssh_chat::store::{Account, Amendment, ClaimError, Mark, Store};
+use ssh_chat::store::change::{MAX_KEYS, MAX_PENDING};
+use ssh_chat::store::{Account, Amendment, ChangeError, Mark, Store};
 use ssh_chat::text::Text;
 use std::collections::BTreeSet;
 use std::future::Future;
@@ -54,12 +55,13 @@ fn key(number: u32) -> KeyRecord {
     }
 }
 
-fn audit(seconds: i64, action: &str) -> Audit {
+/// A kick of somebody called so.
+fn audit(seconds: i64, whom: &str) -> Audit {
     Audit {
         at: at(seconds),
-        actor: "zoe".to_owned(),
-        action: action.to_owned(),
-        target: "somebody".to_owned(),
+        actor: Actor::Unverified(Text::stored("zoe")),
+        action: "kick".to_owned(),
+        target: format!("user-{whom}"),
         detail: "because".to_owned(),
     }
 }

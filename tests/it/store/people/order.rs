@@ -1,6 +1,7 @@
 //! Keeping order: roles, bans, mutes, the lockdown, and what is kept of it.
 
 use super::*;
+use crate::harness::Changes;
 use ssh_chat::chat::preferences::Preferences;
 
 contract! {
@@ -23,7 +24,7 @@ async fn there_is_always_an_operator(place: &impl Place) {
     let set = async |who, role| store.set_role(id(who), role, &audit(1, "role")).await;
     assert_eq!(set(1, Role::Member).await, Ok(()), "there never was one");
     store.create_account(&born_so, &key(3)).await.unwrap();
-    let last = Err(RoleChangeError::LastOperator);
+    let last = Err(ChangeError::LastOperator);
     assert_eq!(set(3, Role::Member).await, last);
     let same = store.account_by_key(&fingerprint(3)).await;
     assert_eq!(same, Ok(Some(born_so)), "nothing was done");
@@ -32,10 +33,7 @@ async fn there_is_always_an_operator(place: &impl Place) {
     assert_eq!(set(3, Role::Member).await, Ok(()));
     assert_eq!(set(1, Role::Member).await, last);
     assert_eq!(set(2, Role::Member).await, Ok(()), "is one already");
-    assert_eq!(
-        set(9, Role::Operator).await,
-        Err(RoleChangeError::NoAccount)
-    );
+    assert_eq!(set(9, Role::Operator).await, Err(ChangeError::NoAccount));
 
     store.rename(id(2), &name("adam")).await.unwrap();
     let accounts = store.accounts().await.unwrap();
@@ -59,7 +57,7 @@ async fn of_two_operators_who_demote_each_other_one_stays(place: &impl Place) {
             store.set_role(id(n + 1), Role::Member, &done()).await
         })
         .await;
-        let last = Err(RoleChangeError::LastOperator);
+        let last = Err(ChangeError::LastOperator);
         assert!(
             demoted.contains(&Ok(())) && demoted.contains(&last),
             "{demoted:?}"

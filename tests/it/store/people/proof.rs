@@ -1,6 +1,7 @@
 //! Accounts whose key nobody has proven to have: proven in time, or forgotten.
 
 use super::*;
+use crate::harness::Changes;
 
 contract! {
     what_is_proven_in_time_stays,
@@ -50,7 +51,7 @@ async fn what_is_proven_in_time_stays(place: &impl Place) {
         assert_eq!(read, Ok(Some(waiting(1, 10))), "there, and not proven");
     }
     let taken = store.create_account(&account(9), &key(1)).await;
-    assert_eq!(taken, Err(ClaimError::KeyTaken), "MUST 4");
+    assert_eq!(taken, Err(ChangeError::KeyTaken), "MUST 4");
 
     let prove = async |who, seconds| {
         let audit = audit(seconds, "prove");
@@ -145,7 +146,7 @@ async fn who_has_not_proven_to_be_an_operator_is_none(place: &impl Place) {
     assert_eq!(set(2, Role::Member).await, Ok(()), "nothing is lost");
     assert_eq!(set(2, Role::Operator).await, Ok(()));
     assert_eq!(set(3, Role::Operator).await, Ok(()));
-    let last = Err(RoleChangeError::LastOperator);
+    let last = Err(ChangeError::LastOperator);
     assert_eq!(set(3, Role::Member).await, last, "the others may go");
     let proven = store.prove(id(1), &done()).await;
     assert_eq!(proven, Ok(true));
@@ -167,10 +168,10 @@ async fn what_was_made_once_is_not_made_again(place: &impl Place) {
     for with in [1, 2] {
         let key = key(with);
         let redeemed = store.redeem(&hash, &again, &key, &audit).await;
-        let taken = Err(RedeemError::Claim(ClaimError::NameTaken));
+        let taken = Err(ChangeError::NameTaken);
         assert_eq!(redeemed, taken, "{with}");
         let made = store.create_account(&again, &key).await;
-        assert_eq!(made, Err(ClaimError::NameTaken), "{with}");
+        assert_eq!(made, Err(ChangeError::NameTaken), "{with}");
     }
     assert_eq!(left(&*store).await, Some(499));
     assert_eq!(keys_of(&*store, 1).await, []);

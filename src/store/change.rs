@@ -1,0 +1,373 @@
+//! Changes to people and access, as values.
+//!
+//! Each has one actor and one moment. An adapter's [`People::apply`](super::People::apply) saves
+//! the change, its audit entry and the new revision in one transaction, or nothing; what came of
+//! it is an [`Applied`], which is all that the hub, the log and whoever asked need to know.
+
+use super::{Account, MAX_NAMES, StoreError};
+use crate::chat::access::{Actor, Audit, Ban, KeyRecord, Lockdown, Mute, PendingKey, Role, length};
+use crate::chat::ids::{AccountId, Fingerprint, Name, Time};
+use crate::chat::invite::Invite;
+use crate::text::Text;
+
+/// The most keys that one account can have.
+pub const MAX_KEYS: usize = 20;
+/// The most keys that can wait for an operator.
+pub const MAX_PENDING: usize = 200;
+
+/// One change to people or access: who makes it, when, and what it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// When. What ends by itself (invites, bans, proofs) is judged by this time.
+    pub at: Time,
+    /// Who makes it.
+    pub actor: Actor,
+    /// What it is.
+    pub action: Action,
+}
+
+/// What is to change. Names are those at this moment, for the audit entry; accounts and keys are
+/// what counts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Makes an account that owns its name and this key. If it does already, nothing changes. An
+    /// account of this id that owns one of them only, or neither, gets [`ChangeError::NameTaken`].
+    CreateAccount {
+        /// The new account.
+        account: Account,
+        /// Its first key.
+        key: KeyRecord,
+    },
+    /// Gives an account another name. Its earlier names stay its own, so that nobody can pass for
+    /// it; it may go back to one of them.
+    Rename {
+        /// Which account.
+        account: AccountId,
+        /// Its name so far.
+        from: Name,
+        /// Its name from now on.
+        to: Name,
+    },
+    /// Gives an account another key.
+    AddKey {
+        /// Which account.
+        account: AccountId,
+        /// Its name.
+        name: Name,
+        /// The key.
+        key: KeyRecord,
+    },
+    /// Takes a key from an account.
+    RemoveKey {
+        /// Which account.
+        account: AccountId,
+        /// Its name.
+        name: Name,
+        /// The key.
+        key: Fingerprint,
+        /// Whether it may be the only one.
+        last: bool,
+    },
+    /// Gives an account another role.
+    SetRole {
+        /// Which account.
+        account: AccountId,
+        /// Its name.
+        name: Name,
+        /// Its role from now on.
+        role: Role,
+    },
+    /// Keeps a new invite.
+    CreateInvite(Invite),
+    /// Revokes the invites whose hash begins like this, with at least eight characters.
+    RevokeInvite(String),
+    /// Takes one use of an invite and makes the account, with the invite's role, whatever
+    /// `account.role` says. If the key is one of this very account already, nothing changes: the
+    /// change can be applied again.
+    RedeemInvite {
+        /// The hash of the invite's code.
+        hash: String,
+        /// The new account.
+        account: Account,
+        /// Its first key.
+        key: KeyRecord,
+    },
+    /// Someone came in with a key of an account that waits for that proof.
+    ProveKey {
+        /// Which account.
+        account: AccountId,
+        /// The key.
+        key: Fingerprint,
+    },
+    /// Removes an account whose time for a proof is over, with its names and keys, which are then
+    /// free.
+    ForgetAccount {
+        /// Which account.
+        account: AccountId,
+        /// Its name.
+        name: Name,
+    },
+    /// A key waits for an operator; if it does already, nothing changes.
+    AddPending(PendingKey),
+    /// Makes an account for a key that waits.
+    Approve {
+        /// The key.
+        key: Fingerprint,
+        /// The new account.
+        account: Account,
+    },
+    /// A key waits no longer.
+    Deny {
+        /// The key.
+        key: Fingerprint,
+        /// The name that it asked for.
+        name: Name,
+    },
+    /// Keeps a ban; the store chooses its id.
+    Ban(Ban),
+    /// Lifts the ban of this id.
+    Unban(u64),
+    /// Keeps a mute in place of any other of the account.
+    Mute {
+        /// The account's name.
+        name: Name,
+        /// The mute.
+        mute: Mute,
+    },
+    /// Lifts the mute of an account.
+    Unmute {
+        /// Which account.
+        account: AccountId,
+        /// Its name.
+        name: Name,
+    },
+    /// Begins a lockdown in place of any other, or ends it.
+    SetLockdown(Option<Lockdown>),
+    /// Somebody's sessions are ended. Only the audit entry is kept.
+    Kick {
+        /// The account's name.
+        name: Name,
+        /// Why.
+        reason: Option<Text>,
+    },
+    /// Everybody is told something. Only the audit entry is kept, without the words.
+    Announce,
+}
+
+/// What came of a change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Applied {
+    /// What else there is to know.
+    pub outcome: ChangeOutcome,
+    /// The entry that was saved with it. There is none if nothing changed, or if people did
+    /// something that concerns only themselves: signing up, another name of their own, asking to
+    /// be let in.
+    pub audit: Option<Audit>,
+}
+
+/// What a change came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ChangeOutcome {
+    /// It was so already: nothing was written.
+    Unchanged,
+    /// It is saved.
+    Done,
+    /// The ban is saved, and has this id.
+    Banned(u64),
+    /// The invite was good: the account as it was made.
+    Redeemed(Account),
+    /// The very same was redeemed before, as this account: nothing was written.
+    RedeemedBefore(Account),
+    /// The key that waited, and doesn't any more.
+    Settled(PendingKey),
+}
+
+/// Why a change was not made. Nothing of it was saved, unless it says so.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ChangeError {
+    /// Another account has the name, or one that looks like it.
+    #[error("the name is taken")]
+    NameTaken,
+    /// The account owns [`MAX_NAMES`] names already: these.
+    #[error("the account owns {MAX_NAMES} names already")]
+    TooManyNames(Vec<Name>),
+    /// The key belongs to an account already.
+    #[error("the key belongs to an account already")]
+    KeyTaken,
+    /// The account has [`MAX_KEYS`] keys.
+    #[error("an account has at most {MAX_KEYS} keys")]
+    TooManyKeys,
+    /// The key isn't one of the account's.
+    #[error("the account has no such key")]
+    NoKey,
+    /// It is the account's only key: without it nobody could ever come back as this account.
+    #[error("it is the only key of the account")]
+    LastKey,
+    /// There is no such account.
+    #[error("there is no such account")]
+    NoAccount,
+    /// There would be no operator any more.
+    #[error("the last operator can't be removed")]
+    LastOperator,
+    /// There is no such invite, or it is used up, or it has expired: which of these is not told.
+    #[error("invalid invite code")]
+    BadCode,
+    /// There is no such ban, invite or pending key, or it is over.
+    #[error("there is no such entry")]
+    NotFound,
+    /// [`MAX_PENDING`] other keys wait.
+    #[error("{MAX_PENDING} keys are waiting already")]
+    TooManyPending,
+    /// The time for a proof is over, or the account is gone.
+    #[error("the time to prove the key is over")]
+    Forfeit,
+    /// The store failed. If it is [`StoreError::Unavailable`], the change may have been made, or
+    /// may still be; it can be applied again.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Change {
+    /// A change made now by a person.
+    pub fn by(id: AccountId, name: Name, at: Time, action: Action) -> Change {
+        let actor = Actor::Account(id, name);
+        Change { at, actor, action }
+    }
+
+    /// What is recorded of it. `None` if someone did something that concerns only themselves.
+    pub fn audit(&self) -> Option<Audit> {
+        let own = |account: AccountId| self.actor.account() == Some(account);
+        let ends = |until: Option<Time>| lasting(until.map(|until| until.since(self.at)));
+        let (target, detail) = match &self.action {
+            Action::CreateAccount { account, .. } if own(account.id) => return None,
+            Action::Rename { account, .. } if own(*account) => return None,
+            Action::AddPending(_) => return None,
+            Action::CreateAccount { account, key } => (
+                key.fingerprint.to_string(),
+                format!("{}, a new account ({})", account.name, account.role),
+            ),
+            Action::Rename { from, to, .. } => (from.to_string(), to.to_string()),
+            Action::AddKey { account, name, key } => {
+                let whose = if own(*account) { "" } else { name.as_str() };
+                (key.fingerprint.to_string(), whose.to_owned())
+            }
+            Action::RemoveKey {
+                account, name, key, ..
+            } => {
+                let whose = if own(*account) { "" } else { name.as_str() };
+                (key.to_string(), whose.to_owned())
+            }
+            Action::SetRole { name, role, .. } => (name.to_string(), role.to_string()),
+            Action::CreateInvite(invite) => {
+                let (uses, role) = (invite.uses, invite.role);
+                (invite.id().to_owned(), format!("{uses} uses, {role}"))
+            }
+            Action::RevokeInvite(id) => (id.clone(), String::new()),
+            Action::RedeemInvite { account, key, .. } => {
+                let whose = if own(account.id) {
+                    ""
+                } else {
+                    account.name.as_str()
+                };
+                (key.fingerprint.to_string(), whose.to_owned())
+            }
+            Action::ProveKey { key, .. } => (key.to_string(), String::new()),
+            Action::ForgetAccount { name, .. } => (
+                name.to_string(),
+                "nobody came in with its key in time".to_owned(),
+            ),
+            Action::Approve { key, account } => (account.name.to_string(), key.to_string()),
+            Action::Deny { key, name } => (name.to_string(), key.to_string()),
+            Action::Ban(ban) => (
+                ban.target.to_string(),
+                with_reason(&ends(ban.until), ban.reason.as_ref()),
+            ),
+            Action::Unban(id) => (id.to_string(), String::new()),
+            Action::Mute { name, mute } => (
+                name.to_string(),
+                with_reason(&ends(mute.until), mute.reason.as_ref()),
+            ),
+            Action::Unmute { name, .. } => (name.to_string(), String::new()),
+            Action::SetLockdown(Some(lockdown)) => ("on".to_owned(), ends(lockdown.until)),
+            Action::SetLockdown(None) => ("off".to_owned(), String::new()),
+            Action::Kick { name, reason } => (name.to_string(), with_reason("", reason.as_ref())),
+            Action::Announce => ("everybody".to_owned(), String::new()),
+        };
+        Some(Audit {
+            at: self.at,
+            actor: self.actor.clone(),
+            action: self.action.as_str().to_owned(),
+            target,
+            detail: detail.trim_start_matches([' ', ':']).to_owned(),
+        })
+    }
+
+    /// Whether it can concern someone who is online: then the revision changes with it. The number
+    /// of those who come in is not limited by it, since new accounts and keys concern nobody.
+    pub fn concerns_online(&self) -> bool {
+        matches!(
+            self.action,
+            Action::RemoveKey { .. }
+                | Action::SetRole { .. }
+                | Action::ForgetAccount { .. }
+                | Action::Ban(_)
+                | Action::Unban(_)
+                | Action::Mute { .. }
+                | Action::Unmute { .. }
+                | Action::SetLockdown(_)
+        )
+    }
+
+    /// What came of it, given the outcome.
+    pub(super) fn applied(&self, outcome: ChangeOutcome) -> Applied {
+        let same = matches!(
+            outcome,
+            ChangeOutcome::Unchanged | ChangeOutcome::RedeemedBefore(_)
+        );
+        Applied {
+            audit: if same { None } else { self.audit() },
+            outcome,
+        }
+    }
+}
+
+impl Action {
+    /// What it is, in a word that stays the same: for the audit, the log and metrics.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Action::CreateAccount { .. } => "account_create",
+            Action::Rename { .. } => "rename",
+            Action::AddKey { .. } => "key_add",
+            Action::RemoveKey { .. } => "key_revoke",
+            Action::SetRole { .. } => "role",
+            Action::CreateInvite(_) => "invite_create",
+            Action::RevokeInvite(_) => "invite_revoke",
+            Action::RedeemInvite { .. } => "invite_redeem",
+            Action::ProveKey { .. } => "key_proven",
+            Action::ForgetAccount { .. } => "account_forgotten",
+            Action::AddPending(_) => "key_pending",
+            Action::Approve { .. } => "approve",
+            Action::Deny { .. } => "deny",
+            Action::Ban(_) => "ban",
+            Action::Unban(_) => "unban",
+            Action::Mute { .. } => "mute",
+            Action::Unmute { .. } => "unmute",
+            Action::SetLockdown(_) => "lockdown",
+            Action::Kick { .. } => "kick",
+            Action::Announce => "announce",
+        }
+    }
+}
+
+/// ` for 2 hours`, or nothing.
+pub fn lasting(millis: Option<u64>) -> String {
+    millis.map_or_else(String::new, |millis| format!(" for {}", length(millis)))
+}
+
+/// Words, then `: the reason` if there is one.
+pub fn with_reason(words: &str, reason: Option<&Text>) -> String {
+    match reason {
+        Some(reason) => format!("{words}: {reason}"),
+        None => words.to_owned(),
+    }
+}

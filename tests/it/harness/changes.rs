@@ -1,0 +1,222 @@
+//! Changes as calls, for tests: who makes them and when is taken from an audit entry.
+
+use async_trait::async_trait;
+
+use ssh_chat::chat::access::{Audit, Ban, KeyRecord, Lockdown, Mute, PendingKey, Role};
+use ssh_chat::chat::ids::{AccountId, Fingerprint, Name, Time};
+use ssh_chat::chat::invite::Invite;
+use ssh_chat::store::{Account, Action, Applied, Change, ChangeError, ChangeOutcome, People};
+use ssh_chat::text::Text;
+
+/// Each method applies one [`Change`].
+#[async_trait]
+pub trait Changes: People {
+    /// Applies a change of this actor at this time.
+    async fn act(&self, action: Action, by: &Audit) -> Result<Applied, ChangeError> {
+        let (at, actor) = (by.at, by.actor.clone());
+        self.apply(&Change { at, actor, action }).await
+    }
+
+    /// Applies it, or says that there was nothing to change.
+    async fn try_act(&self, action: Action, by: &Audit) -> Result<bool, ChangeError> {
+        match self.act(action, by).await {
+            Ok(applied) => Ok(applied.outcome != ChangeOutcome::Unchanged),
+            Err(ChangeError::NotFound) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn create_account(&self, account: &Account, key: &KeyRecord) -> Result<(), ChangeError> {
+        let create = Action::CreateAccount {
+            account: account.clone(),
+            key: key.clone(),
+        };
+        let (id, name) = (account.id, account.name.clone());
+        let change = Change::by(id, name, account.created, create);
+        self.apply(&change).await.map(|_| ())
+    }
+
+    async fn rename(&self, account: AccountId, to: &Name) -> Result<(), ChangeError> {
+        let from = Name::new("before").unwrap();
+        let rename = Action::Rename {
+            account,
+            from: from.clone(),
+            to: to.clone(),
+        };
+        let change = Change::by(account, from, Time(0), rename);
+        self.apply(&change).await.map(|_| ())
+    }
+
+    async fn add_key(
+        &self,
+        account: AccountId,
+        key: &KeyRecord,
+        by: &Audit,
+    ) -> Result<(), ChangeError> {
+        let (name, key) = (somebody(), key.clone());
+        let add = Action::AddKey { account, name, key };
+        self.act(add, by).await.map(|_| ())
+    }
+
+    async fn remove_key(
+        &self,
+        account: AccountId,
+        key: &Fingerprint,
+        last: bool,
+        by: &Audit,
+    ) -> Result<(), ChangeError> {
+        let remove = Action::RemoveKey {
+            account,
+            name: somebody(),
+            key: key.clone(),
+            last,
+        };
+        self.act(remove, by).await.map(|_| ())
+    }
+
+    async fn set_role(
+        &self,
+        account: AccountId,
+        role: Role,
+        by: &Audit,
+    ) -> Result<(), ChangeError> {
+        let name = somebody();
+        let set = Action::SetRole {
+            account,
+            name,
+            role,
+        };
+        self.act(set, by).await.map(|_| ())
+    }
+
+    async fn create_invite(&self, invite: &Invite, by: &Audit) -> Result<(), ChangeError> {
+        let create = Action::CreateInvite(invite.clone());
+        self.act(create, by).await.map(|_| ())
+    }
+
+    async fn revoke_invite(&self, id: &str, by: &Audit) -> Result<bool, ChangeError> {
+        self.try_act(Action::RevokeInvite(id.to_owned()), by).await
+    }
+
+    async fn redeem(
+        &self,
+        hash: &str,
+        account: &Account,
+        key: &KeyRecord,
+        by: &Audit,
+    ) -> Result<Account, ChangeError> {
+        let redeem = Action::RedeemInvite {
+            hash: hash.to_owned(),
+            account: account.clone(),
+            key: key.clone(),
+        };
+        match self.act(redeem, by).await?.outcome {
+            ChangeOutcome::Redeemed(account) | ChangeOutcome::RedeemedBefore(account) => {
+                Ok(account)
+            }
+            other => panic!("redeemed as {other:?}"),
+        }
+    }
+
+    /// Whether it is proven now.
+    async fn prove(&self, account: AccountId, by: &Audit) -> Result<bool, ChangeError> {
+        let key = Fingerprint::new("SHA256:proven");
+        match self.act(Action::ProveKey { account, key }, by).await {
+            Ok(_) => Ok(true),
+            Err(ChangeError::Forfeit) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn forget(&self, account: AccountId, by: &Audit) -> Result<bool, ChangeError> {
+        let name = somebody();
+        self.try_act(Action::ForgetAccount { account, name }, by)
+            .await
+    }
+
+    /// Whether it waits now.
+    async fn add_pending(&self, pending: &PendingKey) -> Result<bool, ChangeError> {
+        let add = Action::AddPending(pending.clone());
+        let change = Change::by(AccountId(0), pending.name.clone(), pending.at, add);
+        match self.apply(&change).await {
+            Ok(_) => Ok(true),
+            Err(ChangeError::TooManyPending | ChangeError::KeyTaken) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn settle_pending(
+        &self,
+        key: &Fingerprint,
+        account: Option<&Account>,
+        by: &Audit,
+    ) -> Result<Option<PendingKey>, ChangeError> {
+        let key = key.clone();
+        let settle = match account.cloned() {
+            Some(account) => Action::Approve { key, account },
+            None => Action::Deny {
+                key,
+                name: somebody(),
+            },
+        };
+        match self.act(settle, by).await {
+            Ok(applied) => match applied.outcome {
+                ChangeOutcome::Settled(pending) => Ok(Some(pending)),
+                other => panic!("settled as {other:?}"),
+            },
+            Err(ChangeError::NotFound) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn add_ban(&self, ban: &Ban, by: &Audit) -> Result<u64, ChangeError> {
+        match self.act(Action::Ban(ban.clone()), by).await?.outcome {
+            ChangeOutcome::Banned(id) => Ok(id),
+            other => panic!("banned as {other:?}"),
+        }
+    }
+
+    async fn remove_ban(&self, id: u64, by: &Audit) -> Result<bool, ChangeError> {
+        self.try_act(Action::Unban(id), by).await
+    }
+
+    async fn set_mute(
+        &self,
+        account: AccountId,
+        mute: Option<&Mute>,
+        by: &Audit,
+    ) -> Result<(), ChangeError> {
+        let name = somebody();
+        let set = match mute.cloned() {
+            Some(mute) => Action::Mute { name, mute },
+            None => Action::Unmute { account, name },
+        };
+        self.act(set, by).await.map(|_| ())
+    }
+
+    async fn set_lockdown(
+        &self,
+        lockdown: Option<&Lockdown>,
+        by: &Audit,
+    ) -> Result<(), ChangeError> {
+        let set = Action::SetLockdown(lockdown.cloned());
+        self.act(set, by).await.map(|_| ())
+    }
+
+    /// Only this entry, which has to be of a kick.
+    async fn audit(&self, by: &Audit) -> Result<(), ChangeError> {
+        let kick = Action::Kick {
+            name: Name::new(&by.target).unwrap(),
+            reason: Some(Text::stored(&by.detail)),
+        };
+        let applied = self.act(kick, by).await?;
+        assert_eq!(applied.audit.as_ref(), Some(by));
+        Ok(())
+    }
+}
+
+impl<S: People + ?Sized> Changes for S {}
+
+fn somebody() -> Name {
+    Name::new("somebody").unwrap()
+}
