@@ -6,8 +6,9 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::status::Status;
-use crate::chat::access::{Ban, KeyRecord, PendingKey, Role, duration, network};
+use crate::chat::access::{Ban, KeyRecord, PendingKey, Role, network};
 use crate::chat::command::{self, Verb};
+use crate::chat::duration;
 use crate::chat::ids::{AccountId, Fingerprint, Name};
 use crate::chat::invite::{Invite, MAX_LIFE, MAX_USES};
 use crate::text::Text;
@@ -178,7 +179,7 @@ pub fn read(
         Verb::Lockdown => match first {
             "" | "on" => Ok(Order::Lockdown(Some(None))),
             "off" => Ok(Order::Lockdown(None)),
-            word => duration(word)
+            word => duration::parse_millis(word)
                 .map(|length| Order::Lockdown(Some(Some(length))))
                 .ok_or_else(|| wrong_duration(word)),
         },
@@ -227,14 +228,17 @@ fn reason(words: &str) -> Result<Option<Text>, String> {
 /// A duration at the beginning, if there is one, and what follows.
 fn length(words: &str) -> (Option<u64>, &str) {
     let (first, rest) = words.split_once(char::is_whitespace).unwrap_or((words, ""));
-    match duration(first) {
+    match duration::parse_millis(first) {
         Some(length) => (Some(length), rest.trim_start()),
         None => (None, words),
     }
 }
 
 fn wrong_duration(word: &str) -> String {
-    format!("{word:?} is no length of time. Examples: 90s, 10m, 2h, 7d")
+    format!(
+        "{word:?} is no length of time. Examples: {}",
+        duration::EXAMPLES
+    )
 }
 
 fn ban(whom: &str, rest: &str) -> Result<Order, String> {
@@ -284,7 +288,7 @@ fn invite(words: &str) -> Result<Order, String> {
             order.0 = uses;
         } else if let Ok(role) = word.parse::<Role>() {
             order.2 = role;
-        } else if let Some(life) = duration(word) {
+        } else if let Some(life) = duration::parse_millis(word) {
             if life > MAX_LIFE {
                 return Err(format!(
                     "An invite is good for a year at the most, not {word}."

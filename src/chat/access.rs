@@ -302,21 +302,6 @@ pub fn length(millis: u64) -> String {
     }
 }
 
-/// A length of time as people write it: `90s`, `10m`, `2h`, `7d`, `2w`. In milliseconds.
-pub fn duration(raw: &str) -> Option<u64> {
-    let (digits, unit) = raw.split_at_checked(raw.len().checked_sub(1)?)?;
-    let seconds = match unit {
-        "s" => 1,
-        "m" => 60,
-        "h" => 3_600,
-        "d" => 86_400,
-        "w" => 604_800,
-        _ => return None,
-    };
-    let millis = digits.parse::<u64>().ok()?.checked_mul(seconds * 1000)?;
-    (millis > 0).then_some(millis)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -398,23 +383,5 @@ mod tests {
         );
         assert_eq!(older, Actor::Unverified(Text::stored("console")));
         assert_eq!(broken, Actor::Unverified(Text::stored("alice")));
-    }
-
-    #[test]
-    fn durations_have_a_unit() {
-        for (raw, millis) in [
-            ("90s", Some(90_000)),
-            ("2h", Some(7_200_000)),
-            ("1w", Some(604_800_000)),
-            ("0s", None),
-            ("10", None),
-            ("h", None),
-            ("-1h", None),
-            ("1é", None),
-            ("99999999999999999999d", None),
-            ("", None),
-        ] {
-            assert_eq!(duration(raw), millis, "{raw}");
-        }
     }
 }

@@ -6,6 +6,7 @@
 pub mod access;
 mod answer;
 pub mod command;
+pub mod duration;
 pub mod event;
 pub mod ids;
 pub mod intent;

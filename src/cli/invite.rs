@@ -5,7 +5,8 @@ use serde::Serialize;
 
 use super::console::{Console, Failure, shown, stamp};
 use super::{Exit, audit};
-use crate::chat::access::{Actor, Role, duration};
+use crate::chat::access::{Actor, Role};
+use crate::chat::duration;
 use crate::chat::ids::Time;
 use crate::chat::invite::{Code, MAX_LIFE, MAX_USES};
 use crate::config::Config;
@@ -29,7 +30,7 @@ pub struct Create {
     /// How many people can come in with it
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = value_parser!(u32).range(1..=i64::from(MAX_USES)))]
     uses: u32,
-    /// How long it is good, such as 90m, 12h, 7d or 2w [default: the setting `invite_expires`]
+    /// How long it is good, such as 90m, 1h30m, 7d or 2w [default: the setting `invite_expires`]
     #[arg(long, value_name = "TIME", value_parser = life)]
     expires: Option<u64>,
     /// What they become who come in with it: member or operator
@@ -58,10 +59,13 @@ pub struct Revoke {
 
 /// Reads how long an invite is to be good, in milliseconds.
 fn life(raw: &str) -> Result<u64, String> {
-    match duration(raw) {
+    match duration::parse_millis(raw) {
         Some(millis) if millis <= MAX_LIFE => Ok(millis),
         Some(_) => Err("an invite is good for a year (365d) at the most".to_owned()),
-        None => Err("a time is a number and s, m, h, d or w, such as 7d".to_owned()),
+        None => Err(format!(
+            "a time has numbers with their units, such as {}",
+            duration::EXAMPLES
+        )),
     }
 }
 
