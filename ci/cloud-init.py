@@ -30,7 +30,7 @@ VALUES = {
     "host_name": "chat.example.com",
     "web_url": "https://chat.example.com/join?lang=en&x=[1]",
     "operator_keys": [f"ssh-ed25519 {KEY} alice \"the\" \\ ${{x}} 😀 'a'\n", "SHA256:rkSKyGxOjk3sZFcpcI70GHOuecbf+E7/czYJiUh/COU"],
-    "settings": {"motd": NASTY, "limits.rooms": 50, "limits.message_rate": "30/min", "ssh.strict_crypto": True},
+    "settings": {"motd": NASTY, "limits.rooms": 50, "limits.outage_logins": "1h30m", "limits.message_rate": "30/min", "ssh.strict_crypto": True},
 }
 CONFIG = {
     "listen": "[::]:22",
@@ -41,7 +41,7 @@ CONFIG = {
     "operator_keys": [key.strip() for key in VALUES["operator_keys"]],
     "motd": NASTY,
     "aws": {name: VALUES[name] for name in ("region", "host_key_secret", "host_key_parameter", "table", "history")},
-    "limits": {"rooms": 50, "message_rate": "30/min"},
+    "limits": {"rooms": 50, "outage_logins": "1h30m", "message_rate": "30/min"},
     "ssh": {"strict_crypto": True},
 }
 

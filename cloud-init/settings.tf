@@ -14,8 +14,8 @@ locals {
       quoted  = false
     }
     time = {
-      pattern = "^(0|[1-9][0-9]{0,8})(ms|s|m|h|d)$"
-      right   = "a time with its unit, such as 20s, 5m or 7d"
+      pattern = local.time
+      right   = "a time with its unit, such as 90s, 10m, 1h30m, 7d or 2w"
       quoted  = true
     }
     rate = {
@@ -88,6 +88,12 @@ locals {
     "aws.patience"                   = "time"
     "aws.metrics"                    = "name"
   }
+
+  # Numbers with their units, the longest first, each at most once, and at least one.
+  time = join("", ["^(", join("|", [
+    for place, unit in ["w", "d", "h", "m", "s"] :
+    "[0-9]{1,9}${unit}${join("", [for shorter in slice(["w", "d", "h", "m", "s"], place + 1, 5) : "([0-9]{1,9}${shorter})?"])}"
+  ]), ")$"])
 
   # Listed neither here nor as a variable is what the image decides: listen (systemd hands a socket
   # over), data_dir (systemd makes it) and motd_file (nothing would put the file there).

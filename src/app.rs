@@ -34,7 +34,7 @@ use crate::access::{Guard, Keeper, Mode, Rules};
 use crate::chat::policy::Allowance;
 use crate::cli::{Cli, Command, Exit};
 use crate::clock;
-use crate::config::{self, Access, Config, Flags};
+use crate::config::{self, Access, Config, Environment, Flags};
 use crate::hub::{self, Hub};
 use crate::session::machine;
 use crate::session::start::Chat;
@@ -68,7 +68,7 @@ fn complain(words: &str) {
 /// server from starting. How the log would look is not known: it is the usual one.
 fn refuse(errors: &str) {
     systemd::failed(errors);
-    let log = logs::init(&crate::config::Log::default(), &config::environment);
+    let log = logs::init(&crate::config::Log::default(), &Environment::of_process());
     if log.is_ok_and(|log| log.in_journal()) {
         tracing::error!(event = "start_failed", error = errors, "ssh-chat ends");
     } else {
@@ -88,14 +88,14 @@ fn serve(flags: Flags) -> Exit {
         sockets: sockets.iter().map(|(_, address)| *address).collect(),
         ..flags
     };
-    let config = match Config::load(&flags, &config::environment, &config::read_file) {
+    let config = match Config::load(&flags, &Environment::of_process(), &config::read_file) {
         Ok(config) => config,
         Err(errors) => {
             refuse(&errors.to_string());
             return Exit::Usage;
         }
     };
-    let log = match logs::init(&config.log, &config::environment) {
+    let log = match logs::init(&config.log, &Environment::of_process()) {
         Ok(log) => log,
         Err(error) => {
             complain(&format!("ssh-chat: {error}"));

@@ -5,7 +5,7 @@
 //! the program uses. All that is wrong is collected, so that one start shows every mistake, and
 //! nothing is opened before all is right.
 //!
-//! Pure but for what is handed in: the environment and files are functions of the caller. What
+//! Pure but for what is handed in: the environment is a value, and files are a function of the caller. What
 //! settings there are is said once, in [`settings::SETTINGS`]; flags, variables, the file, the
 //! documentation and the default file follow from it.
 
@@ -16,7 +16,9 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+mod environment;
 mod error;
+mod listeners;
 mod places;
 mod private;
 pub mod reference;
@@ -29,8 +31,9 @@ mod tests;
 mod values;
 mod web;
 
+pub use environment::Environment;
 pub use error::{ConfigErrors, Problem};
-pub use places::{SYSTEM_FILE, SYSTEM_HOME, environment, read_file};
+pub use places::{SYSTEM_FILE, SYSTEM_HOME, read_file};
 pub use sources::{Flags, Source};
 pub use values::{Access, LogFilter, LogFormat, Rate};
 pub use web::Web;
@@ -38,9 +41,6 @@ pub use web::Web;
 use crate::chat::ids::Fingerprint;
 use settings::{SETTINGS, Setting};
 use sources::Given;
-
-/// Looks up one variable of the environment.
-pub type Environment<'a> = dyn Fn(&str) -> Option<String> + 'a;
 
 /// Reads one file; `Ok(None)` when there is no such file.
 pub type Reader<'a> = dyn Fn(&Path) -> io::Result<Option<String>> + 'a;
@@ -241,7 +241,7 @@ impl Config {
     /// Everything that is wrong, not only the first.
     pub fn load(
         flags: &Flags,
-        env: &Environment<'_>,
+        env: &Environment,
         read: &Reader<'_>,
     ) -> Result<Config, ConfigErrors> {
         let mut problems = Vec::new();
@@ -250,14 +250,17 @@ impl Config {
 
         let mut config = Config::initial();
         config.file = file.map(|file| file.path);
+        let mut refused = Vec::new();
         for setting in SETTINGS {
             if let Some(given) = given.get(setting.key) {
                 if let Err(hint) = (setting.set)(&mut config, &given.text) {
                     problems.push(Problem::value(setting.key, given, hint));
+                    refused.push(setting.key);
                 }
                 config.sources.insert(setting.key, given.source.clone());
             }
         }
+        problems.extend(listeners::collisions(&config, &refused));
         config.find_the_rest(&given, env, read, &mut problems);
 
         if problems.is_empty() {
@@ -296,7 +299,7 @@ impl Config {
     fn find_the_rest(
         &mut self,
         given: &BTreeMap<&'static str, Given>,
-        env: &Environment<'_>,
+        env: &Environment,
         read: &Reader<'_>,
         problems: &mut Vec<Problem>,
     ) {

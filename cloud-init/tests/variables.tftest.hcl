@@ -216,6 +216,23 @@ run "a_time_without_a_unit" {
   }
 }
 
+run "a_time_that_begins_with_the_shorter_unit" {
+  command         = plan
+  expect_failures = [var.settings]
+
+  variables {
+    settings = { "invite_expires" = "30m1h" }
+  }
+}
+
+run "times_as_the_server_reads_them" {
+  command = plan
+
+  variables {
+    settings = { "invite_expires" = "2w", "limits.outage_logins" = "1h30m", "limits.stall" = "45s" }
+  }
+}
+
 run "a_key_for_a_secret" {
   command         = plan
   expect_failures = [var.host_key_secret]

@@ -12,7 +12,7 @@ use crate::cli::{
     Command, Exit, audit, check_config, export, generate, host_key, import, invite, keys,
 };
 use crate::clock;
-use crate::config::{self, Config, Flags};
+use crate::config::{self, Config, Environment, Flags};
 
 use super::data_dir::DataDir;
 use super::diagnose;
@@ -25,7 +25,13 @@ pub(super) fn run(command: &Command, flags: &Flags) -> Exit {
     let (out, err) = (&mut std::io::stdout().lock(), &mut std::io::stderr().lock());
     match command {
         Command::CheckConfig => {
-            return check_config::run(flags, &config::environment, &config::read_file, out, err);
+            return check_config::run(
+                flags,
+                &Environment::of_process(),
+                &config::read_file,
+                out,
+                err,
+            );
         }
         Command::Completions(args) => return generate::completions(args, Console { out, err }),
         Command::Man(args) => return generate::man(args, Console { out, err }),
@@ -45,7 +51,7 @@ pub(super) fn run(command: &Command, flags: &Flags) -> Exit {
     if let Command::Probe(args) = command {
         return runtime.block_on(probe::run(args, console));
     }
-    let config = Config::load(flags, &config::environment, &config::read_file);
+    let config = Config::load(flags, &Environment::of_process(), &config::read_file);
     let config = match (command, config) {
         (Command::Doctor(args), config) => {
             let note = config.as_ref().ok();

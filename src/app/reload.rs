@@ -3,7 +3,7 @@
 use super::{about, hub_limits, rules, systemd};
 use crate::access::Guard;
 use crate::chat::ids::Time;
-use crate::config::{self, Config, Flags};
+use crate::config::{self, Config, Environment, Flags};
 use crate::hub::Handle;
 use crate::session::start::Chat;
 use crate::telemetry::logs::LogHandle;
@@ -28,7 +28,7 @@ impl Reloader<'_> {
 
     /// Reads the configuration again. If anything in it is wrong, all stays as it is. Says which.
     async fn take_over(&mut self) -> &'static str {
-        let newer = match Config::load(self.flags, &config::environment, &config::read_file) {
+        let newer = match Config::load(self.flags, &Environment::of_process(), &config::read_file) {
             Ok(newer) => newer,
             Err(errors) => {
                 let errors = errors.to_string();

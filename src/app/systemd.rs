@@ -15,7 +15,7 @@ use sd_notify::NotifyState;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, interval_at};
 
-use crate::config;
+use crate::config::Environment;
 use crate::hub::Handle;
 
 /// What a socket for the server is called: `FileDescriptorName=` of its unit.
@@ -33,9 +33,10 @@ const BEAT_LASTS: Duration = Duration::from_secs(30);
 /// Takes them out of the environment, so this comes before any thread is started, and works
 /// once.
 pub(super) fn sockets() -> Result<Vec<(TcpListener, SocketAddr)>> {
-    let names = config::environment("LISTEN_FDNAMES");
+    let environment = Environment::of_process();
+    let names = environment.get("LISTEN_FDNAMES");
     let mut passed = ListenFd::from_env();
-    known(names.as_deref().unwrap_or_default(), passed.len())?;
+    known(names.unwrap_or_default(), passed.len())?;
     let mut sockets = Vec::new();
     for index in 0..passed.len() {
         let listener = passed

@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 use super::stop::Signals;
 use super::{complain, keeping};
 use crate::cli::Exit;
-use crate::config::{self, Config, Flags};
+use crate::config::{self, Config, Environment, Flags};
 use crate::store::Store;
 use crate::telemetry::logs::{self, LogHandle};
 use crate::web::{self, Front as _, Site, lambda, listener};
@@ -23,12 +23,14 @@ use front::Window;
 
 /// Whether AWS Lambda runs the program, and where its Runtime API is.
 pub(super) fn lambda() -> Option<String> {
-    config::environment(lambda::VARIABLE)
+    Environment::of_process()
+        .get(lambda::VARIABLE)
+        .map(str::to_owned)
 }
 
 /// Shows the page until it is told to stop.
 pub(super) fn run(flags: &Flags) -> Exit {
-    let config = match Config::load(flags, &config::environment, &config::read_file) {
+    let config = match Config::load(flags, &Environment::of_process(), &config::read_file) {
         Ok(config) => config,
         Err(errors) => {
             complain(&errors.to_string());
@@ -41,7 +43,7 @@ pub(super) fn run(flags: &Flags) -> Exit {
     let shown = runtime
         .context("the runtime can't be started")
         .and_then(|runtime| {
-            let log = logs::init(&config.log, &config::environment)?;
+            let log = logs::init(&config.log, &Environment::of_process())?;
             runtime.block_on(show(&config, &log))
         });
     match shown {

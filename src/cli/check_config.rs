@@ -9,7 +9,7 @@ use crate::config::{Config, Environment, Flags, Reader};
 /// verdict goes to `err`.
 pub fn run(
     flags: &Flags,
-    env: &Environment<'_>,
+    env: &Environment,
     read: &Reader<'_>,
     out: &mut dyn Write,
     err: &mut dyn Write,
@@ -40,7 +40,7 @@ mod tests {
             set: set.iter().map(|&s| s.to_owned()).collect(),
             ..Flags::default()
         };
-        let env = |name: &str| (name == "HOME").then(|| "/home/alice".to_owned());
+        let env = [("HOME", "/home/alice")].into_iter().collect();
         let (mut out, mut err) = (Vec::new(), Vec::new());
         let exit = run(&flags, &env, &|_| Ok(None), &mut out, &mut err);
         let text = |bytes| String::from_utf8(bytes).unwrap();
@@ -74,7 +74,7 @@ mod tests {
                 Ok(())
             }
         }
-        let env = |_: &str| Some("/home/alice".to_owned());
+        let env = [("HOME", "/home/alice")].into_iter().collect();
         let flags = Flags::default();
         let exit = run(&flags, &env, &|_| Ok(None), &mut Closed, &mut Closed);
         assert_ne!(exit, Exit::Good);

@@ -53,7 +53,7 @@ pub(super) fn ran(command: impl FnOnce(Console<'_>) -> Exit) -> Ran {
 
 /// The configuration of these settings, `KEY=VALUE`.
 pub(super) fn configured(set: &[&str]) -> Config {
-    let env = |name: &str| (name == "HOME").then(|| "/home/alice".to_owned());
+    let env = [("HOME", "/home/alice")].into_iter().collect();
     let flags = Flags {
         set: set.iter().map(|&pair| pair.to_owned()).collect(),
         ..Flags::default()
@@ -178,7 +178,7 @@ fn wrong_usage_ends_with_the_documented_code() {
 
 #[test]
 fn the_help_tells_the_true_defaults() {
-    let env = |name: &str| (name == "HOME").then(|| "/home/alice".to_owned());
+    let env = [("HOME", "/home/alice")].into_iter().collect();
     let config = Config::load(&Flags::default(), &env, &|_| Ok(None)).unwrap();
     let help = Cli::command().render_long_help().to_string();
     let help = help.split_whitespace().collect::<Vec<_>>().join(" ");

@@ -39,13 +39,6 @@ impl File {
     }
 }
 
-/// The real environment, for [`super::Config::load`].
-pub fn environment(name: &str) -> Option<String> {
-    // What is not UTF-8 is kept, with marks, so that it is refused as a value rather than
-    // silently ignored.
-    std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
-}
-
 /// The real files, for [`super::Config::load`]: UTF-8 of at most 1 MiB, `None` if not there.
 pub fn read_file(path: &Path) -> io::Result<Option<String>> {
     let file = match std::fs::File::open(path) {
@@ -67,7 +60,7 @@ pub fn read_file(path: &Path) -> io::Result<Option<String>> {
 /// The configuration file that counts, if there is one.
 pub(super) fn find_file(
     flags: &Flags,
-    env: &Environment<'_>,
+    env: &Environment,
     read: &Reader<'_>,
     problems: &mut Vec<Problem>,
 ) -> Option<File> {
@@ -105,9 +98,9 @@ pub(super) fn find_file(
 }
 
 /// Where a file may be, the first that exists counts.
-fn usual_files(env: &Environment<'_>) -> Vec<PathBuf> {
+fn usual_files(env: &Environment) -> Vec<PathBuf> {
     // systemd sets INVOCATION_ID for everything that it starts.
-    let service = env("INVOCATION_ID").is_some() || is_service_user(env);
+    let service = env.get("INVOCATION_ID").is_some() || is_service_user(env);
     let system = service.then(|| PathBuf::from(SYSTEM_FILE));
     let own = base(env, "XDG_CONFIG_HOME", ".config");
     system
@@ -116,25 +109,27 @@ fn usual_files(env: &Environment<'_>) -> Vec<PathBuf> {
         .collect()
 }
 
-fn is_service_user(env: &Environment<'_>) -> bool {
-    env("HOME").as_deref() == Some(SYSTEM_HOME)
+fn is_service_user(env: &Environment) -> bool {
+    env.get("HOME") == Some(SYSTEM_HOME)
 }
 
 /// The folder for data: what systemd prepared, else the service's for its user, else where the XDG base directory
 /// specification wants state.
-pub(super) fn data_dir(env: &Environment<'_>) -> Option<PathBuf> {
+pub(super) fn data_dir(env: &Environment) -> Option<PathBuf> {
     // A unit may ask for several, separated by colons: the first is ours.
-    let prepared = env("STATE_DIRECTORY").and_then(|all| absolute(all.split(':').next()?));
+    let prepared = env
+        .get("STATE_DIRECTORY")
+        .and_then(|all| absolute(all.split(':').next()?));
     let service = is_service_user(env).then(|| PathBuf::from(SYSTEM_HOME));
     let own = || Some(base(env, "XDG_STATE_HOME", ".local/state")?.join("ssh-chat"));
     prepared.or(service).or_else(own)
 }
 
 /// A base folder of the XDG specification, which says to ignore paths that are not absolute.
-fn base(env: &Environment<'_>, variable: &str, in_home: &str) -> Option<PathBuf> {
-    env(variable)
-        .and_then(|path| absolute(&path))
-        .or_else(|| Some(absolute(&env("HOME")?)?.join(in_home)))
+fn base(env: &Environment, variable: &str, in_home: &str) -> Option<PathBuf> {
+    env.get(variable)
+        .and_then(absolute)
+        .or_else(|| Some(absolute(env.get("HOME")?)?.join(in_home)))
 }
 
 fn absolute(path: &str) -> Option<PathBuf> {
@@ -174,14 +169,11 @@ pub(super) fn read_motd(path: &Path, read: &Reader<'_>) -> Result<Option<String>
 mod tests {
     use super::*;
 
-    /// A table of variables, `NAME=VALUE` apart by spaces.
-    fn variables(text: &str) -> impl Fn(&str) -> Option<String> + '_ {
-        move |name| {
-            let mut pairs = text.split(' ').filter_map(|pair| pair.split_once('='));
-            pairs
-                .find(|(other, _)| *other == name)
-                .map(|(_, value)| value.to_owned())
-        }
+    /// The environment with these variables, `NAME=VALUE` apart by spaces.
+    fn variables(text: &str) -> Environment {
+        text.split(' ')
+            .filter_map(|pair| pair.split_once('='))
+            .collect()
     }
 
     #[test]

@@ -102,7 +102,7 @@ mod tests {
     }
 
     fn load(text: &str) -> Config {
-        let env = |name: &str| (name == "HOME").then(|| "/home/alice".to_owned());
+        let env = [("HOME", "/home/alice")].into_iter().collect();
         let flags = Flags {
             config: Some("c.toml".into()),
             ..Flags::default()

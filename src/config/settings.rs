@@ -6,6 +6,9 @@ use super::Config;
 
 pub use super::table::SETTINGS;
 
+/// What the variable of every setting begins with.
+pub(super) const PREFIX: &str = "SSH_CHAT_";
+
 /// One setting: its names, its words, and how it gets in and out of a [`Config`].
 #[derive(Debug)]
 pub struct Setting {
@@ -66,7 +69,7 @@ impl Setting {
     /// The variable of the environment that sets it.
     pub fn variable(&self) -> String {
         format!(
-            "SSH_CHAT_{}",
+            "{PREFIX}{}",
             self.key.replace('.', "_").to_ascii_uppercase()
         )
     }

@@ -81,7 +81,7 @@ pub(super) struct Given {
 /// Puts together what all places say; the later place wins.
 pub(super) fn gather(
     file: Option<&places::File>,
-    env: &Environment<'_>,
+    env: &Environment,
     flags: &Flags,
     problems: &mut Vec<Problem>,
 ) -> BTreeMap<&'static str, Given> {
@@ -90,6 +90,7 @@ pub(super) fn gather(
         from_file(file, &mut given, problems);
     }
     from_environment(env, &mut given);
+    problems.extend(env.unknown());
     from_flags(flags, &mut given, problems);
     if !flags.sockets.is_empty() {
         let addresses: Vec<_> = flags.sockets.iter().map(ToString::to_string).collect();
@@ -99,11 +100,12 @@ pub(super) fn gather(
     given
 }
 
-fn from_environment(env: &Environment<'_>, given: &mut BTreeMap<&'static str, Given>) {
+fn from_environment(env: &Environment, given: &mut BTreeMap<&'static str, Given>) {
     for setting in settings::SETTINGS {
         let variable = setting.variable();
         // Empty is how a variable is unset where it can't be left out (compose files, units).
-        if let Some(text) = env(&variable).filter(|text| !text.is_empty()) {
+        if let Some(text) = env.get(&variable).filter(|text| !text.is_empty()) {
+            let text = text.to_owned();
             let source = Source::Environment(variable);
             given.insert(setting.key, Given { text, source });
         }
@@ -214,20 +216,28 @@ fn from_file(
 }
 
 /// A value of the file as one text; the error says what it is that can't be one.
-fn text_of(value: &DeValue<'_>, kind: Kind) -> Result<String, &'static str> {
+fn text_of(value: &DeValue<'_>, kind: Kind) -> Result<String, String> {
     match value {
         DeValue::String(text) => Ok(text.to_string()),
         DeValue::Integer(number) => Ok(decimal(number)),
         DeValue::Float(number) => Ok(number.as_str().to_owned()),
         DeValue::Boolean(value) => Ok(value.to_string()),
         DeValue::Array(items) if kind == Kind::List => {
-            let texts: Option<Vec<_>> = items.iter().map(|item| item.get_ref().as_str()).collect();
-            let texts = texts.ok_or("a list of other things than texts")?;
-            Ok(texts.join(","))
+            let texts: Vec<_> = items.iter().map(|item| item.get_ref().as_str()).collect();
+            let others = texts.iter().zip(1..).filter(|(text, _)| text.is_none());
+            let others: Vec<_> = others
+                .map(|(_, number)| format!("number {number}"))
+                .collect();
+            if others.is_empty() {
+                Ok(texts.into_iter().flatten().collect::<Vec<_>>().join(","))
+            } else {
+                let others = others.join(", ");
+                Err(format!("a list with other things than texts ({others})"))
+            }
         }
-        DeValue::Array(_) => Err("a list"),
-        DeValue::Table(_) => Err("a section"),
-        DeValue::Datetime(_) => Err("a date"),
+        DeValue::Array(_) => Err("a list".to_owned()),
+        DeValue::Table(_) => Err("a section".to_owned()),
+        DeValue::Datetime(_) => Err("a date".to_owned()),
     }
 }
 

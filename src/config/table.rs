@@ -10,10 +10,11 @@ use super::private::private_address;
 use super::resources::{chat, region, resource, table};
 use super::settings::{Kind, Otherwise, Setting};
 use super::values::{
-    Access, FOREVER, LogFormat, addresses, duration, duration_text, history, host_name, motd,
-    name_of, number, one_of, operator_keys, path, switch, web_url,
+    Access, FOREVER, LogFormat, addresses, duration, history, host_name, motd, name_of, number,
+    one_of, operator_keys, path, switch, web_url,
 };
 use super::web;
+use crate::chat::duration::format as format_duration;
 
 const MILLION: usize = 1_000_000;
 const SECOND: Duration = Duration::from_secs(1);
@@ -101,7 +102,7 @@ pub static SETTINGS: &[Setting] = &[
         help: "How long an invite is good when nobody says, from `1m` to `365d`",
         reloadable: true,
         set: |c, v| put(&mut c.invite_expires, duration(v, MINUTE..=YEAR)),
-        show: |c| Some(duration_text(c.invite_expires)),
+        show: |c| Some(format_duration(c.invite_expires)),
     },
     Setting {
         key: "web_url",
@@ -190,7 +191,7 @@ pub static SETTINGS: &[Setting] = &[
         help: "How long a connection may take to log in",
         reloadable: false,
         set: |c, v| put(&mut c.limits.login_grace, duration(v, PATIENCE)),
-        show: |c| Some(duration_text(c.limits.login_grace)),
+        show: |c| Some(format_duration(c.limits.login_grace)),
     },
     Setting {
         key: "limits.auth_attempts",
@@ -217,7 +218,7 @@ pub static SETTINGS: &[Setting] = &[
         help: "How long a client may take in nothing of what it is sent before it is let go",
         reloadable: false,
         set: |c, v| put(&mut c.limits.stall, duration(v, SECOND..=HOUR)),
-        show: |c| Some(duration_text(c.limits.stall)),
+        show: |c| Some(format_duration(c.limits.stall)),
     },
     Setting {
         key: "limits.rooms",
@@ -277,7 +278,7 @@ pub static SETTINGS: &[Setting] = &[
                 duration(v, Duration::ZERO..=DAY),
             )
         },
-        show: |c| Some(duration_text(c.limits.outage_logins)),
+        show: |c| Some(format_duration(c.limits.outage_logins)),
     },
     Setting {
         key: "history.on_join",
@@ -328,7 +329,7 @@ pub static SETTINGS: &[Setting] = &[
         help: "How long what is in flight has to finish when the server stops",
         reloadable: false,
         set: |c, v| put(&mut c.shutdown.deadline, duration(v, PATIENCE)),
-        show: |c| Some(duration_text(c.shutdown.deadline)),
+        show: |c| Some(format_duration(c.shutdown.deadline)),
     },
     Setting {
         key: "ssh.strict_crypto",
@@ -405,7 +406,7 @@ pub static SETTINGS: &[Setting] = &[
             Some(
                 c.aws
                     .history
-                    .map_or_else(|| FOREVER.to_owned(), duration_text),
+                    .map_or_else(|| FOREVER.to_owned(), format_duration),
             )
         },
     },
@@ -417,7 +418,7 @@ pub static SETTINGS: &[Setting] = &[
                to the table",
         reloadable: false,
         set: |c, v| put(&mut c.aws.refresh, duration(v, SECOND..=HOUR)),
-        show: |c| Some(duration_text(c.aws.refresh)),
+        show: |c| Some(format_duration(c.aws.refresh)),
     },
     Setting {
         key: "aws.patience",
@@ -427,7 +428,7 @@ pub static SETTINGS: &[Setting] = &[
                server in yet",
         reloadable: false,
         set: |c, v| put(&mut c.aws.patience, duration(v, SECOND..=HOUR)),
-        show: |c| Some(duration_text(c.aws.patience)),
+        show: |c| Some(format_duration(c.aws.patience)),
     },
     Setting {
         key: "aws.metrics",

@@ -13,8 +13,10 @@ use std::time::Duration;
 
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
+use super::error::shown;
+use crate::chat::duration;
 use crate::chat::ids::{Fingerprint, Time};
-use crate::keys::{read_fingerprint, read_public_key};
+use crate::keys::{is_private, read_fingerprint, read_public_key};
 
 /// Who may come in.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -116,20 +118,22 @@ impl FromStr for LogFilter {
     fn from_str(text: &str) -> Result<LogFilter, String> {
         let right = "error, warn, info, debug or trace, then others for single parts if need be, \
                      such as info,russh=warn";
-        let mut all = None;
-        let mut single = BTreeMap::new();
+        let (mut all, mut single) = (None, BTreeMap::new());
+        let mut wrong = Wrong::default();
         for part in text.split(',').map(str::trim) {
             let new = match part.split_once('=') {
-                None => all.replace(level(part).ok_or(right)?).is_none(),
-                Some((target, to)) if is_target(target) => {
-                    let to = level(to).ok_or(right)?;
-                    single.insert(target, to).is_none()
-                }
-                Some(_) => false,
+                None => level(part).is_some_and(|to| all.replace(to).is_none()),
+                Some((target, to)) => level(to)
+                    .filter(|_| is_target(target))
+                    .is_some_and(|to| single.insert(target, to).is_none()),
             };
-            if !new || single.len() > LogFilter::MAX_PARTS {
-                return Err(right.to_owned());
+            if !new {
+                wrong.add(&format!("{} is none of these", quoted(part, text)));
             }
+        }
+        wrong.none(right)?;
+        if single.len() > LogFilter::MAX_PARTS {
+            return Err(format!("levels for at most {} parts", LogFilter::MAX_PARTS));
         }
         let all = all.ok_or(right)?;
         let mut shown = all.to_string();
@@ -242,29 +246,16 @@ pub(super) fn switch(text: &str) -> Result<bool, String> {
     text.parse().map_err(|_| "true or false".to_owned())
 }
 
-/// The units of time and their length in milliseconds, longest first.
-const UNITS: [(&str, u64); 5] = [
-    ("d", 86_400_000),
-    ("h", 3_600_000),
-    ("m", 60_000),
-    ("s", 1000),
-    ("ms", 1),
-];
-
-/// Reads a time: a whole number and its unit.
+/// Reads a time.
 pub(super) fn duration(text: &str, range: RangeInclusive<Duration>) -> Result<Duration, String> {
-    let unit = text.trim_start_matches(|c: char| c.is_ascii_digit());
-    text.strip_suffix(unit)
-        .and_then(digits)
-        .zip(UNITS.iter().find(|(name, _)| *name == unit))
-        .and_then(|(count, (_, millis))| count.checked_mul(*millis))
-        .map(Duration::from_millis)
+    duration::parse(text)
         .filter(|time| range.contains(time))
         .ok_or_else(|| {
             format!(
-                "a time with its unit, such as 500ms, 20s, 5m, 1h or 7d, from {} to {}",
-                duration_text(*range.start()),
-                duration_text(*range.end())
+                "a time with its unit, such as {}, from {} to {}",
+                duration::EXAMPLES,
+                duration::format(*range.start()),
+                duration::format(*range.end())
             )
         })
 }
@@ -284,34 +275,57 @@ pub(super) fn history(
     time.map_err(|error| format!("{FOREVER}, or {error}"))
 }
 
-/// A time in the longest unit that needs no fraction. Fractions of a millisecond are left off.
-pub(super) fn duration_text(time: Duration) -> String {
-    let millis = time.as_millis();
-    UNITS
-        .iter()
-        .map(|(name, length)| (name, u128::from(*length)))
-        .find(|(_, length)| millis > 0 && millis.is_multiple_of(*length))
-        .map_or_else(
-            || "0s".to_owned(),
-            |(name, length)| format!("{}{name}", millis / length),
-        )
+/// The entries of a list that are wrong.
+#[derive(Default)]
+struct Wrong {
+    count: usize,
+    /// What is wrong with the first few.
+    words: String,
+}
+
+impl Wrong {
+    /// How many are told one by one.
+    const MOST: usize = 10;
+
+    fn add(&mut self, words: &str) {
+        self.count += 1;
+        if self.count <= Wrong::MOST {
+            self.words.push_str("; ");
+            self.words.push_str(words);
+        }
+    }
+
+    /// An error with what would be right and all that is not, if anything is not.
+    fn none(self, right: &str) -> Result<(), String> {
+        let more = self.count.saturating_sub(Wrong::MOST);
+        match (self.count, more) {
+            (0, _) => Ok(()),
+            (_, 0) => Err(format!("{right}{}", self.words)),
+            _ => Err(format!("{right}{}; nor are {more} more", self.words)),
+        }
+    }
+}
+
+/// A part of a text as an error can repeat it: what is pasted in the wrong place may be a secret.
+fn quoted(part: &str, text: &str) -> String {
+    if is_private(text) {
+        "a part of it".to_owned()
+    } else {
+        format!("`{}`", shown(part))
+    }
 }
 
 /// Reads addresses to listen on, separated by commas or spaces.
 pub(super) fn addresses(text: &str) -> Result<Vec<SocketAddr>, String> {
     const MOST: usize = 16;
-    let mut all: Vec<SocketAddr> = Vec::new();
-    let parts = text.split([',', ' ']).filter(|part| !part.is_empty());
-    for part in parts.take(MOST + 1) {
-        let one: SocketAddr = part.parse().map_err(|_| {
-            "an address and a port, such as 127.0.0.1:2222, [::1]:2222 or 0.0.0.0:22".to_owned()
-        })?;
-        // Port 0 stands for another port each time.
-        if one.port() != 0 && all.contains(&one) {
-            return Err(format!("each address once: {one} is there twice"));
+    let (mut all, mut wrong) = (Vec::new(), Wrong::default());
+    for part in text.split([',', ' ']).filter(|part| !part.is_empty()) {
+        match part.parse() {
+            Ok(one) => all.push(one),
+            Err(_) => wrong.add(&format!("{} is none", quoted(part, text))),
         }
-        all.push(one);
     }
+    wrong.none("an address and a port, such as 127.0.0.1:2222, [::1]:2222 or 0.0.0.0:22")?;
     if (1..=MOST).contains(&all.len()) {
         Ok(all)
     } else {
@@ -351,7 +365,7 @@ pub(super) fn host_name(text: &str) -> Result<String, String> {
 /// is there twice counts once.
 pub(super) fn operator_keys(text: &str) -> Result<Vec<Fingerprint>, String> {
     const MOST: usize = 100;
-    let mut all = Vec::new();
+    let (mut all, mut wrong) = (Vec::new(), Wrong::default());
     let parts = text
         .split([',', '\n'])
         .map(str::trim)
@@ -364,19 +378,18 @@ pub(super) fn operator_keys(text: &str) -> Result<Vec<Fingerprint>, String> {
                 .map(|key| key.fingerprint)
                 .map_err(|error| error.to_string())
         };
-        let key = key.map_err(|error| {
-            format!(
-                "public key lines or SHA256: fingerprints, with a comma or a line end after each \
-                 and no other commas; number {} is none: {error}",
-                i + 1
-            )
-        })?;
-        if i >= MOST {
-            return Err(format!("at most {MOST} keys"));
+        match key {
+            Ok(key) if all.contains(&key) => {}
+            Ok(key) => all.push(key),
+            Err(error) => wrong.add(&format!("number {} is none: {error}", i + 1)),
         }
-        if !all.contains(&key) {
-            all.push(key);
-        }
+    }
+    wrong.none(
+        "public key lines or SHA256: fingerprints, with a comma or a line end after each and no \
+         other commas",
+    )?;
+    if all.len() > MOST {
+        return Err(format!("at most {MOST} keys"));
     }
     Ok(all)
 }

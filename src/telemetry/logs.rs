@@ -88,7 +88,7 @@ impl LogHandle {
 
 /// Starts the log of this process. If the journal is wanted but can't be reached, lines go to
 /// standard error instead, and the first of them says so.
-pub fn init(log: &Log, env: &Environment<'_>) -> Result<LogHandle, LogError> {
+pub fn init(log: &Log, env: &Environment) -> Result<LogHandle, LogError> {
     let around = Surroundings::look(env);
     let mut output = choose(log.format, around);
     let (filter, handle) = reload::Layer::new(log.level.targets());
@@ -138,12 +138,12 @@ struct Surroundings {
 }
 
 impl Surroundings {
-    fn look(env: &Environment<'_>) -> Surroundings {
-        let stream = env("JOURNAL_STREAM").unwrap_or_default();
+    fn look(env: &Environment) -> Surroundings {
+        let stream = env.get("JOURNAL_STREAM").unwrap_or_default();
         Surroundings {
-            journal: stderr_identity().is_some_and(|identity| is_stream(&stream, identity)),
+            journal: stderr_identity().is_some_and(|identity| is_stream(stream, identity)),
             terminal: io::stderr().is_terminal(),
-            no_color: env("NO_COLOR").is_some_and(|value| !value.is_empty()),
+            no_color: env.get("NO_COLOR").is_some_and(|value| !value.is_empty()),
         }
     }
 }

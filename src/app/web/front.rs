@@ -144,7 +144,7 @@ fn site(config: &Config, key: &PublicHostKey) -> Site {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Flags, read_file};
+    use crate::config::{Environment, Flags, read_file};
     use crate::secrets::HostKey;
 
     #[tokio::test]
@@ -154,7 +154,7 @@ mod tests {
             data_dir: Some(folder.path().display().to_string()),
             ..Flags::default()
         };
-        let config = Config::load(&flags, &|_| None, &read_file).unwrap();
+        let config = Config::load(&flags, &Environment::default(), &read_file).unwrap();
         let admin = keeper(&config, folder.path(), Duration::ZERO);
         let first = admin.load_or_create().await.unwrap().key;
         let window = Window::open(config).await.unwrap();

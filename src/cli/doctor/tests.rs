@@ -408,7 +408,7 @@ fn a_wrong_configuration_is_all_that_can_be_said() {
         set: vec!["limits.rooms=0".into(), "approval=perhaps".into()],
         ..Flags::default()
     };
-    let env = |name: &str| (name == "HOME").then(|| "/home/alice".to_owned());
+    let env = [("HOME", "/home/alice")].into_iter().collect();
     let errors = Config::load(&flags, &env, &|_| Ok(None)).unwrap_err();
     let Command::Doctor(args) = parse("doctor") else {
         panic!();

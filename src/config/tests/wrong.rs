@@ -10,9 +10,10 @@ listen | 127.0.0.1:0 | 127.0.0.1:0
 listen | [::1]:22, 0.0.0.0:22 | [::1]:22,0.0.0.0:22
 listen | 127.0.0.1:0,127.0.0.1:0 | 127.0.0.1:0,127.0.0.1:0
 listen | localhost:22 | ! an address and a port
+listen | a:1,127.0.0.1:1,b:2 | ! or 0.0.0.0:22; `a:1` is none; `b:2` is none
+listen | 1,2,3,4,5,6,7,8,9,10,11,12 | ! `10` is none; nor are 2 more
 listen | 127.0.0.1 | ! an address and a port
 listen | 127.0.0.1:70000 | ! an address and a port
-listen | 127.0.0.1:1,127.0.0.1:1 | ! 127.0.0.1:1 is there twice
 listen | , | ! from 1 to 16 addresses
 data_dir | chat | chat
 data_dir | ~/chat | ! the whole path
@@ -25,10 +26,14 @@ operator_keys | ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERIT
 operator_keys | ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f alice, SHA256:ZkAslGjFiUHdGf/WUL8rQvkib4PTvQatUV0OUQSncCA | SHA256:ZkAslGjFiUHdGf/WUL8rQvkib4PTvQatUV0OUQSncCA
 operator_keys | SHA256:abc | ! number 1 is none: a fingerprint is SHA256: and 43 characters
 operator_keys | SHA256:ZkAslGjFiUHdGf/WUL8rQvkib4PTvQatUV0OUQSncCA,me | ! number 2 is none: this is no public key
+operator_keys | SHA256:abc,SHA256:ZkAslGjFiUHdGf/WUL8rQvkib4PTvQatUV0OUQSncCA,me | ! number 1 is none: a fingerprint is SHA256: and 43 characters
+operator_keys | SHA256:abc,SHA256:ZkAslGjFiUHdGf/WUL8rQvkib4PTvQatUV0OUQSncCA,me | ! ; number 3 is none: this is no public key
 approval | true | true
 approval | on | ! true or false
 invite_expires | 7d | 7d
 invite_expires | 48h | 2d
+invite_expires | 2w | 14d
+invite_expires | 1d12h30m | 1d12h30m
 invite_expires | 1s | ! from 1m to 365d
 invite_expires | 366d | ! from 1m to 365d
 web_url |  | (none)
@@ -56,10 +61,13 @@ limits.connections | 0 | ! from 1 to 1000000
 limits.connections | 1000001 | ! from 1 to 1000000
 limits.connections | +5 | ! a whole number
 limits.connections | 99999999999999999999999 | ! a whole number
-limits.login_grace | 500ms | ! from 1s to 10m
-limits.login_grace | 1500ms | 1500ms
+limits.login_grace | 500ms | ! such as 90s, 10m, 1h30m, 7d or 2w, from 1s to 10m
+limits.login_grace | 0s | ! from 1s to 10m
 limits.login_grace | 60s | 1m
-limits.login_grace | 90s | 90s
+limits.login_grace | 90s | 1m30s
+limits.login_grace | 1m30s | 1m30s
+limits.login_grace | 10m1s | ! from 1s to 10m
+limits.login_grace | 30s1m | ! with its unit
 limits.login_grace | 20 | ! with its unit
 limits.login_grace | s | ! with its unit
 limits.login_grace | -1s | ! with its unit
@@ -90,6 +98,7 @@ log.format | xml | ! one of auto, text, json, journald
 log.level | debug | debug
 log.level | warn, russh=off,ssh_chat::ssh=trace | warn,russh=off,ssh_chat::ssh=trace
 log.level | loud | ! error, warn, info
+log.level | info,a=loud,b=warn,c | ! such as info,russh=warn; `a=loud` is none of these; `c` is none of these
 log.level | 3 | ! error, warn, info
 log.level | russh=warn | ! error, warn, info
 log.level | info,russh | ! error, warn, info
@@ -151,7 +160,7 @@ fn values_are_read_or_refused() {
 #[test]
 fn all_mistakes_are_told_at_once() {
     let text = "\
-listen = [\"127.0.0.1:22\", 22]
+listen = [\"127.0.0.1:22\", 22, \"[::1]:22\", true]
 acces = \"open\"
 history = 5
 rooms = 9
@@ -178,7 +187,11 @@ rooms = 1
                 "motd_file=/none",
             ])
         },
-        env: &["SSH_CHAT_LIMITS_CONNECTIONS=\x1b[2J"],
+        env: &[
+            "SSH_CHAT_LIMITS_CONNECTIONS=\x1b[2J",
+            "SSH_CHAT_ACESS=allowlist",
+            "SSH_CHAT_\x1b[2J=1",
+        ],
         files: &[("/home/alice/.config/ssh-chat/config.toml", text)],
     };
     let errors = start.load().unwrap_err().to_string();
@@ -186,7 +199,7 @@ rooms = 1
     assert_eq!(
         errors,
         "\
-error: listen can't be a list of other things than texts (config.toml:1)
+error: listen can't be a list with other things than texts (number 2, number 4) (config.toml:1)
  hint: one value, such as listen = \"127.0.0.1:2222\"
 error: there is no setting acces (config.toml:2)
  hint: did you mean access?
@@ -209,6 +222,11 @@ error: there is no setting limits.zzzzzz (config.toml:13)
 auth_attempts, channels_per_connection, stall, rooms, message_burst, message_rate, command_burst, command_rate, outage_logins
 error: there is no setting limit (config.toml:15)
  hint: did you mean [limits]?
+error: there is no setting for this variable (SSH_CHAT_\\u{1b}[2J)
+ hint: variables that begin with SSH_CHAT_ are settings; ssh-chat check-config shows them all. \
+Unset this one, or rename it if it is for something else
+error: there is no setting for this variable (SSH_CHAT_ACESS)
+ hint: did you mean SSH_CHAT_ACCESS?
 error: `nonsense` sets nothing (--set)
  hint: KEY=VALUE, such as limits.connections=100
 error: there is no setting log.levle (--set)
@@ -218,7 +236,7 @@ error: data_dir is set twice (--data-dir and --set)
 error: limits.connections can't be `\\u{1b}[2J` (SSH_CHAT_LIMITS_CONNECTIONS)
  hint: a whole number from 1 to 1000000
 error: limits.login_grace can't be `20` (config.toml:9)
- hint: a time with its unit, such as 500ms, 20s, 5m, 1h or 7d, from 1s to 10m
+ hint: a time with its unit, such as 90s, 10m, 1h30m, 7d or 2w, from 1s to 10m
 error: motd and motd_file are both set (--set)
  hint: keep one of them"
     );
@@ -227,10 +245,45 @@ error: motd and motd_file are both set (--set)
 #[test]
 fn what_is_wrong_is_repeated_but_never_a_private_key() {
     let key = "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIJ1hsZ3v1u2hX0OeC0ZqQvJ\n";
-    let errors = loaded(&[&format!("operator_keys={key}")]).unwrap_err();
-    let text = errors.to_string();
-    assert!(text.contains("it has a private key in it"), "{text}");
-    assert!(!text.contains("MC4C"), "{text}");
+    for setting in ["operator_keys", "listen", "log.level", "limits.rooms"] {
+        let errors = loaded(&[&format!("{setting}={key}")]).unwrap_err();
+        let text = errors.to_string();
+        assert!(text.contains("it has a private key in it"), "{text}");
+        assert!(!text.contains("MC4C"), "{text}");
+    }
+}
+
+/// Where listeners are in each other's way, one line each: the settings, and the problem.
+const LISTENERS: &str = "
+listen=127.0.0.1:1,127.0.0.1:1 | listen has 127.0.0.1:1 twice (--set)
+listen=0.0.0.0:1,127.0.0.1:1 | listen has both 0.0.0.0:1 and 127.0.0.1:1, which are in each other's way (--set)
+listen=[::]:1,127.0.0.1:1 | listen has both [::]:1 and 127.0.0.1:1, which are in each other's way (--set)
+listen=0.0.0.0:1 metrics.listen=127.0.0.1:1 | metrics.listen is 127.0.0.1:1, and listen is 0.0.0.0:1: one is in the way of the other (--set)
+metrics.listen=127.0.0.1:2222 | metrics.listen is 127.0.0.1:2222, and listen is 127.0.0.1:2222: one is in the way of the other (--set)
+web.listen=[::]:1 metrics.listen=127.0.0.1:1 | web.listen is [::]:1, and metrics.listen is 127.0.0.1:1: one is in the way of the other (--set)
+listen=127.0.0.1:0,127.0.0.1:0 metrics.listen=127.0.0.1:0 web.listen=0.0.0.0:0 |
+listen=127.0.0.1:1,[::1]:1 metrics.listen=127.0.0.1:2 web.listen=0.0.0.0:3 |
+listen=127.0.0.1:8080 |
+listen=nonsense metrics.listen=127.0.0.1:2222 | listen can't be `nonsense` (--set)
+";
+
+#[test]
+fn listeners_in_each_other_s_way_are_found() {
+    for line in LISTENERS.lines().filter(|line| !line.is_empty()) {
+        let (pairs, expected) = line.split_once(" |").unwrap();
+        let pairs: Vec<_> = pairs.split(' ').collect();
+        let expected = expected.trim();
+        match loaded(&pairs) {
+            Ok(_) => assert_eq!(expected, "", "{line}"),
+            Err(errors) => {
+                let [problem] = errors.problems() else {
+                    panic!("{line}: {errors}");
+                };
+                let fact = format!("error: {expected}\n hint: ");
+                assert!(problem.to_string().starts_with(&fact), "{line}: {problem}");
+            }
+        }
+    }
 }
 
 #[test]

@@ -184,7 +184,7 @@ pub struct Home {
 
 /// The variable that says where the servers of all tests keep what is said: `sqlite`, which is
 /// what they do anyway, or `dynamodb`, in a table of their own on moto.
-const STORE: &str = "SSH_CHAT_TEST_STORE";
+const STORE: &str = "TEST_STORE";
 
 impl Home {
     /// A folder of a test's own; the store is where [`STORE`] says.
