@@ -176,9 +176,20 @@ def log_in(chat):
     said = chat.as_service("ssh-chat doctor")
     check(not re.search(r"^(warn|fail)", said, re.M), said)
     check("good" in chat.as_service("ssh-chat check-config"))
-    # As root it is about another chat, and says so.
-    said = machine.run("env", "HOME=/root", "ssh-chat", "keys", "list")
+    # As root and as anybody else it's about another chat, and there is none.
+    public = chat.public_key.replace('"', "")
+    for user, home in (("root", "/root"), ("nobody", "/tmp")):
+        for command in ("keys list", "export", "audit", "invite create", f'keys add --account eve <<<"{public}"'):
+            ended = machine.try_run("su", "-s", "/bin/bash", user, "-c", f"HOME={home} ssh-chat {command}")
+            said = ended.stdout
+            check(ended.returncode == 1 and f"no database {home}/" in said and "sudo -u ssh-chat" in said, said)
+            check(not machine.path(f"{home}/.local/state/ssh-chat").exists(), said)
+    ended = machine.try_run("su", "-s", "/bin/sh", "nobody", "-c", "ssh-chat --data-dir /var/lib/ssh-chat keys list")
+    check(ended.returncode == 1 and "Permission denied" in ended.stdout and "sudo -u ssh-chat" in ended.stdout, ended)
+    said = machine.run("env", "HOME=/root", "ssh-chat", "invite", "create", "--create")
     check("note: this is about /root/" in said and "sudo -u ssh-chat" in said, said)
+    check("made a new store: /root/" in said, said)
+    machine.run("rm", "-r", "/root/.local/state/ssh-chat")
 
 
 def read_journal(chat):

@@ -27,6 +27,7 @@ mod tally;
 mod tests;
 
 pub use console::Console;
+pub use store::OpenMode;
 
 /// How the program ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,6 +109,19 @@ pub enum Command {
     Completions(generate::Completions),
     /// Write the manual
     Man(generate::Pages),
+}
+
+impl Command {
+    /// How it opens the store; `None` if it has no use for an open store, or opens it otherwise.
+    pub fn store_mode(&self) -> Option<OpenMode> {
+        match self {
+            Command::Keys(keys) => Some(keys.store_mode()),
+            Command::Invite(invite) => Some(invite.store_mode()),
+            Command::Export(_) | Command::Audit(_) => Some(OpenMode::Read),
+            Command::Import(_) => Some(OpenMode::Import),
+            _ => None,
+        }
+    }
 }
 
 /// The flags that stand for settings, before or after the command.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::cli::console::Console;
 use crate::cli::host_key::HostKeyCommand;
 use crate::cli::{
-    Command, Exit, audit, check_config, export, generate, host_key, import, invite, keys,
+    Command, Exit, OpenMode, audit, check_config, export, generate, host_key, import, invite, keys,
 };
 use crate::clock;
 use crate::config::{self, Config, Environment, Flags};
@@ -17,7 +17,7 @@ use crate::config::{self, Config, Environment, Flags};
 use super::data_dir::DataDir;
 use super::diagnose;
 use super::host_key::keeper;
-use super::keeping;
+use super::keeping::{self, Opened};
 use super::probe;
 
 /// Runs a command that is not `serve`.
@@ -54,8 +54,8 @@ pub(super) fn run(command: &Command, flags: &Flags) -> Exit {
     let config = Config::load(flags, &Environment::of_process(), &config::read_file);
     let config = match (command, config) {
         (Command::Doctor(args), config) => {
-            let note = config.as_ref().ok();
-            if let Some(note) = note.and_then(|config| beside_the_service(config, flags)) {
+            let good = config.as_ref().ok();
+            if let Some(note) = good.and_then(|config| note(config, flags)) {
                 let _nobody_listens = console.say(&note);
             }
             return runtime.block_on(diagnose::run(args, config.as_ref(), console));
@@ -66,7 +66,10 @@ pub(super) fn run(command: &Command, flags: &Flags) -> Exit {
             return Exit::Usage;
         }
     };
-    if let Some(note) = beside_the_service(&config, flags) {
+    if let Some(mode) = command.store_mode() {
+        return runtime.block_on(on_the_store(command, mode, &config, flags, console));
+    }
+    if let Some(note) = note(&config, flags) {
         let _nobody_listens = console.say(&note);
     }
     if let Command::HostKey(command) = command {
@@ -80,61 +83,82 @@ pub(super) fn run(command: &Command, flags: &Flags) -> Exit {
         let done = host_key::run(command, &*keys, &config, &mut input, console);
         return runtime.block_on(done);
     }
-    let now = clock::now();
-    runtime.block_on(async {
-        if let Command::Store(command) = command {
-            return keeping::set_up(command, &config, console).await;
-        }
-        let store = match keeping::open_at_once(&config).await {
-            Ok(store) => store,
-            Err(error) => return console.failed(&format!("{error:#}")),
-        };
-        let store = &*store;
-        match command {
-            Command::Keys(args) => {
-                let mut input = std::io::stdin();
-                keys::run(args, store, &mut input, rand::random(), now, console).await
-            }
-            Command::Invite(args) => {
-                invite::run(args, store, &config, rand::random(), now, console).await
-            }
-            Command::Export(args) => export::run(args, store, now, console).await,
-            Command::Import(args) => import::run(args, store, &mut std::io::stdin(), console).await,
-            Command::Audit(args) => audit::run(args, store, console).await,
-            Command::Serve
-            | Command::Web
-            | Command::CheckConfig
-            | Command::Doctor(_)
-            | Command::Probe(_)
-            | Command::HostKey(_)
-            | Command::Store(_)
-            | Command::Completions(_)
-            | Command::Man(_) => Exit::Usage,
-        }
-    })
+    match command {
+        Command::Store(command) => runtime.block_on(keeping::set_up(command, &config, console)),
+        _ => Exit::Usage,
+    }
 }
 
-/// What root is told who types a command where the service runs, and did not say for which chat:
-/// most likely it is not for one in root's home.
-fn beside_the_service(config: &Config, flags: &Flags) -> Option<String> {
-    let root = fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0);
+/// Carries out a command on the store, and says which one it wrote to.
+async fn on_the_store(
+    command: &Command,
+    mode: OpenMode,
+    config: &Config,
+    flags: &Flags,
+    mut console: Console<'_>,
+) -> Exit {
+    let Opened { store, place, made } = match keeping::open_for(mode, config).await {
+        Ok(opened) => opened,
+        Err(error) => {
+            let about = is_beside_the_service(config, flags) || config.is_the_service_s();
+            let user = owner(config::SYSTEM_HOME);
+            let another = about && user.is_some() && user != owner("/proc/self");
+            let hint = another.then(|| format!("; {AS_THE_SERVICE}"));
+            return console.failed(&format!("{error:#}{}", hint.unwrap_or_default()));
+        }
+    };
+    let made_now = made.then(|| format!("made a new store: {place}"));
+    for words in [note(config, flags), made_now].into_iter().flatten() {
+        let _nobody_listens = console.say(&words);
+    }
+    let (store, now) = (&*store, clock::now());
+    let mut input = std::io::stdin();
+    let own = console.again();
+    let exit = match command {
+        Command::Keys(args) => keys::run(args, store, &mut input, rand::random(), now, own).await,
+        Command::Invite(args) => invite::run(args, store, config, rand::random(), now, own).await,
+        Command::Export(args) => export::run(args, store, now, own).await,
+        Command::Import(args) => import::run(args, store, &mut input, own).await,
+        Command::Audit(args) => audit::run(args, store, own).await,
+        _ => Exit::Usage,
+    };
+    if exit == Exit::Good && mode != OpenMode::Read && !made {
+        let _nobody_listens = console.say(&format!("store: {place}"));
+    }
+    exit
+}
+
+/// Whether nobody said which chat a command is about, on a machine where the service runs: most
+/// likely it's not the one in the home of whoever typed it.
+fn is_beside_the_service(config: &Config, flags: &Flags) -> bool {
     let there = Path::new(config::SYSTEM_HOME).exists();
     let own_file = config
         .file()
         .is_some_and(|file| file != Path::new(config::SYSTEM_FILE));
     let named = flags.config.is_some() || config.has_data_dir_set();
     let in_aws = config.aws.table.is_some() || config.aws.host_key_secret.is_some();
-    let chosen = own_file || named || in_aws;
-    if !root || !there || chosen || config.is_the_service_s() {
-        return None;
-    }
-    Some(format!(
-        "note: this is about {}, not about the service, whose data are in {}; for the service, \
-         begin with sudo -u ssh-chat",
-        config.data_dir.display(),
-        config::SYSTEM_HOME
-    ))
+    there && !own_file && !named && !in_aws && !config.is_the_service_s()
 }
+
+/// The user to whom a file belongs. The standard library has no geteuid; on Linux a process's
+/// files belong to that user.
+fn owner(path: &str) -> Option<u32> {
+    Some(fs::metadata(path).ok()?.uid())
+}
+
+/// What root is told beside the service.
+fn note(config: &Config, flags: &Flags) -> Option<String> {
+    let root = owner("/proc/self") == Some(0);
+    (root && is_beside_the_service(config, flags)).then(|| {
+        format!(
+            "note: this is about {}, not about the service, whose data are in {}; {AS_THE_SERVICE}",
+            config.data_dir.display(),
+            config::SYSTEM_HOME
+        )
+    })
+}
+
+const AS_THE_SERVICE: &str = "for the service, begin with sudo -u ssh-chat";
 
 /// Whoever types a command wants to know what is wrong rather than wait.
 const AT_ONCE: Duration = Duration::ZERO;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::data_dir::DataDir;
 use super::host_key::keeper;
-use super::keeping::{self, DATABASE};
+use super::keeping;
 use super::systemd;
 use crate::cli::doctor::{self, Database, Doctor, Found};
 use crate::cli::{Console, Exit};
@@ -29,7 +29,7 @@ pub(super) async fn run(
         Ok(config) => config,
         Err(errors) => return doctor::run(args, Err(errors), now, console).await,
     };
-    let there = config.aws.table.is_some() || config.data_dir.join(DATABASE).exists();
+    let there = keeping::is_there(config);
     let opening = async {
         if there {
             Some(keeping::open(config, &config.data_dir, AT_ONCE).await)

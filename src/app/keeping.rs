@@ -9,11 +9,11 @@ use anyhow::{Context as _, Result, bail};
 use super::data_dir::DataDir;
 use super::host_key::aws;
 use crate::cli::store::StoreCommand;
-use crate::cli::{Console, Exit};
+use crate::cli::{Console, Exit, OpenMode};
 use crate::config::Config;
 use crate::store::Store as _;
 use crate::store::archive::Archive;
-use crate::store::dynamo::{Dynamo, Made};
+use crate::store::dynamo::{Dynamo, Made, TableError};
 use crate::store::sqlite::Sqlite;
 
 /// The database's file in the data folder.
@@ -53,13 +53,66 @@ pub(super) async fn open(
     Ok(Arc::new(table))
 }
 
-/// The same for a command: the data folder is made if there is none, so that keys can be added
-/// before the first start, and nobody waits.
-pub(super) async fn open_at_once(config: &Config) -> Result<Arc<dyn Archive>> {
-    if config.aws.table.is_none() {
-        DataDir::make(&config.data_dir)?;
+/// A store that was opened for a command.
+pub(super) struct Opened {
+    pub store: Arc<dyn Archive>,
+    /// Where it is, as people name it.
+    pub place: String,
+    /// Whether it was made just now.
+    pub made: bool,
+}
+
+/// The same for a command, which does not wait, and which makes a store only if `mode` says so: one
+/// that's made by a mistyped name would look like the server's, with nothing in it.
+pub(super) async fn open_for(mode: OpenMode, config: &Config) -> Result<Opened> {
+    if let Some(table) = table(config, Duration::ZERO) {
+        let place = format!("the table {}", table.table_name());
+        let ready = match table.check_table().await {
+            Err(TableError::Missing) if mode == OpenMode::Create => table.make_table().await,
+            checked => checked.map(|()| Made::There),
+        };
+        let made = ready.with_context(|| format!("can't use {place}"))? == Made::New;
+        let store = Arc::new(table);
+        return Ok(Opened { store, place, made });
     }
-    open(config, &config.data_dir, Duration::ZERO).await
+    let path = config.data_dir.join(DATABASE);
+    let missing = !exists(&path)?;
+    let store = match mode {
+        OpenMode::Read | OpenMode::Write if missing => bail!(
+            "there is no database {}. Is it in another folder? Name that with --data-dir DIR. A \
+             new one is made by the server's first start, by `ssh-chat store init`, and by `keys \
+             add` and `invite create` with --create",
+            path.display()
+        ),
+        OpenMode::Read => Sqlite::open_to_read(&path)?,
+        OpenMode::Write => Sqlite::open(&path)?,
+        OpenMode::Import | OpenMode::Create => {
+            DataDir::make(&config.data_dir)?;
+            Sqlite::open(&path)?
+        }
+    };
+    Ok(Opened {
+        store: Arc::new(store),
+        place: path.display().to_string(),
+        made: missing,
+    })
+}
+
+/// Whether there is a store to open: a table always counts as one, and so does what can't be looked
+/// at, so that opening it says why.
+pub(super) fn is_there(config: &Config) -> bool {
+    config.aws.table.is_some() || exists(&config.data_dir.join(DATABASE)).unwrap_or(true)
+}
+
+/// Whether the database is there. That it can't be told is no answer: another user's folder is
+/// not an empty one.
+fn exists(path: &Path) -> Result<bool> {
+    path.try_exists().with_context(|| {
+        format!(
+            "can't look for the database {}: run this as the user of the server",
+            path.display()
+        )
+    })
 }
 
 /// How often to look whether another process has changed who may be here.
@@ -108,7 +161,7 @@ async fn check(table: &Dynamo) -> Result<String> {
 fn file(command: StoreCommand, config: &Config) -> Result<String> {
     let path = config.data_dir.join(DATABASE);
     let shown = path.display();
-    let was_there = path.exists();
+    let was_there = exists(&path)?;
     if command == StoreCommand::Check && !was_there {
         bail!("there is no database {shown}; the first start makes it, or `ssh-chat store init`");
     }

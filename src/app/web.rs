@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 
 use super::stop::Signals;
 use super::{complain, keeping};
-use crate::cli::Exit;
+use crate::cli::{Exit, OpenMode};
 use crate::config::{self, Config, Environment, Flags};
 use crate::store::Store;
 use crate::telemetry::logs::{self, LogHandle};
@@ -81,12 +81,12 @@ async fn show(config: &Config, log: &LogHandle) -> Result<()> {
     Ok(())
 }
 
-/// The store that the server has, too. A function of Lambda begins when somebody waits for the page,
+/// The store that the server has, too, and which must exist: no invite is good in a new one. A function of Lambda begins when somebody waits for the page,
 /// and may do no more than the page does: it does not look at the table first.
 async fn store(config: &Config) -> Result<Arc<dyn Store>> {
     match keeping::table(config, Duration::ZERO) {
         Some(table) if lambda().is_some() => Ok(Arc::new(table)),
-        _ => Ok(keeping::open_at_once(config).await?),
+        _ => Ok(keeping::open_for(OpenMode::Write, config).await?.store),
     }
 }
 

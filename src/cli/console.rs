@@ -37,6 +37,14 @@ pub(super) enum Failure {
 }
 
 impl Console<'_> {
+    /// The same once more, for a command after which something is left to say.
+    pub fn again(&mut self) -> Console<'_> {
+        Console {
+            out: &mut *self.out,
+            err: &mut *self.err,
+        }
+    }
+
     /// Says on standard error what is no data.
     pub fn say(&mut self, words: &str) -> io::Result<()> {
         writeln!(self.err, "{words}")

@@ -4,7 +4,7 @@ use clap::{Args, Subcommand, value_parser};
 use serde::Serialize;
 
 use super::console::{Console, Failure, shown, stamp};
-use super::{Exit, audit};
+use super::{Exit, OpenMode, audit};
 use crate::chat::access::{Actor, Role};
 use crate::chat::duration;
 use crate::chat::ids::Time;
@@ -39,6 +39,9 @@ pub struct Create {
     /// One JSON object
     #[arg(long)]
     json: bool,
+    /// Make the data store if there is none
+    #[arg(long)]
+    create: bool,
 }
 
 /// How to list invites.
@@ -55,6 +58,16 @@ pub struct Revoke {
     /// The invite, as `ssh-chat invite list` names it
     #[arg(value_name = "ID", value_parser = id)]
     id: String,
+}
+
+impl Invite {
+    pub(super) fn store_mode(&self) -> OpenMode {
+        match self {
+            Invite::Create(args) => OpenMode::writing(args.create),
+            Invite::List(_) => OpenMode::Read,
+            Invite::Revoke(_) => OpenMode::Write,
+        }
+    }
 }
 
 /// Reads how long an invite is to be good, in milliseconds.

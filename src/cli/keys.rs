@@ -9,7 +9,7 @@ use serde::Serialize;
 use zeroize::Zeroizing;
 
 use super::console::{Console, Failure, shown, stamp};
-use super::{Exit, audit};
+use super::{Exit, OpenMode, audit};
 use crate::chat::access::{KeyRecord, Role};
 use crate::chat::ids::{AccountId, Fingerprint, Name, Time};
 use crate::keys::{MAX_INPUT, read_fingerprint, read_public_key};
@@ -53,6 +53,9 @@ pub struct Add {
     /// The file with the public key, such as `id_ed25519.pub`; - or nothing is standard input
     #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
+    /// Make the data store if there is none
+    #[arg(long)]
+    create: bool,
 }
 
 /// Which key to take away.
@@ -61,6 +64,16 @@ pub struct Revoke {
     /// The key's fingerprint: SHA256: and 43 characters, as `ssh-chat keys list` shows it
     #[arg(value_name = "FINGERPRINT", value_parser = read_fingerprint)]
     key: Fingerprint,
+}
+
+impl Keys {
+    pub(super) fn store_mode(&self) -> OpenMode {
+        match self {
+            Keys::List(_) => OpenMode::Read,
+            Keys::Add(args) => OpenMode::writing(args.create),
+            Keys::Revoke(_) => OpenMode::Write,
+        }
+    }
 }
 
 /// Carries out a command about keys. `input` is standard input, `random` the identity of an

@@ -10,3 +10,28 @@ pub enum StoreCommand {
     /// Look whether it is there and can be used, and change nothing
     Check,
 }
+
+/// How a command opens the store. Only the last two make what isn't there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OpenMode {
+    /// To read. It must exist, and nothing in it changes.
+    Read,
+    /// To write. It must exist.
+    Write,
+    /// To write. A database is made if there is none; a table, which costs money and has its place
+    /// in Terraform, must exist.
+    Import,
+    /// To write. A database or a table is made if there is none: somebody asked for that.
+    Create,
+}
+
+impl OpenMode {
+    /// To write, with `--create` or without.
+    pub(super) fn writing(create: bool) -> OpenMode {
+        if create {
+            OpenMode::Create
+        } else {
+            OpenMode::Write
+        }
+    }
+}

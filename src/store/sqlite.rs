@@ -105,6 +105,24 @@ impl Sqlite {
         })
     }
 
+    /// Opens the database at `path`, which must exist and have this version's format, only to read
+    /// it: whatever would write fails with [`StoreError::ReadOnly`]. Beside the file there may be
+    /// others afterwards (`-wal`, `-shm`), without which `SQLite` can't read while somebody writes.
+    pub fn open_to_read(path: &Path) -> Result<Sqlite, OpenError> {
+        let file = Arc::new(DatabaseFile::new(path, Options::default()));
+        let db = file.open_existing()?;
+        let readers = (0..READERS)
+            .map(|_| file.open_to_read())
+            .collect::<Result<_, _>>()?;
+        Ok(Sqlite {
+            readers: Threads::readers(&file, readers)?,
+            writer: Threads::readers(&file, vec![db])?,
+            file,
+            opened: Instant::now(),
+            unindexed: AtomicUsize::new(0),
+        })
+    }
+
     async fn read<T, F>(&self, work: F) -> Result<T, StoreError>
     where
         T: Send + 'static,

@@ -40,6 +40,8 @@ mod logs;
 mod metrics;
 /// Everything out of one server and into another.
 mod moving;
+/// Which store a command opens, and when it makes one.
+mod opening;
 /// The bugs of the program that this one replaces.
 mod original;
 /// What goes on while the store does not answer.

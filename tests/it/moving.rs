@@ -117,10 +117,10 @@ fn move_house(old: Arc<Home>, home: Arc<Home>) -> String {
     assert!(dry.contains("the archive is good: 3 accounts"), "{dry}");
     assert!(!home.data().exists(), "nothing was changed");
     let said = done(&home, &["import", path]);
-    assert!(said.starts_with("imported 3 accounts"), "{said}");
+    assert!(said.contains("imported 3 accounts"), "{said}");
     assert!(!said.contains("already"), "{said}");
     let said = done(&home, &["import", path]);
-    assert!(said.ends_with("; all of it was there already\n"), "{said}");
+    assert!(said.contains("; all of it was there already\n"), "{said}");
     let again = run(&home, &["export"]);
     assert_eq!(records(&again.stdout), records(&written));
 

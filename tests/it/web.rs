@@ -32,8 +32,15 @@ fn lonely(settings: &[&str]) -> (Arc<Home>, Server) {
     alone(Home::new(), settings)
 }
 
+/// What the first start of a server makes.
+fn prepare(home: &Home) {
+    for what in ["host-key", "store"] {
+        assert!(run(home, &[what, "init"]).status.success());
+    }
+}
+
 fn alone(home: Arc<Home>, settings: &[&str]) -> (Arc<Home>, Server) {
-    assert!(run(&home, &["host-key", "init"]).status.success());
+    prepare(&home);
     let page = page(&home, settings);
     (home, page)
 }

@@ -86,6 +86,18 @@ pub enum OpenError {
         /// The version found in it.
         found: usize,
     },
+    /// An earlier version of this program wrote it, and it can't be changed now.
+    #[error(
+        "the database {path} was made by an earlier version (format {found}, this version reads \
+         {}). Start the server once, or run `ssh-chat store init`: both bring it up to date",
+        schema::VERSION
+    )]
+    TooOld {
+        /// The file.
+        path: PathBuf,
+        /// The version found in it.
+        found: usize,
+    },
     /// There is something at the path that is no file.
     #[error("{path} is not a file. Name another data folder, or move it away")]
     NotAFile {
@@ -151,9 +163,31 @@ impl DatabaseFile {
     /// connection that writes.
     pub(super) fn open(&self) -> Result<Connection, OpenError> {
         self.create()?;
+        self.patiently(|| self.prepare())
+    }
+
+    /// Checks the file, which must have this version's format, and returns a connection that can only
+    /// read it.
+    pub(super) fn open_existing(&self) -> Result<Connection, OpenError> {
+        self.patiently(|| {
+            let mut db = self.connect(OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+            let (_, found) = self.recognise(&mut db)?;
+            if found < schema::VERSION {
+                let path = self.path.clone();
+                return Err(Trouble::Known(OpenError::TooOld { path, found }));
+            }
+            self.undamaged(&db)?;
+            Ok(db)
+        })
+    }
+
+    fn patiently(
+        &self,
+        open: impl Fn() -> Result<Connection, Trouble>,
+    ) -> Result<Connection, OpenError> {
         let deadline = Instant::now() + self.options.patience;
         loop {
-            match self.prepare() {
+            match open() {
                 Ok(db) => return Ok(db),
                 Err(Trouble::Known(error)) => return Err(error),
                 // Whoever makes the file or closes it for the last time locks it as a whole, and
@@ -225,10 +259,26 @@ impl DatabaseFile {
     }
 
     fn prepare(&self) -> Result<Connection, Trouble> {
-        let path = || self.path.clone();
         let mut db = self.connect(OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-        // Nothing is written before all of this is known to be ours. One snapshot for the three:
-        // another process may be making the file just now.
+        // Nothing is written before all of this is known to be ours.
+        let (ours, _) = self.recognise(&mut db)?;
+        if db.is_readonly("main")? {
+            let path = self.path.clone();
+            return Err(Trouble::Known(OpenError::NotWritable { path }));
+        }
+        if ours {
+            self.undamaged(&db)?;
+        }
+        self.settle(&db)?;
+        schema::migrate(&mut db)?;
+        Ok(db)
+    }
+
+    /// Whether the file is ours, rather than empty, and the version that wrote it. An error if it is
+    /// somebody else's, or of a newer version.
+    fn recognise(&self, db: &mut Connection) -> Result<(bool, usize), Trouble> {
+        let path = || self.path.clone();
+        // One snapshot for the three: another process may be making the file just now.
         let snapshot = db.transaction()?;
         let id: i32 = snapshot.query_row("PRAGMA application_id", [], |row| row.get(0))?;
         let found = schema::version(&snapshot)?;
@@ -244,16 +294,17 @@ impl DatabaseFile {
             let path = path();
             return Err(Trouble::Known(OpenError::TooNew { path, found }));
         }
-        if db.is_readonly("main")? {
-            return Err(Trouble::Known(OpenError::NotWritable { path: path() }));
+        Ok((ours, found))
+    }
+
+    fn undamaged(&self, db: &Connection) -> Result<(), Trouble> {
+        match flaw(db)? {
+            None => Ok(()),
+            Some(what) => {
+                let path = self.path.clone();
+                Err(Trouble::Known(OpenError::Damaged { path, what }))
+            }
         }
-        if ours && let Some(what) = flaw(&db)? {
-            let path = path();
-            return Err(Trouble::Known(OpenError::Damaged { path, what }));
-        }
-        self.settle(&db)?;
-        schema::migrate(&mut db)?;
-        Ok(db)
     }
 
     fn connect(&self, mode: OpenFlags) -> rusqlite::Result<Connection> {

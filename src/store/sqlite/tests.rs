@@ -155,12 +155,14 @@ fn what_is_not_ours_is_refused_and_left_alone() {
             Sql(sql) => Connection::open(&path).unwrap().execute_batch(sql).unwrap(),
         }
         let before = fs::read(&path).unwrap();
-        let error = Sqlite::open(&path).err().expect(what);
-        assert!(is(&error), "{what}: {error:?}");
-        assert!(
-            error.to_string().contains(&path.display().to_string()),
-            "{error}"
-        );
+        for open in [Sqlite::open, Sqlite::open_to_read] {
+            let error = open(&path).err().expect(what);
+            assert!(is(&error), "{what}: {error:?}");
+            assert!(
+                error.to_string().contains(&path.display().to_string()),
+                "{error}"
+            );
+        }
         assert_eq!(
             fs::read(&path).unwrap(),
             before,
@@ -210,20 +212,56 @@ async fn a_damaged_file_is_refused_and_left_alone() {
         let mut bytes = whole.clone();
         damage(&mut bytes);
         fs::write(&path, &bytes).unwrap();
-        let error = Sqlite::open(&path).err().expect(what);
-        assert!(
-            matches!(error, OpenError::Damaged { .. }),
-            "{what}: {error:?}"
-        );
-        assert_eq!(
-            fs::read(&path).unwrap(),
-            bytes,
-            "{what}: nothing was changed"
-        );
+        for open in [Sqlite::open, Sqlite::open_to_read] {
+            let error = open(&path).err().expect(what);
+            assert!(
+                matches!(error, OpenError::Damaged { .. }),
+                "{what}: {error:?}"
+            );
+            assert_eq!(
+                fs::read(&path).unwrap(),
+                bytes,
+                "{what}: nothing was changed"
+            );
+        }
     }
     fs::write(&path, &whole).unwrap();
     let store = Sqlite::open(&path).unwrap();
     assert_eq!(history(&store).await.len(), 500);
+}
+
+#[tokio::test]
+async fn what_is_opened_to_read_is_never_written() {
+    let folder = Folder::new();
+    let path = folder.file();
+    let missing = Sqlite::open_to_read(&path).err();
+    assert!(
+        matches!(missing, Some(OpenError::Inaccessible { .. })),
+        "{missing:?}"
+    );
+    fs::write(&path, "").unwrap();
+    let empty = Sqlite::open_to_read(&path).err();
+    assert!(
+        matches!(empty, Some(OpenError::TooOld { found: 0, .. })),
+        "{empty:?}"
+    );
+    assert_eq!(fs::read(&path).unwrap(), b"", "it is left alone");
+
+    let writer = Sqlite::open(&path).unwrap();
+    writer.append(vec![said("before")]).await.unwrap();
+    let reader = Sqlite::open_to_read(&path).unwrap();
+    assert_eq!(history(&reader).await, ["1 before"]);
+    writer.append(vec![said("after")]).await.unwrap();
+    assert_eq!(history(&reader).await, ["1 before", "2 after"]);
+    let refused = reader.append(vec![said("never")]).await;
+    assert!(
+        matches!(refused, Err(StoreError::ReadOnly(_))),
+        "{refused:?}"
+    );
+    assert!(matches!(reader.ping().await, Err(StoreError::ReadOnly(_))));
+    assert_eq!(history(&writer).await, ["1 before", "2 after"]);
+    drop(writer);
+    assert_eq!(history(&reader).await, ["1 before", "2 after"]);
 }
 
 #[test]

@@ -113,7 +113,7 @@ fn lambda_runs_the_program_and_it_shows_the_page() {
         "AWS_LAMBDA_RUNTIME_API",
         format!("127.0.0.1:{}", runtime.port),
     )]);
-    assert!(run(&home, &["host-key", "init"]).status.success());
+    prepare(&home);
     let code = invite(&home, &[]);
     let mut page = Server::starting(Arc::clone(&home), Vec::new());
 
@@ -255,6 +255,7 @@ fn the_host_key_is_known_without_the_secret() {
         &json!({ "Name": "/web/host-key", "Value": value, "Type": "String" }),
     );
     let home = Home::with(moto.variables());
+    assert!(run(&home, &["store", "init"]).status.success());
     let secret = "aws.host_key_secret=web/none";
     let shown = page(&home, &["aws.host_key_parameter=/web/host-key", secret]);
     assert!(http::get(shown.port(), "/").body.contains(line));

@@ -1,0 +1,187 @@
+//! Which store a command opens: one that is missing is made only if somebody asked for that.
+
+use std::fs;
+use std::sync::Arc;
+
+use serde_json::json;
+
+use crate::harness::moto::Moto;
+use crate::harness::{Finished, Home, Login, Server, run};
+
+/// A fingerprint that nobody's key has.
+const NOBODY: &str = "SHA256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+
+/// Every command that opens the store, but for those that may make one.
+fn commands(key: &str) -> Vec<Vec<&str>> {
+    vec![
+        vec!["keys", "list"],
+        vec!["keys", "list", "--json"],
+        vec!["keys", "list", "--account", "alice"],
+        vec!["keys", "add", "--account", "alice", key],
+        vec!["keys", "revoke", NOBODY],
+        vec!["invite", "list"],
+        vec!["invite", "create"],
+        vec!["invite", "revoke", "1a2b3c4d"],
+        vec!["export"],
+        vec!["export", "chat.jsonl"],
+        vec!["audit"],
+        vec!["web", "--set", "web.listen=127.0.0.1:0"],
+        vec!["store", "check"],
+    ]
+}
+
+fn public(home: &Home, who: &str) -> String {
+    let path = home.key(who).with_extension("pub");
+    path.to_str().unwrap().to_owned()
+}
+
+fn assert_refused(ended: &Finished, words: &str, what: &[&str]) {
+    assert_eq!(ended.status.code(), Some(1), "{what:?}: {ended:?}");
+    assert_eq!(ended.stdout, "", "{what:?}");
+    assert!(ended.stderr.contains(words), "{what:?}: {ended:?}");
+}
+
+/// Nothing works without a store, and none of it makes one; with `--create` it does, once.
+fn nothing_is_made_by_mistake(home: &Arc<Home>, missing: &str, place: &str) {
+    assert!(run(home, &["host-key", "init"]).status.success());
+    let before = home.data_files();
+    let key = public(home, "alice");
+    for command in commands(&key) {
+        assert_refused(&run(home, &command), missing, &command);
+        assert_eq!(home.data_files(), before, "{command:?}");
+        assert!(!home.path().join("chat.jsonl").exists());
+    }
+
+    let add = ["keys", "add", "--create", "--account", "alice", &key];
+    let made = run(home, &add);
+    assert!(made.status.success(), "{made:?}");
+    let first = format!("made a new store: {place}\nalice is a new member");
+    assert!(made.stderr.starts_with(&first), "{made:?}");
+    let again = run(home, &add);
+    assert!(again.status.success(), "{again:?}");
+    let last = format!("is a key of alice already\nstore: {place}\n");
+    assert!(again.stderr.ends_with(&last), "{again:?}");
+    let invited = run(home, &["invite", "create", "--json"]);
+    assert!(invited.stderr == format!("store: {place}\n"), "{invited:?}");
+    let listed = run(home, &["keys", "list"]);
+    assert!(listed.stdout.contains("alice"), "{listed:?}");
+    assert_eq!(listed.stderr, "", "who reads knows");
+}
+
+#[test]
+fn a_database_is_made_only_when_somebody_says_so() {
+    let home = Home::local();
+    let file = home.data().join("chat.db");
+    let missing = format!("there is no database {}", file.display());
+    nothing_is_made_by_mistake(&home, &missing, file.to_str().unwrap());
+}
+
+#[test]
+fn a_table_is_made_only_when_somebody_says_so() {
+    let name = format!("chat-{:016x}", rand::random::<u64>());
+    let home = Home::on(Moto::shared().variables(), &name);
+    let missing = format!("can't use the table {name}: there is no such table");
+    let tables = || {
+        let all = Moto::shared().call("DynamoDB_20120810.ListTables", &json!({}));
+        all["TableNames"].as_array().unwrap().contains(&json!(name))
+    };
+    assert!(!tables());
+    // An import makes a database, but no table.
+    let archive = home.path().join("none.jsonl");
+    fs::write(&archive, "").unwrap();
+    let import = ["import", archive.to_str().unwrap()];
+    assert_refused(&run(&home, &import), &missing, &import);
+    nothing_is_made_by_mistake(&home, &missing, &format!("the table {name}"));
+    assert!(tables());
+}
+
+#[test]
+fn a_folder_of_its_own_is_not_made_either() {
+    let home = Home::local();
+    for command in commands("none.pub") {
+        // The page wants a host key first.
+        if command[0] != "web" {
+            assert_refused(&run(&home, &command), "there is no database", &command);
+        }
+        assert!(!home.data().exists(), "{command:?}");
+    }
+    // What can't be looked at is not taken for missing.
+    fs::write(home.data(), "a file").unwrap();
+    for command in [
+        &["export"][..],
+        &["invite", "create", "--create"],
+        &["store", "check"],
+        &["store", "init"],
+    ] {
+        assert_refused(&run(&home, command), "can't look for the database", command);
+    }
+    assert_eq!(fs::read(home.data()).unwrap(), b"a file");
+}
+
+/// Reading, beside a server or after its sudden end, changes nothing, and sees the latest.
+#[test]
+fn reading_beside_a_server_sees_all_and_changes_nothing() {
+    let mut server = Server::at(Home::local(), Vec::new());
+    let home = Arc::clone(server.home());
+    let mut alice = Login::new(&server, "alice").pipe();
+    alice.line("first");
+    alice.wait_text("first");
+    let database = home.data().join("chat.db");
+    let reads = |words: &str| {
+        let before = fs::read(&database).unwrap();
+        for command in [
+            &["export"][..],
+            &["keys", "list"],
+            &["invite", "list"],
+            &["audit"],
+        ] {
+            let ended = run(&home, command);
+            assert!(ended.status.success(), "{command:?}: {ended:?}");
+            let expected = match command[0] {
+                "export" => words,
+                "keys" => "alice",
+                _ => "",
+            };
+            assert!(ended.stdout.contains(expected), "{command:?}: {ended:?}");
+        }
+        assert!(
+            fs::read(&database).unwrap() == before,
+            "nothing was written"
+        );
+    };
+    reads("first");
+    alice.line("second");
+    alice.wait_text("second");
+    // Both are in the log beside the database only.
+    reads("second");
+    server.kill9();
+    reads("second");
+    server.restart();
+    let mut alice = Login::new(&server, "alice").pipe();
+    alice.line("third");
+    alice.wait_text("third");
+    reads("third");
+    server.stop();
+    reads("third");
+}
+
+#[test]
+fn what_an_earlier_version_wrote_is_not_read_by_halves() {
+    let home = Home::local();
+    assert!(run(&home, &["store", "init"]).status.success());
+    let database = home.data().join("chat.db");
+    let version = |to: Option<i64>| -> i64 {
+        let db = rusqlite::Connection::open(&database).unwrap();
+        let version = db.query_row("PRAGMA user_version", [], |row| row.get(0));
+        if let Some(to) = to {
+            db.pragma_update(None, "user_version", to).unwrap();
+        }
+        version.unwrap()
+    };
+    let now = version(None);
+    version(Some(now - 1));
+    let ended = run(&home, &["export"]);
+    assert_refused(&ended, "was made by an earlier version", &["export"]);
+    assert_eq!(version(Some(now)), now - 1, "it is left alone");
+    assert!(run(&home, &["export"]).status.success());
+}
