@@ -38,8 +38,8 @@ impl Guard {
             mutes: self.store.mutes(now).await?,
             lockdown: self.store.lockdown(now).await?,
         });
-        let owners: Owners = self.store.key_owners().await?.into_iter().collect();
-        let owners = Arc::new(owners);
+        let all = self.store.accounts_with_keys().await?;
+        let owners: Arc<Owners> = Arc::new(all.into_iter().flatten().collect());
         *self
             .snapshot
             .write()

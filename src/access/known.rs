@@ -193,7 +193,11 @@ mod tests {
     }
 
     fn owners(numbers: &[usize]) -> Arc<Owners> {
-        Arc::new(numbers.iter().map(|&n| (key(n), account(n))).collect())
+        let mut owners = Owners::default();
+        for &n in numbers {
+            owners.insert(&key(n), &account(n));
+        }
+        Arc::new(owners)
     }
 
     fn known(numbers: &[usize]) -> Known {

@@ -12,6 +12,7 @@ use crate::chat::access::Role;
 use crate::chat::ids::{AccountId, Fingerprint, MAX_NAME, Name, Time};
 use crate::chat::preferences::Preferences;
 use crate::store::Account;
+use crate::store::people::WithKeys;
 
 /// The length of a fingerprint, in bytes: `SHA256:` and 43 characters.
 const FINGERPRINT: usize = 50;
@@ -87,11 +88,13 @@ impl Owners {
     }
 }
 
-impl FromIterator<(Fingerprint, Account)> for Owners {
-    fn from_iter<I: IntoIterator<Item = (Fingerprint, Account)>>(all: I) -> Owners {
+impl FromIterator<WithKeys> for Owners {
+    fn from_iter<I: IntoIterator<Item = WithKeys>>(all: I) -> Owners {
         let mut owners = Owners::default();
-        for (key, account) in all {
-            owners.insert(&key, &account);
+        for (account, keys) in all {
+            for key in keys {
+                owners.insert(&key.fingerprint, &account);
+            }
         }
         owners
     }
@@ -125,7 +128,8 @@ mod tests {
             },
         ];
         for account in table {
-            let mut owners: Owners = [(key("a"), plain.clone())].into_iter().collect();
+            let mut owners = Owners::default();
+            owners.insert(&key("a"), &plain);
             owners.insert(&key("a"), &account);
             assert_eq!(owners.get(&key("a")), Some(account.clone()));
             assert_eq!(owners.names().collect::<Vec<_>>(), [account.name]);

@@ -71,9 +71,12 @@ pub(super) async fn open_for(mode: OpenMode, config: &Config) -> Result<Opened> 
             Err(TableError::Missing) if mode == OpenMode::Create => table.make_table().await,
             checked => checked.map(|()| Made::There),
         };
-        let made = ready.with_context(|| format!("can't use {place}"))? == Made::New;
-        let store = Arc::new(table);
-        return Ok(Opened { store, place, made });
+        let ready = ready.with_context(|| format!("can't use {place}"))?;
+        return Ok(Opened {
+            store: Arc::new(table),
+            place,
+            made: ready == Made::New,
+        });
     }
     let path = config.data_dir.join(DATABASE);
     let missing = !exists(&path)?;

@@ -67,6 +67,8 @@ pub fn format(length: Duration) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write as _;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -143,7 +145,7 @@ mod tests {
             let mut text = String::new();
             let mut sum = 0;
             for (count, (unit, length)) in counts.into_iter().zip(UNITS) {
-                text.push_str(&format!("{count}{unit}"));
+                let _to_a_string = write!(text, "{count}{unit}");
                 sum += count * length;
             }
             prop_assert_eq!(parse(&text), Some(Duration::from_secs(sum)));

@@ -40,8 +40,8 @@ pub struct Create {
     #[arg(long)]
     json: bool,
     /// Make the data store if there is none
-    #[arg(long)]
-    create: bool,
+    #[arg(long = "create")]
+    make_store: bool,
 }
 
 /// How to list invites.
@@ -63,7 +63,7 @@ pub struct Revoke {
 impl Invite {
     pub(super) fn store_mode(&self) -> OpenMode {
         match self {
-            Invite::Create(args) => OpenMode::writing(args.create),
+            Invite::Create(args) => OpenMode::writing(args.make_store),
             Invite::List(_) => OpenMode::Read,
             Invite::Revoke(_) => OpenMode::Write,
         }

@@ -54,8 +54,8 @@ pub struct Add {
     #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
     /// Make the data store if there is none
-    #[arg(long)]
-    create: bool,
+    #[arg(long = "create")]
+    make_store: bool,
 }
 
 /// Which key to take away.
@@ -70,7 +70,7 @@ impl Keys {
     pub(super) fn store_mode(&self) -> OpenMode {
         match self {
             Keys::List(_) => OpenMode::Read,
-            Keys::Add(args) => OpenMode::writing(args.create),
+            Keys::Add(args) => OpenMode::writing(args.make_store),
             Keys::Revoke(_) => OpenMode::Write,
         }
     }
@@ -109,14 +109,18 @@ struct Line<'a> {
 }
 
 async fn list(args: &List, store: &dyn Store, console: &mut Console<'_>) -> Result<(), Failure> {
-    let accounts = match &args.account {
-        Some(name) => vec![existing(store, name).await?],
-        None => store.accounts().await?,
+    let accounts = if let Some(name) = &args.account {
+        let account = existing(store, name).await?;
+        let keys = store.keys_of(account.id).await?;
+        vec![(account, keys)]
+    } else {
+        let all = store.accounts_with_keys().await?.into_iter();
+        all.collect::<Result<_, _>>()?
     };
     let (mut rows, mut waiting) = (Vec::new(), Vec::new());
-    for account in accounts {
+    for (account, keys) in accounts {
         waiting.extend(waits(&account).filter(|_| !args.json));
-        for key in store.keys_of(account.id).await? {
+        for key in keys {
             if args.json {
                 console.json(&Line {
                     account: account.name.as_str(),

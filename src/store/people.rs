@@ -10,7 +10,7 @@
 //!     online, also if another process made it: a key that is removed, a role, a ban, a mute, the
 //!     lockdown, and an order that ends one of these. It need not change when an account is made
 //!     or a key is added: nobody who is online is measured by that, and many may come at once.
-//! 11. [`People::key_owners`] knows of every change to keys that was answered before it was asked.
+//! 11. [`People::accounts_with_keys`] knows of every change to keys that was answered before it was asked.
 //! 12. An account that waits for its proof is either proven before its time is over or forgotten
 //!     after, never both.
 
@@ -19,8 +19,11 @@ use async_trait::async_trait;
 use super::change::{Applied, Change, ChangeError};
 use super::{Account, StoreError};
 use crate::chat::access::{Audit, Ban, KeyRecord, Lockdown, Mute, PendingKey};
-use crate::chat::ids::{AccountId, Fingerprint, Time};
+use crate::chat::ids::{AccountId, Time};
 use crate::chat::invite::Invite;
+
+/// An account with its keys, the oldest first.
+pub type WithKeys = (Account, Vec<KeyRecord>);
 
 /// Keys, roles, invites, bans: see the module for what adapters must keep.
 #[async_trait]
@@ -33,13 +36,17 @@ pub trait People: Send + Sync {
     /// The keys of an account, the oldest first.
     async fn keys_of(&self, account: AccountId) -> Result<Vec<KeyRecord>, StoreError>;
 
-    /// Every key with its account, as at one moment as far as the adapter can: what logins fall
-    /// back on while the store can't be reached. Keys of an account that can't be read are left
-    /// out, so that one damaged record does not stand for all.
-    async fn key_owners(&self) -> Result<Vec<(Fingerprint, Account)>, StoreError>;
+    /// All accounts by name, each with its keys, the oldest first; as at one moment as far as the
+    /// adapter can, and in as few reads as that takes, not one for each account. Logins fall back on
+    /// it while the store can't be reached. An account that can't be read is an error
+    /// among them, so that one damaged record does not stand for all.
+    async fn accounts_with_keys(&self) -> Result<Vec<Result<WithKeys, StoreError>>, StoreError>;
 
     /// All accounts by name.
-    async fn accounts(&self) -> Result<Vec<Account>, StoreError>;
+    async fn accounts(&self) -> Result<Vec<Account>, StoreError> {
+        let all = self.accounts_with_keys().await?.into_iter();
+        all.map(|found| Ok(found?.0)).collect()
+    }
 
     /// All invites that are still good, the oldest first.
     async fn invites(&self, now: Time) -> Result<Vec<Invite>, StoreError>;

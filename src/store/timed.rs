@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use async_trait::async_trait;
 
+use super::people::WithKeys;
 use super::{
     Account, AmendError, Amendment, Applied, Change, ChangeError, Found, Mark, People, RoomRecord,
     Search, Store, StoreError,
@@ -204,12 +205,8 @@ impl People for Timed {
         timed("keys_of", self.0.keys_of(account)).await
     }
 
-    async fn key_owners(&self) -> Result<Vec<(Fingerprint, Account)>, StoreError> {
-        timed("key_owners", self.0.key_owners()).await
-    }
-
-    async fn accounts(&self) -> Result<Vec<Account>, StoreError> {
-        timed("accounts", self.0.accounts()).await
+    async fn accounts_with_keys(&self) -> Result<Vec<Result<WithKeys, StoreError>>, StoreError> {
+        timed("accounts_with_keys", self.0.accounts_with_keys()).await
     }
 
     async fn invites(&self, now: Time) -> Result<Vec<Invite>, StoreError> {

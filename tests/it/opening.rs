@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use crate::harness::moto::Moto;
+use crate::harness::faults::FaultProxy;
+use crate::harness::moto::{Moto, variables};
 use crate::harness::{Finished, Home, Login, Server, run};
 
 /// A fingerprint that nobody's key has.
@@ -184,4 +185,39 @@ fn what_an_earlier_version_wrote_is_not_read_by_halves() {
     assert_refused(&ended, "was made by an earlier version", &["export"]);
     assert_eq!(version(Some(now)), now - 1, "it is left alone");
     assert!(run(&home, &["export"]).status.success());
+}
+
+/// A command that lists people asks the table as often for many of them as for one.
+#[test]
+fn each_further_account_costs_no_further_request() {
+    let moto = Moto::shared();
+    let proxy = FaultProxy::start(moto.port());
+    let home = Home::on(variables(&proxy.url()), &moto.table());
+    let requests = |command: &[&str], people: usize| {
+        proxy.requests();
+        let ended = run(&home, command);
+        let count = proxy.requests();
+        let out = &ended.stdout;
+        if command[0] == "keys" {
+            assert_eq!(out.lines().count(), people, "{ended:?}");
+        } else {
+            assert!(out.contains(&format!("{people} with a key")), "{ended:?}");
+        }
+        count
+    };
+    let commands = [&["keys", "list", "--json"][..], &["doctor"]];
+    let add = |who: &str| {
+        let key = public(&home, who);
+        let args = ["keys", "add", "--role", "operator", "--account", who, &key];
+        let added = run(&home, &args);
+        assert!(added.status.success(), "{added:?}");
+    };
+    add("ann");
+    let of_one = commands.map(|command| requests(command, 1));
+    assert_eq!(of_one[0], 2, "is the table there, and who is in it");
+    for who in ["bob", "cid", "dan", "eve", "fay"] {
+        add(who);
+    }
+    let of_many = commands.map(|command| requests(command, 6));
+    assert_eq!(of_many, of_one);
 }

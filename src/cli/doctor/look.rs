@@ -129,8 +129,9 @@ async fn census(store: &dyn Store) -> Result<Census, StoreError> {
         members: 0,
         operators: 0,
     };
-    for account in store.accounts().await? {
-        if !store.keys_of(account.id).await?.is_empty() {
+    for found in store.accounts_with_keys().await? {
+        let (account, keys) = found?;
+        if !keys.is_empty() {
             census.members += 1;
             let operator = account.role == Role::Operator && account.proof_by.is_none();
             census.operators += usize::from(operator);

@@ -11,6 +11,7 @@ use crate::chat::invite::Invite;
 use crate::chat::preferences::Preferences;
 use crate::store::archive::{Archive, ImportError, Pages, Record};
 use crate::store::change::MAX_KEYS;
+use crate::store::people::WithKeys;
 use crate::store::{
     Account, Action, AmendError, Amendment, Applied, Change, ChangeError, ChangeOutcome, Found,
     Mark, People, RoomRecord, Search, Store, StoreError,
@@ -121,12 +122,16 @@ impl People for Memory {
         Ok(keys.map(|(_, key)| key.clone()).collect())
     }
 
-    async fn key_owners(&self) -> Result<Vec<(Fingerprint, Account)>, StoreError> {
-        unreachable!()
-    }
-
-    async fn accounts(&self) -> Result<Vec<Account>, StoreError> {
-        Ok(self.open()?.accounts.clone())
+    async fn accounts_with_keys(&self) -> Result<Vec<Result<WithKeys, StoreError>>, StoreError> {
+        let content = self.open()?;
+        let with_keys = |account: &Account| {
+            let keys = content
+                .keys
+                .iter()
+                .filter(|(owner, _)| *owner == account.id);
+            Ok((account.clone(), keys.map(|(_, key)| key.clone()).collect()))
+        };
+        Ok(content.accounts.iter().map(with_keys).collect())
     }
 
     async fn invites(&self, now: Time) -> Result<Vec<Invite>, StoreError> {

@@ -19,6 +19,7 @@ use super::{keys, pending, proof, roles};
 use crate::chat::access::KeyRecord;
 use crate::chat::ids::{AccountId, Fingerprint, Name, Time};
 use crate::chat::preferences::Preferences;
+use crate::store::people::WithKeys;
 use crate::store::{Account, ChangeError, MAX_NAMES, StoreError};
 
 /// An account as it is in the table.
@@ -163,25 +164,23 @@ impl Dynamo {
         self.record(owner).await?.ok_or_else(bad)
     }
 
-    /// All accounts by name.
-    pub(super) async fn all_accounts(&self) -> Result<Vec<Account>, StoreError> {
+    /// All accounts by name with their keys, out of one partition; those that make no sense first.
+    pub(super) async fn all_with_keys(
+        &self,
+    ) -> Result<Vec<Result<WithKeys, StoreError>>, StoreError> {
         let rows = self.table.all(&Range::all(key::ACCOUNTS)).await?;
-        let accounts = rows.iter().map(|row| Ok(Record::read(row)?.account));
-        let mut accounts = accounts.collect::<Result<Vec<Account>, StoreError>>()?;
-        accounts.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok(accounts)
-    }
-
-    /// Every key with its account, but for accounts that make no sense.
-    pub(super) async fn all_key_owners(&self) -> Result<Vec<(Fingerprint, Account)>, StoreError> {
-        let mut owners = Vec::new();
-        for row in self.table.all(&Range::all(key::ACCOUNTS)).await? {
-            if let Ok(Record { account, keys, .. }) = Record::read(&row) {
-                let keys = keys.into_iter().map(|key| key.fingerprint);
-                owners.extend(keys.map(|key| (key, account.clone())));
-            }
-        }
-        Ok(owners)
+        let with_keys = |row| {
+            let mut record = Record::read(row)?;
+            keys::oldest_first(&mut record.keys);
+            Ok((record.account, record.keys))
+        };
+        let mut all: Vec<Result<WithKeys, StoreError>> = rows.iter().map(with_keys).collect();
+        let name = |found: &Result<WithKeys, StoreError>| {
+            let (account, _) = found.as_ref().ok()?;
+            Some(account.name.clone())
+        };
+        all.sort_by_cached_key(name);
+        Ok(all)
     }
 
     /// Whether an account can be made, or was made before. One that was, and has lost or never had

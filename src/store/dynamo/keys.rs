@@ -14,12 +14,16 @@ use crate::store::change::MAX_KEYS;
 use crate::store::{ChangeError, StoreError};
 use crate::text::Text;
 
+pub(super) fn oldest_first(keys: &mut [KeyRecord]) {
+    keys.sort_by(|a, b| (a.added, &a.fingerprint).cmp(&(b.added, &b.fingerprint)));
+}
+
 impl Dynamo {
     /// The keys of an account, the oldest first.
     pub(super) async fn keys_with(&self, account: AccountId) -> Result<Vec<KeyRecord>, StoreError> {
         let record = self.record(account).await?;
         let mut keys = record.map(|record| record.keys).unwrap_or_default();
-        keys.sort_by(|a, b| (a.added, &a.fingerprint).cmp(&(b.added, &b.fingerprint)));
+        oldest_first(&mut keys);
         Ok(keys)
     }
 

@@ -4,9 +4,9 @@ use async_trait::async_trait;
 
 use super::Dynamo;
 use crate::chat::access::{Audit, Ban, KeyRecord, Lockdown, Mute, PendingKey};
-use crate::chat::ids::{AccountId, Fingerprint, Time};
+use crate::chat::ids::{AccountId, Time};
 use crate::chat::invite::Invite;
-use crate::store::people::People;
+use crate::store::people::{People, WithKeys};
 use crate::store::{Account, Applied, Change, ChangeError, StoreError};
 
 #[async_trait]
@@ -15,16 +15,12 @@ impl People for Dynamo {
         self.make(change).await
     }
 
-    async fn key_owners(&self) -> Result<Vec<(Fingerprint, Account)>, StoreError> {
-        self.all_key_owners().await
+    async fn accounts_with_keys(&self) -> Result<Vec<Result<WithKeys, StoreError>>, StoreError> {
+        self.all_with_keys().await
     }
 
     async fn keys_of(&self, account: AccountId) -> Result<Vec<KeyRecord>, StoreError> {
         self.keys_with(account).await
-    }
-
-    async fn accounts(&self) -> Result<Vec<Account>, StoreError> {
-        self.all_accounts().await
     }
 
     async fn invites(&self, now: Time) -> Result<Vec<Invite>, StoreError> {

@@ -8,6 +8,7 @@ use super::messages::{blob, conversation_id, place, unsigned};
 use crate::chat::access::{KeyRecord, Role};
 use crate::chat::ids::{AccountId, Conversation, Fingerprint, Name, Seq, Time};
 use crate::chat::preferences::Preferences;
+use crate::store::people::WithKeys;
 use crate::store::{Account, ChangeError, ChangeOutcome, MAX_NAMES, Mark, StoreError};
 
 /// What [`to_account`] needs, of an `accounts` called `a`.
@@ -40,28 +41,42 @@ pub(super) fn by_name(db: &Connection, name: &Name) -> Result<Option<Account>, S
     .transpose()
 }
 
-/// Every key with its account, but for accounts that make no sense.
-pub(super) fn key_owners(db: &Connection) -> Result<Vec<(Fingerprint, Account)>, StoreError> {
+/// All accounts by name with their keys.
+pub(super) fn all_with_keys(
+    db: &Connection,
+) -> Result<Vec<Result<WithKeys, StoreError>>, StoreError> {
     let mut statement = db.prepare_cached(&format!(
-        "SELECT {COLUMNS}, k.fingerprint FROM keys k JOIN accounts a ON a.id = k.account"
+        "SELECT {COLUMNS}, k.fingerprint, k.algorithm, k.comment, k.added
+         FROM accounts a LEFT JOIN keys k ON k.account = a.id
+         ORDER BY a.name, a.id, k.added, k.fingerprint"
     ))?;
     let mut rows = statement.query([])?;
-    let mut owners = Vec::new();
+    let mut all: Vec<Result<WithKeys, StoreError>> = Vec::new();
+    let mut before: Option<[u8; 16]> = None;
     while let Some(row) = rows.next()? {
-        let key: String = row.get("fingerprint")?;
-        match to_account(row) {
-            Ok(account) => owners.push((Fingerprint::new(&key), account)),
-            Err(StoreError::Corrupt(_)) => {}
-            Err(error) => return Err(error),
+        let id = row.get(0)?;
+        if before.replace(id) != Some(id) {
+            all.push(damaged_alone(to_account(row))?.map(|account| (account, Vec::new())));
+        }
+        let Some(last) = all.last_mut() else { continue };
+        let key: Option<String> = row.get("fingerprint")?;
+        if let (Ok((_, keys)), Some(_)) = (&mut *last, key) {
+            match damaged_alone(keys::to_key(row))? {
+                Ok(key) => keys.push(key),
+                Err(error) => *last = Err(error),
+            }
         }
     }
-    Ok(owners)
+    Ok(all)
 }
 
-pub(super) fn all(db: &Connection) -> Result<Vec<Account>, StoreError> {
-    db.prepare_cached(&format!("SELECT {COLUMNS} FROM accounts a ORDER BY a.name"))?
-        .query_and_then([], to_account)?
-        .collect()
+/// What is wrong with one record, apart from what is wrong with the store.
+fn damaged_alone<T>(found: Result<T, StoreError>) -> Result<Result<T, StoreError>, StoreError> {
+    match found {
+        Ok(found) => Ok(Ok(found)),
+        Err(error @ StoreError::Corrupt(_)) => Ok(Err(error)),
+        Err(error) => Err(error),
+    }
 }
 
 /// Those that wait for their proof.

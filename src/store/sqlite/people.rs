@@ -4,9 +4,9 @@ use async_trait::async_trait;
 
 use super::{Sqlite, accounts, audit, bans, change, invites, keys, mutes, pending};
 use crate::chat::access::{Audit, Ban, KeyRecord, Lockdown, Mute, PendingKey};
-use crate::chat::ids::{AccountId, Fingerprint, Time};
+use crate::chat::ids::{AccountId, Time};
 use crate::chat::invite::Invite;
-use crate::store::people::People;
+use crate::store::people::{People, WithKeys};
 use crate::store::{Account, Action, Applied, Change, ChangeError, StoreError};
 
 #[async_trait]
@@ -23,12 +23,8 @@ impl People for Sqlite {
         self.read(move |db| keys::of(db, account)).await
     }
 
-    async fn key_owners(&self) -> Result<Vec<(Fingerprint, Account)>, StoreError> {
-        self.read(accounts::key_owners).await
-    }
-
-    async fn accounts(&self) -> Result<Vec<Account>, StoreError> {
-        self.read(accounts::all).await
+    async fn accounts_with_keys(&self) -> Result<Vec<Result<WithKeys, StoreError>>, StoreError> {
+        self.read(accounts::all_with_keys).await
     }
 
     async fn invites(&self, now: Time) -> Result<Vec<Invite>, StoreError> {

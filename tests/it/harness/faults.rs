@@ -44,6 +44,7 @@ struct Plan {
     /// Raised with each plan, so that what hangs in an old one ends.
     turn: u64,
     spoiled: u64,
+    requests: u64,
 }
 
 impl FaultProxy {
@@ -66,6 +67,11 @@ impl FaultProxy {
 
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// How many requests have come since the last time.
+    pub fn requests(&self) -> u64 {
+        self.plan.with(|plan| std::mem::take(&mut plan.requests))
     }
 
     /// From now on one of these happens to so many requests in a hundred. What hung is let go.
@@ -94,6 +100,7 @@ fn serve(mut client: TcpStream, upstream: u16, plan: &Watched<Plan>, random: u64
         return;
     };
     let (fault, turn) = plan.with(|plan| {
+        plan.requests += 1;
         let count = plan.faults.len() as u64;
         // The first one always, so that there is one however few are needed.
         let happens = count > 0 && (plan.spoiled == 0 || random % 100 < plan.percent);

@@ -10,6 +10,7 @@ use ssh_chat::chat::event::{Draft, Message};
 use ssh_chat::chat::ids::{AccountId, Conversation, Fingerprint, Name, RoomName, Seq, Time};
 use ssh_chat::chat::invite::Invite;
 use ssh_chat::chat::preferences::Preferences;
+use ssh_chat::store::people::WithKeys;
 use ssh_chat::store::sqlite::Sqlite;
 use ssh_chat::store::{
     Account, AmendError, Amendment, Applied, Change, ChangeError, Found, Mark, People, RoomRecord,
@@ -140,8 +141,7 @@ pass! { People:
         }
     ]
     fn keys_of(account: AccountId) -> Vec<KeyRecord>, StoreError;
-    fn key_owners() -> Vec<(Fingerprint, Account)>, StoreError;
-    fn accounts() -> Vec<Account>, StoreError;
+    fn accounts_with_keys() -> Vec<Result<WithKeys, StoreError>>, StoreError;
     fn invites(now: Time) -> Vec<Invite>, StoreError;
     fn unproven() -> Vec<Account>, StoreError;
     fn pending() -> Vec<PendingKey>, StoreError;

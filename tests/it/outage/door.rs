@@ -166,10 +166,10 @@ async fn what_is_known_to_be_out_of_date_lets_nobody_in() {
     // Another process removed a key, the watch saw that something changed, and no more.
     let house = House::new(Mode::Allowlist).await.refreshed().await;
     let watch = tokio::spawn(house.guard.clone().watch(Duration::from_millis(1)));
-    house.port.set(Weather::Without(&["key_owners"]));
+    house.port.set(Weather::Without(&["accounts_with_keys"]));
     house.port.calls();
     remove_key(&house, "member").await;
-    while !house.port.calls().contains(&"key_owners") {
+    while !house.port.calls().contains(&"accounts_with_keys") {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     house.port.set(Weather::Down);
@@ -236,7 +236,7 @@ async fn who_comes_while_the_keys_are_read_is_measured_rightly() {
     let house = House::new(Mode::Allowlist).await.refreshed().await;
     let before = house.online("operator").await;
     remove_key(&house, "member").await;
-    house.port.set(Weather::Holding("key_owners"));
+    house.port.set(Weather::Holding("accounts_with_keys"));
     let refreshing = tokio::spawn({
         let guard = Arc::clone(&house.guard);
         async move { guard.refresh().await }
@@ -271,7 +271,13 @@ async fn a_refresh_asks_the_store_a_few_times() {
     let house = house.refreshed().await;
     assert_eq!(
         house.port.calls(),
-        ["revision", "bans", "mutes", "lockdown", "key_owners"]
+        [
+            "revision",
+            "bans",
+            "mutes",
+            "lockdown",
+            "accounts_with_keys"
+        ]
     );
     assert_eq!(house.hub.online().await.len(), 200);
 }

@@ -9,7 +9,7 @@ use ssh_chat::chat::access::{Actor, Ban, BanTarget, Lockdown, Mute, PendingKey, 
 use ssh_chat::chat::ids::{AccountId, Time};
 use ssh_chat::chat::invite::{Code, Invite};
 use ssh_chat::store::archive::Record;
-use ssh_chat::store::{Account, Action, Archive, Change, ChangeError, ChangeOutcome, StoreError};
+use ssh_chat::store::{Account, Action, Archive, Change, ChangeError, StoreError};
 use ssh_chat::text::Text;
 
 use super::archive::Archived as _;

@@ -375,6 +375,19 @@ async fn an_account_that_makes_no_sense_hides_no_other() {
             [],
         )
         .unwrap();
-    let owners = store.key_owners().await;
-    assert_eq!(owners, Ok(vec![(first.fingerprint, account)]));
+    let all = store.accounts_with_keys().await.unwrap();
+    let [good, Err(StoreError::Corrupt(what))] = &all[..] else {
+        panic!("{all:?}");
+    };
+    assert!(what.contains("bad preferences"), "{what}");
+    assert_eq!(*good, Ok((account.clone(), vec![first.clone()])));
+
+    // With a damaged key it's the account that can't be read, and again no other.
+    let damage = "UPDATE keys SET algorithm = CAST(x'ff' AS TEXT) WHERE fingerprint = ?1";
+    other.execute(damage, [first.fingerprint.as_str()]).unwrap();
+    let all = store.accounts_with_keys().await.unwrap();
+    assert!(
+        matches!(&all[..], [Err(StoreError::Corrupt(_)), Err(_)]),
+        "{all:?}"
+    );
 }

@@ -6,7 +6,7 @@ use crate::harness::Changes;
 contract! {
     keys_come_and_go,
     a_key_is_added_to_one_account,
-    key_owners_are_what_lookups_say,
+    accounts_with_keys_are_what_lookups_say,
     of_those_who_want_a_name_one_gets_it,
     an_invite_lets_in_as_many_as_it_says,
     redeeming_is_all_or_nothing,
@@ -62,10 +62,24 @@ async fn keys_come_and_go(place: &impl Place) {
 }
 
 /// MUST 11: after each change, also of another opening.
-async fn key_owners_are_what_lookups_say(place: &impl Place) {
+async fn accounts_with_keys_are_what_lookups_say(place: &impl Place) {
     let (store, other) = (place.open(), place.open());
     let owners_are = async |numbers: &[u32], after: &str| {
-        let mut owners = other.key_owners().await.unwrap();
+        let all = other.accounts_with_keys().await.unwrap();
+        let mut owners = Vec::new();
+        for found in &all {
+            let (account, keys) = found.as_ref().unwrap();
+            assert_eq!(*keys, store.keys_of(account.id).await.unwrap());
+            owners.extend(
+                keys.iter()
+                    .map(|key| (key.fingerprint.clone(), account.clone())),
+            );
+        }
+        let names: Vec<_> = all
+            .iter()
+            .map(|found| &found.as_ref().unwrap().0.name)
+            .collect();
+        assert!(names.is_sorted(), "{names:?}");
         owners.sort_by(|(a, _), (b, _)| a.cmp(b));
         let mut expected = Vec::new();
         for number in numbers {
