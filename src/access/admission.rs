@@ -53,6 +53,9 @@ impl OrderContext<'_> {
     ) -> Result<String, String> {
         let waiting = self.waiting(&which).await?;
         let name = name.unwrap_or_else(|| waiting.name.clone());
+        // It may have waited since before the name was reserved.
+        name.can_be_chosen()
+            .map_err(|error| format!("Not done: {error}. /approve KEY NAME gives another name."))?;
         self.settle(Action::Approve {
             key: waiting.key.fingerprint,
             account: new_account(name.clone(), Role::Member, self.now),

@@ -157,8 +157,7 @@ impl Door for Guard {
             name
         };
         let name = match Name::new(wanted) {
-            Ok(name) if !name.is_guest() => name,
-            Ok(name) => return no(format!("Names like {name} are given to guests."), true),
+            Ok(name) => name,
             Err(error) => return no(format!("{wanted:?} can't be your name: {error}."), true),
         };
         let record = KeyRecord {
@@ -368,7 +367,7 @@ impl Guard {
 
     /// Tells operators when an unknown key comes under a name that belongs to somebody.
     pub(super) async fn alert(&self, who: Candidate<'_>) {
-        let (Some(key), Ok(name)) = (who.key, Name::new(who.user)) else {
+        let (Some(key), Ok(name)) = (who.key, Name::existing(who.user)) else {
             return;
         };
         // Who waits at the door does not wait for this for long.

@@ -139,7 +139,7 @@ impl OrderContext<'_> {
             Err(error) => return Err(format!("{name} can't be {to}: {error}.")),
         }
         self.guard.hub.renamed(person.id, to.clone()).await;
-        Ok(format!("{name} is {to} now."))
+        Ok(format!("{name} is now known as {to}."))
     }
 
     pub(super) async fn set_role(&self, name: Name, role: Role) -> Told {
@@ -155,7 +155,7 @@ impl OrderContext<'_> {
             role,
         };
         match self.apply(set).await {
-            Ok(_) => Ok(format!("{name} is {role} now.")),
+            Ok(_) => Ok(format!("{name} is now {}.", role.with_article())),
             Err(ChangeError::LastOperator) => Err(format!(
                 "{name} is the last operator. Make another one first: /op NAME"
             )),

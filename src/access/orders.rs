@@ -171,9 +171,8 @@ pub fn read(
             Ok(Order::Mute(name, length, reason(words)?))
         }),
         Verb::Unmute => command::person(first).map(Order::Unmute),
-        Verb::Rename => {
-            command::person(first).and_then(|name| Ok(Order::Rename(name, command::person(rest)?)))
-        }
+        Verb::Rename => command::person(first)
+            .and_then(|name| Ok(Order::Rename(name, command::new_name(rest)?))),
         Verb::Op => command::person(first).map(|name| Order::SetRole(name, Role::Operator)),
         Verb::Deop => command::person(first).map(|name| Order::SetRole(name, Role::Member)),
         Verb::Lockdown => match first {
@@ -190,7 +189,7 @@ pub fn read(
         Verb::Pending => Ok(Order::Pending),
         Verb::Approve => match rest {
             "" => Ok(Order::Approve(first.to_owned(), None)),
-            name => command::person(name).map(|n| Order::Approve(first.to_owned(), Some(n))),
+            name => command::new_name(name).map(|n| Order::Approve(first.to_owned(), Some(n))),
         },
         Verb::Deny => Ok(Order::Deny(first.to_owned())),
         Verb::Keys => match (first, rest) {

@@ -34,6 +34,16 @@ impl Role {
             Role::Operator => "operator",
         }
     }
+
+    /// As it stands in a sentence: "an operator". A name never has an article, so that no name
+    /// reads like a role.
+    pub fn with_article(self) -> &'static str {
+        match self {
+            Role::Guest => "a guest",
+            Role::Member => "a member",
+            Role::Operator => "an operator",
+        }
+    }
 }
 
 impl fmt::Display for Role {

@@ -333,8 +333,13 @@ fn edits(a: &str, b: &str) -> usize {
     last.last().copied().unwrap_or(0)
 }
 
-/// Checks the name of a person that a command was given.
+/// Checks the name of a person that a command was given: of somebody there may be.
 pub fn person(raw: &str) -> Result<Name, String> {
+    Name::existing(raw).map_err(|e| wrong_name(raw, &e))
+}
+
+/// Checks a name that a command is to give to somebody.
+pub fn new_name(raw: &str) -> Result<Name, String> {
     Name::new(raw).map_err(|e| wrong_name(raw, &e))
 }
 

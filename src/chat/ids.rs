@@ -103,9 +103,15 @@ pub enum NameError {
     /// A character outside the alphabet.
     #[error("a name has the characters a-z 0-9 _ - only, not {0:?}")]
     Character(char),
-    /// A word that the chat uses itself.
-    #[error("the name {0:?} is reserved")]
+    /// Something other than a letter at the beginning.
+    #[error("a name begins with a letter, not with {0:?}")]
+    Start(char),
+    /// A word that the chat uses itself or that claims an office, or one that looks like it.
+    #[error("the name {0} is reserved (it could be mistaken for the server or an operator)")]
     Reserved(String),
+    /// A name of the kind that guests are given.
+    #[error("names like {0} are given to guests")]
+    Guest(String),
 }
 
 /// The longest name of a person or a room, in characters (and bytes: names are ASCII).
@@ -114,9 +120,21 @@ pub const MAX_NAME: usize = 32;
 /// What the names of guests begin with.
 const GUEST: &str = "guest-";
 
-/// Names that would read as the chat's own words, or that would claim an office.
+/// Names that nobody can choose, and neither can they what looks like one of them.
+#[rustfmt::skip]
 const RESERVED: &[&str] = &[
-    "all", "everyone", "here", "me", "server", "ssh-chat", "system", "you",
+    // They claim an office, or to speak for whoever runs the server.
+    "abuse", "admin", "administrator", "administrators", "admins", "hostmaster", "mod",
+    "moderator", "moderators", "mods", "official", "op", "operator", "operators", "ops", "owner",
+    "owners", "postmaster", "root", "security", "staff", "superuser", "support", "sysadmin",
+    "sysop", "webmaster",
+    // What the product calls itself and its parts, in lists, notices and the audit log.
+    "bot", "bots", "chat", "client", "console", "daemon", "guest", "guests", "host", "lobby",
+    "member", "members", "server", "service", "ssh-chat", "system", "web",
+    // Where a name is expected they mean somebody else, many or none.
+    "all", "anybody", "anyone", "channel", "everybody", "everyone", "here", "me", "nobody",
+    "none", "noone", "other", "others", "people", "somebody", "someone", "them", "they",
+    "unknown", "we", "you", "yourself",
 ];
 
 fn checked(raw: &str) -> Result<String, NameError> {
@@ -143,19 +161,42 @@ fn checked(raw: &str) -> Result<String, NameError> {
 pub struct Name(Arc<str>);
 
 impl Name {
-    /// Checks a name as typed; upper case is folded to lower, a leading `@` is not part of it.
+    /// A name that somebody chooses now, for themselves or for another. Upper case is folded to
+    /// lower, a leading `@` is not part of it.
     pub fn new(raw: &str) -> Result<Name, NameError> {
-        let raw = raw.trim();
-        let folded = checked(raw.strip_prefix('@').unwrap_or(raw))?;
-        if RESERVED.contains(&folded.as_str()) {
-            return Err(NameError::Reserved(folded));
-        }
-        Ok(Name(folded.into()))
+        let name = Name::existing(raw)?;
+        name.can_be_chosen().map(|()| name)
     }
 
-    /// A name that the store kept. It may have become a reserved word since.
+    /// A name as typed that somebody may have already: also one that can't be chosen any more.
+    pub fn existing(raw: &str) -> Result<Name, NameError> {
+        let raw = raw.trim();
+        Name::stored(raw.strip_prefix('@').unwrap_or(raw))
+    }
+
+    /// A name that the store kept. It may be one that can't be chosen any more.
     pub fn stored(raw: &str) -> Result<Name, NameError> {
         checked(raw).map(|name| Name(name.into()))
+    }
+
+    /// Whether somebody who does not have this name could take it, if it is free; or why not.
+    pub fn can_be_chosen(&self) -> Result<(), NameError> {
+        let first = self.0.chars().next();
+        if let Some(first) = first.filter(|c| !c.is_ascii_lowercase()) {
+            return Err(NameError::Start(first));
+        }
+        if self.disguise().starts_with("guest_") {
+            return Err(NameError::Guest(self.0.to_string()));
+        }
+        let looks = |name: &Name| name.disguise().replace('_', "");
+        let own = looks(self);
+        if RESERVED
+            .iter()
+            .any(|word| looks(&Name((*word).into())) == own)
+        {
+            return Err(NameError::Reserved(self.0.to_string()));
+        }
+        Ok(())
     }
 
     /// `guest-` and four characters that are not mistaken for one another.
@@ -173,7 +214,7 @@ impl Name {
         Name(name.into())
     }
 
-    /// Whether it looks like a name that guests are given. Nobody can choose one.
+    /// Whether it is of the kind that guests are given. Nobody can choose one.
     pub fn is_guest(&self) -> bool {
         self.0.starts_with(GUEST)
     }
@@ -198,6 +239,21 @@ impl Name {
             }
         }
         skeleton
+    }
+
+    /// The skeleton with digits in place of letters undone, to find what is to pass for a reserved
+    /// name. Stores keep skeletons, so these can't be as strict.
+    fn disguise(&self) -> String {
+        let skeleton = self.skeleton();
+        let undone = skeleton.chars().map(|c| match c {
+            '3' => 'e',
+            '4' => 'a',
+            '5' => 's',
+            '7' => 't',
+            '8' => 'b',
+            c => c,
+        });
+        undone.collect()
     }
 }
 
@@ -345,6 +401,10 @@ mod tests {
             ("аlice", Err(NameError::Character('а'))),
             ("a\u{1b}[31m", Err(NameError::Character('\u{1b}'))),
             ("System", Err(NameError::Reserved("system".into()))),
+            ("1abc", Err(NameError::Start('1'))),
+            ("-x", Err(NameError::Start('-'))),
+            ("_x", Err(NameError::Start('_'))),
+            ("guest-abcd", Err(NameError::Guest("guest-abcd".into()))),
         ];
         for (raw, expected) in cases {
             let got = Name::new(raw);
@@ -355,6 +415,58 @@ mod tests {
             );
         }
         assert_eq!(Name::new(&"x".repeat(33)), Err(NameError::TooLong(33)));
+    }
+
+    /// What claims an office, or stands in a name's place in the product's own words, can't be
+    /// chosen in any disguise; who has it already keeps it.
+    #[test]
+    fn reserved_names_are_known_by_their_looks() {
+        let disguised = [
+            "every0ne",
+            "systern",
+            "sy5tem",
+            "y0u",
+            "0perator",
+            "oper4tor",
+            "adm1n",
+            "Adrnin",
+            "r00t",
+            "h0st",
+            "vveb",
+            "rn0d",
+            "ssh_chat",
+            "sshchat",
+            "sys-tem",
+            "operator_",
+            "n0b0dy",
+            "l0bby",
+            "lo88y",
+            "st4ff",
+            "supp0rt",
+            "b0t",
+            "gue5t",
+            "gu3st-abcd",
+            "guest_abcd",
+            "5ystem",
+            "c0ns0le",
+        ];
+        for raw in RESERVED.iter().chain(&disguised) {
+            assert!(Name::new(raw).is_err(), "{raw}");
+            assert_eq!(
+                Name::existing(&format!("@{raw}")),
+                Name::stored(&raw.to_lowercase()),
+                "{raw}"
+            );
+        }
+        for raw in [
+            "alice", "al", "a1", "opal", "modest", "hostess", "guesty", "guest1", "webb", "rob0t",
+            "operetta", "rooter", "youri", "meg", "allison", "mia", "boto", "x",
+        ] {
+            assert!(Name::new(raw).is_ok(), "{raw}");
+        }
+        for random in 0..100 {
+            assert!(Name::guest(random).is_guest());
+        }
     }
 
     #[test]

@@ -112,9 +112,6 @@ pub enum Refusal {
     /// Somebody else has the name, or one that looks like it.
     #[error("The name {0} is taken, or looks like one that is.")]
     NameTaken(Name),
-    /// The name is of the kind that guests are given.
-    #[error("Names like {0} are given to guests. Take another one.")]
-    NotForChoosing(Name),
     /// The account owns as many names as it may.
     #[error("You own {} already ({}); take one of those.", .0.len(), Names(.0))]
     TooManyNames(Vec<Name>),
@@ -148,7 +145,6 @@ impl Refusal {
             Refusal::Busy => "busy",
             Refusal::Stopping => "stopping",
             Refusal::NameTaken(_) => "name_taken",
-            Refusal::NotForChoosing(_) => "not_for_choosing",
             Refusal::TooManyNames(_) => "too_many_names",
             Refusal::GuestName => "guest_name",
             Refusal::NothingToAmend => "nothing_to_amend",

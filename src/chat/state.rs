@@ -179,7 +179,6 @@ impl State {
                 Ok(Decision::Leave(room))
             }
             Intent::Nick(_) if person.guest => Err(Refusal::GuestName),
-            Intent::Nick(name) if name.is_guest() => Err(Refusal::NotForChoosing(name)),
             Intent::Nick(name) => match self.names.get(&name) {
                 Some(holder) if *holder != attached.account => Err(Refusal::NameTaken(name)),
                 _ => Ok(Decision::Rename(name)),

@@ -33,7 +33,7 @@ pub enum Keys {
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct List {
     /// Only the keys of this account
-    #[arg(long, value_name = "NAME", value_parser = Name::new)]
+    #[arg(long, value_name = "NAME", value_parser = Name::existing)]
     account: Option<Name>,
     /// One JSON object a line
     #[arg(long)]
@@ -44,7 +44,7 @@ pub struct List {
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct Add {
     /// Whose key it is
-    #[arg(long, value_name = "NAME", value_parser = Name::new)]
+    #[arg(long, value_name = "NAME", value_parser = Name::existing)]
     account: Name,
     /// What the account may do: member or operator [default: member for a new account, else as
     /// it is]
@@ -240,8 +240,8 @@ async fn make(
     console: &mut Console<'_>,
 ) -> Result<(), Failure> {
     let name = &args.account;
-    if name.is_guest() {
-        let words = format!("{name} is a name that guests are given; choose another");
+    if let Err(error) = name.can_be_chosen() {
+        let words = format!("can't make an account {name}: {error}; choose another name");
         return Err(Failure::Refused(words));
     }
     let account = Account::new(id, name.clone(), args.role.unwrap_or_default(), now);
@@ -279,7 +279,11 @@ async fn set_role(
         role,
     };
     match store.apply(&audit::change(now, set)).await {
-        Ok(_) => Ok(console.say(&format!("{name} is now {role}, and was {}", account.role))?),
+        Ok(_) => Ok(console.say(&format!(
+            "{name} is now {}, and was {}",
+            role.with_article(),
+            account.role.with_article()
+        ))?),
         Err(ChangeError::Store(error)) => Err(error.into()),
         Err(error) => Err(Failure::Refused(format!(
             "{name} stays {}: {error}",

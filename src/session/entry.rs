@@ -159,9 +159,9 @@ pub fn words(event: &Event, me: &Name) -> Option<String> {
         Event::Message(_) => None,
         Event::Presence(presence) => presence_words(presence, me),
         Event::Renamed { from, to, .. } if to == me => {
-            Some(format!("you are {to} now, not {from}"))
+            Some(format!("you are now known as {to}, not {from}"))
         }
-        Event::Renamed { from, to, .. } => Some(format!("{from} is {to} now")),
+        Event::Renamed { from, to, .. } => Some(format!("{from} is now known as {to}")),
         Event::Notice { text, .. } => Some(text.to_string()),
     }
 }

@@ -323,7 +323,7 @@ impl Machine {
     pub fn set_role(&mut self, role: Role) {
         if self.me.role != role {
             self.me.role = role;
-            self.note(&format!("You are {role} now."));
+            self.note(&format!("You are now {}.", role.with_article()));
         }
     }
 

@@ -10,7 +10,7 @@ use crate::store::{Account, ChangeError, Store, StoreError};
 use super::machine::Me;
 use super::peer::Peer;
 use crate::access::door::ProvenKey;
-use crate::text::Text;
+use crate::text::{Text, clip};
 
 /// Why somebody has no part in the chat.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +27,8 @@ const NOT_REGISTERED: &str = "Your key is not registered here.";
 
 /// How often another guest name is tried before giving up.
 const TRIES: usize = 16;
+/// How much of a login name that can't be a name is repeated, in cells.
+const SHOWN: usize = 40;
 
 /// Finds the account of a peer who may come in, or makes one, and what they set for themselves. A
 /// key that was here before is the same person again; a new key gets the login name if it is free,
@@ -67,8 +69,8 @@ pub async fn sign_in(
     if !admission.may_be_new {
         return Err(NotAdmitted::Refused(NOT_REGISTERED.into()).into());
     }
-    let wanted = Name::new(&peer.user).ok().filter(|name| !name.is_guest());
-    if let Some(name) = &wanted
+    let wanted = Name::new(&peer.user);
+    if let Ok(name) = &wanted
         && let Some(account) = create(store, orders, peer, name.clone(), key, now).await?
     {
         let me = known(orders, &account, key, None);
@@ -78,8 +80,8 @@ pub async fn sign_in(
         let name = free_guest_name(store).await?;
         if let Some(account) = create(store, orders, peer, name, key, now).await? {
             let reason = match wanted {
-                Some(name) => format!("The name {name} is taken."),
-                None => format!("{:?} can't be a name here.", peer.user),
+                Ok(name) => format!("The name {name} is taken."),
+                Err(error) => format!("{:?} can't be your name: {error}.", clip(&peer.user, SHOWN)),
             };
             let remark = format!("{reason} /nick NAME takes another one, which stays yours.");
             let me = known(orders, &account, key, Some(remark));

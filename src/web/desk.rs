@@ -216,12 +216,6 @@ fn judge(form: &Form, now: Time) -> Result<Request, Problems> {
         problems.code = Some(NO_CODE.to_owned());
     }
     let name = match Name::new(&form.name) {
-        Ok(name) if name.is_guest() => {
-            problems.name = Some(format!(
-                "Names like {name} are given to guests. Choose another."
-            ));
-            None
-        }
         Ok(name) => Some(name),
         Err(error) => {
             problems.name = Some(sentence(&error));

@@ -116,7 +116,7 @@ fn everything_else_is_there_too() {
     alice.line("/edit see you at dusk");
     alice.wait_text("alice (edited) see you at dusk");
     alice.line("/nick alicia");
-    alice.wait_text("you are alicia now");
+    alice.wait_text("you are now known as alicia");
     bob.line("/msg alicia psst");
     bob.wait_text("you → alicia psst");
     server.kill9();

@@ -67,7 +67,7 @@ fn the_key_decides_not_the_login_name() {
     mallory.wait_text("you are guest-");
     mallory.wait_text("The name alice is taken. /nick NAME takes another one, which stays yours.");
     mallory.line("/nick mallory");
-    mallory.wait_text("you are mallory now, not guest-");
+    mallory.wait_text("you are now known as mallory, not guest-");
     drop(mallory);
     let mallory = Login::new(&server, "alice")
         .key_of(&server, "mallory")
@@ -90,7 +90,8 @@ fn names_of_guests_are_not_for_choosing() {
     alice.line("/nick guest-abcd");
     alice.wait_text("Error: ");
     let login = Login::new(&server, "guest-abcd").terminal();
-    login.wait_text("\"guest-abcd\" can't be a name here.");
+    login
+        .wait_text("\"guest-abcd\" can't be your name: names like guest-abcd are given to guests.");
     assert!(!login.screen().says("you are guest-abcd"));
 }
 

@@ -53,7 +53,7 @@ fn live(server: &Server) {
     alice.line("/delete");
     alice.wait_text("alice took back what they had said");
     alice.line("/nick alicia");
-    alice.wait_text("you are alicia now");
+    alice.wait_text("you are now known as alicia");
     bob.line("/msg alicia psst");
     bob.wait_text("you → alicia psst");
     bob.line("/tz Asia/Tokyo");

@@ -77,13 +77,13 @@ fn to_add_again_changes_only_what_is_said() {
             "--account alice --role operator",
             0,
             Exit::Good,
-            "alice is now operator, and was member",
+            "alice is now an operator, and was a member",
         ),
         (
             "--account bob --role member",
             2,
             Exit::Good,
-            "bob is now member",
+            "bob is now a member",
         ),
         ("--account alice", 0, Exit::Good, "already"),
         (
@@ -114,7 +114,19 @@ fn to_add_again_changes_only_what_is_said() {
             "--account guest-abcd",
             1,
             Exit::Failed,
-            "a name that guests are given",
+            "names like guest-abcd are given to guests",
+        ),
+        (
+            "--account 0perator",
+            1,
+            Exit::Failed,
+            "a name begins with a letter",
+        ),
+        (
+            "--account oper4tor",
+            1,
+            Exit::Failed,
+            "the name oper4tor is reserved",
         ),
     ] {
         let ran = run(&format!("keys add {args}"), &store, KEYS[which]);

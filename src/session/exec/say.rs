@@ -15,7 +15,7 @@ use super::part::{Part, exists, must_exist};
 use super::plain::sent;
 use super::request::Run;
 use crate::chat::command;
-use crate::chat::ids::{Name, RoomName};
+use crate::chat::ids::RoomName;
 use crate::chat::intent::{Answer, Intent, Query, Target};
 use crate::session::peer::Outbound;
 use crate::text::{Text, clip};
@@ -118,10 +118,10 @@ impl<O: Outbound> Exec<'_, O> {
 
     /// `nick NAME`
     pub(super) async fn nick(&mut self, run: &Run) -> Result<(), End> {
-        let name = Name::new(run.arg(0).unwrap_or_default()).map_err(End::usage)?;
+        let name = command::new_name(run.arg(0).unwrap_or_default()).map_err(End::usage)?;
         let (mut part, _) = Part::begin(self.context).await?;
         part.carry_out(Intent::Nick(name.clone())).await?;
-        let words = format!("You are {name} now.");
+        let words = format!("You are now known as {name}.");
         self.out.show(Item::Done(&words)).await
     }
 }

@@ -78,7 +78,7 @@ async fn commands_end_with_their_status() {
             "lobby  0 people, everything\n",
             "",
         ),
-        ("alice", "nick ally", 0, "", "You are ally now."),
+        ("alice", "nick ally", 0, "", "You are now known as ally."),
     ];
     for (who, command, status, stdout, stderr) in cases {
         let ended = house.exec(who, command).await;

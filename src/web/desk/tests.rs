@@ -31,12 +31,7 @@ fn what_is_wrong_stands_beside_its_field() {
             ],
         ),
         ("c", "bob b", KEY, ["", "A name has the characters", ""]),
-        (
-            "c",
-            "system",
-            KEY,
-            ["", "The name \"system\" is reserved", ""],
-        ),
+        ("c", "system", KEY, ["", "The name system is reserved", ""]),
         (
             "c",
             "guest-abcd",
