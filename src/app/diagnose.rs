@@ -50,7 +50,7 @@ pub(super) async fn run(
             Some(Err(error)) => Database::Closed(format!("{error:#}")),
             Some(Ok(store)) => Database::Open {
                 store: &**store,
-                quick_check: None,
+                damage: store.damage().await,
             },
         },
         running: DataDir::in_use(&config.data_dir),

@@ -13,7 +13,7 @@ use super::Exit;
 use super::console::{Console, Failure};
 use crate::chat::ids::{Fingerprint, Time};
 use crate::config::{Config, ConfigErrors};
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 
 pub mod cloud;
 mod judge;
@@ -57,8 +57,10 @@ pub enum Database<'a> {
     Open {
         /// The store.
         store: &'a dyn Store,
-        /// What a quick check of its integrity said, if it has one.
-        quick_check: Option<Result<(), String>>,
+        /// What is damaged in it, if that can be found out ([`Archive::damage`]).
+        ///
+        /// [`Archive::damage`]: crate::store::Archive::damage
+        damage: Result<Option<Vec<String>>, StoreError>,
     },
 }
 

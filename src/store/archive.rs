@@ -239,6 +239,13 @@ pub trait Archive: Store {
     /// topic in which nothing was said, as a server makes one when it starts, gives way to the
     /// one in the archive; and [`Numbers`] only ever grow.
     async fn import(&self, records: Vec<Record>) -> Result<usize, ImportError>;
+
+    /// Reads all that is kept and returns the first things that are damaged, in words: none if
+    /// nothing is. Others may go on writing. `None` if that is for somebody else to look after, as
+    /// in a table of AWS.
+    async fn damage(&self) -> Result<Option<Vec<String>>, StoreError> {
+        Ok(None)
+    }
 }
 
 impl Record {

@@ -51,7 +51,7 @@ fn proven(name: &str) -> ProvenKey {
 }
 
 pub(crate) fn name(name: &str) -> Name {
-    Name::new(name).unwrap()
+    Name::stored(name).unwrap()
 }
 
 pub(crate) fn audit() -> Audit {

@@ -1,9 +1,11 @@
-//! `ssh-chat doctor` on AWS, as far as moto can stand in for it.
+//! `ssh-chat doctor`: on a database file, and on AWS as far as moto can stand in for it.
+
+use std::fs;
 
 use serde_json::{Value, json};
 
 use crate::harness::moto::{Moto, variables};
-use crate::harness::{Finished, Home, run};
+use crate::harness::{Finished, Home, Server, pipe, run};
 
 /// What it says of each thing, by outcome and words.
 fn checks(ended: &Finished) -> Vec<(String, String, String)> {
@@ -37,6 +39,52 @@ fn has(ended: &Finished, name: &str, outcome: &str, words: &str) {
         .iter()
         .any(|(n, o, found)| n == name && o == outcome && found.contains(words));
     assert!(found, "no {name} {outcome} {words:?} in {checks:#?}");
+}
+
+/// A file so large that opening it leaves out what was said: beside a server that runs, and as a
+/// copy with damaged pages.
+#[test]
+fn damage_in_a_large_database_is_found() {
+    let server = Server::at(Home::local(), Vec::new());
+    assert!(pipe(&server, "alice", "hello\n").status.success());
+    let file = server.home().data().join("chat.db");
+    let db = rusqlite::Connection::open(&file).unwrap();
+    db.execute_batch(
+        "BEGIN;
+         WITH RECURSIVE place(n) AS (SELECT 2 UNION ALL SELECT n + 1 FROM place WHERE n < 20000)
+         INSERT INTO messages
+             (conversation, seq, at, author, author_name, kind, body, edited, shown)
+         SELECT conversation, n, at, author, author_name, kind, printf('%.3900c', 'x'), 0, 1
+         FROM messages, place;
+         COMMIT;
+         PRAGMA wal_checkpoint(TRUNCATE);",
+    )
+    .unwrap();
+    let look = |home: &Home| run(home, &["doctor", "--json"]);
+    let whole = look(server.home());
+    has(
+        &whole,
+        "database",
+        "ok",
+        "all of it was read without finding damage",
+    );
+    has(&whole, "writing", "ok", "");
+
+    let copy = Home::local();
+    fs::create_dir(copy.data()).unwrap();
+    let mut bytes = fs::read(&file).unwrap();
+    assert!(
+        bytes.len() > 64 << 20,
+        "checked as a whole when it is opened"
+    );
+    fs::write(copy.data().join("chat.db"), &bytes).unwrap();
+    has(&look(&copy), "database", "ok", "without finding damage");
+    let middle = bytes.len() / 2;
+    bytes[middle..middle + 64 * 1024].fill(0xa5);
+    fs::write(copy.data().join("chat.db"), &bytes).unwrap();
+    let damaged = look(&copy);
+    assert_eq!(damaged.status.code(), Some(1), "{damaged:?}");
+    has(&damaged, "database", "fail", "it is damaged: ");
 }
 
 #[test]

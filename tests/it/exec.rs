@@ -237,7 +237,7 @@ fn tail_sees_each_message_once_and_leaves_no_ghost() {
     for n in 0..5 {
         exec(&server, "ci", &format!("send ops before {n}"));
     }
-    let tail = begin(&server, "bot", "tail ops --last 3 --json");
+    let tail = begin(&server, "robot", "tail ops --last 3 --json");
     tail.wait_text("before 4");
     let lines: Vec<String> = (0..20)
         .map(|n| format!("{n} {}", "x".repeat(1500)))
@@ -254,11 +254,11 @@ fn tail_sees_each_message_once_and_leaves_no_ghost() {
     let who = objects(&server, "ci", "who ops");
     assert_eq!(
         (&who[0]["name"], &who[0]["bot"]),
-        (&"bot".into(), &true.into())
+        (&"robot".into(), &true.into())
     );
     // Its client is killed.
     drop(tail);
-    wait_until("bot is gone", || {
+    wait_until("robot is gone", || {
         exec(&server, "ci", "who ops").stdout.is_empty()
     });
 }
@@ -266,9 +266,9 @@ fn tail_sees_each_message_once_and_leaves_no_ghost() {
 #[test]
 fn tail_ends_with_the_server() {
     let mut server = Server::start();
-    let tail = begin(&server, "bot", "tail lobby --json");
-    wait_until("bot is there", || {
-        exec(&server, "ci", "who").stdout.starts_with("bot")
+    let tail = begin(&server, "robot", "tail lobby --json");
+    wait_until("robot is there", || {
+        exec(&server, "ci", "who").stdout.starts_with("robot")
     });
     server.stop();
     let ended = tail.wait_end();

@@ -95,6 +95,30 @@ fn names_of_guests_are_not_for_choosing() {
     assert!(!login.screen().says("you are guest-abcd"));
 }
 
+/// A login name need not be a name here: whoever has none that will do is let in all the same, and
+/// told why.
+#[test]
+fn a_login_name_that_can_t_be_a_name_keeps_nobody_out() {
+    let server = Server::start();
+    let because = [
+        ("operator", "the name operator is reserved"),
+        ("syst3rn", "the name syst3rn is reserved"),
+        ("1abc", "a name begins with a letter, not with '1'"),
+        ("_x", "a name begins with a letter, not with '_'"),
+        ("a.b", "a name has the characters a-z 0-9 _ - only"),
+    ];
+    for (name, why) in because {
+        let person = Login::new(&server, name).size(160, 24).terminal();
+        person.wait_text("you are guest-");
+        person.wait_text(&format!("\"{name}\" can't be your name: {why}"));
+        person.wait_text("/nick NAME takes another one, which stays yours.");
+        person.line(&format!("/nick {name}"));
+        person.wait_text(&format!("Error: \"{name}\" can't be your name: {why}"));
+    }
+    let nobody = Login::guest(&server, "root").terminal();
+    nobody.wait_text("you are guest-");
+}
+
 #[test]
 fn settings_come_back_with_the_key() {
     let server = Server::start();

@@ -18,7 +18,7 @@ mod admission;
 mod architecture;
 /// Figures for alarms.
 mod cloudwatch;
-/// What `doctor` says of AWS.
+/// What `doctor` says of a database file, and of AWS.
 mod doctor;
 /// What kill -9 leaves behind: everything that anybody saw.
 mod durability;

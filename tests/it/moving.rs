@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
 
-use crate::harness::{Home, Login, Server, Terminal, run};
+use crate::harness::{Home, Login, Server, Terminal, pipe, run};
 
 /// Runs a command that must succeed; returns what it said.
 fn done(home: &Home, args: &[&str]) -> String {
@@ -155,6 +155,65 @@ fn move_house(old: Arc<Home>, home: Arc<Home>) -> String {
     bob.line("/nick alice");
     bob.wait_text("taken");
     written
+}
+
+/// Whoever has a name from before it was reserved keeps it, and operators can do something about
+/// it.
+#[test]
+fn names_from_before_they_were_reserved_come_along() {
+    let old = Server::start();
+    for name in ["alice", "bob", "mallory"] {
+        pipe(&old, name, "hello\n");
+    }
+    let archive = run(old.home(), &["export"]).stdout;
+    let archive = archive.replace("\"mallory\"", "\"operator\"");
+    let archive = archive.replace("\"bob\"", "\"1\"");
+    let home = Home::new();
+    bring_keys(old.home(), &home, &["alice", "bob", "mallory"]);
+    let path = home.path().join("chat.jsonl");
+    fs::write(&path, archive).unwrap();
+    done(&home, &["import", path.to_str().unwrap()]);
+    let found = run(&home, &["doctor"]).stdout;
+    assert!(
+        found.contains("2 accounts have names that can't be chosen any more"),
+        "{found}"
+    );
+    let key = old.home().key("alice").with_extension("pub");
+    let mut add = vec!["keys", "add", "--role", "operator", "--account", "alice"];
+    add.push(key.to_str().unwrap());
+    done(&home, &add);
+    // Not even a shell on the machine makes a new one.
+    add[5] = "administrator";
+    let refused = run(&home, &add);
+    assert!(
+        refused
+            .stderr
+            .contains("the name administrator is reserved")
+    );
+
+    let new = Server::at(home, vec!["--set".into(), "limits.message_rate=0".into()]);
+    let (alice, mallory) = (enter(&new, "alice"), enter(&new, "mallory"));
+    mallory.wait_text("you are operator (");
+    let bob = enter(&new, "bob");
+    bob.wait_text("you are 1 (");
+    alice.line("/msg operator psst");
+    mallory.wait_text("alice → you psst");
+    alice.line("/whois @1");
+    alice.wait_text("online since");
+    alice.line("/mute 1 1h");
+    alice.wait_text("1 can only listen");
+    alice.line("/rename operator y0u");
+    alice.wait_text("the name y0u is reserved");
+    alice.line("/rename operator mallory");
+    alice.wait_text("operator is now known as mallory.");
+    mallory.wait_text("you are now known as mallory, not operator");
+    mallory.line("/nick operator");
+    mallory.wait_text("Error: \"operator\" can't be your name: the name operator is reserved");
+    alice.line("/op mallory");
+    alice.wait_text("mallory is now an operator.");
+    mallory.wait_text("You are now an operator.");
+    alice.line("/ban 1 rude");
+    bob.wait_text("You are banned here");
 }
 
 #[test]

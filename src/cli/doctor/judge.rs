@@ -43,6 +43,7 @@ pub(super) fn judge(facts: &Facts) -> Vec<Check> {
         checks.push(activated(facts));
     }
     checks.push(operators(facts));
+    checks.extend(names(facts));
     checks.push(clock(facts));
     checks
 }
@@ -159,7 +160,7 @@ fn host_key(facts: &Facts) -> Check {
 fn database(store: &Seen) -> Vec<Check> {
     const NAME: &str = "database";
     const WRITING: &str = "writing";
-    let (quick_check, writable) = match store {
+    let (damage, writable) = match store {
         Seen::NotYet => return vec![ok(NAME, "there is none yet; the first start makes it")],
         Seen::Closed(why) => {
             let mend = "the sentence above says what is wrong; if the file is damaged, restore it \
@@ -168,17 +169,23 @@ fn database(store: &Seen) -> Vec<Check> {
             return vec![fail(NAME, why, mend), skipped];
         }
         Seen::Open {
-            quick_check,
-            writable,
-            ..
-        } => (quick_check, writable),
+            damage, writable, ..
+        } => (damage, writable),
     };
-    let whole = match quick_check {
-        None => ok(NAME, "it opens"),
-        Some(Ok(())) => ok(NAME, "it opens, and a quick check finds nothing wrong"),
-        Some(Err(why)) => fail(
+    let whole = match damage {
+        Ok(None) => ok(NAME, "it opens"),
+        Ok(Some(found)) if found.is_empty() => ok(
             NAME,
-            format!("it is damaged: {why}"),
+            "it opens, and all of it was read without finding damage",
+        ),
+        Err(error) => check(
+            NAME,
+            Outcome::Skip,
+            format!("it opens, but couldn't be checked for damage: {error}"),
+        ),
+        Ok(Some(found)) => fail(
+            NAME,
+            format!("it is damaged: {}", found.join("\n")),
             "stop the server, save a copy of the file, and restore it from a backup; \
              `ssh-chat export` saves what can still be read",
         ),
@@ -302,6 +309,36 @@ fn operators(facts: &Facts) -> Check {
             ADD_OPERATOR,
         ),
     }
+}
+
+/// Names from before they were reserved, or from an archive.
+fn names(facts: &Facts) -> Option<Check> {
+    /// How many are named.
+    const LISTED: usize = 20;
+    let Seen::Open {
+        people: Ok(census), ..
+    } = &facts.store
+    else {
+        return None;
+    };
+    let odd = &census.odd_names;
+    if odd.is_empty() {
+        return None;
+    }
+    let mut found = match odd.len() {
+        1 => "1 account has a name that can't be chosen any more".to_owned(),
+        count => format!("{count} accounts have names that can't be chosen any more"),
+    };
+    for name in odd.iter().take(LISTED) {
+        found.push('\n');
+        found.push_str(name);
+    }
+    if let more @ 1.. = odd.len().saturating_sub(LISTED) {
+        found.push_str(&format!("\nand {more} more"));
+    }
+    let mend =
+        "they keep working; an operator gives one another name in the chat: /rename NAME NEW";
+    Some(warn("names", found, mend))
 }
 
 fn clock(facts: &Facts) -> Check {

@@ -57,7 +57,7 @@ pub(super) enum Seen {
     NotYet,
     Closed(String),
     Open {
-        quick_check: Option<Result<(), String>>,
+        damage: Result<Option<Vec<String>>, StoreError>,
         writable: Result<(), StoreError>,
         people: Result<Census, StoreError>,
         /// When something was last done that is in the audit log.
@@ -66,12 +66,14 @@ pub(super) enum Seen {
 }
 
 /// Who is known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Census {
     /// Accounts with a key.
     pub members: usize,
     /// Those of them that are operators.
     pub operators: usize,
+    /// Names that nobody could choose today, with why.
+    pub odd_names: Vec<String>,
 }
 
 /// What ssh-chat says first to whoever connects.
@@ -109,8 +111,8 @@ pub(super) async fn look(found: Found<'_>, now: Time) -> Facts {
         store: match found.database {
             Database::NotYet => Seen::NotYet,
             Database::Closed(why) => Seen::Closed(why),
-            Database::Open { store, quick_check } => Seen::Open {
-                quick_check,
+            Database::Open { store, damage } => Seen::Open {
+                damage,
                 writable: store.ping().await,
                 people: census(store).await,
                 newest: newest(store).await,
@@ -125,12 +127,14 @@ pub(super) async fn look(found: Found<'_>, now: Time) -> Facts {
 }
 
 async fn census(store: &dyn Store) -> Result<Census, StoreError> {
-    let mut census = Census {
-        members: 0,
-        operators: 0,
-    };
+    let mut census = Census::default();
     for found in store.accounts_with_keys().await? {
         let (account, keys) = found?;
+        if let Err(why) = account.name.can_be_chosen()
+            && !account.name.is_guest()
+        {
+            census.odd_names.push(format!("{}: {why}", account.name));
+        }
         if !keys.is_empty() {
             census.members += 1;
             let operator = account.role == Role::Operator && account.proof_by.is_none();

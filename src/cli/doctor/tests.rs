@@ -5,18 +5,23 @@ use std::path::Path;
 use super::Outcome::{Fail, Ok as Good, Skip, Warn};
 use super::look::{Census, Facts, Folder, Port, Seen};
 use super::*;
-use crate::chat::ids::Fingerprint;
+use crate::chat::access::Role;
+use crate::chat::ids::{AccountId, Fingerprint, Name};
 use crate::cli::Command;
 use crate::cli::tests::memory::Memory;
 use crate::cli::tests::{NOW, Ran, configured, parse, ran, run, wait};
 use crate::config::{Access, Flags};
-use crate::store::StoreError;
+use crate::store::{Account, StoreError};
 
 fn open(members: usize, operators: usize) -> Seen {
     Seen::Open {
-        quick_check: Some(Ok(())),
+        damage: Ok(Some(Vec::new())),
         writable: Ok(()),
-        people: Ok(Census { members, operators }),
+        people: Ok(Census {
+            members,
+            operators,
+            ..Census::default()
+        }),
         newest: Some(NOW),
     }
 }
@@ -108,31 +113,42 @@ fn the_host_key_and_the_database_are_usable() {
         };
         finds(&facts, "host key", Fail, words);
     }
-    let census = Census {
-        members: 1,
-        operators: 1,
+    let census = || {
+        Ok(Census {
+            members: 1,
+            operators: 1,
+            odd_names: Vec::new(),
+        })
     };
     let full = || Err(StoreError::Full);
-    for (quick_check, writable, people, name, outcome, words) in [
-        (None, Ok(()), Ok(census), "database", Good, "it opens"),
+    for (damage, writable, people, name, outcome, words) in [
+        (Ok(None), Ok(()), census(), "database", Good, "it opens"),
         (
-            Some(Err("page 7".into())),
+            full(),
             Ok(()),
-            Ok(census),
+            census(),
             "database",
-            Fail,
-            "damaged: page 7",
+            Skip,
+            "couldn't be checked for damage: the disk is full",
         ),
         (
-            None,
-            full(),
-            Ok(census),
+            Ok(Some(vec!["page 7".into(), "page 8".into()])),
+            Ok(()),
+            census(),
+            "database",
+            Fail,
+            "damaged: page 7\npage 8",
+        ),
+        (
+            Ok(None),
+            Err(StoreError::Full),
+            census(),
             "writing",
             Fail,
             "the disk is full",
         ),
         (
-            None,
+            Ok(None),
             Ok(()),
             Err(StoreError::Full),
             "operators",
@@ -141,7 +157,7 @@ fn the_host_key_and_the_database_are_usable() {
         ),
     ] {
         let store = Seen::Open {
-            quick_check,
+            damage,
             writable,
             people,
             newest: None,
@@ -363,7 +379,7 @@ fn doctor(line: &str, store: &Memory, dir: &Path) -> Ran {
         host_key: Ok(Some(Fingerprint::new("SHA256:abc"))),
         database: Database::Open {
             store,
-            quick_check: None,
+            damage: Ok(None),
         },
         running: false,
         systemd: Vec::new(),
@@ -400,6 +416,51 @@ fn the_outcome_is_told_and_is_the_exit_code() {
     let failed = doctor("doctor", &store, dir.path());
     assert_eq!(failed.exit, Exit::Failed);
     assert_eq!(failed.err, "ssh-chat: 1 of the checks failed\n");
+}
+
+/// Names from before they were reserved keep working, and somebody should know.
+#[test]
+fn names_that_can_t_be_chosen_any_more_are_listed() {
+    let (dir, store) = (tempfile::tempdir().unwrap(), Memory::default());
+    fs::set_permissions(dir.path(), Permissions::from_mode(0o700)).unwrap();
+    for (id, name) in (1..).zip(["alice", "operator", "1", "guest-ab23", "y0u"]) {
+        let name = Name::stored(name).unwrap();
+        let account = Account::new(AccountId(id), name, Role::Operator, NOW);
+        store.content().accounts.push(account);
+    }
+    let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f";
+    run("keys add --account operator", &store, key);
+    let ran = doctor("doctor", &store, dir.path());
+    assert_eq!(ran.err, "it works; 1 to look at\n");
+    let (_, said) = ran.out.split_once("warn  names         ").unwrap();
+    let expected = "3 accounts have names that can't be chosen any more
+                    operator: the name operator is reserved (it could be mistaken for the server or an operator)
+                    1: a name begins with a letter, not with '1'
+                    y0u: the name y0u is reserved (it could be mistaken for the server or an operator)
+                    -> they keep working; an operator gives one another name in the chat: /rename NAME NEW
+";
+    assert!(said.starts_with(expected), "{said}");
+
+    let name = |n| Name::stored(&format!("bot-{n}")).unwrap();
+    let mut census = Census::default();
+    census
+        .odd_names
+        .extend((0..25).map(|n| name(n).to_string()));
+    let store = Seen::Open {
+        damage: Ok(None),
+        writable: Ok(()),
+        people: Ok(Census {
+            operators: 1,
+            ..census
+        }),
+        newest: None,
+    };
+    finds(
+        &Facts { store, ..healthy() },
+        "names",
+        Warn,
+        "bot-19\nand 5 more",
+    );
 }
 
 #[test]

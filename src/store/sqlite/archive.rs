@@ -8,9 +8,9 @@ use std::thread::{self, JoinHandle};
 
 use async_trait::async_trait;
 use rusqlite::Connection;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
-use super::Sqlite;
+use super::{Sqlite, file};
 use crate::store::StoreError;
 use crate::store::archive::{Archive, BATCH, ImportError, Pages, Record};
 
@@ -19,6 +19,9 @@ mod take;
 
 /// Pages that are read ahead.
 const AHEAD: usize = 2;
+
+/// How many damaged places are named at the most.
+const DAMAGE: u32 = 10;
 
 #[async_trait]
 impl Archive for Sqlite {
@@ -31,6 +34,28 @@ impl Archive for Sqlite {
         self.write(records.len(), move |db| take::take(db, &records))
             .await
     }
+
+    async fn damage(&self) -> Result<Option<Vec<String>>, StoreError> {
+        // A connection and a thread of its own: a large file takes a while to read, and nobody
+        // else's reading waits for it.
+        let db = self.file.reopen_to_read()?;
+        let (reply, answer) = oneshot::channel();
+        on_a_thread("store-check", move || {
+            let _nobody_waits = reply.send(file::damage(&db, DAMAGE));
+        })?;
+        let found = answer.await;
+        found
+            .map_err(|_| StoreError::Unavailable("its thread has ended".to_owned()))?
+            .map(Some)
+    }
+}
+
+fn on_a_thread(
+    name: &str,
+    work: impl FnOnce() + Send + 'static,
+) -> Result<JoinHandle<()>, StoreError> {
+    let spawned = thread::Builder::new().name(name.to_owned()).spawn(work);
+    spawned.map_err(|error| StoreError::Unavailable(format!("no thread could be started: {error}")))
 }
 
 type Page = Result<Vec<Record>, StoreError>;
@@ -45,23 +70,18 @@ struct Export {
 impl Export {
     fn start(db: Connection) -> Result<Export, StoreError> {
         let (sender, pages) = mpsc::channel(AHEAD);
-        let thread = thread::Builder::new()
-            .name("store-export".to_owned())
-            .spawn(move || {
-                let mut outlet = Outlet {
-                    sender,
-                    page: Vec::with_capacity(BATCH),
-                };
-                let last = match read::all(&db, &mut outlet) {
-                    Ok(()) => Ok(Vec::new()),
-                    Err(Stop::Failed(error)) => Err(error),
-                    Err(Stop::Unwanted) => return,
-                };
-                let _nobody_waits = outlet.sender.blocking_send(last);
-            })
-            .map_err(|error| {
-                StoreError::Unavailable(format!("no thread could be started: {error}"))
-            })?;
+        let thread = on_a_thread("store-export", move || {
+            let mut outlet = Outlet {
+                sender,
+                page: Vec::with_capacity(BATCH),
+            };
+            let last = match read::all(&db, &mut outlet) {
+                Ok(()) => Ok(Vec::new()),
+                Err(Stop::Failed(error)) => Err(error),
+                Err(Stop::Unwanted) => return,
+            };
+            let _nobody_waits = outlet.sender.blocking_send(last);
+        })?;
         Ok(Export {
             pages,
             thread: Some(thread),

@@ -387,12 +387,28 @@ impl From<rusqlite::Error> for Trouble {
     }
 }
 
+/// The first `most` things that are wrong in the file, all of which is read.
+pub(super) fn damage(db: &Connection, most: u32) -> Result<Vec<String>, StoreError> {
+    match quick_check(db, most).map_err(StoreError::from) {
+        // It could not be read as far as it takes to say where.
+        Err(StoreError::Corrupt(what)) => Ok(vec![what]),
+        found => found,
+    }
+}
+
+fn quick_check(db: &Connection, most: u32) -> rusqlite::Result<Vec<String>> {
+    let mut statement = db.prepare(&format!("PRAGMA quick_check({most})"))?;
+    let found = statement.query_map([], |row| row.get(0))?;
+    let mut found: Vec<String> = found.collect::<Result<_, _>>()?;
+    found.retain(|found| found != "ok");
+    Ok(found)
+}
+
 /// The first thing that is wrong in the file, as far as that is found out quickly.
 fn flaw(db: &Connection) -> rusqlite::Result<Option<String>> {
     let pages: i64 = db.query_row("PRAGMA page_count", [], |row| row.get(0))?;
     if pages <= CHECKED_WHOLE {
-        let found: String = db.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
-        return Ok(Some(found).filter(|found| found != "ok"));
+        return Ok(quick_check(db, 1)?.pop());
     }
     for table in CHECKED_ALWAYS {
         // A file of an earlier version does not have them all.

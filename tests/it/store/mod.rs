@@ -76,7 +76,7 @@ fn room(name: &str) -> Conversation {
 }
 
 fn name(raw: &str) -> Name {
-    Name::new(raw).unwrap()
+    Name::stored(raw).unwrap()
 }
 
 fn text(raw: &str) -> Text {

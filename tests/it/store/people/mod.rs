@@ -23,7 +23,7 @@ mod order;
 mod proof;
 
 fn name(raw: &str) -> Name {
-    Name::new(raw).unwrap()
+    Name::stored(raw).unwrap()
 }
 
 /// A moment that many seconds after some other.
