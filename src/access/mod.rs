@@ -258,9 +258,12 @@ impl Guard {
             Err(StoreError::Unavailable(words))
         });
         match &answer {
-            // One record that makes no sense is no outage.
-            Err(error @ StoreError::Corrupt(_)) => {
-                tracing::error!(event = "lookup_failed", %error, "what the store has makes no sense");
+            // It answers: one record that makes no sense is no outage.
+            Err(
+                error
+                @ (StoreError::Corrupt(_) | StoreError::Rejected(_) | StoreError::Internal(_)),
+            ) => {
+                tracing::error!(event = "lookup_failed", %error, "the store can't answer this");
             }
             Err(error) => self.outage.failed(error),
             Ok(_) => {}

@@ -55,6 +55,13 @@ pub enum StoreError {
     /// What was read makes no sense.
     #[error("the database is damaged: {0}")]
     Corrupt(String),
+    /// It answers, and does not take this: a constraint, a trigger or a limit of its own. Nothing
+    /// is damaged, and trying again does not help.
+    #[error("the database rejected it: {0}")]
+    Rejected(String),
+    /// A mistake of this program: it asked for something that makes no sense.
+    #[error("internal error: {0}")]
+    Internal(String),
 }
 
 /// Why a message could not be edited or deleted.

@@ -60,6 +60,8 @@ fn word(failure: &StoreError) -> &'static str {
         StoreError::ReadOnly(_) => "read_only",
         StoreError::Unavailable(_) => "unavailable",
         StoreError::Corrupt(_) => "corrupt",
+        StoreError::Rejected(_) => "rejected",
+        StoreError::Internal(_) => "internal",
     }
 }
 

@@ -114,7 +114,7 @@ metrics! {
 
     /// Calls of the store that ended, by what they do: `done`, `refused` (a name that is taken,
     /// a code that is not good), `abandoned` if nobody waited for it any more, else why they
-    /// failed: `unavailable`, `full`, `read_only`, `corrupt`. Retries within are not seen here.
+    /// failed: `unavailable`, `full`, `read_only`, `corrupt`, `rejected`, `internal`. Retries within are not seen here.
     "ssh_chat_store_calls" store_calls: Family<StoreCall, Counter> = Family::default();
     /// How long calls of the store took, in seconds, their wait for their turn included.
     "ssh_chat_store_call_seconds" store_seconds: Timed<StoreOperation> =

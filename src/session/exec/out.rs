@@ -78,7 +78,11 @@ impl From<StoreError> for End {
     fn from(error: StoreError) -> End {
         let status = match error {
             StoreError::Unavailable(_) => TRY_LATER,
-            StoreError::Full | StoreError::ReadOnly(_) | StoreError::Corrupt(_) => FAILED,
+            StoreError::Full
+            | StoreError::ReadOnly(_)
+            | StoreError::Corrupt(_)
+            | StoreError::Rejected(_)
+            | StoreError::Internal(_) => FAILED,
         };
         End::Told(status, format!("Not done: {error}."))
     }

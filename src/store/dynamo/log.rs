@@ -106,7 +106,7 @@ impl Dynamo {
         }
         if portion(batch) < batch.len() {
             let words = format!("{} entries are more than one append takes", batch.len());
-            return Err(StoreError::Corrupt(words));
+            return Err(StoreError::Internal(words));
         }
         let mut tails = self.tails.lock().await;
         for turn in 0..CONFLICTS {
@@ -187,7 +187,7 @@ impl Dynamo {
             }
         }
         let first = segments.first().map(Segment::key);
-        let key = first.ok_or_else(|| StoreError::Corrupt("nothing is to be written".into()))?;
+        let key = first.ok_or_else(|| StoreError::Internal("nothing is to be written".into()))?;
         Ok(Plan {
             writes,
             segments,

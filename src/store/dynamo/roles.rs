@@ -48,7 +48,7 @@ impl Dynamo {
 pub(super) fn kept(role: Role) -> Result<&'static str, StoreError> {
     match role {
         Role::Member | Role::Operator => Ok(role.as_str()),
-        Role::Guest => Err(StoreError::Corrupt(
+        Role::Guest => Err(StoreError::Internal(
             "no account can be a guest's".to_owned(),
         )),
     }

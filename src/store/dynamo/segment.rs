@@ -224,7 +224,7 @@ impl Segment {
 
     fn encode(&self) -> Result<String, StoreError> {
         serde_json::to_string(&self.entries)
-            .map_err(|error| StoreError::Corrupt(format!("entries can't be written: {error}")))
+            .map_err(|error| StoreError::Internal(format!("entries can't be written: {error}")))
     }
 
     pub fn key(&self) -> Key {

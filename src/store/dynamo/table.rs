@@ -216,7 +216,7 @@ impl Table {
             .map(|write| mark(write).into_part(&self.name))
             .collect();
         let parts = parts.map_err(|error| WriteError::Failed {
-            error: StoreError::Corrupt(format!("a request can't be made: {error}")),
+            error: StoreError::Internal(format!("a request can't be made: {error}")),
             doubt: false,
         })?;
         let Err(failure) = self.send(parts).await else {

@@ -305,5 +305,5 @@ pub(super) fn to_account(row: &Row<'_>) -> Result<Account, StoreError> {
 
 fn to_json(preferences: &Preferences) -> Result<String, StoreError> {
     serde_json::to_string(preferences)
-        .map_err(|error| StoreError::Corrupt(format!("preferences can't be written: {error}")))
+        .map_err(|error| StoreError::Internal(format!("preferences can't be written: {error}")))
 }

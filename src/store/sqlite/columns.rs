@@ -12,7 +12,7 @@ use crate::text::{Text, clean_line};
 pub(super) fn from_role(role: Role) -> Result<&'static str, StoreError> {
     match role {
         Role::Member | Role::Operator => Ok(role.as_str()),
-        Role::Guest => Err(StoreError::Corrupt(
+        Role::Guest => Err(StoreError::Internal(
             "no account can be a guest's".to_owned(),
         )),
     }

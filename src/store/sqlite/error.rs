@@ -5,30 +5,52 @@ use std::io::{ErrorKind, Write};
 use std::path::Path;
 
 use rusqlite::ErrorCode;
-use rusqlite::ffi::SQLITE_IOERR_SHMSIZE;
+use rusqlite::ffi::{
+    SQLITE_FORMAT, SQLITE_IOERR_CORRUPTFS, SQLITE_IOERR_DATA, SQLITE_IOERR_SHMSIZE,
+};
 
 use crate::store::archive::ImportError;
 use crate::store::{AmendError, ChangeError, StoreError};
 
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> StoreError {
+        // Of a constraint it says which one; of a trigger, what that says.
+        let words = error.to_string();
         let Some(sqlite) = error.sqlite_error() else {
-            // A value of another type than the column's, or text that is not UTF-8.
-            return StoreError::Corrupt(error.to_string());
+            return match error {
+                // The row contradicts what this program wrote.
+                rusqlite::Error::FromSqlConversionFailure(..)
+                | rusqlite::Error::IntegralValueOutOfRange(..)
+                | rusqlite::Error::InvalidColumnType(..)
+                | rusqlite::Error::QueryReturnedNoRows
+                | rusqlite::Error::Utf8Error(..) => StoreError::Corrupt(words),
+                _ => StoreError::Internal(words),
+            };
         };
-        match sqlite.code {
-            ErrorCode::DiskFull => StoreError::Full,
-            // The file that readers and writers share could not grow.
-            _ if sqlite.extended_code == SQLITE_IOERR_SHMSIZE => StoreError::Full,
-            ErrorCode::ReadOnly | ErrorCode::PermissionDenied => {
-                StoreError::ReadOnly(error.to_string())
+        match (sqlite.code, sqlite.extended_code) {
+            // The second: the file that readers and writers share could not grow.
+            (ErrorCode::DiskFull, _) | (_, SQLITE_IOERR_SHMSIZE) => StoreError::Full,
+            (ErrorCode::ReadOnly | ErrorCode::PermissionDenied, _) => StoreError::ReadOnly(words),
+            (ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase, _)
+            | (_, SQLITE_FORMAT | SQLITE_IOERR_CORRUPTFS | SQLITE_IOERR_DATA) => {
+                StoreError::Corrupt(words)
             }
-            // The last two: a table or a row contradicts what this program wrote.
-            ErrorCode::DatabaseCorrupt
-            | ErrorCode::NotADatabase
-            | ErrorCode::ConstraintViolation
-            | ErrorCode::Unknown => StoreError::Corrupt(error.to_string()),
-            _ => StoreError::Unavailable(error.to_string()),
+            (ErrorCode::ConstraintViolation | ErrorCode::TooBig, _) => StoreError::Rejected(words),
+            // Another process or thread is in the way, or the system is, and that may pass.
+            (
+                ErrorCode::CannotOpen
+                | ErrorCode::DatabaseBusy
+                | ErrorCode::DatabaseLocked
+                | ErrorCode::FileLockingProtocolFailed
+                | ErrorCode::OperationAborted
+                | ErrorCode::OperationInterrupted
+                | ErrorCode::OutOfMemory
+                | ErrorCode::SchemaChanged
+                | ErrorCode::SystemIoFailure,
+                _,
+            ) => StoreError::Unavailable(words),
+            // The statement is wrong, or was used wrongly.
+            _ => StoreError::Internal(words),
         }
     }
 }
@@ -105,9 +127,47 @@ mod tests {
                 StoreError::ReadOnly(_) => "read-only",
                 StoreError::Unavailable(_) => "unavailable",
                 StoreError::Corrupt(_) => "corrupt",
+                StoreError::Rejected(_) => "rejected",
+                StoreError::Internal(_) => "internal",
             }
         };
+        // All result codes that are errors (<https://sqlite.org/rescode.html>), and of the extended
+        // ones those that say more.
         let cases = [
+            (ffi::SQLITE_ERROR, "internal"),
+            (ffi::SQLITE_ERROR_MISSING_COLLSEQ, "internal"),
+            (ffi::SQLITE_INTERNAL, "internal"),
+            (ffi::SQLITE_ABORT, "unavailable"),
+            (ffi::SQLITE_ABORT_ROLLBACK, "unavailable"),
+            (ffi::SQLITE_LOCKED, "unavailable"),
+            (ffi::SQLITE_LOCKED_SHAREDCACHE, "unavailable"),
+            (ffi::SQLITE_INTERRUPT, "unavailable"),
+            (ffi::SQLITE_NOTFOUND, "internal"),
+            (ffi::SQLITE_PROTOCOL, "unavailable"),
+            (ffi::SQLITE_SCHEMA, "unavailable"),
+            (ffi::SQLITE_TOOBIG, "rejected"),
+            (ffi::SQLITE_MISMATCH, "internal"),
+            (ffi::SQLITE_MISUSE, "internal"),
+            (ffi::SQLITE_NOLFS, "internal"),
+            (ffi::SQLITE_AUTH, "internal"),
+            (ffi::SQLITE_FORMAT, "corrupt"),
+            (ffi::SQLITE_RANGE, "internal"),
+            (ffi::SQLITE_CONSTRAINT, "rejected"),
+            (ffi::SQLITE_CONSTRAINT_CHECK, "rejected"),
+            (ffi::SQLITE_CONSTRAINT_DATATYPE, "rejected"),
+            (ffi::SQLITE_CONSTRAINT_FOREIGNKEY, "rejected"),
+            (ffi::SQLITE_CONSTRAINT_NOTNULL, "rejected"),
+            (ffi::SQLITE_CONSTRAINT_PRIMARYKEY, "rejected"),
+            (ffi::SQLITE_CONSTRAINT_TRIGGER, "rejected"),
+            (ffi::SQLITE_CONSTRAINT_UNIQUE, "rejected"),
+            (ffi::SQLITE_IOERR_CORRUPTFS, "corrupt"),
+            (ffi::SQLITE_IOERR_DATA, "corrupt"),
+            (ffi::SQLITE_BUSY_SNAPSHOT, "unavailable"),
+            (ffi::SQLITE_BUSY_TIMEOUT, "unavailable"),
+            (ffi::SQLITE_CANTOPEN_FULLPATH, "unavailable"),
+            (ffi::SQLITE_READONLY_ROLLBACK, "read-only"),
+            (ffi::SQLITE_CORRUPT_INDEX, "corrupt"),
+            (ffi::SQLITE_IOERR_NOMEM, "unavailable"),
             (ffi::SQLITE_FULL, "full"),
             (ffi::SQLITE_IOERR_SHMSIZE, "full"),
             (ffi::SQLITE_READONLY, "read-only"),
@@ -116,7 +176,6 @@ mod tests {
             (ffi::SQLITE_CORRUPT, "corrupt"),
             (ffi::SQLITE_CORRUPT_VTAB, "corrupt"),
             (ffi::SQLITE_NOTADB, "corrupt"),
-            (ffi::SQLITE_CONSTRAINT_UNIQUE, "corrupt"),
             (ffi::SQLITE_BUSY, "unavailable"),
             (ffi::SQLITE_BUSY_RECOVERY, "unavailable"),
             (ffi::SQLITE_IOERR, "unavailable"),
@@ -126,6 +185,32 @@ mod tests {
         ];
         for (code, expected) in cases {
             assert_eq!(said(code), expected, "{code}");
+        }
+    }
+
+    /// What has no code is either in a row that was read, or a mistake of the caller's.
+    #[test]
+    fn what_sqlite_did_not_say_is_told_apart() {
+        let db = rusqlite::Connection::open_in_memory().unwrap();
+        let read = |sql: &str| -> StoreError {
+            let read = db.query_row(sql, [], |row| row.get::<_, String>(0));
+            read.unwrap_err().into()
+        };
+        for (sql, expected) in [
+            ("SELECT 1", "corrupt"),
+            ("SELECT CAST(x'ff' AS TEXT)", "corrupt"),
+            ("SELECT 'x' WHERE 0", "corrupt"),
+            ("SELECT 'x'; SELECT 'y'", "internal"),
+            ("SELECT ?1", "internal"),
+            ("SELECT * FROM nowhere", "internal"),
+        ] {
+            let error = read(sql);
+            let kind = match error {
+                StoreError::Corrupt(_) => "corrupt",
+                StoreError::Internal(_) => "internal",
+                _ => "another",
+            };
+            assert_eq!(kind, expected, "{sql}: {error}");
         }
     }
 

@@ -108,7 +108,7 @@ impl Table {
                 self.calls
                     .failed(operation, begin.elapsed(), retries, &trouble);
                 let error = WriteError::Failed {
-                    error: in_short(&trouble),
+                    error: in_short(&trouble, again || doubt),
                     doubt,
                 };
                 return Err(Failure { error, doubt });
@@ -189,8 +189,9 @@ pub(super) fn conflicts(error: &SdkError<TransactGetItemsError, HttpResponse>) -
     }
 }
 
-/// What people are told. The log has the rest: it is about roles and networks, and long.
-fn in_short(trouble: &Trouble) -> StoreError {
+/// What people are told. The log has the rest: it is about roles and networks, and long. Nothing is
+/// denied that is still `open`: that an earlier attempt may have done, or a later one might.
+fn in_short(trouble: &Trouble, open: bool) -> StoreError {
     let words = match trouble {
         Trouble::NoRegion | Trouble::Credentials(_) => "the server can't sign in to it",
         Trouble::Denied(_) => "the server may not use it",
@@ -199,7 +200,63 @@ fn in_short(trouble: &Trouble) -> StoreError {
         Trouble::Refused { code, .. } if code == "ResourceNotFoundException" => {
             "its table is not there"
         }
+        Trouble::Refused { code, .. } if !open && is_about_the_request(code) => {
+            return StoreError::Rejected(code.clone());
+        }
         Trouble::Refused { .. } => "it refuses",
     };
     StoreError::Unavailable(words.to_owned())
+}
+
+/// Whether the request itself is at fault: too large, or against a rule of the service.
+fn is_about_the_request(code: &str) -> bool {
+    [
+        "ItemCollectionSizeLimitExceededException",
+        "SerializationException",
+        "TransactionCanceledException",
+        "ValidationException",
+    ]
+    .contains(&code)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_people_are_told_is_what_it_is() {
+        let refused = |code: &str| Trouble::Refused {
+            code: code.to_owned(),
+            message: "about roles and networks".to_owned(),
+        };
+        for (trouble, open, expected) in [
+            (
+                refused("ValidationException"),
+                false,
+                "the database rejected it: ValidationException",
+            ),
+            (
+                refused("ValidationException"),
+                true,
+                "the database does not answer: it refuses",
+            ),
+            (
+                refused("KMSAccessDeniedException"),
+                false,
+                "the database does not answer: it refuses",
+            ),
+            (
+                refused("ResourceNotFoundException"),
+                false,
+                "the database does not answer: its table is not there",
+            ),
+            (
+                Trouble::Busy("x".into()),
+                false,
+                "the database does not answer: it is too busy",
+            ),
+        ] {
+            assert_eq!(in_short(&trouble, open).to_string(), expected);
+        }
+    }
 }

@@ -22,7 +22,7 @@ impl Table {
         for keys in keys.chunks(AT_ONCE) {
             let gets: Result<Vec<_>, _> = keys.iter().map(|key| self.part(key)).collect();
             let gets = gets.map_err(|error| {
-                StoreError::Corrupt(format!("a request can't be made: {error}"))
+                StoreError::Internal(format!("a request can't be made: {error}"))
             })?;
             let send = |client: Client| {
                 let call = client.transact_get_items();
