@@ -2,6 +2,7 @@
 
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 
 use anyhow::{Result, ensure};
 use criterion::{BenchmarkId, Criterion};
@@ -93,6 +94,7 @@ pub fn arrival(number: u32) -> Result<Arrival, NameError> {
         key: None,
         addr: IpAddr::V4(Ipv4Addr::LOCALHOST),
         client: "SSH-2.0-OpenSSH_10.0".to_owned(),
+        ignored: Arc::default(),
     })
 }
 

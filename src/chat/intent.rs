@@ -1,10 +1,13 @@
 //! What a session asks of the chat, and the answers.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use super::access::Role;
 use super::event::Author;
 use super::ids::{AccountId, Name, RoomName, Seq, SessionId, Time};
+use super::ignore::Ignoring;
+use super::preferences::{Ignored, Preferences};
 use crate::text::Text;
 
 /// Whom words are for.
@@ -50,6 +53,8 @@ pub enum Intent {
     Nick(Name),
     /// Be away, with a reason that may be empty.
     Away(Text),
+    /// See somebody's messages no longer, or again, in all of one's sessions.
+    Ignore(Ignoring),
 }
 
 /// Something that a session wants to know of the chat as it is now.
@@ -120,6 +125,12 @@ pub enum Refusal {
         "Guests keep their guest name. Connect with a key (ssh-keygen makes one) to choose a name that stays yours."
     )]
     GuestName,
+    /// They ignore as many as they may.
+    #[error(
+        "You're ignoring {} people, which is the limit. /unignore one first.",
+        Preferences::MAX_IGNORED
+    )]
+    TooManyIgnored,
     /// Nothing to change.
     #[error("You have said nothing here that could be changed.")]
     NothingToAmend,
@@ -147,6 +158,7 @@ impl Refusal {
             Refusal::NameTaken(_) => "name_taken",
             Refusal::TooManyNames(_) => "too_many_names",
             Refusal::GuestName => "guest_name",
+            Refusal::TooManyIgnored => "too_many_ignored",
             Refusal::NothingToAmend => "nothing_to_amend",
             Refusal::NotSaved(_) => "not_saved",
         }
@@ -267,4 +279,6 @@ pub struct Arrival {
     pub addr: IpAddr,
     /// What their client says it is.
     pub client: String,
+    /// Whom they ignore, as it was saved.
+    pub ignored: Arc<[Ignored]>,
 }

@@ -9,6 +9,7 @@ pub mod command;
 pub mod duration;
 pub mod event;
 pub mod ids;
+pub mod ignore;
 pub mod intent;
 pub mod invite;
 pub mod policy;

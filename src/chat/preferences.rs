@@ -36,12 +36,13 @@ pub struct Preferences {
     pub ignored: Vec<Ignored>,
 }
 
-/// Somebody who is not to be seen, by account, with the name to show in the list.
+/// Somebody who is not to be seen, by account, with the name that it had.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ignored {
     /// The account, so that another name does not get around it.
     pub account: AccountId,
-    /// The name when they were ignored.
+    /// The name when they were ignored. Names stay with their account, so that it leads to the
+    /// one of today.
     pub name: String,
 }
 
@@ -52,5 +53,28 @@ impl Preferences {
     /// Whether messages by this account are hidden.
     pub fn ignores(&self, account: AccountId) -> bool {
         self.ignored.iter().any(|i| i.account == account)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Rows of every version are read.
+    #[test]
+    fn what_was_kept_is_read() {
+        let ignored = "{\"account\":\"00000000000000000000000000000007\",\"name\":\"mal\"}";
+        for kept in [
+            "{}".to_owned(),
+            format!("{{\"ignored\":[{ignored}]}}"),
+            format!("{{\"ignored\":[{ignored}],\"quiet\":true,\"of_tomorrow\":1}}"),
+        ] {
+            let preferences: Preferences = serde_json::from_str(&kept).unwrap();
+            assert_eq!(
+                preferences.ignores(AccountId(7)),
+                kept.contains("mal"),
+                "{kept}"
+            );
+        }
     }
 }

@@ -3,11 +3,14 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use super::access::{Mute, Role};
 use super::event::{Author, Body, Draft, Message};
 use super::ids::{AccountId, Conversation, Fingerprint, Name, RoomName, Seq, SessionId, Time};
+use super::ignore::{Ignoring, judge};
 use super::intent::{Arrival, Intent, Refusal, RoomView, Target};
+use super::preferences::Ignored;
 use crate::text::Text;
 
 /// The most rooms that one session can be in.
@@ -41,6 +44,8 @@ pub enum Decision {
     Leave(RoomName),
     /// Be away, with a reason that may be empty.
     Away(Text),
+    /// Ignore somebody, or no longer.
+    Ignore(Ignoring),
 }
 
 /// The chat as it is now.
@@ -74,6 +79,8 @@ pub(super) struct Person {
     pub away: Option<(Text, Time)>,
     pub key: Option<Fingerprint>,
     pub sessions: Vec<SessionId>,
+    /// Whom they ignore, in all sessions.
+    pub ignored: Arc<[Ignored]>,
 }
 
 #[derive(Debug)]
@@ -184,6 +191,10 @@ impl State {
                 _ => Ok(Decision::Rename(name)),
             },
             Intent::Away(reason) => Ok(Decision::Away(reason)),
+            Intent::Ignore(change) => {
+                judge(attached.account, &person.ignored, &change)?;
+                Ok(Decision::Ignore(change))
+            }
         }
     }
 
@@ -278,6 +289,7 @@ impl State {
             away: None,
             key: None,
             sessions: Vec::new(),
+            ignored: arrival.ignored,
         });
         person.sessions.push(arrival.session);
         person.key.clone_from(&arrival.key);

@@ -7,8 +7,10 @@ use tokio::sync::oneshot;
 use super::feed::Delivery;
 use super::{Handle, Hub, Request};
 use crate::chat::access::{Mute, Online, Role};
-use crate::chat::event::Event;
+use crate::chat::event::{Author, Event};
 use crate::chat::ids::{AccountId, Name, SessionId};
+use crate::chat::ignore::Ignoring;
+use crate::chat::preferences::Ignored;
 use crate::clock;
 use crate::text::Text;
 
@@ -76,6 +78,29 @@ impl Hub {
             inbox.dismiss(reason);
         }
         self.depart(session);
+    }
+
+    /// Somebody ignores another, or no longer: in all of their sessions from now on.
+    pub(super) fn ignore(&mut self, session: SessionId, id: u32, change: &Ignoring) {
+        if let Some(Author { account, .. }) = self.state.author(session) {
+            self.state.ignore(account, change);
+            let ignored = self.state.ignored(account);
+            for session in self.state.sessions_of(account) {
+                self.reply(*session, Delivery::Ignored(Arc::clone(&ignored)));
+            }
+        }
+        self.reply(session, Delivery::Accepted(id));
+    }
+
+    /// Tells a session that arrives whom its account ignores, if another session has changed it
+    /// since this one `read` it.
+    pub(super) fn tell_ignored(&self, session: SessionId, read: &[Ignored]) {
+        if let Some(Author { account, .. }) = self.state.author(session) {
+            let ignored = self.state.ignored(account);
+            if *ignored != *read {
+                self.reply(session, Delivery::Ignored(ignored));
+            }
+        }
     }
 
     /// Everybody who shares a room with somebody is told their new name.

@@ -137,9 +137,11 @@ impl Hub {
                 }))
             }
             // The others are never the store's to decide.
-            Decision::Append(_) | Decision::Join(_) | Decision::Leave(_) | Decision::Away(_) => {
-                None
-            }
+            Decision::Append(_)
+            | Decision::Join(_)
+            | Decision::Leave(_)
+            | Decision::Away(_)
+            | Decision::Ignore(_) => None,
         }
     }
 

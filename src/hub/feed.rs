@@ -15,6 +15,7 @@ use crate::chat::access::Role;
 use crate::chat::event::Event;
 use crate::chat::ids::RoomName;
 use crate::chat::intent::{Answer, Refusal, RoomView};
+use crate::chat::preferences::Ignored;
 use crate::text::Text;
 
 /// How many events a room keeps for those who are behind.
@@ -108,6 +109,8 @@ pub enum Delivery {
     Event(Arc<Event>),
     /// The session's person may do this from now on.
     Role(Role),
+    /// The session's person ignores these from now on.
+    Ignored(Arc<[Ignored]>),
     /// The session is out of the chat, for this reason: it sees nothing more of it.
     Dismissed(Text),
     /// The session is to end, for this reason, once it has seen what was said.

@@ -266,9 +266,10 @@ impl Hub {
         if self.stopped {
             return Err(Refusal::Stopping);
         }
-        let session = arrival.session;
+        let (session, read) = (arrival.session, Arc::clone(&arrival.ignored));
         self.state.arrive(arrival, clock::now())?;
         self.inboxes.insert(session, inbox);
+        self.tell_ignored(session, &read);
         metrics::sessions(self.inboxes.len());
         self.join(session, &RoomName::lobby())
             .ok_or(Refusal::Stopping)
@@ -344,6 +345,7 @@ impl Hub {
                 }
                 self.reply(session, Delivery::Accepted(id));
             }
+            Decision::Ignore(change) => self.ignore(session, id, &change),
             Decision::Amend { .. } | Decision::OpenRoom(_) | Decision::Rename(_) => {
                 if self.barriers.len() >= BARRIERS {
                     return self.reply(session, Delivery::Refused(id, Refusal::Busy));

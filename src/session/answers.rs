@@ -2,12 +2,12 @@
 
 use super::entry::Entry;
 use super::facts::{self, ago};
-use super::machine::{Fetched, Machine};
+use super::machine::{Fetch, Fetched, Machine};
 use super::requests::Asked;
 use crate::chat::command::{self, COMMANDS, Command, Group};
-use crate::chat::event::Message;
+use crate::chat::event::{Author, Message};
 use crate::chat::ids::{Conversation, Name, RoomName, Time};
-use crate::chat::intent::{Answer, PersonInfo, RoomInfo, RoomView};
+use crate::chat::intent::{Answer, PersonInfo, Refusal, RoomInfo, RoomView};
 use crate::store::{Found, Mark};
 use crate::text;
 
@@ -64,8 +64,18 @@ impl Machine {
                 mark,
                 new,
             } => self.recall(&room, &messages, mark, new, now),
-            Fetched::History(messages) => self.show_history(&messages),
-            Fetched::Found(found) => self.show_found(&found, now),
+            Fetched::History(messages) => self.show_history(messages),
+            Fetched::Found(found) => self.show_found(found, now),
+            Fetched::Account(name, wish, found) => self.account_found(&name, wish, found, now),
+            Fetched::Names(names, old) => {
+                let names = names.join(", ");
+                self.note(&format!(
+                    "You're ignoring {names}. /unignore NAME shows their messages again."
+                ));
+                if let Some(reason) = old {
+                    self.note(&format!("Some may have other names now: {reason}."));
+                }
+            }
             Fetched::Failed { room, reason } => {
                 if let Some(tab) = self
                     .tabs
@@ -114,34 +124,45 @@ impl Machine {
         }
     }
 
-    fn show_history(&mut self, messages: &[Message]) {
+    /// Takes out what the person does not want to see. Returns how much that was.
+    fn hide(&self, messages: &mut Vec<Message>) -> usize {
+        let all = messages.len();
+        messages.retain(|message| !self.preferences.ignores(message.author.account));
+        all - messages.len()
+    }
+
+    fn show_history(&mut self, mut messages: Vec<Message>) {
         if messages.is_empty() {
             return self.note("Nothing was said yet.");
         }
         let count = messages.len();
-        let words = if count == 1 {
+        let mut words = if count == 1 {
             "the last message".to_owned()
         } else {
             format!("the last {count} messages")
         };
+        if let hidden @ 1.. = self.hide(&mut messages) {
+            words = format!("{words}, {hidden} hidden by /ignore");
+        }
         self.display.show(&Entry::Rule(&words));
         self.forget_day();
-        for message in messages {
+        for message in &messages {
             self.show_message(message);
         }
         self.display.show(&Entry::Rule("now"));
         self.forget_day();
     }
 
-    fn show_found(&mut self, found: &Found, now: Time) {
-        let messages = &found.messages;
-        let looked = match found.back_to {
-            Some(back_to) => format!(
-                " The search went back to {}.",
-                self.zone.moment(back_to, now)
-            ),
-            None => String::new(),
+    fn show_found(&mut self, found: Found, now: Time) {
+        let mut messages = found.messages;
+        let mut looked = match self.hide(&mut messages) {
+            0 => String::new(),
+            hidden => format!(" {hidden} more hidden by /ignore."),
         };
+        if let Some(back_to) = found.back_to {
+            let back_to = self.zone.moment(back_to, now);
+            looked = format!("{looked} The search went back to {back_to}.");
+        }
         if messages.is_empty() {
             let nothing = "Nothing found in the rooms that you are in.";
             return self.note(&format!("{nothing}{looked}"));
@@ -174,11 +195,17 @@ impl Machine {
     /// Shows the hub's answer to a question.
     pub(super) fn show_answer(&mut self, asked: &Asked, answer: Answer, now: Time) {
         match (asked, answer) {
+            (Asked::Person(name, wish), Answer::Refused(Refusal::NobodyCalled(_))) => {
+                self.fetch(Fetch::Account(name.clone(), *wish));
+            }
+            (Asked::Person(_, wish), Answer::Person(person)) => {
+                let PersonInfo { account, name, .. } = *person;
+                self.person_found(*wish, &Author { account, name }, now);
+            }
             (_, Answer::Refused(refusal)) => self.error(&refusal.to_string()),
-            (Asked::Ignore, Answer::Person(person)) => self.ignore(&person),
             (Asked::DirectHistory(limit), Answer::Person(person)) => {
                 let me = self.me.author.account;
-                self.fetch(super::machine::Fetch::History {
+                self.fetch(Fetch::History {
                     conversation: Conversation::between(me, person.account),
                     limit: *limit,
                 });

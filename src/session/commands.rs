@@ -1,16 +1,18 @@
 //! What each command does, from the side of the one who types it.
 
 use super::facts::{HISTORY, MAX_HISTORY, TOPIC};
-use super::machine::{Fetch, Machine};
+use super::machine::{Fetch, Machine, Wish};
 use super::requests::Asked;
 use super::theme::{THEMES, Theme};
 use super::zone;
 use crate::access::orders;
 use crate::chat::command::{self, Line, Verb};
+use crate::chat::event::Author;
 use crate::chat::ids::{Conversation, Name, Time};
+use crate::chat::ignore::Ignoring;
 use crate::chat::intent::{Intent, Query, Refusal, Target};
 use crate::chat::policy::Bucket;
-use crate::chat::preferences::Timestamps;
+use crate::chat::preferences::{Ignored, Timestamps};
 use crate::keys;
 use crate::text::Text;
 
@@ -150,13 +152,10 @@ impl Machine {
                 self.intend(Asked::Away, Intent::Away(reason), now);
             }
             Verb::Ignore => match first {
-                Some(name) => {
-                    let name = command::person(name)?;
-                    self.query(Asked::Ignore, Query::Whois(name), now);
-                }
+                Some(name) => self.look_for(command::person(name)?, Wish::Ignore, now),
                 None => self.list_ignored(),
             },
-            Verb::Unignore => self.unignore(words)?,
+            Verb::Unignore => self.unignore(command::person(words)?, now),
             Verb::Quiet => {
                 self.preferences.quiet = switch(first, self.preferences.quiet)?;
                 let no = if self.preferences.quiet {
@@ -266,34 +265,91 @@ impl Machine {
     }
 
     fn list_ignored(&mut self) {
-        let names: Vec<&str> = self
-            .preferences
-            .ignored
-            .iter()
-            .map(|i| i.name.as_str())
-            .collect();
-        let words = if names.is_empty() {
-            "You ignore nobody. /ignore NAME hides somebody's messages.".to_owned()
+        if self.preferences.ignored.is_empty() {
+            self.note("You aren't ignoring anyone. /ignore NAME hides someone's messages.");
         } else {
-            format!("You ignore {}. /unignore NAME ends it.", names.join(", "))
-        };
-        self.note(&words);
+            self.fetch(Fetch::Names(self.preferences.ignored.clone()));
+        }
     }
 
-    fn unignore(&mut self, name: &str) -> Result<(), String> {
-        let name = command::person(name)?;
-        let before = self.preferences.ignored.len();
-        self.preferences
-            .ignored
-            .retain(|ignored| ignored.name != name.as_str());
-        if self.preferences.ignored.len() == before {
-            return Err(format!(
-                "You do not ignore {name}. /ignore lists whom you do."
-            ));
+    /// A name leads to an account: of somebody who is online, and otherwise in the store.
+    fn look_for(&mut self, name: Name, wish: Wish, now: Time) {
+        self.query(Asked::Person(name.clone(), wish), Query::Whois(name), now);
+    }
+
+    fn unignore(&mut self, name: Name, now: Time) {
+        // The name that they had then is still theirs.
+        let mut ignored = self.preferences.ignored.iter();
+        match ignored.find(|ignored| ignored.name == name.as_str()) {
+            Some(ignored) => {
+                let account = ignored.account;
+                self.person_found(Wish::Unignore, &Author { account, name }, now);
+            }
+            None => self.look_for(name, Wish::Unignore, now),
         }
-        self.note(&format!("You see what {name} says again."));
+    }
+
+    /// Somebody was looked for by name, and is not online: the store has answered.
+    pub(super) fn account_found(
+        &mut self,
+        name: &Name,
+        wish: Wish,
+        found: Result<Option<Author>, String>,
+        now: Time,
+    ) {
+        match found {
+            Ok(Some(person)) if person.name == *name || wish == Wish::Unignore => {
+                self.person_found(wish, &person, now);
+            }
+            // An earlier name of theirs, or one that looks like it.
+            Ok(Some(Author { name: other, .. })) => {
+                self.error(&format!(
+                    "No one is named {name} now. Did you mean {other}?"
+                ));
+            }
+            Ok(None) if wish == Wish::Unignore => self.not_ignored(name),
+            Ok(None) => self.error(&format!(
+                "No one is named {name}. Guests can be ignored while they are online."
+            )),
+            Err(reason) => self.error(&format!("Couldn't look up {name}: {reason}.")),
+        }
+    }
+
+    /// Somebody was looked for by name, and this is who it is.
+    pub(super) fn person_found(&mut self, wish: Wish, person: &Author, now: Time) {
+        let Author { account, name } = person;
+        let change = match (wish, self.preferences.ignores(*account)) {
+            (Wish::Ignore, true) => {
+                return self.note(&format!(
+                    "You're already ignoring {name}. /unignore {name} shows their messages again."
+                ));
+            }
+            (Wish::Unignore, false) => return self.not_ignored(name),
+            (Wish::Ignore, false) => Ignoring::Begin(Ignored {
+                account: *account,
+                name: name.to_string(),
+            }),
+            (Wish::Unignore, true) => Ignoring::End(*account),
+        };
+        let asked = Asked::Ignoring(wish, name.clone());
+        self.intend(asked, Intent::Ignore(change), now);
+    }
+
+    fn not_ignored(&mut self, name: &Name) {
+        self.error(&format!(
+            "You aren't ignoring {name}. /ignore lists the people you ignore."
+        ));
+    }
+
+    /// It is so in all sessions by now.
+    pub(super) fn ignoring(&mut self, wish: Wish, name: &Name) {
+        self.note(&match wish {
+            Wish::Ignore => {
+                format!("Ignoring {name}. /unignore {name} shows their messages again.")
+            }
+            Wish::Unignore => format!("No longer ignoring {name}."),
+        });
         self.save();
-        Ok(())
     }
 
     fn timestamp(&mut self, word: Option<&str>) -> Result<(), String> {
@@ -363,29 +419,6 @@ impl Machine {
         self.note(&format!("The theme is {}: {}.", theme.name, theme.about));
         self.save();
         Ok(())
-    }
-
-    /// Hides what somebody says, now that the hub has said who it is.
-    pub(super) fn ignore(&mut self, person: &crate::chat::intent::PersonInfo) {
-        use crate::chat::preferences::{Ignored, Preferences};
-        let name = person.name.as_str();
-        if person.account == self.me.author.account {
-            self.error("That is you.");
-        } else if self.preferences.ignores(person.account) {
-            self.note(&format!(
-                "You ignore {name} already. /unignore {name} ends it."
-            ));
-        } else if self.preferences.ignored.len() >= Preferences::MAX_IGNORED {
-            let most = Preferences::MAX_IGNORED;
-            self.error(&format!("You ignore {most} people, which is the limit."));
-        } else {
-            self.preferences.ignored.push(Ignored {
-                account: person.account,
-                name: name.to_owned(),
-            });
-            self.note(&format!("You do not see what {name} says any more."));
-            self.save();
-        }
     }
 }
 

@@ -19,7 +19,6 @@ use super::peer::{Gone, Inbound, Input, Outbound, Peer};
 use super::waits::{Round, Waits, Woken, earliest};
 use crate::access::Keeper;
 use crate::chat::ids::{RoomName, Time};
-use crate::chat::preferences::Preferences;
 use crate::clock;
 use crate::hub::Attachment;
 use crate::hub::feed::{Cursor, Delivery, Inbox, Joined, Post, Ring};
@@ -105,8 +104,10 @@ pub(super) struct Driver {
     working: Option<Working>,
     /// Whether that is an order.
     ordering: bool,
-    /// The settings that are being saved.
-    saving: Option<Box<Preferences>>,
+    /// The settings were changed and are not being saved yet.
+    unsaved: bool,
+    /// The settings are being saved.
+    saving: bool,
     closing: Option<u32>,
     unwritten: Unwritten,
 }
@@ -143,7 +144,8 @@ impl Driver {
             jobs: VecDeque::new(),
             working: None,
             ordering: false,
-            saving: None,
+            unsaved: false,
+            saving: false,
             closing: None,
             unwritten: Unwritten::default(),
         }
@@ -244,14 +246,11 @@ impl Driver {
     /// given and settings that were changed just before the connection was lost.
     pub(super) fn part(mut self) -> Parting {
         let orders = self.remaining_orders();
-        let waiting = self.jobs.into_iter().rev().find_map(|job| match job {
-            Job::Save(preferences) => Some(preferences),
-            Job::Fetch(_) | Job::Order(_) => None,
-        });
+        let preferences = self.machine.preferences();
         Parting {
             account: self.machine.me().author.account,
             orders,
-            preferences: waiting.or(self.saving.map(|saving| *saving)),
+            preferences: (self.unsaved || self.saving).then(|| preferences.clone()),
             marks: self.machine.marks(clock::now()),
         }
     }
@@ -260,6 +259,11 @@ impl Driver {
     /// saved afterwards.
     fn next_job(&mut self) -> Option<Job> {
         if self.closing.is_none() {
+            if std::mem::take(&mut self.unsaved) {
+                // As they are now: another session may have changed whom both ignore.
+                self.saving = true;
+                return Some(Job::Save(self.machine.preferences().clone()));
+            }
             return self.jobs.pop_front();
         }
         let at = self.jobs.iter().position(Job::is_order)?;
@@ -278,10 +282,7 @@ impl Driver {
         orders
     }
 
-    fn work(&mut self, job: Job) -> impl Future<Output = Done> + Send + use<> {
-        if let Job::Save(preferences) = &job {
-            self.saving = Some(Box::new(preferences.clone()));
-        }
+    fn work(&self, job: Job) -> impl Future<Output = Done> + Send + use<> {
         let (store, orders) = (Arc::clone(&self.store), Arc::clone(&self.orders));
         let actor = self.machine.me().requester(&self.peer);
         carry_out(store, orders, actor, job)
@@ -319,7 +320,7 @@ impl Driver {
                     }
                 }
                 Effect::Fetch(fetch) => self.jobs.push_back(Job::Fetch(fetch)),
-                Effect::Save(preferences) => self.jobs.push_back(Job::Save(preferences)),
+                Effect::Save => self.unsaved = true,
                 Effect::Order(order) => self.jobs.push_back(Job::Order(order)),
                 Effect::Close(status) => self.closing = Some(status),
             }
@@ -333,7 +334,10 @@ impl Driver {
                     Fetched::Recall { room, .. } => Some(room),
                     // What happens now can be shown all the same.
                     Fetched::Failed { room, .. } => room.as_ref(),
-                    Fetched::History(_) | Fetched::Found(_) => None,
+                    Fetched::History(_)
+                    | Fetched::Found(_)
+                    | Fetched::Account(..)
+                    | Fetched::Names(..) => None,
                 };
                 let mut feeds = self.feeds.iter_mut();
                 if let Some(feed) = feeds.find(|feed| Some(&feed.room) == recalled) {
@@ -343,7 +347,7 @@ impl Driver {
             }
             Done::Reported(result) => self.machine.reported(result, clock::now()),
             Done::Saved(saved) => {
-                self.saving = None;
+                self.saving = false;
                 if let Err(error) = saved {
                     self.machine.not_kept(&error.to_string());
                 }
@@ -382,6 +386,12 @@ impl Driver {
         // Replies are taken out first and heard last: whoever hears that a message is saved has
         // seen it.
         let (deliveries, skipped) = self.inbox.take();
+        // Whom they ignore holds for all that is not shown yet.
+        for delivery in &deliveries {
+            if let Delivery::Ignored(ignored) = delivery {
+                self.machine.set_ignored(ignored);
+            }
+        }
         let out = |delivery: &Delivery| matches!(delivery, Delivery::Dismissed(_));
         let more = !deliveries.iter().any(out) && self.read_rooms();
         for delivery in deliveries {
@@ -402,6 +412,7 @@ impl Driver {
                     }
                 }
                 Delivery::Role(role) => self.machine.set_role(role),
+                Delivery::Ignored(_) => {}
                 Delivery::Dismissed(reason) | Delivery::Close(reason) => {
                     self.machine.dismissed(reason.as_str());
                 }

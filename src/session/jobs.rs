@@ -11,9 +11,10 @@ use super::facts::FOUND;
 use super::machine::{Fetch, Fetched};
 use crate::access::Keeper;
 use crate::access::orders::{Order, Report, Requester};
-use crate::chat::ids::{AccountId, Conversation, RoomName, Seq};
-use crate::chat::preferences::Preferences;
-use crate::store::{Mark, Search, Store, StoreError};
+use crate::chat::event::Author;
+use crate::chat::ids::{AccountId, Conversation, Name, RoomName, Seq};
+use crate::chat::preferences::{Ignored, Preferences};
+use crate::store::{Account, Mark, Search, Store, StoreError};
 
 /// How many messages that were seen before are shown above the new ones of a room.
 const CONTEXT: usize = 3;
@@ -79,6 +80,15 @@ async fn read_back(store: &dyn Store, reader: AccountId, fetch: Fetch) -> Fetche
             let messages = store.history(&conversation, None, limit).await;
             messages.map(Fetched::History)
         }
+        Fetch::Account(name, wish) => {
+            let found = store
+                .account_by_name(&name)
+                .await
+                .map(|found| found.map(|Account { id, name, .. }| Author { account: id, name }));
+            let found = found.map_err(|error| error.to_string());
+            return Fetched::Account(name, wish, found);
+        }
+        Fetch::Names(ignored) => return names(store, ignored).await,
         Fetch::Search { words, within } => {
             let search = Search {
                 words,
@@ -95,6 +105,27 @@ async fn read_back(store: &dyn Store, reader: AccountId, fetch: Fetch) -> Fetche
             reason: error.to_string(),
         }
     })
+}
+
+/// What people are called today: by the name that they had, which is still theirs. Guests, and who
+/// can't be looked up, by that name.
+async fn names(store: &dyn Store, ignored: Vec<Ignored>) -> Fetched {
+    let (mut names, mut failed) = (Vec::new(), None);
+    for Ignored { account, name } in ignored {
+        let found = match Name::stored(&name) {
+            Ok(name) if failed.is_none() => store.account_by_name(&name).await,
+            _ => Ok(None),
+        };
+        names.push(match found {
+            Ok(Some(found)) if found.id == account => found.name.to_string(),
+            Ok(_) => name,
+            Err(error) => {
+                failed = Some(error.to_string());
+                name
+            }
+        });
+    }
+    Fetched::Names(names, failed)
 }
 
 async fn recall(

@@ -19,7 +19,7 @@ use crate::chat::event::{Author, Message};
 use crate::chat::ids::{Conversation, Fingerprint, Name, RoomName, Seq, SessionId, Time};
 use crate::chat::intent::{Arrival, Intent, Query};
 use crate::chat::policy::{Allowance, Bucket};
-use crate::chat::preferences::Preferences;
+use crate::chat::preferences::{Ignored, Preferences};
 use crate::store::{Found, Mark};
 use crate::term::editor::{Edit, Editor};
 use crate::term::keys::{Decoder, Key};
@@ -63,7 +63,13 @@ pub struct Me {
 
 impl Me {
     /// How they arrive in the hub.
-    pub(super) fn arrival(&self, session: SessionId, peer: &Peer, bot: bool) -> Arrival {
+    pub(super) fn arrival(
+        &self,
+        session: SessionId,
+        peer: &Peer,
+        bot: bool,
+        preferences: &Preferences,
+    ) -> Arrival {
         Arrival {
             session,
             author: self.author.clone(),
@@ -73,6 +79,7 @@ impl Me {
             key: self.key.clone(),
             addr: peer.addr.ip(),
             client: peer.client.clone(),
+            ignored: preferences.ignored.clone().into(),
         }
     }
 
@@ -97,8 +104,8 @@ pub enum Effect {
     Query(u32, Query),
     /// Read something from the store; [`Machine::fetched`] gets it. One after the other.
     Fetch(Fetch),
-    /// Keep the settings.
-    Save(Preferences),
+    /// Keep the settings, as [`Machine::preferences`] has them.
+    Save,
     /// Have this done; [`Machine::reported`] gets what came of it. One after the other.
     Order(Order),
     /// End the session with this exit status.
@@ -133,6 +140,19 @@ pub enum Fetch {
         /// Where.
         within: Vec<Conversation>,
     },
+    /// Whose a name is that nobody online has.
+    Account(Name, Wish),
+    /// What these are called today.
+    Names(Vec<Ignored>),
+}
+
+/// What is to be done about somebody who is looked for by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wish {
+    /// Hide what they say.
+    Ignore,
+    /// Show it again.
+    Unignore,
 }
 
 /// What was read from the store.
@@ -153,6 +173,11 @@ pub enum Fetched {
     History(Vec<Message>),
     /// To [`Fetch::Search`].
     Found(Found),
+    /// To [`Fetch::Account`]: the account and its name of today, if there is one; or why that can't
+    /// be found out.
+    Account(Name, Wish, Result<Option<Author>, String>),
+    /// To [`Fetch::Names`]: the names, and why some may be old.
+    Names(Vec<String>, Option<String>),
     /// It could not be read.
     Failed {
         /// The room whose events wait for it, if any do.
@@ -319,6 +344,16 @@ impl Machine {
         &self.me
     }
 
+    /// What its person set for themselves.
+    pub fn preferences(&self) -> &Preferences {
+        &self.preferences
+    }
+
+    /// The session's person ignores these from now on, here and in their other sessions.
+    pub fn set_ignored(&mut self, ignored: &[Ignored]) {
+        self.preferences.ignored = ignored.to_vec();
+    }
+
     /// The session's person may do this from now on.
     pub fn set_role(&mut self, role: Role) {
         if self.me.role != role {
@@ -402,6 +437,6 @@ impl Machine {
 
     pub(super) fn save(&mut self) {
         self.zone = Zone::new(self.preferences.tz.as_deref(), self.preferences.timestamps);
-        self.effects.push(Effect::Save(self.preferences.clone()));
+        self.effects.push(Effect::Save);
     }
 }

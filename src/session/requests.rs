@@ -4,9 +4,9 @@
 use std::collections::VecDeque;
 
 use super::complete::Completion;
-use super::machine::{Effect, Fetch, Fetched, Machine};
+use super::machine::{Effect, Fetch, Fetched, Machine, Wish};
 use crate::access::orders::Order;
-use crate::chat::ids::Time;
+use crate::chat::ids::{Name, Time};
 use crate::chat::intent::{Answer, Intent, Query, Refusal};
 use crate::text;
 
@@ -30,7 +30,10 @@ pub(super) enum Asked {
     Change,
     Away,
     Show,
-    Ignore,
+    /// Who has a name.
+    Person(Name, Wish),
+    /// To ignore somebody of this name, or no longer.
+    Ignoring(Wish, Name),
     DirectHistory(usize),
     Complete(Completion),
 }
@@ -186,8 +189,10 @@ impl Machine {
 
     /// An intent was carried out.
     pub fn accepted(&mut self, id: u32, now: Time) {
-        if self.answered(id) == Some(Asked::Away) {
-            self.note("You are away until you say something.");
+        match self.answered(id) {
+            Some(Asked::Away) => self.note("You are away until you say something."),
+            Some(Asked::Ignoring(wish, name)) => self.ignoring(wish, &name),
+            _ => {}
         }
         self.release(now);
     }

@@ -193,7 +193,7 @@ impl Chat {
                 let ran = Box::pin(exec::run(context, command, input, output)).await;
                 return Ok(Begun::Over(ran));
             }
-            let arrival = me.arrival(session, peer, !interactive);
+            let arrival = me.arrival(session, peer, !interactive, &preferences);
             match self.hub.attach(arrival, Arc::clone(&inbox)).await {
                 Ok((attachment, joined)) => break (me, preferences, attachment, joined),
                 Err(Refusal::NameTaken(_)) if me.guest && tries < GUEST_TRIES => tries += 1,

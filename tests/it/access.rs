@@ -217,6 +217,7 @@ impl House {
             key: Some(key(who).fingerprint),
             addr: "192.0.2.7".parse().unwrap(),
             client: "SSH-2.0-Test".into(),
+            ignored: Arc::default(),
         };
         let (attachment, _) = self.hub.attach(arrival, inbox.clone()).await.unwrap();
         (attachment, inbox)

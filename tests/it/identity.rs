@@ -119,6 +119,81 @@ fn a_login_name_that_can_t_be_a_name_keeps_nobody_out() {
     nobody.wait_text("you are guest-");
 }
 
+/// Not by name, not here only, and not only who is online.
+#[test]
+fn people_are_ignored_by_account_and_in_all_sessions() {
+    let server = Server::with(&["limits.message_rate=0"]);
+    let enter = |name: &str| Login::new(&server, name).size(120, 40).terminal();
+    let run = |command: &str| {
+        let login = Login::new(&server, "alice").option(&format!("RemoteCommand={command}"));
+        login.try_pipe()
+    };
+    let (mut alice, other) = (enter("alice"), enter("alice"));
+    let (bob, mut mallory) = (enter("bob"), enter("mallory"));
+    let tail = run("tail lobby --last 9");
+    mallory.line("rude once");
+    alice.wait_text("rude once");
+    other.wait_text("rude once");
+    tail.wait_text("rude once");
+
+    alice.line("/ignore mallory");
+    alice.wait_text("Ignoring mallory.");
+    mallory.line("rude twice");
+    mallory.wait_text("mallory rude twice");
+    bob.line("never mind");
+    alice.wait_text("bob never mind");
+    other.wait_text("bob never mind");
+    tail.wait_text("bob: never mind");
+    assert!(!alice.screen().says("rude twice") && !other.screen().says("rude twice"));
+    assert!(!tail.text().contains("rude twice"));
+
+    mallory.line("/nick mal");
+    alice.wait_text("mallory is now known as mal");
+    other.line("/ignore");
+    other.wait_text("You're ignoring mal.");
+    other.line("/history");
+    other.wait_text("hidden by /ignore");
+    other.line("/search rude");
+    other.wait_text("Nothing found in the rooms that you are in. 2 more hidden by /ignore.");
+    let seen = [run("history lobby").finish(), run("search rude").finish()];
+    assert!(seen[0].stdout.contains("never mind"), "{seen:?}");
+    assert!(
+        seen.iter().all(|seen| !seen.stdout.contains("rude")),
+        "{seen:?}"
+    );
+
+    // Who is gone is found all the same.
+    mallory.line("/quit");
+    mallory.wait_end();
+    bob.wait_text("mal left");
+    other.line("/unignore mal");
+    other.wait_text("No longer ignoring mal.");
+    alice.line("/ignore mallory");
+    alice.wait_text("Error: No one is named mallory now. Did you mean mal?");
+    alice.line("/ignore zoe");
+    alice.wait_text("Error: No one is named zoe.");
+    alice.line("/ignore mal");
+    alice.wait_text("Ignoring mal.");
+    other.line("/unignore mallory");
+    other.wait_for("a second time", |screen| {
+        screen.said().matches("No longer ignoring mal.").count() == 2
+    });
+    alice.line("/unignore mal");
+    alice.wait_text("Error: You aren't ignoring mal.");
+    alice.line("/ignore mal");
+    alice.wait_for("a second time", |screen| {
+        screen.said().matches("Ignoring mal.").count() == 2
+    });
+    drop((other, tail));
+    alice.line("/quit");
+    alice.wait_end();
+
+    let alice = enter("alice");
+    alice.line("/ignore");
+    alice.wait_text("You're ignoring mal.");
+    assert!(!alice.screen().says("rude"));
+}
+
 #[test]
 fn settings_come_back_with_the_key() {
     let server = Server::start();

@@ -334,7 +334,7 @@ fn names(facts: &Facts) -> Option<Check> {
         found.push_str(name);
     }
     if let more @ 1.. = odd.len().saturating_sub(LISTED) {
-        found.push_str(&format!("\nand {more} more"));
+        found = format!("{found}\nand {more} more");
     }
     let mend =
         "they keep working; an operator gives one another name in the chat: /rename NAME NEW";

@@ -5,13 +5,12 @@ use std::path::Path;
 use super::Outcome::{Fail, Ok as Good, Skip, Warn};
 use super::look::{Census, Facts, Folder, Port, Seen};
 use super::*;
-use crate::chat::access::Role;
-use crate::chat::ids::{AccountId, Fingerprint, Name};
+use crate::chat::ids::Fingerprint;
 use crate::cli::Command;
 use crate::cli::tests::memory::Memory;
 use crate::cli::tests::{NOW, Ran, configured, parse, ran, run, wait};
 use crate::config::{Access, Flags};
-use crate::store::{Account, StoreError};
+use crate::store::StoreError;
 
 fn open(members: usize, operators: usize) -> Seen {
     Seen::Open {
@@ -62,7 +61,7 @@ fn a_healthy_server_has_nothing_to_mend() {
 }
 
 /// Whether of these facts this one check says this, and all others are well.
-fn finds(facts: &Facts, name: &str, outcome: Outcome, words: &str) {
+pub(super) fn finds(facts: &Facts, name: &str, outcome: Outcome, words: &str) {
     for check in judge::judge(facts) {
         if check.name != name {
             assert_eq!(check.outcome, Outcome::Ok, "{words}: {check:?}");
@@ -368,7 +367,7 @@ fn a_secret_that_lost_its_value_is_not_restored_from_a_folder() {
     assert!(checks.iter().all(|check| check.name != "disk space"));
 }
 
-fn doctor(line: &str, store: &Memory, dir: &Path) -> Ran {
+pub(super) fn doctor(line: &str, store: &Memory, dir: &Path) -> Ran {
     let Command::Doctor(args) = parse(line) else {
         panic!();
     };
@@ -416,51 +415,6 @@ fn the_outcome_is_told_and_is_the_exit_code() {
     let failed = doctor("doctor", &store, dir.path());
     assert_eq!(failed.exit, Exit::Failed);
     assert_eq!(failed.err, "ssh-chat: 1 of the checks failed\n");
-}
-
-/// Names from before they were reserved keep working, and somebody should know.
-#[test]
-fn names_that_can_t_be_chosen_any_more_are_listed() {
-    let (dir, store) = (tempfile::tempdir().unwrap(), Memory::default());
-    fs::set_permissions(dir.path(), Permissions::from_mode(0o700)).unwrap();
-    for (id, name) in (1..).zip(["alice", "operator", "1", "guest-ab23", "y0u"]) {
-        let name = Name::stored(name).unwrap();
-        let account = Account::new(AccountId(id), name, Role::Operator, NOW);
-        store.content().accounts.push(account);
-    }
-    let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f";
-    run("keys add --account operator", &store, key);
-    let ran = doctor("doctor", &store, dir.path());
-    assert_eq!(ran.err, "it works; 1 to look at\n");
-    let (_, said) = ran.out.split_once("warn  names         ").unwrap();
-    let expected = "3 accounts have names that can't be chosen any more
-                    operator: the name operator is reserved (it could be mistaken for the server or an operator)
-                    1: a name begins with a letter, not with '1'
-                    y0u: the name y0u is reserved (it could be mistaken for the server or an operator)
-                    -> they keep working; an operator gives one another name in the chat: /rename NAME NEW
-";
-    assert!(said.starts_with(expected), "{said}");
-
-    let name = |n| Name::stored(&format!("bot-{n}")).unwrap();
-    let mut census = Census::default();
-    census
-        .odd_names
-        .extend((0..25).map(|n| name(n).to_string()));
-    let store = Seen::Open {
-        damage: Ok(None),
-        writable: Ok(()),
-        people: Ok(Census {
-            operators: 1,
-            ..census
-        }),
-        newest: None,
-    };
-    finds(
-        &Facts { store, ..healthy() },
-        "names",
-        Warn,
-        "bot-19\nand 5 more",
-    );
 }
 
 #[test]

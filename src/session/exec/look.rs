@@ -79,7 +79,9 @@ impl<O: Outbound> Exec<'_, O> {
         };
         let store = self.context.store;
         for message in store.history(&conversation, None, limit).await? {
-            self.out.show(Item::Message(&message)).await?;
+            if !self.context.preferences.ignores(message.author.account) {
+                self.out.show(Item::Message(&message)).await?;
+            }
         }
         Ok(())
     }
@@ -120,7 +122,9 @@ impl<O: Outbound> Exec<'_, O> {
         // The newest is read last.
         let found = store.search(search).await?;
         for message in found.messages.iter().rev() {
-            self.out.show(Item::Found(message)).await?;
+            if !self.context.preferences.ignores(message.author.account) {
+                self.out.show(Item::Found(message)).await?;
+            }
         }
         if let Some(back_to) = found.back_to {
             let back_to = DateTime::from_timestamp_millis(back_to.0).unwrap_or_default();

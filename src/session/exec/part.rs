@@ -9,8 +9,9 @@ use tokio::time::{Instant, sleep_until};
 use super::ExecContext;
 use super::out::{End, TRY_LATER};
 use crate::chat::event::Event;
-use crate::chat::ids::RoomName;
+use crate::chat::ids::{AccountId, RoomName};
 use crate::chat::intent::{Answer, Intent, Query, Refusal};
+use crate::chat::preferences::Ignored;
 use crate::hub::Attachment;
 use crate::hub::feed::{Delivery, Inbox, Joined};
 use crate::session::sign_in::still_admitted;
@@ -25,6 +26,8 @@ pub(super) struct Part {
     deliveries: VecDeque<Delivery>,
     asked: u32,
     thrown_out: bool,
+    /// Whose messages are not shown.
+    ignored: Arc<[Ignored]>,
 }
 
 /// What came of an intent.
@@ -39,7 +42,10 @@ impl Part {
     /// Arrives, as a bot, in the lobby.
     pub async fn begin(context: &ExecContext<'_>) -> Result<(Part, Joined), End> {
         let inbox = Arc::new(Inbox::default());
-        let arrival = context.me.arrival(context.session, context.peer, true);
+        let arrival = context
+            .me
+            .arrival(context.session, context.peer, true, &context.preferences);
+        let ignored = Arc::clone(&arrival.ignored);
         let attached = context.hub.attach(arrival, Arc::clone(&inbox)).await;
         let (attachment, lobby) = attached.map_err(|refusal| {
             // A guest's name can be taken at this very moment; the next one will be another.
@@ -57,6 +63,7 @@ impl Part {
             deliveries: VecDeque::new(),
             asked: 0,
             thrown_out: false,
+            ignored,
         };
         Ok((part, lobby))
     }
@@ -111,7 +118,7 @@ impl Part {
     async fn next(&mut self) -> Result<Delivery, End> {
         loop {
             if let Some(delivery) = self.deliveries.pop_front() {
-                return not_closed(delivery);
+                return self.heed(delivery);
             }
             let (deliveries, _) = self.inbox.take();
             self.deliveries = deliveries;
@@ -136,14 +143,31 @@ impl Part {
         self.deliveries.extend(self.inbox.take().0);
         let out = |delivery: &Delivery| matches!(delivery, Delivery::Dismissed(_));
         self.thrown_out |= self.deliveries.iter().any(out);
-        for delivery in self.deliveries.drain(..) {
-            if let Delivery::Event(event) = not_closed(delivery)?
+        while let Some(delivery) = self.deliveries.pop_front() {
+            if let Delivery::Event(event) = self.heed(delivery)?
                 && matches!(*event, Event::Notice { .. })
             {
                 notices.push(event);
             }
         }
         Ok(notices)
+    }
+
+    /// What holds for the session whatever it waits for.
+    fn heed(&mut self, delivery: Delivery) -> Result<Delivery, End> {
+        match &delivery {
+            Delivery::Close(reason) | Delivery::Dismissed(reason) => {
+                return Err(End::Told(TRY_LATER, reason.to_string()));
+            }
+            Delivery::Ignored(ignored) => self.ignored = Arc::clone(ignored),
+            _ => {}
+        }
+        Ok(delivery)
+    }
+
+    /// Whether messages by this account are hidden, as of the last [`Part::notices`].
+    pub fn ignores(&self, account: AccountId) -> bool {
+        self.ignored.iter().any(|i| i.account == account)
     }
 
     /// Whether the session is out of the chat, so that nothing more of it is to be shown.
@@ -154,15 +178,6 @@ impl Part {
     /// Waits until something came for the session or happened in one of its rooms.
     pub async fn rung(&self) {
         self.inbox.rung().await;
-    }
-}
-
-fn not_closed(delivery: Delivery) -> Result<Delivery, End> {
-    match delivery {
-        Delivery::Close(reason) | Delivery::Dismissed(reason) => {
-            Err(End::Told(TRY_LATER, reason.to_string()))
-        }
-        delivery => Ok(delivery),
     }
 }
 

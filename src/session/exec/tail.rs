@@ -27,7 +27,7 @@ impl<O: Outbound> Exec<'_, O> {
         let (mut part, lobby) = Part::begin(self.context).await?;
         let joined = part.enter(&room, lobby).await?;
         if run.last > 0 {
-            match self.last(&room, joined.view.last, run.last).await {
+            match self.last(&part, &room, joined.view.last, run.last).await {
                 // What is said from now on can be shown all the same.
                 Err(End::Told(_, why)) => {
                     self.out.tell(&format!("{why} {WITHOUT_HISTORY}")).await?;
@@ -50,14 +50,14 @@ impl<O: Outbound> Exec<'_, O> {
                     break;
                 }
                 for post in posts.drain(..) {
-                    if self.event(&room, &post.event).await? {
+                    if self.event(&part, &room, &post.event).await? {
                         shown += 1;
                         since = since.or(Some(post.pushed));
                     }
                 }
             }
             for notice in notices? {
-                shown += u64::from(self.event(&room, &notice).await?);
+                shown += u64::from(self.event(&part, &room, &notice).await?);
             }
             self.out.flush().await?;
             if shown > 0 {
@@ -68,12 +68,18 @@ impl<O: Outbound> Exec<'_, O> {
     }
 
     /// The last messages up to the place in the log from which on the ring tells.
-    async fn last(&mut self, room: &RoomName, last: Seq, limit: usize) -> Result<(), End> {
+    async fn last(
+        &mut self,
+        part: &Part,
+        room: &RoomName,
+        last: Seq,
+        limit: usize,
+    ) -> Result<(), End> {
         let conversation = Conversation::Room(room.clone());
         let before = Some(Seq(last.0 + 1));
         let store = self.context.store;
         for message in store.history(&conversation, before, limit).await? {
-            if !self.context.preferences.ignores(message.author.account) {
+            if !part.ignores(message.author.account) {
                 self.out.show(Item::Message(&message)).await?;
             }
         }
@@ -81,11 +87,10 @@ impl<O: Outbound> Exec<'_, O> {
     }
 
     /// Shows an event. Returns whether it is one to be shown.
-    async fn event(&mut self, room: &RoomName, event: &Event) -> Result<bool, End> {
-        let preferences = &self.context.preferences;
+    async fn event(&mut self, part: &Part, room: &RoomName, event: &Event) -> Result<bool, End> {
         let hidden = match event {
-            Event::Message(message) => preferences.ignores(message.author.account),
-            Event::Presence(_) => preferences.quiet,
+            Event::Message(message) => part.ignores(message.author.account),
+            Event::Presence(_) => self.context.preferences.quiet,
             Event::Renamed { .. } | Event::Notice { .. } => false,
         };
         if hidden {

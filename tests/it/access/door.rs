@@ -2,6 +2,9 @@
 
 use crate::harness::Changes;
 use ssh_chat::access::door::Pass;
+use ssh_chat::chat::ignore::Ignoring;
+use ssh_chat::chat::intent::Intent;
+use ssh_chat::chat::preferences::Ignored;
 
 use super::*;
 
@@ -113,4 +116,34 @@ async fn operators_hear_who_comes_under_a_name_that_is_not_theirs() {
         );
         assert!(heard.iter().all(|one| one.contains(&words)), "{heard:?}");
     }
+}
+
+/// Its settings were read before another session changed them.
+#[tokio::test]
+async fn a_session_that_comes_hears_whom_it_ignores() {
+    let house = House::new(Mode::Open).await;
+    let ignored = Ignored {
+        account: AccountId(9),
+        name: "zoe".to_owned(),
+    };
+    let told = |inbox: &Inbox| {
+        let (deliveries, _) = inbox.take();
+        let lists = deliveries
+            .into_iter()
+            .filter_map(|delivery| match delivery {
+                Delivery::Ignored(ignored) => Some(ignored.to_vec()),
+                _ => None,
+            });
+        lists.collect::<Vec<_>>()
+    };
+    let (first, inbox) = house.online("member").await;
+    assert!(told(&inbox).is_empty(), "it is as it was read");
+    let change = Ignoring::Begin(ignored.clone());
+    first.intend(1, Intent::Ignore(change)).unwrap();
+    let (_second, late) = house.online("member").await;
+    let (_other, others) = house.online("operator").await;
+    house.hub.ping().await.unwrap();
+    assert_eq!(told(&inbox), [vec![ignored.clone()]]);
+    assert_eq!(told(&late), [vec![ignored]]);
+    assert!(told(&others).is_empty());
 }

@@ -3,10 +3,14 @@ use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::thread;
 
-use super::super::Outcome::{Fail, Ok as Good};
+use super::super::Outcome::{Fail, Ok as Good, Warn};
 use super::super::judge::judge;
-use super::super::tests::healthy;
+use super::super::tests::{doctor, finds, healthy};
 use super::*;
+use crate::chat::ids::{AccountId, Name};
+use crate::cli::tests::memory::Memory;
+use crate::cli::tests::{NOW, run};
+use crate::store::Account;
 
 #[test]
 fn folders_and_ports_are_looked_at() {
@@ -64,4 +68,49 @@ fn who_holds_a_port_is_asked_who_it_is() {
         let listen = checks.iter().find(|check| check.name == "listen").unwrap();
         assert_eq!(listen.outcome, outcome, "{greeting}: {listen:?}");
     }
+}
+
+/// Names from before they were reserved keep working, and somebody should know.
+#[test]
+fn names_that_can_t_be_chosen_any_more_are_listed() {
+    let (dir, store) = (tempfile::tempdir().unwrap(), Memory::default());
+    fs::set_permissions(dir.path(), Permissions::from_mode(0o700)).unwrap();
+    for (id, name) in (1..).zip(["alice", "operator", "1", "guest-ab23", "y0u"]) {
+        let name = Name::stored(name).unwrap();
+        let account = Account::new(AccountId(id), name, Role::Operator, NOW);
+        store.content().accounts.push(account);
+    }
+    let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f";
+    run("keys add --account operator", &store, key);
+    let ran = doctor("doctor", &store, dir.path());
+    assert_eq!(ran.err, "it works; 1 to look at\n");
+    let (_, said) = ran.out.split_once("warn  names         ").unwrap();
+    let expected = "3 accounts have names that can't be chosen any more
+                    operator: the name operator is reserved (it could be mistaken for the server or an operator)
+                    1: a name begins with a letter, not with '1'
+                    y0u: the name y0u is reserved (it could be mistaken for the server or an operator)
+                    -> they keep working; an operator gives one another name in the chat: /rename NAME NEW
+";
+    assert!(said.starts_with(expected), "{said}");
+
+    let name = |n| Name::stored(&format!("bot-{n}")).unwrap();
+    let mut census = Census::default();
+    census
+        .odd_names
+        .extend((0..25).map(|n| name(n).to_string()));
+    let store = Seen::Open {
+        damage: Ok(None),
+        writable: Ok(()),
+        people: Ok(Census {
+            operators: 1,
+            ..census
+        }),
+        newest: None,
+    };
+    finds(
+        &Facts { store, ..healthy() },
+        "names",
+        Warn,
+        "bot-19\nand 5 more",
+    );
 }

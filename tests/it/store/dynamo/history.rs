@@ -149,7 +149,7 @@ async fn a_batch_is_no_more_than_a_portion() {
     assert!(portion < batch.len());
     let refused = store.append(batch.clone()).await;
     assert!(
-        matches!(refused, Err(StoreError::Corrupt(_))),
+        matches!(refused, Err(StoreError::Internal(_))),
         "{refused:?}"
     );
     assert_eq!(history(&store, None, 9).await, [""; 0]);
