@@ -11,7 +11,7 @@ use super::feed::Delivery;
 use super::{Feed, Hub};
 use crate::chat::event::{Author, Draft, Event, Message};
 use crate::chat::ids::{AccountId, Conversation, Name, RoomName, Seq, SessionId};
-use crate::chat::intent::Refusal;
+use crate::chat::intent::{Intent, Refusal};
 use crate::chat::state::Decision;
 use crate::clock;
 use crate::store::{Action, AmendError, Amendment, Change, ChangeError, RoomRecord, StoreError};
@@ -113,9 +113,22 @@ impl Hub {
                     Outcome::Amended(session, id, store.amend(amendment).await)
                 }))
             }
-            Decision::OpenRoom(room) => Some(Box::pin(async move {
-                Outcome::Opened(session, id, store.open_room(&room, clock::now()).await)
-            })),
+            // Judged once more: while it waited, others may have made this room, or the last one
+            // that there was room for.
+            Decision::OpenRoom(room) => {
+                match self.state.decide(session, Intent::Join(room), clock::now()) {
+                    Ok(Decision::OpenRoom(room)) => {
+                        return Some(Box::pin(async move {
+                            let opened = store.open_room(&room, clock::now()).await;
+                            Outcome::Opened(session, id, opened)
+                        }));
+                    }
+                    Ok(Decision::Join(room)) => self.enter(session, id, room),
+                    Ok(_) => {}
+                    Err(refusal) => self.reply(session, Delivery::Refused(id, refusal)),
+                }
+                None
+            }
             Decision::Rename(to) => {
                 let author = self.state.author(session)?;
                 let Author { account, name } = author.clone();
@@ -180,9 +193,7 @@ impl Hub {
                 metrics::rooms(self.feeds.len());
                 self.state
                     .open_room(room.name.clone(), room.topic, room.last);
-                if let Some(joined) = self.join(session, &room.name) {
-                    self.reply(session, Delivery::Joined(id, joined));
-                }
+                self.enter(session, id, room.name);
             }
             Outcome::Opened(session, id, Err(error)) => self.not_saved(session, id, &error),
             Outcome::Renamed {

@@ -14,6 +14,8 @@ mod commit;
 pub mod feed;
 mod handle;
 pub mod sheet;
+#[cfg(test)]
+mod tests;
 pub(crate) mod wait;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
@@ -44,8 +46,14 @@ const MAILBOX: usize = 4096;
 const BATCH: usize = 2048;
 /// How many allowances of people who left are remembered, beyond one for each session.
 const SPARE_BUCKETS: usize = 1024;
+/// How many waiting requests are handled before the hub looks at departures and at the store's
+/// answer again. Enough for one batch of a busy chat.
+const ROUND: usize = 256;
 /// How many decisions may wait for the store.
 const BARRIERS: usize = 1024;
+
+const LOST: &str = "The server restarts after an internal error. Your last message may not be \
+    saved; connect again in a moment.";
 
 /// What an operator can set about the hub.
 #[derive(Debug, Clone, Copy)]
@@ -199,7 +207,10 @@ impl Hub {
                 Woken::Due => self.tell_presence(),
             }
             // What is there already belongs to the same round: one wake-up, one batch.
-            while let Ok(request) = self.requests.try_recv() {
+            for _ in 0..ROUND {
+                let Ok(request) = self.requests.try_recv() else {
+                    break;
+                };
                 self.handle(request);
                 if self.gathered.len() >= BATCH {
                     break;
@@ -323,10 +334,7 @@ impl Hub {
                     since,
                 });
             }
-            Decision::Join(room) => match self.join(session, &room) {
-                Some(joined) => self.reply(session, Delivery::Joined(id, joined)),
-                None => self.reply(session, Delivery::Refused(id, Refusal::NoRoom(room))),
-            },
+            Decision::Join(room) => self.enter(session, id, room),
             Decision::Leave(room) => {
                 let author = self.state.author(session);
                 if self.state.leave(session, &room)
@@ -397,6 +405,15 @@ impl Hub {
         })
     }
 
+    /// The same, and the session is told.
+    fn enter(&mut self, session: SessionId, id: u32, room: RoomName) {
+        let delivery = match self.join(session, &room) {
+            Some(joined) => Delivery::Joined(id, joined),
+            None => Delivery::Refused(id, Refusal::NoRoom(room)),
+        };
+        self.reply(session, delivery);
+    }
+
     fn left(&mut self, room: &RoomName, author: &Author) {
         if let Some(feed) = self.feeds.get_mut(room) {
             feed.presence
@@ -444,6 +461,17 @@ impl Hub {
         }
         if let Some(inbox) = self.inboxes.get(&session) {
             inbox.put(delivery);
+            inbox.ring();
+        }
+    }
+}
+
+/// Those who are still there when the hub ends are told to go, also when it panicked: nobody else
+/// reaches all of them.
+impl Drop for Hub {
+    fn drop(&mut self) {
+        for inbox in self.inboxes.values() {
+            inbox.put(Delivery::Close(Text::stored(LOST)));
             inbox.ring();
         }
     }
