@@ -15,7 +15,7 @@ struct Known {
 
 type Catalogue = BTreeMap<String, Known>;
 
-/// Every event that the text of a source file writes, without its unit tests.
+/// Every event and span that the text of a source file writes, without its unit tests.
 fn events(source: &str, found: &mut Catalogue) {
     let end = source.find("#[cfg(test)]\nmod tests {");
     let source = &source[..end.unwrap_or(source.len())];
@@ -27,16 +27,29 @@ fn events(source: &str, found: &mut Catalogue) {
                 .iter()
                 .find_map(|argument| argument.strip_prefix("event = "));
             let name = name.unwrap_or_else(|| panic!("a line without a name: {arguments:?}"));
-            let known = found.entry(name.trim_matches('"').to_owned()).or_default();
-            known.levels.insert(level.to_owned());
-            let fields = arguments.iter().filter_map(|argument| field(argument));
-            known.fields.extend(fields);
+            add(found, name, level, &arguments);
+        }
+        let start = format!("tracing::{level}_span!(");
+        for (at, _) in source.match_indices(&start) {
+            let arguments = arguments(&source[at + start.len()..]);
+            let name = arguments.iter().find(|argument| argument.starts_with('"'));
+            add(found, name.unwrap(), "span", &arguments);
         }
     }
 }
 
+fn add(found: &mut Catalogue, name: &str, level: &str, arguments: &[String]) {
+    let known = found.entry(name.trim_matches('"').to_owned()).or_default();
+    known.levels.insert(level.to_owned());
+    let fields = arguments.iter().filter_map(|argument| field(argument));
+    known.fields.extend(fields);
+}
+
 /// The name of a field; nothing for the name of the event and the sentence.
 fn field(argument: &str) -> Option<String> {
+    if argument.starts_with("parent: ") {
+        return None;
+    }
     let name = argument.split(" = ").next()?;
     let name = name.trim_start_matches(['%', '?']);
     if name == "event" || name.starts_with('"') {
@@ -146,7 +159,8 @@ fn arguments_are_read() {
     let mut found = Catalogue::new();
     events(
         "tracing::info!(\n event = \"a_b\", %addr, n = f(1, 2), ?took,\n words = \"x, \\\"y\", \"said, (that\"\n);\
-         tracing::debug!(event = \"a_b\", more);",
+         tracing::debug!(parent: &a.span, event = \"a_b\", more);\
+         tracing::error_span!(parent: None, \"c\", conn = f(1), %addr, account = Empty)",
         &mut found,
     );
     let words = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect();
@@ -154,5 +168,10 @@ fn arguments_are_read() {
         levels: words(&["info", "debug"]),
         fields: words(&["addr", "n", "took", "words", "more"]),
     };
-    assert_eq!(found, Catalogue::from([("a_b".to_owned(), known)]));
+    let span = Known {
+        levels: words(&["span"]),
+        fields: words(&["conn", "addr", "account"]),
+    };
+    let all = [("a_b".to_owned(), known), ("c".to_owned(), span)];
+    assert_eq!(found, Catalogue::from(all));
 }

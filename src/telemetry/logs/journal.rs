@@ -1,7 +1,7 @@
 //! Lines for the journal, in its native protocol
 //! (<https://systemd.io/JOURNAL_NATIVE_PROTOCOL/>): the message as `journalctl` shows it, which
 //! is the line of text without time and level, and each field for itself, under its name in
-//! capitals. Spans are left out: the program has none.
+//! capitals.
 
 use std::fmt::{self, Write as _};
 use std::io;
@@ -10,12 +10,9 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tracing::field::{Field, Visit};
-use tracing::{Event, Level, Subscriber};
-use tracing_subscriber::Layer;
-use tracing_subscriber::layer::Context;
+use tracing::{Level, Metadata};
 
-use super::{Fields, harmless};
+use super::lines::Fields;
 use crate::telemetry::metrics;
 
 /// Where journald listens.
@@ -45,6 +42,13 @@ impl Journal {
         })
     }
 
+    /// Hands over an entry, or counts it as lost.
+    pub(super) fn write(&self, entry: &str) {
+        if self.send(entry.as_bytes()).is_err() {
+            metrics::line_missing("lost");
+        }
+    }
+
     fn send(&self, entry: &[u8]) -> io::Result<()> {
         let sent = self.socket.send(entry).map(|_| ());
         let stalls = sent.as_ref().is_err_and(|error| {
@@ -61,35 +65,37 @@ impl Journal {
     }
 }
 
-impl<S: Subscriber> Layer<S> for Journal {
-    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        if self.send(entry(event).as_bytes()).is_err() {
-            metrics::line_missing("lost");
-        }
-    }
-}
-
 /// An event as an entry: `NAME=value` lines. Each value is harmless, and so on one line, and
 /// bounded; all of them are far less than a datagram may have.
-fn entry(event: &Event<'_>) -> String {
-    let metadata = event.metadata();
-    let mut entry = Entry::default();
-    event.record(&mut entry);
-    let Entry { fields, mut native } = entry;
-    let name = fields.event.as_deref().unwrap_or(metadata.target());
+pub(super) fn entry(event: &Metadata<'_>, fields: &Fields) -> String {
+    let mut entry = String::new();
     let mut put = |name: &str, value: &dyn fmt::Display| {
-        let _to_a_string = writeln!(native, "{name}={value}");
+        let _to_a_string = writeln!(entry, "{name}={value}");
     };
-    let message = format_args!("{name}: {}{}", fields.message, fields.pairs);
+    for (name, value) in fields.shown() {
+        put(&native(name), &value);
+    }
+    let message = format_args!("{}{}", fields.sentence(event), fields.pairs());
     put("MESSAGE", &message);
-    put("PRIORITY", &priority(*metadata.level()));
+    put("PRIORITY", &priority(*event.level()));
     put("SYSLOG_IDENTIFIER", &"ssh-chat");
-    put("TARGET", &metadata.target());
-    if let Some((file, line)) = metadata.file().zip(metadata.line()) {
+    put("TARGET", &event.target());
+    if let Some((file, line)) = event.file().zip(event.line()) {
         put("CODE_FILE", &file);
         put("CODE_LINE", &line);
     }
-    native
+    entry
+}
+
+/// The name of a field in the journal, which takes capitals, digits and underscores; what begins
+/// with one is its own.
+fn native(name: &str) -> String {
+    let name = name.trim_start_matches('_').chars();
+    name.map(|c| match c.to_ascii_uppercase() {
+        c @ ('A'..='Z' | '0'..='9') => c,
+        _ => '_',
+    })
+    .collect()
 }
 
 /// The level as syslog has it.
@@ -99,34 +105,5 @@ fn priority(level: Level) -> u8 {
         Level::WARN => 4,
         Level::INFO => 6,
         Level::DEBUG | Level::TRACE => 7,
-    }
-}
-
-/// The fields of an event, for people and for the journal.
-#[derive(Default)]
-struct Entry {
-    fields: Fields,
-    native: String,
-}
-
-impl Visit for Entry {
-    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.fields.record_debug(field, value);
-        if field.name() == "message" {
-            return;
-        }
-        // The journal takes capitals, digits and underscores; what begins with one is its own.
-        let name = field.name().trim_start_matches('_').chars();
-        let name = name.map(|c| match c.to_ascii_uppercase() {
-            c @ ('A'..='Z' | '0'..='9') => c,
-            _ => '_',
-        });
-        self.native.extend(name);
-        let _to_a_string = writeln!(self.native, "={}", harmless(value));
-    }
-
-    fn record_str(&mut self, field: &Field, value: &str) {
-        // As in `Fields`: without the quotes of the debug form.
-        self.record_debug(field, &format_args!("{value}"));
     }
 }

@@ -1,6 +1,6 @@
 use std::os::unix::net::UnixDatagram;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use proptest::prelude::*;
 
@@ -8,21 +8,21 @@ use super::*;
 
 /// Keeps what is written.
 #[derive(Clone, Default)]
-struct Captured(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Captured {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
+struct Captured(Arc<Mutex<String>>);
 
 impl Captured {
     fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+        self.0.lock().unwrap().clone()
+    }
+
+    /// Has lines of this form written into it.
+    fn lines(&self, form: Output) -> Lines {
+        let kept = Arc::clone(&self.0);
+        let write: Write = Box::new(move |line| kept.lock().unwrap().push_str(line));
+        Lines {
+            now: noon,
+            ..Lines::new(form, write)
+        }
     }
 }
 
@@ -30,24 +30,37 @@ fn noon() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_349_289)
 }
 
-fn lines(colour: bool, log: impl FnOnce()) -> String {
+fn written(form: Output, log: impl FnOnce()) -> String {
     let captured = Captured::default();
-    let writer = captured.clone();
-    let layer = tracing_subscriber::fmt::layer()
-        .fmt_fields(Pairs)
-        .event_format(Line { now: noon })
-        .with_ansi(colour)
-        .with_writer(move || writer.clone());
-    tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), log);
+    let subscriber = tracing_subscriber::registry().with(captured.lines(form));
+    tracing::subscriber::with_default(subscriber, log);
     captured.text()
 }
 
+fn lines(colour: bool, log: impl FnOnce()) -> String {
+    written(Output::Text { colour }, log)
+}
+
 fn json_lines(log: impl FnOnce()) -> String {
-    let captured = Captured::default();
-    let writer = captured.clone();
-    let layer = json(move || writer.clone());
-    tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), log);
-    captured.text()
+    written(Output::Json, log)
+}
+
+/// What a journal that listens at this path is given, in lines, without where in the code it
+/// stands.
+fn entry(journald: &UnixDatagram) -> Vec<String> {
+    let mut bytes = [0; 8192];
+    let read = journald.recv(&mut bytes).unwrap();
+    let text = std::str::from_utf8(&bytes[..read]).unwrap();
+    let lines = text.lines().filter(|line| !line.starts_with("CODE_"));
+    lines.map(str::to_owned).collect()
+}
+
+fn journal(path: &Path) -> Lines {
+    let journal = Journal::connect(path).unwrap();
+    Lines::new(
+        Output::Journald,
+        Box::new(move |entry| journal.write(entry)),
+    )
 }
 
 #[test]
@@ -134,14 +147,78 @@ fn a_long_value_is_cut() {
 fn json_has_the_fields_at_the_top() {
     let out = json_lines(|| {
         let _span = tracing::info_span!("connection", peer = "p").entered();
-        tracing::info!(event = "e", n = 3, "a \x1b sentence\nof two lines");
+        let (share, fine) = (0.5, true);
+        tracing::info!(
+            event = "e",
+            n = 3,
+            share,
+            fine,
+            "a \x1b sentence\nof two lines"
+        );
     });
-    let object: serde_json::Value = serde_json::from_str(&out).unwrap();
-    assert_eq!(object["event"], "e");
-    assert_eq!(object["n"], 3);
-    assert_eq!(object["level"], "INFO");
-    assert_eq!(object["message"], "a \x1b sentence\nof two lines");
-    assert_eq!(object["span"]["peer"], "p");
+    assert_eq!(
+        out,
+        concat!(
+            r#"{"timestamp":"2026-11-22T12:08:09.000000Z","level":"INFO","#,
+            r#""message":"a \u001b sentence\nof two lines","event":"e","n":3,"share":0.5,"#,
+            r#""fine":true,"peer":"p","target":"ssh_chat::telemetry::logs::tests"}"#,
+            "\n"
+        )
+    );
+}
+
+#[test]
+fn the_fields_of_a_span_are_in_every_form_once() {
+    let log = || {
+        let span = tracing::error_span!("c", conn = 7, account = tracing::field::Empty);
+        let _inside = span.enter();
+        tracing::info!(event = "early", "m");
+        span.record("account", "a1");
+        tracing::info!(event = "known", "m");
+        tracing::info!(event = "own", account = "a2", "m");
+        // The last that was said of it.
+        span.record("account", "a3");
+        tracing::info!(event = "last", "m");
+        tracing::info!(parent: None, event = "outside", "m");
+    };
+    let accounts = [None, Some("a1"), Some("a2"), Some("a3")];
+
+    let text = lines(false, log);
+    let expected = [
+        "early: m conn=7",
+        "known: m conn=7 account=a1",
+        "own: m account=a2 conn=7",
+        "last: m conn=7 account=a3",
+        "outside: m",
+    ];
+    for (line, end) in text.lines().zip(expected) {
+        assert!(line.ends_with(&format!("INFO  {end}")), "{line}");
+    }
+
+    let json = json_lines(log);
+    let objects = json.lines().map(|line| {
+        assert!(line.matches("account").count() <= 1, "{line}");
+        serde_json::from_str::<serde_json::Value>(line).unwrap()
+    });
+    for (object, account) in objects.zip(accounts) {
+        assert_eq!(object["conn"], 7);
+        assert_eq!(object.get("account").and_then(|a| a.as_str()), account);
+    }
+
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("socket");
+    let journald = UnixDatagram::bind(&path).unwrap();
+    let subscriber = tracing_subscriber::registry().with(journal(&path));
+    tracing::subscriber::with_default(subscriber, log);
+    for account in accounts {
+        let entry = entry(&journald);
+        assert!(entry.contains(&"CONN=7".to_owned()), "{entry:?}");
+        let found: Vec<_> = entry
+            .iter()
+            .filter_map(|line| line.strip_prefix("ACCOUNT="))
+            .collect();
+        assert_eq!(found, Vec::from_iter(account), "{entry:?}");
+    }
 }
 
 proptest! {
@@ -213,7 +290,6 @@ fn the_journal_is_known_by_device_and_inode() {
 #[test]
 fn the_level_changes_while_running() {
     let captured = Captured::default();
-    let writer = captured.clone();
     let filter = |text: &str| text.parse::<LogFilter>().unwrap();
     let (layer, handle) = reload::Layer::new(filter("warn").targets());
     let log = LogHandle {
@@ -222,7 +298,7 @@ fn the_level_changes_while_running() {
     };
     let subscriber = tracing_subscriber::registry()
         .with(layer)
-        .with(json(move || writer.clone()));
+        .with(captured.lines(Output::Json));
     let speak = || tracing::info!(event = "said", "hello");
     tracing::subscriber::with_default(subscriber, || {
         speak();
@@ -239,7 +315,7 @@ fn the_journal_has_a_readable_message_and_each_field() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("socket");
     let journald = UnixDatagram::bind(&path).unwrap();
-    let subscriber = tracing_subscriber::registry().with(Journal::connect(&path).unwrap());
+    let subscriber = tracing_subscriber::registry().with(journal(&path));
     tracing::subscriber::with_default(subscriber, || {
         let peer = "[2001:db8::1]:50914";
         tracing::info!(event = "login", %peer, tty = true, words = 3, "somebody came in");
@@ -250,16 +326,8 @@ fn the_journal_has_a_readable_message_and_each_field() {
         );
         tracing::debug!(target: "somebody::else", { http.status = 200 }, "said");
     });
-    let mut bytes = [0; 8192];
-    let mut next = || {
-        let read = journald.recv(&mut bytes).unwrap();
-        let text = std::str::from_utf8(&bytes[..read]).unwrap();
-        // Where in the code it stands changes.
-        let lines = text.lines().filter(|line| !line.starts_with("CODE_"));
-        lines.map(str::to_owned).collect::<Vec<_>>()
-    };
     assert_eq!(
-        next(),
+        entry(&journald),
         [
             "EVENT=login",
             "PEER=[2001:db8::1]:50914",
@@ -272,7 +340,7 @@ fn the_journal_has_a_readable_message_and_each_field() {
         ]
     );
     assert_eq!(
-        next(),
+        entry(&journald),
         [
             "EVENT=odd",
             r"VERSION=a\nPRIORITY=0\u{1b}[2J",
@@ -283,7 +351,7 @@ fn the_journal_has_a_readable_message_and_each_field() {
         ]
     );
     assert_eq!(
-        next(),
+        entry(&journald),
         [
             "HTTP_STATUS=200",
             "MESSAGE=somebody::else: said http.status=200",
@@ -299,7 +367,7 @@ fn a_journal_that_stands_still_stops_nobody() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("socket");
     let journald = UnixDatagram::bind(&path).unwrap();
-    let subscriber = tracing_subscriber::registry().with(Journal::connect(&path).unwrap());
+    let subscriber = tracing_subscriber::registry().with(journal(&path));
     tracing::subscriber::with_default(subscriber, || {
         let begin = std::time::Instant::now();
         let say = |word: &str| tracing::info!(event = "said", word);
