@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::time::{Instant as Deadline, sleep_until};
+use tracing::Instrument as _;
 
 use super::jobs::{Done, Job, carry_out};
 use super::machine::{Effect, Fetched, Machine};
@@ -284,8 +285,8 @@ impl Driver {
 
     fn work(&self, job: Job) -> impl Future<Output = Done> + Send + use<> {
         let (store, orders) = (Arc::clone(&self.store), Arc::clone(&self.orders));
-        let actor = self.machine.me().requester(&self.peer);
-        carry_out(store, orders, actor, job)
+        let requester = self.machine.me().requester(&self.peer);
+        carry_out(store, orders, requester, job).instrument(self.peer.span.clone())
     }
 
     fn arrived(&mut self, input: Input) {

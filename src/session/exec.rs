@@ -116,11 +116,10 @@ pub(super) async fn run<I: Inbound, O: Outbound>(
         TRY_LATER
     });
     let me = &context.me.author;
-    let conn = context.peer.connection;
     if name == PROBED && status == DONE {
-        tracing::debug!(event = "command", conn, account = %me.account, name = %me.name, command = name, status, "a command was given");
+        tracing::debug!(event = "command", account = %me.account, name = %me.name, command = name, status, "a command was given");
     } else {
-        tracing::info!(event = "command", conn, account = %me.account, name = %me.name, command = name, status, "a command was given");
+        tracing::info!(event = "command", account = %me.account, name = %me.name, command = name, status, "a command was given");
     }
     status
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::timeout;
+use tracing::Instrument as _;
 
 use super::driver::Working;
 use crate::chat::ids::{AccountId, Conversation};
@@ -28,7 +29,7 @@ pub(super) struct Parting {
 impl Parting {
     /// Saves it. What takes long goes on behind the client's back.
     pub(super) async fn save(self, store: Arc<dyn Store>) {
-        let saving = tokio::spawn(self.write(store));
+        let saving = tokio::spawn(self.write(store).in_current_span());
         let _goes_on = timeout(PATIENCE, saving).await;
     }
 
@@ -40,7 +41,7 @@ impl Parting {
         if let Some(preferences) = &self.preferences
             && let Err(error) = store.save_preferences(account, preferences).await
         {
-            tracing::warn!(event = "preferences_not_saved", %account, %error, "the last settings are not saved");
+            tracing::warn!(event = "preferences_not_saved", %error, "the last settings are not saved");
         }
         let marks = self.marks.into_iter();
         let marks: Vec<_> = marks
@@ -49,7 +50,7 @@ impl Parting {
         if !marks.is_empty()
             && let Err(error) = store.save_marks(marks).await
         {
-            tracing::warn!(event = "marks_not_saved", %account, %error, "where the visit ended is not saved");
+            tracing::warn!(event = "marks_not_saved", %error, "where the visit ended is not saved");
         }
     }
 }

@@ -6,14 +6,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use tracing::Span;
 
 use crate::access::door::{Candidate, Pass, ProvenKey};
 
 /// Who is at the other end, as far as the transport knows.
 #[derive(Debug)]
 pub struct Peer {
-    /// A number that joins the log lines of one connection.
-    pub connection: u64,
+    /// What the log lines of one connection have in common. `account` is filled in once a session
+    /// has signed in with a key.
+    pub span: Span,
     /// Where they connect from.
     pub addr: SocketAddr,
     /// The login name they asked for, at most 64 characters, printable ASCII only.

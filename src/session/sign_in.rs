@@ -238,7 +238,7 @@ mod tests {
         let name = || Name::new("ann").unwrap();
         let account = |id, role| Account::new(AccountId(id), name(), role, Time(0));
         let peer = |key| Peer {
-            connection: 1,
+            span: tracing::Span::none(),
             addr: "192.0.2.1:1".parse().unwrap(),
             user: "ann".to_owned(),
             key,

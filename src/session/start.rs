@@ -6,6 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
+use tracing::Instrument as _;
 
 use super::driver::{Driver, End};
 use super::exec::{self, ExecContext};
@@ -14,7 +15,7 @@ use super::peer::{Cut, Inbound, Outbound, Peer, Sessions};
 use super::setup::Setup;
 use super::sign_in::{NotSignedIn, sign_in, still_admitted};
 use crate::access::{Keeper, NotAdmitted};
-use crate::chat::ids::{AccountId, SessionId};
+use crate::chat::ids::SessionId;
 use crate::chat::intent::Refusal;
 use crate::clock;
 use crate::hub::Handle;
@@ -81,7 +82,9 @@ impl Sessions for Chat {
     {
         // What it takes to begin and to end is boxed: it is large, and would be part of every
         // session's memory.
-        let status = match Box::pin(self.begin(&peer, &mut input, &output)).await {
+        let span = peer.span.clone();
+        let begun = self.begin(&peer, &mut input, &output);
+        let status = match Box::pin(begun.instrument(span.clone())).await {
             Begun::Gone => return,
             Begun::Over(status) => status,
             Begun::In(mut visit) => {
@@ -91,7 +94,7 @@ impl Sessions for Chat {
                     End::Dismissed => output.cut(Cut::Dismissed),
                     End::Left | End::Lost => {}
                 }
-                Box::pin(self.part(visit, end)).await;
+                Box::pin(self.part(visit, end).instrument(span)).await;
                 GOOD
             }
         };
@@ -115,9 +118,7 @@ enum Begun {
 /// Somebody's time in the chat.
 struct Visit {
     driver: Driver,
-    connection: u64,
     session: SessionId,
-    account: AccountId,
     /// Whether their settings and marks are kept.
     is_kept: bool,
 }
@@ -177,6 +178,11 @@ impl Chat {
         let (mut me, preferences, attachment, joined) = loop {
             let signed_in = sign_in(&*self.store, &*self.orders, peer, clock::now());
             let (me, preferences) = signed_in.await?;
+            // A guest has another in each session.
+            if !me.guest {
+                peer.span
+                    .record("account", tracing::field::display(me.author.account));
+            }
             if let Some(command) = &setup.command {
                 let context = ExecContext {
                     hub: &self.hub,
@@ -216,7 +222,6 @@ impl Chat {
         }
         tracing::info!(
             event = "session_start",
-            conn = peer.connection,
             session = session.0,
             %account,
             name = %me.author.name,
@@ -227,14 +232,11 @@ impl Chat {
         let machine = Machine::new(me, preferences, self.server(), display);
         let (store, orders) = (Arc::clone(&self.store), Arc::clone(&self.orders));
         let peer = Arc::clone(peer);
-        let connection = peer.connection;
         let mut driver = Driver::new(machine, attachment, inbox, store, orders, peer, self.stall);
         driver.enter(None, joined);
         Ok(Begun::In(Box::new(Visit {
             driver,
-            connection,
             session,
-            account,
             is_kept,
         })))
     }
@@ -242,14 +244,14 @@ impl Chat {
     /// Takes the session out of the chat, and saves what is kept of it.
     async fn part(&self, visit: Box<Visit>, end: End) {
         let parting = visit.driver.part();
+        let account = parting.account;
         if visit.is_kept || !parting.orders.is_empty() {
             parting.save(Arc::clone(&self.store)).await;
         }
         tracing::info!(
             event = "session_end",
-            conn = visit.connection,
             session = visit.session.0,
-            account = %visit.account,
+            %account,
             how = ?end,
             "a session ended"
         );

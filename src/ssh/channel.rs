@@ -51,7 +51,10 @@ pub(super) async fn run<S: Sessions>(
     let mut session = tokio::spawn(sessions.run(peer, input, output));
     tokio::select! {
         biased;
-        _ended = &mut session => {}
+        ended = &mut session => if let Err(error) = ended {
+            let span = &link.span;
+            tracing::error!(parent: span, event = "session_panicked", %error, "internal error: a session ended");
+        },
         () = link.abandoned() => {
             session.abort();
             let _dropped = session.await;

@@ -106,7 +106,7 @@ pub(super) async fn run<S: Sessions, D: Door>(
     };
     // Answers to keystrokes are small: sent when ready, not when there are more.
     if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(event = "nodelay_failed", conn = link.number, %error);
+        tracing::debug!(event = "nodelay_failed", %error);
     }
     let transport = Transport::new(stream, Arc::clone(&link.control), settings.write_stall);
     let handler = Handler::new(Arc::clone(&edge), Arc::clone(&link));
@@ -143,7 +143,6 @@ pub(super) async fn run<S: Sessions, D: Door>(
     if timeout(GRACE, empty).await.is_err() {
         tracing::warn!(
             event = "session_abandoned",
-            conn = link.number,
             "a session went on after its connection had ended, and was dropped"
         );
         link.abandon();
@@ -163,27 +162,46 @@ fn log_end(
     outcome: &Result<(), russh::Error>,
     max_auth_attempts: usize,
 ) {
-    let (conn, addr) = (link.number, link.addr);
     let millis = u64::try_from(lasted.as_millis()).unwrap_or(u64::MAX);
     let (received, sent) = (link.control.received(), link.control.sent());
     let (reason, words) = reason(link.control.why(), outcome);
     metrics::connection_ended(link.seat.at(), reason);
     let reason = words.unwrap_or_else(|| reason.to_owned());
     if link.seat.is_authenticated() {
-        tracing::info!(event = "connection_close", conn, %addr, millis, received, sent, reason, "a connection ended");
+        tracing::info!(
+            event = "connection_close",
+            millis,
+            received,
+            sent,
+            reason,
+            "a connection ended"
+        );
         return;
     }
     // Scanners and health checks are not news.
-    tracing::debug!(event = "connection_close", conn, %addr, millis, received, sent, reason, "a connection ended before a login");
+    tracing::debug!(
+        event = "connection_close",
+        millis,
+        received,
+        sent,
+        reason,
+        "a connection ended before a login"
+    );
     let attempts = link.attempts();
     if let Some(key) = &attempts.stranger {
         let (user, client) = (&attempts.user, link.control.client());
-        tracing::info!(event = "auth_refused", conn, %addr, user, %key, client, "a key was not let in");
+        tracing::info!(event = "auth_refused", user, %key, client, "a key was not let in");
     }
     if attempts.tried {
         let refused = attempts.refused;
         metrics::login_failed();
-        tracing::info!(event = "auth_failed", conn, %addr, user = attempts.user, refused, reason, "nobody logged in");
+        tracing::info!(
+            event = "auth_failed",
+            user = attempts.user,
+            refused,
+            reason,
+            "nobody logged in"
+        );
         let exhausted = !attempts.excused && refused + attempts.unproven >= max_auth_attempts;
         link.seat.failed(exhausted, std::time::Instant::now());
     }

@@ -103,10 +103,9 @@ impl<S: Sessions, D: Door> Handler<S, D> {
 
     fn reject(&self, methods: &[MethodKind], method: &'static str, reason: &'static str) -> Auth {
         metrics::not_accepted(method, reason);
-        let conn = self.link.number;
         tracing::debug!(
+            parent: &self.link.span,
             event = "auth_attempt_refused",
-            conn,
             method,
             reason,
             "an attempt to log in was refused"
@@ -118,8 +117,8 @@ impl<S: Sessions, D: Door> Handler<S, D> {
     }
 
     fn refuse_key(&mut self, why: Refusal) -> Auth {
-        let conn = self.link.number;
-        tracing::debug!(event = "key_unusable", conn, %why, "a key can't be used");
+        let span = &self.link.span;
+        tracing::debug!(parent: span, event = "key_unusable", %why, "a key can't be used");
         self.login.unusable(why);
         self.refuse("publickey", "unusable_key")
     }
@@ -269,7 +268,7 @@ impl<S: Sessions, D: Door> russh::server::Handler for Handler<S, D> {
             return Err(Error::NotAuthenticated);
         };
         let peer = Peer {
-            connection: self.link.number,
+            span: self.link.span.clone(),
             addr: self.link.addr,
             user: self.link.attempts().user.clone(),
             key,
@@ -277,9 +276,8 @@ impl<S: Sessions, D: Door> russh::server::Handler for Handler<S, D> {
             pass: Mutex::new(self.login.take_pass()),
         };
         tracing::info!(
+            parent: &peer.span,
             event = "connection_open",
-            conn = peer.connection,
-            addr = %peer.addr,
             user = peer.user,
             method,
             key = peer.key.as_ref().map(|key| tracing::field::display(&key.fingerprint)),
@@ -307,7 +305,7 @@ impl<S: Sessions, D: Door> russh::server::Handler for Handler<S, D> {
             .then(|| self.link.open_channel(settings.max_channels))
             .flatten();
         let (Some(place), Some(peer)) = (place, &self.peer) else {
-            tracing::debug!(event = "channel_refused", conn = self.link.number);
+            tracing::debug!(parent: &self.link.span, event = "channel_refused");
             reply.reject(ChannelOpenFailure::ResourceShortage).await;
             return Ok(());
         };

@@ -5,6 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 use tokio::time::Instant;
+use tracing::Span;
+use tracing::field::Empty;
 
 use crate::chat::ids::Fingerprint;
 
@@ -14,8 +16,10 @@ use super::transport::Control;
 /// One connection, from accept until all its sessions have ended.
 #[derive(Debug)]
 pub(super) struct Link {
-    /// The number that joins its log lines.
-    pub(super) number: u64,
+    /// What its log lines have in common: its number, its address, and the account once it is
+    /// known. What runs for the connection runs in it; but the session's loop does not, which is
+    /// polled for each message and would enter it each time.
+    pub(super) span: Span,
     pub(super) addr: SocketAddr,
     pub(super) control: Arc<Control>,
     pub(super) seat: Seat,
@@ -59,7 +63,8 @@ pub(super) struct Attempts {
 impl Link {
     pub(super) fn new(number: u64, addr: SocketAddr, seat: Seat) -> Link {
         Link {
-            number,
+            // An error, so that it is there at each level that has any lines.
+            span: tracing::error_span!(parent: None, "connection", conn = number, %addr, account = Empty),
             addr,
             control: Arc::default(),
             seat,

@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
-use tokio::task::{JoinError, JoinSet};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout_at};
+use tracing::Instrument as _;
 
 use crate::access::door::Door;
 use crate::session::peer::Sessions;
@@ -66,7 +67,8 @@ impl<S: Sessions, D: Door> Server<S, D> {
         loop {
             tokio::select! {
                 () = &mut stop => break,
-                Some(ended) = connections.join_next() => log_panic(ended),
+                // One that panicked is in the log.
+                Some(_) = connections.join_next() => {}
                 accepted = pause.accept(&listener) => match accepted {
                     Ok((stream, addr)) => {
                         // A socket for both families has IPv4 as ::ffff:192.0.2.1.
@@ -74,7 +76,9 @@ impl<S: Sessions, D: Door> Server<S, D> {
                         if let Some(link) = self.admit(addr) {
                             let edge = Arc::clone(&self.edge);
                             let phase = phase.subscribe();
-                            connections.spawn(connection::run(edge, stream, link, phase));
+                            let span = link.span.clone();
+                            let run = connection::run(edge, stream, link, phase);
+                            connections.spawn(run.instrument(span));
                         }
                     }
                     Err(error) => {
@@ -90,14 +94,10 @@ impl<S: Sessions, D: Door> Server<S, D> {
         let deadline = Instant::now() + self.edge.settings.drain;
         let open = connections.len();
         phase.send_replace(Phase::Draining);
-        while let Ok(Some(ended)) = timeout_at(deadline, connections.join_next()).await {
-            log_panic(ended);
-        }
+        while let Ok(Some(_)) = timeout_at(deadline, connections.join_next()).await {}
         let cut = connections.len();
         phase.send_replace(Phase::Closing);
-        while let Some(ended) = connections.join_next().await {
-            log_panic(ended);
-        }
+        while connections.join_next().await.is_some() {}
         Drained {
             ended: open.saturating_sub(cut),
             cut,
@@ -114,12 +114,6 @@ impl<S: Sessions, D: Door> Server<S, D> {
         let seat = self.edge.gate.enter(addr, std::time::Instant::now())?;
         let number = self.edge.connections.fetch_add(1, Ordering::Relaxed);
         Some(Arc::new(Link::new(number, addr, seat)))
-    }
-}
-
-fn log_panic(ended: Result<(), JoinError>) {
-    if let Err(error) = ended {
-        tracing::error!(event = "connection_panicked", %error, "a defect in the server");
     }
 }
 

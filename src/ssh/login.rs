@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until, timeout};
+use tracing::Instrument as _;
 
 use crate::access::door::{Candidate, Door, NotRedeemed, Pass, ProvenKey, Verdict, Why};
 use crate::text::clean_line;
@@ -237,14 +238,15 @@ impl<D: Door> Login<D> {
         let Answers { code, name } = answers;
         let who = self.candidate(user, Some(&key));
         // Boxed, as in `judge`.
-        let redeeming = Box::pin(self.door.redeem(who, &code, &name));
+        let redeeming = self.door.redeem(who, &code, &name);
+        let redeeming = Box::pin(redeeming.instrument(self.link.span.clone()));
         let redeemed = timeout(PATIENCE, redeeming).await;
-        let (conn, addr, key_id) = (self.link.number, self.link.addr, &key.fingerprint);
+        let (span, key_id) = (&self.link.span, &key.fingerprint);
         let counters = self.link.seat.counters();
         match redeemed {
             Ok(Ok(())) => {
                 counters.invites_redeemed.up();
-                tracing::info!(event = "invite_redeemed", conn, %addr, user, key = %key_id, "somebody was let in");
+                tracing::info!(parent: span, event = "invite_redeemed", user, key = %key_id, "somebody was let in");
                 Step::Enter(Some(key))
             }
             Ok(Err(NotRedeemed { notice, again })) => {
@@ -252,7 +254,7 @@ impl<D: Door> Login<D> {
                 if !code.is_empty() {
                     counters.invites_wrong.up();
                     self.guessed = true;
-                    tracing::info!(event = "invite_wrong", conn, %addr, user, key = %key_id, "an invite code did not let somebody in");
+                    tracing::info!(parent: span, event = "invite_wrong", user, key = %key_id, "an invite code did not let somebody in");
                     self.link.seat.penalise(std::time::Instant::now());
                 }
                 sleep_until(judged).await;
@@ -291,7 +293,8 @@ impl<D: Door> Login<D> {
             return None;
         }
         // Boxed: russh keeps room for what a handler awaits for as long as the connection lives.
-        let judging = Box::pin(self.door.judge(self.candidate(user, key)));
+        let judging = self.door.judge(self.candidate(user, key));
+        let judging = Box::pin(judging.instrument(self.link.span.clone()));
         let verdict = timeout(PATIENCE, judging).await;
         if verdict.is_err() {
             self.no_answer();
@@ -304,8 +307,8 @@ impl<D: Door> Login<D> {
         self.link.attempts().excused = true;
         let seconds = PATIENCE.as_secs();
         tracing::warn!(
+            parent: &self.link.span,
             event = "door_silent",
-            conn = self.link.number,
             seconds,
             "could not find out in time who may come in"
         );

@@ -193,7 +193,7 @@ impl House {
         let name = Name::new(who).unwrap();
         let account = self.store.account_by_name(&name).await.unwrap().unwrap();
         let peer = Peer {
-            connection: 1,
+            span: tracing::Span::none(),
             addr: "192.0.2.1:4000".parse().unwrap(),
             user: who.to_owned(),
             key: None,
