@@ -460,3 +460,26 @@ async fn what_was_asked_for_is_written() {
     let expected: Vec<String> = (1..=20).map(|n| format!("{n} {n}")).collect();
     assert_eq!(history(&store).await, expected);
 }
+
+#[tokio::test]
+async fn a_job_that_panics_fails_alone_and_leaves_no_trace() {
+    let folder = Folder::new();
+    let store = Sqlite::open(&folder.file()).unwrap();
+    let failed = Err(StoreError::Unavailable(
+        "internal error, see the log".into(),
+    ));
+    // More often than there are threads.
+    for _ in 0..=READERS {
+        let read: Result<(), StoreError> = store.read(|_| panic!("in a read")).await;
+        assert_eq!(read, failed);
+        let written: Result<(), StoreError> = store
+            .write(1, |db| {
+                messages::append(db, &[said("never")])?;
+                panic!("in a write")
+            })
+            .await;
+        assert_eq!(written, failed);
+    }
+    assert_eq!(store.append(vec![said("after")]).await, Ok(vec![Seq(1)]));
+    assert_eq!(history(&store).await, ["1 after"]);
+}

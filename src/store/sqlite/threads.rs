@@ -4,6 +4,7 @@
 //! waits for the disk. Jobs that gather during one commit go together into the next, so that the
 //! rate of commits does not limit the rate of messages.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -112,7 +113,7 @@ impl Threads {
                 while let Some(first) = queue.blocking_recv() {
                     let group = gather(first, &mut queue, size);
                     size = group.len();
-                    write(&file, &mut db, group);
+                    outlive(|| write(&file, &mut db, group));
                 }
             }
         })?;
@@ -138,7 +139,7 @@ impl Threads {
             let handle = spawn(file, "store-read", move || {
                 let mut db = Some(db);
                 while let Some(job) = next(&queue) {
-                    read(&own, &mut db, job);
+                    outlive(|| read(&own, &mut db, job));
                 }
             })?;
             threads.handles.push(handle);
@@ -165,7 +166,7 @@ impl Threads {
             return Err(ended().into());
         };
         jobs.send(task).await.map_err(|_| ended())?;
-        answer.await.map_err(|_| ended())?
+        answer.await.map_err(|_| panicked())?
     }
 
     /// Has `work` done some time, if there is room in the queue; nobody is told of the outcome.
@@ -190,7 +191,6 @@ impl Drop for Threads {
     fn drop(&mut self) {
         drop(self.jobs.take());
         for handle in self.handles.drain(..) {
-            // A thread that panicked has nothing left to do either.
             let _ = handle.join();
         }
     }
@@ -209,6 +209,17 @@ fn spawn(
 
 fn ended() -> StoreError {
     StoreError::Unavailable("its thread has ended".to_owned())
+}
+
+fn panicked() -> StoreError {
+    StoreError::Unavailable("internal error, see the log".to_owned())
+}
+
+/// Does work that may panic. A thread that ended would leave a server that looks healthy and can
+/// save nothing. What is behind the panic is dropped: the connection, which rolls back, and the
+/// jobs, whose callers are told.
+fn outlive(work: impl FnOnce()) {
+    let _logged = catch_unwind(AssertUnwindSafe(work));
 }
 
 /// The next job for whichever reader asks first.
