@@ -17,6 +17,7 @@ mod probe;
 mod pulse;
 mod reload;
 mod stop;
+mod supervisor;
 mod systemd;
 mod web;
 
@@ -27,8 +28,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use tokio::net::TcpListener;
-use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::sync::{mpsc, watch};
 
 use crate::access::{Guard, Keeper, Mode, Rules};
 use crate::chat::policy::Allowance;
@@ -46,6 +46,8 @@ use crate::text::Text;
 
 use data_dir::DataDir;
 use health::Health;
+use stop::{Accepting, Reason};
+use supervisor::Supervisor;
 
 /// Runs what the command line says.
 pub fn main(cli: &Cli) -> Exit {
@@ -53,7 +55,9 @@ pub fn main(cli: &Cli) -> Exit {
     match cli.chosen() {
         // What Lambda starts has no arguments.
         Command::Serve if web::lambda().is_some() => web::run(&flags),
-        Command::Serve => serve(flags),
+        Command::Serve => serve(flags, async |config: &Config, folder: &Path| {
+            Ok(keeping::open(config, folder, config.aws.patience).await? as Arc<dyn Store>)
+        }),
         Command::Web => web::run(&flags),
         other => admin::run(other, &flags),
     }
@@ -76,7 +80,11 @@ fn refuse(errors: &str) {
     }
 }
 
-fn serve(flags: Flags) -> Exit {
+/// Runs a server to its end, on the store that `open` opens. It is given the data folder.
+pub fn serve(
+    flags: Flags,
+    open: impl AsyncFnOnce(&Config, &Path) -> Result<Arc<dyn Store>>,
+) -> Exit {
     let sockets = match systemd::sockets() {
         Ok(sockets) => sockets,
         Err(error) => {
@@ -107,9 +115,9 @@ fn serve(flags: Flags) -> Exit {
         .build();
     let served = runtime
         .context("the runtime can't be started")
-        .and_then(|runtime| runtime.block_on(run(config, &flags, sockets, &log)));
+        .and_then(|runtime| runtime.block_on(run(config, &flags, sockets, &log, open)));
     match served {
-        Ok(()) => Exit::Good,
+        Ok(exit) => exit,
         Err(error) => {
             let error = format!("{error:#}");
             systemd::failed(&error);
@@ -128,18 +136,19 @@ async fn run(
     flags: &Flags,
     sockets: Vec<Socket<std::net::TcpListener>>,
     log: &LogHandle,
-) -> Result<()> {
+    open: impl AsyncFnOnce(&Config, &Path) -> Result<Arc<dyn Store>>,
+) -> Result<Exit> {
     let mut signals = stop::Signals::listen()?;
     let data_dir = keeping::needs_folder(&config)
         .then(|| DataDir::open(&config.data_dir))
         .transpose()?;
     let folder = data_dir.as_ref().map_or(&*config.data_dir, DataDir::path);
     metrics::started(env!("CARGO_PKG_VERSION"), clock::now().0);
-    let (health, listening) = Health::listen(config.metrics.listen).await?;
+    let mut tasks = Supervisor::default();
+    let health = Health::listen(config.metrics.listen, &mut tasks).await?;
     let opening = async {
         let host_key = host_key::Found::load(&config, folder).await?;
-        let store = keeping::open(&config, folder, config.aws.patience).await?;
-        let store: Arc<dyn Store> = Arc::new(Timed::new(store));
+        let store: Arc<dyn Store> = Arc::new(Timed::new(open(&config, folder).await?));
         Ok::<_, anyhow::Error>((host_key, store))
     };
     let waiting = "waiting for the host key and the store";
@@ -147,14 +156,15 @@ async fn run(
         opened = systemd::meanwhile(waiting, opening) => opened?,
         reason = signals.asked_to_stop() => {
             tracing::info!(event = "stopped", reason, "the server had not started yet");
-            return Ok(());
+            return Ok(Exit::Good);
         }
     };
     let (hub, handle) = Hub::load(Arc::clone(&store), hub_limits(&config)).await?;
-    let hub = tokio::spawn(hub.run());
+    tasks.spawn("hub", hub.run());
     let guard = Guard::new(Arc::clone(&store), handle.clone(), rules(&config)).await?;
     let guard = Arc::new(guard);
-    let watch = tokio::spawn(Arc::clone(&guard).watch(keeping::refresh(&config)));
+    let watch = Arc::clone(&guard).watch(keeping::refresh(&config));
+    tasks.spawn("access watch", watch);
     let listeners = if sockets.is_empty() {
         bind(&config.listen).await?
     } else {
@@ -177,22 +187,7 @@ async fn run(
         Arc::clone(&chat),
         Arc::clone(&guard),
     )?;
-    let server = Arc::new(server);
-
-    let (stopping, stopped) = watch::channel(false);
-    let mut serving = JoinSet::new();
-    for (listener, _) in listeners {
-        let server = Arc::clone(&server);
-        let mut stopped = stopped.clone();
-        serving.spawn(async move {
-            let stop = async move {
-                let _ended = stopped.wait_for(|stopped| *stopped).await;
-            };
-            server.serve(listener, stop).await
-        });
-    }
-    // Only those who serve hold it from now on, so that the hub can end when they have.
-    drop(server);
+    let accepting = accept(&mut tasks, server, listeners);
     systemd::ready(&addresses);
     health.open(handle.clone(), Arc::clone(&guard));
     announce::ready(&config, &addresses, &host_key, log);
@@ -209,27 +204,56 @@ async fn run(
         guard: &guard,
         started,
     };
-    let reason = signals.stop_requested(&mut reloader).await;
+    let reason = tokio::select! {
+        signal = signals.stop_requested(&mut reloader) => Reason::Signal(signal),
+        failure = tasks.failed() => Reason::Failure(failure),
+    };
+    health.stopping(&reason);
     let deadline = reloader.config.shutdown.deadline;
     let parts = stop::Parts {
-        stopping,
-        serving,
+        accepting,
+        tasks,
+        watchdog,
         hub: handle,
-        hub_task: hub,
-        watches: [watch, watchdog],
         guard,
         chat,
         store,
     };
-    health.stopping();
     publishing.abort();
     pulse.abort();
     systemd::stopping();
-    let stop = stop::stop(parts, &mut signals, reason, deadline);
+    let stop = stop::stop(parts, &mut signals, &reason, deadline);
     systemd::meanwhile("telling everybody, saving what is in flight", stop).await;
-    drop(listening);
     drop(data_dir);
-    Ok(())
+    Ok(match reason {
+        Reason::Signal(_) => Exit::Good,
+        Reason::Failure(failure) => {
+            systemd::failed(&failure);
+            Exit::Failed
+        }
+    })
+}
+
+/// Starts to accept connections on these sockets.
+fn accept(
+    tasks: &mut Supervisor,
+    server: ssh::Server<Chat, Guard>,
+    listeners: Vec<Socket<TcpListener>>,
+) -> Accepting {
+    let server = Arc::new(server);
+    let (stop, stopped) = watch::channel(false);
+    let (ended, drained) = mpsc::unbounded_channel();
+    for (listener, _) in listeners {
+        let server = Arc::clone(&server);
+        let (mut stopped, ended) = (stopped.clone(), ended.clone());
+        tasks.spawn("SSH listener", async move {
+            let stop = async move {
+                let _ended = stopped.wait_for(|stopped| *stopped).await;
+            };
+            let _nobody_waits = ended.send(server.serve(listener, stop).await);
+        });
+    }
+    Accepting { stop, drained }
 }
 
 /// What people connect to, with its address.

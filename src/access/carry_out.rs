@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use tracing::Instrument as _;
 
 use super::door::{Candidate, Pass, Verdict};
 use super::judge::NotNow;
@@ -27,11 +28,11 @@ impl Keeper for Guard {
             return Err("Not done: the server is stopping, or too busy.".into());
         };
         // A task of its own: the connection that gave the order may be gone before it is done.
-        let task = tokio::spawn(async move {
+        let work = async move {
             let _permit = permit;
             self.execute(&requester, order).await
-        });
-        let done = task.await;
+        };
+        let done = tokio::spawn(work.in_current_span()).await;
         done.unwrap_or_else(|_panicked| {
             Err("Not done, or not completely: internal error. The server's log has it.".into())
         })

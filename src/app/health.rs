@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use super::stop::Reason;
+use super::supervisor::Supervisor;
 use crate::access::Guard;
 use crate::hub::Handle;
 use crate::telemetry::listener::{self, Inside};
@@ -23,7 +24,8 @@ pub(super) struct Health(Mutex<Stage>);
 enum Stage {
     Starting,
     Open(Open),
-    Stopping,
+    /// With what is said of it.
+    Stopping(&'static str),
 }
 
 #[derive(Clone)]
@@ -34,10 +36,13 @@ struct Open {
 
 impl Health {
     /// Opens the listener, if the configuration has one, and says so in the log.
-    pub(super) async fn listen(address: Option<SocketAddr>) -> Result<(Arc<Health>, Listening)> {
+    pub(super) async fn listen(
+        address: Option<SocketAddr>,
+        tasks: &mut Supervisor,
+    ) -> Result<Arc<Health>> {
         let health = Arc::new(Health(Mutex::new(Stage::Starting)));
         let Some(address) = address else {
-            return Ok((health, Listening(None)));
+            return Ok(health);
         };
         let listener = TcpListener::bind(address).await.with_context(|| {
             format!("can't listen on {address} for metrics: choose another with metrics.listen")
@@ -52,8 +57,9 @@ impl Health {
                 "metrics and health can be asked for by everybody who can reach this address"
             );
         }
-        let serving = tokio::spawn(listener::serve(listener, Arc::clone(&health)));
-        Ok((health, Listening(Some(serving))))
+        let serving = listener::serve(listener, Arc::clone(&health));
+        tasks.spawn("metrics listener", serving);
+        Ok(health)
     }
 
     /// People can connect from now on.
@@ -62,8 +68,11 @@ impl Health {
     }
 
     /// From now on people are told to go. Lets go of the hub, which ends when nobody holds it.
-    pub(super) fn stopping(&self) {
-        *self.stage() = Stage::Stopping;
+    pub(super) fn stopping(&self, reason: &Reason) {
+        *self.stage() = Stage::Stopping(match reason {
+            Reason::Signal(_) => "stopping",
+            Reason::Failure(_) => "stopping: an essential task ended; the log says which",
+        });
     }
 
     fn stage(&self) -> MutexGuard<'_, Stage> {
@@ -75,7 +84,7 @@ impl Health {
         match &*self.stage() {
             Stage::Starting => Err("starting: waiting for the host key and the store"),
             Stage::Open(open) => Ok(open.clone()),
-            Stage::Stopping => Err("stopping"),
+            Stage::Stopping(words) => Err(words),
         }
     }
 }
@@ -110,20 +119,11 @@ impl Inside for Health {
     }
 }
 
-/// The listener, until this is dropped.
-pub(super) struct Listening(Option<JoinHandle<()>>);
-
-impl Drop for Listening {
-    fn drop(&mut self) {
-        if let Some(serving) = &self.0 {
-            serving.abort();
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::path::Path;
+
+    use tokio::task::JoinHandle;
 
     use super::*;
     use crate::access::{Mode, Rules};
@@ -166,7 +166,9 @@ mod tests {
 
     #[tokio::test]
     async fn each_stage_has_its_answers() {
-        let (health, _none) = Health::listen(None).await.unwrap();
+        let health = Health::listen(None, &mut Supervisor::default())
+            .await
+            .unwrap();
         let starting = "starting: waiting for the host key and the store";
         assert_eq!(health.live().await, Ok(starting));
         assert_eq!(health.ready(), Err(starting.to_owned()));
@@ -177,9 +179,15 @@ mod tests {
         assert_eq!(health.live().await, Ok("live"));
         assert_eq!(health.ready(), Ok("ready"));
 
-        health.stopping();
-        assert_eq!(health.live().await, Ok("stopping"));
-        assert_eq!(health.ready(), Err("stopping".to_owned()));
+        let failure = "stopping: an essential task ended; the log says which";
+        for (reason, words) in [
+            (Reason::Signal("SIGTERM"), "stopping"),
+            (Reason::Failure(String::new()), failure),
+        ] {
+            health.stopping(&reason);
+            assert_eq!(health.live().await, Ok(words));
+            assert_eq!(health.ready(), Err(words.to_owned()));
+        }
         // Nobody else holds it.
         hub.await.unwrap();
     }
@@ -187,7 +195,9 @@ mod tests {
     #[tokio::test]
     async fn without_its_hub_a_server_is_not_live() {
         let folder = tempfile::tempdir().unwrap();
-        let (health, _none) = Health::listen(None).await.unwrap();
+        let health = Health::listen(None, &mut Supervisor::default())
+            .await
+            .unwrap();
         let (handle, guard, hub) = parts(folder.path()).await;
         health.open(handle, guard);
         hub.abort();

@@ -8,16 +8,18 @@
 //! What is not done by the deadline is cut. A second signal ends the process at once: nothing
 //! that anybody saw can be lost by that, since it was saved before it was shown.
 
+use std::io::{self, IsTerminal as _};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::watch;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::reload::Reloader;
+use super::supervisor::Supervisor;
 use crate::access::Guard;
 use crate::hub::Handle;
 use crate::session::start::Chat;
@@ -25,17 +27,54 @@ use crate::ssh::Drained;
 use crate::store::Store;
 use crate::text::Text;
 
+/// The SSH listeners, which run under a supervisor.
+pub(super) struct Accepting {
+    /// Set once they are to stop.
+    pub stop: watch::Sender<bool>,
+    /// What became of the connections of each; ends once every listener has.
+    pub drained: mpsc::UnboundedReceiver<Drained>,
+}
+
 /// What has to be closed.
 pub(super) struct Parts {
-    pub stopping: watch::Sender<bool>,
-    pub serving: JoinSet<Drained>,
+    pub accepting: Accepting,
+    pub tasks: Supervisor,
+    pub watchdog: JoinHandle<()>,
     pub hub: Handle,
-    pub hub_task: JoinHandle<()>,
-    /// What looks after things from time to time. They hold the hub.
-    pub watches: [JoinHandle<()>; 2],
     pub guard: Arc<Guard>,
     pub chat: Arc<Chat>,
     pub store: Arc<dyn Store>,
+}
+
+/// Why the server stops.
+pub(super) enum Reason {
+    /// This signal came.
+    Signal(&'static str),
+    /// An essential task ended: a sentence about it.
+    Failure(String),
+}
+
+impl Reason {
+    /// The same in a word.
+    pub(super) fn word(&self) -> &'static str {
+        match self {
+            Reason::Signal(name) => name,
+            Reason::Failure(_) => "failure",
+        }
+    }
+
+    /// What people are told.
+    fn notice(&self) -> Text {
+        Text::stored(match self {
+            Reason::Signal(_) => {
+                "The server is stopping. What you said is saved; connect again in a moment."
+            }
+            Reason::Failure(_) => {
+                "The server restarts after an internal error. What you said is saved; connect \
+                 again in a moment."
+            }
+        })
+    }
 }
 
 /// The signals that the process listens to, from before anybody is told that it runs.
@@ -43,6 +82,9 @@ pub(super) struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hangup: Signal,
+    /// Whether SIGHUP means that the terminal is gone, and not that the configuration is to be
+    /// read again.
+    at_terminal: bool,
 }
 
 impl Signals {
@@ -52,6 +94,11 @@ impl Signals {
             terminate: listen(SignalKind::terminate(), "SIGTERM")?,
             interrupt: listen(SignalKind::interrupt(), "SIGINT")?,
             hangup: listen(SignalKind::hangup(), "SIGHUP")?,
+            // What a service manager, a container or `nohup` starts has none of the three at a
+            // terminal. Asked now: one that is gone is no terminal any more.
+            at_terminal: io::stdin().is_terminal()
+                || io::stdout().is_terminal()
+                || io::stderr().is_terminal(),
         })
     }
 
@@ -61,7 +108,12 @@ impl Signals {
             tokio::select! {
                 _ = self.terminate.recv() => return "SIGTERM",
                 _ = self.interrupt.recv() => return "SIGINT",
-                _ = self.hangup.recv() => reloader.reload().await,
+                _ = self.hangup.recv() => {
+                    if self.at_terminal {
+                        return "SIGHUP";
+                    }
+                    reloader.reload().await;
+                }
             }
         }
     }
@@ -71,22 +123,28 @@ impl Signals {
         tokio::select! {
             _ = self.terminate.recv() => "SIGTERM",
             _ = self.interrupt.recv() => "SIGINT",
+            _ = self.hangup.recv(), if self.at_terminal => "SIGHUP",
+        }
+    }
+
+    /// Waits until a process that stops already is to end at once. Not by SIGHUP: when a terminal
+    /// is closed, both the kernel and the shell may send one.
+    async fn hurried(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
         }
     }
 }
 
 /// Stops everything, and logs which way it ended.
-pub(super) async fn stop(
-    parts: Parts,
-    signals: &mut Signals,
-    reason: &'static str,
-    deadline: Duration,
-) {
+pub(super) async fn stop(parts: Parts, signals: &mut Signals, reason: &Reason, deadline: Duration) {
     let since = Instant::now();
+    let (notice, reason) = (reason.notice(), reason.word());
     tracing::info!(event = "stopping", reason, ?deadline, "the server stops");
     let ended = tokio::select! {
-        drained = tokio::time::timeout(deadline + GRACE, drain(parts)) => drained.ok(),
-        _ = signals.asked_to_stop() => None,
+        drained = tokio::time::timeout(deadline + GRACE, drain(parts, notice)) => drained.ok(),
+        () = signals.hurried() => None,
     };
     let took = since.elapsed();
     match ended {
@@ -114,39 +172,29 @@ pub(super) async fn stop(
 /// What the connections' own deadline is exceeded by before the process ends all the same.
 const GRACE: Duration = Duration::from_secs(2);
 
-async fn drain(parts: Parts) -> Drained {
+async fn drain(parts: Parts, notice: Text) -> Drained {
     let Parts {
-        stopping,
-        mut serving,
+        mut accepting,
+        tasks,
+        watchdog,
         hub,
-        hub_task,
-        watches,
         guard,
         chat,
         store,
     } = parts;
-    stopping.send_replace(true);
-    hub.stop(Text::stored(
-        "The server is stopping. What you said is saved; connect again in a moment.",
-    ))
-    .await;
+    accepting.stop.send_replace(true);
+    hub.stop(notice).await;
     guard.finish_orders().await;
     hub.close_all(Text::stored("Goodbye.")).await;
     let mut all = Drained { ended: 0, cut: 0 };
-    while let Some(drained) = serving.join_next().await {
-        if let Ok(drained) = drained {
-            all.ended += drained.ended;
-            all.cut += drained.cut;
-        }
+    while let Some(drained) = accepting.drained.recv().await {
+        all.ended += drained.ended;
+        all.cut += drained.cut;
     }
-    // The hub ends when nobody holds it any more; then nobody holds the store, which closes
-    // the database when it is dropped.
-    for watch in watches {
-        watch.abort();
-        let _aborted = watch.await;
-    }
-    drop((hub, chat, guard));
-    let _ended = hub_task.await;
-    drop(store);
+    // Nobody is left whom they could do anything for. The last who lets go of the store closes the
+    // database.
+    watchdog.abort();
+    tasks.shutdown().await;
+    drop((hub, chat, guard, store));
     all
 }

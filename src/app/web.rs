@@ -8,8 +8,10 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use tokio::net::TcpListener;
+use tokio::sync::oneshot;
 
 use super::stop::Signals;
+use super::supervisor::Supervisor;
 use super::{complain, keeping};
 use crate::cli::{Exit, OpenMode};
 use crate::config::{self, Config, Environment, Flags};
@@ -47,7 +49,7 @@ pub(super) fn run(flags: &Flags) -> Exit {
             runtime.block_on(show(&config, &log))
         });
     match shown {
-        Ok(()) => Exit::Good,
+        Ok(exit) => exit,
         Err(error) => {
             complain(&format!("ssh-chat: {error:#}"));
             Exit::Failed
@@ -55,7 +57,7 @@ pub(super) fn run(flags: &Flags) -> Exit {
     }
 }
 
-async fn show(config: &Config, log: &LogHandle) -> Result<()> {
+async fn show(config: &Config, log: &LogHandle) -> Result<Exit> {
     let mut signals = Signals::listen()?;
     let window = Window::open(config.clone()).await?;
     let store = store(config).await?;
@@ -65,7 +67,7 @@ async fn show(config: &Config, log: &LogHandle) -> Result<()> {
         tracing::info!(event = "web_ready", "the key page answers events of Lambda");
         return tokio::select! {
             failed = lambda::run(&api, router) => Err(failed.into()),
-            _signal = signals.asked_to_stop() => Ok(()),
+            _signal = signals.asked_to_stop() => Ok(Exit::Good),
         };
     }
     let address = config.web.listen;
@@ -73,12 +75,22 @@ async fn show(config: &Config, log: &LogHandle) -> Result<()> {
         format!("can't listen on {address}: choose another with --set web.listen=ADDR:PORT")
     })?;
     announce(&site, listener.local_addr()?, log);
+    let (stopping, stopped) = oneshot::channel::<()>();
     let stop = async {
-        let reason = signals.asked_to_stop().await;
-        tracing::info!(event = "stopping", reason, "the key page goes");
+        let _dropped = stopped.await;
     };
-    listener::serve(listener, router, stop, config.shutdown.deadline).await;
-    Ok(())
+    let mut tasks = Supervisor::default();
+    let serving = listener::serve(listener, router, stop, config.shutdown.deadline);
+    tasks.spawn("key page listener", serving);
+    tokio::select! {
+        reason = signals.asked_to_stop() => {
+            tracing::info!(event = "stopping", reason, "the key page goes");
+        }
+        _logged = tasks.failed() => return Ok(Exit::Failed),
+    }
+    drop(stopping);
+    tasks.finished().await;
+    Ok(Exit::Good)
 }
 
 /// The store that the server has, too, and which must exist: no invite is good in a new one. A function of Lambda begins when somebody waits for the page,

@@ -62,6 +62,8 @@ mod status;
 mod stopping;
 /// The contract of the store port.
 mod store;
+/// What happens when a part of the server panics.
+mod supervision;
 /// What systemd gives the server, and what it is told.
 mod systemd;
 /// What people say and see, as transcripts.

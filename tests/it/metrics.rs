@@ -21,18 +21,6 @@ fn args(more: &[&str]) -> Vec<String> {
     all.map(|&arg| arg.to_owned()).collect()
 }
 
-/// Where a server says that metrics can be asked for.
-fn address(server: &Server) -> SocketAddr {
-    server.wait_log("metrics_listening");
-    let log = server.log().text();
-    let mut lines = log.lines();
-    let line = lines
-        .find(|line| line.contains("metrics_listening"))
-        .unwrap();
-    let (_, rest) = line.split_once("address=").unwrap();
-    rest.split_whitespace().next().unwrap().parse().unwrap()
-}
-
 /// The status and the body.
 fn get(address: SocketAddr, path: &str) -> (u16, String) {
     let mut stream = TcpStream::connect(address).unwrap();
@@ -90,7 +78,7 @@ fn assert_values(text: &str, expected: &[(&str, f64)]) {
 #[test]
 fn what_happens_is_counted() {
     let server = Server::at(Home::local(), args(&[]));
-    let address = address(&server);
+    let address = server.metrics();
     let before = get(address, "/metrics").1;
     let now = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
@@ -191,7 +179,7 @@ fn refusals_at_the_door_are_counted() {
         "access=allowlist",
     ];
     let server = Server::at(Home::local(), args(&more));
-    let address = address(&server);
+    let address = server.metrics();
     let silent = TcpStream::connect(("127.0.0.1", server.port())).unwrap();
     let full = |_, text: &str| count(text, "ssh_chat_connections_open{stage=\"login\"}") == 1;
     wait_for(address, "/metrics", "one inside", full);
@@ -231,7 +219,7 @@ fn series(text: &str) -> BTreeSet<String> {
 #[test]
 fn nothing_that_people_send_makes_a_series() {
     let server = Server::at(Home::local(), args(&[]));
-    let address = address(&server);
+    let address = server.metrics();
     let crowd = |number: usize| {
         let word = format!("xyzzy{number}");
         let lines = format!(
@@ -275,7 +263,7 @@ fn calls_of_aws_are_counted_by_service_and_operation() {
     server.wait_log("host_key_published");
     let ended = pipe(&server, "alice", "hello\n");
     assert!(ended.status.success(), "{ended:?}");
-    let text = get(address(&server), "/metrics").1;
+    let text = get(server.metrics(), "/metrics").1;
     let call = |service: &str, operation: &str, outcome: &str| {
         format!(
             "ssh_chat_aws_calls_total{{service=\"{service}\",operation=\"{operation}\",outcome=\"{outcome}\"}}"
@@ -321,7 +309,7 @@ fn a_server_that_waits_is_live_and_not_ready() {
     drop(gone);
     let home = Home::on(variables(&url), "no-table");
     let server = Server::starting(home, args(&[]));
-    let address = address(&server);
+    let address = server.metrics();
     let starting = "starting: waiting for the host key and the store\n".to_owned();
     assert_eq!(get(address, "/live"), (200, starting.clone()));
     assert_eq!(get(address, "/ready"), (503, starting));
@@ -333,7 +321,7 @@ fn ready_is_whether_the_store_answers() {
     let table = moto.table();
     let home = Home::on(moto.variables(), &table);
     let server = Server::at(Arc::clone(&home), args(&[]));
-    let address = address(&server);
+    let address = server.metrics();
     assert_eq!(get(address, "/live"), (200, "live\n".to_owned()));
     assert_eq!(get(address, "/ready"), (200, "ready\n".to_owned()));
 

@@ -1,4 +1,5 @@
-//! Signals: SIGTERM stops in good order, SIGHUP reads the configuration again.
+//! Signals: SIGTERM stops in good order, and so does SIGHUP where a terminal is closed. Elsewhere
+//! SIGHUP reads the configuration again.
 
 use std::fs;
 
@@ -68,6 +69,19 @@ fn sigint_is_the_same() {
     let ended = server.wait_end();
     assert_eq!(ended.status.code(), Some(0), "{ended:?}");
     assert!(ended.stderr.contains("reason=SIGINT"), "{ended:?}");
+}
+
+#[test]
+fn a_server_that_was_started_by_hand_stops_when_its_terminal_is_closed() {
+    let (mut server, terminal) = Server::in_terminal(Home::new());
+    let mut alice = Login::new(&server, "alice").terminal();
+    alice.wait_prompt();
+    drop(terminal);
+    alice.wait_text("The server is stopping. What you said is saved; connect again in a moment.");
+    assert!(alice.wait_end().success());
+    let ended = server.wait_end();
+    assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+    assert!(ended.stderr.contains("reason=SIGHUP"), "{ended:?}");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! A store that can be made to fail or to hang, in front of one that works.
 
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
@@ -30,6 +31,8 @@ pub enum Weather {
     Without(&'static [&'static str]),
     /// This is done, and answered when the weather changes.
     Holding(&'static str),
+    /// This panics once the file is there.
+    Panicking(&'static str, &'static Path),
 }
 
 /// A store whose weather tests make.
@@ -73,6 +76,13 @@ impl Flaky {
         let now = *weather.borrow_and_update();
         match now {
             Weather::Fair | Weather::Holding(_) => return Ok(()),
+            Weather::Panicking(panicking, file) => {
+                assert!(
+                    method != panicking || !file.exists(),
+                    "made to panic in {method}"
+                );
+                return Ok(());
+            }
             Weather::Without(methods) if !methods.contains(&method) => return Ok(()),
             Weather::Down | Weather::Without(_) => {}
             Weather::Hanging => weather.changed().await.unwrap(),

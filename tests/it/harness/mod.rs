@@ -20,6 +20,6 @@ mod wait;
 pub use changes::Changes;
 pub use login::Login;
 pub use pipe::{Pipe, pipe};
-pub use server::{Finished, Home, Server, run};
+pub use server::{ARGS, Finished, Home, Server, run};
 pub use terminal::{Screen, Terminal};
 pub use wait::{DEADLINE, contains};

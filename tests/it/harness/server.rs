@@ -1,17 +1,21 @@
 //! The real server, in a folder of its own, on a port of its own.
 
 use std::fs;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 
+use pty_process::blocking::{Pty, open};
 use tempfile::TempDir;
 
 use super::moto::{Moto, Variables};
 use super::process::{Process, not_started};
 use super::wait::{DEADLINE, Output, contains};
+
+/// The variable that a server made by a test finds its arguments in.
+pub const ARGS: &str = "SSH_CHAT_TEST_ARGS";
 
 /// The last line that a server prints when people can connect.
 const READY: &[u8] = b"  stop         Ctrl-C\n";
@@ -71,6 +75,52 @@ impl Server {
         server
     }
 
+    /// A server that somebody starts by hand in a terminal, which closes when the other value is
+    /// dropped. What it says can be seen all the same.
+    pub fn in_terminal(home: Arc<Home>) -> (Server, Pty) {
+        let (pty, pts) = open().expect("a pseudo-terminal");
+        let mut server = Command::new(PROGRAM);
+        prepare(&mut server, &home, &[]);
+        let server = pty_process::blocking::Command::from(server)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let child = server.spawn(pts).map_err(std::io::Error::other);
+        let (process, stdout, log) = watch(child);
+        let server = Server {
+            home,
+            args: Vec::new(),
+            process,
+            stdout,
+            log,
+        };
+        server.wait_ready();
+        (server, pty)
+    }
+
+    /// What the test's own program makes of a server: [`Home`] and arguments as for any other, and
+    /// the name of the test to run, which finds the arguments in [`ARGS`], one on each line.
+    pub fn by_test(test: &str, home: Arc<Home>, args: Vec<String>) -> Server {
+        const RUN: &str = "own=$0; test=$1; shift; \
+            SSH_CHAT_TEST_ARGS=$(printf '%s\\n' \"$@\") exec \"$own\" --exact \"$test\" --nocapture";
+        let own = std::env::current_exe().expect("the test's program");
+        let mut shell = Command::new("/bin/sh");
+        shell.args(["-c", RUN]).arg(own).arg(test);
+        shell.stdin(Stdio::null());
+        let server = Server::launched(home, args, shell);
+        server.wait_ready();
+        server
+    }
+
+    /// Where it says that metrics can be asked for.
+    pub fn metrics(&self) -> SocketAddr {
+        self.wait_log("metrics_listening");
+        let log = self.log.text();
+        let line = log.lines().find(|line| line.contains("metrics_listening"));
+        let address = line.and_then(|line| line.split_once("address="));
+        let address = address.and_then(|(_, rest)| rest.split_whitespace().next()?.parse().ok());
+        address.unwrap_or_else(|| panic!("no address in\n{log}"))
+    }
+
     fn launched(home: Arc<Home>, args: Vec<String>, command: Command) -> Server {
         let (process, stdout, log) = launch(&home, &args, command);
         Server {
@@ -127,8 +177,9 @@ impl Server {
     /// The port that it found.
     pub fn port(&self) -> u16 {
         let text = self.announcement();
-        let first = text.lines().next().unwrap_or_default();
-        let port = first.rsplit(':').next().and_then(|port| port.parse().ok());
+        let mut lines = text.lines();
+        let first = lines.find(|line| line.starts_with("ssh-chat "));
+        let port = first.and_then(|line| line.rsplit(':').next()?.parse().ok());
         port.unwrap_or_else(|| panic!("no port in\n{text}"))
     }
 
@@ -144,6 +195,11 @@ impl Server {
             "the log does not say {words:?}:\n{}",
             self.log.text()
         );
+    }
+
+    /// The number of its process.
+    pub fn id(&self) -> u32 {
+        self.process.id()
     }
 
     /// Sends a signal, by its name without `SIG`.
@@ -301,6 +357,13 @@ fn launch(
     args: &[String],
     mut command: Command,
 ) -> (Process, Arc<Output>, Arc<Output>) {
+    prepare(&mut command, home, args);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    watch(command.spawn())
+}
+
+/// Gives a program its folder and arguments, and nothing of our environment.
+fn prepare(command: &mut Command, home: &Home, args: &[String]) {
     command
         .env_clear()
         .env("HOME", home.path())
@@ -316,8 +379,10 @@ fn launch(
     if !args.iter().any(|arg| arg == "--listen") {
         command.args(["--listen", "127.0.0.1:0"]);
     }
-    command.stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut process = Process::new(PROGRAM, command.spawn());
+}
+
+fn watch(child: std::io::Result<Child>) -> (Process, Arc<Output>, Arc<Output>) {
+    let mut process = Process::new(PROGRAM, child);
     let stdout = Output::collect(process.child().stdout.take().expect("piped"));
     let log = Output::collect(process.child().stderr.take().expect("piped"));
     (process, stdout, log)

@@ -1,6 +1,6 @@
 //! Each metric moves when what it counts happens.
 
-use super::{address, args, get, value, wait_for};
+use super::{args, get, value, wait_for};
 use crate::harness::{Home, Login, Server};
 
 /// What is done on a server with these settings, and by how much samples grow at least.
@@ -203,7 +203,7 @@ fn run(case: &Case) {
         more.extend(["--set", setting]);
     }
     let server = Server::at(home, args(&more));
-    let address = address(&server);
+    let address = server.metrics();
     let before = get(address, "/metrics").1;
     (case.happens)(&server);
     for (sample, least) in case.grows {
