@@ -1,12 +1,14 @@
 //! The data folder: made on the first start, private to its owner, used by one server at a time.
 
 use std::fs::{self, DirBuilder, File, TryLockError};
+use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 
-/// The file whose lock says that a server uses the folder.
+/// The file whose lock says that a server uses the folder. It holds the process id of the last one
+/// that did, followed by a newline.
 const LOCK: &str = "lock";
 
 /// The folder, locked for as long as this value lives.
@@ -20,9 +22,10 @@ impl DataDir {
     pub(super) fn open(path: &Path) -> Result<DataDir> {
         DataDir::make(path)?;
         let at = path.join(LOCK);
-        let lock = File::options()
+        let mut lock = File::options()
             .create(true)
             .truncate(false)
+            .read(true)
             .write(true)
             .mode(0o600)
             .open(&at)
@@ -33,12 +36,16 @@ impl DataDir {
                 )
             })?;
         match lock.try_lock() {
-            Ok(()) => Ok(DataDir {
-                path: fs::canonicalize(path).unwrap_or_else(|_| path.to_owned()),
-                _lock: lock,
-            }),
+            Ok(()) => {
+                sign(&mut lock).with_context(|| format!("can't write {}", at.display()))?;
+                Ok(DataDir {
+                    path: fs::canonicalize(path).unwrap_or_else(|_| path.to_owned()),
+                    _lock: lock,
+                })
+            }
             Err(TryLockError::WouldBlock) => bail!(
-                "another ssh-chat uses the data folder {}: stop it first, or choose another with --data-dir DIR",
+                "another ssh-chat{} uses the data folder {}: stop it first, or choose another with --data-dir DIR",
+                holder(lock),
                 path.display()
             ),
             Err(TryLockError::Error(error)) => {
@@ -69,5 +76,60 @@ impl DataDir {
 
     pub(super) fn path(&self) -> &Path {
         &self.path
+    }
+}
+
+/// Writes this process's id into the lock file.
+fn sign(lock: &mut File) -> io::Result<()> {
+    lock.set_len(0)?;
+    writeln!(lock, "{}", std::process::id())
+}
+
+/// ` (process 4711)`, as the lock file says. Empty if it says nothing: its holder has only just
+/// taken the lock, or is an older version.
+fn holder(lock: File) -> String {
+    let mut text = String::new();
+    // A process id has few digits, whatever else somebody writes there.
+    let read = lock.take(32).read_to_string(&mut text);
+    match read.map(|_| text.trim_end().parse::<u32>()) {
+        Ok(Ok(id)) => format!(" (process {id})"),
+        _ => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_holds_the_folder_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = folder.path().join(LOCK);
+        // What an earlier process left there is replaced, however long it is.
+        fs::write(&at, "4294967295\n").unwrap();
+        let held = DataDir::open(folder.path()).unwrap();
+        let own = std::process::id();
+        for (written, named) in [
+            (
+                None,
+                format!("another ssh-chat (process {own}) uses the data folder "),
+            ),
+            (
+                Some(""),
+                "another ssh-chat uses the data folder ".to_owned(),
+            ),
+            (
+                Some("no number\n"),
+                "another ssh-chat uses the data folder ".to_owned(),
+            ),
+        ] {
+            if let Some(written) = written {
+                fs::write(&at, written).unwrap();
+            }
+            let error = DataDir::open(folder.path()).err().unwrap().to_string();
+            assert!(error.starts_with(&named), "{error}");
+        }
+        drop(held);
+        DataDir::open(folder.path()).unwrap();
     }
 }

@@ -49,6 +49,7 @@ impl House {
             key: None,
             addr: IpAddr::V4(Ipv4Addr::LOCALHOST),
             client: String::new(),
+            ignored: Arc::default(),
         };
         let (attachment, _joined) = self.hub.attach(arrival, Arc::clone(&inbox)).await.unwrap();
         (attachment, inbox)

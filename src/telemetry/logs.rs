@@ -106,7 +106,7 @@ pub fn init(log: &Log, env: &Environment) -> Result<LogHandle, LogError> {
         .with(Flood::default())
         .with(Lines::new(output, write))
         .try_init()?;
-    log_panics(env("RUST_BACKTRACE").is_some());
+    log_panics(env.get("RUST_BACKTRACE").is_some());
     if let Some(error) = failure {
         tracing::warn!(
             event = "journal_unreachable",

@@ -263,7 +263,8 @@ fn a_data_folder_has_one_server() {
     assert_eq!(ended.status.code(), Some(1), "{ended:?}");
     let data = server.home().data();
     let words = format!(
-        "another ssh-chat uses the data folder {}: stop it first, or choose another with --data-dir DIR",
+        "another ssh-chat (process {}) uses the data folder {}: stop it first, or choose another with --data-dir DIR",
+        server.id(),
         data.display()
     );
     assert!(ended.stderr.contains(&words), "{ended:?}");

@@ -1,7 +1,6 @@
 //! What is damaged, and what is only refused.
 
 use super::*;
-use crate::store::Archive as _;
 
 /// What a constraint or a trigger refuses is told in its own words, and nothing is damaged by it.
 #[tokio::test]
