@@ -14,6 +14,7 @@
 //! - [`store`] — the port to what outlives the process, and its adapters.
 //! - [`aws`] — the way to AWS, for the adapters that need it.
 //! - [`secrets`] — the port to the host key, and its adapters.
+//! - [`rate_limit`] — how often something may happen, pure.
 //! - [`chat`] — the rules, pure.
 //! - [`term`] — terminals, pure.
 //! - [`text`] — text that is safe to show, pure.
@@ -27,6 +28,7 @@ pub mod clock;
 pub mod config;
 pub mod hub;
 pub mod keys;
+pub mod rate_limit;
 pub mod secrets;
 pub mod session;
 pub mod ssh;

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 /// not listed is forbidden.
 const MAY_USE: &[(&str, &[&str])] = &[
     ("text", &[]),
+    ("rate_limit", &[]),
     ("term", &["text"]),
     ("chat", &["text"]),
     ("clock", &["chat::ids"]),
@@ -151,7 +152,7 @@ const CRATES: &[(&str, &[&str])] = &[
 ];
 
 /// What the pure parts never touch.
-const PURE: &[&str] = &["chat", "term", "text"];
+const PURE: &[&str] = &["chat", "rate_limit", "term", "text"];
 const IMPURE: &[&str] = &[
     "SystemTime::now",
     "Instant::now",

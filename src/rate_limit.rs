@@ -1,0 +1,393 @@
+//! Rate limiting: one limiter for one source, and a bounded set of them by key.
+//!
+//! The algorithm is GCRA (ITU-T I.371), a token bucket kept as a single point in time: the moment
+//! at which the bucket would be full again. All arithmetic is in whole nanoseconds, so a caller
+//! that is told to wait for `w` succeeds after exactly `w`.
+//!
+//! The time is an argument, and it is an [`Instant`]: the wall clock may step, and a limiter that
+//! measured with it would block, or let everything through, until the clock is right again.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::time::{Duration, Instant};
+
+/// The slowest rate that can be told from none at all: one event a year.
+const LONGEST_INTERVAL: Duration = Duration::from_secs(365 * 86_400);
+
+/// How many events are allowed: a burst at once, then a rate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Quota {
+    burst: u32,
+    /// The time in which one event is earned; zero is no limit.
+    interval: Duration,
+}
+
+impl Quota {
+    /// No limit.
+    pub const UNLIMITED: Quota = Quota::every(Duration::ZERO, 1);
+
+    /// `burst` events at once, and one more in each `interval`. A burst of 0 counts as 1; an
+    /// interval of zero is no limit.
+    pub const fn every(interval: Duration, burst: u32) -> Quota {
+        Quota {
+            burst: if burst == 0 { 1 } else { burst },
+            interval: if interval.as_secs() < LONGEST_INTERVAL.as_secs() {
+                interval
+            } else {
+                LONGEST_INTERVAL
+            },
+        }
+    }
+
+    /// `burst` events at once, and `rate` more each second. A rate of 0 is no limit.
+    pub fn per_second(rate: f64, burst: u32) -> Quota {
+        if rate.is_nan() || rate <= 0.0 {
+            return Quota::UNLIMITED;
+        }
+        let interval = Duration::try_from_secs_f64(1.0 / rate).unwrap_or(LONGEST_INTERVAL);
+        Quota::every(interval, burst)
+    }
+
+    /// The time in which a limiter that has nothing left earns its whole burst.
+    fn refill(self) -> Duration {
+        self.interval.saturating_mul(self.burst)
+    }
+}
+
+/// What one source has left of a quota. A new one has all of it.
+///
+/// The quota is an argument of each call, so that it can change at any time; a limiter never owes
+/// more than the burst of the quota that it is asked with.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RateLimiter {
+    /// When the whole burst is there again; `None` if it always was.
+    full_at: Option<Instant>,
+}
+
+impl RateLimiter {
+    /// Takes one event from the quota, or returns how long to wait until there is one.
+    pub fn take(&mut self, quota: Quota, now: Instant) -> Result<(), Duration> {
+        let owed = self.refills_in(quota, now);
+        let taken = owed + quota.interval;
+        let wait = taken.saturating_sub(quota.refill());
+        let (owed, result) = if wait.is_zero() {
+            (taken, Ok(()))
+        } else {
+            (owed, Err(wait))
+        };
+        self.full_at = now.checked_add(owed);
+        result
+    }
+
+    /// Whether the whole burst is there, as in a new limiter.
+    pub fn is_full(&self, quota: Quota, now: Instant) -> bool {
+        self.refills_in(quota, now).is_zero()
+    }
+
+    fn refills_in(&self, quota: Quota, now: Instant) -> Duration {
+        let full_at = self.full_at.unwrap_or(now);
+        full_at.saturating_duration_since(now).min(quota.refill())
+    }
+}
+
+/// A rate limiter for each key, in bounded memory.
+///
+/// A limiter that is full says no more than a new one, so it is forgotten. When there are as many
+/// keys as may be remembered and none can be forgotten, all further keys share one limiter: a
+/// flood of new keys slows itself down, and keys that are remembered keep what they have.
+#[derive(Debug)]
+pub struct KeyedRateLimiter<K> {
+    quota: Quota,
+    max_keys: usize,
+    limiters: HashMap<K, RateLimiter>,
+    shared: RateLimiter,
+    /// With how many keys full limiters are looked for next.
+    sweep_at: usize,
+    /// When that is of use again, once all places are taken.
+    next_sweep: Option<Instant>,
+}
+
+/// With how many keys full limiters are looked for at first.
+const FIRST_SWEEP: usize = 64;
+/// How many times full limiters are looked for while one could fill up, when all places are
+/// taken: each time costs a walk over all keys.
+const SWEEPS_PER_REFILL: u32 = 16;
+
+impl<K: Eq + Hash> KeyedRateLimiter<K> {
+    /// No key has used anything of the quota yet; at most `max_keys` are remembered.
+    pub fn new(quota: Quota, max_keys: usize) -> KeyedRateLimiter<K> {
+        KeyedRateLimiter {
+            quota,
+            max_keys,
+            limiters: HashMap::new(),
+            shared: RateLimiter::default(),
+            sweep_at: FIRST_SWEEP.min(max_keys),
+            next_sweep: None,
+        }
+    }
+
+    /// Changes the quota. What was used stays used.
+    pub fn set_quota(&mut self, quota: Quota) {
+        self.quota = quota;
+    }
+
+    /// Takes one event from the quota of a key, or returns how long to wait until there is one.
+    pub fn take(&mut self, key: K, now: Instant) -> Result<(), Duration> {
+        let quota = self.quota;
+        if let Some(limiter) = self.limiters.get_mut(&key) {
+            return limiter.take(quota, now);
+        }
+        if self.limiters.len() >= self.sweep_at {
+            self.sweep(now);
+        }
+        if self.limiters.len() >= self.max_keys {
+            return self.shared.take(quota, now);
+        }
+        self.limiters.entry(key).or_default().take(quota, now)
+    }
+
+    /// Forgets what is full. The next time is when there are twice as many keys as are left, so
+    /// that a key costs the same however many there are.
+    fn sweep(&mut self, now: Instant) {
+        if self.next_sweep.is_some_and(|next| now < next) {
+            return;
+        }
+        let quota = self.quota;
+        self.limiters
+            .retain(|_, limiter| !limiter.is_full(quota, now));
+        let left = self.limiters.len();
+        self.sweep_at = (2 * left).max(FIRST_SWEEP).min(self.max_keys);
+        self.next_sweep = (left >= self.max_keys)
+            .then(|| now.checked_add(quota.refill() / SWEEPS_PER_REFILL))
+            .flatten();
+    }
+
+    /// How many keys are remembered.
+    pub fn len(&self) -> usize {
+        self.limiters.len()
+    }
+
+    /// Whether no key is remembered.
+    pub fn is_empty(&self) -> bool {
+        self.limiters.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::LazyLock;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+    fn at(millis: u64) -> Instant {
+        *START + ms(millis)
+    }
+
+    const fn ms(millis: u64) -> Duration {
+        Duration::from_millis(millis)
+    }
+
+    #[test]
+    fn a_burst_passes_then_the_rate_holds() {
+        let quota = Quota::per_second(2.0, 3);
+        let mut limiter = RateLimiter::default();
+        // (milliseconds, expected)
+        let script = [
+            (1_000, Ok(())),
+            (1_000, Ok(())),
+            (1_000, Ok(())),
+            (1_000, Err(ms(500))),
+            (1_250, Err(ms(250))),
+            (1_500, Ok(())),
+            (1_500, Err(ms(500))),
+            (60_000, Ok(())),
+            (60_000, Ok(())),
+            (60_000, Ok(())),
+            (60_000, Err(ms(500))),
+        ];
+        for (millis, expected) in script {
+            assert_eq!(limiter.take(quota, at(millis)), expected, "{millis} ms");
+        }
+    }
+
+    #[test]
+    fn odd_quotas_are_no_limit_or_the_nearest_sound_one() {
+        let unlimited = [
+            Quota::UNLIMITED,
+            Quota::per_second(0.0, 1),
+            Quota::per_second(-1.0, 1),
+            Quota::per_second(f64::NAN, 1),
+            Quota::per_second(f64::INFINITY, 1),
+        ];
+        for quota in unlimited {
+            let mut limiter = RateLimiter::default();
+            assert!((0..1000).all(|_| limiter.take(quota, at(0)).is_ok()));
+            assert!(limiter.is_full(quota, at(0)));
+        }
+        let slow = Quota::per_second(f64::MIN_POSITIVE, u32::MAX);
+        assert_eq!(slow, Quota::every(Duration::MAX, u32::MAX));
+        assert_eq!(RateLimiter::default().take(slow, at(0)), Ok(()));
+        assert_eq!(Quota::every(ms(1), 0), Quota::every(ms(1), 1));
+    }
+
+    #[test]
+    fn another_quota_holds_at_once() {
+        let (slow, fast) = (Quota::per_second(0.001, 1_000), Quota::per_second(10.0, 5));
+        let mut limiter = RateLimiter::default();
+        while limiter.take(slow, at(0)).is_ok() {}
+        assert_eq!(limiter.take(fast, at(0)), Err(ms(100)), "not days");
+        assert_eq!(limiter.take(fast, at(100)), Ok(()));
+    }
+
+    #[test]
+    fn one_key_does_not_use_up_anothers_quota() {
+        let mut limiter = KeyedRateLimiter::new(Quota::per_second(1.0, 2), 100);
+        for (key, millis, expected) in [
+            ("a", 0, Ok(())),
+            ("a", 0, Ok(())),
+            ("a", 0, Err(ms(1000))),
+            ("b", 0, Ok(())),
+            ("a", 1000, Ok(())),
+            ("a", 1000, Err(ms(1000))),
+        ] {
+            assert_eq!(limiter.take(key, at(millis)), expected, "{key} at {millis}");
+        }
+        limiter.set_quota(Quota::UNLIMITED);
+        assert_eq!(limiter.take("a", at(1000)), Ok(()));
+    }
+
+    #[test]
+    fn keys_beyond_the_bound_share_one_quota() {
+        const MAX: u32 = 1_000;
+        let mut limiter = KeyedRateLimiter::new(Quota::per_second(1.0, 2), MAX as usize);
+        for key in 0..2 * MAX {
+            let taken = limiter.take(key, at(0)).is_ok();
+            assert_eq!(taken, key < MAX + 2, "{key}");
+        }
+        assert_eq!(limiter.len(), MAX as usize);
+        assert_eq!(limiter.take(0, at(0)), Ok(()), "it is remembered");
+        assert_eq!(limiter.take(2 * MAX, at(10_000)), Ok(()));
+        assert_eq!(limiter.len(), 1, "keys that are idle are forgotten");
+    }
+
+    #[test]
+    fn keys_that_come_and_go_take_no_more_memory_than_those_that_are_active() {
+        let mut limiter = KeyedRateLimiter::new(Quota::per_second(1.0, 1), 1_000_000);
+        let mut most = 0;
+        for key in 0..20_000 {
+            // Each is full again after a second, in which a hundred others come.
+            limiter.take(key, at(key * 10)).unwrap();
+            most = most.max(limiter.len());
+        }
+        assert!(most <= 256, "{most}");
+    }
+
+    #[derive(Debug, Clone, Copy)]
+    struct Step {
+        key: u8,
+        pause: Duration,
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let pause = prop_oneof![
+            Just(0_u64),
+            0..50_000_000_u64,
+            0..3_000_000_000_u64,
+            // As long as a machine sleeps.
+            Just(86_400_000_000_000),
+        ];
+        let step = (0..6_u8, pause).prop_map(|(key, nanos)| Step {
+            key,
+            pause: Duration::from_nanos(nanos),
+        });
+        proptest::collection::vec(step, 0..200)
+    }
+
+    fn quotas() -> impl Strategy<Value = Quota> {
+        (1..2_000_000_000_u64, 1..20_u32)
+            .prop_map(|(nanos, burst)| Quota::every(Duration::from_nanos(nanos), burst))
+    }
+
+    proptest! {
+        /// In any stretch of any schedule at most the burst passes and what the rate gives.
+        #[test]
+        fn no_stretch_has_more_than_burst_and_rate(quota in quotas(), steps in steps()) {
+            let mut limiter = RateLimiter::default();
+            let mut now = *START;
+            let mut passed: Vec<Instant> = Vec::new();
+            for step in steps {
+                now += step.pause;
+                if limiter.take(quota, now).is_ok() {
+                    passed.push(now);
+                }
+            }
+            for (i, from) in passed.iter().enumerate() {
+                for (j, to) in passed.iter().enumerate().skip(i) {
+                    let earned = (*to - *from).as_nanos() / quota.interval.as_nanos();
+                    let count = (j - i + 1) as u128;
+                    prop_assert!(count <= u128::from(quota.burst) + earned);
+                }
+            }
+        }
+
+        /// A caller that waits as long as it is told succeeds, one that waits less does not, and
+        /// nobody waits longer than one event takes.
+        #[test]
+        fn a_wait_is_exactly_as_long_as_told(quota in quotas(), steps in steps()) {
+            let mut limiter = RateLimiter::default();
+            let mut now = *START;
+            for step in steps {
+                now += step.pause;
+                if let Err(wait) = limiter.take(quota, now) {
+                    prop_assert!(!wait.is_zero() && wait <= quota.interval);
+                    let early = now + wait - Duration::from_nanos(1);
+                    let mut impatient = limiter;
+                    prop_assert!(impatient.take(quota, early).is_err());
+                    prop_assert_eq!(limiter.take(quota, now + wait), Ok(()));
+                    now += wait;
+                }
+            }
+        }
+
+        /// Whatever happened, a pause as long as the refill brings the whole burst back.
+        #[test]
+        fn idle_is_full(quota in quotas(), steps in steps()) {
+            let mut limiter = RateLimiter::default();
+            let mut now = *START;
+            for step in steps {
+                now += step.pause;
+                let _either_way = limiter.take(quota, now);
+            }
+            now += quota.refill();
+            prop_assert!(limiter.is_full(quota, now));
+            for _ in 0..quota.burst {
+                prop_assert_eq!(limiter.take(quota, now), Ok(()));
+            }
+            prop_assert!(limiter.take(quota, now).is_err());
+        }
+
+        /// The bound holds whoever comes when; a key that is remembered fares as if it were
+        /// alone; and forgetting gives nobody anything.
+        #[test]
+        fn memory_is_bounded_and_keys_are_apart(
+            quota in quotas(), max_keys in 1..6_usize, steps in steps()
+        ) {
+            let mut keyed = KeyedRateLimiter::new(quota, max_keys);
+            let mut alone: HashMap<u8, RateLimiter> = HashMap::new();
+            let mut now = *START;
+            for Step { key, pause } in steps {
+                now += pause;
+                let remembered = keyed.limiters.contains_key(&key);
+                let taken = keyed.take(key, now);
+                if remembered || keyed.limiters.contains_key(&key) {
+                    prop_assert_eq!(taken, alone.entry(key).or_default().take(quota, now));
+                }
+                prop_assert!(keyed.len() <= max_keys);
+            }
+        }
+    }
+}
