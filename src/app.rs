@@ -31,11 +31,12 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 
 use crate::access::{Guard, Keeper, Mode, Rules};
-use crate::chat::policy::Allowance;
+use crate::chat::ids::Now;
 use crate::cli::{Cli, Command, Exit};
 use crate::clock;
 use crate::config::{self, Access, Config, Environment, Flags};
 use crate::hub::{self, Hub};
+use crate::rate_limit::Quota;
 use crate::session::machine;
 use crate::session::start::Chat;
 use crate::ssh;
@@ -172,7 +173,7 @@ async fn run(
     };
     let addresses: Vec<SocketAddr> = listeners.iter().map(|(_, addr)| *addr).collect();
 
-    let started = clock::now();
+    let started = clock::both();
     let about = about(&config, started);
     let chat = Arc::new(Chat::new(
         handle.clone(),
@@ -300,10 +301,10 @@ fn rules(config: &Config) -> Rules {
 fn hub_limits(config: &Config) -> hub::Limits {
     hub::Limits {
         rooms: config.limits.rooms,
-        messages: Allowance {
-            burst: config.limits.message_burst,
-            per_second: config.limits.message_rate.in_a_second(),
-        },
+        messages: Quota::per_second(
+            config.limits.message_rate.in_a_second(),
+            config.limits.message_burst,
+        ),
     }
 }
 
@@ -324,17 +325,17 @@ fn ssh_settings(config: &Config) -> ssh::Settings {
 }
 
 /// What sessions show of the server.
-fn about(config: &Config, started: crate::chat::ids::Time) -> machine::Server {
+fn about(config: &Config, started: Now) -> machine::Server {
     machine::Server {
         host: config.host_name.clone(),
         version: env!("CARGO_PKG_VERSION"),
         started,
         motd: config.motd.text.as_deref().map(Text::stored),
         on_join: config.history.on_join,
-        commands: Allowance {
-            burst: config.limits.command_burst,
-            per_second: config.limits.command_rate.in_a_second(),
-        },
+        commands: Quota::per_second(
+            config.limits.command_rate.in_a_second(),
+            config.limits.command_burst,
+        ),
     }
 }
 

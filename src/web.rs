@@ -7,6 +7,7 @@
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use axum::Router;
@@ -20,8 +21,8 @@ use axum::routing::get;
 use maud::Markup;
 
 use crate::chat::ids::Fingerprint;
-use crate::chat::policy::Allowance;
 use crate::clock;
+use crate::rate_limit::{KeyedRateLimiter, Quota};
 use crate::store::Store;
 
 mod desk;
@@ -36,7 +37,9 @@ use desk::{Desk, Outcome};
 use form::{Form, FormError, MAX_BODY, Problems};
 use guard::Sealed;
 use page::{Links, Page};
-use throttle::Throttle;
+
+/// How many sources have a rate limiter of their own; those beyond share one.
+const SOURCES: usize = 4096;
 
 /// What the page says of the server, and how it is to be reached.
 #[derive(Debug, Clone)]
@@ -54,7 +57,7 @@ pub struct Site {
     /// Where the page is for others, if it is said: without a fragment.
     pub url: Option<String>,
     /// How many forms one source may send.
-    pub forms: Allowance,
+    pub forms: Quota,
     /// How many proxies in front of the page add to `X-Forwarded-For`.
     pub trusted_hops: usize,
 }
@@ -76,7 +79,7 @@ struct Shop {
     front: Arc<dyn Front>,
     links: Links,
     desk: Desk,
-    throttle: Mutex<Throttle>,
+    forms: Mutex<KeyedRateLimiter<IpAddr>>,
 }
 
 /// The page, for invites and accounts in this store. Where it is and what it bears stays as `site`
@@ -87,7 +90,7 @@ pub fn router(site: &Site, front: Arc<dyn Front>, store: Arc<dyn Store>) -> Rout
     let style = links.style.clone();
     let shop = Arc::new(Shop {
         desk: Desk::new(store),
-        throttle: Mutex::new(Throttle::new(site.forms)),
+        forms: Mutex::new(KeyedRateLimiter::new(site.forms, SOURCES)),
         links,
         front,
     });
@@ -173,10 +176,10 @@ async fn take(State(shop): State<Arc<Shop>>, request: Request) -> Response {
     let peer = parts.extensions.get().map(|Peer(addr)| *addr);
     let source = throttle::source(peer, &parts.headers, site.trusted_hops);
     let turn = shop
-        .throttle
+        .forms
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
-        .take(source, clock::now());
+        .take(source, clock::monotonic());
     if let Err(wait) = turn {
         return shop.wait(&site, &form, wait);
     }
@@ -212,9 +215,9 @@ impl Shop {
         self.answer(site, status, &Form::default(), &Problems::of_all(words))
     }
 
-    /// Too many forms came from there; the next may come in so many milliseconds.
-    fn wait(&self, site: &Site, form: &Form, wait: u64) -> Response {
-        let seconds = wait.div_ceil(1000);
+    /// Too many forms came from there; the next may come after `wait`.
+    fn wait(&self, site: &Site, form: &Form, wait: Duration) -> Response {
+        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
         let unit = if seconds == 1 { "second" } else { "seconds" };
         let words = format!(
             "Too many forms came from your address. Wait {seconds} {unit}, then send it again."

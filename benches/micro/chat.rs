@@ -12,7 +12,7 @@ use ssh_chat::chat::intent::{Arrival, Intent, Query, Target};
 use ssh_chat::chat::state::{Decision, State};
 use ssh_chat::text::Text;
 
-use crate::samples::{self, NOW};
+use crate::samples::{self, AT, NOW};
 
 /// How many people are in the room.
 pub const CROWDS: [u32; 2] = [10, 1000];
@@ -28,16 +28,14 @@ pub fn bench(criterion: &mut Criterion) -> Result<()> {
         let mut state = room_of(members)?;
         let say = message()?;
         group.bench_function(BenchmarkId::from_parameter(members), |b| {
-            b.iter(
-                || match state.decide(SPEAKER, black_box(say.clone()), NOW) {
-                    Ok(Decision::Append(draft)) => {
-                        let message = draft.at_place(Seq(1));
-                        state.saved(&message);
-                        Some(message)
-                    }
-                    Ok(_) | Err(_) => None,
-                },
-            );
+            b.iter(|| match state.decide(SPEAKER, black_box(say.clone()), AT) {
+                Ok(Decision::Append(draft)) => {
+                    let message = draft.at_place(Seq(1));
+                    state.saved(&message, NOW.mono);
+                    Some(message)
+                }
+                Ok(_) | Err(_) => None,
+            });
         });
     }
     group.finish();
@@ -48,7 +46,7 @@ pub fn bench(criterion: &mut Criterion) -> Result<()> {
         let newcomer = arrival(members)?;
         group.bench_function(BenchmarkId::from_parameter(members), |b| {
             b.iter(|| {
-                let arrived = state.arrive(black_box(newcomer.clone()), NOW);
+                let arrived = state.arrive(black_box(newcomer.clone()), *NOW);
                 let joined = state.join(newcomer.session, &lobby);
                 (arrived, joined, state.depart(newcomer.session))
             });
@@ -66,7 +64,7 @@ pub fn bench(criterion: &mut Criterion) -> Result<()> {
         for members in CROWDS {
             let state = room_of(members)?;
             group.bench_function(BenchmarkId::from_parameter(members), |b| {
-                b.iter(|| state.answer(Some(SPEAKER), black_box(query.clone()), NOW));
+                b.iter(|| state.answer(Some(SPEAKER), black_box(query.clone()), *NOW));
             });
         }
         group.finish();
@@ -105,7 +103,7 @@ fn room_of(members: u32) -> Result<State> {
     for number in 0..members {
         let arrival = arrival(number)?;
         let session = arrival.session;
-        state.arrive(arrival, NOW)?;
+        state.arrive(arrival, *NOW)?;
         ensure!(state.join(session, &lobby).is_some(), "the lobby is open");
     }
     Ok(state)

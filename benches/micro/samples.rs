@@ -1,11 +1,20 @@
 //! What is typed, said and sent: as people do it, and as somebody would who means harm.
 
+use std::sync::LazyLock;
+use std::time::Instant;
+
 use ssh_chat::chat::event::Author;
-use ssh_chat::chat::ids::{AccountId, Name, NameError, Time};
+use ssh_chat::chat::ids::{AccountId, Name, NameError, Now, Time};
 use ssh_chat::text::{MAX_BYTES, MAX_CHARS};
 
 /// When everything happens.
-pub const NOW: Time = Time(1_795_356_120_000); // 2026-11-22T14:02:00Z
+pub const AT: Time = Time(1_795_356_120_000); // 2026-11-22T14:02:00Z
+
+/// The same on both clocks.
+pub static NOW: LazyLock<Now> = LazyLock::new(|| Now {
+    wall: AT,
+    mono: Instant::now(),
+});
 
 /// A line as people type it, 64 bytes.
 pub const LINE: &str = "did anyone look at the build? it has been red since this morning";

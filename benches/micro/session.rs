@@ -11,17 +11,17 @@ use ssh_chat::chat::access::Role;
 use ssh_chat::chat::event::{Body, Event, Message};
 use ssh_chat::chat::ids::{Conversation, RoomName, Seq};
 use ssh_chat::chat::intent::RoomView;
-use ssh_chat::chat::policy::Allowance;
 use ssh_chat::chat::preferences::Preferences;
 use ssh_chat::hub::feed::Post;
 use ssh_chat::hub::sheet::Sheet;
+use ssh_chat::rate_limit::Quota;
 use ssh_chat::session::display::Display;
 use ssh_chat::session::machine::{Effect, Fetched, Machine, Me, Server};
 use ssh_chat::session::theme::Theme;
 use ssh_chat::term::screen::Size;
 use ssh_chat::text::Text;
 
-use crate::samples::{self, NOW};
+use crate::samples::{self, AT, NOW};
 
 /// How many messages a session takes out of a room at a time.
 const EVENTS: usize = 64;
@@ -48,13 +48,10 @@ fn session() -> Result<Machine> {
     let server = Server {
         host: "chat.example".to_owned(),
         version: "0",
-        started: NOW,
+        started: *NOW,
         motd: None,
         on_join: HISTORY,
-        commands: Allowance {
-            burst: 1,
-            per_second: 0.0,
-        },
+        commands: Quota::UNLIMITED,
     };
     let display = Display::terminal(Size::clamped(80, 24), Theme::default_theme(), true);
     let mut machine = Machine::new(me, Preferences::default(), Arc::new(server), display);
@@ -76,7 +73,7 @@ fn session() -> Result<Machine> {
         mark: None,
         new: 0,
     };
-    machine.fetched(recall, NOW);
+    machine.fetched(recall, *NOW);
     machine.output();
     Ok(machine)
 }
@@ -85,7 +82,7 @@ fn message(text: &str) -> Result<Message> {
     Ok(Message {
         conversation: Conversation::Room(RoomName::lobby()),
         seq: Seq(1),
-        at: NOW,
+        at: AT,
         author: samples::author(1)?,
         to: None,
         body: Body::Said(Text::message(text)?),
@@ -123,7 +120,7 @@ fn joined_messages(criterion: &mut Criterion) -> Result<()> {
                 || (0..EVENTS).map(|_| post(&message)).collect::<Vec<_>>(),
                 |posts| {
                     for post in &posts {
-                        machine.room_event(&room, post, NOW);
+                        machine.room_event(&room, post, *NOW);
                     }
                     (machine.output(), posts)
                 },
@@ -142,7 +139,7 @@ fn joined_messages(criterion: &mut Criterion) -> Result<()> {
         group.bench_function(*name, |b| {
             b.iter(|| {
                 for post in &posts {
-                    machine.room_event(&room, black_box(post), NOW);
+                    machine.room_event(&room, black_box(post), *NOW);
                 }
                 machine.output()
             });
@@ -166,7 +163,7 @@ fn history(criterion: &mut Criterion) -> Result<()> {
             b.iter_batched(
                 || messages.clone(),
                 |messages| {
-                    machine.fetched(Fetched::History(messages), NOW);
+                    machine.fetched(Fetched::History(messages), *NOW);
                     machine.output()
                 },
                 BatchSize::LargeInput,
@@ -189,11 +186,11 @@ fn a_message_above(criterion: &mut Criterion) -> Result<()> {
         ("stacked_longest", samples::stacked()),
     ] {
         let mut machine = session()?;
-        machine.bytes(typed.as_bytes(), NOW);
+        machine.bytes(typed.as_bytes(), *NOW);
         machine.output();
         group.bench_function(name, |b| {
             b.iter(|| {
-                machine.room_event(&room, black_box(&post), NOW);
+                machine.room_event(&room, black_box(&post), *NOW);
                 machine.output()
             });
         });
@@ -258,7 +255,7 @@ fn lines(criterion: &mut Criterion) -> Result<()> {
 fn said(machine: &mut Machine, packets: &[Vec<u8>]) -> (usize, usize) {
     let (mut wanted, mut echoed) = (0, 0);
     for packet in packets {
-        machine.bytes(black_box(packet), NOW);
+        machine.bytes(black_box(packet), *NOW);
         loop {
             let effects = machine.effects();
             if effects.is_empty() {
@@ -267,7 +264,7 @@ fn said(machine: &mut Machine, packets: &[Vec<u8>]) -> (usize, usize) {
             wanted += effects.len();
             for effect in effects {
                 if let Effect::Intend(id, _) = effect {
-                    machine.accepted(id, NOW);
+                    machine.accepted(id, *NOW);
                 }
             }
         }

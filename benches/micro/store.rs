@@ -16,7 +16,7 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 
-use crate::samples::{self, NOW};
+use crate::samples::{self, AT};
 
 /// Where nothing has to be waited for: a sync of a file in it does nothing.
 pub const IN_MEMORY: &str = "/dev/shm";
@@ -61,7 +61,7 @@ fn lobby() -> Conversation {
 fn drafts(count: usize, text: &str) -> Result<Vec<Draft>> {
     let draft = Draft {
         conversation: lobby(),
-        at: NOW,
+        at: AT,
         author: samples::author(1)?,
         to: None,
         body: Body::Said(Text::message(text)?),

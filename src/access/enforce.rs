@@ -13,11 +13,12 @@ use super::{Guard, Keeper as _, Snapshot, banned};
 use crate::chat::access::Suspect;
 use crate::chat::ids::{SessionId, Time};
 use crate::clock;
+use crate::rate_limit::{Quota, RateLimiter};
 use crate::store::StoreError;
 use crate::text::Text;
 
-/// How often accounts that nobody proved to be theirs are looked for, in milliseconds.
-const SWEEP: u64 = 60_000;
+/// How often accounts that nobody proved to be theirs are looked for.
+const SWEEPS: Quota = Quota::every(Duration::from_secs(60), 1);
 
 const NOT_YOURS: &str = "This key does not belong to your account any more.";
 
@@ -37,6 +38,7 @@ impl Guard {
             bans: self.store.bans(now).await?,
             mutes: self.store.mutes(now).await?,
             lockdown: self.store.lockdown(now).await?,
+            read: now,
         });
         let all = self.store.accounts_with_keys().await?;
         let owners: Arc<Owners> = Arc::new(all.into_iter().flatten().collect());
@@ -111,14 +113,12 @@ impl Guard {
     /// within about `every`. It also confirms what is known, for the time when the store does not
     /// answer. And it forgets accounts that nobody proved to be theirs.
     pub async fn watch(self: Arc<Self>, every: Duration) {
-        let mut swept = Time::default();
+        let mut sweeps = RateLimiter::default();
         loop {
             tokio::time::sleep(every).await;
-            let now = clock::now();
-            if now.since(swept) >= SWEEP {
-                swept = now;
+            if sweeps.take(SWEEPS, clock::monotonic()).is_ok() {
                 // What is left for lack of an answer goes next time.
-                let _later = self.forget_unproven(now).await;
+                let _later = self.forget_unproven(clock::now()).await;
             }
             match self.look_again().await {
                 Ok(()) => self.outage.ended(),
@@ -136,8 +136,7 @@ impl Guard {
         let asked = self.known.asks();
         let revision = self.store.revision().await?;
         let holds = self.known.holds(revision, asked);
-        let end = self.snapshot().next_end();
-        if holds && end.is_none_or(|end| clock::now() < end) {
+        if holds && !self.snapshot().is_outdated(clock::now()) {
             return Ok(());
         }
         self.refresh().await

@@ -1,6 +1,5 @@
 //! At the door.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::PoisonError;
 use std::time::Duration;
@@ -14,35 +13,16 @@ use crate::chat::access::{KeyRecord, PendingKey, Role, Suspect};
 use crate::chat::ids::{AccountId, Fingerprint, Name, Time};
 use crate::chat::invite::Code;
 use crate::clock;
+use crate::rate_limit::Quota;
 use crate::store::{Account, Action, Change, ChangeError, ChangeOutcome};
 use crate::text::Text;
 
-/// The least time between two alerts about the same name, in milliseconds.
-const ALERT: u64 = 600_000;
+/// How often operators are alerted about one name.
+pub(super) const ALERTS: Quota = Quota::every(Duration::from_secs(600), 1);
 /// How long it may take to find out whom a name belongs to.
 const ALERT_PATIENCE: Duration = Duration::from_secs(1);
-/// How many names alerts are remembered for.
-const ALERTS: usize = 1_000;
-
-/// When operators were last alerted about a name.
-#[derive(Debug, Default)]
-pub(super) struct Alerts(HashMap<Name, Time>);
-
-impl Alerts {
-    /// Whether to alert them now.
-    fn due(&mut self, name: &Name, now: Time) -> bool {
-        if self.0.get(name).is_some_and(|at| now < at.plus(ALERT)) {
-            return false;
-        }
-        if self.0.len() >= ALERTS {
-            self.0.retain(|_, at| now < at.plus(ALERT));
-        }
-        if self.0.len() < ALERTS {
-            self.0.insert(name.clone(), now);
-        }
-        true
-    }
-}
+/// How many names have alerts of their own; those beyond share one.
+pub(super) const ALERTED: usize = 1_000;
 
 pub(super) const NOT_NOW: &str =
     "The server can't look up your key at this moment. Try again in a minute.";
@@ -379,8 +359,8 @@ impl Guard {
             .alerts
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .due(&owner.name, clock::now());
-        if due {
+            .take(owner.name.clone(), clock::monotonic());
+        if due.is_ok() {
             let from = who.addr.ip();
             let words = format!(
                 "An unknown key came as {name}, which belongs to {}: {} from {from}",

@@ -30,13 +30,13 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use self::door::{Candidate, Pass};
-use self::judge::Alerts;
 use self::known::Known;
 use self::orders::{Order, Report, Requester};
 use self::outage::Outage;
 use crate::chat::access::{Ban, KeyRecord, Lockdown, Mute, Role, Suspect, length};
 use crate::chat::ids::{Fingerprint, Name, Time};
 use crate::hub::Handle;
+use crate::rate_limit::KeyedRateLimiter;
 use crate::store::{Account, Change, ChangeError, ChangeOutcome, Store, StoreError};
 use crate::text::Text;
 
@@ -102,6 +102,8 @@ pub struct Snapshot {
     pub mutes: Vec<Mute>,
     /// Whether nobody new may come in.
     pub lockdown: Option<Lockdown>,
+    /// When this was read; it lacks what was over then.
+    pub read: Time,
 }
 
 impl Snapshot {
@@ -119,12 +121,14 @@ impl Snapshot {
             .is_some_and(|lockdown| lockdown.until.is_none_or(|until| now < until))
     }
 
-    /// When the first of all this ends.
-    fn next_end(&self) -> Option<Time> {
+    /// Whether the clock shows a time at which other bans hold than those that are here: one of
+    /// them is over, or the clock stepped back and one that was over is not.
+    fn is_outdated(&self, now: Time) -> bool {
         let bans = self.bans.iter().filter_map(|ban| ban.until);
         let mutes = self.mutes.iter().filter_map(|mute| mute.until);
         let lockdown = self.lockdown.iter().filter_map(|lockdown| lockdown.until);
-        bans.chain(mutes).chain(lockdown).min()
+        let mut ends = bans.chain(mutes).chain(lockdown);
+        now < self.read || ends.any(|end| end <= now)
     }
 }
 
@@ -177,7 +181,8 @@ pub struct Guard {
     snapshot: RwLock<Arc<Snapshot>>,
     known: Known,
     outage: Outage,
-    alerts: Mutex<Alerts>,
+    /// Alerts to operators, by the name that they are about.
+    alerts: Mutex<KeyedRateLimiter<Name>>,
     refreshing: tokio::sync::Mutex<()>,
     /// One permit for each order that is carried out.
     permits: Arc<Semaphore>,
@@ -197,7 +202,7 @@ impl Guard {
             snapshot: RwLock::default(),
             known: Known::default(),
             outage: Outage::default(),
-            alerts: Mutex::default(),
+            alerts: Mutex::new(KeyedRateLimiter::new(judge::ALERTS, judge::ALERTED)),
             refreshing: tokio::sync::Mutex::default(),
             permits: Arc::new(Semaphore::new(ORDERS)),
         };
@@ -275,7 +280,7 @@ impl Guard {
 /// What somebody is told whom a ban hits.
 fn banned(ban: &Ban, now: Time) -> Text {
     let until = match ban.until {
-        Some(until) => format!(" for {}", length(until.since(now))),
+        Some(until) => format!(" for {}", length(now.left_until(until))),
         None => String::new(),
     };
     let reason = match &ban.reason {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Guard;
-use crate::chat::ids::Time;
+use crate::chat::ids::Now;
 use crate::clock;
 use crate::telemetry::metrics::{self, Counts, Figures};
 
@@ -11,7 +11,7 @@ use crate::telemetry::metrics::{self, Counts, Figures};
 #[derive(Debug, Clone, PartialEq)]
 pub struct Status {
     /// When that was.
-    pub at: Time,
+    pub at: Now,
     /// How things are, and what happened since the start.
     pub now: Figures,
     /// The same some time ago.
@@ -52,7 +52,7 @@ impl Guard {
         let (over, before) = metrics::before();
         let now = tokio::task::spawn_blocking(Figures::now).await;
         Ok(Status {
-            at: clock::now(),
+            at: clock::both(),
             now: now.map_err(|_| "The figures could not be read: a defect in the server.")?,
             before,
             over,
@@ -73,7 +73,7 @@ mod tests {
             ..Figures::default()
         };
         let status = Status {
-            at: Time(0),
+            at: clock::both(),
             now: figures(130),
             before: figures(100),
             over: Duration::from_secs(90),

@@ -127,8 +127,8 @@ mod tests {
 
     use super::*;
     use crate::access::{Mode, Rules};
-    use crate::chat::policy::Allowance;
     use crate::hub::{Hub, Limits};
+    use crate::rate_limit::Quota;
     use crate::store::Store;
     use crate::store::sqlite::Sqlite;
 
@@ -145,10 +145,7 @@ mod tests {
 
     const LIMITS: Limits = Limits {
         rooms: 1,
-        messages: Allowance {
-            burst: 1,
-            per_second: 0.0,
-        },
+        messages: Quota::UNLIMITED,
     };
 
     fn store(folder: &Path) -> Arc<dyn Store> {

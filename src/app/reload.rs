@@ -2,7 +2,7 @@
 
 use super::{about, hub_limits, rules, systemd};
 use crate::access::Guard;
-use crate::chat::ids::Time;
+use crate::chat::ids::Now;
 use crate::config::{self, Config, Environment, Flags};
 use crate::hub::Handle;
 use crate::session::start::Chat;
@@ -16,7 +16,7 @@ pub(super) struct Reloader<'a> {
     pub hub: &'a Handle,
     pub chat: &'a Chat,
     pub guard: &'a Guard,
-    pub started: Time,
+    pub started: Now,
 }
 
 impl Reloader<'_> {

@@ -6,12 +6,12 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::Trouble;
+use crate::rate_limit::{Quota, RateLimiter};
 use crate::telemetry::metrics;
 
-/// How many retries there may be at once, over all calls.
-const RETRIES: f64 = 100.0;
-/// How many more each second. A service that fails is not helped by a crowd that asks again.
-const RETRIES_A_SECOND: f64 = 10.0;
+/// How many retries there may be, over all calls: a service that fails is not helped by a crowd
+/// that asks again.
+const RETRIES: Quota = Quota::every(Duration::from_millis(100), 100);
 /// A call that takes so long is a line in the log.
 const SLOW: Duration = Duration::from_secs(1);
 
@@ -24,8 +24,7 @@ pub struct Calls {
 
 #[derive(Debug)]
 struct State {
-    retries: f64,
-    at: Instant,
+    retries: RateLimiter,
     /// Since when all calls fail, and how many did.
     failing: Option<(Instant, u64)>,
 }
@@ -36,8 +35,7 @@ impl Calls {
         Calls {
             service,
             state: Mutex::new(State {
-                retries: RETRIES,
-                at: Instant::now(),
+                retries: RateLimiter::default(),
                 failing: None,
             }),
         }
@@ -50,15 +48,8 @@ impl Calls {
 
     /// Takes a retry from the allowance, if one is left.
     pub fn may_retry(&self) -> bool {
-        let mut state = self.lock();
-        let gained = state.at.elapsed().as_secs_f64() * RETRIES_A_SECOND;
-        state.retries = (state.retries + gained).min(RETRIES);
-        state.at = Instant::now();
-        let may = state.retries >= 1.0;
-        if may {
-            state.retries -= 1.0;
-        }
-        may
+        let now = Instant::now().into_std();
+        self.lock().retries.take(RETRIES, now).is_ok()
     }
 
     /// A call was answered as hoped.

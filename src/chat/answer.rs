@@ -1,7 +1,7 @@
 //! What the state can tell about itself: who is where, which rooms there are, who is meant.
 
 use super::access::{Online, Role};
-use super::ids::{AccountId, RoomName, SessionId, Time};
+use super::ids::{AccountId, Now, RoomName, SessionId};
 use super::intent::{Answer, PersonInfo, Query, Refusal, RoomInfo};
 use super::state::{Person, State};
 
@@ -11,7 +11,7 @@ const COMPLETIONS: usize = 50;
 impl State {
     /// Answers a question about the chat as it is. `asker` is the session that asks, if one does:
     /// operators are told where people connect from.
-    pub fn answer(&self, asker: Option<SessionId>, query: Query, now: Time) -> Answer {
+    pub fn answer(&self, asker: Option<SessionId>, query: Query, now: Now) -> Answer {
         let own = asker
             .and_then(|session| self.sessions.get(&session))
             .map(|attached| attached.account);
@@ -89,13 +89,15 @@ impl State {
             })
             .map(|(_, person)| person)
             .collect();
-        fitting.sort_by(|a, b| b.spoke.cmp(&a.spoke).then_with(|| a.name.cmp(&b.name)));
+        let spoke = |person: &Person| person.spoke.map(|spoke| spoke.mono);
+        fitting.sort_by(|a, b| spoke(b).cmp(&spoke(a)).then_with(|| a.name.cmp(&b.name)));
         let fitting = fitting.into_iter().take(COMPLETIONS);
         fitting.map(|person| person.name.to_string()).collect()
     }
 
-    fn describe(&self, account: AccountId, operator: bool, now: Time) -> Option<PersonInfo> {
+    fn describe(&self, account: AccountId, operator: bool, now: Now) -> Option<PersonInfo> {
         let person = self.people.get(&account)?;
+        let passed = |then: Now| now.mono.saturating_duration_since(then.mono);
         let attached = || person.sessions.iter().filter_map(|s| self.sessions.get(s));
         let from = attached().next().map(|session| session.addr);
         Some(PersonInfo {
@@ -105,11 +107,13 @@ impl State {
             bot: attached().all(|session| session.bot),
             away: person.away.as_ref().map(|(reason, _)| reason.clone()),
             sessions: person.sessions.len(),
-            since: person.since,
-            spoke: person.spoke,
+            since: person.since.wall,
+            online_for: passed(person.since),
+            spoke: person.spoke.map(|spoke| spoke.wall),
+            silent_for: person.spoke.map(passed),
             rooms: self.rooms_of(account).into_iter().collect(),
             role: person.role,
-            muted: self.muted(account, now).is_some(),
+            muted: self.muted(account, now.wall).is_some(),
             from: from.filter(|_| operator),
             key: person.key.clone(),
         })

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
@@ -10,19 +11,23 @@ mod name;
 
 pub use name::{MAX_NAME, Name, NameError, RoomName};
 
-/// A moment, in milliseconds since 1970-01-01T00:00:00Z.
+/// A wall-clock time, in milliseconds since 1970-01-01T00:00:00Z.
+///
+/// It is for what is shown, stored, or compared across machines: when a message was said, when a
+/// ban expires. The wall clock steps, so a duration is never the difference of two of these: it is
+/// measured with an [`Instant`].
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
 )]
 pub struct Time(pub i64);
 
 impl Time {
-    /// Milliseconds from `earlier` to `self`; 0 if `earlier` is later (clocks step back).
-    pub fn since(self, earlier: Time) -> u64 {
-        u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0)
+    /// Milliseconds until the wall clock shows `end`; 0 if it has.
+    pub fn left_until(self, end: Time) -> u64 {
+        u64::try_from(end.0.saturating_sub(self.0)).unwrap_or(0)
     }
 
-    /// This moment and `millis` milliseconds more.
+    /// When something expires that holds for `millis` milliseconds from this time on.
     #[must_use]
     pub fn plus(self, millis: u64) -> Time {
         Time(
@@ -30,6 +35,15 @@ impl Time {
                 .saturating_add(i64::try_from(millis).unwrap_or(i64::MAX)),
         )
     }
+}
+
+/// The present moment, on both clocks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Now {
+    /// For what is shown or stored, and for what expires at a given time.
+    pub wall: Time,
+    /// For everything that measures a duration.
+    pub mono: Instant,
 }
 
 /// A person, whatever their name and keys are today. Random, given once, never reused.

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::access::Role;
 use super::event::Author;
@@ -140,6 +141,12 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// Too much at once: the next may come after `wait`.
+    pub fn too_fast(wait: Duration) -> Refusal {
+        let wait_ms = u64::try_from(wait.as_micros().div_ceil(1000)).unwrap_or(u64::MAX);
+        Refusal::TooFast { wait_ms }
+    }
+
     /// Its kind in a word, as metrics have it.
     pub fn kind(&self) -> &'static str {
         match self {
@@ -205,8 +212,12 @@ pub struct PersonInfo {
     pub sessions: usize,
     /// Since when they are online.
     pub since: Time,
+    /// How long that is.
+    pub online_for: Duration,
     /// When they last said something.
     pub spoke: Option<Time>,
+    /// How long ago that is.
+    pub silent_for: Option<Duration>,
     /// The rooms that they are in.
     pub rooms: Vec<RoomName>,
     /// What they may do.

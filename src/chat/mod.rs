@@ -12,7 +12,6 @@ pub mod ids;
 pub mod ignore;
 pub mod intent;
 pub mod invite;
-pub mod policy;
 pub mod preferences;
 pub mod presence;
 pub mod state;

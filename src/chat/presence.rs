@@ -4,20 +4,22 @@
 //! change waits a moment and what follows is gathered. Somebody who is back before the line is
 //! due was never gone: a phone that changes networks makes no noise.
 
-use super::event::Presence;
-use super::ids::{AccountId, Name, RoomName, Time};
+use std::time::{Duration, Instant};
 
-/// How long the first change after a pause waits for others, in milliseconds.
-const WAIT: u64 = 300;
-/// The least time between two lines of one room, in milliseconds.
-const GAP: u64 = 2_000;
+use super::event::Presence;
+use super::ids::{AccountId, Name, Now, RoomName};
+
+/// How long the first change after a pause waits for others.
+const WAIT: Duration = Duration::from_millis(300);
+/// The least time between two lines of one room.
+const GAP: Duration = Duration::from_secs(2);
 
 /// The comings and goings of one room that nobody was told yet.
 #[derive(Debug, Default)]
 pub struct Gathering {
     changes: Vec<Change>,
-    due: Option<Time>,
-    last: Option<Time>,
+    due: Option<Instant>,
+    last: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -29,16 +31,16 @@ struct Change {
 
 impl Gathering {
     /// Somebody came.
-    pub fn joined(&mut self, account: AccountId, name: &Name, now: Time) {
+    pub fn joined(&mut self, account: AccountId, name: &Name, now: Instant) {
         self.change(account, name, true, now);
     }
 
     /// Somebody left.
-    pub fn left(&mut self, account: AccountId, name: &Name, now: Time) {
+    pub fn left(&mut self, account: AccountId, name: &Name, now: Instant) {
         self.change(account, name, false, now);
     }
 
-    fn change(&mut self, account: AccountId, name: &Name, joined: bool, now: Time) {
+    fn change(&mut self, account: AccountId, name: &Name, joined: bool, now: Instant) {
         // Looking at the newest few is enough for quick returns and keeps an arrival's cost the
         // same however many others arrive with it.
         let recent = self.changes.len().saturating_sub(64);
@@ -56,18 +58,18 @@ impl Gathering {
             name: name.clone(),
             joined,
         });
-        let earliest = self.last.map_or(now, |last| last.plus(GAP));
-        self.due.get_or_insert(now.plus(WAIT).max(earliest));
+        let earliest = self.last.map_or(now, |last| last + GAP);
+        self.due.get_or_insert((now + WAIT).max(earliest));
     }
 
     /// When the next line is due.
-    pub fn due(&self) -> Option<Time> {
+    pub fn due(&self) -> Option<Instant> {
         self.due
     }
 
     /// The line, if it is due and there is anything to say.
-    pub fn take(&mut self, room: &RoomName, now: Time) -> Option<Presence> {
-        if self.due.is_none_or(|due| due > now) {
+    pub fn take(&mut self, room: &RoomName, now: Now) -> Option<Presence> {
+        if self.due.is_none_or(|due| due > now.mono) {
             return None;
         }
         self.due = None;
@@ -75,7 +77,7 @@ impl Gathering {
         if changes.is_empty() {
             return None;
         }
-        self.last = Some(now);
+        self.last = Some(now.mono);
         let side = |joined: bool| {
             let all = changes.iter().filter(|c| c.joined == joined);
             let more = all.clone().count().saturating_sub(Presence::NAMED);
@@ -85,7 +87,7 @@ impl Gathering {
         let (joined, joined_more) = side(true);
         let (left, left_more) = side(false);
         Some(Presence {
-            at: now,
+            at: now.wall,
             room: room.clone(),
             joined,
             joined_more,
@@ -97,7 +99,20 @@ impl Gathering {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
+
     use super::*;
+    use crate::chat::ids::Time;
+
+    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+    /// So long after the start, when the wall clock may show anything.
+    fn now(millis: u64) -> Now {
+        Now {
+            wall: Time(7),
+            mono: *START + Duration::from_millis(millis),
+        }
+    }
 
     fn name(n: u128) -> Name {
         Name::new(&format!("p{n}")).unwrap()
@@ -108,10 +123,10 @@ mod tests {
         let room = RoomName::lobby();
         let mut gathering = Gathering::default();
         for n in 0..1000 {
-            gathering.joined(AccountId(n), &name(n), Time(0));
+            gathering.joined(AccountId(n), &name(n), now(0).mono);
         }
-        assert_eq!(gathering.take(&room, Time(299)), None);
-        let line = gathering.take(&room, Time(300)).unwrap();
+        assert_eq!(gathering.take(&room, now(299)), None);
+        let line = gathering.take(&room, now(300)).unwrap();
         assert_eq!((line.joined.len(), line.joined_more), (3, 997));
         assert_eq!(gathering.due(), None);
     }
@@ -120,11 +135,11 @@ mod tests {
     fn a_second_line_keeps_its_distance() {
         let room = RoomName::lobby();
         let mut gathering = Gathering::default();
-        gathering.joined(AccountId(1), &name(1), Time(0));
-        assert!(gathering.take(&room, Time(300)).is_some());
-        gathering.left(AccountId(1), &name(1), Time(400));
-        assert_eq!(gathering.due(), Some(Time(2_300)));
-        let line = gathering.take(&room, Time(2_300)).unwrap();
+        gathering.joined(AccountId(1), &name(1), now(0).mono);
+        assert!(gathering.take(&room, now(300)).is_some());
+        gathering.left(AccountId(1), &name(1), now(400).mono);
+        assert_eq!(gathering.due(), Some(now(2_300).mono));
+        let line = gathering.take(&room, now(2_300)).unwrap();
         assert_eq!(line.left, vec![name(1)]);
     }
 
@@ -132,9 +147,9 @@ mod tests {
     fn who_is_back_at_once_was_never_gone() {
         let room = RoomName::lobby();
         let mut gathering = Gathering::default();
-        gathering.left(AccountId(1), &name(1), Time(0));
-        gathering.joined(AccountId(1), &name(1), Time(200));
-        assert_eq!(gathering.take(&room, Time(300)), None);
+        gathering.left(AccountId(1), &name(1), now(0).mono);
+        gathering.joined(AccountId(1), &name(1), now(200).mono);
+        assert_eq!(gathering.take(&room, now(300)), None);
         assert_eq!(gathering.due(), None);
     }
 }

@@ -4,10 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::access::{Mute, Role};
 use super::event::{Author, Body, Draft, Message};
-use super::ids::{AccountId, Conversation, Fingerprint, Name, RoomName, Seq, SessionId, Time};
+use super::ids::{AccountId, Conversation, Fingerprint, Name, Now, RoomName, Seq, SessionId, Time};
 use super::ignore::{Ignoring, judge};
 use super::intent::{Arrival, Intent, Refusal, RoomView, Target};
 use super::preferences::Ignored;
@@ -73,10 +74,10 @@ pub(super) struct Person {
     pub name: Name,
     pub guest: bool,
     pub role: Role,
-    pub since: Time,
-    pub spoke: Option<Time>,
+    pub since: Now,
+    pub spoke: Option<Now>,
     /// Why they are away, and since when.
-    pub away: Option<(Text, Time)>,
+    pub away: Option<(Text, Instant)>,
     pub key: Option<Fingerprint>,
     pub sessions: Vec<SessionId>,
     /// Whom they ignore, in all sessions.
@@ -271,7 +272,7 @@ impl State {
 
     /// A session takes part from now on. It is in no room yet. Refused if somebody else who is
     /// online has the name (guests' names are not kept anywhere but here).
-    pub fn arrive(&mut self, arrival: Arrival, now: Time) -> Result<(), Refusal> {
+    pub fn arrive(&mut self, arrival: Arrival, now: Now) -> Result<(), Refusal> {
         let Author { account, name } = arrival.author;
         if self
             .names
@@ -421,19 +422,23 @@ impl State {
         }
     }
 
-    /// An account is away until it says something, with a reason that may be empty.
-    pub fn set_away(&mut self, account: AccountId, reason: Text, now: Time) {
+    /// An account is away until it says something, with a reason that may be empty; it said so at
+    /// `since`.
+    pub fn set_away(&mut self, account: AccountId, reason: Text, since: Instant) {
         if let Some(person) = self.people.get_mut(&account) {
-            person.away = Some((reason, now));
+            person.away = Some((reason, since));
         }
     }
 
-    /// An entry has been saved.
-    pub fn saved(&mut self, message: &Message) {
+    /// An entry has been saved that was handed over at `said`.
+    pub fn saved(&mut self, message: &Message, said: Instant) {
         if let Some(person) = self.people.get_mut(&message.author.account) {
-            person.spoke = Some(message.at);
+            person.spoke = Some(Now {
+                wall: message.at,
+                mono: said,
+            });
             // What was said before they went, and saved after, does not bring them back.
-            person.away.take_if(|(_, since)| message.at > *since);
+            person.away.take_if(|(_, since)| said > *since);
         }
         if let Conversation::Room(name) = &message.conversation
             && let Some(room) = self.rooms.get_mut(name)

@@ -32,7 +32,7 @@ pub(super) type InFlight = Pin<Box<dyn Future<Output = Outcome> + Send>>;
 /// What the store has done.
 pub(super) enum Outcome {
     Appended(Vec<Pending>, Result<Vec<Seq>, StoreError>),
-    Amended(SessionId, u32, Result<Message, AmendError>),
+    Amended(SessionId, u32, Instant, Result<Message, AmendError>),
     Opened(SessionId, u32, Result<RoomRecord, StoreError>),
     Renamed {
         session: SessionId,
@@ -48,6 +48,8 @@ pub(super) struct Barrier {
     pub session: SessionId,
     pub id: u32,
     pub decision: Decision,
+    /// When it was handed over.
+    pub since: Instant,
     /// How many messages the store must have answered first.
     pub after: u64,
 }
@@ -91,6 +93,7 @@ impl Hub {
             session,
             id,
             decision,
+            since,
             ..
         } = barrier;
         let store = Arc::clone(&self.store);
@@ -110,7 +113,7 @@ impl Hub {
                     at: clock::now(),
                 };
                 Some(Box::pin(async move {
-                    Outcome::Amended(session, id, store.amend(amendment).await)
+                    Outcome::Amended(session, id, since, store.amend(amendment).await)
                 }))
             }
             // Judged once more: while it waited, others may have made this room, or the last one
@@ -177,12 +180,12 @@ impl Hub {
                     self.not_saved(pending.session, pending.id, &error);
                 }
             }
-            Outcome::Amended(session, id, Ok(message)) => {
-                let rooms = self.publish(message);
+            Outcome::Amended(session, id, since, Ok(message)) => {
+                let rooms = self.publish(message, since);
                 self.reply(session, Delivery::Accepted(id));
                 self.wake(rooms);
             }
-            Outcome::Amended(session, id, Err(error)) => match error {
+            Outcome::Amended(session, id, _, Err(error)) => match error {
                 AmendError::NotFound | AmendError::Gone => {
                     self.reply(session, Delivery::Refused(id, Refusal::NothingToAmend));
                 }
@@ -220,19 +223,19 @@ impl Hub {
 
     fn appended(&mut self, batch: Vec<Pending>, places: Vec<Seq>) {
         let mut rooms = BTreeSet::new();
-        let now = Instant::now();
+        let now = clock::monotonic();
         for (pending, seq) in batch.into_iter().zip(places) {
             metrics::saved(now - pending.since);
-            rooms.extend(self.publish(pending.draft.at_place(seq)));
+            rooms.extend(self.publish(pending.draft.at_place(seq), pending.since));
             // After the message itself: who hears that it is saved finds it there.
             self.reply(pending.session, Delivery::Accepted(pending.id));
         }
         self.wake(rooms);
     }
 
-    /// Makes a saved entry visible. Those in the returned room are to be woken.
-    fn publish(&mut self, message: Message) -> Option<RoomName> {
-        self.state.saved(&message);
+    /// Makes a saved entry visible that was handed over at `said`. Those in the returned room are to be woken.
+    fn publish(&mut self, message: Message, said: Instant) -> Option<RoomName> {
+        self.state.saved(&message, said);
         let conversation = message.conversation.clone();
         let event = Arc::new(Event::Message(message));
         match conversation {

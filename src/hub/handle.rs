@@ -1,7 +1,6 @@
 //! What the rest of the program holds of the hub.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -9,6 +8,7 @@ use super::feed::{Inbox, Joined};
 use super::{Limits, Request};
 use crate::chat::ids::SessionId;
 use crate::chat::intent::{Answer, Arrival, Intent, Query, Refusal};
+use crate::clock;
 use crate::telemetry::metrics;
 use crate::text::Text;
 
@@ -119,7 +119,7 @@ impl Attachment {
             session: self.session,
             id,
             intent,
-            since: Instant::now(),
+            since: clock::monotonic(),
         })
     }
 

@@ -30,12 +30,12 @@ use self::feed::{Delivery, Inbox, Joined, Ring};
 pub use self::handle::{Attachment, Handle};
 use self::wait::{maybe, until};
 use crate::chat::event::{Author, Event};
-use crate::chat::ids::{AccountId, RoomName, SessionId, Time};
+use crate::chat::ids::{AccountId, RoomName, SessionId};
 use crate::chat::intent::{Answer, Arrival, Intent, Query, Refusal};
-use crate::chat::policy::{Allowance, Bucket};
 use crate::chat::presence::Gathering;
 use crate::chat::state::{Decision, State};
 use crate::clock;
+use crate::rate_limit::{KeyedRateLimiter, Quota};
 use crate::store::{Store, StoreError};
 use crate::telemetry::metrics;
 use crate::text::Text;
@@ -44,11 +44,12 @@ use crate::text::Text;
 const MAILBOX: usize = 4096;
 /// How many messages may gather behind the batch in flight, to be the next one.
 const BATCH: usize = 2048;
-/// How many allowances of people who left are remembered, beyond one for each session.
-const SPARE_BUCKETS: usize = 1024;
 /// How many waiting requests are handled before the hub looks at departures and at the store's
 /// answer again. Enough for one batch of a busy chat.
 const ROUND: usize = 256;
+/// How many accounts have a rate limiter of their own. One that did nothing for a while needs
+/// none.
+const LIMITED: usize = 65_536;
 /// How many decisions may wait for the store.
 const BARRIERS: usize = 1024;
 
@@ -61,7 +62,7 @@ pub struct Limits {
     /// The most rooms there can be.
     pub rooms: usize,
     /// How fast one account may act.
-    pub messages: Allowance,
+    pub messages: Quota,
 }
 
 /// Something that a session or the program wants of the hub.
@@ -128,10 +129,9 @@ struct Feed {
 pub struct Hub {
     state: State,
     store: Arc<dyn Store>,
-    limits: Limits,
     feeds: HashMap<RoomName, Feed>,
     inboxes: HashMap<SessionId, Arc<Inbox>>,
-    buckets: HashMap<AccountId, Bucket>,
+    rates: KeyedRateLimiter<AccountId>,
     /// Rooms with comings and goings that nobody was told yet.
     restless: BTreeSet<RoomName>,
     /// Allowed and waiting for the batch in flight to end.
@@ -165,10 +165,9 @@ impl Hub {
         let hub = Hub {
             state,
             store,
-            limits,
             feeds,
             inboxes: HashMap::new(),
-            buckets: HashMap::new(),
+            rates: KeyedRateLimiter::new(limits.messages, LIMITED),
             restless: BTreeSet::new(),
             gathered: Vec::new(),
             messages: Progress::default(),
@@ -237,11 +236,11 @@ impl Hub {
                 since,
             } => self.intend(session, id, intent, since),
             Request::Query { session, id, query } => {
-                let answer = self.state.answer(Some(session), query, clock::now());
+                let answer = self.state.answer(Some(session), query, clock::both());
                 self.reply(session, Delivery::Answer(id, answer));
             }
             Request::Ask(query, reply) => {
-                let answer = self.state.answer(None, query, clock::now());
+                let answer = self.state.answer(None, query, clock::both());
                 let _gone_already = reply.send(answer);
             }
             Request::Authority(authority) => self.obey(authority),
@@ -249,7 +248,7 @@ impl Hub {
                 let _gone_already = reply.send(());
             }
             Request::Limits(limits) => {
-                self.limits = limits;
+                self.rates.set_quota(limits.messages);
                 self.state.set_max_rooms(limits.rooms);
             }
             Request::CloseAll(reason) => {
@@ -278,7 +277,7 @@ impl Hub {
             return Err(Refusal::Stopping);
         }
         let (session, read) = (arrival.session, Arc::clone(&arrival.ignored));
-        self.state.arrive(arrival, clock::now())?;
+        self.state.arrive(arrival, clock::both())?;
         self.inboxes.insert(session, inbox);
         self.tell_ignored(session, &read);
         metrics::sessions(self.inboxes.len());
@@ -300,23 +299,12 @@ impl Hub {
                 self.left(&room, &author);
             }
         }
-        self.forget_buckets();
-    }
-
-    /// Drops what says no more than a new bucket would. Not at each departure: that would walk
-    /// through all of them each time.
-    fn forget_buckets(&mut self) {
-        if self.buckets.len() > 2 * self.inboxes.len() + SPARE_BUCKETS {
-            let (now, allowance) = (clock::now(), self.limits.messages);
-            self.buckets.retain(|_, b| !b.is_full(allowance, now));
-        }
     }
 
     fn intend(&mut self, session: SessionId, id: u32, intent: Intent, since: Instant) {
-        let now = clock::now();
         let decision = self
-            .allow(session, &intent, now)
-            .and_then(|()| self.state.decide(session, intent, now));
+            .allow(session, &intent)
+            .and_then(|()| self.state.decide(session, intent, clock::now()));
         let decision = match decision {
             Ok(decision) => decision,
             Err(refusal) => return self.reply(session, Delivery::Refused(id, refusal)),
@@ -349,7 +337,7 @@ impl Hub {
             }
             Decision::Away(reason) => {
                 if let Some(author) = self.state.author(session) {
-                    self.state.set_away(author.account, reason, now);
+                    self.state.set_away(author.account, reason, since);
                 }
                 self.reply(session, Delivery::Accepted(id));
             }
@@ -362,13 +350,14 @@ impl Hub {
                     session,
                     id,
                     decision,
+                    since,
                     after: self.messages.gathered,
                 });
             }
         }
     }
 
-    fn allow(&mut self, session: SessionId, intent: &Intent, now: Time) -> Result<(), Refusal> {
+    fn allow(&mut self, session: SessionId, intent: &Intent) -> Result<(), Refusal> {
         if self.stopped {
             return Err(Refusal::Stopping);
         }
@@ -378,12 +367,9 @@ impl Hub {
         let Some(author) = self.state.author(session) else {
             return Err(Refusal::Stopping);
         };
-        let allowance = self.limits.messages;
-        self.buckets
-            .entry(author.account)
-            .or_insert_with(|| Bucket::new(allowance, now))
-            .take(allowance, now)
-            .map_err(|wait_ms| Refusal::TooFast { wait_ms })
+        self.rates
+            .take(author.account, clock::monotonic())
+            .map_err(Refusal::too_fast)
     }
 
     /// A session is in a room from now on, and reads from here.
@@ -395,7 +381,7 @@ impl Hub {
         feed.listeners.insert(session, inbox);
         if came {
             feed.presence
-                .joined(author.account, &author.name, clock::now());
+                .joined(author.account, &author.name, clock::monotonic());
             self.restless.insert(room.clone());
         }
         Some(Joined {
@@ -417,18 +403,18 @@ impl Hub {
     fn left(&mut self, room: &RoomName, author: &Author) {
         if let Some(feed) = self.feeds.get_mut(room) {
             feed.presence
-                .left(author.account, &author.name, clock::now());
+                .left(author.account, &author.name, clock::monotonic());
             self.restless.insert(room.clone());
         }
     }
 
-    fn next_presence(&self) -> Option<Time> {
+    fn next_presence(&self) -> Option<Instant> {
         let dues = self.restless.iter().filter_map(|room| self.feeds.get(room));
         dues.filter_map(|feed| feed.presence.due()).min()
     }
 
     fn tell_presence(&mut self) {
-        let now = clock::now();
+        let now = clock::both();
         let rooms: Vec<RoomName> = self.restless.iter().cloned().collect();
         for room in rooms {
             let Some(feed) = self.feeds.get_mut(&room) else {

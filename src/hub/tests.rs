@@ -10,11 +10,6 @@ use crate::chat::access::Role;
 use crate::chat::ids::Name;
 use crate::store::sqlite::Sqlite;
 
-const UNLIMITED: Allowance = Allowance {
-    burst: 1,
-    per_second: 0.0,
-};
-
 /// A hub that runs, with room for so many rooms.
 struct House {
     hub: Handle,
@@ -26,7 +21,7 @@ impl House {
     async fn with_rooms(rooms: usize) -> House {
         let folder = tempfile::tempdir().unwrap();
         let store = Arc::new(Sqlite::open(&folder.path().join("chat.db")).unwrap());
-        let messages = UNLIMITED;
+        let messages = Quota::UNLIMITED;
         let (hub, handle) = Hub::load(store, Limits { rooms, messages }).await.unwrap();
         House {
             hub: handle,

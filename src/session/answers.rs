@@ -6,7 +6,7 @@ use super::machine::{Fetch, Fetched, Machine};
 use super::requests::Asked;
 use crate::chat::command::{self, COMMANDS, Command, Group};
 use crate::chat::event::{Author, Message};
-use crate::chat::ids::{Conversation, Name, RoomName, Time};
+use crate::chat::ids::{Conversation, Name, Now, RoomName, Time};
 use crate::chat::intent::{Answer, PersonInfo, Refusal, RoomInfo, RoomView};
 use crate::store::{Found, Mark};
 use crate::text;
@@ -56,16 +56,16 @@ impl Machine {
     }
 
     /// Shows what was read from the store.
-    pub(super) fn show_fetched(&mut self, fetched: Fetched, now: Time) {
+    pub(super) fn show_fetched(&mut self, fetched: Fetched, now: Now) {
         match fetched {
             Fetched::Recall {
                 room,
                 messages,
                 mark,
                 new,
-            } => self.recall(&room, &messages, mark, new, now),
+            } => self.recall(&room, &messages, mark, new, now.wall),
             Fetched::History(messages) => self.show_history(messages),
-            Fetched::Found(found) => self.show_found(found, now),
+            Fetched::Found(found) => self.show_found(found, now.wall),
             Fetched::Account(name, wish, found) => self.account_found(&name, wish, found, now),
             Fetched::Names(names, old) => {
                 let names = names.join(", ");
@@ -119,8 +119,10 @@ impl Machine {
         };
         tab.recalled = true;
         if let Some(message) = messages.last() {
-            tab.seen = tab.seen.max(message.seq);
-            tab.seen_at = tab.seen_at.max(Some(message.at));
+            // Not the latest time: the wall clock may have stepped back since.
+            if message.seq >= tab.seen {
+                (tab.seen, tab.seen_at) = (message.seq, Some(message.at));
+            }
         }
     }
 
@@ -193,7 +195,7 @@ impl Machine {
     }
 
     /// Shows the hub's answer to a question.
-    pub(super) fn show_answer(&mut self, asked: &Asked, answer: Answer, now: Time) {
+    pub(super) fn show_answer(&mut self, asked: &Asked, answer: Answer, now: Now) {
         match (asked, answer) {
             (Asked::Person(name, wish), Answer::Refused(Refusal::NobodyCalled(_))) => {
                 self.fetch(Fetch::Account(name.clone(), *wish));
@@ -210,20 +212,20 @@ impl Machine {
                     limit: *limit,
                 });
             }
-            (_, Answer::Person(person)) => self.whois(&person, now),
-            (_, Answer::People(room, people)) => self.who(&room, &people, now),
+            (_, Answer::Person(person)) => self.whois(&person, now.wall),
+            (_, Answer::People(room, people)) => self.who(&room, &people),
             (_, Answer::Rooms(rooms)) => self.rooms(&rooms),
             (_, Answer::Words(_)) => {}
         }
     }
 
-    fn who(&mut self, room: &RoomName, people: &[PersonInfo], now: Time) {
+    fn who(&mut self, room: &RoomName, people: &[PersonInfo]) {
         let count = people.len();
         let noun = if count == 1 { "person" } else { "people" };
         self.display
             .show(&Entry::Heading(&format!("{count} {noun} in {room}")));
         for person in people.iter().take(LISTED) {
-            let facts = facts::person(person, self.me.author.account, now).join(", ");
+            let facts = facts::person(person, self.me.author.account).join(", ");
             self.display
                 .show(&Entry::Item(person.name.as_str(), &facts));
         }
@@ -234,10 +236,10 @@ impl Machine {
 
     fn whois(&mut self, person: &PersonInfo, now: Time) {
         let since = self.zone.moment(person.since, now);
-        let online = format!("online since {since} ({})", ago(now.since(person.since)));
+        let online = format!("online since {since} ({})", ago(person.online_for));
         let rooms: Vec<&str> = person.rooms.iter().map(RoomName::as_str).collect();
         self.display.show(&Entry::Heading(person.name.as_str()));
-        let facts = facts::person(person, self.me.author.account, now);
+        let facts = facts::person(person, self.me.author.account);
         if !facts.is_empty() {
             self.display.show(&Entry::Item(&facts.join(", "), ""));
         }
@@ -273,10 +275,11 @@ impl Machine {
         self.note(&words);
     }
 
-    pub(super) fn uptime(&mut self, now: Time) {
+    pub(super) fn uptime(&mut self, now: Now) {
         let started = self.server.started;
-        let since = self.zone.moment(started, now);
-        let words = format!("Running for {}, since {since}.", ago(now.since(started)));
+        let since = self.zone.moment(started.wall, now.wall);
+        let up = now.mono.saturating_duration_since(started.mono);
+        let words = format!("Running for {}, since {since}.", ago(up));
         self.note(&words);
     }
 

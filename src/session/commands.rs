@@ -8,10 +8,9 @@ use super::zone;
 use crate::access::orders;
 use crate::chat::command::{self, Line, Verb};
 use crate::chat::event::Author;
-use crate::chat::ids::{Conversation, Name, Time};
+use crate::chat::ids::{Conversation, Name, Now};
 use crate::chat::ignore::Ignoring;
 use crate::chat::intent::{Intent, Query, Refusal, Target};
-use crate::chat::policy::Bucket;
 use crate::chat::preferences::{Ignored, Timestamps};
 use crate::keys;
 use crate::text::Text;
@@ -21,7 +20,7 @@ const REASON: usize = 120;
 
 impl Machine {
     /// Does what a line says.
-    pub(super) fn line(&mut self, line: &str, now: Time) {
+    pub(super) fn line(&mut self, line: &str, now: Now) {
         match command::parse(line) {
             Line::Blank => {}
             Line::Say(words) => {
@@ -41,18 +40,16 @@ impl Machine {
     }
 
     /// Whether another command is allowed now. Leaving always is.
-    fn allow(&mut self, verb: Verb, now: Time) -> Result<(), Refusal> {
+    fn allow(&mut self, verb: Verb, now: Now) -> Result<(), Refusal> {
         if verb == Verb::Quit {
             return Ok(());
         }
-        let allowance = self.server.commands;
         self.commands
-            .get_or_insert_with(|| Bucket::new(allowance, now))
-            .take(allowance, now)
-            .map_err(|wait_ms| Refusal::TooFast { wait_ms })
+            .take(self.server.commands, now.mono)
+            .map_err(Refusal::too_fast)
     }
 
-    fn say(&mut self, to: Target, words: &str, action: bool, line: &str, now: Time) {
+    fn say(&mut self, to: Target, words: &str, action: bool, line: &str, now: Now) {
         // The wrong file pasted into the wrong window: nobody is to see it.
         if words.contains("PRIVATE KEY-----") {
             self.error("That is a PRIVATE key, so it was not sent. If it was shown to anybody, make a new one.");
@@ -76,7 +73,7 @@ impl Machine {
         clippy::too_many_lines,
         reason = "one arm for each command, in the table's order"
     )]
-    fn command(&mut self, verb: Verb, args: &[&str], line: &str, now: Time) -> Result<(), String> {
+    fn command(&mut self, verb: Verb, args: &[&str], line: &str, now: Now) -> Result<(), String> {
         let first = args.first().copied();
         let words = first.unwrap_or("");
         match verb {
@@ -198,7 +195,7 @@ impl Machine {
             | Verb::Audit
             | Verb::Status => {
                 let read_key = |line: &str| {
-                    keys::read_public_key(line, now).map_err(|error| error.to_string())
+                    keys::read_public_key(line, now.wall).map_err(|error| error.to_string())
                 };
                 if let Some(order) = orders::read(verb, args, read_key) {
                     self.order(order?);
@@ -208,12 +205,12 @@ impl Machine {
         Ok(())
     }
 
-    fn amend(&mut self, text: Option<Text>, now: Time) {
+    fn amend(&mut self, text: Option<Text>, now: Now) {
         let to = self.target();
         self.intend(Asked::Change, Intent::Amend { to, text }, now);
     }
 
-    fn topic(&mut self, words: Option<&str>, now: Time) -> Result<(), String> {
+    fn topic(&mut self, words: Option<&str>, now: Now) -> Result<(), String> {
         let room = self.here();
         let Some(words) = words else {
             let topic = self.tabs.get(self.current).and_then(|t| t.topic.as_ref());
@@ -233,7 +230,7 @@ impl Machine {
         Ok(())
     }
 
-    fn history(&mut self, args: &[&str], now: Time) -> Result<(), String> {
+    fn history(&mut self, args: &[&str], now: Now) -> Result<(), String> {
         let (person, count) = match args {
             [] => (None, None),
             [one] if one.starts_with('@') => (Some(*one), None),
@@ -273,11 +270,11 @@ impl Machine {
     }
 
     /// A name leads to an account: of somebody who is online, and otherwise in the store.
-    fn look_for(&mut self, name: Name, wish: Wish, now: Time) {
+    fn look_for(&mut self, name: Name, wish: Wish, now: Now) {
         self.query(Asked::Person(name.clone(), wish), Query::Whois(name), now);
     }
 
-    fn unignore(&mut self, name: Name, now: Time) {
+    fn unignore(&mut self, name: Name, now: Now) {
         // The name that they had then is still theirs.
         let mut ignored = self.preferences.ignored.iter();
         match ignored.find(|ignored| ignored.name == name.as_str()) {
@@ -295,7 +292,7 @@ impl Machine {
         name: &Name,
         wish: Wish,
         found: Result<Option<Author>, String>,
-        now: Time,
+        now: Now,
     ) {
         match found {
             Ok(Some(person)) if person.name == *name || wish == Wish::Unignore => {
@@ -316,7 +313,7 @@ impl Machine {
     }
 
     /// Somebody was looked for by name, and this is who it is.
-    pub(super) fn person_found(&mut self, wish: Wish, person: &Author, now: Time) {
+    pub(super) fn person_found(&mut self, wish: Wish, person: &Author, now: Now) {
         let Author { account, name } = person;
         let change = match (wish, self.preferences.ignores(*account)) {
             (Wish::Ignore, true) => {
@@ -376,7 +373,7 @@ impl Machine {
         Ok(())
     }
 
-    fn time_zone(&mut self, name: Option<&str>, now: Time) -> Result<(), String> {
+    fn time_zone(&mut self, name: Option<&str>, now: Now) -> Result<(), String> {
         if let Some(name) = name {
             let Some(tz) = zone::find(name) else {
                 return Err(format!(
@@ -390,7 +387,7 @@ impl Machine {
         let words = format!(
             "Your time zone is {}, where it is {}.",
             self.zone.name(),
-            self.zone.moment(now, now)
+            self.zone.moment(now.wall, now.wall)
         );
         self.note(&words);
         Ok(())

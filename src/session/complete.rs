@@ -6,7 +6,7 @@ use super::theme::THEMES;
 use super::zone;
 use crate::chat::access::Role;
 use crate::chat::command::{self, Arg, COMMANDS};
-use crate::chat::ids::Time;
+use crate::chat::ids::Now;
 use crate::chat::intent::Query;
 
 /// How many zones are offered.
@@ -89,7 +89,7 @@ fn argument(line: &str, from: usize) -> Option<Arg> {
 
 impl Machine {
     /// Tab was pressed.
-    pub(super) fn complete(&mut self, now: Time) {
+    pub(super) fn complete(&mut self, now: Now) {
         let role = self.me.role;
         let Some(editor) = self.editor() else {
             return;

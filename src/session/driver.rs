@@ -19,7 +19,7 @@ use super::parting::Parting;
 use super::peer::{Gone, Inbound, Input, Outbound, Peer};
 use super::waits::{Round, Waits, Woken, earliest};
 use crate::access::Keeper;
-use crate::chat::ids::{RoomName, Time};
+use crate::chat::ids::RoomName;
 use crate::clock;
 use crate::hub::Attachment;
 use crate::hub::feed::{Cursor, Delivery, Inbox, Joined, Post, Ring};
@@ -113,11 +113,6 @@ pub(super) struct Driver {
     unwritten: Unwritten,
 }
 
-/// The same moment for the timer.
-fn deadline(at: Time) -> Deadline {
-    Deadline::now() + Duration::from_millis(at.since(clock::now()))
-}
-
 pub(super) type Working = Pin<Box<dyn Future<Output = Done> + Send>>;
 
 impl Driver {
@@ -198,7 +193,7 @@ impl Driver {
                 input: self.closing.is_none().then_some(&mut *input),
                 working: self.working.as_mut().map(Pin::as_mut),
                 listens: idle && !behind,
-                due: earliest(rest, self.machine.deadline().map(deadline)),
+                due: earliest(rest, self.machine.deadline().map(Deadline::from_std)),
             };
             match waits.next(round).await {
                 Woken::Written(Err(Gone)) | Woken::Arrived(None) => return End::Lost,
@@ -237,7 +232,7 @@ impl Driver {
                     if idle && behind && rested_at <= now {
                         behind = self.read();
                     }
-                    self.machine.tick(clock::now());
+                    self.machine.tick(clock::both());
                 }
             }
         }
@@ -290,7 +285,7 @@ impl Driver {
     }
 
     fn arrived(&mut self, input: Input) {
-        let now = clock::now();
+        let now = clock::both();
         match input {
             Input::Data(bytes) if self.machine.waiting_output() < UNREAD => {
                 self.machine.bytes(&bytes, now);
@@ -308,7 +303,7 @@ impl Driver {
     /// Does what the machine wants done.
     fn carry_out(&mut self) {
         for effect in self.machine.effects() {
-            let now = clock::now();
+            let now = clock::both();
             match effect {
                 Effect::Intend(id, intent) => {
                     if let Err(refusal) = self.attachment.intend(id, intent) {
@@ -344,9 +339,9 @@ impl Driver {
                 if let Some(feed) = feeds.find(|feed| Some(&feed.room) == recalled) {
                     feed.live = true;
                 }
-                self.machine.fetched(fetched, clock::now());
+                self.machine.fetched(fetched, clock::both());
             }
-            Done::Reported(result) => self.machine.reported(result, clock::now()),
+            Done::Reported(result) => self.machine.reported(result, clock::both()),
             Done::Saved(saved) => {
                 self.saving = false;
                 if let Err(error) = saved {
@@ -383,7 +378,7 @@ impl Driver {
 
     /// Takes what waits for the session. Returns whether there may be more.
     fn read(&mut self) -> bool {
-        let now = clock::now();
+        let now = clock::both();
         // Replies are taken out first and heard last: whoever hears that a message is saved has
         // seen it.
         let (deliveries, skipped) = self.inbox.take();
@@ -429,7 +424,7 @@ impl Driver {
     /// Takes what happened in the rooms, as much as one write should hold. Returns whether there
     /// may be more.
     fn read_rooms(&mut self) -> bool {
-        let now = clock::now();
+        let now = clock::both();
         let mut posts: Vec<Arc<Post>> = Vec::new();
         for feed in self.feeds.iter_mut().filter(|feed| feed.live) {
             loop {

@@ -1,6 +1,8 @@
 //! What there is to say about people and invites, in the same words on a terminal and on the
 //! `ssh` line; and the bounds that both share.
 
+use std::time::Duration;
+
 use super::zone::Zone;
 use crate::chat::access::Role;
 use crate::chat::ids::{AccountId, Time};
@@ -17,7 +19,7 @@ pub(super) const MAX_HISTORY: usize = 500;
 pub(super) const FOUND: usize = 30;
 
 /// What there is to say about somebody beside the name; `me` is who is told.
-pub(super) fn person(person: &PersonInfo, me: AccountId, now: Time) -> Vec<String> {
+pub(super) fn person(person: &PersonInfo, me: AccountId) -> Vec<String> {
     let mut facts = Vec::new();
     if person.account == me {
         facts.push("you".to_owned());
@@ -34,10 +36,10 @@ pub(super) fn person(person: &PersonInfo, me: AccountId, now: Time) -> Vec<Strin
     if person.sessions > 1 {
         facts.push(format!("{} terminals", person.sessions));
     }
-    match (&person.away, person.spoke) {
+    match (&person.away, person.silent_for) {
         (Some(reason), _) if reason.is_empty() => facts.push("away".to_owned()),
         (Some(reason), _) => facts.push(format!("away: {reason}")),
-        (None, Some(spoke)) => facts.push(format!("spoke {} ago", ago(now.since(spoke)))),
+        (None, Some(silent)) => facts.push(format!("spoke {} ago", ago(silent))),
         (None, None) => {}
     }
     facts
@@ -53,8 +55,8 @@ pub(super) fn invite(invite: &Invite, zone: &Zone, now: Time) -> String {
 }
 
 /// A length of time in its largest fitting unit.
-pub(super) fn ago(millis: u64) -> String {
-    let seconds = millis / 1000;
+pub(super) fn ago(length: Duration) -> String {
+    let seconds = length.as_secs();
     match seconds {
         0..60 => format!("{seconds} s"),
         60..3_600 => format!("{} min", seconds / 60),

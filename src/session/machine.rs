@@ -2,6 +2,7 @@
 //! [`Effect`]s come out. The time is an argument.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use chrono::NaiveDate;
 
@@ -16,18 +17,18 @@ use super::zone::Zone;
 use crate::access::orders::{Order, Requester};
 use crate::chat::access::Role;
 use crate::chat::event::{Author, Message};
-use crate::chat::ids::{Conversation, Fingerprint, Name, RoomName, Seq, SessionId, Time};
+use crate::chat::ids::{Conversation, Fingerprint, Name, Now, RoomName, Seq, SessionId};
 use crate::chat::intent::{Arrival, Intent, Query};
-use crate::chat::policy::{Allowance, Bucket};
 use crate::chat::preferences::{Ignored, Preferences};
+use crate::rate_limit::{Quota, RateLimiter};
 use crate::store::{Found, Mark};
 use crate::term::editor::{Edit, Editor};
 use crate::term::keys::{Decoder, Key};
 use crate::term::screen::Size;
 use crate::text::{self, Text};
 
-/// How long a partial escape sequence may take, in milliseconds.
-const ESCAPE: u64 = 50;
+/// How long a partial escape sequence may take.
+const ESCAPE: Duration = Duration::from_millis(50);
 
 /// What the server is, as far as sessions show it.
 #[derive(Debug, Clone)]
@@ -37,13 +38,13 @@ pub struct Server {
     /// The program's version.
     pub version: &'static str,
     /// When it started.
-    pub started: Time,
+    pub started: Now,
     /// The message of the day.
     pub motd: Option<Text>,
     /// How many messages are shown on entering a room.
     pub on_join: usize,
     /// How fast one session may give commands.
-    pub commands: Allowance,
+    pub commands: Quota,
 }
 
 /// Who the session belongs to.
@@ -209,13 +210,13 @@ pub struct Machine {
     pub(super) effects: Vec<Effect>,
     /// The day of the last message shown.
     pub(super) day: Option<NaiveDate>,
-    /// When the bell rang last.
-    pub(super) rang: Option<Time>,
+    /// How often the bell rings.
+    pub(super) bells: RateLimiter,
     pub(super) ended: bool,
-    /// What is left of the session's allowance of commands.
-    pub(super) commands: Option<Bucket>,
+    /// How often commands are given.
+    pub(super) commands: RateLimiter,
     pub(super) source: Source,
-    escape_since: Option<Time>,
+    escape_since: Option<Instant>,
     interrupted: bool,
 }
 
@@ -251,9 +252,9 @@ impl Machine {
             requests: Requests::default(),
             effects: Vec::new(),
             day: None,
-            rang: None,
+            bells: RateLimiter::default(),
             ended: false,
-            commands: None,
+            commands: RateLimiter::default(),
             source,
             escape_since: None,
             interrupted: false,
@@ -271,21 +272,21 @@ impl Machine {
     }
 
     /// When [`Machine::tick`] should be called, if nothing else happens first.
-    pub fn deadline(&self) -> Option<Time> {
-        let escape = self.escape_since.map(|since| since.plus(ESCAPE));
+    pub fn deadline(&self) -> Option<Instant> {
+        let escape = self.escape_since.map(|since| since + ESCAPE);
         escape.into_iter().chain(self.requests.deadline()).min()
     }
 
     /// The clock has reached a deadline.
-    pub fn tick(&mut self, now: Time) {
+    pub fn tick(&mut self, now: Now) {
         if let Some(since) = self.escape_since
-            && now >= since.plus(ESCAPE)
+            && now.mono >= since + ESCAPE
         {
             let mut keys = Vec::new();
             if let Source::Keys(source) = &mut self.source {
                 source.0.flush(&mut keys);
                 // A paste may go on for longer.
-                self.escape_since = source.0.waiting().then_some(now);
+                self.escape_since = source.0.waiting().then_some(now.mono);
             }
             self.keys(keys, now);
         }
@@ -293,12 +294,12 @@ impl Machine {
     }
 
     /// Bytes that were typed or piped.
-    pub fn bytes(&mut self, bytes: &[u8], now: Time) {
+    pub fn bytes(&mut self, bytes: &[u8], now: Now) {
         match &mut self.source {
             Source::Keys(source) => {
                 let mut keys = Vec::new();
                 source.0.feed(bytes, &mut keys);
-                self.escape_since = source.0.waiting().then_some(now);
+                self.escape_since = source.0.waiting().then_some(now.mono);
                 self.keys(keys, now);
             }
             Source::Lines { partial, after_cr } => {
@@ -322,7 +323,7 @@ impl Machine {
 
     /// No more bytes will come: what is left without a line end is a line, and then the session
     /// ends once everything is answered.
-    pub fn eof(&mut self, now: Time) {
+    pub fn eof(&mut self, now: Now) {
         if let Source::Lines { partial, .. } = &mut self.source {
             let rest = std::mem::take(partial);
             if !rest.is_empty() {
@@ -377,7 +378,7 @@ impl Machine {
         }
     }
 
-    fn keys(&mut self, keys: Vec<Key>, now: Time) {
+    fn keys(&mut self, keys: Vec<Key>, now: Now) {
         for key in keys {
             if self.ended {
                 return;

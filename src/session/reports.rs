@@ -6,14 +6,14 @@ use super::machine::Machine;
 use super::status;
 use crate::access::orders::Report;
 use crate::chat::access::{Audit, Ban, KeyRecord, PendingKey};
-use crate::chat::ids::Time;
+use crate::chat::ids::{Now, Time};
 
 impl Machine {
     /// An order was carried out, or not.
-    pub fn reported(&mut self, result: Result<Report, String>, now: Time) {
+    pub fn reported(&mut self, result: Result<Report, String>, now: Now) {
         self.job_done();
         match result {
-            Ok(report) => self.show_report(&report, now),
+            Ok(report) => self.show_report(&report, now.wall),
             Err(words) => self.error(&words),
         }
         self.release(now);

@@ -2,11 +2,12 @@
 //! time, and nothing that was typed is lost when the answer is no.
 
 use std::collections::VecDeque;
+use std::time::{Duration, Instant};
 
 use super::complete::Completion;
 use super::machine::{Effect, Fetch, Fetched, Machine, Wish};
 use crate::access::orders::Order;
-use crate::chat::ids::{Name, Time};
+use crate::chat::ids::{Name, Now};
 use crate::chat::intent::{Answer, Intent, Query, Refusal};
 use crate::text;
 
@@ -14,10 +15,10 @@ use crate::text;
 const UNDER_WAY: usize = 32;
 /// How many lines may wait; what is beyond them is refused.
 const HELD: usize = 256;
-/// After how long the prompt shows that something is not saved yet, in milliseconds.
-const SLOW: u64 = 250;
-/// How often it is told how many more lines were refused, in milliseconds.
-const TALLY: u64 = 1_000;
+/// After how long the prompt shows that something is not saved yet.
+const SLOW: Duration = Duration::from_millis(250);
+/// How often it is told how many more lines were refused.
+const TALLY: Duration = Duration::from_secs(1);
 
 /// What was asked for and not answered yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,7 +54,7 @@ pub(super) struct Requests {
     /// The oldest request takes long enough to be worth a sign in the prompt.
     pub slow: bool,
     /// How many lines were refused and not told of, why, and since when.
-    refused: Option<(u32, Refusal, Time)>,
+    refused: Option<(u32, Refusal, Instant)>,
     next_id: u32,
 }
 
@@ -61,15 +62,15 @@ pub(super) struct Requests {
 struct Pending {
     id: u32,
     asked: Asked,
-    since: Time,
+    since: Instant,
 }
 
 impl Requests {
     /// When something has to be told, if nothing is answered before.
-    pub fn deadline(&self) -> Option<Time> {
+    pub fn deadline(&self) -> Option<Instant> {
         let slow = self.pending.front().filter(|_| !self.slow);
-        let slow = slow.map(|pending| pending.since.plus(SLOW));
-        let tally = self.refused.as_ref().map(|(.., since)| since.plus(TALLY));
+        let slow = slow.map(|pending| pending.since + SLOW);
+        let tally = self.refused.as_ref().map(|(.., since)| *since + TALLY);
         slow.into_iter().chain(tally).min()
     }
 
@@ -93,7 +94,7 @@ impl Requests {
 
 impl Machine {
     /// A line was entered. It waits if what came before it decides where it goes.
-    pub(super) fn entered(&mut self, line: String, now: Time) {
+    pub(super) fn entered(&mut self, line: String, now: Now) {
         if self.requests.leaving {
             return;
         }
@@ -112,7 +113,7 @@ impl Machine {
         self.requests.must_wait(self.display.interactive())
     }
 
-    pub(super) fn release(&mut self, now: Time) {
+    pub(super) fn release(&mut self, now: Now) {
         while !self.must_wait() && !self.ended {
             let Some(line) = self.requests.held.pop_front() else {
                 break;
@@ -135,25 +136,25 @@ impl Machine {
     }
 
     /// Tells what has become due.
-    pub(super) fn requests_tick(&mut self, now: Time) {
+    pub(super) fn requests_tick(&mut self, now: Now) {
         let oldest = self.requests.pending.front();
-        if !self.requests.slow && oldest.is_some_and(|p| now >= p.since.plus(SLOW)) {
+        if !self.requests.slow && oldest.is_some_and(|p| now.mono >= p.since + SLOW) {
             self.requests.slow = true;
             self.display.touch();
         }
         if let Some((.., since)) = &self.requests.refused
-            && now >= since.plus(TALLY)
+            && now.mono >= *since + TALLY
         {
             self.tell_refused();
         }
     }
 
-    pub(super) fn intend(&mut self, asked: Asked, intent: Intent, now: Time) {
+    pub(super) fn intend(&mut self, asked: Asked, intent: Intent, now: Now) {
         let id = self.ask(asked, now);
         self.effects.push(Effect::Intend(id, intent));
     }
 
-    pub(super) fn query(&mut self, asked: Asked, query: Query, now: Time) {
+    pub(super) fn query(&mut self, asked: Asked, query: Query, now: Now) {
         let id = self.ask(asked, now);
         self.effects.push(Effect::Query(id, query));
     }
@@ -164,12 +165,12 @@ impl Machine {
         self.effects.push(Effect::Fetch(fetch));
     }
 
-    fn ask(&mut self, asked: Asked, now: Time) -> u32 {
+    fn ask(&mut self, asked: Asked, now: Now) -> u32 {
         self.requests.next_id = self.requests.next_id.wrapping_add(1);
         self.requests.pending.push_back(Pending {
             id: self.requests.next_id,
             asked,
-            since: now,
+            since: now.mono,
         });
         self.requests.next_id
     }
@@ -188,7 +189,7 @@ impl Machine {
     }
 
     /// An intent was carried out.
-    pub fn accepted(&mut self, id: u32, now: Time) {
+    pub fn accepted(&mut self, id: u32, now: Now) {
         match self.answered(id) {
             Some(Asked::Away) => self.note("You are away until you say something."),
             Some(Asked::Ignoring(wish, name)) => self.ignoring(wish, &name),
@@ -198,7 +199,7 @@ impl Machine {
     }
 
     /// An intent was refused: nothing is lost, the words come back.
-    pub fn refused(&mut self, id: u32, refusal: &Refusal, now: Time) {
+    pub fn refused(&mut self, id: u32, refusal: &Refusal, now: Now) {
         match self.answered(id) {
             Some(Asked::Say(line)) => self.give_back(&line, refusal, now),
             Some(_) => self.error(&refusal.to_string()),
@@ -209,12 +210,12 @@ impl Machine {
 
     /// Words that could not be said go back into the prompt, above what was typed since. Why is
     /// told at once, and then for all further ones together.
-    pub(super) fn give_back(&mut self, line: &str, refusal: &Refusal, now: Time) {
+    pub(super) fn give_back(&mut self, line: &str, refusal: &Refusal, now: Now) {
         if let Some((count, ..)) = &mut self.requests.refused {
             *count += 1;
         } else {
             self.error(&refusal.to_string());
-            self.requests.refused = Some((0, refusal.clone(), now));
+            self.requests.refused = Some((0, refusal.clone(), now.mono));
         }
         let Some(editor) = self.editor() else {
             return;
@@ -241,7 +242,7 @@ impl Machine {
     }
 
     /// The hub has answered a question.
-    pub fn answer(&mut self, id: u32, answer: Answer, now: Time) {
+    pub fn answer(&mut self, id: u32, answer: Answer, now: Now) {
         match self.answered(id) {
             Some(Asked::Complete(completion)) => {
                 if let Answer::Words(words) = answer {
@@ -264,7 +265,7 @@ impl Machine {
     }
 
     /// What was read from the store is here.
-    pub fn fetched(&mut self, fetched: Fetched, now: Time) {
+    pub fn fetched(&mut self, fetched: Fetched, now: Now) {
         self.job_done();
         self.requests.reads = self.requests.reads.saturating_sub(1);
         self.show_fetched(fetched, now);

@@ -1,19 +1,22 @@
 //! The rooms that a session is in, and what happens in them.
 
+use std::time::Duration;
+
 use super::entry::{self, Entry};
 use super::machine::{Fetch, Machine};
 use super::requests::Asked;
 use super::zone::day_name;
 use crate::chat::event::{Body, Event, Message};
-use crate::chat::ids::{Conversation, RoomName, Seq, Time};
+use crate::chat::ids::{Conversation, Now, RoomName, Seq, Time};
 use crate::chat::intent::{Intent, RoomView, Target};
 use crate::hub::feed::Post;
 use crate::hub::sheet::Sheet;
+use crate::rate_limit::Quota;
 use crate::store::Mark;
 use crate::text::Text;
 
-/// The least time between two bells, in milliseconds.
-const BELL: u64 = 3_000;
+/// How often the bell rings.
+const BELLS: Quota = Quota::every(Duration::from_secs(3), 1);
 
 /// A room that the session is in.
 #[derive(Debug)]
@@ -87,7 +90,7 @@ impl Machine {
     }
 
     /// The session has left a room: the one before it in the list is shown.
-    pub fn left(&mut self, id: u32, room: &RoomName, now: Time) {
+    pub fn left(&mut self, id: u32, room: &RoomName, now: Now) {
         self.answered(id);
         if let Some(at) = self.tabs.iter().position(|tab| tab.name == *room) {
             self.tabs.remove(at);
@@ -106,7 +109,7 @@ impl Machine {
     }
 
     /// Something happened in a room that the session is in.
-    pub fn room_event(&mut self, room: &RoomName, post: &Post, now: Time) {
+    pub fn room_event(&mut self, room: &RoomName, post: &Post, now: Now) {
         let event = &*post.event;
         if let Event::Renamed { account, to, .. } = event
             && *account == self.me.author.account
@@ -143,7 +146,7 @@ impl Machine {
     }
 
     /// A direct message, or a word from the server.
-    pub fn private_event(&mut self, event: &Event, now: Time) {
+    pub fn private_event(&mut self, event: &Event, now: Now) {
         if let Event::Message(message) = event {
             if self.preferences.ignores(message.author.account) {
                 return;
@@ -166,10 +169,8 @@ impl Machine {
         self.error(&words);
     }
 
-    fn ring(&mut self, now: Time) {
-        let quiet = self.rang.is_some_and(|rang| now < rang.plus(BELL));
-        if !self.preferences.silent && !quiet {
-            self.rang = Some(now);
+    fn ring(&mut self, now: Now) {
+        if !self.preferences.silent && self.bells.take(BELLS, now.mono).is_ok() {
             self.display.bell();
         }
     }

@@ -1,5 +1,7 @@
 //! How the server is, in lines for people and as an object for programs.
 
+use std::time::Duration;
+
 use serde::Serialize;
 
 use super::facts::ago;
@@ -16,7 +18,7 @@ pub(super) fn lines(status: &Status, server: &Server) -> [(&'static str, String)
         ..
     } = &status.now;
     let more = |of| status.more(of);
-    let (over, uptime) = (millis(status), ago(status.at.since(server.started)));
+    let uptime = ago(uptime(status, server));
     [
         (
             "server",
@@ -81,12 +83,13 @@ pub(super) fn lines(status: &Status, server: &Server) -> [(&'static str, String)
                 latency(status, |f| &f.commit)
             ),
         ),
-        ("over", format!("the last {}", ago(over))),
+        ("over", format!("the last {}", ago(status.over))),
     ]
 }
 
-fn millis(status: &Status) -> u64 {
-    u64::try_from(status.over.as_millis()).unwrap_or(u64::MAX)
+fn uptime(status: &Status, server: &Server) -> Duration {
+    let started = server.started.mono;
+    status.at.mono.saturating_duration_since(started)
 }
 
 fn latency(status: &Status, of: fn(&Figures) -> &Counts) -> String {
@@ -154,8 +157,8 @@ impl Record {
             Some(Quantiles { p50, p99 })
         };
         Record {
-            uptime_seconds: status.at.since(server.started) / 1000,
-            over_seconds: millis(status) / 1000,
+            uptime_seconds: uptime(status, server).as_secs(),
+            over_seconds: status.over.as_secs(),
             sessions: status.now.sessions,
             rooms: status.now.rooms,
             memory_bytes: status.now.memory,

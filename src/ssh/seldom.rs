@@ -2,24 +2,22 @@
 
 use std::time::{Duration, Instant};
 
-/// The shortest time between two lines of the same kind.
-const EVERY: Duration = Duration::from_secs(60);
+use crate::rate_limit::{Quota, RateLimiter};
+
+/// How many lines of one kind there may be.
+const LINES: Quota = Quota::every(Duration::from_secs(60), 1);
 
 /// Lets one of many equal lines through per minute and counts the others.
 #[derive(Debug, Default)]
 pub(super) struct Seldom {
-    last: Option<Instant>,
+    lines: RateLimiter,
     held_back: u64,
 }
 
 impl Seldom {
     /// Something happened. If a line is due, how many went without one since the last.
     pub(super) fn due(&mut self, now: Instant) -> Option<u64> {
-        let due = self
-            .last
-            .is_none_or(|last| now.saturating_duration_since(last) >= EVERY);
-        if due {
-            self.last = Some(now);
+        if self.lines.take(LINES, now).is_ok() {
             Some(std::mem::take(&mut self.held_back))
         } else {
             self.held_back = self.held_back.saturating_add(1);

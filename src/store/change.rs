@@ -237,7 +237,7 @@ impl Change {
     /// What is recorded of it. `None` if someone did something that concerns only themselves.
     pub fn audit(&self) -> Option<Audit> {
         let own = |account: AccountId| self.actor.account() == Some(account);
-        let ends = |until: Option<Time>| lasting(until.map(|until| until.since(self.at)));
+        let ends = |until: Option<Time>| lasting(until.map(|until| self.at.left_until(until)));
         let (target, detail) = match &self.action {
             Action::CreateAccount { account, .. } if own(account.id) => return None,
             Action::Rename { account, .. } if own(*account) => return None,

@@ -30,10 +30,7 @@ pub(super) fn shown(url: Option<&str>) -> Shown {
         known_hosts: "chat.example.com ssh-ed25519 AAAA".into(),
         picture: "+--+".into(),
         url: url.map(str::to_owned),
-        forms: Allowance {
-            burst: 3,
-            per_second: 0.001,
-        },
+        forms: Quota::per_second(0.001, 3),
         trusted_hops: 0,
     };
     let site = Arc::new(site);

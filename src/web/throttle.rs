@@ -1,49 +1,8 @@
-//! How many forms one source may send. Pure but for what it is asked with.
+//! Which source a form comes from.
 
-use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use axum::http::HeaderMap;
-
-use crate::chat::ids::Time;
-use crate::chat::policy::{Allowance, Bucket};
-
-/// Sources that are remembered. Those beyond share one allowance.
-const MAX_SOURCES: usize = 4096;
-
-/// What each source has left.
-#[derive(Debug)]
-pub(super) struct Throttle {
-    allowance: Allowance,
-    sources: HashMap<IpAddr, Bucket>,
-    others: Bucket,
-}
-
-impl Throttle {
-    pub fn new(allowance: Allowance) -> Throttle {
-        Throttle {
-            allowance,
-            sources: HashMap::new(),
-            others: Bucket::new(allowance, Time::default()),
-        }
-    }
-
-    /// Whether this source may send one more, or in how many milliseconds it may.
-    pub fn take(&mut self, source: IpAddr, now: Time) -> Result<(), u64> {
-        let allowance = self.allowance;
-        if !self.sources.contains_key(&source) && self.sources.len() >= MAX_SOURCES {
-            self.sources
-                .retain(|_, bucket| !bucket.is_full(allowance, now));
-            if self.sources.len() >= MAX_SOURCES {
-                return self.others.take(allowance, now);
-            }
-        }
-        self.sources
-            .entry(source)
-            .or_insert_with(|| Bucket::new(allowance, now))
-            .take(allowance, now)
-    }
-}
 
 /// What counts as one source: an IPv4 address, and of IPv6 the /64 that one customer has. Behind
 /// proxies it is the address that the outermost of those that are trusted has seen: each adds one
@@ -75,46 +34,6 @@ fn address(raw: &str) -> Option<IpAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const TWO_THEN_ONE_A_SECOND: Allowance = Allowance {
-        burst: 2,
-        per_second: 1.0,
-    };
-
-    fn addr(number: u32) -> IpAddr {
-        IpAddr::V4(number.into())
-    }
-
-    #[test]
-    fn one_source_does_not_use_up_anothers() {
-        let mut throttle = Throttle::new(TWO_THEN_ONE_A_SECOND);
-        for (source, at, expected) in [
-            (1, 0, Ok(())),
-            (1, 0, Ok(())),
-            (1, 0, Err(1000)),
-            (2, 0, Ok(())),
-            (1, 1000, Ok(())),
-            (1, 1000, Err(1000)),
-        ] {
-            let taken = throttle.take(addr(source), Time(at));
-            assert_eq!(taken, expected, "{source} at {at}");
-        }
-    }
-
-    #[test]
-    fn memory_is_bounded() {
-        let mut throttle = Throttle::new(TWO_THEN_ONE_A_SECOND);
-        let most = u32::try_from(MAX_SOURCES).unwrap();
-        for source in 0..2 * most {
-            let taken = throttle.take(addr(source), Time(0)).is_ok();
-            // Two of those that are too many share what one has.
-            assert_eq!(taken, source < most + 2, "{source}");
-        }
-        assert_eq!(throttle.sources.len(), MAX_SOURCES);
-        assert_eq!(throttle.take(addr(0), Time(0)), Ok(()), "is remembered");
-        assert_eq!(throttle.take(addr(2 * most), Time(10_000)), Ok(()));
-        assert_eq!(throttle.sources.len(), 1, "who sent nothing is forgotten");
-    }
 
     #[test]
     fn the_source_is_what_trusted_proxies_saw() {

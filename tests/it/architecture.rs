@@ -14,7 +14,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("clock", &["chat::ids"]),
     ("store", &["chat", "telemetry::metrics", "text"]),
     ("store::dynamo", &["aws", "chat", "clock", "text", "store"]),
-    ("aws", &["clock", "telemetry::metrics"]),
+    ("aws", &["clock", "rate_limit", "telemetry::metrics"]),
     ("secrets", &["aws", "chat::ids"]),
     ("keys", &["chat", "text"]),
     (
@@ -25,12 +25,20 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "hub",
             "store",
             "clock",
+            "rate_limit",
             "telemetry::metrics",
         ],
     ),
     (
         "hub",
-        &["chat", "text", "store", "clock", "telemetry::metrics"],
+        &[
+            "chat",
+            "text",
+            "store",
+            "clock",
+            "rate_limit",
+            "telemetry::metrics",
+        ],
     ),
     (
         "session",
@@ -43,6 +51,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "keys",
             "store",
             "clock",
+            "rate_limit",
             "telemetry::metrics",
         ],
     ),
@@ -53,13 +62,17 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "session::peer",
             "chat::ids",
             "keys",
+            "rate_limit",
             "telemetry::metrics",
             "text",
         ],
     ),
-    ("web", &["chat", "clock", "keys", "store", "text"]),
+    (
+        "web",
+        &["chat", "clock", "keys", "rate_limit", "store", "text"],
+    ),
     ("telemetry", &[]),
-    ("telemetry::logs", &["config"]),
+    ("telemetry::logs", &["config", "rate_limit"]),
     ("config", &["chat", "keys"]),
     (
         "cli",
@@ -75,6 +88,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "clock",
             "config",
             "hub",
+            "rate_limit",
             "secrets",
             "session",
             "ssh",
@@ -110,6 +124,7 @@ const CRATES: &[(&str, &[&str])] = &[
             "access",
             "app",
             "aws",
+            "clock",
             "hub",
             "secrets::aws",
             "session",
@@ -151,11 +166,33 @@ const CRATES: &[(&str, &[&str])] = &[
     ("listenfd", &["app::systemd"]),
 ];
 
-/// What the pure parts never touch.
-const PURE: &[&str] = &["chat", "rate_limit", "term", "text"];
+/// What the pure parts never touch. All of them get the time as an argument.
+const PURE: &[&str] = &[
+    "chat",
+    "rate_limit",
+    "session::answers",
+    "session::commands",
+    "session::complete",
+    "session::display",
+    "session::entry",
+    "session::facts",
+    "session::machine",
+    "session::prompt",
+    "session::reports",
+    "session::requests",
+    "session::rooms",
+    "session::status",
+    "session::theme",
+    "session::zone",
+    "term",
+    "text",
+];
 const IMPURE: &[&str] = &[
     "SystemTime::now",
     "Instant::now",
+    "clock::now",
+    "clock::monotonic",
+    "clock::both",
     "std::env",
     "std::fs",
     "std::net::Tcp",
@@ -164,6 +201,24 @@ const IMPURE: &[&str] = &[
     "std::process",
     "async fn",
     "println!",
+];
+
+/// Who may read the wall clock and calculate with what it shows: whatever says when an invite, a
+/// ban or the like expires. A duration is measured with an `Instant`, which no step of the wall
+/// clock moves.
+const WALL_TIME: &[(&str, &[&str])] = &[
+    ("SystemTime::now", &["clock", "telemetry::logs"]),
+    (
+        ".plus(",
+        &[
+            "access::admission",
+            "access::moderation",
+            "cli::invite",
+            "store::dynamo::log",
+            "web::desk",
+        ],
+    ),
+    (".left_until(", &["access", "cli::doctor"]),
 ];
 
 /// The longest file, in lines, its own unit tests included.
@@ -387,6 +442,20 @@ fn the_core_is_pure() {
             .filter(|impure| source.code.contains(**impure))
         {
             wrong.push(format!("{} uses {impure}", source.path.display()));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn wall_time_measures_no_duration() {
+    let mut wrong = Vec::new();
+    for source in sources().iter().filter(|source| !source.is_test()) {
+        for (code, places) in WALL_TIME {
+            let fine = places.iter().any(|place| source.within(place));
+            if !fine && source.code.contains(code) {
+                wrong.push(format!("{} uses {code}", source.path.display()));
+            }
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));

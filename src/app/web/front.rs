@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow};
 use async_trait::async_trait;
@@ -11,17 +11,16 @@ use tokio::sync::Mutex;
 use tokio::time::timeout;
 
 use crate::app::host_key::{keeper, parameter};
-use crate::chat::ids::Time;
-use crate::chat::policy::Allowance;
 use crate::clock;
 use crate::config::Config;
+use crate::rate_limit::Quota;
 use crate::secrets::PublicHostKey;
 use crate::web::{Front, Site};
 
-/// How long what was read is shown before it is looked at again, in milliseconds.
-const FRESH: u64 = 5 * 60_000;
+/// How long what was read is shown before it is looked at again.
+const FRESH: Duration = Duration::from_secs(300);
 /// The same if it could not be read.
-const AGAIN: u64 = 30_000;
+const AGAIN: Duration = Duration::from_secs(30);
 /// How long somebody who opens the page waits for it.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -30,7 +29,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 pub(super) struct Window {
     config: Config,
     site: RwLock<Arc<Site>>,
-    due: Mutex<Time>,
+    due: Mutex<Instant>,
 }
 
 impl Window {
@@ -39,17 +38,17 @@ impl Window {
         let key = host_key(&config).await?;
         Ok(Window {
             site: RwLock::new(Arc::new(site(&config, &key))),
-            due: Mutex::new(clock::now().plus(FRESH)),
+            due: Mutex::new(clock::monotonic() + FRESH),
             config,
         })
     }
 
     /// What there is to say at that moment.
-    async fn at(&self, now: Time) -> Arc<Site> {
+    async fn at(&self, now: Instant) -> Arc<Site> {
         if let Ok(mut due) = self.due.try_lock()
             && now >= *due
         {
-            *due = now.plus(if self.look().await { FRESH } else { AGAIN });
+            *due = now + if self.look().await { FRESH } else { AGAIN };
         }
         self.site()
     }
@@ -88,7 +87,7 @@ impl Window {
 #[async_trait]
 impl Front for Window {
     async fn site(&self) -> Arc<Site> {
-        self.at(clock::now()).await
+        self.at(clock::monotonic()).await
     }
 }
 
@@ -133,10 +132,7 @@ fn site(config: &Config, key: &PublicHostKey) -> Site {
         known_hosts: key.known_hosts(host, port),
         picture: key.picture(),
         url: config.web_url.clone(),
-        forms: Allowance {
-            burst: config.web.burst,
-            per_second: config.web.rate.in_a_second(),
-        },
+        forms: Quota::per_second(config.web.rate.in_a_second(), config.web.burst),
         trusted_hops: config.web.trusted_hops,
     }
 }
@@ -158,27 +154,27 @@ mod tests {
         let admin = keeper(&config, folder.path(), Duration::ZERO);
         let first = admin.load_or_create().await.unwrap().key;
         let window = Window::open(config).await.unwrap();
-        let opened = clock::now();
+        let opened = clock::monotonic();
         let shows = async |after, key: &HostKey| {
-            let site = window.at(opened.plus(after)).await;
-            assert_eq!(site.fingerprint, key.fingerprint(), "after {after}");
+            let site = window.at(opened + after).await;
+            assert_eq!(site.fingerprint, key.fingerprint(), "after {after:?}");
             assert!(site.known_hosts.ends_with(&key.public_line()));
         };
-        shows(0, &first).await;
+        shows(Duration::ZERO, &first).await;
         let second = HostKey::generate().unwrap();
         admin.replace(&second).await.unwrap();
-        shows(FRESH - 60_000, &first).await;
-        shows(2 * FRESH, &second).await;
+        shows(FRESH - Duration::from_secs(60), &first).await;
+        shows(FRESH * 2, &second).await;
 
         let path = folder.path().join("host_key");
         let kept = std::fs::read(&path).unwrap();
         std::fs::write(&path, "no key").unwrap();
-        shows(4 * FRESH, &second).await;
+        shows(FRESH * 4, &second).await;
         let third = HostKey::from_openssh(&String::from_utf8(kept).unwrap()).unwrap();
         assert_eq!(third.fingerprint(), second.fingerprint());
         admin.replace(&first).await.unwrap_err();
         std::fs::write(&path, &*first.to_openssh().unwrap()).unwrap();
-        shows(4 * FRESH + AGAIN - 1, &second).await;
-        shows(4 * FRESH + AGAIN, &first).await;
+        shows(FRESH * 4 + AGAIN - Duration::from_millis(1), &second).await;
+        shows(FRESH * 4 + AGAIN, &first).await;
     }
 }

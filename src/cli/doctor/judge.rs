@@ -353,7 +353,7 @@ fn clock(facts: &Facts) -> Check {
         _ if !(EARLIEST..LATEST).contains(&now) => {
             fail(NAME, format!("it says {}", shown(now)), mend)
         }
-        Some(newest) if newest.since(now) > DRIFT => warn(
+        Some(newest) if now.left_until(newest) > DRIFT => warn(
             NAME,
             format!(
                 "it says {}, but something was done at {}",

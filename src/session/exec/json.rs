@@ -238,14 +238,14 @@ impl<'a> Record<'a> {
             Item::Server(server) => Record::Server {
                 host: &server.host,
                 version: server.version,
-                started: At(server.started),
+                started: At(server.started.wall),
                 motd: server.motd.as_ref().map(Text::as_str),
             },
             Item::Status(status, server) => Record::Status {
                 host: &server.host,
                 version: server.version,
-                started: At(server.started),
-                at: At(status.at),
+                started: At(server.started.wall),
+                at: At(status.at.wall),
                 status: Box::new(status::Record::of(status, server)),
             },
             Item::Key(key) => Record::Key {

@@ -65,7 +65,7 @@ impl Plain {
                 self.line(&format!("{}  {}{key}", me.author.name, me.role));
             }
             Item::Server(server) => {
-                let started = self.zone.moment(server.started, now);
+                let started = self.zone.moment(server.started.wall, now);
                 let (version, host) = (server.version, &server.host);
                 self.line(&format!("ssh-chat {version}  {host}, up since {started}"));
             }
@@ -176,7 +176,7 @@ impl Plain {
     }
 
     fn person(&mut self, person: &PersonInfo, now: Time) {
-        let mut facts = facts::person(person, self.me.account, now);
+        let mut facts = facts::person(person, self.me.account);
         let rooms: Vec<&str> = person.rooms.iter().map(RoomName::as_str).collect();
         facts.push(format!("in {}", rooms.join(" ")));
         facts.push(format!("since {}", self.zone.moment(person.since, now)));

@@ -9,7 +9,7 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 
 use self::house::{House, Shown, Typed};
-use crate::chat::policy::Allowance;
+use crate::rate_limit::Quota;
 use crate::session::peer::Input;
 
 fn data(text: &str) -> Input {
@@ -156,11 +156,7 @@ async fn input_of_any_size_is_sent_in_order() {
 
 #[tokio::test]
 async fn sending_waits_instead_of_dropping() {
-    let house = House::new(Allowance {
-        burst: 2,
-        per_second: 20.0,
-    })
-    .await;
+    let house = House::new(Quota::per_second(20.0, 2)).await;
     let text = format!("{}\n", "x".repeat(1500)).repeat(8);
     let ended = house
         .feed("alice", "send lobby", &[data(&text), Input::Eof])

@@ -1,63 +1,44 @@
 //! No event may fill a disk, whoever causes it and however often: each has an allowance of lines,
 //! and what is beyond it is counted and left out.
 
-use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tracing::callsite::Identifier;
 use tracing::{Event, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 
+use crate::rate_limit::{KeyedRateLimiter, Quota};
 use crate::telemetry::metrics;
 
-/// How many lines of one event there may be at once: as many as people who come back together
-/// after a restart.
-const BURST: f64 = 5_000.0;
-/// How many more each second. At 400 bytes that is 350 MB a day.
-const A_SECOND: f64 = 10.0;
+/// How many lines of one event there may be: at once as many as people who come back together
+/// after a restart, and then ten a second. At 400 bytes that is 350 MB a day.
+const LINES: Quota = Quota::every(Duration::from_millis(100), 5_000);
+/// How many places in the code write lines, at the most.
+const CALLSITES: usize = 10_000;
 
 /// Lets as many lines of each event through as there may be.
 #[derive(Debug)]
 pub(super) struct Flood {
     now: fn() -> Instant,
-    /// Where in the code a line is written: as many as the program has.
-    left: Mutex<HashMap<Identifier, Allowance>>,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Allowance {
-    lines: f64,
-    at: Instant,
+    /// By where in the code a line is written.
+    lines: Mutex<KeyedRateLimiter<Identifier>>,
 }
 
 impl Default for Flood {
     fn default() -> Flood {
         Flood {
             now: Instant::now,
-            left: Mutex::default(),
+            lines: Mutex::new(KeyedRateLimiter::new(LINES, CALLSITES)),
         }
     }
 }
 
 impl Flood {
     fn takes(&self, callsite: Identifier) -> bool {
-        let now = (self.now)();
-        let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
-        let full = Allowance {
-            lines: BURST,
-            at: now,
-        };
-        let allowance = left.entry(callsite).or_insert(full);
-        let gained = now.saturating_duration_since(allowance.at).as_secs_f64() * A_SECOND;
-        allowance.lines = (allowance.lines + gained).min(BURST);
-        allowance.at = now;
-        let takes = allowance.lines >= 1.0;
-        if takes {
-            allowance.lines -= 1.0;
-        }
-        takes
+        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        lines.take(callsite, (self.now)()).is_ok()
     }
 }
 
@@ -75,7 +56,6 @@ impl<S: Subscriber> Layer<S> for Flood {
 mod tests {
     use std::sync::atomic::{AtomicU64, Ordering};
     use std::sync::{Arc, LazyLock};
-    use std::time::Duration;
 
     use tracing_subscriber::layer::SubscriberExt as _;
 

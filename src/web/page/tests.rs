@@ -1,7 +1,7 @@
 use super::*;
 use crate::chat::access::KeyRecord;
 use crate::chat::ids::{Fingerprint, Name};
-use crate::chat::policy::Allowance;
+use crate::rate_limit::Quota;
 use crate::text::Text;
 
 const EVIL: &str = "\"><script>alert(1)</script><img src=x onerror='a'>&amp;";
@@ -14,10 +14,7 @@ fn site() -> Site {
         known_hosts: "chat.example.com ssh-ed25519 AAAA".into(),
         picture: "+--+".into(),
         url: None,
-        forms: Allowance {
-            burst: 1,
-            per_second: 0.0,
-        },
+        forms: Quota::UNLIMITED,
         trusted_hops: 0,
     }
 }

@@ -11,8 +11,8 @@ use tokio::runtime::Runtime;
 use ssh_chat::access::{Guard, Mode, Rules};
 use ssh_chat::chat::access::{Actor, Role};
 use ssh_chat::chat::ids::{Name, Time};
-use ssh_chat::chat::policy::Allowance;
 use ssh_chat::hub::{self, Hub};
+use ssh_chat::rate_limit::Quota;
 use ssh_chat::session::machine;
 use ssh_chat::session::start::Chat;
 use ssh_chat::ssh;
@@ -99,10 +99,7 @@ impl Drop for Inside {
 async fn serve(home: &Home) -> (u16, Arc<Flaky>) {
     let database = Sqlite::open(&home.path().join("chat.db")).unwrap();
     let store = Arc::new(Flaky::new(Arc::new(database)));
-    let unlimited = Allowance {
-        burst: 1,
-        per_second: 0.0,
-    };
+    let unlimited = Quota::UNLIMITED;
     let limits = hub::Limits {
         rooms: 10,
         messages: unlimited,
@@ -123,7 +120,7 @@ async fn serve(home: &Home) -> (u16, Arc<Flaky>) {
     let about = machine::Server {
         host: "chat.example.com".to_owned(),
         version: "0.1.0",
-        started: Time(0),
+        started: ssh_chat::clock::both(),
         motd: None,
         on_join: 20,
         commands: unlimited,

@@ -1,6 +1,7 @@
 //! The shape is a promise: what the document says, and what is written, must be the same.
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -8,8 +9,9 @@ use super::*;
 use crate::access::status::Status;
 use crate::chat::access::{Actor, Audit, KeyRecord, PendingKey};
 use crate::chat::event::{Author, Presence};
-use crate::chat::ids::Seq;
+use crate::chat::ids::{Now, Seq};
 use crate::chat::intent::{PersonInfo, RoomInfo};
+use crate::rate_limit::Quota;
 use crate::session::exec::table;
 use crate::session::machine::{Me, Server};
 use crate::telemetry::metrics::Figures;
@@ -96,7 +98,9 @@ fn samples() -> Vec<String> {
         away: Some(Text::stored("lunch")),
         sessions: 2,
         since: AT,
+        online_for: Duration::ZERO,
         spoke: Some(AT),
+        silent_for: Some(Duration::ZERO),
         rooms: vec![RoomName::lobby(), room()],
         role: Role::Member,
         muted: false,
@@ -118,16 +122,17 @@ fn samples() -> Vec<String> {
         key: Some(key()),
         remark: None,
     };
+    let now = Now {
+        wall: AT,
+        mono: Instant::now(),
+    };
     let server = Server {
         host: "chat.example.com".to_owned(),
         version: "0.1.0",
-        started: AT,
+        started: now,
         motd: Some(Text::stored("Welcome.")),
         on_join: 20,
-        commands: crate::chat::policy::Allowance {
-            burst: 1,
-            per_second: 0.0,
-        },
+        commands: Quota::UNLIMITED,
     };
     let record = KeyRecord {
         fingerprint: key(),
@@ -168,10 +173,13 @@ fn samples() -> Vec<String> {
         ..Figures::default()
     };
     let status = Status {
-        at: AT.plus(86_400_000),
+        at: Now {
+            wall: AT.plus(86_400_000),
+            mono: now.mono + Duration::from_secs(86_400),
+        },
         now: figures(1_300),
         before: figures(400),
-        over: std::time::Duration::from_secs(90),
+        over: Duration::from_secs(90),
         waiting: 0,
         store_answers: true,
     };
@@ -268,16 +276,17 @@ fn no_control_character_leaves() {
         line.contains(r#""actor":"\"a31m\"","actor_kind":"unverified","action":"","target":"]0;x","detail":"abc""#),
         "{line}"
     );
+    let now = Now {
+        wall: AT,
+        mono: Instant::now(),
+    };
     let server = Server {
         host: "\u{9b}2J\u{7f}".to_owned(),
         version: "0",
-        started: AT,
+        started: now,
         motd: None,
         on_join: 0,
-        commands: crate::chat::policy::Allowance {
-            burst: 1,
-            per_second: 0.0,
-        },
+        commands: Quota::UNLIMITED,
     };
     let line = super::line(&Item::Server(&server));
     assert!(line.contains(r#""host":"\u009b2J\u007f""#), "{line}");

@@ -13,9 +13,10 @@ use crate::access::{Guard, Keeper, Mode, Rules};
 use crate::chat::access::{KeyRecord, Role};
 use crate::chat::event::Author;
 use crate::chat::ids::{AccountId, Fingerprint, Name, SessionId, Time};
-use crate::chat::policy::Allowance;
 use crate::chat::preferences::Preferences;
+use crate::clock;
 use crate::hub::{self, Hub, Limits};
+use crate::rate_limit::Quota;
 use crate::session::exec::{ExecContext, run};
 use crate::session::machine::{Me, Server};
 use crate::session::peer::{Cut, Gone, Inbound, Input, Outbound, Peer};
@@ -115,7 +116,7 @@ pub(super) struct House {
 }
 
 impl House {
-    pub async fn new(messages: Allowance) -> House {
+    pub async fn new(messages: Quota) -> House {
         let folder = tempfile::tempdir().unwrap();
         let store = Arc::new(Sqlite::open(&folder.path().join("chat.db")).unwrap());
         let port: Arc<dyn Store> = store.clone();
@@ -151,11 +152,7 @@ impl House {
     }
 
     pub async fn fast() -> House {
-        House::new(Allowance {
-            burst: 1,
-            per_second: 0.0,
-        })
-        .await
+        House::new(Quota::UNLIMITED).await
     }
 
     async fn register(&self, id: u128, name: &str, role: Role) {
@@ -219,13 +216,10 @@ impl House {
             server: Arc::new(Server {
                 host: "chat.example.com".to_owned(),
                 version: "0.1.0",
-                started: Time(0),
+                started: clock::both(),
                 motd: None,
                 on_join: 20,
-                commands: crate::chat::policy::Allowance {
-                    burst: 1,
-                    per_second: 0.0,
-                },
+                commands: Quota::UNLIMITED,
             }),
             terminal: false,
             stall: Duration::from_millis(50),
