@@ -16,6 +16,8 @@ mod access;
 mod admission;
 /// Which module may use which, and what the pure ones never touch.
 mod architecture;
+/// A wall clock that steps.
+mod clock;
 /// Figures for alarms.
 mod cloudwatch;
 /// What `doctor` says of a database file, and of AWS.

@@ -4,6 +4,7 @@
 //! screen and the end of the server's log.
 
 mod changes;
+pub mod faketime;
 pub mod faults;
 pub mod flaky;
 pub mod http;
