@@ -101,9 +101,9 @@ impl<'a> Reader<'a> {
         let segments: Vec<Segment> = segments
             .filter_map(Result::transpose)
             .collect::<Result<_, _>>()?;
-        let expired = segments
-            .last()
-            .is_some_and(|last| last.newest() < self.oldest);
+        // One alone says little: it may have been said while the clock was wrong.
+        let is_expired = |segment: &Segment| segment.newest() < self.oldest;
+        let expired = !segments.is_empty() && segments.iter().all(is_expired);
         if expired && self.range.backwards {
             self.next = Next::End;
         }

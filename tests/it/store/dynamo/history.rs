@@ -84,6 +84,20 @@ async fn what_is_too_old_is_not_shown_and_the_last_of_a_log_stays() {
     assert_eq!(history(&later, None, 9).await, ["5 again"]);
 }
 
+/// Said while the clock was wrong, and too old by what it showed.
+#[tokio::test]
+async fn what_has_a_wrong_time_hides_nothing_before_it() {
+    let table = OwnTable::new();
+    let store = table.keeping(Some(30 * DAY));
+    for (days, words) in [(2, "before"), (40, "wrong"), (1, "after")] {
+        store.append(vec![at(ago(days), words)]).await.unwrap();
+    }
+    for limit in [2, 9] {
+        let shown = history(&store, None, limit).await;
+        assert_eq!(shown, ["1 before", "3 after"], "{limit}");
+    }
+}
+
 /// A query answers with a MiB at most.
 #[tokio::test]
 async fn a_long_log_is_read_page_by_page() {
