@@ -78,13 +78,19 @@ pub async fn sign_in(
     }
     for _ in 0..TRIES {
         let name = free_guest_name(store).await?;
-        if let Some(account) = create(store, orders, peer, name, key, now).await? {
+        if let Some(account) = create(store, orders, peer, name.clone(), key, now).await? {
             let reason = match wanted {
                 Ok(name) => format!("The name {name} is taken."),
                 Err(error) => format!("{:?} can't be your name: {error}.", clip(&peer.user, SHOWN)),
             };
             let remark = format!("{reason} /nick NAME takes another one, which stays yours.");
-            let me = known(orders, &account, key, Some(remark));
+            // Unless the same key signed in elsewhere just now, and got the name.
+            let me = known(
+                orders,
+                &account,
+                key,
+                (account.name == name).then_some(remark),
+            );
             return Ok((me, account.preferences));
         }
     }
