@@ -1,5 +1,7 @@
 //! Orders: who may give them, and for whom they hold.
 
+use ssh_chat::chat::access::PendingKey;
+
 use super::*;
 use ssh_chat::chat::intent::{Answer, Query};
 
@@ -239,4 +241,27 @@ async fn a_rename_that_fails_is_none() {
     assert_eq!(house.find("member").await.name, name("member"));
     let seen = house.hub.ask(Query::Whois(name("renamed"))).await.unwrap();
     assert!(matches!(seen, Answer::Refused(_)), "{seen:?}");
+}
+
+/// A key that has waited since before its name was reserved gets in under another one only.
+#[tokio::test]
+async fn a_name_that_is_reserved_by_now_is_not_approved() {
+    let house = House::new(Mode::Allowlist).await;
+    let pending = PendingKey {
+        key: key("stranger"),
+        name: name("admin"),
+        from: "192.0.2.9".to_owned(),
+        at: Time(0),
+    };
+    assert!(house.store.add_pending(&pending).await.unwrap());
+    let approve = |name| Order::Approve("admin".to_owned(), name);
+    let refused = house.order("operator", approve(None)).await.unwrap_err();
+    assert!(
+        refused.contains("the name admin is reserved") && refused.contains("/approve KEY NAME"),
+        "{refused}"
+    );
+    assert_eq!(house.store.pending().await, Ok(vec![pending]));
+    let named = approve(Some(name("zoe")));
+    assert_eq!(house.order("operator", named).await, Ok(()));
+    assert_eq!(house.find("zoe").await.role, Role::Member);
 }
