@@ -9,6 +9,7 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
+use std::net::{IpAddr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
 /// The slowest rate that can be told from none at all: one event a year.
@@ -173,6 +174,14 @@ impl<K: Eq + Hash> KeyedRateLimiter<K> {
     }
 }
 
+/// What counts as one source: an IPv4 address, and of IPv6 the /64 that one customer has.
+pub fn source(addr: IpAddr) -> IpAddr {
+    match addr.to_canonical() {
+        IpAddr::V4(v4) => IpAddr::V4(v4),
+        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::LazyLock;
@@ -286,6 +295,20 @@ mod tests {
         assert!(most <= 256, "{most}");
     }
 
+    #[test]
+    fn a_source_is_an_ipv4_address_or_an_ipv6_network() {
+        for (addr, expected) in [
+            ("192.0.2.1", "192.0.2.1"),
+            ("::ffff:192.0.2.1", "192.0.2.1"),
+            ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::"),
+            ("2001:db8:1:2::", "2001:db8:1:2::"),
+            ("::1", "::"),
+        ] {
+            let source = source(addr.parse().unwrap());
+            assert_eq!(source.to_string(), expected, "{addr}");
+        }
+    }
+
     #[derive(Debug, Clone, Copy)]
     struct Step {
         key: u8,
@@ -344,7 +367,7 @@ mod tests {
                 now += step.pause;
                 if let Err(wait) = limiter.take(quota, now) {
                     prop_assert!(!wait.is_zero() && wait <= quota.interval);
-                    let early = now + wait - Duration::from_nanos(1);
+                    let early = now + wait.saturating_sub(Duration::from_nanos(1));
                     let mut impatient = limiter;
                     prop_assert!(impatient.take(quota, early).is_err());
                     prop_assert_eq!(limiter.take(quota, now + wait), Ok(()));

@@ -31,7 +31,7 @@ mod guard;
 pub mod lambda;
 pub mod listener;
 mod page;
-mod throttle;
+mod source;
 
 use desk::{Desk, Outcome};
 use form::{Form, FormError, MAX_BODY, Problems};
@@ -174,7 +174,7 @@ async fn take(State(shop): State<Arc<Shop>>, request: Request) -> Response {
         Err(error) => return shop.refuse(&site, error.status(), &error.to_string()),
     };
     let peer = parts.extensions.get().map(|Peer(addr)| *addr);
-    let source = throttle::source(peer, &parts.headers, site.trusted_hops);
+    let source = source::of_request(peer, &parts.headers, site.trusted_hops);
     let turn = shop
         .forms
         .lock()

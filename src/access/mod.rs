@@ -289,3 +289,36 @@ fn banned(ban: &Ban, now: Time) -> Text {
     };
     Text::stored(&format!("You are banned here{until}{reason}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_read_is_outdated_when_a_step_of_the_clock_makes_it_so() {
+        let lockdown = |until| Lockdown {
+            by: "alice".to_owned(),
+            until,
+        };
+        let snapshot = |until| Snapshot {
+            lockdown: Some(lockdown(until)),
+            read: Time(50),
+            ..Snapshot::default()
+        };
+        // (its end, what the clock shows, whether it is outdated)
+        for (until, now, outdated) in [
+            (None, 50, false),
+            (None, i64::MAX, false),
+            (Some(Time(60)), 50, false),
+            (Some(Time(60)), 59, false),
+            (Some(Time(60)), 60, true),
+            (Some(Time(60)), i64::MAX, true),
+            // What had ended when it was read may not have ended now.
+            (None, 49, true),
+            (Some(Time(60)), 0, true),
+        ] {
+            let found = snapshot(until).is_outdated(Time(now));
+            assert_eq!(found, outdated, "until {until:?} at {now}");
+        }
+    }
+}

@@ -1,6 +1,9 @@
 //! Who is online, which rooms there are, and what may be done: `decide` judges an intent without
 //! changing anything; the other methods change the state once it is certain.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;

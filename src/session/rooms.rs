@@ -246,3 +246,117 @@ impl Machine {
             .collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+    use crate::chat::access::Role;
+    use crate::chat::event::Author;
+    use crate::chat::ids::{AccountId, Name};
+    use crate::chat::preferences::Preferences;
+    use crate::session::display::Display;
+    use crate::session::machine::{Fetched, Me, Server};
+    use crate::session::theme::Theme;
+    use crate::term::screen::Size;
+
+    fn author(account: u128, name: &str) -> Author {
+        Author {
+            account: AccountId(account),
+            name: Name::new(name).unwrap(),
+        }
+    }
+
+    fn message(seq: u64, at: Time, words: &str) -> Message {
+        Message {
+            conversation: Conversation::Room(RoomName::lobby()),
+            seq: Seq(seq),
+            at,
+            author: author(2, "bob"),
+            to: None,
+            body: Body::Said(Text::stored(words)),
+            edited: false,
+        }
+    }
+
+    /// Alice in the lobby, who is shown these.
+    fn machine(messages: Vec<Message>, now: Now) -> Machine {
+        let me = Me {
+            author: author(1, "alice"),
+            guest: false,
+            role: Role::Member,
+            key: None,
+            remark: None,
+        };
+        let server = Server {
+            host: "chat.example".to_owned(),
+            version: "0",
+            started: now,
+            motd: None,
+            on_join: 20,
+            commands: Quota::UNLIMITED,
+        };
+        let display = Display::terminal(Size::clamped(80, 24), Theme::default_theme(), true);
+        let mut machine = Machine::new(me, Preferences::default(), server.into(), display);
+        let view = RoomView {
+            name: RoomName::lobby(),
+            topic: None,
+            last: Seq(messages.len() as u64),
+            people: 1,
+            some: Vec::new(),
+        };
+        machine.joined(None, view);
+        let recall = Fetched::Recall {
+            room: RoomName::lobby(),
+            messages,
+            mark: None,
+            new: 0,
+        };
+        machine.fetched(recall, now);
+        machine.output();
+        machine
+    }
+
+    const HOUR: u64 = 3_600_000;
+    const AT: Time = Time(1_795_356_129_123);
+
+    #[test]
+    fn the_bell_rings_every_three_seconds_whatever_the_wall_clock_shows() {
+        let start = Instant::now();
+        let now = |wall, millis| Now {
+            wall,
+            mono: start + Duration::from_millis(millis),
+        };
+        let later = AT.plus(HOUR);
+        let mut machine = machine(Vec::new(), now(later, 0));
+        for (wall, millis, rings) in [
+            (later, 0, true),
+            (later.plus(24 * HOUR), 2_999, false),
+            (AT, 3_000, true),
+            (Time(0), 5_999, false),
+            (Time(0), 6_000, true),
+        ] {
+            let event = Event::Message(message(1, wall, "@alice there?"));
+            machine.private_event(&event, now(wall, millis));
+            let rang = machine.output().contains(&0x07);
+            assert_eq!(rang, rings, "after {millis} ms");
+        }
+    }
+
+    /// The divider of the next visit says when the last message was said that was seen.
+    #[test]
+    fn what_was_seen_last_is_what_has_the_last_place() {
+        let now = Now {
+            wall: AT,
+            mono: Instant::now(),
+        };
+        let messages = vec![
+            message(1, AT.plus(HOUR), "before the step"),
+            message(2, AT, "after it"),
+        ];
+        let machine = machine(messages, now);
+        let tab = machine.tabs.first().unwrap();
+        assert_eq!((tab.seen, tab.seen_at), (Seq(2), Some(AT)));
+    }
+}

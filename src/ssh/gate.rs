@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use super::counters::Counters;
-use super::limits::{Caps, Refused, Table, source};
+use super::limits::{Caps, Refused, Table};
 use super::seldom::Seldom;
+use crate::rate_limit::source;
 use crate::telemetry::metrics::{self, At};
 
 /// The one place that connections ask before anything is computed for them.

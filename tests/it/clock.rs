@@ -65,8 +65,8 @@ fn chat(clock: &WallClock, home: Arc<Home>) {
         let lines: Vec<String> = (0..6)
             .map(|n| long(&format!("script {n} at {step} ")))
             .collect();
-        let sent = exec(&server, "carol", "send lobby", &lines.join("\n"));
-        assert!(sent.status.success(), "{sent:?}");
+        let script = exec(&server, "carol", "send lobby", &lines.join("\n"));
+        assert!(script.status.success(), "{script:?}");
         said.extend(lines);
     };
     let mut comes_or_goes = |step: usize| match dave.take() {

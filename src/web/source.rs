@@ -4,10 +4,12 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use axum::http::HeaderMap;
 
-/// What counts as one source: an IPv4 address, and of IPv6 the /64 that one customer has. Behind
-/// proxies it is the address that the outermost of those that are trusted has seen: each adds one
-/// at the end of `X-Forwarded-For`, and what stands in front of theirs anybody may have written.
-pub(super) fn source(peer: Option<IpAddr>, headers: &HeaderMap, hops: usize) -> IpAddr {
+use crate::rate_limit::source;
+
+/// The source of a request. Behind proxies it is the address that the outermost of those that are
+/// trusted has seen: each adds one at the end of `X-Forwarded-For`, and what stands in front of
+/// theirs anybody may have written.
+pub(super) fn of_request(peer: Option<IpAddr>, headers: &HeaderMap, hops: usize) -> IpAddr {
     let peer = peer.unwrap_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED));
     let forwarded = hops.checked_sub(1).and_then(|from_the_end| {
         let values = headers.get_all("x-forwarded-for").iter().rev();
@@ -17,10 +19,7 @@ pub(super) fn source(peer: Option<IpAddr>, headers: &HeaderMap, hops: usize) -> 
             .nth(from_the_end)
             .and_then(address)
     });
-    match forwarded.unwrap_or(peer).to_canonical() {
-        IpAddr::V4(v4) => IpAddr::V4(v4),
-        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64)),
-    }
+    source(forwarded.unwrap_or(peer))
 }
 
 /// An address, as some proxies write it with the port.
@@ -60,9 +59,10 @@ mod tests {
             for value in forwarded {
                 headers.append("x-forwarded-for", value.parse().unwrap());
             }
-            let found = source(Some([127, 0, 0, 1].into()), &headers, hops);
+            let found = of_request(Some([127, 0, 0, 1].into()), &headers, hops);
             assert_eq!(found.to_string(), expected, "{forwarded:?} {hops}");
         }
-        assert_eq!(source(None, &HeaderMap::new(), 0).to_string(), "::");
+        let unknown = of_request(None, &HeaderMap::new(), 0);
+        assert_eq!(unknown.to_string(), "::");
     }
 }

@@ -1,0 +1,61 @@
+//! What holds for people, whatever the wall clock shows.
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use super::*;
+use crate::chat::intent::{Answer, Query};
+
+/// Whatever the wall clock shows: what was said before somebody went does not bring them back,
+/// what they say after does, and nothing that is told of durations jumps.
+#[test]
+fn a_step_of_the_wall_clock_changes_nothing_about_people() {
+    let start = Instant::now();
+    let second = |n| start + Duration::from_secs(n);
+    let alice = Author {
+        account: AccountId(1),
+        name: Name::new("alice").unwrap(),
+    };
+    let message = |at| Message {
+        conversation: Conversation::Room(RoomName::lobby()),
+        seq: Seq(1),
+        at,
+        author: alice.clone(),
+        to: None,
+        body: Body::Said(Text::stored("x")),
+        edited: false,
+    };
+    for wall in [Time(i64::MIN), Time(0), Time(5_000), Time(i64::MAX)] {
+        let mut state = State::new(1);
+        let arrival = Arrival {
+            session: SessionId(1),
+            author: alice.clone(),
+            guest: false,
+            bot: false,
+            role: Role::Member,
+            key: None,
+            addr: Ipv4Addr::LOCALHOST.into(),
+            client: String::new(),
+        };
+        let now = |wall, n| Now {
+            wall,
+            mono: second(n),
+        };
+        state.arrive(arrival, now(Time(1_000), 0)).unwrap();
+        let mut person = |away: u64, said: u64| {
+            state.set_away(alice.account, Text::stored("lunch"), second(away));
+            state.saved(&message(wall), second(said));
+            let query = Query::Whois(alice.name.clone());
+            match state.answer(None, query, now(wall, 60)) {
+                Answer::Person(person) => *person,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert!(person(2, 1).away.is_some(), "{wall:?}");
+        let back = person(3, 4);
+        assert_eq!(back.away, None, "{wall:?}");
+        assert_eq!(back.online_for, Duration::from_secs(60));
+        assert_eq!(back.silent_for, Some(Duration::from_secs(56)));
+        assert_eq!((back.since, back.spoke), (Time(1_000), Some(wall)));
+    }
+}
