@@ -11,6 +11,9 @@ use super::ignore::Ignoring;
 use super::preferences::{Ignored, Preferences};
 use crate::text::Text;
 
+/// How long to wait for a hub that has more to do than it can.
+const BUSY: Duration = Duration::from_millis(200);
+
 /// Whom words are for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
@@ -145,6 +148,16 @@ impl Refusal {
     pub fn too_fast(wait: Duration) -> Refusal {
         let wait_ms = u64::try_from(wait.as_micros().div_ceil(1000)).unwrap_or(u64::MAX);
         Refusal::TooFast { wait_ms }
+    }
+
+    /// After how long the same may be accepted, if it was refused only for now. For what can wait;
+    /// a person is told.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Refusal::TooFast { wait_ms } => Some(Duration::from_millis(*wait_ms)),
+            Refusal::Busy => Some(BUSY),
+            _ => None,
+        }
     }
 
     /// Its kind in a word, as metrics have it.

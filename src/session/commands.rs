@@ -4,6 +4,7 @@ use super::facts::{HISTORY, MAX_HISTORY, TOPIC};
 use super::machine::{Fetch, Machine, Wish};
 use super::requests::Asked;
 use super::theme::{THEMES, Theme};
+use super::unsent::Entered;
 use super::zone;
 use crate::access::orders;
 use crate::chat::command::{self, Line, Verb};
@@ -20,8 +21,8 @@ const REASON: usize = 120;
 
 impl Machine {
     /// Does what a line says.
-    pub(super) fn line(&mut self, line: &str, now: Now) {
-        match command::parse(line) {
+    pub(super) fn line(&mut self, line: &Entered, now: Now) {
+        match command::parse(&line.text) {
             Line::Blank => {}
             Line::Say(words) => {
                 let to = self.target();
@@ -30,7 +31,7 @@ impl Machine {
             Line::Wrong(words) => self.error(&words),
             Line::Command(verb, args) => {
                 if let Err(refusal) = self.allow(verb, now) {
-                    return self.give_back(line, &refusal, now);
+                    return self.give_back(line.clone(), &refusal, now);
                 }
                 if let Err(words) = self.command(verb, &args, line, now) {
                     self.error(&words);
@@ -49,7 +50,7 @@ impl Machine {
             .map_err(Refusal::too_fast)
     }
 
-    fn say(&mut self, to: Target, words: &str, action: bool, line: &str, now: Now) {
+    fn say(&mut self, to: Target, words: &str, action: bool, line: &Entered, now: Now) {
         // The wrong file pasted into the wrong window: nobody is to see it.
         if words.contains("PRIVATE KEY-----") {
             self.error("That is a PRIVATE key, so it was not sent. If it was shown to anybody, make a new one.");
@@ -58,14 +59,9 @@ impl Machine {
         match Text::message(words) {
             Ok(text) => {
                 let intent = Intent::Say { to, text, action };
-                self.intend(Asked::Say(line.to_owned()), intent, now);
+                self.intend(Asked::Say(line.clone()), intent, now);
             }
-            Err(error) => {
-                self.error(&error.to_string());
-                if let Some(editor) = self.editor() {
-                    editor.set(line);
-                }
-            }
+            Err(error) => self.not_sent(line.clone(), &error.to_string(), "text", now),
         }
     }
 
@@ -73,7 +69,13 @@ impl Machine {
         clippy::too_many_lines,
         reason = "one arm for each command, in the table's order"
     )]
-    fn command(&mut self, verb: Verb, args: &[&str], line: &str, now: Now) -> Result<(), String> {
+    fn command(
+        &mut self,
+        verb: Verb,
+        args: &[&str],
+        line: &Entered,
+        now: Now,
+    ) -> Result<(), String> {
         let first = args.first().copied();
         let words = first.unwrap_or("");
         match verb {

@@ -14,7 +14,7 @@ use tokio::time::{Instant as Deadline, sleep_until};
 use tracing::Instrument as _;
 
 use super::jobs::{Done, Job, carry_out};
-use super::machine::{Effect, Fetched, Machine};
+use super::machine::{Effect, Fetched, GOOD, Machine};
 use super::parting::Parting;
 use super::peer::{Gone, Inbound, Input, Outbound, Peer};
 use super::waits::{Round, Waits, Woken, earliest};
@@ -41,8 +41,8 @@ const LINGER: Duration = Duration::from_micros(25);
 const LINGERS: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_millis(50);
 /// How many events are read from a ring at a time.
 const EVENTS: usize = 64;
-/// How many bytes of echo may wait for a client that sends and does not read; what it sends
-/// beyond them is thrown away.
+/// How many bytes of echo may wait for a client that sends and does not read. It can't send on
+/// until it has read.
 const UNREAD: usize = 256 * 1024;
 
 /// How a session ended.
@@ -191,6 +191,7 @@ impl Driver {
                 stalls_at: &mut stalls_at,
                 patience: if dismissed { PARTING } else { self.stall },
                 input: self.closing.is_none().then_some(&mut *input),
+                text: self.machine.waiting_output() < UNREAD && self.machine.wants_text(),
                 working: self.working.as_mut().map(Pin::as_mut),
                 listens: idle && !behind,
                 due: earliest(rest, self.machine.deadline().map(Deadline::from_std)),
@@ -236,6 +237,11 @@ impl Driver {
                 }
             }
         }
+    }
+
+    /// The exit status that its client is told.
+    pub(super) fn status(&self) -> u32 {
+        self.closing.unwrap_or(GOOD)
     }
 
     /// Takes the session out of the chat. What it leaves is still to be done: orders that were
@@ -287,39 +293,44 @@ impl Driver {
     fn arrived(&mut self, input: Input) {
         let now = clock::both();
         match input {
-            Input::Data(bytes) if self.machine.waiting_output() < UNREAD => {
-                self.machine.bytes(&bytes, now);
-            }
+            Input::Data(bytes) => self.machine.bytes(&bytes, now),
             Input::Eof => self.machine.eof(now),
             Input::Resize { cols, rows } => self.machine.resize(Size::clamped(cols, rows)),
-            Input::Data(_)
-            | Input::Pty { .. }
-            | Input::Env { .. }
-            | Input::Shell
-            | Input::Exec(_) => {}
+            Input::Pty { .. } | Input::Env { .. } | Input::Shell | Input::Exec(_) => {}
         }
     }
 
     /// Does what the machine wants done.
     fn carry_out(&mut self) {
-        for effect in self.machine.effects() {
-            let now = clock::both();
-            match effect {
-                Effect::Intend(id, intent) => {
-                    if let Err(refusal) = self.attachment.intend(id, intent) {
-                        self.machine.refused(id, &refusal, now);
-                    }
-                }
-                Effect::Query(id, query) => {
-                    if let Err(refusal) = self.attachment.ask(id, query) {
-                        self.machine.refused(id, &refusal, now);
-                    }
-                }
-                Effect::Fetch(fetch) => self.jobs.push_back(Job::Fetch(fetch)),
-                Effect::Save => self.unsaved = true,
-                Effect::Order(order) => self.jobs.push_back(Job::Order(order)),
-                Effect::Close(status) => self.closing = Some(status),
+        loop {
+            // What is refused at once may make way for more.
+            let effects = self.machine.effects();
+            if effects.is_empty() {
+                return;
             }
+            for effect in effects {
+                self.carry_out_one(effect);
+            }
+        }
+    }
+
+    fn carry_out_one(&mut self, effect: Effect) {
+        let now = clock::both();
+        match effect {
+            Effect::Intend(id, intent) => {
+                if let Err(refusal) = self.attachment.intend(id, intent) {
+                    self.machine.refused(id, &refusal, now);
+                }
+            }
+            Effect::Query(id, query) => {
+                if let Err(refusal) = self.attachment.ask(id, query) {
+                    self.machine.refused(id, &refusal, now);
+                }
+            }
+            Effect::Fetch(fetch) => self.jobs.push_back(Job::Fetch(fetch)),
+            Effect::Save => self.unsaved = true,
+            Effect::Order(order) => self.jobs.push_back(Job::Order(order)),
+            Effect::Close(status) => self.closing = Some(status),
         }
     }
 

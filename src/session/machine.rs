@@ -10,6 +10,7 @@ use super::complete::Completion;
 use super::display::Display;
 use super::entry::Entry;
 use super::peer::Peer;
+use super::piped::Piped;
 use super::requests::Requests;
 use super::rooms::Tab;
 use super::theme::Theme;
@@ -29,6 +30,13 @@ use crate::text::{self, Text};
 
 /// How long a partial escape sequence may take.
 const ESCAPE: Duration = Duration::from_millis(50);
+
+/// Exit status of a session that ended as it should.
+pub(super) const GOOD: u32 = 0;
+/// Exit status of a pipe some of whose messages were refused, and of somebody who may not come in.
+pub(super) const FAILED: u32 = 1;
+/// Exit status when the service can't be given now (`EX_TEMPFAIL` of sysexits.h).
+pub(super) const TRY_LATER: u32 = 75;
 
 /// What the server is, as far as sessions show it.
 #[derive(Debug, Clone)]
@@ -191,8 +199,8 @@ pub enum Fetched {
 pub(super) enum Source {
     /// A terminal: keys and an editor.
     Keys(Box<(Decoder, Editor)>),
-    /// A pipe: the line that is not complete yet.
-    Lines { partial: Vec<u8>, after_cr: bool },
+    /// A pipe.
+    Lines(Box<Piped>),
 }
 
 /// One session.
@@ -232,10 +240,7 @@ impl Machine {
             let editor = Editor::new(text::MAX_CHARS, text::MAX_BYTES);
             Source::Keys(Box::new((Decoder::new(), editor)))
         } else {
-            Source::Lines {
-                partial: Vec::new(),
-                after_cr: false,
-            }
+            Source::Lines(Box::default())
         };
         let theme = preferences.theme.as_deref().and_then(Theme::named);
         display.set_theme(theme.unwrap_or(Theme::default_theme()));
@@ -274,7 +279,12 @@ impl Machine {
     /// When [`Machine::tick`] should be called, if nothing else happens first.
     pub fn deadline(&self) -> Option<Instant> {
         let escape = self.escape_since.map(|since| since + ESCAPE);
-        escape.into_iter().chain(self.requests.deadline()).min()
+        let retry = match &self.source {
+            Source::Keys(_) => None,
+            Source::Lines(piped) => piped.retry_at(),
+        };
+        let deadlines = [escape, self.requests.deadline(), retry];
+        deadlines.into_iter().flatten().min()
     }
 
     /// The clock has reached a deadline.
@@ -293,6 +303,15 @@ impl Machine {
         self.requests_tick(now);
     }
 
+    /// Whether more text should be read from the client. A pipe can wait, so that nothing has to
+    /// be refused; what a person types is always read.
+    pub fn wants_text(&self) -> bool {
+        match &self.source {
+            Source::Keys(_) => true,
+            Source::Lines(piped) => piped.wants_more(),
+        }
+    }
+
     /// Bytes that were typed or piped.
     pub fn bytes(&mut self, bytes: &[u8], now: Now) {
         match &mut self.source {
@@ -302,21 +321,9 @@ impl Machine {
                 self.escape_since = source.0.waiting().then_some(now.mono);
                 self.keys(keys, now);
             }
-            Source::Lines { partial, after_cr } => {
-                let mut lines = Vec::new();
-                for &byte in bytes {
-                    match byte {
-                        b'\n' if *after_cr => {}
-                        b'\r' | b'\n' => lines.push(std::mem::take(partial)),
-                        // One byte more than can be sent shows that the line is too long.
-                        _ if partial.len() <= text::MAX_BYTES => partial.push(byte),
-                        _ => {}
-                    }
-                    *after_cr = byte == b'\r';
-                }
-                for line in lines {
-                    self.entered(String::from_utf8_lossy(&line).into_owned(), now);
-                }
+            Source::Lines(piped) => {
+                piped.feed(bytes);
+                self.release(now);
             }
         }
     }
@@ -324,12 +331,10 @@ impl Machine {
     /// No more bytes will come: what is left without a line end is a line, and then the session
     /// ends once everything is answered.
     pub fn eof(&mut self, now: Now) {
-        if let Source::Lines { partial, .. } = &mut self.source {
-            let rest = std::mem::take(partial);
-            if !rest.is_empty() {
-                self.entered(String::from_utf8_lossy(&rest).into_owned(), now);
-            }
-            self.leave();
+        if let Source::Lines(piped) = &mut self.source {
+            piped.end();
+            self.requests.leaving = true;
+            self.release(now);
         } else {
             self.close();
         }
@@ -365,16 +370,28 @@ impl Machine {
 
     /// Ends the session because the server says so.
     pub fn dismissed(&mut self, reason: &str) {
+        if self.ended {
+            return;
+        }
         self.display.show(&Entry::Note(reason));
-        self.close();
+        let status = self.tell_unfinished();
+        self.close_with(status);
     }
 
     pub(super) fn close(&mut self) {
+        let refused = match &self.source {
+            Source::Keys(_) => 0,
+            Source::Lines(piped) => piped.refused,
+        };
+        self.close_with(if refused > 0 { FAILED } else { GOOD });
+    }
+
+    pub(super) fn close_with(&mut self, status: u32) {
         if !self.ended {
             self.tell_refused();
             self.display.finish();
             self.ended = true;
-            self.effects.push(Effect::Close(0));
+            self.effects.push(Effect::Close(status));
         }
     }
 
@@ -385,10 +402,14 @@ impl Machine {
             }
             let again = key == Key::Ctrl('c') && self.interrupted;
             self.interrupted = false;
+            let offered = self.before_key(&key);
             let Source::Keys(source) = &mut self.source else {
                 return;
             };
             let edit = source.1.key(key);
+            if offered && edit != Edit::Unchanged {
+                self.requests.unsent.take_offered();
+            }
             if edit != Edit::Complete {
                 self.completion = None;
             }
@@ -419,7 +440,7 @@ impl Machine {
     pub(super) fn editor(&mut self) -> Option<&mut Editor> {
         match &mut self.source {
             Source::Keys(source) => Some(&mut source.1),
-            Source::Lines { .. } => None,
+            Source::Lines(_) => None,
         }
     }
 

@@ -90,14 +90,25 @@ pub struct Gone;
 pub trait Inbound: Send {
     /// The next thing that arrives; `None` once the channel or connection is closed. Must be asked
     /// for again and again, or the whole connection stalls.
-    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Input>>;
+    ///
+    /// Without `text`, bytes and the end of them are held back, in order, and the other end has to
+    /// wait before it can send many more; everything else comes as it arrives.
+    fn poll_next(&mut self, cx: &mut Context<'_>, text: bool) -> Poll<Option<Input>>;
 
-    /// The same, to wait for. Safe to cancel.
+    /// The next thing of any kind. Safe to cancel.
     fn next(&mut self) -> impl Future<Output = Option<Input>> + Send
     where
         Self: Sized,
     {
-        poll_fn(|cx| self.poll_next(cx))
+        poll_fn(|cx| self.poll_next(cx, true))
+    }
+
+    /// The next thing that is no text. Safe to cancel.
+    fn next_but_text(&mut self) -> impl Future<Output = Option<Input>> + Send
+    where
+        Self: Sized,
+    {
+        poll_fn(|cx| self.poll_next(cx, false))
     }
 }
 

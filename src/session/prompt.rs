@@ -13,6 +13,7 @@ impl Machine {
     /// The bytes to send now, the prompt drawn. May be empty.
     pub fn output(&mut self) -> Vec<u8> {
         if !self.ended {
+            self.offer_unsent();
             if self.display.wants_prompt() {
                 self.with_prompt(Display::prompt);
             } else {

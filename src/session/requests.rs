@@ -1,15 +1,21 @@
 //! What a session has asked for and not been told yet: each request is answered once, in its own
 //! time, and nothing that was typed is lost when the answer is no.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::complete::Completion;
-use super::machine::{Effect, Fetch, Fetched, Machine, Wish};
+use super::machine::{Effect, FAILED, Fetch, Fetched, GOOD, Machine, Source, TRY_LATER, Wish};
+use super::unsent::{Entered, Unsent};
 use crate::access::orders::Order;
-use crate::chat::ids::{Name, Now};
+use crate::chat::ids::{Name, Now, RoomName};
 use crate::chat::intent::{Answer, Intent, Query, Refusal};
-use crate::text;
+use crate::term::editor::Editor;
+use crate::term::keys::Key;
+use crate::text::clip;
 
 /// How many requests of one session may be under way; further lines wait.
 const UNDER_WAY: usize = 32;
@@ -19,12 +25,14 @@ const HELD: usize = 256;
 const SLOW: Duration = Duration::from_millis(250);
 /// How often it is told how many more lines were refused.
 const TALLY: Duration = Duration::from_secs(1);
+/// How much of a line that was not sent is repeated, in terminal cells.
+const SHOWN: usize = 60;
 
 /// What was asked for and not answered yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Asked {
-    /// The words, to be given back if they are refused.
-    Say(String),
+    /// The line, to be given back if it is refused.
+    Say(Entered),
     /// Entering a room: what is typed next is for that room.
     Join,
     /// Something that is simply done or not.
@@ -43,19 +51,33 @@ pub(super) enum Asked {
 #[derive(Debug, Default)]
 pub(super) struct Requests {
     pending: VecDeque<Pending>,
-    /// Lines that wait until it is known where they go.
-    held: VecDeque<String>,
+    /// Lines of a person that wait until it is known where they go.
+    held: VecDeque<Entered>,
+    /// Lines of a person that were refused.
+    pub unsent: Unsent,
+    /// How many lines were entered.
+    lines: u64,
     /// How many jobs for the store are not done.
     jobs: usize,
     /// How many of them only read.
     reads: usize,
     /// The session ends once everything is answered.
-    leaving: bool,
+    pub leaving: bool,
     /// The oldest request takes long enough to be worth a sign in the prompt.
     pub slow: bool,
-    /// How many lines were refused and not told of, why, and since when.
-    refused: Option<(u32, Refusal, Instant)>,
+    refused: Option<Tally>,
     next_id: u32,
+}
+
+/// Lines that were refused and not told of.
+#[derive(Debug)]
+struct Tally {
+    count: u32,
+    why: String,
+    kind: &'static str,
+    since: Instant,
+    /// Whether some could not be kept.
+    lost: bool,
 }
 
 #[derive(Debug)]
@@ -70,7 +92,8 @@ impl Requests {
     pub fn deadline(&self) -> Option<Instant> {
         let slow = self.pending.front().filter(|_| !self.slow);
         let slow = slow.map(|pending| pending.since + SLOW);
-        let tally = self.refused.as_ref().map(|(.., since)| *since + TALLY);
+        let tally = self.refused.as_ref();
+        let tally = tally.map(|tally| tally.since + TALLY);
         slow.into_iter().chain(tally).min()
     }
 
@@ -93,20 +116,30 @@ impl Requests {
 }
 
 impl Machine {
-    /// A line was entered. It waits if what came before it decides where it goes.
+    /// A person entered a line. It waits if what came before it decides where it goes.
     pub(super) fn entered(&mut self, line: String, now: Now) {
         if self.requests.leaving {
             return;
         }
+        let entered = self.number(line);
         if self.must_wait() || !self.requests.held.is_empty() {
             if self.requests.held.len() < HELD {
-                self.requests.held.push_back(line);
+                self.requests.held.push_back(entered);
             } else {
-                self.give_back(&line, &Refusal::TooMuch(HELD), now);
+                self.give_back(entered, &Refusal::TooMuch(HELD), now);
             }
             return;
         }
-        self.line(&line, now);
+        self.line(&entered, now);
+    }
+
+    fn number(&mut self, text: String) -> Entered {
+        self.requests.lines += 1;
+        Entered {
+            number: self.requests.lines,
+            room: self.here(),
+            text,
+        }
     }
 
     fn must_wait(&self) -> bool {
@@ -115,22 +148,34 @@ impl Machine {
 
     pub(super) fn release(&mut self, now: Now) {
         while !self.must_wait() && !self.ended {
-            let Some(line) = self.requests.held.pop_front() else {
+            let next = match &mut self.source {
+                Source::Keys(_) => self.requests.held.pop_front(),
+                Source::Lines(piped) => piped.next(now.mono).map(|line| self.number(line)),
+            };
+            let Some(mut entered) = next else {
                 break;
             };
-            self.line(&line, now);
+            entered.room = self.here();
+            self.line(&entered, now);
         }
         self.leave_if_idle();
     }
 
     /// Ends the session once all that was said is saved and all that was asked is answered.
     pub(super) fn leave(&mut self) {
+        if let Source::Lines(piped) = &mut self.source {
+            piped.stop();
+        }
         self.requests.leaving = true;
         self.leave_if_idle();
     }
 
     fn leave_if_idle(&mut self) {
-        if self.requests.leaving && self.requests.is_idle(self.display.interactive()) {
+        let read = match &self.source {
+            Source::Keys(_) => true,
+            Source::Lines(piped) => piped.is_done(),
+        };
+        if self.requests.leaving && read && self.requests.is_idle(self.display.interactive()) {
             self.close();
         }
     }
@@ -142,10 +187,15 @@ impl Machine {
             self.requests.slow = true;
             self.display.touch();
         }
-        if let Some((.., since)) = &self.requests.refused
-            && now.mono >= *since + TALLY
+        if let Some(tally) = &self.requests.refused
+            && now.mono >= tally.since + TALLY
         {
             self.tell_refused();
+        }
+        if let Source::Lines(piped) = &self.source
+            && piped.retry_at().is_some_and(|at| now.mono >= at)
+        {
+            self.release(now);
         }
     }
 
@@ -190,9 +240,10 @@ impl Machine {
 
     /// An intent was carried out.
     pub fn accepted(&mut self, id: u32, now: Now) {
-        match self.answered(id) {
-            Some(Asked::Away) => self.note("You are away until you say something."),
-            Some(Asked::Ignoring(wish, name)) => self.ignoring(wish, &name),
+        match (self.answered(id), &mut self.source) {
+            (Some(Asked::Away), _) => self.note("You are away until you say something."),
+            (Some(Asked::Ignoring(wish, name)), _) => self.ignoring(wish, &name),
+            (Some(Asked::Say(_)), Source::Lines(piped)) => piped.sent += 1,
             _ => {}
         }
         self.release(now);
@@ -201,43 +252,174 @@ impl Machine {
     /// An intent was refused: nothing is lost, the words come back.
     pub fn refused(&mut self, id: u32, refusal: &Refusal, now: Now) {
         match self.answered(id) {
-            Some(Asked::Say(line)) => self.give_back(&line, refusal, now),
+            Some(Asked::Say(entered)) => self.give_back(entered, refusal, now),
+            Some(_) if self.tries_again(refusal, now) => {}
             Some(_) => self.error(&refusal.to_string()),
             None => {}
         }
         self.release(now);
     }
 
-    /// Words that could not be said go back into the prompt, above what was typed since. Why is
-    /// told at once, and then for all further ones together.
-    pub(super) fn give_back(&mut self, line: &str, refusal: &Refusal, now: Now) {
-        if let Some((count, ..)) = &mut self.requests.refused {
-            *count += 1;
-        } else {
-            self.error(&refusal.to_string());
-            self.requests.refused = Some((0, refusal.clone(), now.mono));
-        }
-        let Some(editor) = self.editor() else {
+    /// Whether the line of a pipe is tried again, after the time that it takes.
+    fn tries_again(&mut self, refusal: &Refusal, now: Now) -> bool {
+        let (Source::Lines(piped), Some(wait)) = (&mut self.source, refusal.retry_after()) else {
+            return false;
+        };
+        piped.retry(now.mono + wait);
+        true
+    }
+
+    /// A line that was refused: a person's is kept for the prompt, a pipe's is tried again if that
+    /// can help.
+    pub(super) fn give_back(&mut self, entered: Entered, refusal: &Refusal, now: Now) {
+        if self.tries_again(refusal, now) {
             return;
-        };
-        let typed = editor.text();
-        let both = if typed.is_empty() {
-            line.to_owned()
-        } else {
-            format!("{line}\n{typed}")
-        };
-        if both.chars().count() <= text::MAX_CHARS && both.len() <= text::MAX_BYTES {
-            editor.set(&both);
         }
-        self.display.touch();
+        if let (Source::Lines(_), Refusal::Muted(_)) = (&self.source, refusal) {
+            // The same would be said to each further line, as slowly as lines may be sent.
+            self.error(&refusal.to_string());
+            self.tell_sent(Some(&entered.text));
+            return self.close_with(FAILED);
+        }
+        self.not_sent(entered, &refusal.to_string(), refusal.kind(), now);
+    }
+
+    /// Keeps a line that was not sent. Why is told at once, and then for all further ones together.
+    pub(super) fn not_sent(&mut self, entered: Entered, why: &str, kind: &'static str, now: Now) {
+        let told = self.requests.refused.as_ref();
+        if told.is_some_and(|tally| tally.kind != kind) {
+            self.tell_refused();
+        }
+        let whereabouts = self.whereabouts(&entered.room);
+        let kept = match &mut self.source {
+            Source::Keys(_) => self.requests.unsent.keep(entered),
+            Source::Lines(piped) => {
+                piped.refused += 1;
+                true
+            }
+        };
+        if let Some(tally) = &mut self.requests.refused {
+            tally.count += 1;
+            tally.lost |= !kept;
+            return;
+        }
+        match &self.source {
+            Source::Keys(_) if kept => self.error(&format!("{why} {whereabouts}")),
+            _ => self.error(why),
+        }
+        self.requests.refused = Some(Tally {
+            count: 0,
+            why: why.to_owned(),
+            kind,
+            since: now.mono,
+            lost: !kept,
+        });
     }
 
     /// Tells how many more lines were refused than was told.
     pub(super) fn tell_refused(&mut self) {
-        if let Some((count, refusal, _)) = self.requests.refused.take()
-            && count > 0
-        {
-            self.error(&format!("{count} more lines were not sent. {refusal}"));
+        let Some(tally) = self.requests.refused.take() else {
+            return;
+        };
+        let why = &tally.why;
+        let lost = if tally.lost {
+            " Not all of them could be kept: Up has the last ones."
+        } else {
+            ""
+        };
+        match tally.count {
+            0 => {}
+            1 => self.error(&format!("1 more line was not sent. {why}{lost}")),
+            more => self.error(&format!("{more} more lines were not sent. {why}{lost}")),
+        }
+    }
+
+    /// Tells how far a pipe came that is ended in the middle. Returns the exit status.
+    pub(super) fn tell_unfinished(&mut self) -> u32 {
+        let Source::Lines(piped) = &self.source else {
+            return GOOD;
+        };
+        let is_idle = self.requests.is_idle(false) && piped.is_done();
+        if is_idle && (piped.has_ended() || piped.sent == 0) {
+            return GOOD;
+        }
+        let current = piped.current().filter(|_| !is_idle).map(str::to_owned);
+        self.tell_sent(current.as_deref());
+        TRY_LATER
+    }
+
+    /// Tells how many lines of a pipe were sent, and which is the first that was not.
+    fn tell_sent(&mut self, not_sent: Option<&str>) {
+        let sent = match &self.source {
+            Source::Keys(_) => 0,
+            Source::Lines(piped) => piped.sent,
+        };
+        let (noun, verb) = if sent == 1 {
+            ("line", "was")
+        } else {
+            ("lines", "were")
+        };
+        let rest = match not_sent {
+            Some(line) => format!("; not sent, from here on: {}", clip(line, SHOWN)),
+            None => ".".to_owned(),
+        };
+        self.error(&format!("{sent} {noun} {verb} sent{rest}"));
+    }
+
+    /// Before a key is looked at: whether it is for the unsent text that the prompt offers. What is
+    /// typed next is no part of that, so the first character hides it.
+    pub(super) fn before_key(&mut self, key: &Key) -> bool {
+        if !self.requests.unsent.is_offered() {
+            return false;
+        }
+        match key {
+            Key::Char(_) | Key::Paste(_) => {
+                self.requests.unsent.withdraw();
+                if let Some(editor) = self.editor() {
+                    editor.set("");
+                }
+                self.display.touch();
+                false
+            }
+            Key::Ctrl('c') => {
+                let here = self.here();
+                self.requests.unsent.discard(&here);
+                true
+            }
+            _ => true,
+        }
+    }
+
+    /// Offers what was not sent in the prompt, if nothing else is there.
+    pub(super) fn offer_unsent(&mut self) {
+        if self.requests.unsent.is_empty() {
+            return;
+        }
+        let (here, is_free) = (self.here(), self.is_prompt_free());
+        if self.requests.unsent.is_due(&here, is_free) {
+            let offer = self.requests.unsent.offer(&here).unwrap_or_default();
+            if let Some(editor) = self.editor() {
+                editor.set(&offer);
+            }
+            self.display.touch();
+        }
+    }
+
+    fn is_prompt_free(&mut self) -> bool {
+        let is_free = |editor: &mut Editor| editor.is_empty() && editor.searching().is_none();
+        self.editor().is_some_and(is_free)
+    }
+
+    /// What becomes of a line that was not sent.
+    fn whereabouts(&mut self, room: &RoomName) -> String {
+        if *room != self.here() {
+            format!("It's back in your prompt once you /join {room}.")
+        } else if self.is_prompt_free() || self.requests.unsent.is_offered() {
+            "It's back in your prompt: Enter sends it, Ctrl-C discards it, typing hides it."
+                .to_owned()
+        } else {
+            "It's back once your prompt is empty: then Enter sends it, Ctrl-C discards it."
+                .to_owned()
         }
     }
 

@@ -10,7 +10,7 @@ use tracing::Instrument as _;
 
 use super::driver::{Driver, End};
 use super::exec::{self, ExecContext};
-use super::machine::{Machine, Server};
+use super::machine::{FAILED, Machine, Server, TRY_LATER};
 use super::peer::{Cut, Inbound, Outbound, Peer, Sessions};
 use super::setup::Setup;
 use super::sign_in::{NotSignedIn, sign_in, still_admitted};
@@ -24,13 +24,6 @@ use crate::store::Store;
 
 /// How often another name is tried for a guest whose name was taken in that moment.
 const GUEST_TRIES: usize = 3;
-
-/// Exit status of a session that ended as it should.
-const GOOD: u32 = 0;
-/// Exit status of somebody who may not come in.
-const REFUSED: u32 = 1;
-/// Exit status when the service can't be given now (`EX_TEMPFAIL` of sysexits.h).
-const TRY_LATER: u32 = 75;
 
 /// Everything that sessions need; one for the whole program.
 pub struct Chat {
@@ -94,10 +87,13 @@ impl Sessions for Chat {
                     End::Dismissed => output.cut(Cut::Dismissed),
                     End::Left | End::Lost => {}
                 }
+                let status = visit.driver.status();
                 Box::pin(self.part(visit, end).instrument(span)).await;
-                GOOD
+                status
             }
         };
+        // Nothing more is read, and what is held back holds up nobody.
+        drop(input);
         let finished = Box::pin(output.finish(status));
         if tokio::time::timeout(self.stall, finished).await.is_err() {
             output.cut(Cut::Stalled);
@@ -133,7 +129,7 @@ impl From<NotSignedIn> for Failed {
     fn from(error: NotSignedIn) -> Failed {
         Failed {
             status: match error {
-                NotSignedIn::NotAdmitted(NotAdmitted::Refused(_)) => REFUSED,
+                NotSignedIn::NotAdmitted(NotAdmitted::Refused(_)) => FAILED,
                 NotSignedIn::NotAdmitted(NotAdmitted::NotNow) | NotSignedIn::Store(_) => TRY_LATER,
             },
             words: error.to_string(),

@@ -46,6 +46,8 @@ pub(super) struct Round<'r, W, I, J: ?Sized> {
     pub(super) patience: Duration,
     /// Where to look for what the client sends.
     pub(super) input: Option<&'r mut I>,
+    /// Whether bytes are wanted from there.
+    pub(super) text: bool,
     /// The job that is under way.
     pub(super) working: Option<Pin<&'r mut J>>,
     /// Whether the bell is of interest.
@@ -87,7 +89,7 @@ impl Waits<'_> {
             due = earliest(due, Some(stalls_at));
         }
         if let Some(input) = &mut round.input
-            && let Poll::Ready(arrived) = input.poll_next(cx)
+            && let Poll::Ready(arrived) = input.poll_next(cx, round.text)
         {
             return Poll::Ready(Woken::Arrived(arrived));
         }

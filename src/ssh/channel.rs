@@ -1,5 +1,6 @@
 //! One channel: russh's two halves of it as the session's [`Inbound`] and [`Outbound`].
 
+use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -41,6 +42,8 @@ pub(super) async fn run<S: Sessions>(
         requests: Requests::default(),
         start_by: Some(Box::pin(sleep_until(start_by))),
         ended: false,
+        held: VecDeque::new(),
+        link: Arc::clone(link),
     };
     let output = SshOutbound {
         write: Arc::clone(&write),
@@ -72,6 +75,25 @@ struct SshInbound {
     /// Until it has asked for something.
     start_by: Option<Pin<Box<Sleep>>>,
     ended: bool,
+    /// Text that came while none was wanted, and the end of it.
+    held: VecDeque<Input>,
+    link: Arc<Link>,
+}
+
+impl Drop for SshInbound {
+    fn drop(&mut self) {
+        for input in &self.held {
+            self.link.control.release(size(input));
+        }
+    }
+}
+
+/// How many bytes of text it is.
+fn size(input: &Input) -> usize {
+    match input {
+        Input::Data(bytes) => bytes.len(),
+        _ => 0,
+    }
 }
 
 impl SshInbound {
@@ -116,7 +138,11 @@ impl SshInbound {
 }
 
 impl Inbound for SshInbound {
-    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Input>> {
+    fn poll_next(&mut self, cx: &mut Context<'_>, text: bool) -> Poll<Option<Input>> {
+        if text && let Some(input) = self.held.pop_front() {
+            self.link.control.release(size(&input));
+            return Poll::Ready(Some(input));
+        }
         while !self.ended {
             if self.requests.started() {
                 self.start_by = None;
@@ -135,8 +161,17 @@ impl Inbound for SshInbound {
             match message {
                 None | Some(ChannelMsg::Close) => self.ended = true,
                 Some(message) => {
-                    if let Some(input) = self.input(message) {
-                        return Poll::Ready(Some(input));
+                    let input = self.input(message);
+                    match input {
+                        // russh asks the client for more as soon as it has something. So nothing
+                        // more is read from the connection; this channel is emptied all the same,
+                        // or russh could not go on with any.
+                        Some(Input::Data(_) | Input::Eof) if !text => {
+                            self.link.control.hold(input.as_ref().map_or(0, size));
+                            self.held.extend(input);
+                        }
+                        Some(input) => return Poll::Ready(Some(input)),
+                        None => {}
                     }
                 }
             }
@@ -164,10 +199,12 @@ impl SshOutbound {
     ) -> Result<(), Gone> {
         let mut sending = pin!(sending);
         let mut ended: Option<Pin<Box<dyn Future<Output = ()> + Send>>> = None;
+        let mut waiting = None;
         poll_fn(|cx| {
             if let Poll::Ready(sent) = sending.as_mut().poll(cx) {
                 return Poll::Ready(sent.map_err(|_| Gone));
             }
+            waiting.get_or_insert_with(|| self.link.control.wait_to_write());
             let ended = ended.get_or_insert_with(|| Box::pin(self.link.ended()));
             ended.as_mut().poll(cx).map(|()| Err(Gone))
         })

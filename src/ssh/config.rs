@@ -12,8 +12,11 @@ use super::handler::METHODS;
 /// The largest piece of data that clients are told to send, in bytes.
 pub(super) const MAX_PACKET: usize = 16 * 1024;
 
-/// How many keepalives in a row may stay unanswered.
-const MAX_KEEPALIVES: usize = 3;
+/// The most that a client may send on a channel before it is told to go on, in bytes. Small, since
+/// what it says about anything else comes behind that: see [`Control::hold`].
+///
+/// [`Control::hold`]: super::transport::Control::hold
+const WINDOW: u32 = 16 * 1024;
 
 /// Between the end of the time for something and the keepalive that must not come before it.
 const MARGIN: Duration = Duration::from_secs(1);
@@ -81,7 +84,7 @@ const SIGNATURES: &[Algorithm] = &[
 /// How often a silent client is asked whether it is still there. Never before it had time to log
 /// in: OpenSSH ends a login, and with it a question to the person in front of it, when it
 /// finds such a thing waiting ("bad message during authentication: type 80").
-fn keepalive(settings: &Settings) -> Duration {
+pub(super) fn keepalive(settings: &Settings) -> Duration {
     settings
         .keepalive
         .max(settings.login_grace.saturating_add(MARGIN))
@@ -109,7 +112,7 @@ pub(super) fn config(settings: &Settings, host_keys: Vec<PrivateKey>) -> server:
         // The first request is always the `none` that asks for the methods.
         auth_rejection_time_initial: Some(Duration::ZERO),
         keys: host_keys,
-        window_size: 64 * 1024,
+        window_size: WINDOW,
         maximum_packet_size: u32::try_from(MAX_PACKET).unwrap_or(u32::MAX),
         channel_buffer_size: 8,
         event_buffer_size: 8,
@@ -125,7 +128,9 @@ pub(super) fn config(settings: &Settings, host_keys: Vec<PrivateKey>) -> server:
         // Any packet resets it, ours too: the deadlines are kept in `connection`.
         inactivity_timeout: None,
         keepalive_interval: Some(keepalive(settings)),
-        keepalive_max: MAX_KEEPALIVES,
+        // `connection` counts those that stay unanswered: russh would take a client for dead whose
+        // answers aren't read.
+        keepalive_max: 0,
         nodelay: true,
         ..server::Config::default()
     }

@@ -11,6 +11,7 @@ use crate::access::door::Door;
 use crate::session::peer::Sessions;
 use crate::telemetry::metrics;
 
+use super::config::keepalive;
 use super::handler::Handler;
 use super::link::{Link, State};
 use super::printable::printable;
@@ -19,6 +20,8 @@ use super::{Edge, Settings};
 
 /// How long sessions may go on after their connection has ended, to put their things in order.
 const GRACE: Duration = Duration::from_secs(5);
+/// How many keepalives in a row may stay unanswered.
+const MAX_KEEPALIVES: u32 = 3;
 /// How long a client has to hang up after its last session when the server stops.
 const HANG_UP: Duration = Duration::from_secs(2);
 
@@ -48,6 +51,32 @@ impl Drop for EndWith {
 enum Due {
     Cut(Cut),
     Abandon,
+    /// To look whether the client was heard of.
+    Look,
+}
+
+/// Whether the client still answers.
+#[derive(Debug, Clone, Copy)]
+struct Heard {
+    /// When that was looked at last.
+    at: Instant,
+    /// How many bytes had come from it by then.
+    received: u64,
+    /// How often in a row there was nothing new.
+    silent: u32,
+}
+
+impl Heard {
+    /// Looks again. Returns whether the client is as good as gone: each time that it has sent
+    /// nothing, russh asks it to.
+    fn look(&mut self, received: u64, is_holding: bool, now: Instant) -> bool {
+        // From a client that isn't read nothing can be heard. The kernel gives it up if it takes
+        // nothing of what is asked, and if it hangs up the transport sees it.
+        let was_heard = is_holding || received != self.received;
+        self.silent = if was_heard { 0 } else { self.silent + 1 };
+        (self.at, self.received) = (now, received);
+        self.silent > MAX_KEEPALIVES
+    }
 }
 
 /// The moments from which deadlines count.
@@ -80,14 +109,14 @@ fn due(state: State, phase: Phase, since: Since, settings: &Settings) -> Option<
     }
 }
 
-async fn reached(due: Option<(Instant, Due)>) -> Due {
-    match due {
-        Some((at, due)) => {
-            sleep_until(at).await;
-            due
-        }
-        None => std::future::pending().await,
-    }
+/// The earlier of two deadlines; the first if they are the same.
+fn earlier(one: Option<(Instant, Due)>, other: (Instant, Due)) -> (Instant, Due) {
+    one.filter(|(at, _)| *at <= other.0).unwrap_or(other)
+}
+
+async fn reached((at, due): (Instant, Due)) -> Due {
+    sleep_until(at).await;
+    due
 }
 
 /// Runs a connection to its end and until all its sessions have ended.
@@ -103,6 +132,12 @@ pub(super) async fn run<S: Sessions, D: Door>(
         accepted: Instant::now(),
         change: Instant::now(),
         cut: None,
+    };
+    let silence = keepalive(settings);
+    let mut heard = Heard {
+        at: since.accepted,
+        received: 0,
+        silent: 0,
     };
     // Answers to keystrokes are small: sent when ready, not when there are more.
     if let Err(error) = stream.set_nodelay(true) {
@@ -126,12 +161,23 @@ pub(super) async fn run<S: Sessions, D: Door>(
         );
         tokio::select! {
             outcome = &mut session => break outcome,
-            due = reached(next) => match due {
-                Due::Cut(why) => {
+            due = reached(earlier(next, (heard.at + silence, Due::Look))) => {
+                let now = Instant::now();
+                let why = match due {
+                    Due::Cut(why) => Some(why),
+                    Due::Abandon => {
+                        link.abandon();
+                        None
+                    }
+                    Due::Look => {
+                        let (received, holds) = (link.control.received(), link.control.is_holding());
+                        heard.look(received, holds, now).then_some(Cut::Keepalive)
+                    }
+                };
+                if let Some(why) = why {
                     link.control.cut(why);
-                    since.cut = Some(Instant::now());
+                    since.cut.get_or_insert(now);
                 }
-                Due::Abandon => link.abandon(),
             },
             Ok(()) = state.changed() => since.change = Instant::now(),
             Ok(()) = phase.changed() => {}
@@ -226,6 +272,48 @@ fn reason(cut: Option<Cut>, outcome: &Result<(), russh::Error>) -> (&'static str
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_client_that_answers_nothing_is_gone() {
+        let now = Instant::now();
+        // (bytes that came so far, whether it's not read from, whether it is gone)
+        let looks = [
+            (10, false, false),
+            (10, false, false),
+            (10, false, false),
+            (10, false, false),
+            (11, false, false),
+            (11, false, false),
+            (11, false, false),
+            (11, true, false),
+            (11, false, false),
+            (11, false, false),
+            (11, false, false),
+            (11, false, true),
+        ];
+        let mut heard = Heard {
+            at: now,
+            received: 0,
+            silent: 0,
+        };
+        for (step, (received, holds, gone)) in looks.into_iter().enumerate() {
+            assert_eq!(heard.look(received, holds, now), gone, "step {step}");
+        }
+    }
+
+    #[test]
+    fn the_earlier_deadline_counts() {
+        let now = Instant::now();
+        let later = now + GRACE;
+        let cut = |at| (at, Due::Cut(Cut::Idle));
+        assert_eq!(earlier(None, (now, Due::Look)), (now, Due::Look));
+        assert_eq!(earlier(Some(cut(now)), (now, Due::Look)), cut(now));
+        assert_eq!(earlier(Some(cut(now)), (later, Due::Look)), cut(now));
+        assert_eq!(
+            earlier(Some(cut(later)), (now, Due::Look)),
+            (now, Due::Look)
+        );
+    }
 
     #[test]
     fn each_state_has_its_deadline() {

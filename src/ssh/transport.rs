@@ -5,19 +5,25 @@
 //! that window. Here the cut reaches the pending read and write themselves.
 
 use std::io;
-use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::telemetry::metrics;
 
 use super::ident::Ident;
+
+/// How much text a connection may hold back while a write waits for the client, in bytes. What the
+/// client has to say about that write comes behind text that it sent before.
+const MOST_HELD: usize = 256 * 1024;
+/// How often it's looked whether the other end is still there while nothing is read from it.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Why this side ended a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +34,8 @@ pub(super) enum Cut {
     Idle,
     /// The other end took no bytes for too long.
     WriteStall,
+    /// The other end answered no keepalive for too long.
+    Keepalive,
     /// The session said so.
     Session,
     /// The server stops.
@@ -41,6 +49,7 @@ impl Cut {
             Cut::LoginGrace => "login_grace",
             Cut::Idle => "idle",
             Cut::WriteStall => "write_stall",
+            Cut::Keepalive => "keepalive",
             Cut::Session => "session",
             Cut::Stop => "stop",
         }
@@ -48,7 +57,7 @@ impl Cut {
 
     fn error(self) -> io::Error {
         let kind = match self {
-            Cut::WriteStall => io::ErrorKind::TimedOut,
+            Cut::WriteStall | Cut::Keepalive => io::ErrorKind::TimedOut,
             _ => io::ErrorKind::ConnectionAborted,
         };
         io::Error::new(kind, self.as_str())
@@ -63,7 +72,21 @@ pub(super) struct Control {
     state: Mutex<State>,
     received: AtomicU64,
     sent: AtomicU64,
+    /// Bytes of text that sessions hold back: until they want them, no more are read.
+    held: AtomicUsize,
+    /// Writes that wait for the client.
+    waiting_writes: AtomicUsize,
     client: OnceLock<String>,
+}
+
+/// A write that waits for the client, until this is dropped.
+#[derive(Debug)]
+pub(super) struct WaitingWrite<'a>(&'a Control);
+
+impl Drop for WaitingWrite<'_> {
+    fn drop(&mut self) {
+        self.0.waiting_writes.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 #[derive(Debug, Default)]
@@ -120,6 +143,42 @@ impl Control {
         self.client.get().map_or("", String::as_str)
     }
 
+    /// A session holds back text, and with it all that the client sends.
+    pub(super) fn hold(&self, bytes: usize) {
+        self.held.fetch_add(bytes, Ordering::AcqRel);
+    }
+
+    /// A session wanted text that was held back.
+    pub(super) fn release(&self, bytes: usize) {
+        self.held.fetch_sub(bytes, Ordering::AcqRel);
+        self.wake_reader();
+    }
+
+    /// A write has to wait for something that the client sends: room in its window, or its part of
+    /// a new key exchange. Reads go on for as long as this lives, within bounds.
+    pub(super) fn wait_to_write(&self) -> WaitingWrite<'_> {
+        self.waiting_writes.fetch_add(1, Ordering::AcqRel);
+        self.wake_reader();
+        WaitingWrite(self)
+    }
+
+    /// Whether nothing is read from the other end.
+    pub(super) fn is_holding(&self) -> bool {
+        match self.held.load(Ordering::Acquire) {
+            0 => false,
+            held => held >= MOST_HELD || self.waiting_writes.load(Ordering::Acquire) == 0,
+        }
+    }
+
+    fn wake_reader(&self) {
+        if !self.is_holding() {
+            let reader = self.state().reader.take();
+            if let Some(reader) = reader {
+                reader.wake();
+            }
+        }
+    }
+
     /// The error if the connection is cut.
     fn check(&self) -> io::Result<()> {
         if self.is_cut.load(Ordering::Acquire)
@@ -169,6 +228,8 @@ pub(super) struct Transport {
     ident: Ident,
     /// Runs while a write waits for the other end to read.
     stalled: Option<Pin<Box<Sleep>>>,
+    /// Runs while nothing is read.
+    holding: Option<Pin<Box<Sleep>>>,
 }
 
 impl Transport {
@@ -180,6 +241,7 @@ impl Transport {
             write_stall,
             ident: Ident::default(),
             stalled: None,
+            holding: None,
         }
     }
 
@@ -208,6 +270,27 @@ impl Transport {
         polled
     }
 
+    /// Waits while text is held back, and sees whether the other end has closed the connection
+    /// meanwhile: that comes behind what it sent, which nobody reads.
+    fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let look = || Box::pin(sleep_until(Instant::now() + LOOK));
+        while self
+            .holding
+            .get_or_insert_with(look)
+            .as_mut()
+            .poll(cx)
+            .is_ready()
+        {
+            self.holding = None;
+            if let Poll::Ready(Ok(ready)) = pin!(self.stream.ready(Interest::READABLE)).poll(cx)
+                && ready.is_read_closed()
+            {
+                return Poll::Ready(());
+            }
+        }
+        Poll::Pending
+    }
+
     fn poll_stall(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
         let write_stall = self.write_stall;
         let timer = self
@@ -228,6 +311,14 @@ impl AsyncRead for Transport {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         self.unless_cut(Direction::Read, cx, |this, cx| {
+            if this.control.is_holding() {
+                // Before looking again: who lets it go wakes only who is known by then.
+                this.control.watch(Direction::Read, cx.waker())?;
+                if this.control.is_holding() {
+                    return this.poll_closed(cx).map(Ok);
+                }
+            }
+            this.holding = None;
             let before = buf.filled().len();
             let polled = Pin::new(&mut this.stream).poll_read(cx, buf);
             let read = buf.filled().get(before..).unwrap_or_default();
@@ -281,6 +372,8 @@ mod tests {
     use tokio::time::timeout;
 
     const SOON: Duration = Duration::from_secs(5);
+    /// How long to wait for what must not come.
+    const SHORT: Duration = Duration::from_millis(20);
 
     /// A transport with small buffers and the plain stream at its other end.
     async fn pair(write_stall: Duration) -> (Transport, Arc<Control>, TcpStream) {
@@ -311,6 +404,55 @@ mod tests {
         transport.write_all(b"hi").await.unwrap();
         assert_eq!((control.received(), control.sent()), (11, 2));
         assert_eq!(control.client(), "SSH-2.0-x");
+    }
+
+    #[tokio::test]
+    async fn nothing_is_read_while_text_is_held_back() {
+        let (mut transport, control, mut client) = pair(SOON).await;
+        client.write_all(b"ab").await.unwrap();
+        control.hold(2);
+        control.hold(1);
+        {
+            let mut reading = pin!(transport.read_u8());
+            assert!(timeout(SHORT, &mut reading).await.is_err());
+            control.release(2);
+            assert!(timeout(SHORT, &mut reading).await.is_err());
+            control.release(1);
+            assert_eq!(timeout(SOON, reading).await.unwrap().unwrap(), b'a');
+        }
+        // A write that waits for the client lets it be heard, unless too much is held back.
+        control.hold(MOST_HELD - 1);
+        let waiting = control.wait_to_write();
+        assert_eq!(
+            timeout(SOON, transport.read_u8()).await.unwrap().unwrap(),
+            b'b'
+        );
+        client.write_all(b"c").await.unwrap();
+        control.hold(1);
+        assert!(timeout(SHORT, transport.read_u8()).await.is_err());
+        control.release(1);
+        drop(waiting);
+        assert!(timeout(SHORT, transport.read_u8()).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn who_hangs_up_is_noticed_behind_what_is_not_read() {
+        let (mut transport, control, mut client) = pair(SOON).await;
+        client.write_all(b"unread").await.unwrap();
+        control.hold(1);
+        drop(client);
+        let error = timeout(SOON, transport.read_u8()).await.unwrap();
+        assert_eq!(error.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+    }
+
+    #[tokio::test]
+    async fn a_cut_ends_a_read_that_is_held_back() {
+        let (mut transport, control, _client) = pair(SOON).await;
+        control.hold(1);
+        let reading = tokio::spawn(async move { transport.read_u8().await });
+        tokio::task::yield_now().await;
+        control.cut(Cut::Stop);
+        assert!(timeout(SOON, reading).await.unwrap().unwrap().is_err());
     }
 
     #[tokio::test]

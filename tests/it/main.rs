@@ -48,6 +48,8 @@ mod opening;
 mod original;
 /// What goes on while the store does not answer.
 mod outage;
+/// More through a pipe than is allowed at once.
+mod piping;
 /// Terminals without escape sequences, and none at all.
 mod plain;
 /// Looking at a server from outside.

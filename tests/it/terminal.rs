@@ -321,6 +321,60 @@ fn what_is_refused_comes_back() {
     assert!(!bob.screen().says("this is too fast"));
 }
 
+/// A terminal without bracketed paste sends a block as so many lines.
+#[test]
+fn what_is_refused_comes_back_in_order() {
+    let server = Server::with(&["limits.message_burst=5", "limits.message_rate=1/min"]);
+    // High enough for the whole prompt.
+    let alice = Login::new(&server, "alice").size(80, 90).terminal();
+    let bob = Login::new(&server, "bob").terminal();
+    let lines: Vec<String> = (0..30).map(|n| format!("L{n:02}")).collect();
+    alice.send((lines.join("\r") + "\r").as_bytes());
+    // Each once: the rows of the prompt are read one after the other.
+    alice.wait_typed(&format!("lobby ▸ {}", lines[5..].concat()));
+    alice.wait_text("It's back in your prompt");
+    for line in &lines[..5] {
+        bob.wait_text(&format!("alice {line}"));
+    }
+    assert!(!bob.screen().says("L05"), "{:#?}", bob.screen());
+    // A key of the editor takes it over, all of it.
+    alice.backspace();
+    alice.wait_typed(&format!("lobby ▸ {}L2", lines[5..29].concat()));
+}
+
+/// What is typed is no part of what came back, whichever was first.
+#[test]
+fn what_is_refused_is_not_glued_to_what_is_typed() {
+    let server = Server::with(&[
+        "limits.message_rate=0",
+        "limits.command_burst=1",
+        "limits.command_rate=1/min",
+    ]);
+    let (alice, bob) = two(&server);
+    alice.line("/version");
+    // At once, as from somebody who types ahead, and a moment later.
+    alice.send(b"/msg zoe are you there\rhello");
+    alice.wait_typed("lobby ▸ hello");
+    alice.enter();
+    bob.wait_text("alice hello");
+    alice.wait_typed("lobby ▸ /msg zoe are you there");
+    alice.type_text("is anybody here");
+    alice.wait_typed("lobby ▸ is anybody here");
+    // It comes back for as long as nothing else is there.
+    alice.ctrl('u');
+    alice.wait_typed("lobby ▸ /msg zoe are you there");
+    alice.send(b"me too\r");
+    bob.wait_text("alice me too");
+    alice.wait_typed("lobby ▸ /msg zoe are you there");
+    // Until it's thrown away.
+    alice.ctrl('c');
+    alice.wait_typed("lobby ▸");
+    alice.line("the end");
+    bob.wait_text("alice the end");
+    alice.wait_typed("lobby ▸");
+    assert!(!bob.screen().says("zoe"), "{:#?}", bob.screen());
+}
+
 /// Lines are carried out in the order in which they were typed, however fast.
 #[test]
 fn what_was_said_before_does_not_bring_one_back() {

@@ -36,6 +36,7 @@ fn a_step_of_the_wall_clock_changes_nothing_about_people() {
             key: None,
             addr: Ipv4Addr::LOCALHOST.into(),
             client: String::new(),
+            ignored: Arc::default(),
         };
         let now = |wall, n| Now {
             wall,

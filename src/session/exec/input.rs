@@ -6,11 +6,9 @@ use tokio::sync::mpsc;
 
 use crate::session::peer::{Inbound, Input};
 
-/// The largest piece that is kept, in bytes.
-const PIECE: usize = 16 * 1024;
-/// How many pieces may wait: 256 KiB. With more the connection is not read on, until there is
-/// room again.
-const AHEAD: usize = 16;
+/// How many pieces may wait, each no larger than the packet that it came in. With more no text is
+/// taken from the client until there is room again.
+const AHEAD: usize = 8;
 
 /// Ctrl-C and Ctrl-D, from clients that have a terminal in raw mode.
 const INTERRUPT: u8 = 0x03;
@@ -24,37 +22,46 @@ pub(super) fn channel() -> (mpsc::Sender<Bytes>, mpsc::Receiver<Bytes>) {
 /// Hands on what comes, until the client is gone. `terminal`: it types rather than pipes.
 pub(super) async fn pump(input: &mut impl Inbound, wanted: mpsc::Sender<Bytes>, terminal: bool) {
     let mut wanted = Some(wanted);
-    while let Some(arrived) = input.next().await {
+    loop {
+        let arrived = if wanted.as_ref().is_some_and(|wanted| wanted.capacity() == 0) {
+            tokio::select! {
+                is_open = has_room(wanted.as_ref()) => {
+                    wanted = wanted.filter(|_| is_open);
+                    continue;
+                }
+                arrived = input.next_but_text() => arrived,
+            }
+        } else {
+            input.next().await
+        };
         match arrived {
-            Input::Data(mut bytes) => {
+            None => return,
+            Some(Input::Data(mut bytes)) => {
                 let typed = |key: u8| bytes.iter().position(|b| terminal && *b == key);
                 if typed(INTERRUPT).is_some() {
                     return;
                 }
                 let end = typed(END_OF_INPUT);
                 bytes.truncate(end.unwrap_or(bytes.len()));
-                hand_on(&mut wanted, bytes).await;
-                if end.is_some() {
-                    wanted = None;
-                }
+                // There is room, or nobody who wants it.
+                wanted = wanted.filter(|wanted| wanted.try_send(bytes).is_ok() && end.is_none());
             }
-            Input::Eof => wanted = None,
-            Input::Pty { .. }
-            | Input::Env { .. }
-            | Input::Shell
-            | Input::Exec(_)
-            | Input::Resize { .. } => {}
+            Some(Input::Eof) => wanted = None,
+            Some(
+                Input::Pty { .. }
+                | Input::Env { .. }
+                | Input::Shell
+                | Input::Exec(_)
+                | Input::Resize { .. },
+            ) => {}
         }
     }
 }
 
-async fn hand_on(wanted: &mut Option<mpsc::Sender<Bytes>>, mut bytes: Bytes) {
-    while let Some(sender) = wanted
-        && !bytes.is_empty()
-    {
-        let piece = bytes.split_to(bytes.len().min(PIECE));
-        if sender.send(piece).await.is_err() {
-            *wanted = None;
-        }
+/// Waits until there is room. Returns whether anything is wanted at all.
+async fn has_room(wanted: Option<&mpsc::Sender<Bytes>>) -> bool {
+    match wanted {
+        Some(wanted) => wanted.reserve().await.is_ok(),
+        None => false,
     }
 }

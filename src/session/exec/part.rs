@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
@@ -15,9 +14,6 @@ use crate::chat::preferences::Ignored;
 use crate::hub::Attachment;
 use crate::hub::feed::{Delivery, Inbox, Joined};
 use crate::session::sign_in::still_admitted;
-
-/// How long to wait for a hub that has more to do than it can.
-const BUSY: Duration = Duration::from_millis(200);
 
 /// A session that takes part.
 pub(super) struct Part {
@@ -82,11 +78,12 @@ impl Part {
     /// Does something, waiting for as long as it would be too fast.
     pub async fn carry_out(&mut self, intent: Intent) -> Result<Outcome, End> {
         loop {
-            let wait = match self.attempt(intent.clone()).await? {
+            let refusal = match self.attempt(intent.clone()).await? {
                 Ok(outcome) => return Ok(outcome),
-                Err(Refusal::TooFast { wait_ms }) => Duration::from_millis(wait_ms),
-                Err(Refusal::Busy) => BUSY,
-                Err(refusal) => return Err(refusal.into()),
+                Err(refusal) => refusal,
+            };
+            let Some(wait) = refusal.retry_after() else {
+                return Err(refusal.into());
             };
             let until = Instant::now() + wait;
             tokio::select! {

@@ -94,6 +94,16 @@ impl Pipe {
         });
     }
 
+    /// Its standard input, for a test that writes there by itself.
+    pub fn take_stdin(&mut self) -> ChildStdin {
+        self.stdin.take().expect("open")
+    }
+
+    /// Sends the client a signal, by its name without `SIG`.
+    pub fn signal(&self, name: &str) {
+        self.process.signal(name);
+    }
+
     /// Ends the input, as `ssh -T … < file` does.
     pub fn end_input(&mut self) {
         self.stdin = None;

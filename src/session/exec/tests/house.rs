@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -33,10 +33,17 @@ pub(super) struct Typed {
 }
 
 impl Inbound for Typed {
-    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Input>> {
-        match self.first.pop_front() {
-            Some(input) => Poll::Ready(Some(input)),
-            None => self.later.poll_recv(cx),
+    fn poll_next(&mut self, cx: &mut Context<'_>, text: bool) -> Poll<Option<Input>> {
+        let is_text = |input: &Input| matches!(input, Input::Data(_) | Input::Eof);
+        loop {
+            let mut waiting = self.first.iter();
+            if let Some(at) = waiting.position(|input| text || !is_text(input)) {
+                return Poll::Ready(self.first.remove(at));
+            }
+            match ready!(self.later.poll_recv(cx)) {
+                Some(input) => self.first.push_back(input),
+                None => return Poll::Ready(None),
+            }
         }
     }
 }
