@@ -65,7 +65,7 @@ impl<O: Outbound> Exec<'_, O> {
         mut words: Words,
         action: bool,
     ) -> Result<(), End> {
-        let mut count = 0;
+        let (mut count, mut lines) = (0, 0);
         let mut next = Some(first);
         while let Some(text) = next {
             let intent = Intent::Say {
@@ -74,12 +74,13 @@ impl<O: Outbound> Exec<'_, O> {
                 action,
             };
             if let Err(end) = part.carry_out(intent).await {
-                return Err(interrupted(end, count, to, &text));
+                return Err(interrupted(end, count, lines, to, Some(&text)));
             }
             count += 1;
+            lines += text.as_str().lines().count();
             next = tokio::select! {
                 next = words.next() => next,
-                end = part.dismissed() => return Err(end),
+                end = part.dismissed() => return Err(interrupted(end, count, lines, to, None)),
             };
         }
         self.out.show(Item::Sent(to, count)).await
@@ -176,8 +177,8 @@ impl Words {
     }
 }
 
-/// Why sending ended, with how far it came.
-fn interrupted(end: End, count: u64, to: &Target, text: &Text) -> End {
+/// Why sending ended, with how far it came, and the message that was not sent if there is one.
+fn interrupted(end: End, count: u64, lines: usize, to: &Target, text: Option<&Text>) -> End {
     let End::Told(status, why) = end else {
         return end;
     };
@@ -185,11 +186,14 @@ fn interrupted(end: End, count: u64, to: &Target, text: &Text) -> End {
         Target::Room(room) => room.as_str(),
         Target::Person(name) => name.as_str(),
     };
-    let line = text.as_str().lines().next().unwrap_or_default();
-    let report = sent(count, to);
-    let first = clip(line, SHOWN);
-    End::Told(
-        status,
-        format!("{why}\n{report}; not sent, from here on: {first}"),
-    )
+    let mut report = format!("{why}\n{}", sent(count, to));
+    if u64::try_from(lines).unwrap_or(u64::MAX) > count {
+        report.push_str(&format!(" ({lines} lines)"));
+    }
+    if let Some(text) = text {
+        let line = text.as_str().lines().next().unwrap_or_default();
+        report.push_str("; not sent, from here on: ");
+        report.push_str(clip(line, SHOWN));
+    }
+    End::Told(status, report)
 }
