@@ -252,7 +252,7 @@ def people_talk(desk, guest, words):
         alice.types(words)
         bob.sees(r"\d\d:\d\d.*alice.*" + re.escape(words))
     refused = desk.ssh(guest, "mallory", "whoami")
-    check(refused.returncode == 255 and "registered keys only" in refused.stderr, refused)
+    check(refused.returncode == 255 and "only admits registered keys" in refused.stderr, refused)
 
 
 def survives(desk, guest):

@@ -117,7 +117,7 @@ def beside_sshd(chat, deb):
     chat.configure(r"^listen = .*", 'listen = "[::]:2222"')
     machine.run("systemctl", "enable", "--now", SOCKET, SERVICE)
     refused = chat.ssh("whoami", port=2222)
-    check("This chat lets in registered keys only." in refused.stderr, refused)
+    check("This chat only admits registered keys." in refused.stderr, refused)
     check("systemd listens on [::]:2222 for the server" in machine.try_run(
         "su", "-s", "/bin/sh", "ssh-chat", "-c", "ssh-chat doctor").stdout)
     # Another chat begins: its key is another one.
@@ -165,7 +165,7 @@ def log_in(chat):
     machine = chat.machine
     check("nobody can come in at all" in machine.try_run(
         "su", "-s", "/bin/sh", "ssh-chat", "-c", "ssh-chat doctor").stdout)
-    check("registered keys only" in chat.ssh("whoami").stderr)
+    check("only admits registered keys" in chat.ssh("whoami").stderr)
     chat.configure(r"^#operator_keys = .*", f'operator_keys = ["{chat.public_key}"]')
     machine.run("systemctl", "reload", SERVICE)
     wait_for("the reload", lambda: "was read again" in machine.show(SERVICE, "StatusText"))

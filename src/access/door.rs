@@ -48,8 +48,11 @@ pub enum Verdict {
     Welcome(Option<Box<Pass>>),
     /// They may come in with an invite, so ask for one.
     AskInvite {
-        /// Why they can't come in as they are, and what to do. Several lines.
+        /// Why they can't come in as they are, and what to do. Several lines, of which the first
+        /// is the reason.
         notice: String,
+        /// What it is to enter no code, such as `leave`.
+        enter: &'static str,
     },
     /// They may not come in.
     Refused {
@@ -101,8 +104,19 @@ impl Verdict {
 pub struct NotRedeemed {
     /// What was wrong, and what to do.
     pub notice: String,
-    /// Whether to ask again.
-    pub again: bool,
+    /// What to ask for again.
+    pub again: Again,
+}
+
+/// What somebody who was not let in is asked for again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Again {
+    /// Nothing: they stay outside.
+    Nothing,
+    /// The code.
+    Code,
+    /// The name; the code is good.
+    Name,
 }
 
 /// Decides who may come in. Calls may wait for the store; the caller sets a deadline.
@@ -112,6 +126,14 @@ pub trait Door: Send + Sync + 'static {
 
     /// What is to be done with somebody.
     fn judge(&self, who: Candidate<'_>) -> impl Future<Output = Verdict> + Send;
+
+    /// Whether an invite code is good for somebody with a proven key, without using it. An empty
+    /// one is where asking an operator is allowed.
+    fn check(
+        &self,
+        who: Candidate<'_>,
+        code: &str,
+    ) -> impl Future<Output = Result<(), NotRedeemed>> + Send;
 
     /// Tries an invite code and a name for somebody with a proven key. If that works, they may
     /// come in. An empty code asks an operator, where that is allowed.

@@ -8,7 +8,7 @@ use tokio::time::timeout;
 
 use super::known::Asked;
 use super::{Guard, Mode, Snapshot, banned};
-use crate::access::door::{Candidate, Door, NotRedeemed, Pass, ProvenKey, Verdict, Why};
+use crate::access::door::{Again, Candidate, Door, NotRedeemed, Pass, ProvenKey, Verdict, Why};
 use crate::chat::access::{KeyRecord, PendingKey, Role, Suspect};
 use crate::chat::ids::{AccountId, Fingerprint, Name, Time};
 use crate::chat::invite::Code;
@@ -28,8 +28,9 @@ pub(super) const NOT_NOW: &str =
     "The server can't look up your key at this moment. Try again in a minute.";
 const LOCKED: &str =
     "Nobody new is let in for the time being. Try again later, or ask an operator.";
-const BAD_CODE: &str =
-    "That code is not good: mistyped, used up or expired. Try again, or ask for a new one.";
+const BAD_CODE: &str = "Invalid invite code: mistyped, already used or expired.";
+const NO_CODE: &str = "Without a code nobody comes in. Ask an operator for an invite.";
+const KEYLESS: &str = "An invite needs a key.";
 
 /// The store does not answer, and without it nobody knows what to do.
 pub(super) struct NotNow;
@@ -122,14 +123,37 @@ impl Door for Guard {
         }
     }
 
+    async fn check(&self, who: Candidate<'_>, code: &str) -> Result<(), NotRedeemed> {
+        let now = clock::now();
+        if who.key.is_none() {
+            return not(KEYLESS, Again::Nothing);
+        }
+        if self.snapshot().locked(now) {
+            return not(LOCKED, Again::Nothing);
+        }
+        if code.trim().is_empty() {
+            return match self.rules().approval {
+                true => Ok(()),
+                false => not(NO_CODE, Again::Nothing),
+            };
+        }
+        match self.store.invite_by_hash(&hash(code), now).await {
+            Ok(Some(_good)) => Ok(()),
+            Ok(None) => not(BAD_CODE, Again::Code),
+            Err(error) => {
+                tracing::error!(event = "redeem_failed", %error, "an invite could not be looked up");
+                not(NOT_NOW, Again::Nothing)
+            }
+        }
+    }
+
     async fn redeem(&self, who: Candidate<'_>, code: &str, name: &str) -> Result<(), NotRedeemed> {
         let now = clock::now();
-        let no = |notice: String, again| Err(NotRedeemed { notice, again });
         let Some(key) = who.key else {
-            return no("An invite needs a key.".into(), false);
+            return not(KEYLESS, Again::Nothing);
         };
         if self.snapshot().locked(now) {
-            return no(LOCKED.into(), false);
+            return not(LOCKED, Again::Nothing);
         }
         let wanted = if name.trim().is_empty() {
             who.user
@@ -138,7 +162,12 @@ impl Door for Guard {
         };
         let name = match Name::new(wanted) {
             Ok(name) => name,
-            Err(error) => return no(format!("{wanted:?} can't be your name: {error}."), true),
+            Err(error) => {
+                return not(
+                    format!("{wanted:?} can't be your name: {error}."),
+                    Again::Name,
+                );
+            }
         };
         let record = KeyRecord {
             fingerprint: key.fingerprint.clone(),
@@ -149,8 +178,7 @@ impl Door for Guard {
         if code.trim().is_empty() {
             return self.ask_operator(who, record, name, now).await;
         }
-        // What is no code at all is looked up like any other, so that it takes the same time.
-        let hash = Code::parse(code).map_or_else(String::new, |code| code.hash());
+        let hash = hash(code);
         let account = new_account(name.clone(), Role::Member, now);
         let id = account.id;
         let redeem = Action::RedeemInvite {
@@ -166,16 +194,13 @@ impl Door for Guard {
                 }
                 Ok(())
             }
-            Err(ChangeError::BadCode) => no(BAD_CODE.into(), true),
+            Err(ChangeError::BadCode) => not(BAD_CODE, Again::Code),
             Err(ChangeError::KeyTaken) => Ok(()),
             Err(ChangeError::Store(error)) => {
                 tracing::error!(event = "redeem_failed", %error, "an invite could not be looked up");
-                no(NOT_NOW.into(), false)
+                not(NOT_NOW, Again::Nothing)
             }
-            Err(_) => no(
-                format!("The name {name} is taken, or looks like one that is. Choose another."),
-                true,
-            ),
+            Err(_) => not(format!("\"{name}\" is taken."), Again::Name),
         }
     }
 }
@@ -246,10 +271,15 @@ impl Guard {
             (Mode::Open, _) => Verdict::Welcome(None),
             (Mode::Allowlist, Some(key)) => Verdict::AskInvite {
                 notice: self.unknown_key(key),
+                enter: if rules.approval {
+                    "ask the operators"
+                } else {
+                    "leave"
+                },
             },
             (Mode::Allowlist, None) => refused(
                 Why::NoKey,
-                "This chat lets in registered keys only, and you offered none.\n\
+                "This chat only admits registered keys, and you offered none.\n\
                          Make one with ssh-keygen, and ask an operator for an invite.",
             ),
         })
@@ -278,8 +308,8 @@ impl Guard {
         let rules = self.rules();
         let algorithm = key.algorithm.trim_start_matches("ssh-").to_uppercase();
         let mut notice = format!(
-            "This chat lets in registered keys only.\nYour key:  {algorithm} {}\n\
-             To get in: ask an operator for an invite, and enter its code here",
+            "This chat only admits registered keys.\nYour key:  {algorithm} {}\n\
+             To get in: ask an operator for an invite, then connect again and enter the code",
             key.fingerprint
         );
         if let Some(url) = &rules.web_url {
@@ -288,7 +318,7 @@ impl Guard {
         }
         if rules.approval {
             notice.push_str(
-                ",\n           or leave the code empty to ask the operators to let you in",
+                ",\n           or enter no code: then the operators are asked to let you in",
             );
         }
         notice.push('.');
@@ -302,17 +332,9 @@ impl Guard {
         name: Name,
         now: Time,
     ) -> Result<(), NotRedeemed> {
-        let no = |notice: &str, again| {
-            Err(NotRedeemed {
-                notice: notice.to_owned(),
-                again,
-            })
-        };
+        let no = |notice: &str| not(notice, Again::Nothing);
         if !self.rules().approval {
-            return no(
-                "Without a code nobody comes in. Ask an operator for an invite.",
-                false,
-            );
+            return no(NO_CODE);
         }
         let fingerprint = key.fingerprint.clone();
         let pending = PendingKey {
@@ -331,17 +353,13 @@ impl Guard {
                 );
                 self.hub.tell_operators(Text::stored(&words)).await;
                 tracing::info!(event = "key_pending", %name, key = %fingerprint, "a key waits for an operator");
-                no(
-                    "The operators have been asked. Connect again in a while.",
-                    false,
-                )
+                no("The operators have been asked. Connect again in a while.")
             }
-            Err(ChangeError::TooManyPending) => no(
-                "Too many wait already. Ask an operator for an invite.",
-                false,
-            ),
-            Err(ChangeError::KeyTaken) => no("You are let in already. Connect again.", false),
-            Err(_) => no(NOT_NOW, false),
+            Err(ChangeError::TooManyPending) => {
+                no("Too many wait already. Ask an operator for an invite.")
+            }
+            Err(ChangeError::KeyTaken) => no("You are let in already. Connect again."),
+            Err(_) => no(NOT_NOW),
         }
     }
 
@@ -375,6 +393,19 @@ impl Guard {
 /// An account as it is before anybody has used it.
 pub(super) fn new_account(name: Name, role: Role, now: Time) -> Account {
     Account::new(AccountId(rand::random()), name, role, now)
+}
+
+/// What an invite is kept by. What is no code at all is looked up like any other, so that it takes
+/// the same time.
+fn hash(code: &str) -> String {
+    Code::parse(code).map_or_else(String::new, |code| code.hash())
+}
+
+fn not(notice: impl Into<String>, again: Again) -> Result<(), NotRedeemed> {
+    Err(NotRedeemed {
+        notice: notice.into(),
+        again,
+    })
 }
 
 fn welcome(key: &ProvenKey, owner: Option<Account>, asked: Asked) -> Verdict {

@@ -21,7 +21,7 @@ use crate::telemetry::metrics;
 use super::config::{MAX_PACKET, time_to_answer};
 use super::keys::{self, Refusal};
 use super::link::Link;
-use super::login::{Answers, Login, Step};
+use super::login::{self, Login, Step};
 use super::printable::printable;
 use super::requests::Requests;
 use super::{Edge, channel};
@@ -40,13 +40,6 @@ pub(super) const METHODS: &[MethodKind] = &[MethodKind::PublicKey, MethodKind::K
 /// The methods for somebody who was told why they stay outside. OpenSSH would ask to be told
 /// twice more.
 const METHODS_AFTER_ALL: &[MethodKind] = &[MethodKind::PublicKey];
-
-/// What somebody with an invite has to type. Both are shown while they type: a long code is hard
-/// to type blindly, and of little use to who looks over a shoulder once it is used up.
-const QUESTIONS: &[(Cow<'static, str>, bool)] = &[
-    (Cow::Borrowed("Invite code (or nothing): "), true),
-    (Cow::Borrowed("Name: "), true),
-];
 
 /// One connection's answers.
 pub(super) struct Handler<S, D> {
@@ -138,8 +131,8 @@ impl<S: Sessions, D: Door> Handler<S, D> {
         match step {
             Step::Enter(None) => self.enter("guest", None),
             Step::Enter(key) => self.enter("invite", key),
-            Step::Tell(words) => told(&words, &[]),
-            Step::Ask(words) => told(&words, QUESTIONS),
+            Step::Tell(words) => told(&words, None),
+            Step::Ask { words, prompt } => told(&words, Some(prompt)),
             Step::Refuse => {
                 self.link.attempts().refused += 1;
                 self.reject(
@@ -156,13 +149,20 @@ impl<S: Sessions, D: Door> Handler<S, D> {
     }
 }
 
-/// Words for the person at the terminal, and what they have to answer (RFC 4256 §3.2).
-fn told(words: &str, questions: &'static [(Cow<'static, str>, bool)]) -> Auth {
+/// Words for the person at the terminal, and what they have to answer (RFC 4256 §3.2). The answer is
+/// shown while they type: a long code is hard to type blindly, and of little use to who looks over a
+/// shoulder once it is used up.
+fn told(words: &str, question: Option<String>) -> Auth {
+    let words = words.trim_end();
+    let prompt = question.map(|question| (Cow::Owned(question), true));
     Auth::Partial {
         name: "".into(),
         // Some clients end the line themselves, some print the question on the same.
-        instructions: format!("{}\n", words.trim_end()).into(),
-        prompts: questions.into(),
+        instructions: match words {
+            "" => "".into(),
+            words => format!("{words}\n").into(),
+        },
+        prompts: prompt.into_iter().collect::<Vec<_>>().into(),
     }
 }
 
@@ -258,7 +258,7 @@ impl<S: Sessions, D: Door> russh::server::Handler for Handler<S, D> {
         self.link.attempts().tried = true;
         let step = match response {
             None => self.login.begin(&user).await,
-            Some(answers) => self.login.answered(&user, Answers::new(answers)).await,
+            Some(answers) => self.login.answered(&user, login::first(answers)).await,
         };
         Ok(self.talk(step))
     }

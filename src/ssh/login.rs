@@ -10,7 +10,8 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::Instrument as _;
 
-use crate::access::door::{Candidate, Door, NotRedeemed, Pass, ProvenKey, Verdict, Why};
+use crate::access::door::{Again, Candidate, Door, NotRedeemed, Pass, ProvenKey, Verdict, Why};
+use crate::chat::ids::Name;
 use crate::text::clean_line;
 
 use super::keys::Refusal;
@@ -19,10 +20,14 @@ use super::link::Link;
 /// How long the door may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How often one connection is asked for a code.
-const MAX_QUESTIONS: usize = 3;
+const MAX_CODES: usize = 3;
+/// How often somebody with a good code is asked for a name.
+const MAX_NAMES: usize = 6;
 /// How long it takes until a code is found wrong. Always the same, so that nobody learns from it
 /// whether a code was ever good.
 const WRONG: Duration = Duration::from_millis(500);
+/// The longest reason on the line of its question, in characters: clients put the account before it.
+const SHORT: usize = 30;
 /// The longest answer that is kept, in bytes.
 const MAX_ANSWER: usize = 256;
 
@@ -37,8 +42,8 @@ pub(super) enum Step {
     Enter(Option<ProvenKey>),
     /// They are to be told this, and then to answer that they have heard it.
     Tell(String),
-    /// They are to be told this and asked for a code and a name.
-    Ask(String),
+    /// They are to be told this, which may be nothing, and asked for one thing.
+    Ask { words: String, prompt: String },
     /// They stay outside. There is nothing more to say.
     Refuse,
 }
@@ -51,28 +56,16 @@ enum Said {
     Hello,
     /// Words, after which they stay outside.
     Goodbye,
-    Question,
+    /// The question for a code.
+    Code,
+    /// The question for a name, now that the code is known to be good.
+    Name,
 }
 
-/// What somebody has to type.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Answers {
-    code: String,
-    name: String,
-}
-
-impl Answers {
-    /// The answers to the two prompts; what is missing is empty.
-    pub(super) fn new(mut raw: impl Iterator<Item = impl AsRef<[u8]>>) -> Answers {
-        let mut next = || {
-            raw.next()
-                .map_or_else(String::new, |raw| answer(raw.as_ref()))
-        };
-        Answers {
-            code: next(),
-            name: next(),
-        }
-    }
+/// The answer to the one question that was asked; empty if it is missing.
+pub(super) fn first(mut raw: impl Iterator<Item = impl AsRef<[u8]>>) -> String {
+    raw.next()
+        .map_or_else(String::new, |raw| answer(raw.as_ref()))
 }
 
 /// One clean line, cut at [`MAX_ANSWER`].
@@ -84,6 +77,16 @@ fn answer(raw: &[u8]) -> String {
         line.pop();
     }
     line
+}
+
+/// A question with its reason: before it, or above it if both hardly fit on one line.
+fn prompt(reason: &str, question: &str) -> String {
+    let between = if reason.chars().count() > SHORT {
+        '\n'
+    } else {
+        ' '
+    };
+    format!("{reason}{between}{question}")
 }
 
 /// How one connection gets in, or does not.
@@ -103,7 +106,13 @@ pub(super) struct Login<D> {
     /// wait for each of them.
     silent: bool,
     said: Said,
-    questions: usize,
+    /// How often they were asked for a code, and for a name.
+    codes: usize,
+    names: usize,
+    /// The code that was found good.
+    code: String,
+    /// What it is to enter no code.
+    enter: &'static str,
     /// Whether they gave a code that is not good.
     guessed: bool,
     /// Whether they have been told all there is to say.
@@ -123,7 +132,10 @@ impl<D: Door> Login<D> {
             keyless: None,
             silent: false,
             said: Said::Nothing,
-            questions: 0,
+            codes: 0,
+            names: 0,
+            code: String::new(),
+            enter: "leave",
             guessed: false,
             over: false,
             pass: None,
@@ -187,7 +199,11 @@ impl<D: Door> Login<D> {
             return self.goodbye(CANT_JUDGE);
         }
         match self.stranger.clone() {
-            Some((_, Verdict::AskInvite { notice })) => self.ask(notice),
+            Some((_, Verdict::AskInvite { notice, enter })) => {
+                self.enter = enter;
+                let reason = notice.lines().next().unwrap_or_default().to_owned();
+                self.ask_code(notice, &reason)
+            }
             Some((_, Verdict::Refused { notice, .. })) => self.goodbye(&notice),
             _ => self.begin_without_key(user).await,
         }
@@ -204,7 +220,7 @@ impl<D: Door> Login<D> {
                 Step::Tell(format!("{why}\nUntil then you are a guest."))
             }
             // Nobody to redeem an invite for: that takes a key.
-            (Some(Verdict::Refused { notice, .. } | Verdict::AskInvite { notice }), why) => {
+            (Some(Verdict::Refused { notice, .. } | Verdict::AskInvite { notice, .. }), why) => {
                 let words = match why {
                     None => notice.clone(),
                     Some(why) => format!("{why}\n{notice}"),
@@ -216,53 +232,59 @@ impl<D: Door> Login<D> {
     }
 
     /// They answered.
-    pub(super) async fn answered(&mut self, user: &str, answers: Answers) -> Step {
+    pub(super) async fn answered(&mut self, user: &str, answer: String) -> Step {
         match (
             std::mem::replace(&mut self.said, Said::Nothing),
             &self.stranger,
         ) {
             (Said::Hello, _) => Step::Enter(None),
-            (Said::Question, Some((key, _))) => {
+            (Said::Code, Some((key, _))) => {
                 let key = key.clone();
-                self.redeem(user, key, answers).await
+                self.check(user, &key, answer).await
             }
-            (Said::Nothing | Said::Goodbye | Said::Question, _) => {
+            (Said::Name, Some((key, _))) => {
+                let key = key.clone();
+                self.redeem(user, key, &answer).await
+            }
+            (Said::Nothing | Said::Goodbye | Said::Code | Said::Name, _) => {
                 self.over = true;
                 Step::Refuse
             }
         }
     }
 
-    async fn redeem(&mut self, user: &str, key: ProvenKey, answers: Answers) -> Step {
+    /// Looks at a code, before anything else is asked for: whoever has a good one keeps it while they
+    /// look for a name that is free.
+    async fn check(&mut self, user: &str, key: &ProvenKey, code: String) -> Step {
         let judged = Instant::now() + WRONG;
-        let Answers { code, name } = answers;
-        let who = self.candidate(user, Some(&key));
         // Boxed, as in `judge`.
-        let redeeming = self.door.redeem(who, &code, &name);
-        let redeeming = Box::pin(redeeming.instrument(self.link.span.clone()));
-        let redeemed = timeout(PATIENCE, redeeming).await;
-        let (span, key_id) = (&self.link.span, &key.fingerprint);
-        let counters = self.link.seat.counters();
-        match redeemed {
+        let checking = self.door.check(self.candidate(user, Some(key)), &code);
+        let checking = Box::pin(checking.instrument(self.link.span.clone()));
+        let checked = timeout(PATIENCE, checking).await;
+        match checked {
             Ok(Ok(())) => {
-                counters.invites_redeemed.up();
-                tracing::info!(parent: span, event = "invite_redeemed", user, key = %key_id, "somebody was let in");
-                Step::Enter(Some(key))
+                // An empty code asks an operator, and has nothing to be praised for.
+                let good = if code.is_empty() {
+                    ""
+                } else {
+                    "The code is good. "
+                };
+                let usual = Name::new(user).ok();
+                let usual = usual.map_or_else(String::new, |_| format!("Enter keeps {user}. "));
+                self.code = code;
+                let prompt = format!("{good}{usual}Name: ");
+                self.ask_name(prompt, "")
             }
             Ok(Err(NotRedeemed { notice, again })) => {
                 // To leave the code empty is no guess.
                 if !code.is_empty() {
-                    counters.invites_wrong.up();
+                    self.link.seat.counters().invites_wrong.up();
                     self.guessed = true;
-                    tracing::info!(parent: span, event = "invite_wrong", user, key = %key_id, "an invite code did not let somebody in");
+                    tracing::info!(parent: &self.link.span, event = "invite_wrong", user, key = %key.fingerprint, "an invite code did not let somebody in");
                     self.link.seat.penalise(std::time::Instant::now());
                 }
                 sleep_until(judged).await;
-                if again {
-                    self.ask(notice)
-                } else {
-                    self.goodbye(&notice)
-                }
+                self.again(&notice, again)
             }
             Err(_) => {
                 self.no_answer();
@@ -271,15 +293,58 @@ impl<D: Door> Login<D> {
         }
     }
 
-    /// Asks for a code, or says goodbye to somebody who has been asked often enough.
-    fn ask(&mut self, notice: String) -> Step {
-        if self.questions >= MAX_QUESTIONS {
-            return self.goodbye(&notice);
+    async fn redeem(&mut self, user: &str, key: ProvenKey, name: &str) -> Step {
+        let who = self.candidate(user, Some(&key));
+        // Boxed, as in `judge`.
+        let redeeming = self.door.redeem(who, &self.code, name);
+        let redeeming = Box::pin(redeeming.instrument(self.link.span.clone()));
+        let redeemed = timeout(PATIENCE, redeeming).await;
+        match redeemed {
+            Ok(Ok(())) => {
+                self.link.seat.counters().invites_redeemed.up();
+                tracing::info!(parent: &self.link.span, event = "invite_redeemed", user, key = %key.fingerprint, "somebody was let in");
+                Step::Enter(Some(key))
+            }
+            // Not a guess, even if the code was used up in the meantime.
+            Ok(Err(NotRedeemed { notice, again })) => self.again(&notice, again),
+            Err(_) => {
+                self.no_answer();
+                self.goodbye(CANT_REDEEM)
+            }
         }
-        self.questions += 1;
-        self.said = Said::Question;
+    }
+
+    fn again(&mut self, notice: &str, again: Again) -> Step {
+        match again {
+            Again::Nothing => self.goodbye(notice),
+            Again::Code => self.ask_code(String::new(), notice),
+            Again::Name => self.ask_name(prompt(notice, "Another name: "), notice),
+        }
+    }
+
+    /// Asks for a code, or says goodbye to somebody who has been asked often enough. The reason is
+    /// in the prompt, too: `ssh -q` shows nothing else.
+    fn ask_code(&mut self, words: String, reason: &str) -> Step {
+        if self.codes >= MAX_CODES {
+            return self.goodbye(if words.is_empty() { reason } else { &words });
+        }
+        self.codes += 1;
+        let question = format!("Invite code (Enter to {}): ", self.enter);
+        self.ask(Said::Code, words, prompt(reason, &question))
+    }
+
+    fn ask_name(&mut self, prompt: String, reason: &str) -> Step {
+        if self.names >= MAX_NAMES {
+            return self.goodbye(reason);
+        }
+        self.names += 1;
+        self.ask(Said::Name, String::new(), prompt)
+    }
+
+    fn ask(&mut self, said: Said, words: String, prompt: String) -> Step {
+        self.said = said;
         self.link.asked(Instant::now() + self.time_to_answer);
-        Step::Ask(notice)
+        Step::Ask { words, prompt }
     }
 
     fn goodbye(&mut self, words: &str) -> Step {
@@ -344,7 +409,12 @@ mod tests {
         async fn judge(&self, _: Candidate<'_>) -> Verdict {
             Verdict::AskInvite {
                 notice: "Who?".to_owned(),
+                enter: "leave",
             }
+        }
+
+        async fn check(&self, _: Candidate<'_>, _: &str) -> Result<(), NotRedeemed> {
+            Ok(())
         }
 
         async fn redeem(&self, _: Candidate<'_>, _: &str, _: &str) -> Result<(), NotRedeemed> {
@@ -371,50 +441,55 @@ mod tests {
         }
     }
 
+    /// The question for a code.
+    fn asked() -> Step {
+        Step::Ask {
+            words: "Who?".to_owned(),
+            prompt: "Who? Invite code (Enter to leave): ".to_owned(),
+        }
+    }
+
     #[tokio::test]
     async fn who_begins_anew_has_no_more_questions() {
         let mut login = login();
         assert!(!login.proven("ann", &key()).await);
-        for _ in 0..MAX_QUESTIONS {
-            assert_eq!(login.begin("ann").await, Step::Ask("Who?".to_owned()));
+        for _ in 0..MAX_CODES {
+            assert_eq!(login.begin("ann").await, asked());
         }
         assert_eq!(login.begin("ann").await, Step::Tell("Who?".to_owned()));
-        let uncalled = Answers::new([b"code"].iter());
-        assert_eq!(login.answered("ann", uncalled).await, Step::Refuse);
+        let uncalled = login.answered("ann", "code".to_owned());
+        assert_eq!(uncalled.await, Step::Refuse);
     }
 
     #[tokio::test]
     async fn an_answer_needs_a_question() {
         let mut login = login();
-        let uncalled = || Answers::new([b"code"].iter());
+        let uncalled = || "code".to_owned();
         assert_eq!(login.answered("ann", uncalled()).await, Step::Refuse);
         assert!(!login.proven("ann", &key()).await);
-        assert_eq!(login.begin("ann").await, Step::Ask("Who?".to_owned()));
-        let entered = login.answered("ann", uncalled()).await;
+        assert_eq!(login.begin("ann").await, asked());
+        let name = Step::Ask {
+            words: String::new(),
+            prompt: "The code is good. Enter keeps ann. Name: ".to_owned(),
+        };
+        assert_eq!(login.answered("ann", "code".to_owned()).await, name);
+        let entered = login.answered("ann", String::new()).await;
         assert_eq!(entered, Step::Enter(Some(key())));
         assert_eq!(login.answered("ann", uncalled()).await, Step::Refuse);
     }
 
-    fn answers(raw: &[&[u8]]) -> (String, String) {
-        let Answers { code, name } = Answers::new(raw.iter());
-        (code, name)
-    }
-
     #[test]
     fn answers_are_clean_lines() {
-        let cases: [(&[&[u8]], &str, &str); 5] = [
-            (
-                &[b" ABCD-EFGH\r\n", b"J\xc3\xbcrgen"],
-                "ABCD-EFGH",
-                "Jürgen",
-            ),
-            (&[b"\x1b[2J", b"\xff"], "[2J", "\u{FFFD}"),
-            (&[b"only one"], "only one", ""),
-            (&[], "", ""),
-            (&[b"a", b"b", b"c"], "a", "b"),
+        let cases: [(&[&[u8]], &str); 6] = [
+            (&[b" ABCD-EFGH\r\n"], "ABCD-EFGH"),
+            (&[b"J\xc3\xbcrgen"], "Jürgen"),
+            (&[b"\x1b[2J"], "[2J"),
+            (&[b"\xff"], "\u{FFFD}"),
+            (&[], ""),
+            (&[b"a", b"b"], "a"),
         ];
-        for (raw, code, name) in cases {
-            assert_eq!(answers(raw), (code.into(), name.into()), "{raw:?}");
+        for (raw, expected) in cases {
+            assert_eq!(first(raw.iter()), expected, "{raw:?}");
         }
     }
 

@@ -51,6 +51,10 @@ pub trait People: Send + Sync {
     /// All invites that are still good, the oldest first.
     async fn invites(&self, now: Time) -> Result<Vec<Invite>, StoreError>;
 
+    /// The invite whose code has this hash, if it is good at `now`. Takes the same number of reads
+    /// whether there is none, or it is used up or over.
+    async fn invite_by_hash(&self, hash: &str, now: Time) -> Result<Option<Invite>, StoreError>;
+
     /// The accounts that wait for their proof, in any order.
     async fn unproven(&self) -> Result<Vec<Account>, StoreError>;
 

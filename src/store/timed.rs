@@ -215,6 +215,10 @@ impl People for Timed {
         timed("invites", self.0.invites(now)).await
     }
 
+    async fn invite_by_hash(&self, hash: &str, now: Time) -> Result<Option<Invite>, StoreError> {
+        timed("invite_by_hash", self.0.invite_by_hash(hash, now)).await
+    }
+
     async fn unproven(&self) -> Result<Vec<Account>, StoreError> {
         timed("unproven", self.0.unproven()).await
     }

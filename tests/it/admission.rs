@@ -45,18 +45,22 @@ fn a_code_typed_into_the_login_opens_the_chat() {
     let code = code(&alice, "/invite 1 1h");
 
     let mut bob = stranger(&server, "bob");
-    bob.wait_text("registered keys only");
+    bob.wait_text("This chat only admits registered keys.");
     bob.wait_text("Your key: ED25519 SHA256:");
-    for (answer, told) in [
-        ("AAAAA-AAAAA", "That code is not good"),
-        (code.as_str(), "you are bobby"),
-    ] {
-        bob.wait_last("Invite code");
-        bob.line(answer);
-        bob.wait_last("Name:");
-        bob.line("bobby");
-        bob.wait_text(told);
-    }
+    bob.wait_last("Invite code (Enter to leave):");
+    bob.line("AAAAA-AAAAA");
+    bob.wait_text("Invalid invite code: mistyped, already used or expired. Invite code");
+    bob.wait_last("Invite code (Enter to leave):");
+    bob.line(&code);
+    // The code is kept until there is a name.
+    bob.wait_last("Name:");
+    bob.line("alice");
+    bob.wait_text("\"alice\" is taken. Another name:");
+    bob.line("no name");
+    bob.wait_text("can't be your name");
+    bob.wait_last("Another name:");
+    bob.line("bobby");
+    bob.wait_text("you are bobby");
     alice.wait_text("bobby joined");
     bob.line("/quit");
     bob.wait_end();
@@ -67,23 +71,36 @@ fn a_code_typed_into_the_login_opens_the_chat() {
     let carol = stranger(&server, "carol");
     carol.wait_last("Invite code");
     carol.line(&code);
-    carol.wait_last("Name:");
-    carol.line("carol");
-    carol.wait_text("That code is not good");
+    carol.wait_text("Invalid invite code");
 }
 
 #[test]
 fn after_three_wrong_codes_it_is_over() {
     let server = server(&[]);
     let mut bob = stranger(&server, "bob");
-    for _ in 0..3 {
-        bob.wait_last("Invite code");
+    for nth in 1..=3 {
+        // Clients throw away what is typed before the question.
+        bob.wait_for("the next question", |screen| {
+            screen.said().matches("Invite code").count() == nth
+        });
         bob.line("wrong");
-        bob.wait_last("Name:");
-        bob.line("bob");
     }
     assert!(!bob.wait_end().success());
     assert!(bob.screen().said().contains("Permission denied"));
+}
+
+/// `ssh -q` shows the prompts only, so that they say why they are there.
+#[test]
+fn the_prompts_alone_say_enough() {
+    let server = server(&[]);
+    let bob = Login::new(&server, "bob")
+        .option("LogLevel=QUIET")
+        .option("NumberOfPasswordPrompts=3")
+        .bare_terminal();
+    bob.wait_text("This chat only admits registered keys. Invite code (Enter to leave):");
+    bob.line("wrong");
+    bob.wait_text("Invalid invite code: mistyped, already used or expired.");
+    assert!(!bob.screen().said().contains("Your key"));
 }
 
 #[test]

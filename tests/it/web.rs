@@ -149,7 +149,7 @@ fn a_key_that_nobody_came_in_with_is_forgotten() {
     let late = Login::new(&server, "bob")
         .option("LogLevel=INFO")
         .bare_terminal();
-    late.wait_text("registered keys only");
+    late.wait_text("only admits registered keys");
     assert_eq!(account(home, "bob"), None);
     let other = form(&code, "bob", &key(1)).post(page.port());
     assert_eq!(other.status, 200, "the name is free: {}", other.body);

@@ -140,6 +140,10 @@ impl People for Memory {
         Ok(good.cloned().collect())
     }
 
+    async fn invite_by_hash(&self, _: &str, _: Time) -> Result<Option<Invite>, StoreError> {
+        unreachable!()
+    }
+
     async fn audits(&self, limit: usize) -> Result<Vec<Audit>, StoreError> {
         Ok(self.open()?.audits.iter().take(limit).cloned().collect())
     }

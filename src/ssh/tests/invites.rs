@@ -1,6 +1,6 @@
 //! People whose key is not known, and what they are told and asked.
 
-use super::scripted::{GOOD, SLOW, fingerprint, for_members, refused};
+use super::scripted::{GOOD, SLOW, TAKEN, USED, fingerprint, for_members, refused};
 use super::*;
 
 /// Offers a key, proves it, and is in or not.
@@ -37,12 +37,25 @@ async fn any_of_several_keys_may_be_the_known_one() {
     assert_eq!(running.server.counters().auth_failed.get(), 0);
 }
 
+/// The first question. Its reason is in the prompt, too: `ssh -q` shows nothing else.
+fn asked_who() -> Heard {
+    asked(
+        "Who are you?\nYou may be asked.\n",
+        "Who are you? Invite code (Enter to leave): ",
+    )
+}
+
+/// The question for a name, behind a good code.
+fn asked_name() -> Heard {
+    asked("", "The code is good. Enter keeps ann. Name: ")
+}
+
 #[tokio::test]
 async fn a_code_lets_a_key_in_on_the_same_connection() {
     let (running, mut client, key) = stranger().await;
-    assert_eq!(begin(&mut client).await, asked("Who are you?\n"));
-    let heard = say(&mut client, &[" GOOD-CODE\n", "An\u{1b}n"]).await;
-    assert_eq!(heard, Heard::In);
+    assert_eq!(begin(&mut client).await, asked_who());
+    assert_eq!(say(&mut client, &[" GOOD-CODE\n"]).await, asked_name());
+    assert_eq!(say(&mut client, &["An\u{1b}n"]).await, Heard::In);
     let whoami = exec(&client, "whoami").await.out;
     assert!(whoami.contains(&fingerprint(&key)), "{whoami}");
     let redeemed = format!("ann code {GOOD:?} name \"Ann\"");
@@ -52,14 +65,60 @@ async fn a_code_lets_a_key_in_on_the_same_connection() {
     assert_eq!(counters.invites_wrong.get(), 0);
 }
 
+/// A name that is taken is no guess of a code, and the code is not asked for again.
+#[tokio::test]
+async fn the_code_is_kept_while_somebody_looks_for_a_name() {
+    let (running, mut client, _) = stranger().await;
+    begin(&mut client).await;
+    assert_eq!(say(&mut client, &[GOOD]).await, asked_name());
+    let again = asked("", "It is taken. Another name: ");
+    assert_eq!(say(&mut client, &[TAKEN]).await, again);
+    assert_eq!(say(&mut client, &[TAKEN]).await, again);
+    assert_eq!(say(&mut client, &["ann"]).await, Heard::In);
+    let counters = running.server.counters();
+    assert_eq!(counters.invites_wrong.get(), 0);
+    let code = format!("ann code {GOOD:?}");
+    let checks = running
+        .door
+        .seen()
+        .iter()
+        .filter(|seen| **seen == code)
+        .count();
+    assert_eq!(checks, 1);
+
+    // Not for ever.
+    let mut client = running.client().await;
+    assert!(!offer_key(&mut client, &key()).await);
+    begin(&mut client).await;
+    say(&mut client, &[GOOD]).await;
+    for _ in 0..5 {
+        assert_eq!(say(&mut client, &[TAKEN]).await, again);
+    }
+    assert_eq!(say(&mut client, &[TAKEN]).await, told("It is taken.\n"));
+    assert_eq!(say(&mut client, &[]).await, out());
+}
+
+#[tokio::test]
+async fn a_code_that_somebody_else_used_meanwhile_is_asked_for_again() {
+    let (running, mut client, _) = stranger().await;
+    begin(&mut client).await;
+    assert_eq!(say(&mut client, &[USED]).await, asked_name());
+    let again = "That code opens nothing. Invite code (Enter to leave): ";
+    assert_eq!(say(&mut client, &["ann"]).await, asked("", again));
+    assert_eq!(say(&mut client, &[GOOD]).await, asked_name());
+    assert_eq!(say(&mut client, &["ann"]).await, Heard::In);
+    assert_eq!(running.server.counters().invites_wrong.get(), 0);
+}
+
 #[tokio::test]
 async fn a_code_is_asked_for_three_times() {
     let (running, mut client, _) = stranger().await;
-    let wrong = "That code opens nothing.\n";
-    assert_eq!(begin(&mut client).await, asked("Who are you?\n"));
-    assert_eq!(say(&mut client, &["A", "ann"]).await, asked(wrong));
-    assert_eq!(say(&mut client, &["B", "ann"]).await, asked(wrong));
-    assert_eq!(say(&mut client, &["C", "ann"]).await, told(wrong));
+    let wrong = "That code opens nothing.";
+    let again = asked("", &format!("{wrong} Invite code (Enter to leave): "));
+    assert_eq!(begin(&mut client).await, asked_who());
+    assert_eq!(say(&mut client, &["A"]).await, again);
+    assert_eq!(say(&mut client, &["B"]).await, again);
+    assert_eq!(say(&mut client, &["C"]).await, told(&format!("{wrong}\n")));
     assert_eq!(say(&mut client, &[]).await, out());
     assert_eq!(begin(&mut client).await, out());
     assert_eq!(running.server.counters().invites_wrong.get(), 3);
@@ -68,8 +127,8 @@ async fn a_code_is_asked_for_three_times() {
     let mut client = running.client().await;
     assert!(!offer_key(&mut client, &key()).await);
     begin(&mut client).await;
-    say(&mut client, &["D", "ann"]).await;
-    say(&mut client, &["E", "ann"]).await;
+    say(&mut client, &["D"]).await;
+    say(&mut client, &["E"]).await;
     let config = Arc::new(client::Config::default());
     let connecting = client::connect(config, running.addr, Trusting);
     assert!(soon("a refusal", connecting).await.is_err());
@@ -78,10 +137,12 @@ async fn a_code_is_asked_for_three_times() {
 
 #[tokio::test]
 async fn an_empty_code_goes_to_the_door_and_is_no_guess() {
-    for answers in [&["", "ann"][..], &[]] {
+    for answers in [&[""][..], &[]] {
         let (running, mut client, _) = stranger().await;
         begin(&mut client).await;
-        let heard = say(&mut client, answers).await;
+        let name = asked("", "Enter keeps ann. Name: ");
+        assert_eq!(say(&mut client, answers).await, name);
+        let heard = say(&mut client, &["ann"]).await;
         assert_eq!(heard, told("An operator was asked.\n"));
         assert_eq!(say(&mut client, &[]).await, out());
         assert_eq!(running.server.counters().invites_wrong.get(), 0);
@@ -114,13 +175,14 @@ async fn an_invite_is_for_those_who_have_a_key() {
     let door = Scripted {
         guests: Verdict::AskInvite {
             notice: "Bring a key.".to_owned(),
+            enter: "leave",
         },
         ..Scripted::default()
     };
     let running = start_with(Settings::default(), door).await;
     let mut client = running.client().await;
     assert_eq!(begin(&mut client).await, told("Bring a key.\n"));
-    assert_eq!(say(&mut client, &[GOOD, "ann"]).await, out());
+    assert_eq!(say(&mut client, &[GOOD]).await, out());
     assert_eq!(*running.door.seen(), ["ann none"]);
 }
 
@@ -198,17 +260,21 @@ async fn a_door_that_says_nothing_is_asked_once_and_then_excused() {
 
 #[tokio::test]
 async fn a_code_that_nobody_can_judge_is_no_guess() {
-    let (running, mut client, _) = stranger().await;
-    begin(&mut client).await;
-    let (heard, ()) = tokio::join!(
-        say(&mut client, &[SLOW, "ann"]),
-        out_of_patience(&running, 1)
-    );
     let words = "The server could not check your invite code in time.\n\
         Connect again in a minute: if it was taken after all, you get in with your key alone.\n";
-    assert_eq!(heard, told(words));
-    assert_eq!(say(&mut client, &[]).await, out());
-    assert_eq!(running.server.counters().invites_wrong.get(), 0);
+    // (what is answered at once, what the door says nothing to)
+    for (quick, slow) in [(&[][..], SLOW), (&[GOOD][..], SLOW)] {
+        let (running, mut client, _) = stranger().await;
+        begin(&mut client).await;
+        for answer in quick {
+            say(&mut client, &[answer]).await;
+        }
+        let slow = [slow];
+        let (heard, ()) = tokio::join!(say(&mut client, &slow), out_of_patience(&running, 1));
+        assert_eq!(heard, told(words));
+        assert_eq!(say(&mut client, &[]).await, out());
+        assert_eq!(running.server.counters().invites_wrong.get(), 0);
+    }
 }
 
 #[tokio::test]
@@ -218,7 +284,11 @@ async fn who_is_asked_has_time_to_answer() {
     tokio::time::pause();
     tokio::time::advance(Duration::from_secs(45)).await;
     tokio::time::resume();
-    assert_eq!(say(&mut client, &[GOOD, "ann"]).await, Heard::In);
+    assert_eq!(say(&mut client, &[GOOD]).await, asked_name());
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(45)).await;
+    tokio::time::resume();
+    assert_eq!(say(&mut client, &["ann"]).await, Heard::In);
 
     // Not for ever, and not until the client would have to answer a keepalive.
     let mut client = running.client().await;

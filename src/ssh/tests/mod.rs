@@ -279,11 +279,9 @@ fn told(words: &str) -> Heard {
     Heard::Words(words.to_owned(), Vec::new())
 }
 
-/// What is heard by somebody who is asked for an invite code.
-fn asked(words: &str) -> Heard {
-    let questions = ["Invite code (or nothing): ", "Name: "];
-    let questions = questions.map(|question| (question.to_owned(), true));
-    Heard::Words(words.to_owned(), questions.to_vec())
+/// What is heard by somebody who is asked for something.
+fn asked(words: &str, prompt: &str) -> Heard {
+    Heard::Words(words.to_owned(), vec![(prompt.to_owned(), true)])
 }
 
 /// Asks for keyboard-interactive.

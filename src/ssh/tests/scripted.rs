@@ -7,12 +7,16 @@ use std::sync::{Mutex, MutexGuard};
 use russh::keys::{HashAlg, PrivateKey};
 use tokio::sync::watch;
 
-use crate::access::door::{Candidate, Door, NotRedeemed, Verdict, Why};
+use crate::access::door::{Again, Candidate, Door, NotRedeemed, Verdict, Why};
 
 /// The code that lets in.
 pub(super) const GOOD: &str = "GOOD-CODE";
 /// The code that nobody can judge.
 pub(super) const SLOW: &str = "SLOW-CODE";
+/// The code that is good until somebody else has used it.
+pub(super) const USED: &str = "USED-CODE";
+/// The name that somebody has.
+pub(super) const TAKEN: &str = "bob";
 
 /// What it says to whom.
 pub(super) struct Scripted {
@@ -58,12 +62,20 @@ pub(super) fn refused(notice: &str) -> Verdict {
 pub(super) fn for_members(known: &PrivateKey) -> Scripted {
     Scripted {
         strangers: Verdict::AskInvite {
-            notice: "Who are you?".to_owned(),
+            notice: "Who are you?\nYou may be asked.".to_owned(),
+            enter: "leave",
         },
         keys: [(fingerprint(known), Verdict::Welcome(None))].into(),
         guests: refused("Not without a key."),
         ..Scripted::default()
     }
+}
+
+fn not(notice: &str, again: Again) -> Result<(), NotRedeemed> {
+    Err(NotRedeemed {
+        notice: notice.to_owned(),
+        again,
+    })
 }
 
 pub(super) fn fingerprint(key: &PrivateKey) -> String {
@@ -105,20 +117,25 @@ impl Door for Scripted {
         }
     }
 
+    async fn check(&self, who: Candidate<'_>, code: &str) -> Result<(), NotRedeemed> {
+        assert!(who.key.is_some());
+        self.note(who, &format!(" code {code:?}"));
+        match code {
+            GOOD | USED | "" => Ok(()),
+            SLOW => self.never().await,
+            _ => not("That code opens nothing.", Again::Code),
+        }
+    }
+
     async fn redeem(&self, who: Candidate<'_>, code: &str, name: &str) -> Result<(), NotRedeemed> {
         assert!(who.key.is_some());
         self.note(who, &format!(" code {code:?} name {name:?}"));
-        let not = |notice: &str, again| {
-            Err(NotRedeemed {
-                notice: notice.to_owned(),
-                again,
-            })
-        };
-        match code {
-            GOOD => Ok(()),
-            SLOW => self.never().await,
-            "" => not("An operator was asked.", false),
-            _ => not("That code opens nothing.", true),
+        match (code, name) {
+            (GOOD, TAKEN) => not("It is taken.", Again::Name),
+            (GOOD, SLOW) => self.never().await,
+            (GOOD, _) => Ok(()),
+            ("", _) => not("An operator was asked.", Again::Nothing),
+            _ => not("That code opens nothing.", Again::Code),
         }
     }
 }

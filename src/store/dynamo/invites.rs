@@ -35,6 +35,20 @@ impl Dynamo {
         Ok(invites)
     }
 
+    /// The invite whose code has this hash, if it is still good.
+    pub(super) async fn good_invite(
+        &self,
+        hash: &str,
+        now: Time,
+    ) -> Result<Option<Invite>, StoreError> {
+        if hash.len() > LONGEST_ID {
+            return Ok(None);
+        }
+        let row = self.table.get(&Key::invite(hash)).await?;
+        let invite = row.as_ref().map(read).transpose()?;
+        Ok(invite.filter(|invite| invite.is_good(now)))
+    }
+
     async fn invites_in(&self, range: &Range, now: Time) -> Result<Vec<Invite>, StoreError> {
         let rows = self.table.all(range).await?;
         let invites = rows.iter().map(read);

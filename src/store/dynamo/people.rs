@@ -27,6 +27,10 @@ impl People for Dynamo {
         self.good_invites(now).await
     }
 
+    async fn invite_by_hash(&self, hash: &str, now: Time) -> Result<Option<Invite>, StoreError> {
+        self.good_invite(hash, now).await
+    }
+
     async fn unproven(&self) -> Result<Vec<Account>, StoreError> {
         self.all_unproven().await
     }

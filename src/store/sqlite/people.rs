@@ -31,6 +31,12 @@ impl People for Sqlite {
         self.read(move |db| invites::good(db, now)).await
     }
 
+    async fn invite_by_hash(&self, hash: &str, now: Time) -> Result<Option<Invite>, StoreError> {
+        let hash = hash.to_owned();
+        let invite = self.read(move |db| invites::by_hash(db, &hash)).await?;
+        Ok(invite.filter(|invite| invite.is_good(now)))
+    }
+
     async fn unproven(&self) -> Result<Vec<Account>, StoreError> {
         self.read(accounts::unproven).await
     }

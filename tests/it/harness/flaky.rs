@@ -153,6 +153,7 @@ pass! { People:
     fn keys_of(account: AccountId) -> Vec<KeyRecord>, StoreError;
     fn accounts_with_keys() -> Vec<Result<WithKeys, StoreError>>, StoreError;
     fn invites(now: Time) -> Vec<Invite>, StoreError;
+    fn invite_by_hash(hash: &str, now: Time) -> Option<Invite>, StoreError;
     fn unproven() -> Vec<Account>, StoreError;
     fn pending() -> Vec<PendingKey>, StoreError;
     fn bans(now: Time) -> Vec<Ban>, StoreError;

@@ -199,6 +199,8 @@ async fn an_invite_lets_in_as_many_as_it_says(place: &impl Place) {
         let made: BTreeSet<AccountId> = redeemed.iter().flatten().map(|a| a.id).collect();
         assert_eq!(made.len(), uses as usize, "{uses} uses");
         assert_eq!(left(&*store).await, None, "used up");
+        let read = store.invite_by_hash(&invite.hash, at(0)).await;
+        assert_eq!(read, Ok(None), "used up");
     }
     assert_eq!(store.accounts().await.unwrap().len(), 1 + 2 + 17);
 }
@@ -260,6 +262,8 @@ async fn redeeming_again_takes_no_second_use(place: &impl Place) {
         assert_eq!(redeemed, Ok(account(1)));
     }
     assert_eq!(left(&*store).await, Some(1));
+    let read = store.invite_by_hash(&made.hash, at(0)).await.unwrap();
+    assert_eq!(read.map(|invite| invite.left), Some(1));
     store.create_invite(&made, &done()).await.unwrap();
     assert_eq!(left(&*store).await, Some(1), "made again: the one there is");
     assert_eq!(store.audits(9).await.unwrap().len(), 2);
@@ -278,6 +282,12 @@ async fn invites_end(place: &impl Place) {
         "the oldest first"
     );
     assert_eq!(store.invites(at(100)).await, Ok(Vec::new()), "over");
+    let read = async |hash: &str, seconds| store.invite_by_hash(hash, at(seconds)).await.unwrap();
+    assert_eq!(read(&first.hash, 99).await, Some(first.clone()));
+    assert_eq!(read(&first.hash, 100).await, None, "over");
+    for nobodys in ["", first.id(), &"0".repeat(64), &"0".repeat(200)] {
+        assert_eq!(read(nobodys, 99).await, None, "{nobodys:?}");
+    }
 
     let revoke = async |id: &str, seconds| {
         let audit = audit(seconds, "invite_revoke");
@@ -293,6 +303,7 @@ async fn invites_end(place: &impl Place) {
     assert_eq!(store.invites(at(0)).await, Ok(vec![third.clone()]));
 
     for (gone, seconds) in [(first, 1), (second, 1), (third.clone(), 100)] {
+        assert_eq!(read(&gone.hash, seconds).await, None, "{gone:?}");
         let audit = audit(seconds, "redeem");
         let refused = store.redeem(&gone.hash, &account(1), &key(1), &audit).await;
         assert_eq!(refused, Err(ChangeError::BadCode), "{gone:?}");
