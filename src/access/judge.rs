@@ -132,9 +132,10 @@ impl Door for Guard {
             return not(LOCKED, Again::Nothing);
         }
         if code.trim().is_empty() {
-            return match self.rules().approval {
-                true => Ok(()),
-                false => not(NO_CODE, Again::Nothing),
+            return if self.rules().approval {
+                Ok(())
+            } else {
+                not(NO_CODE, Again::Nothing)
             };
         }
         match self.store.invite_by_hash(&hash(code), now).await {

@@ -139,7 +139,10 @@ mod tests {
         RoomName::new(name).unwrap()
     }
 
-    fn unsent(lines: &[(u64, &str, &str)]) -> Unsent {
+    /// Numbers, rooms and words.
+    type Lines<'a> = &'a [(u64, &'a str, &'a str)];
+
+    fn unsent(lines: Lines<'_>) -> Unsent {
         let mut unsent = Unsent::default();
         for (number, name, text) in lines {
             let entered = Entered {
@@ -167,7 +170,6 @@ mod tests {
     #[test]
     fn what_belongs_together_is_offered_together() {
         let long = "x".repeat(text::MAX_CHARS);
-        type Lines<'a> = &'a [(u64, &'a str, &'a str)];
         let cases: &[(Lines<'_>, &str, &[&str])] = &[
             (&[], "lobby", &[]),
             // In the order in which they were entered, whatever came back first.

@@ -188,7 +188,7 @@ fn interrupted(end: End, count: u64, lines: usize, to: &Target, text: Option<&Te
     };
     let mut report = format!("{why}\n{}", sent(count, to));
     if u64::try_from(lines).unwrap_or(u64::MAX) > count {
-        report.push_str(&format!(" ({lines} lines)"));
+        report = format!("{report} ({lines} lines)");
     }
     if let Some(text) = text {
         let line = text.as_str().lines().next().unwrap_or_default();
