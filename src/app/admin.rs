@@ -103,7 +103,7 @@ async fn on_the_store(
             let about = is_beside_the_service(config, flags) || config.is_the_service_s();
             let user = owner(config::SYSTEM_HOME);
             let another = about && user.is_some() && user != owner("/proc/self");
-            let hint = another.then(|| format!("; {AS_THE_SERVICE}"));
+            let hint = another.then(|| format!("\n hint: {AS_THE_SERVICE}"));
             return console.failed(&format!("{error:#}{}", hint.unwrap_or_default()));
         }
     };

@@ -23,6 +23,9 @@ const LATEST: Time = Time(4_102_444_800_000);
 const DRIFT: u64 = 5 * 60_000;
 
 const ADD_OPERATOR: &str = "ssh-chat keys add --account NAME --role operator KEY.pub";
+/// The same before there is a database.
+const ADD_FIRST_OPERATOR: &str =
+    "ssh-chat keys add --create --account NAME --role operator KEY.pub";
 
 /// Judges everything, in the order in which the server needs it.
 pub(super) fn judge(facts: &Facts) -> Vec<Check> {
@@ -300,14 +303,16 @@ fn operators(facts: &Facts) -> Check {
         let found = format!("{operators} with a key, and {configured} in operator_keys");
         return ok(NAME, found);
     }
+    let add = match facts.store {
+        Seen::NotYet => ADD_FIRST_OPERATOR,
+        _ => ADD_OPERATOR,
+    };
     match (facts.access, members) {
-        (Access::Open, _) => warn(NAME, "there is none: nobody can keep order", ADD_OPERATOR),
-        (Access::Allowlist, 0) => fail(NAME, "nobody can come in at all", ADD_OPERATOR),
-        (Access::Allowlist, _) => fail(
-            NAME,
-            "there is none: nobody can let anybody in or out",
-            ADD_OPERATOR,
-        ),
+        (Access::Open, _) => warn(NAME, "there is none: nobody can keep order", add),
+        (Access::Allowlist, 0) => fail(NAME, "nobody can come in at all", add),
+        (Access::Allowlist, _) => {
+            fail(NAME, "there is none: nobody can let anybody in or out", add)
+        }
     }
 }
 

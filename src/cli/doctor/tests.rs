@@ -336,6 +336,12 @@ fn before_the_first_start_all_is_well_but_for_operators() {
             .collect::<Vec<_>>()
     };
     assert_eq!(outcome(&facts), [("operators", Outcome::Fail)]);
+    let checks = judge::judge(&facts);
+    let mend = checks.iter().find_map(|check| check.mend.as_deref());
+    assert!(
+        mend.is_some_and(|mend| mend.contains("keys add --create")),
+        "{mend:?}"
+    );
     let closed = Facts {
         store: Seen::Closed("locked".into()),
         ..facts
