@@ -303,6 +303,7 @@ proptest! {
     fn nothing_from_outside_breaks_it(text in "(?s).{0,80}", which in 0..SETTINGS.len()) {
         let setting = &SETTINGS[which];
         let variable = format!("{}={text}", setting.variable());
+        let unknown = format!("SSH_CHAT_{text}=1");
         let (pair, name) = (format!("{}={text}", setting.key), format!("{text}=1"));
         let lines = format!("{} = {}\n[limits]\n{text}", setting.key, text.escape_debug());
         for result in [
@@ -311,6 +312,7 @@ proptest! {
             loaded(&[&pair]),
             loaded(&[&name, &text]),
             Start { env: &[&variable], ..Start::default() }.load(),
+            Start { env: &[&unknown], ..Start::default() }.load(),
         ] {
             let Err(errors) = result else { continue };
             let shown = errors.to_string();
