@@ -30,7 +30,6 @@ const LOCKED: &str =
     "Nobody new is let in for the time being. Try again later, or ask an operator.";
 const BAD_CODE: &str = "Invalid invite code: mistyped, already used or expired.";
 const NO_CODE: &str = "Without a code nobody comes in. Ask an operator for an invite.";
-const KEYLESS: &str = "An invite needs a key.";
 
 /// The store does not answer, and without it nobody knows what to do.
 pub(super) struct NotNow;
@@ -126,7 +125,7 @@ impl Door for Guard {
     async fn check(&self, who: Candidate<'_>, code: &str) -> Result<(), NotRedeemed> {
         let now = clock::now();
         if who.key.is_none() {
-            return not(KEYLESS, Again::Nothing);
+            return not("An invite needs a key.", Again::Nothing);
         }
         if self.snapshot().locked(now) {
             return not(LOCKED, Again::Nothing);
@@ -151,7 +150,7 @@ impl Door for Guard {
     async fn redeem(&self, who: Candidate<'_>, code: &str, name: &str) -> Result<(), NotRedeemed> {
         let now = clock::now();
         let Some(key) = who.key else {
-            return not(KEYLESS, Again::Nothing);
+            return not("An invite needs a key.", Again::Nothing);
         };
         if self.snapshot().locked(now) {
             return not(LOCKED, Again::Nothing);

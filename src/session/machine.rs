@@ -33,7 +33,7 @@ const ESCAPE: Duration = Duration::from_millis(50);
 
 /// Exit status of a session that ended as it should.
 pub(super) const GOOD: u32 = 0;
-/// Exit status of a pipe some of whose messages were refused, and of somebody who may not come in.
+/// Exit status of a pipe that is muted, and of somebody who may not come in.
 pub(super) const FAILED: u32 = 1;
 /// Exit status when the service can't be given now (`EX_TEMPFAIL` of sysexits.h).
 pub(super) const TRY_LATER: u32 = 75;
@@ -379,11 +379,8 @@ impl Machine {
     }
 
     pub(super) fn close(&mut self) {
-        let refused = match &self.source {
-            Source::Keys(_) => 0,
-            Source::Lines(piped) => piped.refused,
-        };
-        self.close_with(if refused > 0 { FAILED } else { GOOD });
+        let lost = matches!(&self.source, Source::Lines(piped) if piped.lost);
+        self.close_with(if lost { TRY_LATER } else { GOOD });
     }
 
     pub(super) fn close_with(&mut self, status: u32) {

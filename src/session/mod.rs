@@ -19,6 +19,7 @@ mod parting;
 pub mod peer;
 mod piped;
 mod prompt;
+mod refused;
 mod reports;
 mod requests;
 mod rooms;

@@ -23,8 +23,8 @@ pub(super) struct Piped {
     retry_at: Option<Instant>,
     /// How many messages were sent.
     pub sent: u64,
-    /// How many messages were refused.
-    pub refused: u64,
+    /// Whether a message was refused that could have been sent at another time.
+    pub lost: bool,
 }
 
 impl Piped {

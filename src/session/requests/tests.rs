@@ -5,12 +5,13 @@ use std::sync::{Arc, LazyLock};
 use super::*;
 use crate::chat::access::Role;
 use crate::chat::event::Author;
-use crate::chat::ids::{AccountId, Name, Seq, Time};
+use crate::chat::ids::{AccountId, Name, RoomName, Seq, Time};
 use crate::chat::intent::{RoomView, Target};
 use crate::chat::preferences::Preferences;
 use crate::rate_limit::Quota;
 use crate::session::display::Display;
-use crate::session::machine::{Me, Server};
+use crate::session::machine::{FAILED, GOOD, Me, Server, TRY_LATER};
+use crate::session::refused::TALLY;
 use crate::session::theme::Theme;
 use crate::term::screen::Size;
 
@@ -329,22 +330,25 @@ fn a_pipe_that_is_muted_ends() {
     assert!(bot.shown.contains(report), "{}", bot.shown);
 }
 
-/// What was refused for good is told, and what comes behind it is sent all the same.
+/// A mistake in a line is told, and is no failure of the pipe; what was lost by no fault of its own is.
 #[test]
-fn a_pipe_of_which_something_was_refused_fails_in_the_end() {
-    let mut bot = Session::pipe();
-    bot.types("/msg zoe one\n/nonsense\ntwo\n");
+fn a_pipe_goes_on_behind_what_was_refused() {
     let nobody = Refusal::NobodyCalled(Name::new("zoe").unwrap());
-    bot.answer(Some(&nobody));
-    bot.answer(None);
-    bot.machine.eof(now());
-    bot.settle();
-    assert_eq!(bot.closed, Some(FAILED));
-    assert!(
-        bot.shown.contains(&format!("Error: {nobody}")),
-        "{}",
-        bot.shown
-    );
+    let lost = Refusal::NotSaved("the disk is full".into());
+    for (refusal, status) in [(nobody, GOOD), (lost, TRY_LATER)] {
+        let mut bot = Session::pipe();
+        bot.types("/msg zoe one\n/nonsense\ntwo\n");
+        bot.answer(Some(&refusal));
+        bot.answer(None);
+        bot.machine.eof(now());
+        bot.settle();
+        assert_eq!(bot.closed, Some(status));
+        assert!(
+            bot.shown.contains(&format!("Error: {refusal}")),
+            "{}",
+            bot.shown
+        );
+    }
 }
 
 /// (what is piped, how many of them are accepted, whether the input has ended, status, words)
