@@ -1,16 +1,54 @@
 //! What the rest of the program holds of the hub.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use tokio::sync::{mpsc, oneshot};
 
+use super::Limits;
+use super::authority::Authority;
 use super::feed::{Inbox, Joined};
-use super::{Limits, Request};
 use crate::chat::ids::SessionId;
 use crate::chat::intent::{Answer, Arrival, Intent, Query, Refusal};
 use crate::clock;
 use crate::telemetry::metrics;
 use crate::text::Text;
+
+/// Something that a session or the program wants of the hub.
+pub(super) enum Request {
+    Arrive {
+        arrival: Arrival,
+        inbox: Arc<Inbox>,
+        reply: oneshot::Sender<Result<Joined, Refusal>>,
+    },
+    Intent {
+        session: SessionId,
+        id: u32,
+        intent: Intent,
+        /// When it was handed over.
+        since: Instant,
+    },
+    Query {
+        session: SessionId,
+        id: u32,
+        query: Query,
+    },
+    /// A question from outside of any session.
+    Ask(Query, oneshot::Sender<Answer>),
+    /// From those who keep order.
+    Authority(Authority),
+    /// Answered at once: shows that the hub is alive.
+    Ping(oneshot::Sender<()>),
+    /// Other limits from now on.
+    Limits(Limits),
+    /// Every session is to end, for this reason.
+    CloseAll(Text),
+    /// Nothing new is accepted; answered when all that was accepted is saved.
+    Stop {
+        notice: Text,
+        reply: oneshot::Sender<()>,
+    },
+}
 
 /// A way to the hub. Cheap to clone.
 #[derive(Clone)]

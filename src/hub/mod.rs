@@ -24,14 +24,14 @@ use std::time::Instant;
 
 use tokio::sync::{mpsc, oneshot};
 
-use self::authority::Authority;
 use self::commit::{Barrier, InFlight, Outcome, Pending};
 use self::feed::{Delivery, Inbox, Joined, Ring};
+use self::handle::Request;
 pub use self::handle::{Attachment, Handle};
 use self::wait::{maybe, until};
 use crate::chat::event::{Author, Event};
 use crate::chat::ids::{AccountId, RoomName, SessionId};
-use crate::chat::intent::{Answer, Arrival, Intent, Query, Refusal};
+use crate::chat::intent::{Arrival, Intent, Refusal};
 use crate::chat::presence::Gathering;
 use crate::chat::state::{Decision, State};
 use crate::clock;
@@ -63,42 +63,6 @@ pub struct Limits {
     pub rooms: usize,
     /// How fast one account may act.
     pub messages: Quota,
-}
-
-/// Something that a session or the program wants of the hub.
-enum Request {
-    Arrive {
-        arrival: Arrival,
-        inbox: Arc<Inbox>,
-        reply: oneshot::Sender<Result<Joined, Refusal>>,
-    },
-    Intent {
-        session: SessionId,
-        id: u32,
-        intent: Intent,
-        /// When it was handed over.
-        since: Instant,
-    },
-    Query {
-        session: SessionId,
-        id: u32,
-        query: Query,
-    },
-    /// A question from outside of any session.
-    Ask(Query, oneshot::Sender<Answer>),
-    /// From those who keep order.
-    Authority(Authority),
-    /// Answered at once: shows that the hub is alive.
-    Ping(oneshot::Sender<()>),
-    /// Other limits from now on.
-    Limits(Limits),
-    /// Every session is to end, for this reason.
-    CloseAll(Text),
-    /// Nothing new is accepted; answered when all that was accepted is saved.
-    Stop {
-        notice: Text,
-        reply: oneshot::Sender<()>,
-    },
 }
 
 /// What ended a wait of the hub.

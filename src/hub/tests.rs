@@ -8,6 +8,7 @@ use tokio::task::JoinHandle;
 use super::*;
 use crate::chat::access::Role;
 use crate::chat::ids::Name;
+use crate::chat::intent::{Answer, Query};
 use crate::store::sqlite::Sqlite;
 
 /// A hub that runs, with room for so many rooms.
