@@ -182,6 +182,17 @@ pub enum ChangeOutcome {
     Settled(PendingKey),
 }
 
+/// Whether anything changed.
+impl From<bool> for ChangeOutcome {
+    fn from(changed: bool) -> ChangeOutcome {
+        if changed {
+            ChangeOutcome::Done
+        } else {
+            ChangeOutcome::Unchanged
+        }
+    }
+}
+
 /// Why a change was not made. Nothing of it was saved, unless it says so.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ChangeError {

@@ -28,15 +28,13 @@ mod log;
 mod marks;
 mod mutes;
 mod pending;
-mod people;
+mod port;
 mod proof;
 mod read;
-mod roles;
 mod rooms;
 mod search;
 mod segment;
 mod setup;
-mod store;
 mod table;
 mod write;
 

@@ -78,6 +78,33 @@ pub enum AmendError {
     Store(#[from] StoreError),
 }
 
+/// An error that may be the store's own failure, or a refusal that is none.
+pub(crate) trait Fails {
+    /// The store's failure, if it is one.
+    fn failure(&self) -> Option<&StoreError>;
+}
+
+impl Fails for StoreError {
+    fn failure(&self) -> Option<&StoreError> {
+        Some(self)
+    }
+}
+
+macro_rules! fails {
+    ($($error:path),+) => {$(
+        impl Fails for $error {
+            fn failure(&self) -> Option<&StoreError> {
+                match self {
+                    Self::Store(error) => Some(error),
+                    _ => None,
+                }
+            }
+        }
+    )+};
+}
+
+fails!(AmendError, ChangeError, archive::ImportError);
+
 /// A person as the store knows them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Account {
@@ -112,6 +139,17 @@ impl Account {
     /// Whether the time for a proof is over.
     pub fn is_forfeit(&self, now: Time) -> bool {
         self.proof_by.is_some_and(|by| by <= now)
+    }
+}
+
+/// A role as it is stored. A guest has no account and can't be invited to be one: what says so
+/// could not be read again.
+pub(crate) fn stored_role(role: Role) -> Result<&'static str, StoreError> {
+    match role {
+        Role::Member | Role::Operator => Ok(role.as_str()),
+        Role::Guest => Err(StoreError::Internal(
+            "no account can be a guest's".to_owned(),
+        )),
     }
 }
 

@@ -37,7 +37,6 @@ mod messages;
 mod mutes;
 mod pending;
 mod people;
-mod proof;
 mod rooms;
 mod schema;
 mod search;

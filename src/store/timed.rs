@@ -7,8 +7,8 @@ use async_trait::async_trait;
 
 use super::people::WithKeys;
 use super::{
-    Account, AmendError, Amendment, Applied, Change, ChangeError, Found, Mark, People, RoomRecord,
-    Search, Store, StoreError,
+    Account, AmendError, Amendment, Applied, Change, ChangeError, Fails, Found, Mark, People,
+    RoomRecord, Search, Store, StoreError,
 };
 use crate::chat::access::{Audit, Ban, KeyRecord, Lockdown, Mute, PendingKey};
 use crate::chat::event::{Draft, Message};
@@ -26,33 +26,6 @@ impl Timed {
         Timed(store)
     }
 }
-
-/// What a call may end with.
-trait Fails {
-    /// The store's failure; nothing if it did its work and said no.
-    fn failure(&self) -> Option<&StoreError>;
-}
-
-impl Fails for StoreError {
-    fn failure(&self) -> Option<&StoreError> {
-        Some(self)
-    }
-}
-
-macro_rules! fails {
-    ($($error:ident)+) => {
-        $(impl Fails for $error {
-            fn failure(&self) -> Option<&StoreError> {
-                match self {
-                    $error::Store(error) => Some(error),
-                    _ => None,
-                }
-            }
-        })+
-    };
-}
-
-fails! { AmendError ChangeError }
 
 fn word(failure: &StoreError) -> &'static str {
     match failure {
@@ -101,149 +74,65 @@ async fn timed<T, E: Fails>(
     result
 }
 
-#[async_trait]
-impl Store for Timed {
-    fn portion(&self, batch: &[Draft]) -> usize {
-        self.0.portion(batch)
-    }
-
-    async fn append(&self, batch: Vec<Draft>) -> Result<Vec<Seq>, StoreError> {
-        timed("append", self.0.append(batch)).await
-    }
-
-    async fn amend(&self, amendment: Amendment) -> Result<Message, AmendError> {
-        timed("amend", self.0.amend(amendment)).await
-    }
-
-    async fn history(
-        &self,
-        conversation: &Conversation,
-        before: Option<Seq>,
-        limit: usize,
-    ) -> Result<Vec<Message>, StoreError> {
-        timed("history", self.0.history(conversation, before, limit)).await
-    }
-
-    async fn count_after(
-        &self,
-        conversation: &Conversation,
-        after: Seq,
-    ) -> Result<u64, StoreError> {
-        timed("count_after", self.0.count_after(conversation, after)).await
-    }
-
-    async fn search(&self, search: Search) -> Result<Found, StoreError> {
-        timed("search", self.0.search(search)).await
-    }
-
-    async fn conversations(&self) -> Result<Vec<Conversation>, StoreError> {
-        timed("conversations", self.0.conversations()).await
-    }
-
-    async fn log_after(
-        &self,
-        conversation: &Conversation,
-        after: Seq,
-        limit: usize,
-    ) -> Result<Vec<Message>, StoreError> {
-        timed("log_after", self.0.log_after(conversation, after, limit)).await
-    }
-
-    async fn rooms(&self) -> Result<Vec<RoomRecord>, StoreError> {
-        timed("rooms", self.0.rooms()).await
-    }
-
-    async fn open_room(&self, name: &RoomName, now: Time) -> Result<RoomRecord, StoreError> {
-        timed("open_room", self.0.open_room(name, now)).await
-    }
-
-    async fn account_by_key(&self, key: &Fingerprint) -> Result<Option<Account>, StoreError> {
-        timed("account_by_key", self.0.account_by_key(key)).await
-    }
-
-    async fn account_by_name(&self, name: &Name) -> Result<Option<Account>, StoreError> {
-        timed("account_by_name", self.0.account_by_name(name)).await
-    }
-
-    async fn save_preferences(
-        &self,
-        account: AccountId,
-        preferences: &Preferences,
-    ) -> Result<(), StoreError> {
-        timed(
-            "save_preferences",
-            self.0.save_preferences(account, preferences),
-        )
-        .await
-    }
-
-    async fn mark(
-        &self,
-        account: AccountId,
-        conversation: &Conversation,
-    ) -> Result<Option<Mark>, StoreError> {
-        timed("mark", self.0.mark(account, conversation)).await
-    }
-
-    async fn save_marks(
-        &self,
-        marks: Vec<(AccountId, Conversation, Mark)>,
-    ) -> Result<(), StoreError> {
-        timed("save_marks", self.0.save_marks(marks)).await
-    }
-
-    async fn ping(&self) -> Result<(), StoreError> {
-        timed("ping", self.0.ping()).await
-    }
+/// Implements a port, after what is written out: each call goes on to the store behind, timed under
+/// the method's name.
+macro_rules! timed {
+    ($port:ident: [$($whole:tt)*] $(
+        fn $name:ident($($arg:ident: $of:ty),*) -> $done:ty, $error:ident;
+    )+) => {
+        #[async_trait]
+        impl $port for Timed {
+            $($whole)*
+            $(async fn $name(&self, $($arg: $of),*) -> Result<$done, $error> {
+                timed(stringify!($name), self.0.$name($($arg),*)).await
+            })+
+        }
+    };
 }
 
-#[async_trait]
-impl People for Timed {
-    async fn apply(&self, change: &Change) -> Result<Applied, ChangeError> {
-        timed(change.action.as_str(), self.0.apply(change)).await
-    }
+timed! { Store:
+    [
+        fn portion(&self, batch: &[Draft]) -> usize {
+            self.0.portion(batch)
+        }
+    ]
+    fn append(batch: Vec<Draft>) -> Vec<Seq>, StoreError;
+    fn amend(amendment: Amendment) -> Message, AmendError;
+    fn history(
+        conversation: &Conversation, before: Option<Seq>, limit: usize
+    ) -> Vec<Message>, StoreError;
+    fn count_after(conversation: &Conversation, after: Seq) -> u64, StoreError;
+    fn search(search: Search) -> Found, StoreError;
+    fn conversations() -> Vec<Conversation>, StoreError;
+    fn log_after(
+        conversation: &Conversation, after: Seq, limit: usize
+    ) -> Vec<Message>, StoreError;
+    fn rooms() -> Vec<RoomRecord>, StoreError;
+    fn open_room(name: &RoomName, now: Time) -> RoomRecord, StoreError;
+    fn account_by_key(key: &Fingerprint) -> Option<Account>, StoreError;
+    fn account_by_name(name: &Name) -> Option<Account>, StoreError;
+    fn save_preferences(account: AccountId, preferences: &Preferences) -> (), StoreError;
+    fn mark(account: AccountId, conversation: &Conversation) -> Option<Mark>, StoreError;
+    fn save_marks(marks: Vec<(AccountId, Conversation, Mark)>) -> (), StoreError;
+    fn ping() -> (), StoreError;
+}
 
-    async fn keys_of(&self, account: AccountId) -> Result<Vec<KeyRecord>, StoreError> {
-        timed("keys_of", self.0.keys_of(account)).await
-    }
-
-    async fn accounts_with_keys(&self) -> Result<Vec<Result<WithKeys, StoreError>>, StoreError> {
-        timed("accounts_with_keys", self.0.accounts_with_keys()).await
-    }
-
-    async fn invites(&self, now: Time) -> Result<Vec<Invite>, StoreError> {
-        timed("invites", self.0.invites(now)).await
-    }
-
-    async fn invite_by_hash(&self, hash: &str, now: Time) -> Result<Option<Invite>, StoreError> {
-        timed("invite_by_hash", self.0.invite_by_hash(hash, now)).await
-    }
-
-    async fn unproven(&self) -> Result<Vec<Account>, StoreError> {
-        timed("unproven", self.0.unproven()).await
-    }
-
-    async fn pending(&self) -> Result<Vec<PendingKey>, StoreError> {
-        timed("pending", self.0.pending()).await
-    }
-
-    async fn bans(&self, now: Time) -> Result<Vec<Ban>, StoreError> {
-        timed("bans", self.0.bans(now)).await
-    }
-
-    async fn mutes(&self, now: Time) -> Result<Vec<Mute>, StoreError> {
-        timed("mutes", self.0.mutes(now)).await
-    }
-
-    async fn lockdown(&self, now: Time) -> Result<Option<Lockdown>, StoreError> {
-        timed("lockdown", self.0.lockdown(now)).await
-    }
-
-    async fn audits(&self, limit: usize) -> Result<Vec<Audit>, StoreError> {
-        timed("audits", self.0.audits(limit)).await
-    }
-
-    async fn revision(&self) -> Result<u64, StoreError> {
-        timed("revision", self.0.revision()).await
-    }
+timed! { People:
+    [
+        /// Under what the change does.
+        async fn apply(&self, change: &Change) -> Result<Applied, ChangeError> {
+            timed(change.action.as_str(), self.0.apply(change)).await
+        }
+    ]
+    fn keys_of(account: AccountId) -> Vec<KeyRecord>, StoreError;
+    fn accounts_with_keys() -> Vec<Result<WithKeys, StoreError>>, StoreError;
+    fn invites(now: Time) -> Vec<Invite>, StoreError;
+    fn invite_by_hash(hash: &str, now: Time) -> Option<Invite>, StoreError;
+    fn unproven() -> Vec<Account>, StoreError;
+    fn pending() -> Vec<PendingKey>, StoreError;
+    fn bans(now: Time) -> Vec<Ban>, StoreError;
+    fn mutes(now: Time) -> Vec<Mute>, StoreError;
+    fn lockdown(now: Time) -> Option<Lockdown>, StoreError;
+    fn audits(limit: usize) -> Vec<Audit>, StoreError;
+    fn revision() -> u64, StoreError;
 }

@@ -5,22 +5,27 @@
 //! settings, which depend on nothing, need no version.
 //!
 //! That a name or a key is nobody else's is held by an item of its own for each, created where
-//! there is none, in the same transaction that gives it to the account.
+//! there is none, in the same transaction that gives it to the account. In the same way one item
+//! has the set of all operators: one condition on it sees whether some are left, whoever else is
+//! changing roles. Accounts that wait for their proof are not in that set.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::Dynamo;
 use super::change::{ChangePlan, done};
-use super::item::{Item, Row, number, text};
+use super::item::{Item, Row, number, set, text};
 use super::key::{self, Key, SORT};
 use super::table::Range;
 use super::write::{Condition, Write};
-use super::{keys, pending, proof, roles};
-use crate::chat::access::KeyRecord;
+use super::{keys, pending, proof};
+use crate::chat::access::{KeyRecord, Role};
 use crate::chat::ids::{AccountId, Fingerprint, Name, Time};
 use crate::chat::preferences::Preferences;
 use crate::store::people::WithKeys;
-use crate::store::{Account, ChangeError, MAX_NAMES, StoreError};
+use crate::store::{Account, ChangeError, MAX_NAMES, StoreError, stored_role};
+
+/// Where the write about the operators is among those that change a role.
+const OPERATORS: usize = 0;
 
 /// An account as it is in the table.
 #[derive(Debug, Clone)]
@@ -98,7 +103,7 @@ pub(super) fn make_whole(
     owned_names: &[Name],
     owned_keys: &[(&KeyRecord, bool)],
 ) -> Result<Vec<Write>, StoreError> {
-    let role = roles::kept(account.role)?;
+    let role = stored_role(account.role)?;
     let preferences = to_json(&account.preferences)?;
     let owner = account.id.to_string();
     let mut writes = vec![Write::create(Key::account(account.id), |item| {
@@ -119,7 +124,7 @@ pub(super) fn make_whole(
         let guard = Key::name(name);
         writes.push(Write::create(guard, |item| owned(item, &owner, name)));
     }
-    writes.extend(roles::joining(account));
+    writes.extend(joining(account));
     writes.extend(proof::waiting(account));
     let waits = owned_keys.iter();
     let waits = waits.map(|(key, waits)| (&key.fingerprint, *waits));
@@ -268,6 +273,31 @@ impl Dynamo {
         ]))
     }
 
+    /// Gives an account another role; one that it has already is no change.
+    pub(super) async fn change_role(
+        &self,
+        account: AccountId,
+        role: Role,
+    ) -> Result<ChangePlan, ChangeError> {
+        let record = self.record(account).await?;
+        let record = record.ok_or(ChangeError::NoAccount)?;
+        if record.account.role == role {
+            return Ok(ChangePlan::unchanged());
+        }
+        let kept = text(stored_role(role)?);
+        let mut plan = ChangePlan::done(vec![record.change().set("role", kept)]);
+        if record.account.proof_by.is_none() {
+            let operators = match role {
+                Role::Operator => joins(account),
+                Role::Member | Role::Guest => leaves(account),
+            };
+            plan.writes.insert(OPERATORS, operators);
+            // The account is as it was read, so nobody else made it less.
+            plan.refusal = Some((OPERATORS, ChangeError::LastOperator));
+        }
+        Ok(plan)
+    }
+
     pub(super) async fn keep_preferences(
         &self,
         account: AccountId,
@@ -293,4 +323,23 @@ fn names(names: &[Name]) -> AttributeValue {
 fn to_json(preferences: &Preferences) -> Result<String, StoreError> {
     serde_json::to_string(preferences)
         .map_err(|error| StoreError::Internal(format!("preferences can't be written: {error}")))
+}
+
+/// What an account brings with it if it is an operator's from now on. Who has not proven to be one
+/// is none.
+pub(super) fn joining(account: &Account) -> Option<Write> {
+    let counts = account.role == Role::Operator && account.proof_by.is_none();
+    counts.then(|| joins(account.id))
+}
+
+fn joins(account: AccountId) -> Write {
+    Write::update(Key::operators()).add("accounts", set(account))
+}
+
+/// Only if another stays.
+fn leaves(account: AccountId) -> Write {
+    let account_id = text(account.to_string());
+    Write::update(Key::operators())
+        .take("accounts", set(account))
+        .when(Condition::OneOfSeveral("accounts", account_id))
 }

@@ -6,13 +6,12 @@ use super::accounts::{Claim, make};
 use super::change::ChangePlan;
 use super::item::{Row, number};
 use super::key::{self, Key};
-use super::roles;
 use super::table::{MOST_WRITES, Range};
 use super::write::{Condition, Write};
 use crate::chat::access::KeyRecord;
 use crate::chat::ids::Time;
 use crate::chat::invite::Invite;
-use crate::store::{Account, ChangeError, ChangeOutcome, StoreError};
+use crate::store::{Account, ChangeError, ChangeOutcome, StoreError, stored_role};
 
 /// The shortest beginning of a hash that names an invite, in bytes.
 const SHORTEST_ID: usize = 8;
@@ -125,7 +124,7 @@ impl Dynamo {
 
 /// A new invite.
 pub(super) fn create(invite: &Invite) -> Result<Write, StoreError> {
-    let role = roles::kept(invite.role)?;
+    let role = stored_role(invite.role)?;
     Ok(Write::create(Key::invite(&invite.hash), |item| {
         item.text("role", role)
             .number("left", invite.left)

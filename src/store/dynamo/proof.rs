@@ -5,11 +5,10 @@
 //! both write under the condition that the account is as it was read, so one of them wins.
 
 use super::Dynamo;
-use super::accounts::Record;
+use super::accounts::{Record, joining};
 use super::change::ChangePlan;
 use super::item::text;
 use super::key::{self, Key};
-use super::roles;
 use super::table::Range;
 use super::write::{Condition, Write};
 use crate::chat::ids::{AccountId, Time};
@@ -70,7 +69,7 @@ impl Dynamo {
             proof_by: None,
             ..record.account
         };
-        writes.extend(roles::joining(&proven));
+        writes.extend(joining(&proven));
         Ok(ChangePlan::done(writes))
     }
 

@@ -2,17 +2,20 @@
 
 use rusqlite::{Connection, OptionalExtension, Row};
 
-use super::columns::{from_role, to_name, to_role};
+use super::columns::{to_name, to_role};
 use super::keys;
 use super::messages::{blob, conversation_id, place, unsigned};
 use crate::chat::access::{KeyRecord, Role};
 use crate::chat::ids::{AccountId, Conversation, Fingerprint, Name, Seq, Time};
 use crate::chat::preferences::Preferences;
 use crate::store::people::WithKeys;
-use crate::store::{Account, ChangeError, ChangeOutcome, MAX_NAMES, Mark, StoreError};
+use crate::store::{Account, ChangeError, ChangeOutcome, MAX_NAMES, Mark, StoreError, stored_role};
 
 /// What [`to_account`] needs, of an `accounts` called `a`.
 pub(super) const COLUMNS: &str = "a.id, a.name, a.role, a.created, a.preferences, a.proof_by";
+
+/// What an account can have in these is gone with it.
+const BELONGINGS: [&str; 4] = ["names", "keys", "marks", "mutes"];
 
 pub(super) fn by_key(db: &Connection, key: &Fingerprint) -> Result<Option<Account>, StoreError> {
     db.prepare_cached(&format!(
@@ -127,7 +130,7 @@ pub(super) fn insert(db: &Connection, account: &Account) -> Result<(), StoreErro
     .execute((
         blob(account.id),
         account.name.as_str(),
-        from_role(account.role)?,
+        stored_role(account.role)?,
         account.created.0,
         preferences,
         account.proof_by.map(|by| by.0),
@@ -146,7 +149,7 @@ pub(super) fn set_role(
     }
     let changed = db
         .prepare_cached("UPDATE accounts SET role = ?2 WHERE id = ?1 AND role <> ?2")?
-        .execute((blob(account), from_role(role)?))?;
+        .execute((blob(account), stored_role(role)?))?;
     if changed == 0 {
         return Ok(ChangeOutcome::Unchanged);
     }
@@ -190,6 +193,48 @@ pub(super) fn rename(
         return Ok(ChangeOutcome::Unchanged);
     }
     own(db, account, name)?;
+    Ok(ChangeOutcome::Done)
+}
+
+/// Someone came in with a key of an account that waits for that.
+pub(super) fn prove(
+    db: &Connection,
+    account: AccountId,
+    now: Time,
+) -> Result<ChangeOutcome, ChangeError> {
+    let proven = db
+        .prepare_cached("UPDATE accounts SET proof_by = NULL WHERE id = ?1 AND proof_by > ?2")?
+        .execute((blob(account), now.0))?;
+    if proven > 0 {
+        return Ok(ChangeOutcome::Done);
+    }
+    let was_before = db
+        .prepare_cached("SELECT 1 FROM accounts WHERE id = ?1 AND proof_by IS NULL")?
+        .exists([blob(account)])?;
+    if was_before {
+        Ok(ChangeOutcome::Unchanged)
+    } else {
+        Err(ChangeError::Forfeit)
+    }
+}
+
+pub(super) fn forget(
+    db: &Connection,
+    account: AccountId,
+    now: Time,
+) -> Result<ChangeOutcome, ChangeError> {
+    let forfeit = db
+        .prepare_cached("SELECT 1 FROM accounts WHERE id = ?1 AND proof_by <= ?2")?
+        .exists((blob(account), now.0))?;
+    if !forfeit {
+        return Ok(ChangeOutcome::Unchanged);
+    }
+    for table in BELONGINGS {
+        db.prepare_cached(&format!("DELETE FROM {table} WHERE account = ?1"))?
+            .execute([blob(account)])?;
+    }
+    db.prepare_cached("DELETE FROM accounts WHERE id = ?1")?
+        .execute([blob(account)])?;
     Ok(ChangeOutcome::Done)
 }
 

@@ -2,7 +2,7 @@
 
 use rusqlite::Connection;
 
-use super::{accounts, audit, bans, invites, keys, mutes, pending, proof};
+use super::{accounts, audit, bans, invites, keys, mutes, pending};
 use crate::store::{Action, Applied, Change, ChangeError, ChangeOutcome};
 
 /// Makes a change. An error undoes all of it: the transaction is the caller's.
@@ -31,8 +31,8 @@ fn write(db: &Connection, change: &Change) -> Result<ChangeOutcome, ChangeError>
         Action::CreateInvite(invite) => invites::create(db, invite, now),
         Action::RevokeInvite(id) => invites::revoke(db, id, now),
         Action::RedeemInvite { hash, account, key } => invites::redeem(db, hash, account, key, now),
-        Action::ProveKey { account, .. } => proof::prove(db, *account, now),
-        Action::ForgetAccount { account, .. } => proof::forget(db, *account, now),
+        Action::ProveKey { account, .. } => accounts::prove(db, *account, now),
+        Action::ForgetAccount { account, .. } => accounts::forget(db, *account, now),
         Action::AddPending(pending) => pending::add(db, pending),
         Action::Approve { key, account } => pending::settle(db, key, Some(account)),
         Action::Deny { key, .. } => pending::settle(db, key, None),

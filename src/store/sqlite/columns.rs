@@ -7,17 +7,6 @@ use crate::chat::ids::{Name, Time};
 use crate::store::StoreError;
 use crate::text::{Text, clean_line};
 
-/// A role as it is kept. A guest has no account and can't be invited to be one: a row that says so
-/// could not be read again.
-pub(super) fn from_role(role: Role) -> Result<&'static str, StoreError> {
-    match role {
-        Role::Member | Role::Operator => Ok(role.as_str()),
-        Role::Guest => Err(StoreError::Internal(
-            "no account can be a guest's".to_owned(),
-        )),
-    }
-}
-
 /// The role that was kept of `what`.
 pub(super) fn to_role(raw: &str, what: impl Fn() -> String) -> Result<Role, StoreError> {
     raw.parse()

@@ -10,7 +10,7 @@ use rusqlite::ffi::{
 };
 
 use crate::store::archive::ImportError;
-use crate::store::{AmendError, ChangeError, StoreError};
+use crate::store::{AmendError, ChangeError, Fails, StoreError};
 
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> StoreError {
@@ -55,39 +55,23 @@ impl From<rusqlite::Error> for StoreError {
     }
 }
 
-/// An error that may be the store's own failure, or a refusal that is none.
-pub(super) trait Failure: From<StoreError> + Send + 'static {
-    /// The store's failure, if it is one.
-    fn store(&self) -> Option<&StoreError>;
-}
+/// What a job of a thread may end with.
+pub(super) trait Failure: Fails + From<StoreError> + Send + 'static {}
 
-impl Failure for StoreError {
-    fn store(&self) -> Option<&StoreError> {
-        Some(self)
-    }
-}
+impl<E: Fails + From<StoreError> + Send + 'static> Failure for E {}
 
-/// The errors whose variant `Store` is the store's own failure and whose others are refusals.
-macro_rules! refusals {
-    ($($error:ident),+ $(,)?) => {$(
+/// The errors whose variant `Store` is the store's own failure.
+macro_rules! from_sqlite {
+    ($($error:ident),+) => {$(
         impl From<rusqlite::Error> for $error {
             fn from(error: rusqlite::Error) -> $error {
                 $error::Store(error.into())
             }
         }
-
-        impl Failure for $error {
-            fn store(&self) -> Option<&StoreError> {
-                match self {
-                    $error::Store(error) => Some(error),
-                    _ => None,
-                }
-            }
-        }
     )+};
 }
 
-refusals!(AmendError, ChangeError, ImportError);
+from_sqlite!(AmendError, ChangeError, ImportError);
 
 /// Finds out why writing failed where `SQLite` says no more than "disk I/O error": tries to write
 /// a small file beside the database. (Never the database itself: to close it here would drop

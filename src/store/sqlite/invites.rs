@@ -3,11 +3,11 @@
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::accounts;
-use super::columns::{count, from_role, line, to_role};
+use super::columns::{count, line, to_role};
 use crate::chat::access::KeyRecord;
 use crate::chat::ids::Time;
 use crate::chat::invite::Invite;
-use crate::store::{Account, ChangeError, ChangeOutcome, StoreError};
+use crate::store::{Account, ChangeError, ChangeOutcome, StoreError, stored_role};
 
 /// What [`to_invite`] needs.
 const COLUMNS: &str = "hash, role, remaining, uses, expires, made_by, at";
@@ -22,11 +22,7 @@ pub(super) fn create(
     now: Time,
 ) -> Result<ChangeOutcome, ChangeError> {
     forget(db, now)?;
-    if insert(db, invite)? {
-        Ok(ChangeOutcome::Done)
-    } else {
-        Ok(ChangeOutcome::Unchanged)
-    }
+    Ok(insert(db, invite)?.into())
 }
 
 /// Writes an invite, unless it is there. Returns whether it was not.
@@ -38,7 +34,7 @@ pub(super) fn insert(db: &Connection, invite: &Invite) -> Result<bool, StoreErro
         )?
         .execute((
             &invite.hash,
-            from_role(invite.role)?,
+            stored_role(invite.role)?,
             invite.left,
             invite.uses,
             invite.expires.0,

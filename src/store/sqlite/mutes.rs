@@ -27,7 +27,7 @@ pub(super) fn set(
     if let Some(mute) = mute {
         insert(db, account, mute)?;
     }
-    Ok(changed(ended > 0 || mute.is_some()))
+    Ok((ended > 0 || mute.is_some()).into())
 }
 
 /// Writes a mute of an account that has none.
@@ -73,7 +73,7 @@ pub(super) fn set_lockdown(
     if let Some(lockdown) = lockdown {
         insert_lockdown(db, lockdown)?;
     }
-    Ok(changed(ended > 0 || lockdown.is_some()))
+    Ok((ended > 0 || lockdown.is_some()).into())
 }
 
 /// Writes the lockdown where there is none.
@@ -94,14 +94,6 @@ pub(super) fn lockdown(db: &Connection, now: Time) -> Result<Option<Lockdown>, S
         })?
         .next()
         .transpose()
-}
-
-fn changed(changed: bool) -> ChangeOutcome {
-    if changed {
-        ChangeOutcome::Done
-    } else {
-        ChangeOutcome::Unchanged
-    }
 }
 
 fn to_mute(row: &Row<'_>) -> Result<Mute, StoreError> {

@@ -74,7 +74,7 @@ where
         let result = work(db);
         let outcome = match &result {
             Ok(_) => Outcome::Done,
-            Err(error) => match error.store() {
+            Err(error) => match error.failure() {
                 Some(error) => Outcome::Failed(error.clone()),
                 None => Outcome::Refused,
             },

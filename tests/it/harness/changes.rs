@@ -218,5 +218,5 @@ pub trait Changes: People {
 impl<S: People + ?Sized> Changes for S {}
 
 fn somebody() -> Name {
-    Name::new("somebody").unwrap()
+    Name::new("renata").unwrap()
 }

@@ -121,7 +121,7 @@ const CASES: &[Case] = &[
                 2.0,
             ),
             (
-                "ssh_chat_store_call_seconds_sum{operation=\"create_account\"}",
+                "ssh_chat_store_call_seconds_sum{operation=\"account_create\"}",
                 1e-9,
             ),
         ],

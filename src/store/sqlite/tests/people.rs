@@ -19,14 +19,14 @@ fn another_key(raw: &str) -> Action {
 fn role(account: u128, role: Role) -> Action {
     Action::SetRole {
         account: AccountId(account),
-        name: Name::new("somebody").unwrap(),
+        name: Name::new("renata").unwrap(),
         role,
     }
 }
 
 fn muted(mute: &Mute) -> Action {
     Action::Mute {
-        name: Name::new("somebody").unwrap(),
+        name: Name::new("renata").unwrap(),
         mute: mute.clone(),
     }
 }
