@@ -57,6 +57,9 @@ impl Machine {
 
     /// Keeps a line that was not sent. Why is told at once, and then for all further ones together.
     pub(super) fn not_sent(&mut self, entered: Entered, why: &str, kind: &'static str, now: Now) {
+        if self.is_discarded(&entered) {
+            return;
+        }
         let told = self.requests.refused.as_ref();
         if told.is_some_and(|tally| tally.kind != kind) {
             self.tell_refused();
@@ -150,8 +153,7 @@ impl Machine {
                 false
             }
             Key::Ctrl('c') => {
-                let here = self.here();
-                self.requests.unsent.discard(&here);
+                self.discard_unsent();
                 true
             }
             _ => true,

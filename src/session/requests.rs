@@ -51,6 +51,8 @@ pub(super) struct Requests {
     pub unsent: Unsent,
     /// How many lines were entered.
     lines: u64,
+    /// Lines up to this one don't come back if they are refused.
+    discarded: u64,
     /// How many jobs for the store are not done.
     jobs: usize,
     /// How many of them only read.
@@ -123,6 +125,19 @@ impl Machine {
             room: self.here(),
             text,
         }
+    }
+
+    /// Forgets what was refused here, what still waits, and what may be refused yet.
+    pub(super) fn discard_unsent(&mut self) {
+        let here = self.here();
+        self.requests.unsent.discard(&here);
+        self.requests.held.clear();
+        self.requests.discarded = self.requests.lines;
+    }
+
+    /// Whether a line was given up before it was refused.
+    pub(super) fn is_discarded(&self, entered: &Entered) -> bool {
+        matches!(self.source, Source::Keys(_)) && entered.number <= self.requests.discarded
     }
 
     fn must_wait(&self) -> bool {

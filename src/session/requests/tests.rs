@@ -155,6 +155,23 @@ fn zoe(words: &str) -> (Target, String) {
     (Target::Person(Name::new("zoe").unwrap()), words.to_owned())
 }
 
+/// Ctrl-C is meant for all of a mistake: also for what waits, and for what is refused after it.
+#[test]
+fn nothing_comes_back_that_was_discarded() {
+    let mut alice = Session::terminal();
+    alice.types(&"y\r".repeat(100));
+    alice.answer(Some(&TOO_FAST));
+    assert_eq!(alice.prompt(), "y");
+    alice.types("\u{3}");
+    while !alice.said.is_empty() {
+        alice.answer(Some(&TOO_FAST));
+        assert_eq!(alice.prompt(), "");
+    }
+    alice.types("sorry\r");
+    alice.answer(Some(&TOO_FAST));
+    assert_eq!(alice.prompt(), "sorry");
+}
+
 /// Whatever the reason, lines come back in the order in which they were entered, each once.
 #[test]
 fn lines_come_back_in_order() {
