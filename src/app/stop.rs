@@ -185,7 +185,7 @@ async fn drain(parts: Parts, notice: Text) -> Drained {
     accepting.stop.send_replace(true);
     hub.stop(notice).await;
     guard.finish_orders().await;
-    hub.close_all(Text::stored("Goodbye.")).await;
+    hub.close_all(Text::stored("The server is stopping.")).await;
     let mut all = Drained { ended: 0, cut: 0 };
     while let Some(drained) = accepting.drained.recv().await {
         all.ended += drained.ended;
