@@ -218,11 +218,11 @@ const WALL_TIME: &[(&str, &[&str])] = &[
             "web::desk",
         ],
     ),
-    (".left_until(", &["access", "cli::doctor"]),
+    (".left_until(", &["access", "cli::doctor", "store::change"]),
 ];
 
 /// The longest file, in lines, its own unit tests included.
-const LONGEST: usize = 450;
+const LONGEST: usize = 800;
 
 /// A source file without comments and without its unit tests.
 struct Source {

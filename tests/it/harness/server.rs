@@ -15,7 +15,7 @@ use super::process::{Process, not_started};
 use super::wait::{DEADLINE, Output, contains};
 
 /// The variable that a server made by a test finds its arguments in.
-pub const ARGS: &str = "SSH_CHAT_TEST_ARGS";
+pub const ARGS: &str = "TEST_ARGS";
 
 /// The last line that a server prints when people can connect.
 const READY: &[u8] = b"  stop         Ctrl-C\n";
@@ -101,7 +101,7 @@ impl Server {
     /// the name of the test to run, which finds the arguments in [`ARGS`], one on each line.
     pub fn by_test(test: &str, home: Arc<Home>, args: Vec<String>) -> Server {
         const RUN: &str = "own=$0; test=$1; shift; \
-            SSH_CHAT_TEST_ARGS=$(printf '%s\\n' \"$@\") exec \"$own\" --exact \"$test\" --nocapture";
+            TEST_ARGS=$(printf '%s\\n' \"$@\") exec \"$own\" --exact \"$test\" --nocapture";
         let own = std::env::current_exe().expect("the test's program");
         let mut shell = Command::new("/bin/sh");
         shell.args(["-c", RUN]).arg(own).arg(test);

@@ -9,6 +9,8 @@ use ssh_chat::access::Mode;
 use ssh_chat::access::orders::{BanWhom, Order};
 use ssh_chat::chat::access::{BanTarget, Role};
 
+use tracing_subscriber::layer::SubscriberExt as _;
+
 use crate::access::{House, OPENSSH, audit, dismissed, key, name};
 use crate::harness::flaky::Weather;
 
@@ -317,6 +319,10 @@ impl Lines {
 
 #[tokio::test]
 async fn an_outage_is_a_few_lines_in_the_log() {
+    // As long as there is one subscriber, of this thread, an event that another thread comes to
+    // first is taken for one that nobody wants.
+    let elsewhere = tracing_subscriber::registry().with(tracing::level_filters::LevelFilter::INFO);
+    let _set_before = tracing::subscriber::set_global_default(elsewhere);
     let lines = Lines::default();
     let writer = lines.clone();
     let log = tracing_subscriber::fmt()
