@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 pub(super) struct Caps {
     /// In all.
     pub(super) total: usize,
-    /// From one source, see [`source`].
+    /// From one source, see [`rate_limit::source`](crate::rate_limit::source).
     pub(super) per_address: usize,
     /// That have not logged in yet.
     pub(super) unauthenticated: usize,
