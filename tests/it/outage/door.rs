@@ -9,9 +9,11 @@ use ssh_chat::access::Mode;
 use ssh_chat::access::orders::{BanWhom, Order};
 use ssh_chat::chat::access::{BanTarget, Role};
 
+use tokio::time::timeout;
 use tracing_subscriber::layer::SubscriberExt as _;
 
 use crate::access::{House, OPENSSH, audit, dismissed, key, name};
+use crate::harness::DEADLINE;
 use crate::harness::flaky::Weather;
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -171,9 +173,12 @@ async fn what_is_known_to_be_out_of_date_lets_nobody_in() {
     house.port.set(Weather::Without(&["accounts_with_keys"]));
     house.port.calls();
     remove_key(&house, "member").await;
-    while !house.port.calls().contains(&"accounts_with_keys") {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
+    let asked = async {
+        while !house.port.calls().contains(&"accounts_with_keys") {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    timeout(DEADLINE, asked).await.unwrap();
     house.port.set(Weather::Down);
     assert_eq!(judge(&house, "member").await, "no");
     watch.abort();
@@ -223,9 +228,12 @@ async fn what_was_ordered_elsewhere_meanwhile_holds_afterwards() {
     assert!(house.guard.refresh().await.is_err());
     assert!(!dismissed(&house, &sessions[0].1).await, "nobody knows yet");
     house.port.set(Weather::Fair);
-    while house.hub.online().await.len() > 1 {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
+    let enforced = async {
+        while house.hub.online().await.len() > 1 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    timeout(DEADLINE, enforced).await.unwrap();
     assert!(dismissed(&house, &sessions[0].1).await);
     assert!(dismissed(&house, &sessions[1].1).await);
     assert!(!dismissed(&house, &sessions[2].1).await);
