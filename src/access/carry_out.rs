@@ -75,7 +75,6 @@ impl Keeper for Guard {
         key: &KeyRecord,
     ) -> Result<(), ChangeError> {
         let asked = self.known.asks();
-        let (account, key) = (account.clone(), key.clone());
         let (id, name) = (account.id, account.name.clone());
         let create = Action::CreateAccount {
             account: account.clone(),
@@ -85,7 +84,7 @@ impl Keeper for Guard {
             .apply(&Change::by(id, name, account.created, create))
             .await;
         match &made {
-            Ok(_) => self.known.learn(&key.fingerprint, Some(&account), asked),
+            Ok(_) => self.known.learn(&key.fingerprint, Some(account), asked),
             Err(ChangeError::NameTaken) if !account.name.is_guest() && !self.is_named(who.key) => {
                 self.alert(who).await;
             }
