@@ -116,15 +116,15 @@ async fn the_watch_confirms_what_is_known() {
         }
     };
     pass(59 * MINUTE).await;
-    answered().await;
+    timeout(DEADLINE, answered()).await.unwrap();
     house.port.set(Weather::Down);
     pass(59 * MINUTE).await;
     assert_eq!(judge(&house, "member").await, "in");
     pass(MINUTE).await;
     assert_eq!(judge(&house, "member").await, "no");
-    answered().await;
+    timeout(DEADLINE, answered()).await.unwrap();
     house.port.set(Weather::Fair);
-    answered().await;
+    timeout(DEADLINE, answered()).await.unwrap();
     house.port.set(Weather::Down);
     assert_eq!(judge(&house, "member").await, "in", "for another hour");
     watch.abort();
@@ -351,15 +351,21 @@ async fn an_outage_is_a_few_lines_in_the_log() {
         if round == 1 {
             pass(2 * HOUR).await;
             judge(&house, "member").await;
-            while !lines.events().iter().any(|e| e.contains("access_closed")) {
-                tokio::time::sleep(Duration::from_millis(1)).await;
-            }
+            let closed = async {
+                while !lines.events().iter().any(|e| e.contains("access_closed")) {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+            };
+            timeout(DEADLINE, closed).await.unwrap();
         }
         house.port.set(Weather::Fair);
         let again = |e: &String| e.contains("access_known_again");
-        while lines.events().iter().filter(|e| again(e)).count() <= round {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
+        let known = async {
+            while lines.events().iter().filter(|e| again(e)).count() <= round {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        timeout(DEADLINE, known).await.unwrap();
     }
     watch.abort();
     let expected = [
