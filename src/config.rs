@@ -38,6 +38,8 @@ pub use sources::{Flags, Source};
 pub use values::{Access, LogFilter, LogFormat, Rate};
 pub use web::Web;
 
+use ipnet::IpNet;
+
 use crate::chat::ids::Fingerprint;
 use settings::{SETTINGS, Setting};
 use sources::Given;
@@ -102,6 +104,11 @@ pub struct Limits {
     pub connections: usize,
     /// Connections from one address.
     pub connections_per_address: usize,
+    /// Networks whose addresses are shared by many people: limits per address and penalties don't
+    /// apply to them.
+    pub trusted_networks: Vec<IpNet>,
+    /// How many accounts' worth of messages, commands and new rooms one address may use.
+    pub people_per_address: u32,
     /// Connections that have not logged in yet.
     pub unauthenticated: usize,
     /// How long a connection may take to log in.
@@ -132,6 +139,8 @@ impl Default for Limits {
         Limits {
             connections: 4096,
             connections_per_address: 64,
+            trusted_networks: Vec::new(),
+            people_per_address: 10,
             unauthenticated: 128,
             login_grace: Duration::from_secs(20),
             auth_attempts: 12,
@@ -357,6 +366,7 @@ impl Config {
         self.limits.message_rate = newer.limits.message_rate;
         self.limits.command_burst = newer.limits.command_burst;
         self.limits.command_rate = newer.limits.command_rate;
+        self.limits.people_per_address = newer.limits.people_per_address;
         self.limits.outage_logins = newer.limits.outage_logins;
         self.log.level = newer.log.level;
         waiting

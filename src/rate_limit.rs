@@ -12,6 +12,8 @@ use std::hash::Hash;
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
+use ipnet::IpNet;
+
 /// The slowest rate that can be told from none at all: one event a year.
 const LONGEST_INTERVAL: Duration = Duration::from_secs(365 * 86_400);
 
@@ -182,6 +184,23 @@ pub fn source(addr: IpAddr) -> IpAddr {
     }
 }
 
+/// Networks whose addresses are shared by many people, such as an office behind NAT.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TrustedNetworks(Vec<IpNet>);
+
+impl TrustedNetworks {
+    /// These networks.
+    pub fn new(networks: Vec<IpNet>) -> TrustedNetworks {
+        TrustedNetworks(networks)
+    }
+
+    /// Whether limits per address don't apply to this one.
+    pub fn contains(&self, addr: IpAddr) -> bool {
+        let addr = addr.to_canonical();
+        self.0.iter().any(|network| network.contains(&addr))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::LazyLock;
@@ -189,6 +208,23 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn an_ipv4_address_is_trusted_through_an_ipv6_socket_too() {
+        let trusted = TrustedNetworks::new(vec![
+            "192.0.2.0/24".parse().unwrap(),
+            "2001:db8::/48".parse().unwrap(),
+        ]);
+        for (addr, expected) in [
+            ("192.0.2.7", true),
+            ("::ffff:192.0.2.7", true),
+            ("192.0.3.7", false),
+            ("2001:db8:0:1::1", true),
+            ("2001:db8:1::1", false),
+        ] {
+            assert_eq!(trusted.contains(addr.parse().unwrap()), expected, "{addr}");
+        }
+    }
 
     static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 

@@ -10,8 +10,8 @@ use super::private::private_address;
 use super::resources::{chat, region, resource, table};
 use super::settings::{Kind, Otherwise, Setting};
 use super::values::{
-    Access, FOREVER, LogFormat, addresses, duration, history, host_name, motd, name_of, number,
-    one_of, operator_keys, path, switch, web_url,
+    Access, FOREVER, LogFormat, addresses, duration, history, host_name, motd, name_of, networks,
+    number, one_of, operator_keys, path, switch, web_url,
 };
 use super::web;
 use crate::chat::duration::format as format_duration;
@@ -174,6 +174,37 @@ pub static SETTINGS: &[Setting] = &[
             )
         },
         show: |c| Some(c.limits.connections_per_address.to_string()),
+    },
+    Setting {
+        key: "limits.trusted_networks",
+        kind: Kind::List,
+        otherwise: Otherwise::Found {
+            how: "none",
+            example: "192.0.2.0/24",
+        },
+        help: "Networks whose addresses are shared by many people, such as an office behind NAT: limits per \
+               address and penalties don't apply to them",
+        reloadable: false,
+        set: |c, v| put(&mut c.limits.trusted_networks, networks(v)),
+        show: |c| {
+            let all: Vec<_> = c
+                .limits
+                .trusted_networks
+                .iter()
+                .map(ToString::to_string)
+                .collect();
+            (!all.is_empty()).then(|| all.join(","))
+        },
+    },
+    Setting {
+        key: "limits.people_per_address",
+        kind: Kind::Number,
+        otherwise: Otherwise::Fixed,
+        help: "How many accounts' worth of messages, commands and new rooms one address may use, \
+               however many accounts or guests connect from it",
+        reloadable: true,
+        set: |c, v| put(&mut c.limits.people_per_address, number(v, 1..=10_000)),
+        show: |c| Some(c.limits.people_per_address.to_string()),
     },
     Setting {
         key: "limits.unauthenticated",

@@ -11,9 +11,11 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
 use super::error::shown;
+use crate::chat::access::network;
 use crate::chat::duration;
 use crate::chat::ids::{Fingerprint, Time};
 use crate::keys::{is_private, read_fingerprint, read_public_key};
@@ -331,6 +333,26 @@ pub(super) fn addresses(text: &str) -> Result<Vec<SocketAddr>, String> {
     } else {
         Err(format!("from 1 to {MOST} addresses"))
     }
+}
+
+/// Reads addresses and networks in CIDR notation, separated by commas. Bits behind a prefix are
+/// cleared, and an entry that is there twice counts once.
+pub(super) fn networks(text: &str) -> Result<Vec<IpNet>, String> {
+    let mut all = Vec::new();
+    let mut wrong = Wrong::default();
+    for part in text
+        .split(',')
+        .map(str::trim)
+        .filter(|part| !part.is_empty())
+    {
+        match network(part) {
+            Some(network) if all.contains(&network) => {}
+            Some(network) => all.push(network),
+            None => wrong.add(&format!("{} is none of these", quoted(part, text))),
+        }
+    }
+    wrong.none("addresses or networks such as 192.0.2.0/24 or 2001:db8::/48")?;
+    Ok(all)
 }
 
 /// Reads the name of a folder or file.

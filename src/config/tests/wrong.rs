@@ -58,6 +58,12 @@ motd |  | (none)
 motd | be kind | be kind
 limits.connections | 1 | 1
 limits.connections | 0 | ! from 1 to 1000000
+limits.trusted_networks |  | (none)
+limits.trusted_networks | 192.0.2.7/24, 2001:db8::/48,192.0.2.0/24 | 192.0.2.0/24,2001:db8::/48
+limits.trusted_networks | ::ffff:192.0.2.7 | 192.0.2.7/32
+limits.trusted_networks | 192.0.2.0/33 | ! addresses or networks such as
+limits.people_per_address | 10 | 10
+limits.people_per_address | 0 | ! from 1 to 10000
 limits.connections | 1000001 | ! from 1 to 1000000
 limits.connections | +5 | ! a whole number
 limits.connections | 99999999999999999999999 | ! a whole number
@@ -195,7 +201,13 @@ rooms = 1
         files: &[("/home/alice/.config/ssh-chat/config.toml", text)],
     };
     let errors = start.load().unwrap_err().to_string();
-    let errors = errors.replace("/home/alice/.config/ssh-chat/", "");
+    let limits: Vec<_> = SETTINGS
+        .iter()
+        .filter_map(|setting| setting.key.strip_prefix("limits."))
+        .collect();
+    let errors = errors
+        .replace("/home/alice/.config/ssh-chat/", "")
+        .replace(&limits.join(", "), "ALL_LIMITS");
     assert_eq!(
         errors,
         "\
@@ -218,8 +230,7 @@ error: there is no setting limits.conections (config.toml:11)
 error: limits.stall can't be a list (config.toml:12)
  hint: one value, such as stall = \"30s\"
 error: there is no setting limits.zzzzzz (config.toml:13)
- hint: there are connections, connections_per_address, unauthenticated, login_grace, \
-auth_attempts, channels_per_connection, stall, rooms, message_burst, message_rate, command_burst, command_rate, outage_logins
+ hint: there are ALL_LIMITS
 error: there is no setting limit (config.toml:15)
  hint: did you mean [limits]?
 error: there is no setting for this variable (SSH_CHAT_\\u{1b}[2J)
