@@ -208,6 +208,30 @@ def read_journal(chat):
         check(secret not in everything, f"the journal has {secret!r}")
 
 
+def stop_the_journal(chat):
+    """journald that hangs delays nobody, and has new lines again once it goes on."""
+    run, journald = chat.machine.run, "systemd-journald.service"
+    flood = ("import socket\nfor _ in range(6000):\n"
+             " socket.create_connection(('127.0.0.1', 22)).close()")
+    chat.configure(r"^.*level = .*$", 'level = "debug"')
+    run("systemctl", "reload", SERVICE)
+    run("systemctl", "kill", "--signal=STOP", journald)
+    try:
+        # More lines than the queue and the socket take.
+        subprocess.run(chat.machine.in_its_network("python3", "-c", flood), check=True, timeout=60)
+        for _ in range(5):
+            chat.talks()
+    finally:
+        run("systemctl", "kill", "--signal=CONT", journald)
+
+    def reloads():
+        return len([entry for entry in chat.journal() if entry.get("EVENT") == "reloaded"])
+    before = reloads()
+    chat.configure(r"^level = .*$", '#level = "info"')
+    run("systemctl", "reload", SERVICE)
+    wait_for("the journal to go on", lambda: reloads() > before)
+
+
 def kill(chat):
     before = chat.pid()
     chat.machine.run("systemctl", "kill", "--signal=KILL", SERVICE)
@@ -421,6 +445,8 @@ def main(template, deb, newer):
         log_in(chat)
         step("the journal")
         read_journal(chat)
+        step("a journal that hangs")
+        stop_the_journal(chat)
         step("kill -9")
         kill(chat)
         step("the watchdog")

@@ -74,7 +74,7 @@ fn complain(words: &str) {
 fn refuse(errors: &str) {
     systemd::failed(errors);
     let log = logs::init(&crate::config::Log::default(), &Environment::of_process());
-    if log.is_ok_and(|log| log.in_journal()) {
+    if log.as_ref().is_ok_and(LogHandle::in_journal) {
         tracing::error!(event = "start_failed", error = errors, "ssh-chat ends");
     } else {
         complain(errors);

@@ -14,7 +14,6 @@
 use std::io::{self, IsTerminal as _, Write as _};
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
 use std::{panic, thread};
 
 use tracing_subscriber::filter::Targets;
@@ -32,7 +31,7 @@ mod tests;
 
 use flood::Flood;
 use journal::Journal;
-use lines::{Lines, Write};
+use lines::{Lines, Sink, Write};
 
 /// The most characters of one value, or of a sentence, in a line.
 pub const MAX_VALUE: usize = 1000;
@@ -62,11 +61,20 @@ pub enum Output {
     },
 }
 
-/// The running log.
+/// The running log. Dropping it waits until the journal has all lines, for at most a second.
 #[derive(Debug)]
 pub struct LogHandle {
     filter: reload::Handle<Targets, Registry>,
     in_journal: bool,
+    journal: Option<Journal>,
+}
+
+impl Drop for LogHandle {
+    fn drop(&mut self) {
+        if let Some(journal) = &self.journal {
+            journal.flush();
+        }
+    }
 }
 
 impl LogHandle {
@@ -86,37 +94,39 @@ impl LogHandle {
 /// standard error instead, and the first of them says so.
 pub fn init(log: &Log, env: &Environment) -> Result<LogHandle, LogError> {
     let around = Surroundings::look(env);
-    let mut output = choose(log.format, around);
     let (filter, handle) = reload::Layer::new(log.level.targets());
-    let journal = match output {
-        Output::Journald => Journal::connect(Path::new(journal::SOCKET)).map(Some),
-        Output::Json | Output::Text { .. } => Ok(None),
-    };
-    let failure = journal.as_ref().err().map(io::Error::to_string);
-    let write: Write = match journal {
-        Ok(Some(journal)) => Box::new(move |entry| journal.write(entry)),
-        Ok(None) => Box::new(to_stderr),
-        Err(_) => {
-            output = Output::Text { colour: false };
-            Box::new(to_stderr)
+    let to_stderr: Write = Box::new(to_stderr);
+    let (sink, journal, failure) = match choose(log.format, around) {
+        Output::Text { colour } => {
+            let write = to_stderr;
+            (Sink::Text { colour, write }, None, None)
         }
+        Output::Json => (Sink::Json(to_stderr), None, None),
+        Output::Journald => match Journal::connect() {
+            Ok(journal) => (Sink::Journal(journal.clone()), Some(journal), None),
+            Err(error) => {
+                let (colour, write) = (false, to_stderr);
+                (Sink::Text { colour, write }, None, Some(error))
+            }
+        },
     };
     tracing_subscriber::registry()
         .with(filter)
         .with(Flood::default())
-        .with(Lines::new(output, write))
+        .with(Lines::new(sink))
         .try_init()?;
     log_panics(env.get("RUST_BACKTRACE").is_some());
     if let Some(error) = failure {
         tracing::warn!(
             event = "journal_unreachable",
-            error,
+            %error,
             "the journal can't be reached; the log goes to standard error"
         );
     }
     Ok(LogHandle {
         filter: handle,
-        in_journal: around.journal || output == Output::Journald,
+        in_journal: around.journal || journal.is_some(),
+        journal,
     })
 }
 

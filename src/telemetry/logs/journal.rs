@@ -1,109 +1,183 @@
-//! Lines for the journal, in its native protocol
-//! (<https://systemd.io/JOURNAL_NATIVE_PROTOCOL/>): the message as `journalctl` shows it, which
-//! is the line of text without time and level, and each field for itself, under its name in
-//! capitals.
+//! The journal, through `tracing-journald`.
+//!
+//! An event becomes an owned [`Entry`] on the thread that logs it, and a thread of the journal's own
+//! hands it to [`tracing_journald::Layer`]. A journald that stands still blocks only that thread:
+//! entries that don't fit into the queue are counted and dropped.
 
-use std::fmt::{self, Write as _};
+use std::collections::HashMap;
 use std::io;
-use std::os::unix::net::UnixDatagram;
-use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread;
 use std::time::Duration;
 
-use tracing::{Level, Metadata};
+use tracing::callsite::{Callsite, Identifier};
+use tracing::field::{FieldSet, Value};
+use tracing::metadata::Kind;
+use tracing::subscriber::Interest;
+use tracing::{Event, Metadata, Subscriber};
+use tracing_journald::{Layer, Priority, PriorityMappings};
+use tracing_subscriber::layer::SubscriberExt as _;
 
 use super::lines::Fields;
 use crate::telemetry::metrics;
 
-/// Where journald listens.
-pub(super) const SOCKET: &str = "/run/systemd/journal/socket";
+/// Entries that may wait for journald, each at most some [`MAX_VALUE`](super::MAX_VALUE)
+/// characters for each of its fields.
+const QUEUE: usize = 4096;
+/// How long [`Journal::flush`] waits for journald.
+const FLUSH: Duration = Duration::from_secs(1);
 
-/// How long a line may wait while journald does not read. It reads thousands a second, and the
-/// system holds some hundreds for it; a burst beyond that has to wait a little.
-const PATIENCE: Duration = Duration::from_millis(50);
+/// What the journal's thread is asked to do.
+enum Request {
+    Write(Entry),
+    /// To answer once everything before this is written.
+    Flush(SyncSender<()>),
+}
 
-/// A way to the journal. A socket of datagrams blocks its writer while its reader stands still,
-/// and those who write here are the threads that everybody's messages go through. So when a line
-/// has waited in vain, none waits any more until one got through: they are counted and lost.
+/// An event with its values.
+pub(super) struct Entry {
+    event: &'static Metadata<'static>,
+    /// In the order in which they are written, each harmless.
+    fields: Vec<(&'static str, String)>,
+}
+
+impl Entry {
+    /// An event as the journal has it: each field by itself, and as the message the line that
+    /// other formats have, without time and level.
+    pub(super) fn new(event: &'static Metadata<'static>, fields: &Fields) -> Entry {
+        let message = format!("{}{}", fields.sentence(event), fields.pairs());
+        let fields = fields.shown().chain([("message", message)]).collect();
+        Entry { event, fields }
+    }
+}
+
+/// A way to the journal that never blocks.
+#[derive(Debug, Clone)]
 pub(super) struct Journal {
-    socket: UnixDatagram,
-    stalled: AtomicBool,
+    queue: SyncSender<Request>,
 }
 
 impl Journal {
-    /// The journal that listens at this path.
-    pub(super) fn connect(path: &Path) -> io::Result<Journal> {
-        let socket = UnixDatagram::unbound()?;
-        socket.connect(path)?;
-        socket.set_write_timeout(Some(PATIENCE))?;
-        Ok(Journal {
-            socket,
-            stalled: AtomicBool::new(false),
-        })
+    /// The journal of this machine.
+    ///
+    /// # Errors
+    /// If nothing listens at `/run/systemd/journal/socket`, or no thread can be started.
+    pub(super) fn connect() -> io::Result<Journal> {
+        let layer = Layer::new()?
+            .with_field_prefix(None)
+            .with_syslog_identifier("ssh-chat".to_owned())
+            .with_priority_mappings(PriorityMappings {
+                info: Priority::Informational,
+                debug: Priority::Debug,
+                ..PriorityMappings::new()
+            });
+        // Never the default subscriber of any thread: it has no filter, and would have every
+        // disabled event of the process looked at again.
+        Journal::to(tracing_subscriber::registry().with(layer))
+    }
+
+    /// A journal that writes by giving events to this subscriber.
+    pub(super) fn to(subscriber: impl Subscriber + Send) -> io::Result<Journal> {
+        let (queue, requests) = sync_channel(QUEUE);
+        thread::Builder::new()
+            .name("journal".to_owned())
+            .spawn(move || write(&requests, &subscriber))?;
+        Ok(Journal { queue })
     }
 
     /// Hands over an entry, or counts it as lost.
-    pub(super) fn write(&self, entry: &str) {
-        if self.send(entry.as_bytes()).is_err() {
+    pub(super) fn put(&self, entry: Entry) {
+        if self.queue.try_send(Request::Write(entry)).is_err() {
             metrics::line_missing("lost");
         }
     }
 
-    fn send(&self, entry: &[u8]) -> io::Result<()> {
-        let sent = self.socket.send(entry).map(|_| ());
-        let stalls = sent.as_ref().is_err_and(|error| {
-            matches!(
-                error.kind(),
-                io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
-            )
-        });
-        if self.stalled.load(Ordering::Relaxed) != stalls {
-            self.stalled.store(stalls, Ordering::Relaxed);
-            self.socket.set_nonblocking(stalls)?;
+    /// Waits until everything handed over so far is written, for at most a second.
+    pub(super) fn flush(&self) {
+        let (done, answer) = sync_channel(1);
+        // With a full queue journald stands still, and waiting for it is of no use.
+        if self.queue.try_send(Request::Flush(done)).is_ok() {
+            let _in_time = answer.recv_timeout(FLUSH);
         }
-        sent
     }
 }
 
-/// An event as an entry: `NAME=value` lines. Each value is harmless, and so on one line, and
-/// bounded; all of them are far less than a datagram may have.
-pub(super) fn entry(event: &Metadata<'_>, fields: &Fields) -> String {
-    let mut entry = String::new();
-    let mut put = |name: &str, value: &dyn fmt::Display| {
-        let _to_a_string = writeln!(entry, "{name}={value}");
-    };
-    for (name, value) in fields.shown() {
-        put(&native(name), &value);
+/// Writes entries until every [`Journal`] of the queue is gone.
+fn write(requests: &Receiver<Request>, subscriber: &impl Subscriber) {
+    let mut kinds = Kinds::default();
+    for request in requests {
+        match request {
+            Request::Write(Entry { event, fields }) => {
+                let metadata = kinds.metadata(event, fields.iter().map(|(name, _)| *name));
+                let values: Vec<_> = fields
+                    .iter()
+                    .map(|(_, value)| Some(value as &dyn Value))
+                    .collect();
+                let values = metadata.fields().value_set_all(&values);
+                subscriber.event(&Event::new(metadata, &values));
+            }
+            Request::Flush(done) => {
+                let _nobody_waits = done.send(());
+            }
+        }
     }
-    let message = format_args!("{}{}", fields.sentence(event), fields.pairs());
-    put("MESSAGE", &message);
-    put("PRIORITY", &priority(*event.level()));
-    put("SYSLOG_IDENTIFIER", &"ssh-chat");
-    put("TARGET", &event.target());
-    if let Some((file, line)) = event.file().zip(event.line()) {
-        put("CODE_FILE", &file);
-        put("CODE_LINE", &line);
-    }
-    entry
 }
 
-/// The name of a field in the journal, which takes capitals, digits and underscores; what begins
-/// with one is its own.
-fn native(name: &str) -> String {
-    let name = name.trim_start_matches('_').chars();
-    name.map(|c| match c.to_ascii_uppercase() {
-        c @ ('A'..='Z' | '0'..='9') => c,
-        _ => '_',
-    })
-    .collect()
+/// The metadata of entries. An entry has fields that its event's own metadata doesn't name: those of
+/// the spans that the event was in, and a message where it had none.
+#[derive(Default)]
+struct Kinds(HashMap<(Identifier, Vec<&'static str>), &'static Metadata<'static>>);
+
+impl Kinds {
+    /// The metadata of an event that has these fields. Kept until the process ends, as all
+    /// metadata is: there are as many as places in the code that log, times the few spans that
+    /// each of them can be in.
+    fn metadata(
+        &mut self,
+        event: &'static Metadata<'static>,
+        names: impl Iterator<Item = &'static str>,
+    ) -> &'static Metadata<'static> {
+        let names: Vec<_> = names.collect();
+        let kind = (event.callsite(), names);
+        if let Some(known) = self.0.get(&kind) {
+            return known;
+        }
+        let fields = FieldSet::new(kind.1.clone().leak(), Identifier(&FIELDS));
+        let metadata = Box::leak(Box::new(Metadata::new(
+            event.name(),
+            event.target(),
+            *event.level(),
+            event.file(),
+            event.line(),
+            event.module_path(),
+            fields,
+            Kind::EVENT,
+        )));
+        self.0.insert(kind, metadata);
+        metadata
+    }
 }
 
-/// The level as syslog has it.
-fn priority(level: Level) -> u8 {
-    match level {
-        Level::ERROR => 3,
-        Level::WARN => 4,
-        Level::INFO => 6,
-        Level::DEBUG | Level::TRACE => 7,
+/// Where the fields of all entries are from: values are given to the fields of one callsite only.
+static FIELDS: Fixed = Fixed;
+
+struct Fixed;
+
+impl Callsite for Fixed {
+    fn set_interest(&self, _: Interest) {}
+
+    /// Never asked for: this callsite isn't registered.
+    fn metadata(&self) -> &Metadata<'_> {
+        static METADATA: Metadata<'static> = Metadata::new(
+            "journal",
+            module_path!(),
+            tracing::Level::TRACE,
+            None,
+            None,
+            None,
+            FieldSet::new(&[], Identifier(&FIELDS)),
+            Kind::EVENT,
+        );
+        &METADATA
     }
 }

@@ -12,25 +12,32 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 use tracing_subscriber::registry::LookupSpan;
 
-use super::{MAX_VALUE, Output, journal};
+use super::MAX_VALUE;
+use super::journal::{Entry, Journal};
 
-/// Takes one whole line, or one entry of the journal.
+/// Takes one whole line.
 pub(super) type Write = Box<dyn Fn(&str) + Send + Sync>;
+
+/// Where events go, and in which form.
+pub(super) enum Sink {
+    /// As readable lines.
+    Text { colour: bool, write: Write },
+    /// As JSON objects, one a line.
+    Json(Write),
+    /// To the journal.
+    Journal(Journal),
+}
 
 /// Makes lines and hands them over.
 pub(super) struct Lines {
-    pub form: Output,
+    pub sink: Sink,
     pub now: fn() -> SystemTime,
-    pub write: Write,
 }
 
 impl Lines {
-    pub(super) fn new(form: Output, write: Write) -> Lines {
-        Lines {
-            form,
-            now: SystemTime::now,
-            write,
-        }
+    pub(super) fn new(sink: Sink) -> Lines {
+        let now = SystemTime::now;
+        Lines { sink, now }
     }
 
     fn time(&self, precision: SecondsFormat) -> String {
@@ -95,12 +102,11 @@ where
             }
         }
         let event = event.metadata();
-        let line = match self.form {
-            Output::Text { colour } => self.text(event, &fields, colour),
-            Output::Json => self.json(event, &fields),
-            Output::Journald => journal::entry(event, &fields),
-        };
-        (self.write)(&line);
+        match &self.sink {
+            Sink::Text { colour, write } => write(&self.text(event, &fields, *colour)),
+            Sink::Json(write) => write(&self.json(event, &fields)),
+            Sink::Journal(journal) => journal.put(Entry::new(event, &fields)),
+        }
     }
 }
 
@@ -151,13 +157,15 @@ impl Fields {
         all.map(|(name, value)| (*name, harmless(value)))
     }
 
-    /// The name of the event and its sentence, harmless: `login: somebody came in`.
+    /// The name of the event and its sentence if it has one, harmless: `login: alice logged in`.
     pub(super) fn sentence(&self, event: &Metadata<'_>) -> String {
         // Lines of other people's code have no name, but say which code it is.
         let name = self.get("event").map(harmless);
         let name = name.as_deref().unwrap_or(event.target());
-        let message = self.get("message").map(harmless).unwrap_or_default();
-        format!("{name}: {message}")
+        match self.get("message").map(harmless) {
+            Some(message) => format!("{name}: {message}"),
+            None => name.to_owned(),
+        }
     }
 
     /// The other fields, each harmless: ` key=value`, quoted where it must be.

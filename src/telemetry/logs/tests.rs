@@ -1,8 +1,12 @@
-use std::os::unix::net::UnixDatagram;
-use std::sync::{Arc, Mutex};
+use std::fmt;
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, SystemTime};
 
 use proptest::prelude::*;
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::Layer;
+use tracing_subscriber::layer::Context;
 
 use super::*;
 
@@ -19,10 +23,12 @@ impl Captured {
     fn lines(&self, form: Output) -> Lines {
         let kept = Arc::clone(&self.0);
         let write: Write = Box::new(move |line| kept.lock().unwrap().push_str(line));
-        Lines {
-            now: noon,
-            ..Lines::new(form, write)
-        }
+        let sink = match form {
+            Output::Text { colour } => Sink::Text { colour, write },
+            Output::Json => Sink::Json(write),
+            Output::Journald => panic!("the journal takes no lines"),
+        };
+        Lines { sink, now: noon }
     }
 }
 
@@ -45,22 +51,42 @@ fn json_lines(log: impl FnOnce()) -> String {
     written(Output::Json, log)
 }
 
-/// What a journal that listens at this path is given, in lines, without where in the code it
-/// stands.
-fn entry(journald: &UnixDatagram) -> Vec<String> {
-    let mut bytes = [0; 8192];
-    let read = journald.recv(&mut bytes).unwrap();
-    let text = std::str::from_utf8(&bytes[..read]).unwrap();
-    let lines = text.lines().filter(|line| !line.starts_with("CODE_"));
-    lines.map(str::to_owned).collect()
+/// Stands for the layer that writes to journald: keeps the fields of each event, and its level
+/// and target.
+#[derive(Clone)]
+struct Journald(mpsc::Sender<Vec<String>>);
+
+impl<S: Subscriber> Layer<S> for Journald {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        struct Fields(Vec<String>);
+        impl Visit for Fields {
+            fn record_str(&mut self, field: &Field, value: &str) {
+                self.0.push(format!("{}={value}", field.name()));
+            }
+
+            fn record_debug(&mut self, field: &Field, _: &dyn fmt::Debug) {
+                panic!("{field} is no text");
+            }
+        }
+        let mut fields = Fields(Vec::new());
+        event.record(&mut fields);
+        let about = event.metadata();
+        assert_eq!(about.file(), Some(file!()));
+        fields
+            .0
+            .push(format!("{} {}", about.level(), about.target()));
+        self.0.send(fields.0).unwrap();
+    }
 }
 
-fn journal(path: &Path) -> Lines {
-    let journal = Journal::connect(path).unwrap();
-    Lines::new(
-        Output::Journald,
-        Box::new(move |entry| journal.write(entry)),
-    )
+/// What the journal is given, an entry each.
+fn journal_entries(log: impl FnOnce()) -> Vec<Vec<String>> {
+    let (entries, written) = mpsc::channel();
+    let journal = Journal::to(tracing_subscriber::registry().with(Journald(entries))).unwrap();
+    let lines = Lines::new(Sink::Journal(journal.clone()));
+    tracing::subscriber::with_default(tracing_subscriber::registry().with(lines), log);
+    journal.flush();
+    written.try_iter().collect()
 }
 
 #[test]
@@ -205,19 +231,15 @@ fn the_fields_of_a_span_are_in_every_form_once() {
         assert_eq!(object.get("account").and_then(|a| a.as_str()), account);
     }
 
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("socket");
-    let journald = UnixDatagram::bind(&path).unwrap();
-    let subscriber = tracing_subscriber::registry().with(journal(&path));
-    tracing::subscriber::with_default(subscriber, log);
-    for account in accounts {
-        let entry = entry(&journald);
-        assert!(entry.contains(&"CONN=7".to_owned()), "{entry:?}");
+    let entries = journal_entries(log);
+    assert_eq!(entries.len(), 5);
+    for (account, entry) in accounts.iter().zip(&entries) {
+        assert!(entry.contains(&"conn=7".to_owned()), "{entry:?}");
         let found: Vec<_> = entry
             .iter()
-            .filter_map(|line| line.strip_prefix("ACCOUNT="))
+            .filter_map(|field| field.strip_prefix("account="))
             .collect();
-        assert_eq!(found, Vec::from_iter(account), "{entry:?}");
+        assert_eq!(found, Vec::from_iter(*account), "{entry:?}");
     }
 }
 
@@ -295,6 +317,7 @@ fn the_level_changes_while_running() {
     let log = LogHandle {
         filter: handle,
         in_journal: false,
+        journal: None,
     };
     let subscriber = tracing_subscriber::registry()
         .with(layer)
@@ -312,11 +335,7 @@ fn the_level_changes_while_running() {
 
 #[test]
 fn the_journal_has_a_readable_message_and_each_field() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("socket");
-    let journald = UnixDatagram::bind(&path).unwrap();
-    let subscriber = tracing_subscriber::registry().with(journal(&path));
-    tracing::subscriber::with_default(subscriber, || {
+    let entries = journal_entries(|| {
         let peer = "[2001:db8::1]:50914";
         tracing::info!(event = "login", %peer, tty = true, words = 3, "somebody came in");
         tracing::warn!(
@@ -325,69 +344,68 @@ fn the_journal_has_a_readable_message_and_each_field() {
             "a client is \n odd"
         );
         tracing::debug!(target: "somebody::else", { http.status = 200 }, "said");
+        tracing::error!(event = "no_sentence");
     });
-    assert_eq!(
-        entry(&journald),
-        [
-            "EVENT=login",
-            "PEER=[2001:db8::1]:50914",
-            "TTY=true",
-            "WORDS=3",
-            "MESSAGE=login: somebody came in peer=[2001:db8::1]:50914 tty=true words=3",
-            "PRIORITY=6",
-            "SYSLOG_IDENTIFIER=ssh-chat",
-            "TARGET=ssh_chat::telemetry::logs::tests",
-        ]
-    );
-    assert_eq!(
-        entry(&journald),
-        [
-            "EVENT=odd",
-            r"VERSION=a\nPRIORITY=0\u{1b}[2J",
-            r#"MESSAGE=odd: a client is \n odd version="a\nPRIORITY=0\u{1b}[2J""#,
-            "PRIORITY=4",
-            "SYSLOG_IDENTIFIER=ssh-chat",
-            "TARGET=ssh_chat::telemetry::logs::tests",
-        ]
-    );
-    assert_eq!(
-        entry(&journald),
-        [
-            "HTTP_STATUS=200",
-            "MESSAGE=somebody::else: said http.status=200",
-            "PRIORITY=7",
-            "SYSLOG_IDENTIFIER=ssh-chat",
-            "TARGET=somebody::else",
-        ]
-    );
+    let expected = [
+        &[
+            "event=login",
+            "peer=[2001:db8::1]:50914",
+            "tty=true",
+            "words=3",
+            "message=login: somebody came in peer=[2001:db8::1]:50914 tty=true words=3",
+            "INFO ssh_chat::telemetry::logs::tests",
+        ][..],
+        &[
+            "event=odd",
+            r"version=a\nPRIORITY=0\u{1b}[2J",
+            r#"message=odd: a client is \n odd version="a\nPRIORITY=0\u{1b}[2J""#,
+            "WARN ssh_chat::telemetry::logs::tests",
+        ],
+        &[
+            "http.status=200",
+            "message=somebody::else: said http.status=200",
+            "DEBUG somebody::else",
+        ],
+        &[
+            "event=no_sentence",
+            "message=no_sentence",
+            "ERROR ssh_chat::telemetry::logs::tests",
+        ],
+    ];
+    assert_eq!(entries, expected);
 }
 
 #[test]
 fn a_journal_that_stands_still_stops_nobody() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("socket");
-    let journald = UnixDatagram::bind(&path).unwrap();
-    let subscriber = tracing_subscriber::registry().with(journal(&path));
-    tracing::subscriber::with_default(subscriber, || {
-        let begin = std::time::Instant::now();
-        let say = |word: &str| tracing::info!(event = "said", word);
-        (0..5_000).for_each(|_| say("lost"));
-        let took = begin.elapsed();
-        assert!(took < Duration::from_secs(5), "{took:?}");
+    /// Writes nothing until it is let go, as journald does when it is stopped.
+    struct Stopped(Mutex<mpsc::Receiver<()>>, mpsc::Sender<String>);
 
-        journald.set_nonblocking(true).unwrap();
-        let mut bytes = [0; 8192];
+    impl<S: Subscriber> Layer<S> for Stopped {
+        fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+            let _go = self.0.lock().unwrap().recv();
+            self.1.send(event.metadata().level().to_string()).unwrap();
+        }
+    }
+
+    let ((go, stopped), (entries, written)) = (mpsc::channel(), mpsc::channel());
+    let stopped = Stopped(Mutex::new(stopped), entries);
+    let journal = Journal::to(tracing_subscriber::registry().with(stopped)).unwrap();
+    let lines = Lines::new(Sink::Journal(journal.clone()));
+    let subscriber = tracing_subscriber::registry().with(lines);
+    tracing::subscriber::with_default(subscriber, || {
+        // If one of these waited, all of them would, for good.
+        (0..10_000).for_each(|_| tracing::info!(event = "said"));
+        journal.flush();
+
+        drop(go);
         let mut kept = 0;
-        while journald.recv(&mut bytes).is_ok() {
+        loop {
+            tracing::warn!(event = "said");
+            if written.recv().unwrap() == Level::WARN.to_string() {
+                break;
+            }
             kept += 1;
         }
-        assert!(kept < 5_000, "the test fills the socket: {kept}");
-        // It reads again, and is written to again.
-        for _ in 0..100 {
-            say("again");
-            let read = journald.recv(&mut bytes).unwrap();
-            let entry = std::str::from_utf8(&bytes[..read]).unwrap();
-            assert!(entry.starts_with("EVENT=said\nWORD=again\n"), "{entry}");
-        }
+        assert!(kept < 10_000, "the test fills the queue: {kept}");
     });
 }
