@@ -1,8 +1,6 @@
-//! AWS, as far as all that uses it has in common: the way there, what can go wrong on it, and how
-//! long to go on trying.
+//! AWS client, error classification and retries, shared by all adapters that call AWS.
 //!
-//! The SDK tries once and keeps its own deadlines short; who calls decides with [`Patience`]
-//! whether to call again, and says in the log why.
+//! The SDK makes one attempt with short timeouts. Callers retry with [`Backoff`] and log the reason.
 
 use std::time::Duration;
 
@@ -16,35 +14,35 @@ use tokio::sync::OnceCell;
 use tracing::instrument::WithSubscriber as _;
 use tracing::subscriber::NoSubscriber;
 
-mod calls;
+mod backoff;
 pub mod cloudwatch;
+mod error;
 pub mod json;
-mod patience;
-mod trouble;
+mod tracker;
 
-pub use calls::Calls;
-pub use patience::Patience;
-pub use trouble::Trouble;
+pub use backoff::Backoff;
+pub use error::AwsError;
+pub use tracker::CallTracker;
 
-/// How long a connection may take to come about.
+/// The timeout for connecting.
 const CONNECT: Duration = Duration::from_secs(3);
-/// How long a call may take in all, from its credentials to the end of the answer.
+/// The timeout for a whole call, from fetching credentials to the end of the response.
 const CALL: Duration = Duration::from_secs(10);
 
-/// The way to AWS. It is looked for when it is first needed, and again until it is found: the
-/// metadata of an instance lag behind its start.
+/// The shared SDK configuration. It is loaded on first use, and again until that succeeds: instance
+/// metadata lags behind the start of an instance.
 #[derive(Debug)]
 pub struct Aws {
     region: Option<String>,
     patience: Duration,
-    /// The address of a stand-in.
+    /// The endpoint of a stand-in for AWS, in tests.
     stand_in: Option<String>,
     config: OnceCell<SdkConfig>,
 }
 
 impl Aws {
-    /// The way as the environment and the metadata of the instance say, to this region if one is
-    /// named. What fails and may pass is tried again for as long as `patience` says.
+    /// A configuration from the environment and the instance metadata, for `region` if given.
+    /// Transient failures are retried for `patience`.
     pub fn new(region: Option<String>, patience: Duration) -> Aws {
         Aws {
             region,
@@ -54,8 +52,8 @@ impl Aws {
         }
     }
 
-    /// The way to what stands in for AWS at this address, in tests. It is not patient, and signs
-    /// with credentials that AWS would not take.
+    /// A configuration for a stand-in for AWS at this URL, in tests: no retries, and fake
+    /// credentials.
     pub fn stand_in(url: &str) -> Aws {
         Aws {
             stand_in: Some(url.to_owned()),
@@ -63,24 +61,24 @@ impl Aws {
         }
     }
 
-    /// What clients of single services are made from.
+    /// The SDK configuration from which service clients are made.
     ///
     /// # Errors
-    /// [`Trouble::NoRegion`] if nobody names a region.
-    pub async fn config(&self) -> Result<&SdkConfig, Trouble> {
+    /// [`AwsError::NoRegion`] if no region is configured or found.
+    pub async fn config(&self) -> Result<&SdkConfig, AwsError> {
         self.config
-            // On the heap: it is large, and every call begins with it.
+            // Boxed: the future is large, and every call contains it.
             .get_or_try_init(|| Box::pin(load(self.region.clone(), self.stand_in.as_deref())))
             .await
     }
 
-    /// The waits between attempts, from now on.
-    pub fn patience(&self) -> Patience {
-        Patience::new(self.patience)
+    /// A new backoff that starts now.
+    pub fn backoff(&self) -> Backoff {
+        Backoff::new(self.patience)
     }
 }
 
-async fn load(region: Option<String>, stand_in: Option<&str>) -> Result<SdkConfig, Trouble> {
+async fn load(region: Option<String>, stand_in: Option<&str>) -> Result<SdkConfig, AwsError> {
     let http = Builder::new()
         .tls_provider(Provider::Rustls(CryptoMode::Ring))
         .build_https();
@@ -98,18 +96,18 @@ async fn load(region: Option<String>, stand_in: Option<&str>) -> Result<SdkConfi
         loader = loader.region(Region::new(region));
     }
     if let Some(url) = stand_in {
-        let nobody = Credentials::new("test", "test", None, None, "a stand-in takes any");
+        let nobody = Credentials::new("test", "test", None, None, "stand-in");
         loader = loader.endpoint_url(url).credentials_provider(nobody);
     }
     let config = loader.load().await;
     match config.region() {
         Some(_) => Ok(config),
-        None => Err(Trouble::NoRegion),
+        None => Err(AwsError::NoRegion),
     }
 }
 
-/// Makes a call without the SDK's own lines in the log: at the level `trace` they show requests with
-/// their signatures and session tokens, and no promise of the SDK's keeps bodies out of them.
+/// Runs a call with the SDK's own logging off: at the level trace it shows requests with their
+/// signatures and session tokens, and nothing guarantees that it leaves out bodies.
 pub async fn quietly<T>(call: impl Future<Output = T>) -> T {
     call.with_subscriber(NoSubscriber::new()).await
 }

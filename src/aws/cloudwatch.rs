@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::json::{Version, call};
-use super::{Aws, Calls, Trouble};
+use super::{Aws, AwsError, CallTracker};
 
 /// The service's name in host names and signatures.
 const SERVICE: &str = "monitoring";
@@ -31,7 +31,7 @@ pub struct Figure {
 #[derive(Debug)]
 pub struct CloudWatch {
     aws: Arc<Aws>,
-    calls: Calls,
+    calls: CallTracker,
     /// The chat's name there.
     chat: String,
 }
@@ -41,14 +41,14 @@ impl CloudWatch {
     pub fn new(aws: Arc<Aws>, chat: impl Into<String>) -> CloudWatch {
         CloudWatch {
             aws,
-            calls: Calls::new(SERVICE),
+            calls: CallTracker::new(SERVICE),
             chat: chat.into(),
         }
     }
 
     /// Sends figures of this moment. What fails is counted, and logged if it did not fail before;
     /// it is not tried again, as the next ones are newer.
-    pub async fn put(&self, figures: &[Figure]) -> Result<(), Trouble> {
+    pub async fn put(&self, figures: &[Figure]) -> Result<(), AwsError> {
         let put = async {
             let config = self.aws.config().await?;
             let body = self.body(figures);

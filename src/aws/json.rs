@@ -19,8 +19,8 @@ use chrono::DateTime;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::trouble::chain;
-use super::{Calls, Trouble, quietly};
+use super::error::chain;
+use super::{AwsError, CallTracker, quietly};
 use crate::clock;
 
 /// Which of the two [`call`] speaks: they differ in a header.
@@ -47,11 +47,11 @@ type Error = Box<dyn std::error::Error + Send + Sync>;
 /// `X-Amz-Target`. That something is not found is an answer, and no failure of the service.
 pub async fn call(
     config: &SdkConfig,
-    calls: &Calls,
+    calls: &CallTracker,
     version: Version,
     target: &'static str,
     body: &Value,
-) -> Result<Value, Trouble> {
+) -> Result<Value, AwsError> {
     let operation = target.rsplit('.').next().unwrap_or(target);
     let begin = Instant::now();
     let to = To {
@@ -63,10 +63,10 @@ pub async fn call(
     let took = begin.elapsed();
     match &answer {
         Ok(_) => calls.done(operation, took, 0),
-        Err(Trouble::Refused { code, .. }) if code.ends_with("NotFound") => {
+        Err(AwsError::Refused { code, .. }) if code.ends_with("NotFound") => {
             calls.refused(operation, took, 0);
         }
-        Err(trouble) => calls.failed(operation, took, 0, trouble),
+        Err(error) => calls.failed(operation, took, 0, error),
     }
     answer
 }
@@ -79,7 +79,7 @@ struct To {
     target: &'static str,
 }
 
-async fn answer(config: &SdkConfig, to: To, body: &Value) -> Result<Value, Trouble> {
+async fn answer(config: &SdkConfig, to: To, body: &Value) -> Result<Value, AwsError> {
     let Answer { status, body, .. } = exchange(config, to, body).await?;
     let body: Value = serde_json::from_slice(&body).unwrap_or_default();
     if status == 200 {
@@ -90,7 +90,7 @@ async fn answer(config: &SdkConfig, to: To, body: &Value) -> Result<Value, Troub
     let code = text(["__type", "code"]).unwrap_or("no code");
     let code = code.rsplit('#').next().unwrap_or(code);
     let message = text(["message", "Message"]).unwrap_or("no message");
-    Err(Trouble::answered(status, code, message))
+    Err(AwsError::answered(status, code, message))
 }
 
 /// What came back.
@@ -102,12 +102,12 @@ struct Answer {
     body: Vec<u8>,
 }
 
-async fn exchange(config: &SdkConfig, to: To, body: &Value) -> Result<Answer, Trouble> {
+async fn exchange(config: &SdkConfig, to: To, body: &Value) -> Result<Answer, AwsError> {
     let To {
         service, target, ..
     } = to;
     let Some(region) = config.region() else {
-        return Err(Trouble::NoRegion);
+        return Err(AwsError::NoRegion);
     };
     let url = match config.endpoint_url() {
         Some(url) => url.to_owned(),
@@ -143,7 +143,7 @@ async fn exchange(config: &SdkConfig, to: To, body: &Value) -> Result<Answer, Tr
     let answered = quietly(operation.invoke(request)).await;
     answered.map_err(|error| match error {
         SdkError::ConstructionFailure(_) => cant(&chain(&error)),
-        error => Trouble::Unreachable(chain(&error)),
+        error => AwsError::Unreachable(chain(&error)),
     })
 }
 
@@ -154,7 +154,7 @@ pub async fn time(
     service: &'static str,
     target: &'static str,
     body: &Value,
-) -> Result<i64, Trouble> {
+) -> Result<i64, AwsError> {
     let to = To {
         service,
         version: Version::V1_1,
@@ -167,7 +167,7 @@ pub async fn time(
 }
 
 /// Whose credentials there are, fit to be shown: the end of the access key's id.
-pub async fn credentials(config: &SdkConfig) -> Result<String, Trouble> {
+pub async fn credentials(config: &SdkConfig) -> Result<String, AwsError> {
     let credentials = found(config).await?;
     let id = credentials.access_key_id();
     let end = id.get(id.len().saturating_sub(4)..).unwrap_or_default();
@@ -190,12 +190,12 @@ pub fn address(config: &SdkConfig, service: &str) -> Option<(String, u16)> {
     Some((host, url.port_u16().unwrap_or(usual)))
 }
 
-async fn found(config: &SdkConfig) -> Result<Credentials, Trouble> {
+async fn found(config: &SdkConfig) -> Result<Credentials, AwsError> {
     let credentials = match config.credentials_provider() {
         Some(provider) => quietly(provider.provide_credentials()).await,
         None => Err(CredentialsError::not_loaded("nobody gives any")),
     };
-    credentials.map_err(|error| Trouble::Credentials(chain(&error)))
+    credentials.map_err(|error| AwsError::Credentials(chain(&error)))
 }
 
 /// Where a service is, unless somebody says otherwise.
@@ -204,8 +204,8 @@ fn endpoint(service: &str, region: &str) -> String {
     format!("https://{service}.{region}.amazonaws.com{suffix}")
 }
 
-fn cant(why: &str) -> Trouble {
-    Trouble::Refused {
+fn cant(why: &str) -> AwsError {
+    AwsError::Refused {
         code: "the request can't be made".to_owned(),
         message: why.to_owned(),
     }
@@ -234,7 +234,7 @@ async fn signed(
     region: &str,
     url: &str,
     body: &Value,
-) -> Result<Signed, Trouble> {
+) -> Result<Signed, AwsError> {
     let identity = found(config).await?.into();
     let now = u64::try_from(clock::now().0).unwrap_or_default();
     let body = body.to_string();

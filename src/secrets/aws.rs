@@ -22,7 +22,7 @@ use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use super::{HostKey, HostKeyAdmin, HostKeyError, HostKeySource, Loaded};
-use crate::aws::{Aws, Calls, Trouble, quietly};
+use crate::aws::{Aws, AwsError, CallTracker, quietly};
 
 mod error;
 mod parameter;
@@ -41,7 +41,7 @@ pub struct SecretsManager {
     aws: Arc<Aws>,
     /// Its name or ARN.
     secret: String,
-    calls: Arc<Calls>,
+    calls: Arc<CallTracker>,
 }
 
 impl SecretsManager {
@@ -50,7 +50,7 @@ impl SecretsManager {
         SecretsManager {
             aws,
             secret: secret.into(),
-            calls: Arc::new(Calls::new("secretsmanager")),
+            calls: Arc::new(CallTracker::new("secretsmanager")),
         }
     }
 
@@ -121,7 +121,7 @@ impl SecretsManager {
         match &answer {
             Ok(_) => self.calls.done(operation, took, 0),
             Err(error) if unmet(error) => self.calls.refused(operation, took, 0),
-            Err(error) => self.calls.failed(operation, took, 0, &Trouble::of(error)),
+            Err(error) => self.calls.failed(operation, took, 0, &AwsError::of(error)),
         }
         answer
     }
@@ -144,7 +144,7 @@ impl SecretsManager {
     }
 
     async fn patiently(&self) -> Result<Loaded, SecretError> {
-        let mut patience = self.aws.patience();
+        let mut backoff = self.aws.backoff();
         let mut made = None;
         loop {
             let error = match self.attempt(&mut made).await {
@@ -152,7 +152,7 @@ impl SecretsManager {
                 Err(error) if !error.may_pass() => return Err(error),
                 Err(error) => error,
             };
-            let Some(wait) = patience.wait() else {
+            let Some(wait) = backoff.wait() else {
                 return Err(error);
             };
             tracing::warn!(
@@ -167,7 +167,7 @@ impl SecretsManager {
     }
 
     fn named(&self, error: &SecretError) -> HostKeyError {
-        HostKeyError::Service(error.tell(&self.secret)).at(format_args!("in {}", self.place()))
+        HostKeyError::Service(error.explain(&self.secret)).at(format_args!("in {}", self.place()))
     }
 }
 
@@ -217,8 +217,8 @@ impl HostKeyAdmin for SecretsManager {
     }
 }
 
-impl From<Trouble> for SecretError {
-    fn from(trouble: Trouble) -> SecretError {
-        SecretError::Aws(trouble)
+impl From<AwsError> for SecretError {
+    fn from(error: AwsError) -> SecretError {
+        SecretError::Aws(error)
     }
 }

@@ -150,11 +150,11 @@ fn without_a_way_to_aws_that_is_what_is_said() {
     has(&ended, "AWS's clock", "skip", "did not tell");
     // Where nothing comes back, each call takes ten seconds.
     let (table, secret) = ("on table: ", "on key: ");
-    let first = format!("dynamodb:DescribeTable {table}AWS can't be reached");
+    let first = format!("dynamodb:DescribeTable {table}AWS is unreachable");
     has(&ended, "permissions", "fail", &first);
     let others = format!("dynamodb:Query {table}the service does not answer");
     has(&ended, "permissions", "skip", &others);
-    let another = format!("secretsmanager:GetSecretValue {secret}AWS can't be reached");
+    let another = format!("secretsmanager:GetSecretValue {secret}AWS is unreachable");
     has(&ended, "permissions", "fail", &another);
     let home = Home::local();
     let ended = run(&home, &["doctor", "--json"]);

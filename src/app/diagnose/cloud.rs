@@ -10,7 +10,7 @@ use tokio::net::lookup_host;
 use crate::app::host_key::aws;
 use crate::aws::cloudwatch::{CloudWatch, Figure};
 use crate::aws::json::{self as call, Version};
-use crate::aws::{Calls, Trouble};
+use crate::aws::{AwsError, CallTracker};
 use crate::cli::doctor::cloud::{Action, Cloud, Tried};
 use crate::clock;
 use crate::config::{self, Config};
@@ -36,10 +36,10 @@ pub(super) async fn look(config: &Config) -> Option<Cloud> {
     let aws = aws(config, Duration::ZERO);
     let sdk = match aws.config().await {
         Ok(sdk) => sdk,
-        Err(trouble) => {
+        Err(error) => {
             return Some(Cloud {
                 names: Vec::new(),
-                credentials: Err(trouble.to_string()),
+                credentials: Err(error.to_string()),
                 ahead: None,
                 actions: Vec::new(),
             });
@@ -70,9 +70,9 @@ pub(super) async fn look(config: &Config) -> Option<Cloud> {
         let outcome = if silent.contains(&one.service) {
             Tried::Not("the service does not answer")
         } else {
-            let calls = Calls::new(one.service);
+            let calls = CallTracker::new(one.service);
             let answer = match lost.take() {
-                Some(trouble) => Err(trouble),
+                Some(error) => Err(error),
                 None => call::call(sdk, &calls, one.version, one.target, &one.body).await,
             };
             if answer.as_ref().is_err_and(is_lost) {
@@ -115,19 +115,19 @@ pub(super) async fn look(config: &Config) -> Option<Cloud> {
     })
 }
 
-fn is_lost(trouble: &Trouble) -> bool {
-    matches!(trouble, Trouble::Unreachable(_))
+fn is_lost(error: &AwsError) -> bool {
+    matches!(error, AwsError::Unreachable(_))
 }
 
 /// An answer that a condition does not hold, or that there is nothing, is permission enough.
-fn judge(answer: Result<(), Trouble>) -> Tried {
+fn judge(answer: Result<(), AwsError>) -> Tried {
     match answer {
         Ok(()) => Tried::Allowed,
-        Err(Trouble::Denied(why)) => Tried::Denied(why),
-        Err(Trouble::Refused { code, .. }) if PERMITTED.contains(&&*code) => Tried::Allowed,
+        Err(AwsError::Denied(why)) => Tried::Denied(why),
+        Err(AwsError::Refused { code, .. }) if PERMITTED.contains(&&*code) => Tried::Allowed,
         // A secret without a value, which the first start makes.
-        Err(Trouble::Refused { message, .. }) if message.contains("AWSCURRENT") => Tried::Allowed,
-        Err(trouble) => Tried::Failed(trouble.to_string()),
+        Err(AwsError::Refused { message, .. }) if message.contains("AWSCURRENT") => Tried::Allowed,
+        Err(error) => Tried::Failed(error.to_string()),
     }
 }
 

@@ -1,66 +1,66 @@
-//! What can be wrong with the secret, and what to do about it.
+//! Errors about the secret, and how to fix them.
 
 use std::error::Error;
 
 use aws_sdk_secretsmanager::config::http::HttpResponse;
 use aws_sdk_secretsmanager::error::{ProvideErrorMetadata, SdkError};
 
-use crate::aws::Trouble;
+use crate::aws::AwsError;
 use crate::secrets::HostKeyError;
 
-/// Why the secret gives no key.
+/// Why the secret yields no host key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum SecretError {
-    /// There is no such secret.
+    /// The secret doesn't exist.
     NoSecret,
-    /// The role lacks this action; in AWS's words.
+    /// The role lacks this IAM action; with AWS's message.
     Denied(&'static str, String),
-    /// KMS does not open it, or close it.
+    /// KMS can't decrypt or encrypt the value.
     Kms(String),
-    /// Its value is no text.
+    /// The value is binary.
     Binary,
-    /// Its value is no host key.
+    /// The value is not a usable host key.
     Unusable(HostKeyError),
-    /// No key could be made.
+    /// No key could be generated.
     NotMade(HostKeyError),
-    /// A first key was written under this version, but it is not the current one.
+    /// A first key was written as this version, which isn't the current one.
     NotCurrent(&'static str),
-    /// While this one replaced the key, somebody else did, too.
+    /// Another process replaced the key at the same time.
     Overtaken,
     /// Anything else.
-    Aws(Trouble),
+    Aws(AwsError),
 }
 
 impl SecretError {
-    /// What the error of a call means that needs this action in IAM.
+    /// Classifies the error of a call that needs this IAM action.
     pub(super) fn of<E>(action: &'static str, error: &SdkError<E, HttpResponse>) -> SecretError
     where
         E: ProvideErrorMetadata + Error + 'static,
     {
-        SecretError::judge(action, Trouble::of(error))
+        SecretError::classify(action, AwsError::of(error))
     }
 
-    fn judge(action: &'static str, trouble: Trouble) -> SecretError {
-        match trouble {
-            // It says so of the secret's own key, without the name of an action.
-            Trouble::Denied(message) if message.contains("KMS") || message.contains("kms:") => {
+    fn classify(action: &'static str, error: AwsError) -> SecretError {
+        match error {
+            // Secrets Manager reports a denied KMS key this way, without naming an action.
+            AwsError::Denied(message) if message.contains("KMS") || message.contains("kms:") => {
                 SecretError::Kms(message)
             }
-            Trouble::Denied(message) => SecretError::Denied(action, message),
-            Trouble::Refused { code, message } => match code.as_str() {
+            AwsError::Denied(message) => SecretError::Denied(action, message),
+            AwsError::Refused { code, message } => match code.as_str() {
                 "ResourceNotFoundException" => SecretError::NoSecret,
                 "DecryptionFailure" | "EncryptionFailure" => SecretError::Kms(message),
-                _ => SecretError::Aws(Trouble::Refused { code, message }),
+                _ => SecretError::Aws(AwsError::Refused { code, message }),
             },
             other => SecretError::Aws(other),
         }
     }
 
-    /// Whether it may be mended while the server waits, from outside of the secret.
+    /// Whether a retry can succeed once something outside the secret is fixed.
     pub(super) fn may_pass(&self) -> bool {
         match self {
             SecretError::Denied(..) | SecretError::Kms(_) | SecretError::NotCurrent(_) => true,
-            SecretError::Aws(trouble) => trouble.may_pass(),
+            SecretError::Aws(error) => error.may_pass(),
             SecretError::NoSecret
             | SecretError::Binary
             | SecretError::Unusable(_)
@@ -69,56 +69,57 @@ impl SecretError {
         }
     }
 
-    /// The sentence about it: what is wrong with this secret, and what to do.
-    pub(super) fn tell(&self, secret: &str) -> String {
+    /// What is wrong with this secret, and how to fix it.
+    pub(super) fn explain(&self, secret: &str) -> String {
         match self {
             SecretError::NoSecret => format!(
-                "there is no such secret; make it with Terraform or with `aws secretsmanager \
-                 create-secret --name {secret}`, without a value, or else correct \
-                 aws.host_key_secret or aws.region. No key is made before"
+                "the secret doesn't exist; create it without a value, with Terraform or `aws \
+                 secretsmanager create-secret --name {secret}`, or correct aws.host_key_secret or \
+                 aws.region. The server only generates a key for an existing secret"
             ),
             SecretError::Denied(action, message) => format!(
-                "this server may not use it ({message}); allow {action} on {secret} in the IAM \
-                 policy of its role. No other key is made instead"
+                "access denied ({message}); allow {action} on {secret} in the IAM policy of this \
+                 server's role. The server doesn't generate another key instead"
             ),
             SecretError::Kms(message) => format!(
-                "its encryption fails ({message}); its KMS key must be enabled, and allow \
-                 kms:Decrypt and kms:GenerateDataKey to this server's role. No other key is made \
-                 instead"
+                "KMS can't decrypt or encrypt it ({message}); its KMS key must be enabled, and allow \
+                 kms:Decrypt and kms:GenerateDataKey to this server's role. The server doesn't \
+                 generate another key instead"
             ),
-            SecretError::Binary => format!("it is binary, and must be a text; {}", restore(secret)),
+            SecretError::Binary => format!("its value is binary, not text; {}", restore(secret)),
             SecretError::Unusable(error) => {
-                format!("{}; {}", what_is_wrong(error), restore(secret))
+                format!("{}; {}", without_advice(error), restore(secret))
             }
             SecretError::NotMade(error) => error.to_string(),
             SecretError::NotCurrent(version) => format!(
-                "a first key was written once, and is not its current version; make it that with \
-                 `aws secretsmanager update-secret-version-stage --secret-id {secret} \
+                "a first key exists, but it isn't the current version; make it current with `aws secretsmanager update-secret-version-stage --secret-id {secret} \
                  --version-stage AWSCURRENT --move-to-version-id {version}`"
             ),
             SecretError::Overtaken => {
-                "somebody else replaced the key at the same time; see what is there with \
-                 `ssh-chat host-key show`"
+                "another process replaced the key at the same time; `ssh-chat host-key show` shows \
+                 the current one"
                     .to_owned()
             }
-            SecretError::Aws(trouble) => trouble.to_string(),
+            SecretError::Aws(error) => error.to_string(),
         }
     }
 }
 
-/// The fact without the advice, which is about files.
-fn what_is_wrong(error: &HostKeyError) -> String {
+/// The error without its advice, which is about files.
+fn without_advice(error: &HostKeyError) -> String {
     match error {
         HostKeyError::Empty => "it is empty".to_owned(),
         HostKeyError::NotAKey(why) => {
-            format!("it holds no private key in OpenSSH's format ({why})")
+            format!("it isn't a private key in OpenSSH format ({why})")
         }
-        HostKeyError::TooLong => "it is longer than any key".to_owned(),
-        HostKeyError::Encrypted => "it is a key with a passphrase, which nobody can type when a \
-                                    server starts; `ssh-keygen -p` removes it"
-            .to_owned(),
+        HostKeyError::TooLong => "it is too long for a key".to_owned(),
+        HostKeyError::Encrypted => {
+            "it has a passphrase, which can't be typed when a server starts; \
+                                    remove it with `ssh-keygen -p`"
+                .to_owned()
+        }
         HostKeyError::NotEd25519(kind) => {
-            format!("it is a key of the type {kind}, and must be ssh-ed25519")
+            format!("its type is {kind}, but it must be ssh-ed25519")
         }
         other => other.to_string(),
     }
@@ -126,9 +127,9 @@ fn what_is_wrong(error: &HostKeyError) -> String {
 
 fn restore(secret: &str) -> String {
     format!(
-        "put the right key back with `aws secretsmanager put-secret-value --secret-id {secret} \
-         --secret-string file://host_key`, or make an earlier version current again. It is not \
-         replaced: with another key every client would warn that the server has changed"
+        "restore the right key with `aws secretsmanager put-secret-value --secret-id {secret} \
+         --secret-string file://host_key`, or make an earlier version current again. The server \
+         never replaces a key: with another one every client would warn that the host has changed"
     )
 }
 
@@ -137,13 +138,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_trouble_has_its_own_words() {
-        let refused = |code: &str| Trouble::Refused {
+    fn each_error_has_its_own_advice() {
+        let refused = |code: &str| AwsError::Refused {
             code: code.to_owned(),
             message: "words of AWS".to_owned(),
         };
-        let denied = |words: &str| Trouble::Denied(words.to_owned());
-        for (trouble, may_pass, says) in [
+        let denied = |words: &str| AwsError::Denied(words.to_owned());
+        for (error, may_pass, says) in [
             (
                 refused("ResourceNotFoundException"),
                 false,
@@ -163,29 +164,29 @@ mod tests {
             (
                 refused("InvalidRequestException"),
                 false,
-                "AWS refuses (InvalidRequestException: words of AWS)",
+                "AWS rejected the request (InvalidRequestException: words of AWS)",
             ),
-            (Trouble::NoRegion, true, "set aws.region"),
+            (AwsError::NoRegion, true, "set aws.region"),
         ] {
-            let error = SecretError::judge("a:b", trouble);
+            let error = SecretError::classify("a:b", error);
             assert_eq!(error.may_pass(), may_pass, "{error:?}");
-            let told = error.tell("chat/key");
-            assert!(told.contains(says), "{told}");
+            let words = error.explain("chat/key");
+            assert!(words.contains(says), "{words}");
         }
     }
 
     #[test]
-    fn what_is_no_key_is_never_replaced() {
+    fn an_unusable_key_is_never_replaced() {
         for (error, says) in [
-            (HostKeyError::Empty, "it is empty; put the right key back"),
+            (HostKeyError::Empty, "it is empty; restore the right key"),
             (HostKeyError::Encrypted, "passphrase"),
-            (HostKeyError::NotEd25519("ssh-rsa".into()), "type ssh-rsa"),
+            (HostKeyError::NotEd25519("ssh-rsa".into()), "type is ssh-rsa"),
         ] {
             let error = SecretError::Unusable(error);
             assert!(!error.may_pass());
-            let told = error.tell("chat/key");
-            assert!(told.contains(says), "{told}");
-            assert!(told.contains("--secret-id chat/key"), "{told}");
+            let words = error.explain("chat/key");
+            assert!(words.contains(says), "{words}");
+            assert!(words.contains("--secret-id chat/key"), "{words}");
         }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use crate::aws::json::{Version, call};
-use crate::aws::{Aws, Calls, Trouble};
+use crate::aws::{Aws, AwsError, CallTracker};
 use crate::secrets::HostKey;
 
 /// The service's name in host names and signatures.
@@ -18,7 +18,7 @@ pub struct Parameter {
     aws: Arc<Aws>,
     /// Its name.
     name: String,
-    calls: Arc<Calls>,
+    calls: Arc<CallTracker>,
 }
 
 impl Parameter {
@@ -27,7 +27,7 @@ impl Parameter {
         Parameter {
             aws,
             name: name.into(),
-            calls: Arc::new(Calls::new(SERVICE)),
+            calls: Arc::new(CallTracker::new(SERVICE)),
         }
     }
 
@@ -37,7 +37,7 @@ impl Parameter {
     }
 
     /// What is published; `None` if nothing is yet. Nothing is tried twice.
-    pub async fn read(&self) -> Result<Option<String>, Trouble> {
+    pub async fn read(&self) -> Result<Option<String>, AwsError> {
         let name = json!({ "Name": self.name });
         let config = self.aws.config().await?;
         let read = "AmazonSSM.GetParameter";
@@ -46,21 +46,21 @@ impl Parameter {
                 let value = found.pointer("/Parameter/Value").and_then(Value::as_str);
                 Ok(value.map(str::to_owned))
             }
-            Err(Trouble::Refused { code, .. }) if code == "ParameterNotFound" => Ok(None),
-            Err(trouble) => Err(trouble),
+            Err(AwsError::Refused { code, .. }) if code == "ParameterNotFound" => Ok(None),
+            Err(error) => Err(error),
         }
     }
 
     /// Writes the value, unless that is what is there. `true` if it was written. What may pass is
     /// tried again for as long as the patience with AWS lasts.
-    pub async fn publish(&self, value: &str) -> Result<bool, Trouble> {
-        let mut patience = self.aws.patience();
+    pub async fn publish(&self, value: &str) -> Result<bool, AwsError> {
+        let mut backoff = self.aws.backoff();
         loop {
             let error = match self.attempt(value).await {
                 Err(error) if error.may_pass() => error,
                 done => return done,
             };
-            let Some(wait) = patience.wait() else {
+            let Some(wait) = backoff.wait() else {
                 return Err(error);
             };
             tracing::warn!(
@@ -74,7 +74,7 @@ impl Parameter {
         }
     }
 
-    async fn attempt(&self, value: &str) -> Result<bool, Trouble> {
+    async fn attempt(&self, value: &str) -> Result<bool, AwsError> {
         let config = self.aws.config().await?;
         // Any failure here is one of writing, too, or does not matter.
         if self

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep};
 use super::Dynamo;
 use super::item::EXPIRES;
 use super::key::{PARTITION, SORT};
-use crate::aws::{Patience, Trouble, quietly};
+use crate::aws::{AwsError, Backoff, quietly};
 
 /// How long a new table may take until it can be used.
 const NEW: Duration = Duration::from_secs(120);
@@ -39,14 +39,14 @@ pub enum TableError {
     NotReady(String),
     /// AWS does not let it be looked at or made.
     #[error(transparent)]
-    Aws(#[from] Trouble),
+    Aws(#[from] AwsError),
 }
 
 impl TableError {
     fn may_pass(&self) -> bool {
         match self {
             TableError::NotReady(_) => true,
-            TableError::Aws(trouble) => trouble.may_pass(),
+            TableError::Aws(error) => error.may_pass(),
             TableError::Missing | TableError::Wrong(_) => false,
         }
     }
@@ -54,7 +54,7 @@ impl TableError {
 
 impl From<BuildError> for TableError {
     fn from(error: BuildError) -> TableError {
-        TableError::Aws(Trouble::Refused {
+        TableError::Aws(AwsError::Refused {
             code: "the request can't be made".to_owned(),
             message: error.to_string(),
         })
@@ -88,19 +88,19 @@ impl Dynamo {
             Err(error) if error.code() == Some("ResourceNotFoundException") => {
                 Err(TableError::Missing)
             }
-            Err(error) => Err(Trouble::of(&error).into()),
+            Err(error) => Err(AwsError::of(&error).into()),
         }
     }
 
     /// Waits until the table can be used, for as long as `patience` lasts if that may help.
     pub async fn wait_for_table(&self, patience: Duration) -> Result<(), TableError> {
-        let mut patience = Patience::new(patience);
+        let mut backoff = Backoff::new(patience);
         loop {
             let error = match self.check_table().await {
                 Err(error) if error.may_pass() => error,
                 done => return done,
             };
-            let Some(wait) = patience.wait() else {
+            let Some(wait) = backoff.wait() else {
                 return Err(error);
             };
             tracing::warn!(
@@ -163,14 +163,14 @@ impl Dynamo {
             Ok(_) => Ok(()),
             // Somebody else makes it at the same moment.
             Err(error) if error.code() == Some("ResourceInUseException") => Ok(()),
-            Err(error) => Err(Trouble::of(&error).into()),
+            Err(error) => Err(AwsError::of(&error).into()),
         }
     }
 
     async fn let_items_end(&self) -> Result<(), TableError> {
         let (client, name) = (self.table.client().await?, self.table.name());
         let found = quietly(client.describe_time_to_live().table_name(name).send()).await;
-        let found = found.map_err(|error| Trouble::of(&error))?;
+        let found = found.map_err(|error| AwsError::of(&error))?;
         let status = found
             .time_to_live_description
             .and_then(|ttl| ttl.time_to_live_status);
@@ -188,7 +188,8 @@ impl Dynamo {
             .table_name(name)
             .time_to_live_specification(ttl.build()?);
         let done = quietly(call.send()).await;
-        done.map(|_| ()).map_err(|error| Trouble::of(&error).into())
+        done.map(|_| ())
+            .map_err(|error| AwsError::of(&error).into())
     }
 
     async fn recover_to_any_moment(&self) -> Result<(), TableError> {
@@ -200,7 +201,8 @@ impl Dynamo {
             .table_name(name)
             .point_in_time_recovery_specification(recovery.build()?);
         let done = quietly(call.send()).await;
-        done.map(|_| ()).map_err(|error| Trouble::of(&error).into())
+        done.map(|_| ())
+            .map_err(|error| AwsError::of(&error).into())
     }
 }
 

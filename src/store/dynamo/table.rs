@@ -18,7 +18,7 @@ use self::call::{Failure, READ, WRITE, conditions, no_condition, one_condition};
 use super::item::{Attributes, Row, number, text};
 use super::key::{Key, PARTITION, SORT};
 use super::write::Write;
-use crate::aws::{Aws, Calls, Trouble};
+use crate::aws::{Aws, AwsError, CallTracker};
 use crate::store::StoreError;
 
 mod call;
@@ -140,7 +140,7 @@ pub(super) struct Table {
     aws: Arc<Aws>,
     name: String,
     client: OnceCell<Client>,
-    calls: Calls,
+    calls: CallTracker,
 }
 
 impl Table {
@@ -149,7 +149,7 @@ impl Table {
             aws,
             name: name.to_owned(),
             client: OnceCell::new(),
-            calls: Calls::new("dynamodb"),
+            calls: CallTracker::new("dynamodb"),
         }
     }
 
@@ -157,7 +157,7 @@ impl Table {
         &self.name
     }
 
-    pub async fn client(&self) -> Result<&Client, Trouble> {
+    pub async fn client(&self) -> Result<&Client, AwsError> {
         self.client
             .get_or_try_init(async || Ok(Client::new(self.aws.config().await?)))
             .await

@@ -71,8 +71,8 @@ const REFUSALS: &[Refusal] = &[
             None
         },
         says: &[
-            "it holds no private key in OpenSSH's format",
-            "put the right key back with",
+            "it isn't a private key in OpenSSH format",
+            "restore the right key with",
         ],
     },
     Refusal {
@@ -81,7 +81,7 @@ const REFUSALS: &[Refusal] = &[
             secret.put(" ");
             None
         },
-        says: &["it is empty; put the right key back with"],
+        says: &["it is empty; restore the right key with"],
     },
     Refusal {
         what: "of another type",
@@ -89,7 +89,7 @@ const REFUSALS: &[Refusal] = &[
             secret.put(&keygen(&["-t", "rsa", "-b", "2048", "-N", ""]));
             None
         },
-        says: &["it is a key of the type ssh-rsa, and must be ssh-ed25519"],
+        says: &["its type is ssh-rsa, but it must be ssh-ed25519"],
     },
     Refusal {
         what: "with a passphrase",
@@ -97,7 +97,7 @@ const REFUSALS: &[Refusal] = &[
             secret.put(&keygen(&["-t", "ed25519", "-N", "12345"]));
             None
         },
-        says: &["a key with a passphrase"],
+        says: &["it has a passphrase"],
     },
     Refusal {
         what: "binary",
@@ -106,7 +106,7 @@ const REFUSALS: &[Refusal] = &[
             secret.moto.call("secretsmanager.PutSecretValue", &body);
             None
         },
-        says: &["it is binary, and must be a text"],
+        says: &["its value is binary, not text"],
     },
     Refusal {
         what: "deleted",
@@ -117,7 +117,7 @@ const REFUSALS: &[Refusal] = &[
         },
         says: &[
             "`aws secretsmanager create-secret --name SECRET`",
-            "No key is made before",
+            "only generates a key for an existing secret",
         ],
     },
     Refusal {
@@ -127,7 +127,7 @@ const REFUSALS: &[Refusal] = &[
             secret.fail("GetSecretValue", "ResourceNotFoundException", words, None);
             None
         },
-        says: &["there is no such secret"],
+        says: &["the secret doesn't exist"],
     },
     Refusal {
         what: "marked for deletion",
@@ -136,7 +136,7 @@ const REFUSALS: &[Refusal] = &[
             secret.fail("GetSecretValue", "InvalidRequestException", words, None);
             None
         },
-        says: &["AWS refuses (InvalidRequestException: it was marked for deletion)"],
+        says: &["AWS rejected the request (InvalidRequestException: it was marked for deletion)"],
     },
     Refusal {
         what: "unreachable",
@@ -147,13 +147,13 @@ const REFUSALS: &[Refusal] = &[
                 nobody.local_addr().unwrap()
             )))
         },
-        says: &["host_key_waiting", "AWS can't be reached", "security group"],
+        says: &["host_key_waiting", "AWS is unreachable", "security group"],
     },
     Refusal {
         what: "at an address that is none",
         // The error of the SDK has the whole request in it.
         arrange: |_| Some(variables("nonsense")),
-        says: &["AWS can't be reached", "`nonsense`"],
+        says: &["AWS is unreachable", "`nonsense`"],
     },
     Refusal {
         what: "somebody else than AWS answers",
@@ -161,15 +161,12 @@ const REFUSALS: &[Refusal] = &[
             secret.fail("GetSecretValue", "", "", None);
             None
         },
-        says: &["AWS refuses"],
+        says: &["AWS rejected the request"],
     },
     Refusal {
         what: "without credentials",
         arrange: |_| Some(without(&["AWS_ACCESS_KEY_ID"])),
-        says: &[
-            "there are no credentials that AWS takes",
-            "instance profile",
-        ],
+        says: &["no valid AWS credentials", "instance profile"],
     },
     Refusal {
         what: "with old credentials",
@@ -177,12 +174,12 @@ const REFUSALS: &[Refusal] = &[
             secret.fail("GetSecretValue", "ExpiredTokenException", "old", None);
             None
         },
-        says: &["there are no credentials that AWS takes (ExpiredTokenException: old)"],
+        says: &["no valid AWS credentials (ExpiredTokenException: old)"],
     },
     Refusal {
         what: "without a region",
         arrange: |_| Some(without(&["AWS_REGION"])),
-        says: &["set aws.region or the variable AWS_REGION"],
+        says: &["set aws.region or AWS_REGION"],
     },
 ];
 

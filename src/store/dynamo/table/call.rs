@@ -10,7 +10,7 @@ use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::{Table, WriteError};
-use crate::aws::{Trouble, quietly};
+use crate::aws::{AwsError, quietly};
 use crate::store::StoreError;
 
 /// How long to go on with one call.
@@ -78,12 +78,12 @@ impl Table {
                 let client = self
                     .client()
                     .await
-                    .map_err(|trouble| (Answer::Again, trouble))?;
+                    .map_err(|error| (Answer::Again, error))?;
                 // On the heap: what the SDK keeps of a call is large.
                 let answer = Box::pin(quietly(send(client.clone()))).await;
-                answer.map_err(|error| (judge(&error), Trouble::of(&error)))
+                answer.map_err(|error| (judge(&error), AwsError::of(&error)))
             };
-            let (answer, trouble) = match timeout_at(until, attempt).await {
+            let (answer, error) = match timeout_at(until, attempt).await {
                 Ok(Ok(done)) => {
                     self.calls.done(operation, begin.elapsed(), retries);
                     return Ok(done);
@@ -91,7 +91,7 @@ impl Table {
                 Ok(Err(failed)) => failed,
                 Err(_) => (
                     Answer::Other,
-                    Trouble::Unreachable("no answer in time".to_owned()),
+                    AwsError::Unreachable("no answer in time".to_owned()),
                 ),
             };
             if let Answer::Refused(places) = answer {
@@ -100,15 +100,15 @@ impl Table {
                 return Err(Failure { error, doubt });
             }
             let again = matches!(answer, Answer::Again);
-            doubt |= !again && trouble.may_have_been_done();
+            doubt |= !again && error.may_have_been_done();
             let pause = wait.mul_f64(0.5 + rand::random::<f64>() / 2.0);
             wait = LONGEST_WAIT.min(wait * 2);
-            let patient = (again || trouble.may_pass()) && Instant::now() + pause < end;
+            let patient = (again || error.may_pass()) && Instant::now() + pause < end;
             if !patient || !self.calls.may_retry() {
                 self.calls
-                    .failed(operation, begin.elapsed(), retries, &trouble);
+                    .failed(operation, begin.elapsed(), retries, &error);
                 let error = WriteError::Failed {
-                    error: in_short(&trouble, again || doubt),
+                    error: in_short(&error, again || doubt),
                     doubt,
                 };
                 return Err(Failure { error, doubt });
@@ -191,19 +191,19 @@ pub(super) fn conflicts(error: &SdkError<TransactGetItemsError, HttpResponse>) -
 
 /// What people are told. The log has the rest: it is about roles and networks, and long. Nothing is
 /// denied that is still `open`: that an earlier attempt may have done, or a later one might.
-fn in_short(trouble: &Trouble, open: bool) -> StoreError {
-    let words = match trouble {
-        Trouble::NoRegion | Trouble::Credentials(_) => "the server can't sign in to it",
-        Trouble::Denied(_) => "the server may not use it",
-        Trouble::Unreachable(_) => "it can't be reached",
-        Trouble::Busy(_) => "it is too busy",
-        Trouble::Refused { code, .. } if code == "ResourceNotFoundException" => {
+fn in_short(error: &AwsError, open: bool) -> StoreError {
+    let words = match error {
+        AwsError::NoRegion | AwsError::Credentials(_) => "the server can't sign in to it",
+        AwsError::Denied(_) => "the server may not use it",
+        AwsError::Unreachable(_) => "it can't be reached",
+        AwsError::Busy(_) => "it is too busy",
+        AwsError::Refused { code, .. } if code == "ResourceNotFoundException" => {
             "its table is not there"
         }
-        Trouble::Refused { code, .. } if !open && is_about_the_request(code) => {
+        AwsError::Refused { code, .. } if !open && is_about_the_request(code) => {
             return StoreError::Rejected(code.clone());
         }
-        Trouble::Refused { .. } => "it refuses",
+        AwsError::Refused { .. } => "it refuses",
     };
     StoreError::Unavailable(words.to_owned())
 }
@@ -225,11 +225,11 @@ mod tests {
 
     #[test]
     fn what_people_are_told_is_what_it_is() {
-        let refused = |code: &str| Trouble::Refused {
+        let refused = |code: &str| AwsError::Refused {
             code: code.to_owned(),
             message: "about roles and networks".to_owned(),
         };
-        for (trouble, open, expected) in [
+        for (error, open, expected) in [
             (
                 refused("ValidationException"),
                 false,
@@ -251,12 +251,12 @@ mod tests {
                 "the database does not answer: its table is not there",
             ),
             (
-                Trouble::Busy("x".into()),
+                AwsError::Busy("x".into()),
                 false,
                 "the database does not answer: it is too busy",
             ),
         ] {
-            assert_eq!(in_short(&trouble, open).to_string(), expected);
+            assert_eq!(in_short(&error, open).to_string(), expected);
         }
     }
 }

@@ -1,23 +1,22 @@
-//! What became of calls: counted, logged, and the retries among them kept within an allowance.
+//! Metrics, logs and the retry budget of a service's calls.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::Trouble;
+use super::AwsError;
 use crate::rate_limit::{Quota, RateLimiter};
 use crate::telemetry::metrics;
 
-/// How many retries there may be, over all calls: a service that fails is not helped by a crowd
-/// that asks again.
+/// The retry budget over all calls: retries must not pile more load on a service that fails.
 const RETRIES: Quota = Quota::every(Duration::from_millis(100), 100);
-/// A call that takes so long is a line in the log.
+/// Calls that take this long are logged as slow.
 const SLOW: Duration = Duration::from_secs(1);
 
-/// The calls of one service.
+/// Tracks the calls to one service.
 #[derive(Debug)]
-pub struct Calls {
+pub struct CallTracker {
     service: &'static str,
     state: Mutex<State>,
 }
@@ -25,14 +24,14 @@ pub struct Calls {
 #[derive(Debug)]
 struct State {
     retries: RateLimiter,
-    /// Since when all calls fail, and how many did.
+    /// When the current run of failures began, and its length; `None` while calls succeed.
     failing: Option<(Instant, u64)>,
 }
 
-impl Calls {
-    /// No calls yet.
-    pub fn new(service: &'static str) -> Calls {
-        Calls {
+impl CallTracker {
+    /// A tracker with no calls yet, for the service with this name.
+    pub fn new(service: &'static str) -> CallTracker {
+        CallTracker {
             service,
             state: Mutex::new(State {
                 retries: RateLimiter::default(),
@@ -41,23 +40,23 @@ impl Calls {
         }
     }
 
-    /// Its name in host names, logs and metrics.
+    /// The service's name in host names, logs and metrics.
     pub fn service(&self) -> &'static str {
         self.service
     }
 
-    /// Takes a retry from the allowance, if one is left.
+    /// Takes a retry from the budget, if one is left.
     pub fn may_retry(&self) -> bool {
         let now = Instant::now().into_std();
         self.lock().retries.take(RETRIES, now).is_ok()
     }
 
-    /// A call was answered as hoped.
+    /// Records a call that succeeded.
     pub fn done(&self, operation: &'static str, took: Duration, retries: u64) {
         self.answered(operation, took, retries, "done");
     }
 
-    /// A call was answered that its condition does not hold.
+    /// Records a call whose condition did not hold.
     pub fn refused(&self, operation: &'static str, took: Duration, retries: u64) {
         self.answered(operation, took, retries, "unmet");
     }
@@ -79,7 +78,7 @@ impl Calls {
                 service,
                 failed,
                 ?after,
-                "calls are answered again"
+                "AWS calls succeed again"
             );
         }
         if took >= SLOW {
@@ -90,7 +89,7 @@ impl Calls {
                 outcome,
                 ?took,
                 retries,
-                "a call took long"
+                "an AWS call was slow"
             );
         } else {
             tracing::debug!(
@@ -104,9 +103,9 @@ impl Calls {
         }
     }
 
-    /// A call failed to the end. The first of several in a row is an error in the log; the others
-    /// say no more than that.
-    pub fn failed(&self, operation: &'static str, took: Duration, retries: u64, why: &Trouble) {
+    /// Records a call that failed after all its retries. The first failure in a row is logged as an
+    /// error, the others at the level debug.
+    pub fn failed(&self, operation: &'static str, took: Duration, retries: u64, why: &AwsError) {
         let (service, outcome) = (self.service, why.kind());
         metrics::aws_call(service, operation, outcome, took, retries);
         let first = {
@@ -124,7 +123,7 @@ impl Calls {
                 error = %why,
                 ?took,
                 retries,
-                "a call failed; more that fail are logged at the level debug until one works"
+                "an AWS call failed; further failures are logged at debug until one succeeds"
             );
         } else {
             tracing::debug!(
@@ -149,9 +148,9 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn retries_are_kept_within_the_allowance() {
-        let calls = Calls::new("dynamodb");
-        let all = |calls: &Calls| (0..1_000).filter(|_| calls.may_retry()).count();
+    async fn retries_stay_within_the_budget() {
+        let calls = CallTracker::new("dynamodb");
+        let all = |calls: &CallTracker| (0..1_000).filter(|_| calls.may_retry()).count();
         assert_eq!(all(&calls), 100);
         tokio::time::advance(Duration::from_secs(2)).await;
         assert_eq!(all(&calls), 20);
@@ -161,11 +160,11 @@ mod tests {
 
     #[tokio::test]
     async fn calls_are_counted_by_outcome() {
-        let calls = Calls::new("unit-test");
+        let calls = CallTracker::new("unit-test");
         let second = Duration::from_secs(1);
         calls.done("GetItem", second, 2);
         calls.refused("GetItem", second, 0);
-        calls.failed("GetItem", second, 1, &Trouble::NoRegion);
+        calls.failed("GetItem", second, 1, &AwsError::NoRegion);
         let of = r#"{service="unit-test",operation="GetItem""#;
         let text = metrics::text();
         for sample in [

@@ -1,4 +1,4 @@
-//! Why a call of AWS failed, and whether it may work later.
+//! Classified errors of AWS calls: what went wrong, and whether a retry can help.
 
 use std::error::Error;
 
@@ -6,71 +6,71 @@ use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_dynamodb::config::http::HttpResponse;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 
-/// Why a call of AWS failed. The words are for whoever runs the server.
+/// Why an AWS call failed. The messages are for the operator.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Trouble {
-    /// Nobody says which region.
+pub enum AwsError {
+    /// No region is configured or found.
     #[error(
-        "it is not known in which region of AWS it is; set aws.region or the variable AWS_REGION, \
-         or mend the instance's access to its metadata"
+        "no AWS region is configured; set aws.region or AWS_REGION, or give the instance access to \
+         its metadata service"
     )]
     NoRegion,
-    /// There are no credentials, or AWS does not take them.
+    /// There are no credentials, or AWS rejected them.
     #[error(
-        "there are no credentials that AWS takes ({0}); on EC2, attach an instance profile and let \
-         the instance reach its metadata; elsewhere, set the variables AWS_ACCESS_KEY_ID and \
-         AWS_SECRET_ACCESS_KEY; and see that the clock is right"
+        "no valid AWS credentials ({0}); on EC2, attach an instance profile and allow access to the \
+         metadata service; elsewhere, set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; also check \
+         the system clock"
     )]
     Credentials(String),
-    /// Whoever the credentials belong to may not do it.
-    #[error("it is not allowed ({0}); allow it in the policy of the role")]
+    /// The credentials' role lacks a permission.
+    #[error("access denied ({0}); allow it in the role's policy")]
     Denied(String),
-    /// There was no answer, or none of AWS's.
+    /// There was no response, or none from AWS.
     #[error(
-        "AWS can't be reached ({0}); look at the security group, the route or VPC endpoint, and DNS"
+        "AWS is unreachable ({0}); check the security group, the route or VPC endpoint, and DNS"
     )]
     Unreachable(String),
-    /// Too many calls, or a fault of AWS's own.
-    #[error("AWS is busy or has a fault ({0}); nothing need be done if it passes")]
+    /// AWS throttles the calls, or has a fault of its own.
+    #[error("AWS is throttling or failing ({0}); no action needed if it stops")]
     Busy(String),
-    /// Any other answer that is an error.
-    #[error("AWS refuses ({code}: {message})")]
+    /// Any other error response.
+    #[error("AWS rejected the request ({code}: {message})")]
     Refused {
-        /// Its name in the documentation of the service.
+        /// The error code, as in the service's API reference.
         code: String,
-        /// What AWS says about it.
+        /// AWS's message.
         message: String,
     },
 }
 
-impl Trouble {
-    /// What the error of a call means.
-    pub fn of<E>(error: &SdkError<E, HttpResponse>) -> Trouble
+impl AwsError {
+    /// Classifies an error of the SDK.
+    pub fn of<E>(error: &SdkError<E, HttpResponse>) -> AwsError
     where
         E: ProvideErrorMetadata + Error + 'static,
     {
         match error {
-            SdkError::ServiceError(answer) => Trouble::answered(
+            SdkError::ServiceError(answer) => AwsError::answered(
                 answer.raw().status().as_u16(),
                 error.code().unwrap_or("no code"),
                 error.message().unwrap_or("no message"),
             ),
-            SdkError::ConstructionFailure(_) => Trouble::Refused {
-                code: "the request can't be made".to_owned(),
+            SdkError::ConstructionFailure(_) => AwsError::Refused {
+                code: "invalid request".to_owned(),
                 message: chain(error),
             },
             _ if causes(error).any(<dyn Error>::is::<CredentialsError>) => {
-                Trouble::Credentials(chain(error))
+                AwsError::Credentials(chain(error))
             }
-            _ => Trouble::Unreachable(chain(error)),
+            _ => AwsError::Unreachable(chain(error)),
         }
     }
 
-    /// What an answer means that is an error.
-    pub(super) fn answered(status: u16, code: &str, message: &str) -> Trouble {
+    /// Classifies an error response.
+    pub(super) fn answered(status: u16, code: &str, message: &str) -> AwsError {
         let both = || cut(&format!("{code}: {message}"));
         match code {
-            "AccessDeniedException" | "AccessDenied" => Trouble::Denied(cut(message)),
+            "AccessDeniedException" | "AccessDenied" => AwsError::Denied(cut(message)),
             "ExpiredToken"
             | "ExpiredTokenException"
             | "IncompleteSignature"
@@ -81,52 +81,52 @@ impl Trouble {
             | "MissingAuthenticationTokenException"
             | "RequestExpired"
             | "SignatureDoesNotMatch"
-            | "UnrecognizedClientException" => Trouble::Credentials(both()),
-            _ if status >= 500 || status == 429 || is_throttling(code) => Trouble::Busy(both()),
-            _ => Trouble::Refused {
+            | "UnrecognizedClientException" => AwsError::Credentials(both()),
+            _ if status >= 500 || status == 429 || is_throttling(code) => AwsError::Busy(both()),
+            _ => AwsError::Refused {
                 code: cut(code),
                 message: cut(message),
             },
         }
     }
 
-    /// Whether the same call may work later without anybody's changing it: credentials and
-    /// policies lag behind the start of an instance, too.
+    /// Whether the same call may succeed later without a change by the operator. Missing
+    /// credentials and permissions count: both lag behind the start of an instance.
     pub fn may_pass(&self) -> bool {
-        !matches!(self, Trouble::Refused { .. })
+        !matches!(self, AwsError::Refused { .. })
     }
 
-    /// Whether what was asked for may have been done all the same, or may still be: the answer got
-    /// lost, or was that of a fault.
+    /// Whether the operation may have taken effect, or still may: the response was lost, or
+    /// reported a fault.
     pub fn may_have_been_done(&self) -> bool {
         match self {
-            Trouble::Unreachable(_) => true,
-            Trouble::Busy(words) => !is_throttling(words),
+            AwsError::Unreachable(_) => true,
+            AwsError::Busy(words) => !is_throttling(words),
             _ => false,
         }
     }
 
-    /// Its kind in a word, as metrics and logs have it.
+    /// The class, as in metrics and logs.
     pub fn kind(&self) -> &'static str {
         match self {
-            Trouble::NoRegion => "no_region",
-            Trouble::Credentials(_) => "credentials",
-            Trouble::Denied(_) => "denied",
-            Trouble::Unreachable(_) => "unreachable",
-            Trouble::Busy(_) => "busy",
-            Trouble::Refused { .. } => "refused",
+            AwsError::NoRegion => "no_region",
+            AwsError::Credentials(_) => "credentials",
+            AwsError::Denied(_) => "denied",
+            AwsError::Unreachable(_) => "unreachable",
+            AwsError::Busy(_) => "busy",
+            AwsError::Refused { .. } => "refused",
         }
     }
 }
 
-/// The error and what caused it.
+/// The error and its causes, outermost first.
 fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     let next = |error: &&'a (dyn Error + 'static)| (*error).source();
     std::iter::successors(Some(error), next)
 }
 
-/// What an error and its causes say, without repetitions and without requests: some of the SDK's
-/// errors have the whole one in them, and so the secret that was to be sent.
+/// The messages of an error and its causes, without repetitions and without requests: some SDK
+/// errors print the whole request, including the secret in it.
 pub(super) fn chain(error: &(dyn Error + 'static)) -> String {
     let mut words: Vec<String> = Vec::new();
     for error in causes(error) {
@@ -142,8 +142,7 @@ pub(super) fn chain(error: &(dyn Error + 'static)) -> String {
     cut(&words.join(": "))
 }
 
-/// Whether it is the code of an answer that asks to come less often, or begins with one. Nothing
-/// was done then.
+/// Whether this is, or begins with, an error code for throttling. A throttled call had no effect.
 fn is_throttling(code: &str) -> bool {
     const CODES: [&str; 5] = [
         "Throttl",
@@ -155,7 +154,7 @@ fn is_throttling(code: &str) -> bool {
     CODES.iter().any(|begin| code.starts_with(begin))
 }
 
-/// As much of it as fits into a sentence.
+/// Cut at 400 characters.
 fn cut(words: &str) -> String {
     const MOST: usize = 400;
     match words.char_indices().nth(MOST) {
@@ -169,12 +168,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn answers_mean_what_they_mean() {
-        type Is = fn(&Trouble) -> bool;
-        let denied: Is = |t| matches!(t, Trouble::Denied(_));
-        let credentials: Is = |t| matches!(t, Trouble::Credentials(_));
-        let busy: Is = |t| matches!(t, Trouble::Busy(_));
-        let refused: Is = |t| matches!(t, Trouble::Refused { .. });
+    fn responses_are_classified() {
+        type Is = fn(&AwsError) -> bool;
+        let denied: Is = |t| matches!(t, AwsError::Denied(_));
+        let credentials: Is = |t| matches!(t, AwsError::Credentials(_));
+        let busy: Is = |t| matches!(t, AwsError::Busy(_));
+        let refused: Is = |t| matches!(t, AwsError::Refused { .. });
         for (status, code, is) in [
             (400, "AccessDeniedException", denied),
             (403, "AccessDenied", denied),
@@ -191,27 +190,27 @@ mod tests {
             (400, "ResourceNotFoundException", refused),
             (404, "no code", refused),
         ] {
-            let trouble = Trouble::answered(status, code, "words");
-            assert!(is(&trouble), "{status} {code}: {trouble:?}");
-            assert_eq!(trouble.may_pass(), !refused(&trouble));
+            let error = AwsError::answered(status, code, "words");
+            assert!(is(&error), "{status} {code}: {error:?}");
+            assert_eq!(error.may_pass(), !refused(&error));
         }
     }
 
     #[test]
-    fn what_others_say_is_cut() {
-        let trouble = Trouble::answered(400, "AccessDenied", &"é".repeat(10_000));
-        assert!(trouble.to_string().chars().count() < 600);
+    fn long_messages_are_cut() {
+        let error = AwsError::answered(400, "AccessDenied", &"é".repeat(10_000));
+        assert!(error.to_string().chars().count() < 600);
     }
 
     #[test]
-    fn causes_are_told_once() {
+    fn causes_are_not_repeated() {
         let inner = std::io::Error::other("refused");
         let outer = std::io::Error::other(inner);
         assert_eq!(chain(&outer), "refused");
     }
 
     #[test]
-    fn requests_are_not_told() {
+    fn requests_are_left_out() {
         let words = "can't apply x to request Request { body: \"-----BEGIN";
         let told = chain(&std::io::Error::other(words));
         assert_eq!(told, "can't apply x to request ");

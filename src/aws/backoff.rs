@@ -1,34 +1,34 @@
-//! How long to wait before the next attempt, and when to give up.
+//! Delays between retries, and when to give up.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The shortest wait.
+/// The shortest delay.
 const SHORTEST: Duration = Duration::from_secs(1);
-/// The longest.
+/// The longest delay.
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// The waits between attempts: 1 to 2 s, then twice as long each time up to 30 to 60 s, at
-/// random in between so that servers that failed together do not come back together. There are
-/// none after the end.
+/// Exponential backoff with jitter, until a deadline: the first delay is 1 to 2 s, each further one
+/// twice that, up to 30 to 60 s. The jitter keeps servers that failed together from retrying
+/// together.
 #[derive(Debug)]
-pub struct Patience {
+pub struct Backoff {
     end: Option<Instant>,
     next: Duration,
 }
 
-impl Patience {
-    /// Waits that end after so long. The last one is cut to that, so that there is an attempt at
-    /// the very end.
-    pub fn new(whole: Duration) -> Patience {
-        Patience {
+impl Backoff {
+    /// A backoff that gives up after `whole`. The last delay is shortened to end there, so that the
+    /// last attempt is at the deadline.
+    pub fn new(whole: Duration) -> Backoff {
+        Backoff {
             end: Instant::now().checked_add(whole),
             next: SHORTEST,
         }
     }
 
-    /// How long to wait before the next attempt; `None` if there is to be none.
+    /// The delay before the next attempt; `None` after the deadline.
     pub fn wait(&mut self) -> Option<Duration> {
         let left = match self.end {
             Some(end) => end.checked_duration_since(Instant::now())?,
@@ -40,7 +40,7 @@ impl Patience {
     }
 }
 
-/// From `least` to twice that, in whole milliseconds, which is how it is shown.
+/// Between `least` and twice that, in whole milliseconds, as shown in logs.
 fn jittered(least: Duration, random: u16) -> Duration {
     let more = least.as_secs_f64() * 1000.0 * f64::from(random) / f64::from(u16::MAX);
     least + Duration::from_secs_f64(more.round() / 1000.0)
@@ -58,12 +58,12 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn waits_grow_to_a_minute_and_end() {
+    async fn delays_grow_to_a_minute_and_end_at_the_deadline() {
         let start = Instant::now();
         let whole = Duration::from_secs(300);
-        let mut patience = Patience::new(whole);
+        let mut backoff = Backoff::new(whole);
         let mut waits = Vec::new();
-        while let Some(wait) = patience.wait() {
+        while let Some(wait) = backoff.wait() {
             waits.push(wait);
             tokio::time::advance(wait).await;
         }
@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn without_patience_there_is_one_attempt() {
-        assert_eq!(Patience::new(Duration::ZERO).wait(), None);
+    async fn a_backoff_of_zero_is_a_single_attempt() {
+        assert_eq!(Backoff::new(Duration::ZERO).wait(), None);
     }
 }
