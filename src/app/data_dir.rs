@@ -2,7 +2,7 @@
 
 use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
@@ -10,6 +10,10 @@ use anyhow::{Context as _, Result, bail};
 /// The file whose lock says that a server uses the folder. It holds the process id of the last one
 /// that did, followed by a newline.
 const LOCK: &str = "lock";
+
+/// Permissions that the folder may not give: whoever writes in it can replace the files. To list it
+/// is harmless, since each file is private, and systemd's `StateDirectory` may be 0755.
+const OPEN_TO_OTHERS: u32 = 0o022;
 
 /// The folder, locked for as long as this value lives.
 pub(super) struct DataDir {
@@ -54,7 +58,7 @@ impl DataDir {
         }
     }
 
-    /// Makes the folder if there is none.
+    /// Makes the folder if there is none. An error if users other than its owner can write in it.
     pub(super) fn make(path: &Path) -> Result<()> {
         DirBuilder::new()
             .recursive(true)
@@ -65,7 +69,17 @@ impl DataDir {
                     "can't make the data folder {}: choose another with --data-dir DIR",
                     path.display()
                 )
-            })
+            })?;
+        let found = fs::metadata(path)
+            .with_context(|| format!("can't look at the data folder {}", path.display()))?;
+        let mode = found.mode() & 0o7777;
+        if mode & OPEN_TO_OTHERS != 0 {
+            let path = path.display();
+            bail!(
+                "other users can write in the data folder {path} (mode {mode:04o}), and so replace the database and the host key: check who could have changed what, then type: chmod 700 {path}"
+            );
+        }
+        Ok(())
     }
 
     /// Whether a server uses the folder now.
@@ -99,7 +113,36 @@ fn holder(lock: File) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
+
+    #[test]
+    fn a_folder_in_which_others_can_write_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("data");
+        DataDir::make(&path).unwrap();
+        let mode = fs::metadata(&path).unwrap().mode() & 0o7777;
+        assert_eq!(mode, 0o700, "made private");
+        for (mode, refused) in [
+            (0o700, false),
+            (0o750, false),
+            (0o755, false),
+            (0o770, true),
+            (0o702, true),
+            (0o777, true),
+            (0o1777, true),
+        ] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            let error = DataDir::open(&path).err().map(|error| error.to_string());
+            assert_eq!(error.is_some(), refused, "{mode:o}: {error:?}");
+            if let Some(error) = error {
+                let shown = path.display();
+                assert!(error.contains(&format!("(mode {mode:04o})")), "{error}");
+                assert!(error.ends_with(&format!("chmod 700 {shown}")), "{error}");
+            }
+        }
+    }
 
     #[test]
     fn who_holds_the_folder_is_named() {

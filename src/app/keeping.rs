@@ -4,17 +4,18 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 
 use super::data_dir::DataDir;
 use super::host_key::aws;
+use crate::cli::console::shown as moment;
 use crate::cli::store::StoreCommand;
 use crate::cli::{Console, Exit, OpenMode};
 use crate::config::Config;
 use crate::store::Store as _;
 use crate::store::archive::Archive;
 use crate::store::dynamo::{Dynamo, Made, TableError};
-use crate::store::sqlite::Sqlite;
+use crate::store::sqlite::{Loss, Sqlite};
 
 /// The database's file in the data folder.
 pub(super) const DATABASE: &str = "chat.db";
@@ -131,6 +132,12 @@ pub(super) async fn set_up(command: &StoreCommand, config: &Config, console: Con
     let done = match (table(config, Duration::ZERO), command) {
         (Some(table), StoreCommand::Init) => make(&table).await,
         (Some(table), StoreCommand::Check) => check(&table).await,
+        (Some(table), StoreCommand::AcceptLoss) => Err(anyhow!(
+            "nothing to accept: everything is kept in the table {}, and accept-loss is for a \
+             database in the data folder",
+            table.table_name()
+        )),
+        (None, StoreCommand::AcceptLoss) => accept_loss(config),
         (None, command) => file(*command, config),
     };
     match done {
@@ -159,6 +166,35 @@ async fn check(table: &Dynamo) -> Result<String> {
         .await
         .with_context(|| format!("can't write to the table {name}"))?;
     Ok(format!("The table {name} can be used."))
+}
+
+fn accept_loss(config: &Config) -> Result<String> {
+    let path = config.data_dir.join(DATABASE);
+    let shown = path.display();
+    if DataDir::in_use(&config.data_dir) {
+        bail!("a server uses {shown}: stop it first");
+    }
+    let Some(loss) = Sqlite::accept_loss(&path)? else {
+        return Ok(format!(
+            "No commit is missing in {shown}. Nothing was changed."
+        ));
+    };
+    let Loss {
+        missing,
+        kept,
+        newest,
+    } = loss;
+    let since = match newest {
+        Some(newest) => format!(
+            "The newest message or audit entry that is left is of {}.",
+            moment(newest)
+        ),
+        None => "Nothing is left.".to_owned(),
+    };
+    Ok(format!(
+        "{missing} commits are lost, each with one or more messages, bans, keys or other changes; \
+         {shown} has {kept}. {since} The next start goes on from there."
+    ))
 }
 
 fn file(command: StoreCommand, config: &Config) -> Result<String> {

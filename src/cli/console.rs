@@ -126,7 +126,7 @@ fn utc(time: Time) -> DateTime<Utc> {
 }
 
 /// A moment for people: `2026-11-22 14:02 UTC`.
-pub(super) fn shown(time: Time) -> String {
+pub fn shown(time: Time) -> String {
     utc(time).format("%Y-%m-%d %H:%M UTC").to_string()
 }
 

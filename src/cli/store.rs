@@ -9,6 +9,9 @@ pub enum StoreCommand {
     Init,
     /// Look whether it is there and can be used, and change nothing
     Check,
+    /// Start again although acknowledged commits are missing, once a start has refused because of
+    /// that; says what is lost
+    AcceptLoss,
 }
 
 /// How a command opens the store. Only the last two make what isn't there.

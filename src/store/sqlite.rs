@@ -20,7 +20,7 @@ use crate::chat::event::{Draft, Message};
 use crate::chat::ids::{AccountId, Conversation, Fingerprint, Name, RoomName, Seq, Time};
 use crate::chat::preferences::Preferences;
 
-pub use self::file::OpenError;
+pub use self::file::{Loss, OpenError};
 
 mod accounts;
 mod archive;
@@ -28,6 +28,7 @@ mod audit;
 mod bans;
 mod change;
 mod columns;
+mod commits;
 mod entries;
 mod error;
 mod file;
@@ -120,6 +121,13 @@ impl Sqlite {
             opened: Instant::now(),
             unindexed: AtomicUsize::new(0),
         })
+    }
+
+    /// Has the database at `path` opened again although commits are missing in it
+    /// ([`OpenError::Lost`]). Returns what is lost, or `None` if nothing is. No server may use it
+    /// meanwhile.
+    pub fn accept_loss(path: &Path) -> Result<Option<Loss>, OpenError> {
+        DatabaseFile::new(path, Options::default()).accept_loss()
     }
 
     async fn read<T, F>(&self, work: F) -> Result<T, StoreError>

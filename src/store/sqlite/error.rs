@@ -2,6 +2,7 @@
 
 use std::fs::{File, remove_file};
 use std::io::{ErrorKind, Write};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use rusqlite::ErrorCode;
@@ -81,7 +82,9 @@ pub(super) fn diagnose(path: &Path, error: StoreError) -> StoreError {
         return error;
     };
     let probe = path.with_extension("probe");
-    let outcome = File::create(&probe).and_then(|mut file| {
+    let mut private = File::options();
+    private.write(true).create(true).truncate(true).mode(0o600);
+    let outcome = private.open(&probe).and_then(|mut file| {
         file.write_all(&[0; 4096])?;
         file.sync_all()
     });

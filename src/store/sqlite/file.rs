@@ -2,15 +2,17 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, ErrorCode, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _};
 
+use super::commits::{self, CommitFile, Commits};
 use super::{Options, schema};
+use crate::chat::ids::Time;
 use crate::store::StoreError;
 
 /// The largest file that is checked as a whole when it is opened, in pages (4 KiB each): about
@@ -31,7 +33,11 @@ const CHECKED_ALWAYS: &[&str] = &[
     "mutes",
     "lockdown",
     "revision",
+    "commits",
 ];
+
+/// Permissions that no file of the database may give: its group may read it, as a backup does.
+const EXPOSED: u32 = 0o027;
 
 /// How much of the file each connection keeps in memory, in KiB. Less than `SQLite`'s 2,000, for
 /// which it would grow for hours: the system has the file in memory too, and a connection that
@@ -73,6 +79,37 @@ pub enum OpenError {
         path: PathBuf,
         /// What was found.
         what: String,
+    },
+    /// Commits that were acknowledged are not in it.
+    #[error(
+        "the database {path} has lost data: {missing} commits that were acknowledged are missing \
+         (it has {kept}). Most likely {path}-wal was removed, emptied or overwritten, or an older \
+         copy of the database was put here. Nothing was changed. If you have the missing file or a \
+         newer copy, put it back; otherwise run `ssh-chat --data-dir {} store accept-loss`, and \
+         start again",
+        folder(path)
+    )]
+    Lost {
+        /// The file.
+        path: PathBuf,
+        /// How many are missing.
+        missing: u64,
+        /// How many it has.
+        kept: u64,
+    },
+    /// Other users can read or write it.
+    #[error(
+        "other users can read or change the database {path}: {}. Whoever reads it has every \
+         message, and whoever writes it can make themselves an operator. Check who could have \
+         changed it, then type: chmod 600{}",
+        modes(files),
+        names(files)
+    )]
+    Exposed {
+        /// The file.
+        path: PathBuf,
+        /// It and the files beside it, each with its mode.
+        files: Vec<(PathBuf, u32)>,
     },
     /// A later version of this program wrote it.
     #[error(
@@ -141,10 +178,38 @@ pub enum OpenError {
     },
 }
 
+/// `/x/chat.db has mode 0666, /x/chat.db-wal has mode 0666`
+fn modes(files: &[(PathBuf, u32)]) -> String {
+    let each = files.iter();
+    let each = each.map(|(path, mode)| format!("{} has mode {mode:04o}", path.display()));
+    each.collect::<Vec<_>>().join(", ")
+}
+
+fn names(files: &[(PathBuf, u32)]) -> String {
+    let each = files.iter().map(|(path, _)| format!(" {}", path.display()));
+    each.collect()
+}
+
+fn folder(database: &Path) -> std::path::Display<'_> {
+    database.parent().unwrap_or(Path::new(".")).display()
+}
+
+/// What is missing in a database that was opened all the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Loss {
+    /// How many commits that were acknowledged.
+    pub missing: u64,
+    /// How many the database has.
+    pub kept: u64,
+    /// When the newest message or audit entry that it has was written.
+    pub newest: Option<Time>,
+}
+
 /// Where the database is and how it is opened.
 pub(super) struct DatabaseFile {
     path: PathBuf,
     options: Options,
+    acknowledged: CommitFile,
 }
 
 impl DatabaseFile {
@@ -152,6 +217,7 @@ impl DatabaseFile {
         DatabaseFile {
             path: path.to_owned(),
             options,
+            acknowledged: CommitFile::beside(path),
         }
     }
 
@@ -162,8 +228,73 @@ impl DatabaseFile {
     /// Makes the file if there is none, checks it, brings it to this version, and returns the
     /// connection that writes.
     pub(super) fn open(&self) -> Result<Connection, OpenError> {
+        if let Ok(false) = self.path.try_exists() {
+            self.complete(None, self.acknowledged()?)?;
+        }
         self.create()?;
         self.patiently(|| self.prepare())
+    }
+
+    /// Has commits that are missing not asked for any more.
+    pub(super) fn accept_loss(&self) -> Result<Option<Loss>, OpenError> {
+        let acknowledged = self.acknowledged()?;
+        let (commits, newest) = if let Ok(false) = self.path.try_exists() {
+            (None, None)
+        } else {
+            let mut found = None;
+            self.patiently(|| {
+                let mut db = self.connect(OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+                db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+                self.recognise(&mut db)?;
+                found = Some((commits::of(&db)?, newest(&db)?));
+                Ok(db)
+            })?;
+            found.unwrap_or_default()
+        };
+        let missing = Commits::missing(commits, acknowledged);
+        if missing == 0 {
+            return Ok(None);
+        }
+        self.acknowledged
+            .reset(commits)
+            .map_err(|error| self.no_commit_file(&error))?;
+        Ok(Some(Loss {
+            missing,
+            kept: commits.map_or(0, |commits| commits.number),
+            newest,
+        }))
+    }
+
+    /// Writes that these commits are about to be acknowledged.
+    pub(super) fn acknowledge(&self, commits: Commits) {
+        self.acknowledged.acknowledge(commits);
+    }
+
+    fn acknowledged(&self) -> Result<Option<Commits>, OpenError> {
+        self.acknowledged
+            .read()
+            .map_err(|error| self.no_commit_file(&error))
+    }
+
+    fn no_commit_file(&self, error: &io::Error) -> OpenError {
+        let file = self.acknowledged.path().display();
+        self.inaccessible(format!("{file}: {error}"))
+    }
+
+    /// An error if `database` lacks commits that were acknowledged.
+    fn complete(
+        &self,
+        database: Option<Commits>,
+        acknowledged: Option<Commits>,
+    ) -> Result<(), OpenError> {
+        match Commits::missing(database, acknowledged) {
+            0 => Ok(()),
+            missing => Err(OpenError::Lost {
+                path: self.path.clone(),
+                missing,
+                kept: database.map_or(0, |commits| commits.number),
+            }),
+        }
     }
 
     /// Checks the file, which must have this version's format, and returns a connection that can only
@@ -183,7 +314,7 @@ impl DatabaseFile {
 
     fn patiently(
         &self,
-        open: impl Fn() -> Result<Connection, Trouble>,
+        mut open: impl FnMut() -> Result<Connection, Trouble>,
     ) -> Result<Connection, OpenError> {
         let deadline = Instant::now() + self.options.patience;
         loop {
@@ -259,9 +390,16 @@ impl DatabaseFile {
     }
 
     fn prepare(&self) -> Result<Connection, Trouble> {
+        // Before the database is read: what another process commits meanwhile is in both.
+        let acknowledged = self.acknowledged().map_err(Trouble::Known)?;
         let mut db = self.connect(OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        // A database that is refused is left as it is, its log included.
+        db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
         // Nothing is written before all of this is known to be ours.
         let (ours, _) = self.recognise(&mut db)?;
+        self.private().map_err(Trouble::Known)?;
+        self.complete(commits::of(&db)?, acknowledged)
+            .map_err(Trouble::Known)?;
         if db.is_readonly("main")? {
             let path = self.path.clone();
             return Err(Trouble::Known(OpenError::NotWritable { path }));
@@ -271,7 +409,38 @@ impl DatabaseFile {
         }
         self.settle(&db)?;
         schema::migrate(&mut db)?;
+        db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
+        if let Some(commits) = commits::of(&db)? {
+            self.acknowledge(commits);
+        }
         Ok(db)
+    }
+
+    /// An error if other users can read or change the file or one that belongs to it.
+    fn private(&self) -> Result<(), OpenError> {
+        let beside = |end: &str| {
+            let mut path = self.path.clone().into_os_string();
+            path.push(end);
+            PathBuf::from(path)
+        };
+        let mut exposed = Vec::new();
+        for path in ["", "-wal", "-shm", "-commits"].map(beside) {
+            match fs::metadata(&path) {
+                Ok(found) if found.mode() & EXPOSED != 0 => {
+                    exposed.push((path, found.mode() & 0o7777));
+                }
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(error) => return Err(self.inaccessible(error.to_string())),
+            }
+        }
+        if exposed.is_empty() {
+            return Ok(());
+        }
+        Err(OpenError::Exposed {
+            path: self.path.clone(),
+            files: exposed,
+        })
     }
 
     /// Whether the file is ours, rather than empty, and the version that wrote it. An error if it is
@@ -385,6 +554,19 @@ impl From<rusqlite::Error> for Trouble {
     fn from(error: rusqlite::Error) -> Trouble {
         Trouble::Sqlite(error)
     }
+}
+
+/// When the newest message or audit entry was written.
+fn newest(db: &Connection) -> rusqlite::Result<Option<Time>> {
+    let mut newest = None;
+    for table in ["messages", "audit"] {
+        if db.table_exists(None, table)? {
+            let sql = format!("SELECT at FROM {table} ORDER BY id DESC LIMIT 1");
+            let at = db.query_row(&sql, [], |row| row.get(0)).optional()?;
+            newest = newest.max(at);
+        }
+    }
+    Ok(newest.map(Time))
 }
 
 /// The first `most` things that are wrong in the file, all of which is read.

@@ -9,7 +9,7 @@ pub(super) const APPLICATION_ID: i32 = 0x7373_6863;
 pub(super) const VERSION: usize = STEPS.len();
 
 /// What leads from each version to the next. A step that was released is never changed.
-const STEPS: &[&str] = &[FIRST, PEOPLE, PROOF, INDEXED, ACTORS];
+const STEPS: &[&str] = &[FIRST, PEOPLE, PROOF, INDEXED, ACTORS, COMMITS];
 
 const FIRST: &str = "
 CREATE TABLE accounts (
@@ -171,6 +171,17 @@ const ACTORS: &str = "
 -- is known by a name only.
 ALTER TABLE audit ADD COLUMN actor_kind TEXT;
 ALTER TABLE audit ADD COLUMN actor_account BLOB;
+";
+
+const COMMITS: &str = "
+-- Grows with every transaction that changes something. What was acknowledged last is in
+-- `chat.db-commits` too; `identity` says which database it is.
+CREATE TABLE commits (
+    only INTEGER PRIMARY KEY CHECK (only = 1),
+    identity BLOB NOT NULL,       -- 16 random bytes
+    number INTEGER NOT NULL
+) STRICT;
+INSERT INTO commits VALUES (1, randomblob(16), 0);
 ";
 
 /// Does the steps that are missing, all or none, and returns whether there were any. Another

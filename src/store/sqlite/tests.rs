@@ -15,6 +15,7 @@ use crate::text::Text;
 
 mod archive;
 mod damage;
+mod lost;
 mod opening;
 mod people;
 mod search;

@@ -12,6 +12,7 @@ use std::time::Duration;
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
+use super::commits::{self, Commits};
 use super::error::{Failure, diagnose};
 use super::file::{DatabaseFile, OpenError};
 use crate::store::StoreError;
@@ -276,7 +277,9 @@ fn write(file: &DatabaseFile, slot: &mut Option<Connection>, mut group: Vec<Box<
         .and_then(|db| {
             // On failure the connection is dropped, which rolls back whatever is open, and the
             // next group begins with a new one: this is how the disk gets its second chance.
-            commit(&db, &mut group)?;
+            if let Some(commits) = commit(&db, &mut group)? {
+                file.acknowledge(commits);
+            }
             Ok(db)
         });
     let failed = match outcome {
@@ -291,13 +294,15 @@ fn write(file: &DatabaseFile, slot: &mut Option<Connection>, mut group: Vec<Box<
     }
 }
 
-/// One transaction, in which a job that fails leaves no trace and does the others no harm.
-fn commit(db: &Connection, group: &mut [Box<dyn Job>]) -> Result<(), StoreError> {
+/// One transaction, in which a job that fails leaves no trace and does the others no harm. Returns
+/// how many there have been, if it changed something.
+fn commit(db: &Connection, group: &mut [Box<dyn Job>]) -> Result<Option<Commits>, StoreError> {
     let execute = |sql: &str| -> Result<(), StoreError> {
         db.prepare_cached(sql)?.execute([])?;
         Ok(())
     };
     execute("BEGIN IMMEDIATE")?;
+    let before = db.total_changes();
     for job in group {
         execute("SAVEPOINT job")?;
         match job.run(db) {
@@ -308,5 +313,8 @@ fn commit(db: &Connection, group: &mut [Box<dyn Job>]) -> Result<(), StoreError>
         }
         execute("RELEASE job")?;
     }
-    execute("COMMIT")
+    let changed = db.total_changes() != before;
+    let commits = changed.then(|| commits::count(db)).transpose()?;
+    execute("COMMIT")?;
+    Ok(commits)
 }

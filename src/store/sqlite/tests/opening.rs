@@ -140,6 +140,7 @@ async fn what_is_opened_to_read_is_never_written() {
         "{missing:?}"
     );
     fs::write(&path, "").unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
     let empty = Sqlite::open_to_read(&path).err();
     assert!(
         matches!(empty, Some(OpenError::TooOld { found: 0, .. })),
@@ -179,8 +180,8 @@ fn the_file_is_its_owners_only() {
     drop(store);
     assert_eq!(
         fs::read_dir(folder.0.path()).unwrap().count(),
-        1,
-        "closed: one file"
+        2,
+        "closed: the log is gone"
     );
 }
 
@@ -188,6 +189,7 @@ fn the_file_is_its_owners_only() {
 fn an_empty_file_is_a_new_database() {
     let folder = Folder::new();
     fs::write(folder.file(), "").unwrap();
+    fs::set_permissions(folder.file(), fs::Permissions::from_mode(0o600)).unwrap();
     assert!(Sqlite::open(&folder.file()).is_ok());
     assert!(Sqlite::open(&folder.file()).is_ok());
 }

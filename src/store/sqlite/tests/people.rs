@@ -1,6 +1,8 @@
 //! Keys, roles, invites and bans, as far as they concern the file: one of an earlier version, rows
 //! that somebody else wrote, and changes that fail halfway.
 
+use std::os::unix::fs::PermissionsExt as _;
+
 use super::*;
 use crate::chat::access::{Ban, BanTarget, Mute, PendingKey};
 use crate::chat::invite::Invite;
@@ -72,6 +74,7 @@ fn invite() -> Invite {
 
 /// One of version 1 is brought to this version, and all that was in it is there.
 async fn is_brought_up(folder: &Folder) {
+    fs::set_permissions(folder.file(), fs::Permissions::from_mode(0o600)).unwrap();
     let store = Sqlite::open(&folder.file()).unwrap();
     let accounts = store.accounts().await.unwrap();
     let found: Vec<(&str, Role, Time)> = accounts

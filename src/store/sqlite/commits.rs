@@ -1,0 +1,255 @@
+//! Detects lost commits: each commit is counted in the database, and the count that was last
+//! acknowledged is also in a small file beside it.
+//!
+//! If the write-ahead log is removed, emptied or cut between two starts, `SQLite` opens what is
+//! left without an error, because a log that ends early looks the same as one that was never
+//! written. The file makes the difference visible: it can be behind the database (a crash came
+//! between the commit and the file), but never ahead of it unless commits are missing.
+//!
+//! The file isn't synced. After a power cut it may be old, torn or gone, which reads as "unknown"
+//! and never as a loss.
+
+use std::fs::{File, OpenOptions, remove_file};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use rusqlite::{Connection, OptionalExtension as _};
+use sha2::{Digest as _, Sha256};
+
+/// The first bytes of the file, with the version of its format.
+const MAGIC: &[u8; 8] = b"sshchat1";
+
+/// Magic, identity, number and SHA-256 of these.
+const LENGTH: usize = 64;
+const HASHED: usize = 32;
+
+/// How many commits a database has had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Commits {
+    /// Random, made with the schema: which database it is.
+    pub(super) identity: [u8; 16],
+    /// Grows by one with each transaction that changes something.
+    pub(super) number: u64,
+}
+
+impl Commits {
+    /// How many commits of the database are missing, if so many were `acknowledged`. A database
+    /// without a count is empty or of an earlier version.
+    pub(super) fn missing(database: Option<Commits>, acknowledged: Option<Commits>) -> u64 {
+        match (database, acknowledged) {
+            (Some(database), Some(acknowledged)) if database.identity == acknowledged.identity => {
+                acknowledged.number.saturating_sub(database.number)
+            }
+            (None, Some(acknowledged)) => acknowledged.number,
+            // No file, or that of another database.
+            _ => 0,
+        }
+    }
+
+    fn to_bytes(self) -> [u8; LENGTH] {
+        let mut bytes = Vec::with_capacity(LENGTH);
+        bytes.extend_from_slice(MAGIC);
+        bytes.extend_from_slice(&self.identity);
+        bytes.extend_from_slice(&self.number.to_be_bytes());
+        bytes.extend_from_slice(&Sha256::digest(&bytes));
+        let mut whole = [0; LENGTH];
+        whole
+            .iter_mut()
+            .zip(bytes)
+            .for_each(|(to, from)| *to = from);
+        whole
+    }
+
+    /// `None` for whatever [`Commits::to_bytes`] doesn't write.
+    fn from_bytes(bytes: &[u8; LENGTH]) -> Option<Commits> {
+        let (hashed, hash) = bytes.split_at_checked(HASHED)?;
+        let (magic, rest) = hashed.split_first_chunk()?;
+        let (identity, number) = rest.split_first_chunk()?;
+        let good = magic == MAGIC && Sha256::digest(hashed).as_slice() == hash;
+        good.then_some(Commits {
+            identity: *identity,
+            number: u64::from_be_bytes(number.try_into().ok()?),
+        })
+    }
+}
+
+/// The count in a database; `None` if it has none, because it's empty or of an earlier version.
+pub(super) fn of(db: &Connection) -> rusqlite::Result<Option<Commits>> {
+    if !db.table_exists(None, "commits")? {
+        return Ok(None);
+    }
+    db.query_row("SELECT identity, number FROM commits", [], to_commits)
+        .optional()
+}
+
+/// Counts the transaction that is about to be committed.
+pub(super) fn count(db: &Connection) -> rusqlite::Result<Commits> {
+    db.prepare_cached("UPDATE commits SET number = number + 1 RETURNING identity, number")?
+        .query_row([], to_commits)
+}
+
+fn to_commits(row: &rusqlite::Row<'_>) -> rusqlite::Result<Commits> {
+    let number: i64 = row.get(1)?;
+    Ok(Commits {
+        identity: row.get(0)?,
+        number: u64::try_from(number).unwrap_or(0),
+    })
+}
+
+/// The file with the count that was acknowledged last, beside the database.
+pub(super) struct CommitFile {
+    path: PathBuf,
+    /// Opened with the first write. An error is logged once.
+    file: OnceLock<Option<File>>,
+}
+
+impl CommitFile {
+    /// The file beside this database.
+    pub(super) fn beside(database: &Path) -> CommitFile {
+        let mut path = database.as_os_str().to_owned();
+        path.push("-commits");
+        CommitFile {
+            path: path.into(),
+            file: OnceLock::new(),
+        }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What was acknowledged last, if the file is there and whole.
+    pub(super) fn read(&self) -> io::Result<Option<Commits>> {
+        match File::open(&self.path) {
+            Ok(file) => Ok(read(&file)),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Writes that these commits are acknowledged, unless another process has acknowledged as many
+    /// or more. (If two processes write within the same microseconds, the file may be one commit
+    /// behind until the next one.) An error is logged once and stops nothing: the commit itself is
+    /// durable.
+    pub(super) fn acknowledge(&self, commits: Commits) {
+        let file = self.file.get_or_init(|| match self.open() {
+            Ok(file) => Some(file),
+            Err(error) => {
+                self.complain(&error);
+                None
+            }
+        });
+        let Some(file) = file else {
+            return;
+        };
+        let known = read(file);
+        if known.is_some_and(|k| k.identity == commits.identity && k.number >= commits.number) {
+            return;
+        }
+        if let Err(error) = file.write_all_at(&commits.to_bytes(), 0) {
+            self.complain(&error);
+        }
+    }
+
+    /// Makes this what was acknowledged, even if it's less than before.
+    pub(super) fn reset(&self, commits: Option<Commits>) -> io::Result<()> {
+        match commits {
+            Some(commits) => self.open()?.write_all_at(&commits.to_bytes(), 0),
+            None => remove_file(&self.path),
+        }
+    }
+
+    fn open(&self) -> io::Result<File> {
+        OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&self.path)
+    }
+
+    fn complain(&self, error: &io::Error) {
+        tracing::warn!(
+            event = "commit_count_not_written",
+            path = %self.path.display(),
+            %error,
+            "lost commits may go unnoticed at the next start"
+        );
+    }
+}
+
+fn read(file: &File) -> Option<Commits> {
+    let mut bytes = [0; LENGTH];
+    file.read_exact_at(&mut bytes, 0).ok()?;
+    Commits::from_bytes(&bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const COMMITS: Commits = Commits {
+        identity: [7; 16],
+        number: 300,
+    };
+
+    #[test]
+    fn what_is_missing_is_counted() {
+        let other = |number| Commits {
+            identity: [8; 16],
+            number,
+        };
+        let same = |number| Commits { number, ..COMMITS };
+        for (database, acknowledged, missing) in [
+            (Some(COMMITS), None, 0),
+            (Some(COMMITS), Some(COMMITS), 0),
+            (Some(COMMITS), Some(same(299)), 0),
+            (Some(COMMITS), Some(same(312)), 12),
+            (Some(COMMITS), Some(other(312)), 0),
+            (None, Some(COMMITS), 300),
+            (None, Some(same(0)), 0),
+            (None, None, 0),
+        ] {
+            assert_eq!(
+                Commits::missing(database, acknowledged),
+                missing,
+                "{database:?} {acknowledged:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_not_whole_is_unknown() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = CommitFile::beside(&folder.path().join("chat.db"));
+        assert_eq!(file.read().unwrap(), None);
+        file.acknowledge(COMMITS);
+        assert_eq!(file.read().unwrap(), Some(COMMITS));
+        let fewer = Commits {
+            number: 1,
+            ..COMMITS
+        };
+        file.acknowledge(fewer);
+        assert_eq!(file.read().unwrap(), Some(COMMITS), "another process's");
+
+        let whole = std::fs::read(file.path()).unwrap();
+        assert_eq!(whole.len(), LENGTH);
+        for cut in 0..LENGTH {
+            std::fs::write(file.path(), &whole[..cut]).unwrap();
+            assert_eq!(file.read().unwrap(), None, "the first {cut} bytes");
+        }
+        for at in 0..LENGTH {
+            let mut torn = whole.clone();
+            torn[at] ^= 0x10;
+            std::fs::write(file.path(), torn).unwrap();
+            assert_eq!(file.read().unwrap(), None, "byte {at}");
+        }
+        file.reset(Some(fewer)).unwrap();
+        assert_eq!(file.read().unwrap(), Some(fewer));
+        file.reset(None).unwrap();
+        assert_eq!(file.read().unwrap(), None);
+    }
+}
