@@ -16,6 +16,7 @@ mod keeping;
 mod probe;
 mod pulse;
 mod reload;
+mod space;
 mod stop;
 mod supervisor;
 mod systemd;
@@ -40,7 +41,7 @@ use crate::rate_limit::Quota;
 use crate::session::machine;
 use crate::session::start::Chat;
 use crate::ssh;
-use crate::store::{Store, Timed};
+use crate::store::{Store, Timed, Writes};
 use crate::telemetry::logs::{self, LogHandle};
 use crate::telemetry::metrics;
 use crate::text::Text;
@@ -147,9 +148,11 @@ async fn run(
     metrics::started(env!("CARGO_PKG_VERSION"), clock::now().0);
     let mut tasks = Supervisor::default();
     let health = Health::listen(config.metrics.listen, &mut tasks).await?;
+    let writes = Arc::new(Writes::default());
     let opening = async {
         let host_key = host_key::Found::load(&config, folder).await?;
-        let store: Arc<dyn Store> = Arc::new(Timed::new(open(&config, folder).await?));
+        let store = Timed::new(open(&config, folder).await?, Arc::clone(&writes));
+        let store: Arc<dyn Store> = Arc::new(store);
         Ok::<_, anyhow::Error>((host_key, store))
     };
     let waiting = "waiting for the host key and the store";
@@ -160,6 +163,13 @@ async fn run(
             return Ok(Exit::Good);
         }
     };
+    let watch = space::Watch {
+        store: Arc::downgrade(&store),
+        writes: Arc::clone(&writes),
+        folder: config.aws.table.is_none().then(|| folder.to_owned()),
+        reserve: config.limits.disk_reserve,
+    };
+    tasks.spawn("space watch", watch.run());
     let (hub, handle) = Hub::load(Arc::clone(&store), hub_limits(&config)).await?;
     tasks.spawn("hub", hub.run());
     let guard = Guard::new(Arc::clone(&store), handle.clone(), rules(&config)).await?;
@@ -190,7 +200,7 @@ async fn run(
     )?;
     let accepting = accept(&mut tasks, server, listeners);
     systemd::ready(&addresses);
-    health.open(handle.clone(), Arc::clone(&guard));
+    health.open(handle.clone(), Arc::clone(&guard), writes);
     announce::ready(&config, &addresses, &host_key, log);
     let watchdog = systemd::watchdog(handle.clone());
     let publishing = host_key.publish(&config);

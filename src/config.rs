@@ -132,6 +132,9 @@ pub struct Limits {
     /// How long those whose keys are known come in while the database does not answer; zero is
     /// not at all.
     pub outage_logins: Duration,
+    /// Bytes that stay free on the file system with the database; if nobody says, 64 MiB or a
+    /// twentieth of it, whichever is less.
+    pub disk_reserve: Option<u64>,
 }
 
 impl Default for Limits {
@@ -152,6 +155,7 @@ impl Default for Limits {
             command_burst: 10,
             command_rate: Rate::per_second(5),
             outage_logins: Duration::from_secs(60 * 60),
+            disk_reserve: None,
         }
     }
 }
@@ -161,11 +165,16 @@ impl Default for Limits {
 pub struct History {
     /// Lines shown on joining a room: 0 to 200.
     pub on_join: usize,
+    /// Bytes that the database may use; above it, the oldest messages are removed.
+    pub max_size: Option<u64>,
 }
 
 impl Default for History {
     fn default() -> History {
-        History { on_join: 20 }
+        History {
+            on_join: 20,
+            max_size: None,
+        }
     }
 }
 
@@ -324,6 +333,17 @@ impl Config {
         }
         if !given.contains_key("host_name") {
             self.host_name = places::host_name(&self.listen, read);
+        }
+        if let Some(from) = given.get("history.max_size")
+            && self.history.max_size.is_some()
+            && self.aws.table.is_some()
+        {
+            problems.push(Problem::new(
+                "history.max_size and aws.table are both set",
+                from.source.clone(),
+                "history.max_size is for the database in the data folder; for a table, use \
+                 aws.history",
+            ));
         }
         let Some((path, from)) = self.motd.file.as_deref().zip(given.get("motd_file")) else {
             return;

@@ -14,7 +14,7 @@ use crate::chat::ids::{AccountId, Fingerprint, Name, Time};
 use crate::chat::invite::Code;
 use crate::clock;
 use crate::rate_limit::Quota;
-use crate::store::{Account, Action, Change, ChangeError, ChangeOutcome};
+use crate::store::{Account, Action, Change, ChangeError, ChangeOutcome, StoreError};
 use crate::text::Text;
 
 /// How often operators are alerted about one name.
@@ -24,6 +24,8 @@ const ALERT_PATIENCE: Duration = Duration::from_secs(1);
 /// How many names have alerts of their own; those beyond share one.
 pub(super) const ALERTED: usize = 1_000;
 
+const ALMOST_FULL: &str =
+    "No account can be made now: the server's disk is almost full. Your invite was not used.";
 pub(super) const NOT_NOW: &str =
     "The server can't look up your key at this moment. Try again in a minute.";
 const LOCKED: &str =
@@ -196,6 +198,7 @@ impl Door for Guard {
             }
             Err(ChangeError::BadCode) => not(BAD_CODE, Again::Code),
             Err(ChangeError::KeyTaken) => Ok(()),
+            Err(ChangeError::Store(StoreError::AlmostFull)) => not(ALMOST_FULL, Again::Nothing),
             Err(ChangeError::Store(error)) => {
                 tracing::error!(event = "redeem_failed", %error, "an invite could not be looked up");
                 not(NOT_NOW, Again::Nothing)

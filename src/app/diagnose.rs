@@ -1,14 +1,14 @@
 //! What `doctor` looks at where adapters are needed.
 
 use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 
 use super::data_dir::DataDir;
 use super::host_key::keeper;
 use super::keeping;
+use super::space::Space;
 use super::systemd;
-use crate::cli::doctor::{self, Database, Doctor, Found};
+use crate::cli::doctor::{self, Database, DiskSpace, Doctor, Found};
 use crate::cli::{Console, Exit};
 use crate::clock;
 use crate::config::{Config, ConfigErrors};
@@ -59,26 +59,20 @@ pub(super) async fn run(
         } else {
             Vec::new()
         },
-        free: free(&config.data_dir),
+        space: space(&config.data_dir, config.limits.disk_reserve),
         cloud,
     };
     doctor::run(args, Ok(found), now, console).await
 }
 
-/// Bytes that are free where a folder is, or will be. The standard library can't tell, but `df`
-/// of coreutils and busybox can, in the form of POSIX.
-fn free(folder: &Path) -> Option<u64> {
+/// Bytes that are free where a folder is, or will be, and how many have to be.
+fn space(folder: &Path, reserve: Option<u64>) -> Option<DiskSpace> {
     let folder = folder.ancestors().find(|folder| folder.exists())?;
-    let told = Command::new("df").arg("-Pk").arg(folder).output().ok()?;
-    let told = String::from_utf8(told.stdout).ok()?;
-    let kib: u64 = told
-        .lines()
-        .nth(1)?
-        .split_whitespace()
-        .nth(3)?
-        .parse()
-        .ok()?;
-    kib.checked_mul(1024)
+    let space = Space::of(folder).ok()?;
+    Some(DiskSpace {
+        free: space.free,
+        reserve: space.reserve(reserve),
+    })
 }
 
 #[cfg(test)]
@@ -88,8 +82,9 @@ mod tests {
     #[test]
     fn free_space_is_that_of_the_folder_or_where_it_will_be() {
         let folder = tempfile::tempdir().unwrap();
-        let here = free(folder.path()).unwrap();
-        assert!(here > 0);
-        assert!(free(&folder.path().join("not/yet")).is_some());
+        let here = space(folder.path(), None).unwrap();
+        assert!(here.free > 0 && here.reserve > 0, "{here:?}");
+        let later = space(&folder.path().join("not/yet"), Some(7));
+        assert_eq!(later.map(|space| space.reserve), Some(7));
     }
 }

@@ -12,6 +12,7 @@ use super::stop::Reason;
 use super::supervisor::Supervisor;
 use crate::access::Guard;
 use crate::hub::Handle;
+use crate::store::Writes;
 use crate::telemetry::listener::{self, Inside};
 use crate::telemetry::metrics;
 
@@ -32,6 +33,7 @@ enum Stage {
 struct Open {
     hub: Handle,
     guard: Arc<Guard>,
+    writes: Arc<Writes>,
 }
 
 impl Health {
@@ -63,8 +65,8 @@ impl Health {
     }
 
     /// People can connect from now on.
-    pub(super) fn open(&self, hub: Handle, guard: Arc<Guard>) {
-        *self.stage() = Stage::Open(Open { hub, guard });
+    pub(super) fn open(&self, hub: Handle, guard: Arc<Guard>, writes: Arc<Writes>) {
+        *self.stage() = Stage::Open(Open { hub, guard, writes });
     }
 
     /// From now on people are told to go. Lets go of the hub, which ends when nobody holds it.
@@ -104,11 +106,13 @@ impl Inside for Health {
     }
 
     fn ready(&self) -> Result<&'static str, String> {
-        let Open { guard, .. } = self.inside()?;
-        if guard.store_answers() {
-            Ok("ready")
-        } else {
-            Err("the store does not answer".to_owned())
+        let Open { guard, writes, .. } = self.inside()?;
+        if !guard.store_answers() {
+            return Err("the store does not answer".to_owned());
+        }
+        match writes.problem() {
+            None => Ok("ready"),
+            Some(error) => Err(format!("nothing can be saved: {error}")),
         }
     }
 
@@ -172,8 +176,15 @@ mod tests {
 
         let folder = tempfile::tempdir().unwrap();
         let (handle, guard, hub) = parts(folder.path()).await;
-        health.open(handle, guard);
+        let writes = Arc::new(Writes::default());
+        health.open(handle, guard, Arc::clone(&writes));
         assert_eq!(health.live().await, Ok("live"));
+        assert_eq!(health.ready(), Ok("ready"));
+        writes.set_low(true);
+        let low = "nothing can be saved: the server's disk is almost full";
+        assert_eq!(health.ready(), Err(low.to_owned()));
+        assert_eq!(health.live().await, Ok("live"));
+        writes.set_low(false);
         assert_eq!(health.ready(), Ok("ready"));
 
         let failure = "stopping: an essential task ended; the log says which";
@@ -196,7 +207,7 @@ mod tests {
             .await
             .unwrap();
         let (handle, guard, hub) = parts(folder.path()).await;
-        health.open(handle, guard);
+        health.open(handle, guard, Arc::default());
         hub.abort();
         assert!(hub.await.is_err());
         assert_eq!(health.live().await, Err("the hub has ended".to_owned()));

@@ -15,7 +15,7 @@ use crate::config::Config;
 use crate::store::Store as _;
 use crate::store::archive::Archive;
 use crate::store::dynamo::{Dynamo, Made, TableError};
-use crate::store::sqlite::{Loss, Sqlite};
+use crate::store::sqlite::{self, Loss, Sqlite};
 
 /// The database's file in the data folder.
 pub(super) const DATABASE: &str = "chat.db";
@@ -47,7 +47,14 @@ pub(super) async fn open(
     patience: Duration,
 ) -> Result<Arc<dyn Archive>> {
     let Some(table) = table(config, patience) else {
-        return Ok(Arc::new(Sqlite::open(&data_dir.join(DATABASE))?));
+        let options = sqlite::Options {
+            max_size: config.history.max_size,
+            ..sqlite::Options::default()
+        };
+        return Ok(Arc::new(Sqlite::open_with(
+            &data_dir.join(DATABASE),
+            options,
+        )?));
     };
     let ready = table.wait_for_table(patience).await;
     ready.with_context(|| format!("can't use the table {}", table.table_name()))?;

@@ -2,7 +2,7 @@
 //! so that whatever started it starts it again: half a server would look healthy and let bans
 //! pass, or lose messages.
 //!
-//! Essential are the hub, the access watch and every listener. These are not, and a panic in one
+//! Essential are the hub, the access watch, the space watch and every listener. These are not, and a panic in one
 //! of them is still in the log (`panicked`):
 //!
 //! - connections and sessions: one that panics ends alone;

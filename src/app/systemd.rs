@@ -113,6 +113,11 @@ pub(super) fn reloaded(status: &str) {
     tell(&[NotifyState::Ready, NotifyState::Status(status)]);
 }
 
+/// How the server is, while it runs.
+pub(super) fn status(status: &str) {
+    tell(&[NotifyState::Status(status)]);
+}
+
 /// The server stops, because it was asked to.
 pub(super) fn stopping() {
     tell(&[NotifyState::Stopping]);

@@ -41,10 +41,19 @@ pub struct Found<'a> {
     pub running: bool,
     /// Where systemd listens for the server, if this is its service and it does.
     pub systemd: Vec<SocketAddr>,
-    /// Bytes that are free for the data folder, if that can be told.
-    pub free: Option<u64>,
+    /// The space for the data folder, if that can be told.
+    pub space: Option<DiskSpace>,
     /// AWS, if anything is kept there.
     pub cloud: Option<Cloud>,
+}
+
+/// Space for the data folder, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DiskSpace {
+    /// What is free.
+    pub free: u64,
+    /// What must stay free: with less, the server refuses new messages.
+    pub reserve: u64,
 }
 
 /// The database as the caller found it.

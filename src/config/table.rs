@@ -10,8 +10,8 @@ use super::private::private_address;
 use super::resources::{chat, region, resource, table};
 use super::settings::{Kind, Otherwise, Setting};
 use super::values::{
-    Access, FOREVER, LogFormat, addresses, duration, history, host_name, motd, name_of, networks,
-    number, one_of, operator_keys, path, switch, web_url,
+    Access, FOREVER, LogFormat, MIB, MOST_BYTES, addresses, duration, format_size, history,
+    host_name, motd, name_of, networks, number, one_of, operator_keys, path, size, switch, web_url,
 };
 use super::web;
 use crate::chat::duration::format as format_duration;
@@ -310,6 +310,37 @@ pub static SETTINGS: &[Setting] = &[
             )
         },
         show: |c| Some(format_duration(c.limits.outage_logins)),
+    },
+    Setting {
+        key: "limits.disk_reserve",
+        kind: Kind::Text,
+        otherwise: Otherwise::Found {
+            how: "64 MiB or a twentieth of the file system, whichever is less",
+            example: "512MiB",
+        },
+        help: "How much stays free on the disk with the database: with less, new messages, accounts \
+               and rooms are refused, and what operators do still works; `0` is nothing",
+        reloadable: false,
+        set: |c, v| {
+            put(
+                &mut c.limits.disk_reserve,
+                size(v, 0..=MOST_BYTES).map(Some),
+            )
+        },
+        show: |c| c.limits.disk_reserve.map(format_size),
+    },
+    Setting {
+        key: "history.max_size",
+        kind: Kind::Text,
+        otherwise: Otherwise::Found {
+            how: "no limit",
+            example: "2GiB",
+        },
+        help: "The most that the database in the data folder may use: above it, the oldest messages \
+               are removed. For a table there is `aws.history`",
+        reloadable: false,
+        set: |c, v| put(&mut c.history.max_size, size(v, MIB..=MOST_BYTES).map(Some)),
+        show: |c| c.history.max_size.map(format_size),
     },
     Setting {
         key: "history.on_join",

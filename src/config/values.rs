@@ -243,6 +243,48 @@ where
         .ok_or_else(|| format!("a whole number from {} to {}", range.start(), range.end()))
 }
 
+/// Units of sizes, largest first, as powers of 1024.
+const UNITS: [(&str, u64); 4] = [
+    ("TiB", 1 << 40),
+    ("GiB", 1 << 30),
+    ("MiB", MIB),
+    ("KiB", 1 << 10),
+];
+
+/// A mebibyte.
+pub(super) const MIB: u64 = 1 << 20;
+
+/// More than any disk has, and still a number that can be counted with.
+pub(super) const MOST_BYTES: u64 = 1 << 50;
+
+/// Reads a number of bytes: a whole number with its unit, or 0.
+pub(super) fn size(text: &str, range: RangeInclusive<u64>) -> Result<u64, String> {
+    let read = || {
+        if text == "0" {
+            return Some(0);
+        }
+        let of = |(unit, bytes): &(&str, u64)| Some((text.strip_suffix(unit)?, *bytes));
+        let (number, unit) = UNITS.iter().find_map(of)?;
+        digits(number)?.checked_mul(unit)
+    };
+    read().filter(|bytes| range.contains(bytes)).ok_or_else(|| {
+        format!(
+            "a size with its unit, such as 512MiB or 2GiB, from {} to {}",
+            format_size(*range.start()),
+            format_size(*range.end())
+        )
+    })
+}
+
+/// Writes a number of bytes so that [`size`] reads it as the same, if it's whole KiB.
+pub(super) fn format_size(bytes: u64) -> String {
+    let fits = |(_, unit): &&(&str, u64)| bytes > 0 && bytes.is_multiple_of(*unit);
+    match UNITS.iter().find(fits) {
+        Some((name, unit)) => format!("{}{name}", bytes / unit),
+        None => bytes.to_string(),
+    }
+}
+
 /// Reads yes or no.
 pub(super) fn switch(text: &str) -> Result<bool, String> {
     text.parse().map_err(|_| "true or false".to_owned())

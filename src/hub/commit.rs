@@ -170,12 +170,15 @@ impl Hub {
         match outcome {
             Outcome::Appended(batch, Ok(places)) => self.appended(batch, places),
             Outcome::Appended(batch, Err(error)) => {
-                tracing::error!(
-                    event = "append_failed",
-                    messages = batch.len(),
-                    %error,
-                    "messages could not be saved and were refused"
-                );
+                // Whoever watches the disk has logged that, once.
+                if error != StoreError::AlmostFull {
+                    tracing::error!(
+                        event = "append_failed",
+                        messages = batch.len(),
+                        %error,
+                        "messages could not be saved and were refused"
+                    );
+                }
                 for pending in batch {
                     self.not_saved(pending.session, pending.id, &error);
                 }

@@ -27,11 +27,13 @@ pub mod people;
 pub mod sqlite;
 mod timed;
 mod words;
+mod writes;
 
 pub use archive::Archive;
 pub use change::{Action, Applied, Change, ChangeError, ChangeOutcome};
 pub use people::People;
 pub use timed::Timed;
+pub use writes::Writes;
 
 /// The most that [`Store::count_after`] counts to: what it costs must not grow with how long
 /// somebody was away. It means "this many or more".
@@ -46,6 +48,10 @@ pub enum StoreError {
     /// No space is left.
     #[error("the disk is full")]
     Full,
+    /// The server keeps the rest of the disk free, for what operators do and for what is smaller
+    /// than a message. Only what makes the store grow is refused.
+    #[error("the server's disk is almost full")]
+    AlmostFull,
     /// Writing is not allowed.
     #[error("the database can't be written: {0}")]
     ReadOnly(String),

@@ -42,6 +42,7 @@ mod rooms;
 mod schema;
 mod search;
 mod threads;
+mod trim;
 
 #[cfg(test)]
 mod tests;
@@ -58,6 +59,8 @@ const TOGETHER: Duration = Duration::from_millis(20);
 pub struct Options {
     /// The largest size of the file, in pages of 4 KiB; beyond it, the disk counts as full.
     pub max_pages: Option<u32>,
+    /// The most bytes of it that may be in use; beyond it, the oldest messages are removed.
+    pub max_size: Option<u64>,
     /// How long to wait for another process that is writing.
     pub patience: Duration,
 }
@@ -66,6 +69,7 @@ impl Default for Options {
     fn default() -> Options {
         Options {
             max_pages: None,
+            max_size: None,
             patience: Duration::from_secs(5),
         }
     }

@@ -1,4 +1,5 @@
-//! Any store, with each call counted and timed by what it does and how it ended.
+//! Any store, with each call counted and timed by what it does and how it ended. Remembers whether
+//! writing works, and refuses what makes the store grow while the disk is almost full.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -6,6 +7,7 @@ use std::time::Instant;
 use async_trait::async_trait;
 
 use super::people::WithKeys;
+use super::writes::{Writes, grows};
 use super::{
     Account, AmendError, Amendment, Applied, Change, ChangeError, Fails, Found, Mark, People,
     RoomRecord, Search, Store, StoreError,
@@ -18,18 +20,54 @@ use crate::chat::preferences::Preferences;
 use crate::telemetry::metrics;
 
 /// A store whose calls are counted.
-pub struct Timed(Arc<dyn Store>);
+pub struct Timed {
+    store: Arc<dyn Store>,
+    writes: Arc<Writes>,
+}
 
 impl Timed {
     /// The same store, and its calls are counted from now on.
-    pub fn new(store: Arc<dyn Store>) -> Timed {
-        Timed(store)
+    /// How writes go is kept in `writes`.
+    pub fn new(store: Arc<dyn Store>, writes: Arc<Writes>) -> Timed {
+        Timed { store, writes }
+    }
+
+    /// A call that writes.
+    async fn write<T, E: Fails>(
+        &self,
+        operation: &'static str,
+        call: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
+        let result = timed(operation, call).await;
+        match &result {
+            Ok(_) => self.writes.ended(Ok(())),
+            Err(error) => {
+                if let Some(error) = error.failure() {
+                    self.writes.ended(Err(error));
+                }
+            }
+        }
+        result
+    }
+
+    /// A call that makes the store grow.
+    async fn grow<T, E: Fails + From<StoreError>>(
+        &self,
+        operation: &'static str,
+        call: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
+        let call = async {
+            self.writes.may_grow()?;
+            call.await
+        };
+        self.write(operation, call).await
     }
 }
 
 fn word(failure: &StoreError) -> &'static str {
     match failure {
         StoreError::Full => "full",
+        StoreError::AlmostFull => "almost_full",
         StoreError::ReadOnly(_) => "read_only",
         StoreError::Unavailable(_) => "unavailable",
         StoreError::Corrupt(_) => "corrupt",
@@ -84,7 +122,7 @@ macro_rules! timed {
         impl $port for Timed {
             $($whole)*
             $(async fn $name(&self, $($arg: $of),*) -> Result<$done, $error> {
-                timed(stringify!($name), self.0.$name($($arg),*)).await
+                timed(stringify!($name), self.store.$name($($arg),*)).await
             })+
         }
     };
@@ -93,11 +131,48 @@ macro_rules! timed {
 timed! { Store:
     [
         fn portion(&self, batch: &[Draft]) -> usize {
-            self.0.portion(batch)
+            self.store.portion(batch)
+        }
+
+        async fn append(&self, batch: Vec<Draft>) -> Result<Vec<Seq>, StoreError> {
+            self.grow("append", self.store.append(batch)).await
+        }
+
+        /// A deletion makes room.
+        async fn amend(&self, amendment: Amendment) -> Result<Message, AmendError> {
+            let deletes = amendment.text.is_none();
+            let call = self.store.amend(amendment);
+            if deletes {
+                self.write("amend", call).await
+            } else {
+                self.grow("amend", call).await
+            }
+        }
+
+        async fn open_room(&self, name: &RoomName, now: Time) -> Result<RoomRecord, StoreError> {
+            self.grow("open_room", self.store.open_room(name, now)).await
+        }
+
+        async fn save_preferences(
+            &self,
+            account: AccountId,
+            preferences: &Preferences,
+        ) -> Result<(), StoreError> {
+            let call = self.store.save_preferences(account, preferences);
+            self.write("save_preferences", call).await
+        }
+
+        async fn save_marks(
+            &self,
+            marks: Vec<(AccountId, Conversation, Mark)>,
+        ) -> Result<(), StoreError> {
+            self.write("save_marks", self.store.save_marks(marks)).await
+        }
+
+        async fn ping(&self) -> Result<(), StoreError> {
+            self.write("ping", self.store.ping()).await
         }
     ]
-    fn append(batch: Vec<Draft>) -> Vec<Seq>, StoreError;
-    fn amend(amendment: Amendment) -> Message, AmendError;
     fn history(
         conversation: &Conversation, before: Option<Seq>, limit: usize
     ) -> Vec<Message>, StoreError;
@@ -108,20 +183,21 @@ timed! { Store:
         conversation: &Conversation, after: Seq, limit: usize
     ) -> Vec<Message>, StoreError;
     fn rooms() -> Vec<RoomRecord>, StoreError;
-    fn open_room(name: &RoomName, now: Time) -> RoomRecord, StoreError;
     fn account_by_key(key: &Fingerprint) -> Option<Account>, StoreError;
     fn account_by_name(name: &Name) -> Option<Account>, StoreError;
-    fn save_preferences(account: AccountId, preferences: &Preferences) -> (), StoreError;
     fn mark(account: AccountId, conversation: &Conversation) -> Option<Mark>, StoreError;
-    fn save_marks(marks: Vec<(AccountId, Conversation, Mark)>) -> (), StoreError;
-    fn ping() -> (), StoreError;
 }
 
 timed! { People:
     [
         /// Under what the change does.
         async fn apply(&self, change: &Change) -> Result<Applied, ChangeError> {
-            timed(change.action.as_str(), self.0.apply(change)).await
+            let (action, call) = (&change.action, self.store.apply(change));
+            if grows(action) {
+                self.grow(action.as_str(), call).await
+            } else {
+                self.write(action.as_str(), call).await
+            }
         }
     ]
     fn keys_of(account: AccountId) -> Vec<KeyRecord>, StoreError;

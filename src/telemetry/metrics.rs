@@ -114,11 +114,17 @@ metrics! {
 
     /// Calls of the store that ended, by what they do: `done`, `refused` (a name that is taken,
     /// a code that is not good), `abandoned` if nobody waited for it any more, else why they
-    /// failed: `unavailable`, `full`, `read_only`, `corrupt`, `rejected`, `internal`. Retries within are not seen here.
+    /// failed: `unavailable`, `full`, `almost_full` (`limits.disk_reserve`), `read_only`, `corrupt`, `rejected`, `internal`. Retries within are not seen here.
     "ssh_chat_store_calls" store_calls: Family<StoreCall, Counter> = Family::default();
     /// How long calls of the store took, in seconds, their wait for their turn included.
     "ssh_chat_store_call_seconds" store_seconds: Timed<StoreOperation> =
         Family::new_with_constructor(seconds);
+
+    /// Bytes that are free for the data folder, if the database is there.
+    "ssh_chat_disk_free_bytes" disk_free: Gauge = Gauge::default();
+    /// Bytes that have to stay free there (`limits.disk_reserve`): with less, new messages,
+    /// accounts and rooms are refused.
+    "ssh_chat_disk_reserve_bytes" disk_reserve: Gauge = Gauge::default();
 
     /// Calls of AWS that ended: `done`, `unmet` if a condition did not hold, else why they
     /// failed to the end: `no_region`, `credentials`, `denied`, `unreachable`, `busy`, `refused`.
@@ -299,6 +305,16 @@ pub fn sessions(now: usize) {
 /// There are so many rooms.
 pub fn rooms(now: usize) {
     METRICS.rooms.set(whole(now));
+}
+
+/// So many bytes are free for the data folder, and so many have to be.
+pub fn disk(free: u64, reserve: u64) {
+    METRICS
+        .disk_free
+        .set(i64::try_from(free).unwrap_or(i64::MAX));
+    METRICS
+        .disk_reserve
+        .set(i64::try_from(reserve).unwrap_or(i64::MAX));
 }
 
 /// So many requests wait for the hub.

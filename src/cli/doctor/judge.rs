@@ -3,15 +3,13 @@
 use std::net::SocketAddr;
 
 use super::look::{Facts, Folder, Port, Seen};
-use super::{Check, Outcome};
+use super::{Check, DiskSpace, Outcome};
 use crate::chat::ids::Time;
 use crate::cli::console::shown;
 use crate::config::{Access, ConfigErrors};
 use crate::store::StoreError;
 
 const MIB: u64 = 1024 * 1024;
-/// With less than this, the next commits may fail.
-const FULL: u64 = 64 * MIB;
 /// With less than this, somebody should make room.
 const NARROW: u64 = 1024 * MIB;
 
@@ -36,7 +34,7 @@ pub(super) fn judge(facts: &Facts) -> Vec<Check> {
     let mut checks = vec![ok("configuration", found), folder(facts), host_key(facts)];
     checks.extend(database(&facts.store));
     if facts.folder != Folder::Unused {
-        checks.push(space(facts.free));
+        checks.push(space(facts.space));
     }
     if facts.systemd.is_empty() {
         for (address, port) in &facts.ports {
@@ -206,16 +204,29 @@ fn database(store: &Seen) -> Vec<Check> {
     vec![whole, written]
 }
 
-fn space(free: Option<u64>) -> Check {
+fn space(space: Option<DiskSpace>) -> Check {
     const NAME: &str = "disk space";
-    let Some(free) = free else {
+    let Some(DiskSpace { free, reserve }) = space else {
         return check(NAME, Outcome::Skip, "not known; `df -h` tells");
     };
     let found = format!("{} MiB are free", free / MIB);
-    let mend = "make room: when the disk is full, nobody can say anything";
+    if free < reserve {
+        let found = format!(
+            "{found}, less than limits.disk_reserve ({} MiB): new messages, accounts and rooms are \
+             refused",
+            reserve / MIB
+        );
+        return fail(NAME, found, "make room; it's noticed within a second");
+    }
     match free {
-        ..FULL => fail(NAME, found, mend),
-        FULL..NARROW => warn(NAME, found, mend),
+        ..NARROW => warn(
+            NAME,
+            found,
+            format!(
+                "make room: with less than {} MiB (limits.disk_reserve), new messages are refused",
+                reserve / MIB
+            ),
+        ),
         NARROW.. => ok(NAME, found),
     }
 }

@@ -7,7 +7,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{Database, Found};
+use super::{Database, DiskSpace, Found};
 use crate::chat::access::Role;
 use crate::chat::ids::{Fingerprint, Time};
 use crate::config::Access;
@@ -32,7 +32,7 @@ pub(super) struct Facts {
     pub store: Seen,
     pub running: bool,
     pub systemd: Vec<SocketAddr>,
-    pub free: Option<u64>,
+    pub space: Option<DiskSpace>,
     pub ports: Vec<(SocketAddr, Port)>,
     pub now: Time,
 }
@@ -120,7 +120,7 @@ pub(super) async fn look(found: Found<'_>, now: Time) -> Facts {
         },
         running: found.running,
         systemd: found.systemd,
-        free: found.free,
+        space: found.space,
         ports: ports(&config.listen, GREETING_WITHIN),
         now,
     }

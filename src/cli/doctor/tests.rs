@@ -42,7 +42,10 @@ pub(super) fn healthy() -> Facts {
         store: open(3, 1),
         running: true,
         systemd: Vec::new(),
-        free: Some(1 << 40),
+        space: Some(DiskSpace {
+            free: 1 << 40,
+            reserve: 64 << 20,
+        }),
         ports: vec![("127.0.0.1:22".parse().unwrap(), Port::Chat)],
         now: NOW,
     }
@@ -163,12 +166,19 @@ fn the_host_key_and_the_database_are_usable() {
         };
         finds(&Facts { store, ..healthy() }, name, outcome, words);
     }
+    let reserve = 64 << 20;
     for (free, outcome, words) in [
         (None, Skip, "not known"),
         (Some((1 << 30) - 1), Warn, "1023 MiB"),
-        (Some((1 << 26) - 1), Fail, "63 MiB"),
+        (Some(reserve), Warn, "64 MiB are free"),
+        (
+            Some(reserve - 1),
+            Fail,
+            "63 MiB are free, less than limits.disk_reserve (64 MiB)",
+        ),
     ] {
-        finds(&Facts { free, ..healthy() }, "disk space", outcome, words);
+        let space = free.map(|free| DiskSpace { free, reserve });
+        finds(&Facts { space, ..healthy() }, "disk space", outcome, words);
     }
 }
 
@@ -388,7 +398,7 @@ pub(super) fn doctor(line: &str, store: &Memory, dir: &Path) -> Ran {
         },
         running: false,
         systemd: Vec::new(),
-        free: None,
+        space: None,
         cloud: None,
     };
     ran(|console| wait(super::run(&args, Ok(found), NOW, console)))

@@ -64,6 +64,18 @@ limits.trusted_networks | ::ffff:192.0.2.7 | 192.0.2.7/32
 limits.trusted_networks | 192.0.2.0/33 | ! addresses or networks such as
 limits.people_per_address | 10 | 10
 limits.people_per_address | 0 | ! from 1 to 10000
+limits.disk_reserve | 0 | 0
+limits.disk_reserve | 512MiB | 512MiB
+limits.disk_reserve | 2048KiB | 2MiB
+limits.disk_reserve | 1024TiB | 1024TiB
+limits.disk_reserve | 512MB | ! such as 512MiB or 2GiB, from 0 to 1024TiB
+limits.disk_reserve | 512 | ! a size with its unit
+limits.disk_reserve | 1.5GiB | ! a size with its unit
+limits.disk_reserve | MiB | ! a size with its unit
+limits.disk_reserve | 99999999999999TiB | ! from 0 to 1024TiB
+history.max_size | 2GiB | 2GiB
+history.max_size | 1023KiB | ! from 1MiB to 1024TiB
+history.max_size | 0 | ! from 1MiB to 1024TiB
 limits.connections | 1000001 | ! from 1 to 1000000
 limits.connections | +5 | ! a whole number
 limits.connections | 99999999999999999999999 | ! a whole number

@@ -77,7 +77,7 @@ impl From<Refusal> for End {
 impl From<StoreError> for End {
     fn from(error: StoreError) -> End {
         let status = match error {
-            StoreError::Unavailable(_) => TRY_LATER,
+            StoreError::Unavailable(_) | StoreError::AlmostFull => TRY_LATER,
             StoreError::Full
             | StoreError::ReadOnly(_)
             | StoreError::Corrupt(_)

@@ -111,6 +111,7 @@ mod tests {
             let error = rusqlite::Error::SqliteFailure(ffi::Error::new(code), None);
             match StoreError::from(error) {
                 StoreError::Full => "full",
+                StoreError::AlmostFull => "almost full",
                 StoreError::ReadOnly(_) => "read-only",
                 StoreError::Unavailable(_) => "unavailable",
                 StoreError::Corrupt(_) => "corrupt",

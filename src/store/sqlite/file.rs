@@ -221,6 +221,10 @@ impl DatabaseFile {
         }
     }
 
+    pub(super) fn options(&self) -> &Options {
+        &self.options
+    }
+
     pub(super) fn path(&self) -> &Path {
         &self.path
     }

@@ -19,6 +19,7 @@ mod lost;
 mod opening;
 mod people;
 mod search;
+mod trim;
 
 /// A folder of its own for each test, gone when dropped.
 struct Folder(tempfile::TempDir);

@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::commits::{self, Commits};
 use super::error::{Failure, diagnose};
 use super::file::{DatabaseFile, OpenError};
+use super::trim::{self, Trim};
 use crate::store::StoreError;
 
 /// Jobs that can wait; whoever brings one more waits to hand it over.
@@ -111,10 +112,19 @@ impl Threads {
             move || {
                 let mut db = Some(db);
                 let mut size = 1;
-                while let Some(first) = queue.blocking_recv() {
+                let mut trim = Trim::new(file.options().max_size);
+                outlive(|| make_room(&file, &mut db, &mut trim));
+                loop {
+                    while trim.is_removing() && queue.is_empty() && !queue.is_closed() {
+                        outlive(|| make_room(&file, &mut db, &mut trim));
+                    }
+                    let Some(first) = queue.blocking_recv() else {
+                        break;
+                    };
                     let group = gather(first, &mut queue, size);
                     size = group.len();
                     outlive(|| write(&file, &mut db, group));
+                    outlive(|| make_room(&file, &mut db, &mut trim));
                 }
             }
         })?;
@@ -292,6 +302,24 @@ fn write(file: &DatabaseFile, slot: &mut Option<Connection>, mut group: Vec<Box<
     for job in group {
         job.answer(failed.clone());
     }
+}
+
+/// Removes some of the oldest messages if it's time to look and the database is too large.
+fn make_room(file: &DatabaseFile, slot: &mut Option<Connection>, trim: &mut Trim) {
+    let Some(limit) = trim.due() else {
+        return;
+    };
+    let (reply, mut answer) = oneshot::channel();
+    let task: Task<_, StoreError, _> = Task {
+        weight: 1,
+        work: Some(move |db: &Connection| trim::step(db, limit)),
+        result: None,
+        reply,
+    };
+    // Should it panic, this is what it did.
+    trim.done(None);
+    write(file, slot, vec![Box::new(task)]);
+    trim.done(answer.try_recv().ok().and_then(Result::ok));
 }
 
 /// One transaction, in which a job that fails leaves no trace and does the others no harm. Returns
