@@ -37,7 +37,7 @@ use crate::cli::{Cli, Command, Exit};
 use crate::clock;
 use crate::config::{self, Access, Config, Environment, Flags};
 use crate::hub::{self, Hub};
-use crate::rate_limit::Quota;
+use crate::rate_limit::{Quota, TrustedNetworks};
 use crate::session::machine;
 use crate::session::start::Chat;
 use crate::ssh;
@@ -315,6 +315,8 @@ fn hub_limits(config: &Config) -> hub::Limits {
             config.limits.message_rate.in_a_second(),
             config.limits.message_burst,
         ),
+        people_per_address: config.limits.people_per_address,
+        trusted_networks: TrustedNetworks::new(config.limits.trusted_networks.clone()),
     }
 }
 

@@ -1,4 +1,5 @@
-//! Rate limiting: one limiter for one source, and a bounded set of them by key.
+//! Rate limiting: one limiter for one source, a bounded set of them by key, and [`Shares`], which
+//! limits each account and each address.
 //!
 //! The algorithm is GCRA (ITU-T I.371), a token bucket kept as a single point in time: the moment
 //! at which the bucket would be full again. All arithmetic is in whole nanoseconds, so a caller
@@ -51,6 +52,17 @@ impl Quota {
         Quota::every(interval, burst)
     }
 
+    /// This quota `people` times over: the burst and the rate. 0 counts as 1.
+    #[must_use]
+    pub fn times(self, people: u32) -> Quota {
+        if self.interval.is_zero() {
+            return self;
+        }
+        let people = people.max(1);
+        let interval = (self.interval / people).max(Duration::from_nanos(1));
+        Quota::every(interval, self.burst.saturating_mul(people))
+    }
+
     /// The time in which a limiter that has nothing left earns its whole burst.
     fn refill(self) -> Duration {
         self.interval.saturating_mul(self.burst)
@@ -70,8 +82,14 @@ pub struct RateLimiter {
 impl RateLimiter {
     /// Takes one event from the quota, or returns how long to wait until there is one.
     pub fn take(&mut self, quota: Quota, now: Instant) -> Result<(), Duration> {
+        self.take_many(quota, 1, now)
+    }
+
+    /// Takes an event that counts as `cost`, or returns how long to wait until it can. What costs
+    /// more than the burst costs the whole burst, so that it passes after a pause.
+    pub fn take_many(&mut self, quota: Quota, cost: u32, now: Instant) -> Result<(), Duration> {
         let owed = self.refills_in(quota, now);
-        let taken = owed + quota.interval;
+        let taken = owed + quota.interval.saturating_mul(cost.min(quota.burst));
         let wait = taken.saturating_sub(quota.refill());
         let (owed, result) = if wait.is_zero() {
             (taken, Ok(()))
@@ -80,6 +98,12 @@ impl RateLimiter {
         };
         self.full_at = now.checked_add(owed);
         result
+    }
+
+    /// Gives back an event that was taken with the same quota and cost, and didn't happen.
+    pub fn refund(&mut self, quota: Quota, cost: u32) {
+        let back = quota.interval.saturating_mul(cost.min(quota.burst));
+        self.full_at = self.full_at.and_then(|full_at| full_at.checked_sub(back));
     }
 
     /// Whether the whole burst is there, as in a new limiter.
@@ -136,17 +160,29 @@ impl<K: Eq + Hash> KeyedRateLimiter<K> {
 
     /// Takes one event from the quota of a key, or returns how long to wait until there is one.
     pub fn take(&mut self, key: K, now: Instant) -> Result<(), Duration> {
+        self.take_many(key, 1, now)
+    }
+
+    /// The same for an event that counts as `cost`: see [`RateLimiter::take_many`].
+    pub fn take_many(&mut self, key: K, cost: u32, now: Instant) -> Result<(), Duration> {
         let quota = self.quota;
         if let Some(limiter) = self.limiters.get_mut(&key) {
-            return limiter.take(quota, now);
+            return limiter.take_many(quota, cost, now);
         }
         if self.limiters.len() >= self.sweep_at {
             self.sweep(now);
         }
         if self.limiters.len() >= self.max_keys {
-            return self.shared.take(quota, now);
+            return self.shared.take_many(quota, cost, now);
         }
-        self.limiters.entry(key).or_default().take(quota, now)
+        let limiter = self.limiters.entry(key).or_default();
+        limiter.take_many(quota, cost, now)
+    }
+
+    /// Gives back an event that was just taken with this cost, and didn't happen.
+    pub fn refund(&mut self, key: &K, cost: u32) {
+        let limiter = self.limiters.get_mut(key).unwrap_or(&mut self.shared);
+        limiter.refund(self.quota, cost);
     }
 
     /// Forgets what is full. The next time is when there are twice as many keys as are left, so
@@ -198,6 +234,72 @@ impl TrustedNetworks {
     pub fn contains(&self, addr: IpAddr) -> bool {
         let addr = addr.to_canonical();
         self.0.iter().any(|network| network.contains(&addr))
+    }
+}
+
+/// Whose share of a quota is used up, and for how long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exhausted {
+    /// The account's own.
+    Account(Duration),
+    /// That of the address it connects from, which others there use too.
+    Address(Duration),
+}
+
+/// Limits each account, and each address to the quota of so many accounts: an account is cheap to
+/// make, and what one address can do must not depend on how many it has.
+#[derive(Debug)]
+pub struct Shares<K> {
+    accounts: KeyedRateLimiter<K>,
+    sources: KeyedRateLimiter<IpAddr>,
+    trusted: TrustedNetworks,
+}
+
+impl<K: Eq + Hash + Copy> Shares<K> {
+    /// How many accounts, and how many addresses, have a limiter of their own. One that did
+    /// nothing for a while needs none.
+    const MAX_KEYS: usize = 65_536;
+
+    /// Each account has `quota`, and each address outside of the `trusted` networks `people` times
+    /// that.
+    pub fn new(quota: Quota, people: u32, trusted: TrustedNetworks) -> Shares<K> {
+        Shares {
+            accounts: KeyedRateLimiter::new(quota, Self::MAX_KEYS),
+            sources: KeyedRateLimiter::new(quota.times(people), Self::MAX_KEYS),
+            trusted,
+        }
+    }
+
+    /// Changes the quotas. What was used stays used.
+    pub fn set_quota(&mut self, quota: Quota, people: u32) {
+        self.accounts.set_quota(quota);
+        self.sources.set_quota(quota.times(people));
+    }
+
+    /// Takes an event that counts as `cost` from the shares of an account and of its address, or
+    /// from neither.
+    ///
+    /// # Errors
+    /// Whose share doesn't have that much, and in how long it will.
+    pub fn take(
+        &mut self,
+        account: K,
+        addr: IpAddr,
+        cost: u32,
+        now: Instant,
+    ) -> Result<(), Exhausted> {
+        self.accounts
+            .take_many(account, cost, now)
+            .map_err(Exhausted::Account)?;
+        if self.trusted.contains(addr) {
+            return Ok(());
+        }
+        self.sources
+            .take_many(source(addr), cost, now)
+            .map_err(|wait| {
+                self.accounts.refund(&account, cost);
+                Exhausted::Address(wait)
+            })
     }
 }
 
@@ -257,6 +359,82 @@ mod tests {
         for (millis, expected) in script {
             assert_eq!(limiter.take(quota, at(millis)), expected, "{millis} ms");
         }
+    }
+
+    #[test]
+    fn a_cost_counts_so_many_times_and_at_most_the_burst() {
+        let quota = Quota::per_second(2.0, 3);
+        let mut limiter = RateLimiter::default();
+        // (milliseconds, cost, expected)
+        let script = [
+            (0, 2, Ok(())),
+            (0, 2, Err(ms(500))),
+            (0, 1, Ok(())),
+            (500, 2, Err(ms(500))),
+            (1_000, 2, Ok(())),
+            // More than the burst: all of it.
+            (1_000, 9, Err(ms(1_500))),
+            (2_500, 9, Ok(())),
+            (2_500, 1, Err(ms(500))),
+            (2_500, 0, Ok(())),
+        ];
+        for (millis, cost, expected) in script {
+            let taken = limiter.take_many(quota, cost, at(millis));
+            assert_eq!(taken, expected, "{cost} at {millis} ms");
+        }
+    }
+
+    #[test]
+    fn a_quota_of_many_has_their_burst_and_rate() {
+        let quota = Quota::every(ms(500), 5);
+        for (quota, people, expected) in [
+            (quota, 10, Quota::every(ms(50), 50)),
+            (quota, 1, quota),
+            (quota, 0, quota),
+            (Quota::UNLIMITED, 10, Quota::UNLIMITED),
+            // Never so fast that it would be no limit.
+            (
+                Quota::every(Duration::from_nanos(3), u32::MAX),
+                10,
+                Quota::every(Duration::from_nanos(1), u32::MAX),
+            ),
+        ] {
+            assert_eq!(quota.times(people), expected, "{quota:?} x {people}");
+        }
+    }
+
+    #[test]
+    fn an_address_has_the_share_of_so_many_accounts() {
+        let trusted = TrustedNetworks::new(vec!["192.0.2.0/24".parse().unwrap()]);
+        let mut shares = Shares::new(Quota::per_second(1.0, 2), 2, trusted);
+        let (here, trusted) = ("198.51.100.1", "192.0.2.1");
+        let (own, all) = (Exhausted::Account, Exhausted::Address);
+        // (account, address, cost, milliseconds, expected)
+        for (account, addr, cost, millis, expected) in [
+            (1, here, 2, 0, Ok(())),
+            (1, here, 1, 0, Err(own(ms(1000)))),
+            (2, here, 1, 0, Ok(())),
+            (3, here, 2, 0, Err(all(ms(500)))),
+            // It kept what it had, for another address and for later.
+            (3, "198.51.100.2", 2, 0, Ok(())),
+            (2, here, 1, 0, Ok(())),
+            (4, here, 1, 0, Err(all(ms(500)))),
+            (4, here, 1, 500, Ok(())),
+            (5, trusted, 2, 500, Ok(())),
+            (6, trusted, 2, 500, Ok(())),
+            (7, trusted, 2, 500, Ok(())),
+            (7, trusted, 1, 500, Err(own(ms(1000)))),
+            (8, "2001:db8::1", 2, 500, Ok(())),
+            (9, "2001:db8::2", 2, 500, Ok(())),
+            (9, "2001:db8:0:1::2", 2, 500, Err(own(ms(2000)))),
+            (10, "2001:db8::3", 1, 500, Err(all(ms(500)))),
+        ] {
+            let taken = shares.take(account, addr.parse().unwrap(), cost, at(millis));
+            assert_eq!(taken, expected, "{account} from {addr} at {millis} ms");
+        }
+        shares.set_quota(Quota::UNLIMITED, 2);
+        let taken = shares.take(10, here.parse().unwrap(), 4, at(500));
+        assert_eq!(taken, Ok(()));
     }
 
     #[test]

@@ -11,7 +11,6 @@ use ssh_chat::chat::ids::SessionId;
 use ssh_chat::chat::intent::Intent;
 use ssh_chat::hub::feed::{Delivery, Inbox, Joined};
 use ssh_chat::hub::{Attachment, Handle, Hub, Limits};
-use ssh_chat::rate_limit::Quota;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tokio::sync::Notify;
@@ -79,7 +78,7 @@ impl Room {
         let (folder, store) = open(IN_MEMORY.as_ref())?;
         let limits = Limits {
             rooms: 1,
-            messages: Quota::UNLIMITED,
+            ..Limits::default()
         };
         let (hub, handle) = Hub::load(store, limits).await?;
         tokio::spawn(hub.run());

@@ -132,7 +132,6 @@ mod tests {
     use super::*;
     use crate::access::{Mode, Rules};
     use crate::hub::{Hub, Limits};
-    use crate::rate_limit::Quota;
     use crate::store::Store;
     use crate::store::sqlite::Sqlite;
 
@@ -147,11 +146,6 @@ mod tests {
         }
     }
 
-    const LIMITS: Limits = Limits {
-        rooms: 1,
-        messages: Quota::UNLIMITED,
-    };
-
     fn store(folder: &Path) -> Arc<dyn Store> {
         Arc::new(Sqlite::open(&folder.join("chat.db")).unwrap())
     }
@@ -159,7 +153,9 @@ mod tests {
     /// What a server opens, and the task of its hub.
     async fn parts(folder: &Path) -> (Handle, Arc<Guard>, JoinHandle<()>) {
         let store = store(folder);
-        let (hub, handle) = Hub::load(Arc::clone(&store), LIMITS).await.unwrap();
+        let (hub, handle) = Hub::load(Arc::clone(&store), Limits::default())
+            .await
+            .unwrap();
         let hub = tokio::spawn(hub.run());
         let guard = Guard::new(store, handle.clone(), rules()).await.unwrap();
         (handle, Arc::new(guard), hub)
@@ -216,10 +212,12 @@ mod tests {
     #[tokio::test]
     async fn what_waits_for_the_hub_can_be_seen() {
         let folder = tempfile::tempdir().unwrap();
-        let (hub, handle) = Hub::load(store(folder.path()), LIMITS).await.unwrap();
+        let (hub, handle) = Hub::load(store(folder.path()), Limits::default())
+            .await
+            .unwrap();
         for waiting in 0..3 {
             assert_eq!(handle.waiting(), waiting);
-            handle.set_limits(LIMITS).await;
+            handle.set_limits(Limits::default()).await;
         }
         let hub = tokio::spawn(hub.run());
         handle.ping().await.unwrap();

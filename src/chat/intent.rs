@@ -9,6 +9,7 @@ use super::event::Author;
 use super::ids::{AccountId, Name, RoomName, Seq, SessionId, Time};
 use super::ignore::Ignoring;
 use super::preferences::{Ignored, Preferences};
+use crate::rate_limit::Exhausted;
 use crate::text::Text;
 
 /// How long to wait for a hub that has more to do than it can.
@@ -61,6 +62,24 @@ pub enum Intent {
     Ignore(Ignoring),
 }
 
+/// How many bytes of text one message's worth of the message rate pays for: enough for any message
+/// in ASCII.
+const BYTES_PER_MESSAGE: usize = 2048;
+
+impl Intent {
+    /// How many messages it counts as against the message rate: one, and one more for each further
+    /// [`BYTES_PER_MESSAGE`] of text that it would have saved.
+    pub fn cost(&self) -> u32 {
+        let text = match self {
+            Intent::Say { text, .. } => Some(text),
+            Intent::Amend { text, .. } => text.as_ref(),
+            _ => None,
+        };
+        let bytes = text.map_or(0, |text| text.as_str().len());
+        u32::try_from(bytes.div_ceil(BYTES_PER_MESSAGE)).map_or(u32::MAX, |cost| cost.max(1))
+    }
+}
+
 /// Something that a session wants to know of the chat as it is now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Query {
@@ -109,6 +128,15 @@ pub enum Refusal {
         /// How long to wait, in milliseconds.
         wait_ms: u64,
     },
+    /// Too much at once from one address.
+    #[error(
+        "Too fast: all connections from your address together send too much. Wait {}.",
+        Seconds(*.wait_ms)
+    )]
+    AddressTooFast {
+        /// How long to wait, in milliseconds.
+        wait_ms: u64,
+    },
     /// More lines wait than one session may have.
     #[error("Too fast: {0} lines wait already, the rest is not sent.")]
     TooMuch(usize),
@@ -146,15 +174,18 @@ pub enum Refusal {
 impl Refusal {
     /// Too much at once: the next may come after `wait`.
     pub fn too_fast(wait: Duration) -> Refusal {
-        let wait_ms = u64::try_from(wait.as_micros().div_ceil(1000)).unwrap_or(u64::MAX);
-        Refusal::TooFast { wait_ms }
+        Refusal::TooFast {
+            wait_ms: millis(wait),
+        }
     }
 
     /// After how long the same may be accepted, if it was refused only for now. For what can wait;
     /// a person is told.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
-            Refusal::TooFast { wait_ms } => Some(Duration::from_millis(*wait_ms)),
+            Refusal::TooFast { wait_ms } | Refusal::AddressTooFast { wait_ms } => {
+                Some(Duration::from_millis(*wait_ms))
+            }
             Refusal::Busy => Some(BUSY),
             _ => None,
         }
@@ -172,6 +203,7 @@ impl Refusal {
             Refusal::TooManyJoined(_) => "too_many_joined",
             Refusal::Muted(_) => "muted",
             Refusal::TooFast { .. } => "too_fast",
+            Refusal::AddressTooFast { .. } => "address_too_fast",
             Refusal::TooMuch(_) => "too_much",
             Refusal::Busy => "busy",
             Refusal::Stopping => "stopping",
@@ -183,6 +215,22 @@ impl Refusal {
             Refusal::NotSaved(_) => "not_saved",
         }
     }
+}
+
+impl From<Exhausted> for Refusal {
+    fn from(exhausted: Exhausted) -> Refusal {
+        match exhausted {
+            Exhausted::Account(wait) => Refusal::too_fast(wait),
+            Exhausted::Address(wait) => Refusal::AddressTooFast {
+                wait_ms: millis(wait),
+            },
+        }
+    }
+}
+
+/// Whole milliseconds, rounded up.
+fn millis(wait: Duration) -> u64 {
+    u64::try_from(wait.as_micros().div_ceil(1000)).unwrap_or(u64::MAX)
 }
 
 /// Writes a list of names.

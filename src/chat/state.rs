@@ -243,6 +243,12 @@ impl State {
         })
     }
 
+    /// The account of a session, and where it connects from.
+    pub fn origin(&self, session: SessionId) -> Option<(AccountId, IpAddr)> {
+        let attached = self.sessions.get(&session)?;
+        Some((attached.account, attached.addr))
+    }
+
     /// The rooms that a session is in.
     pub fn rooms_of_session(&self, session: SessionId) -> impl Iterator<Item = &RoomName> {
         let attached = self.sessions.get(&session).into_iter();

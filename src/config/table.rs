@@ -273,7 +273,8 @@ pub static SETTINGS: &[Setting] = &[
         key: "limits.message_rate",
         kind: Kind::Text,
         otherwise: Otherwise::Fixed,
-        help: "Messages that one account may send in the long run: `2/s`, `30/min`; `0` is no limit",
+        help: "Messages that one account may send in the long run: `2/s`, `30/min`; each 2 KiB of a \
+               message count as one; `0` is no limit",
         reloadable: true,
         set: |c, v| put(&mut c.limits.message_rate, v.parse()),
         show: |c| Some(c.limits.message_rate.to_string()),

@@ -35,7 +35,7 @@ use crate::chat::intent::{Arrival, Intent, Refusal};
 use crate::chat::presence::Gathering;
 use crate::chat::state::{Decision, State};
 use crate::clock;
-use crate::rate_limit::{KeyedRateLimiter, Quota};
+use crate::rate_limit::{Quota, Shares, TrustedNetworks};
 use crate::store::{Store, StoreError};
 use crate::telemetry::metrics;
 use crate::text::Text;
@@ -47,9 +47,6 @@ const BATCH: usize = 2048;
 /// How many waiting requests are handled before the hub looks at departures and at the store's
 /// answer again. Enough for one batch of a busy chat.
 const ROUND: usize = 256;
-/// How many accounts have a rate limiter of their own. One that did nothing for a while needs
-/// none.
-const LIMITED: usize = 65_536;
 /// How many decisions may wait for the store.
 const BARRIERS: usize = 1024;
 
@@ -57,12 +54,28 @@ const LOST: &str = "The server restarts after an internal error. Your last messa
     saved; connect again in a moment.";
 
 /// What an operator can set about the hub.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Limits {
     /// The most rooms there can be.
     pub rooms: usize,
     /// How fast one account may act.
     pub messages: Quota,
+    /// How many accounts' worth of that one address may use.
+    pub people_per_address: u32,
+    /// Whose addresses are not limited. Can't be changed later.
+    pub trusted_networks: TrustedNetworks,
+}
+
+/// The defaults of the settings, but messages without a limit.
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            rooms: 1000,
+            messages: Quota::UNLIMITED,
+            people_per_address: 10,
+            trusted_networks: TrustedNetworks::default(),
+        }
+    }
 }
 
 /// What ended a wait of the hub.
@@ -95,7 +108,7 @@ pub struct Hub {
     store: Arc<dyn Store>,
     feeds: HashMap<RoomName, Feed>,
     inboxes: HashMap<SessionId, Arc<Inbox>>,
-    rates: KeyedRateLimiter<AccountId>,
+    rates: Shares<AccountId>,
     /// Rooms with comings and goings that nobody was told yet.
     restless: BTreeSet<RoomName>,
     /// Allowed and waiting for the batch in flight to end.
@@ -131,7 +144,11 @@ impl Hub {
             store,
             feeds,
             inboxes: HashMap::new(),
-            rates: KeyedRateLimiter::new(limits.messages, LIMITED),
+            rates: Shares::new(
+                limits.messages,
+                limits.people_per_address,
+                limits.trusted_networks,
+            ),
             restless: BTreeSet::new(),
             gathered: Vec::new(),
             messages: Progress::default(),
@@ -212,7 +229,8 @@ impl Hub {
                 let _gone_already = reply.send(());
             }
             Request::Limits(limits) => {
-                self.rates.set_quota(limits.messages);
+                self.rates
+                    .set_quota(limits.messages, limits.people_per_address);
                 self.state.set_max_rooms(limits.rooms);
             }
             Request::CloseAll(reason) => {
@@ -328,12 +346,12 @@ impl Hub {
         if matches!(intent, Intent::Leave(_)) {
             return Ok(());
         }
-        let Some(author) = self.state.author(session) else {
+        let Some((account, addr)) = self.state.origin(session) else {
             return Err(Refusal::Stopping);
         };
         self.rates
-            .take(author.account, clock::monotonic())
-            .map_err(Refusal::too_fast)
+            .take(account, addr, intent.cost(), clock::monotonic())
+            .map_err(Refusal::from)
     }
 
     /// A session is in a room from now on, and reads from here.

@@ -8,7 +8,7 @@ use tokio::task::JoinHandle;
 use super::*;
 use crate::chat::access::Role;
 use crate::chat::ids::Name;
-use crate::chat::intent::{Answer, Query};
+use crate::chat::intent::{Answer, Query, Target};
 use crate::store::sqlite::Sqlite;
 
 /// A hub that runs, with room for so many rooms.
@@ -20,10 +20,17 @@ struct House {
 
 impl House {
     async fn with_rooms(rooms: usize) -> House {
+        House::with(Limits {
+            rooms,
+            ..Limits::default()
+        })
+        .await
+    }
+
+    async fn with(limits: Limits) -> House {
         let folder = tempfile::tempdir().unwrap();
         let store = Arc::new(Sqlite::open(&folder.path().join("chat.db")).unwrap());
-        let messages = Quota::UNLIMITED;
-        let (hub, handle) = Hub::load(store, Limits { rooms, messages }).await.unwrap();
+        let (hub, handle) = Hub::load(store, limits).await.unwrap();
         House {
             hub: handle,
             task: tokio::spawn(hub.run()),
@@ -32,6 +39,11 @@ impl House {
     }
 
     async fn arrive(&self, number: u8) -> (Attachment, Arc<Inbox>) {
+        self.arrive_from(number, IpAddr::V4(Ipv4Addr::LOCALHOST))
+            .await
+    }
+
+    async fn arrive_from(&self, number: u8, addr: IpAddr) -> (Attachment, Arc<Inbox>) {
         let inbox = Arc::new(Inbox::default());
         let arrival = Arrival {
             session: SessionId(u64::from(number)),
@@ -43,12 +55,98 @@ impl House {
             bot: false,
             role: Role::Member,
             key: None,
-            addr: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            addr,
             client: String::new(),
             ignored: Arc::default(),
         };
         let (attachment, _joined) = self.hub.attach(arrival, Arc::clone(&inbox)).await.unwrap();
         (attachment, inbox)
+    }
+}
+
+/// The answer to an intent.
+async fn answer_to((person, inbox): &(Attachment, Arc<Inbox>), intent: Intent) -> Delivery {
+    person.intend(7, intent).unwrap();
+    loop {
+        let (deliveries, _) = inbox.take();
+        let mut answers = deliveries.into_iter().filter(|delivery| {
+            matches!(
+                delivery,
+                Delivery::Accepted(7)
+                    | Delivery::Joined(7, _)
+                    | Delivery::Left(7, _)
+                    | Delivery::Refused(7, _)
+            )
+        });
+        if let Some(answer) = answers.next() {
+            return answer;
+        }
+        inbox.rung().await;
+    }
+}
+
+/// What came of an intent, in a word.
+async fn outcome(person: &(Attachment, Arc<Inbox>), intent: Intent) -> &'static str {
+    match answer_to(person, intent).await {
+        Delivery::Refused(_, refusal) => refusal.kind(),
+        _ => "done",
+    }
+}
+
+fn say(length: usize) -> Intent {
+    Intent::Say {
+        to: Target::Room(RoomName::lobby()),
+        text: Text::message(&"x".repeat(length)).unwrap(),
+        action: false,
+    }
+}
+
+/// So many at once, and nothing more while the test runs.
+fn only(burst: u32) -> Quota {
+    Quota::every(std::time::Duration::from_secs(86_400), burst)
+}
+
+/// However many accounts come from one address, they share what a few have; and long messages
+/// count as several.
+#[tokio::test]
+async fn an_address_says_no_more_than_so_many_accounts() {
+    let house = House::with(Limits {
+        messages: only(3),
+        people_per_address: 2,
+        trusted_networks: TrustedNetworks::new(vec!["192.0.2.0/24".parse().unwrap()]),
+        ..Limits::default()
+    })
+    .await;
+    let (here, there, office) = ("198.51.100.1", "198.51.100.2", "192.0.2.1");
+    // (who, from where, how many characters, what comes of it)
+    for (number, addr, length, expected) in [
+        (1, here, 2_000, "done"),
+        (1, here, 1, "done"),
+        (1, here, 1, "done"),
+        (1, here, 1, "too_fast"),
+        (2, here, 1, "done"),
+        (3, here, 1, "done"),
+        (4, here, 1, "done"),
+        (5, here, 1, "address_too_fast"),
+        (6, there, 1, "done"),
+        (7, office, 1, "done"),
+        (8, office, 1, "done"),
+        (9, office, 1, "done"),
+        (10, office, 1, "done"),
+    ] {
+        let person = house.arrive_from(number, addr.parse().unwrap()).await;
+        let found = outcome(&person, say(length)).await;
+        assert_eq!(found, expected, "{number} from {addr}");
+    }
+    for (bytes, cost) in [(1, 1), (2_048, 1), (2_049, 2), (8_192, 4)] {
+        let text = Text::stored(&"\u{1f642}".repeat(bytes / 4));
+        let text = format!("{text}{}", "x".repeat(bytes % 4));
+        let intent = Intent::Say {
+            to: Target::Room(RoomName::lobby()),
+            text: Text::message(&text).unwrap(),
+            action: false,
+        };
+        assert_eq!(intent.cost(), cost, "{bytes} bytes");
     }
 }
 

@@ -16,7 +16,6 @@ use ssh_chat::chat::ids::{AccountId, Fingerprint, Name, SessionId, Time};
 use ssh_chat::chat::intent::{Arrival, Intent, Target};
 use ssh_chat::hub::feed::{Delivery, Inbox};
 use ssh_chat::hub::{self, Attachment, Hub};
-use ssh_chat::rate_limit::Quota;
 use ssh_chat::store::sqlite::Sqlite;
 use ssh_chat::store::{Account, People as _, Store as _};
 use ssh_chat::text::Text;
@@ -82,7 +81,7 @@ impl House {
         let store = Arc::new(Sqlite::open(&folder.path().join("chat.db")).unwrap());
         let limits = hub::Limits {
             rooms: 10,
-            messages: Quota::UNLIMITED,
+            ..hub::Limits::default()
         };
         let port = Arc::new(Flaky::new(store.clone()));
         let (task, hub) = Hub::load(port.clone(), limits).await.unwrap();

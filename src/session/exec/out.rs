@@ -58,6 +58,7 @@ impl From<Refusal> for End {
     fn from(refusal: Refusal) -> End {
         let status = match refusal {
             Refusal::TooFast { .. }
+            | Refusal::AddressTooFast { .. }
             | Refusal::TooMuch(_)
             | Refusal::Busy
             | Refusal::Stopping

@@ -102,7 +102,7 @@ async fn serve(home: &Home) -> (u16, Arc<Flaky>) {
     let unlimited = Quota::UNLIMITED;
     let limits = hub::Limits {
         rooms: 10,
-        messages: unlimited,
+        ..hub::Limits::default()
     };
     let (task, hub) = Hub::load(store.clone(), limits).await.unwrap();
     tokio::spawn(task.run());

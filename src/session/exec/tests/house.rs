@@ -130,6 +130,7 @@ impl House {
         let limits = Limits {
             rooms: 10,
             messages,
+            ..Limits::default()
         };
         let (task, hub) = Hub::load(port.clone(), limits).await.unwrap();
         tokio::spawn(task.run());
