@@ -311,12 +311,14 @@ fn rules(config: &Config) -> Rules {
 fn hub_limits(config: &Config) -> hub::Limits {
     hub::Limits {
         rooms: config.limits.rooms,
+        rooms_per_account: config.limits.rooms_per_account,
         messages: Quota::per_second(
             config.limits.message_rate.in_a_second(),
             config.limits.message_burst,
         ),
         people_per_address: config.limits.people_per_address,
         trusted_networks: TrustedNetworks::new(config.limits.trusted_networks.clone()),
+        ..hub::Limits::default()
     }
 }
 

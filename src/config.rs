@@ -121,6 +121,8 @@ pub struct Limits {
     pub stall: Duration,
     /// Rooms in all.
     pub rooms: usize,
+    /// Rooms that exist and that one account has made.
+    pub rooms_per_account: usize,
     /// Messages that one account may send at once after a pause; at least 1.
     pub message_burst: u32,
     /// Messages that one account may send in the long run.
@@ -150,6 +152,7 @@ impl Default for Limits {
             channels_per_connection: 4,
             stall: Duration::from_secs(30),
             rooms: 1000,
+            rooms_per_account: 20,
             message_burst: 5,
             message_rate: Rate::per_second(2),
             command_burst: 10,
@@ -386,6 +389,7 @@ impl Config {
         self.limits.message_rate = newer.limits.message_rate;
         self.limits.command_burst = newer.limits.command_burst;
         self.limits.command_rate = newer.limits.command_rate;
+        self.limits.rooms_per_account = newer.limits.rooms_per_account;
         self.limits.people_per_address = newer.limits.people_per_address;
         self.limits.outage_logins = newer.limits.outage_logins;
         self.log.level = newer.log.level;

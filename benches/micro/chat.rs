@@ -98,8 +98,8 @@ pub fn arrival(number: u32) -> Result<Arrival, NameError> {
 
 fn room_of(members: u32) -> Result<State> {
     let lobby = RoomName::lobby();
-    let mut state = State::new(1);
-    state.open_room(lobby.clone(), None, Seq(0));
+    let mut state = State::new(1, 1);
+    state.open_room(lobby.clone(), None, Seq(0), None);
     for number in 0..members {
         let arrival = arrival(number)?;
         let session = arrival.session;

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::access::Role;
+use super::access::{Role, length};
 use super::event::Author;
 use super::ids::{AccountId, Name, RoomName, Seq, SessionId, Time};
 use super::ignore::Ignoring;
@@ -116,6 +116,20 @@ pub enum Refusal {
     /// Too many rooms exist.
     #[error("There are {0} rooms, which is the limit. Join one of them: /rooms")]
     TooManyRooms(usize),
+    /// Too many of the rooms that exist were made by this account.
+    #[error(
+        "You made {0} of the rooms that exist, which is the limit. Join one of them: /rooms. A room \
+         in which nothing was said goes when it has been empty for an hour."
+    )]
+    TooManyOwnRooms(usize),
+    /// Too many rooms were made in a short time.
+    #[error("{by} made too many new rooms. Try again in {}, or join another: /rooms", length(millis(*wait)))]
+    TooManyNewRooms {
+        /// How long to wait.
+        wait: Duration,
+        /// Who made them: the beginning of the sentence.
+        by: &'static str,
+    },
     /// One session is in too many rooms.
     #[error("You are in {0} rooms, which is the limit. /leave one first.")]
     TooManyJoined(usize),
@@ -200,6 +214,8 @@ impl Refusal {
             Refusal::Yourself => "yourself",
             Refusal::LobbyStays => "lobby_stays",
             Refusal::TooManyRooms(_) => "too_many_rooms",
+            Refusal::TooManyOwnRooms(_) => "too_many_own_rooms",
+            Refusal::TooManyNewRooms { .. } => "too_many_new_rooms",
             Refusal::TooManyJoined(_) => "too_many_joined",
             Refusal::Muted(_) => "muted",
             Refusal::TooFast { .. } => "too_fast",

@@ -60,6 +60,7 @@ pub struct State {
     pub(super) names: HashMap<Name, AccountId>,
     pub(super) sessions: HashMap<SessionId, Attached>,
     max_rooms: usize,
+    rooms_per_account: usize,
     pub(super) mutes: HashMap<AccountId, Mute>,
 }
 
@@ -67,6 +68,8 @@ pub struct State {
 pub(super) struct Room {
     pub topic: Option<Text>,
     pub last: Seq,
+    /// Whose account made it, as far as is known.
+    pub made_by: Option<AccountId>,
     /// Everybody in it, with the number of their sessions that are.
     pub people: HashMap<AccountId, usize>,
     pub sessions: HashSet<SessionId>,
@@ -98,17 +101,20 @@ pub(super) struct Attached {
 }
 
 impl State {
-    /// Nobody, nowhere. At most `max_rooms` rooms can come to be.
-    pub fn new(max_rooms: usize) -> State {
+    /// Nobody, nowhere. At most `max_rooms` rooms can come to be, and `rooms_per_account` of them
+    /// made by one account.
+    pub fn new(max_rooms: usize, rooms_per_account: usize) -> State {
         State {
             max_rooms,
+            rooms_per_account,
             ..State::default()
         }
     }
 
-    /// Another limit from now on. Rooms beyond it stay.
-    pub fn set_max_rooms(&mut self, max_rooms: usize) {
+    /// Other limits from now on. Rooms beyond them stay.
+    pub fn set_max_rooms(&mut self, max_rooms: usize, rooms_per_account: usize) {
         self.max_rooms = max_rooms;
+        self.rooms_per_account = rooms_per_account;
     }
 
     /// Judges an intent of a session. Changes nothing.
@@ -174,6 +180,13 @@ impl State {
                 }
                 if self.rooms.contains_key(&room) {
                     return Ok(Decision::Join(room));
+                }
+                let made = self.rooms.values();
+                let made = made
+                    .filter(|room| room.made_by == Some(attached.account))
+                    .count();
+                if made >= self.rooms_per_account {
+                    return Err(Refusal::TooManyOwnRooms(made));
                 }
                 if self.rooms.len() >= self.max_rooms {
                     return Err(Refusal::TooManyRooms(self.rooms.len()));
@@ -272,11 +285,36 @@ impl State {
         self.sessions.len()
     }
 
-    /// A room is there, made or loaded, with its topic and the last place of its log.
-    pub fn open_room(&mut self, name: RoomName, topic: Option<Text>, last: Seq) {
+    /// A room is there, made or loaded, with its topic, the last place of its log and whose account
+    /// made it.
+    pub fn open_room(
+        &mut self,
+        name: RoomName,
+        topic: Option<Text>,
+        last: Seq,
+        made_by: Option<AccountId>,
+    ) {
         let room = self.rooms.entry(name).or_default();
         room.topic = topic;
         room.last = room.last.max(last);
+        room.made_by = made_by;
+    }
+
+    /// Whether nobody is in a room and nothing was ever said there. The lobby never is.
+    pub fn is_idle(&self, name: &RoomName) -> bool {
+        let room = self.rooms.get(name);
+        room.is_some_and(|room| room.sessions.is_empty() && room.last == Seq(0))
+            && *name != RoomName::lobby()
+    }
+
+    /// Whose account made a room, as far as is known.
+    pub fn maker_of(&self, name: &RoomName) -> Option<AccountId> {
+        self.rooms.get(name)?.made_by
+    }
+
+    /// A room is there no longer. Nobody may be in it.
+    pub fn close_room(&mut self, name: &RoomName) {
+        self.rooms.remove(name);
     }
 
     /// A session takes part from now on. It is in no room yet. Refused if somebody else who is

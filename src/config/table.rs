@@ -261,6 +261,15 @@ pub static SETTINGS: &[Setting] = &[
         show: |c| Some(c.limits.rooms.to_string()),
     },
     Setting {
+        key: "limits.rooms_per_account",
+        kind: Kind::Number,
+        otherwise: Otherwise::Fixed,
+        help: "Rooms that exist and that one account has made",
+        reloadable: true,
+        set: |c, v| put(&mut c.limits.rooms_per_account, number(v, 1..=MILLION)),
+        show: |c| Some(c.limits.rooms_per_account.to_string()),
+    },
+    Setting {
         key: "limits.message_burst",
         kind: Kind::Number,
         otherwise: Otherwise::Fixed,

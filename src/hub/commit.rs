@@ -34,6 +34,12 @@ pub(super) enum Outcome {
     Appended(Vec<Pending>, Result<Vec<Seq>, StoreError>),
     Amended(SessionId, u32, Instant, Result<Message, AmendError>),
     Opened(SessionId, u32, Result<RoomRecord, StoreError>),
+    /// An empty room is gone, or what it is.
+    Removed(
+        RoomName,
+        Option<AccountId>,
+        Result<Option<RoomRecord>, StoreError>,
+    ),
     Renamed {
         session: SessionId,
         id: u32,
@@ -62,6 +68,8 @@ impl Hub {
             let turn = self.barriers.front().is_some_and(|b| b.after <= answered);
             if turn && let Some(barrier) = self.barriers.pop_front() {
                 self.in_flight = self.decide_by_store(barrier);
+            } else if let Some(removal) = self.start_removal() {
+                self.in_flight = Some(removal);
             } else if !self.gathered.is_empty() {
                 self.in_flight = Some(self.append());
             } else {
@@ -119,10 +127,11 @@ impl Hub {
             // Judged once more: while it waited, others may have made this room, or the last one
             // that there was room for.
             Decision::OpenRoom(room) => {
-                match self.state.decide(session, Intent::Join(room), clock::now()) {
+                match self.judge(session, Intent::Join(room), clock::now()) {
                     Ok(Decision::OpenRoom(room)) => {
+                        let (account, _) = self.state.origin(session)?;
                         return Some(Box::pin(async move {
-                            let opened = store.open_room(&room, clock::now()).await;
+                            let opened = store.open_room(&room, Some(account), clock::now()).await;
                             Outcome::Opened(session, id, opened)
                         }));
                     }
@@ -195,12 +204,11 @@ impl Hub {
                 AmendError::Store(error) => self.not_saved(session, id, &error),
             },
             Outcome::Opened(session, id, Ok(room)) => {
-                self.feeds.entry(room.name.clone()).or_default();
-                metrics::rooms(self.feeds.len());
-                self.state
-                    .open_room(room.name.clone(), room.topic, room.last);
-                self.enter(session, id, room.name);
+                let name = room.name.clone();
+                self.room_is_there(room.name, room.topic, room.last, room.made_by);
+                self.enter(session, id, name);
             }
+            Outcome::Removed(room, made_by, removed) => self.removed(room, made_by, removed),
             Outcome::Opened(session, id, Err(error)) => self.not_saved(session, id, &error),
             Outcome::Renamed {
                 session,

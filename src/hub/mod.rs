@@ -9,10 +9,12 @@
 //! decide (a name, a new room, an edit) goes alone, after the messages that came before it: who
 //! says something and at once edits "the last message" means that one.
 
+mod allowance;
 mod authority;
 mod commit;
 pub mod feed;
 mod handle;
+mod rooms;
 pub mod sheet;
 #[cfg(test)]
 mod tests;
@@ -20,22 +22,24 @@ pub(crate) mod wait;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 
+use self::allowance::Allowances;
 use self::commit::{Barrier, InFlight, Outcome, Pending};
 use self::feed::{Delivery, Inbox, Joined, Ring};
 use self::handle::Request;
 pub use self::handle::{Attachment, Handle};
+use self::rooms::Idle;
 use self::wait::{maybe, until};
 use crate::chat::event::{Author, Event};
-use crate::chat::ids::{AccountId, RoomName, SessionId};
+use crate::chat::ids::{RoomName, SessionId};
 use crate::chat::intent::{Arrival, Intent, Refusal};
 use crate::chat::presence::Gathering;
 use crate::chat::state::{Decision, State};
 use crate::clock;
-use crate::rate_limit::{Quota, Shares, TrustedNetworks};
+use crate::rate_limit::{Quota, TrustedNetworks};
 use crate::store::{Store, StoreError};
 use crate::telemetry::metrics;
 use crate::text::Text;
@@ -58,6 +62,11 @@ const LOST: &str = "The server restarts after an internal error. Your last messa
 pub struct Limits {
     /// The most rooms there can be.
     pub rooms: usize,
+    /// The most of them that one account can have made.
+    pub rooms_per_account: usize,
+    /// How long a room is kept in which nobody is and nothing was ever said. Can't be changed
+    /// later.
+    pub empty_rooms: Duration,
     /// How fast one account may act.
     pub messages: Quota,
     /// How many accounts' worth of that one address may use.
@@ -71,6 +80,8 @@ impl Default for Limits {
     fn default() -> Limits {
         Limits {
             rooms: 1000,
+            rooms_per_account: 20,
+            empty_rooms: rooms::EMPTY_ROOMS,
             messages: Quota::UNLIMITED,
             people_per_address: 10,
             trusted_networks: TrustedNetworks::default(),
@@ -83,7 +94,7 @@ enum Woken {
     Stored(Outcome),
     Left(SessionId),
     Asked(Request),
-    /// It is time to say who came and went.
+    /// It is time to say who came and went, or to remove an idle room.
     Due,
 }
 
@@ -108,7 +119,10 @@ pub struct Hub {
     store: Arc<dyn Store>,
     feeds: HashMap<RoomName, Feed>,
     inboxes: HashMap<SessionId, Arc<Inbox>>,
-    rates: Shares<AccountId>,
+    allowances: Allowances,
+    idle: Idle,
+    /// How long an idle room is kept.
+    empty_rooms: Duration,
     /// Rooms with comings and goings that nobody was told yet.
     restless: BTreeSet<RoomName>,
     /// Allowed and waiting for the batch in flight to end.
@@ -127,28 +141,22 @@ pub struct Hub {
 impl Hub {
     /// Loads the rooms, and gives the hub with the handle that sessions use.
     pub async fn load(store: Arc<dyn Store>, limits: Limits) -> Result<(Hub, Handle), StoreError> {
-        store.open_room(&RoomName::lobby(), clock::now()).await?;
-        let mut state = State::new(limits.rooms);
-        let mut feeds = HashMap::new();
-        for room in store.rooms().await? {
-            feeds.insert(room.name.clone(), Feed::default());
-            state.open_room(room.name, room.topic, room.last);
-        }
-        metrics::rooms(feeds.len());
+        store
+            .open_room(&RoomName::lobby(), None, clock::now())
+            .await?;
+        let rooms = store.rooms().await?;
         let (mailbox, requests) = mpsc::channel(MAILBOX);
         // Unbounded, because a departure must never be lost; its length is bounded by the
         // number of sessions.
         let (leaving, departures) = mpsc::unbounded_channel();
-        let hub = Hub {
-            state,
+        let mut hub = Hub {
+            state: State::new(limits.rooms, limits.rooms_per_account),
             store,
-            feeds,
+            feeds: HashMap::new(),
             inboxes: HashMap::new(),
-            rates: Shares::new(
-                limits.messages,
-                limits.people_per_address,
-                limits.trusted_networks,
-            ),
+            allowances: Allowances::new(&limits),
+            idle: Idle::default(),
+            empty_rooms: limits.empty_rooms,
             restless: BTreeSet::new(),
             gathered: Vec::new(),
             messages: Progress::default(),
@@ -159,13 +167,17 @@ impl Hub {
             requests,
             departures,
         };
+        for room in rooms {
+            hub.room_is_there(room.name, room.topic, room.last, room.made_by);
+        }
         Ok((hub, Handle::new(mailbox, leaving)))
     }
 
     /// Works until every handle is gone, or until it was stopped and everybody has left.
     pub async fn run(mut self) {
         loop {
-            let due = self.next_presence();
+            let due = self.next_presence().into_iter();
+            let due = due.chain(self.next_removal()).min();
             let woken = tokio::select! {
                 biased;
                 outcome = maybe(self.in_flight.as_mut()) => Woken::Stored(outcome),
@@ -184,7 +196,10 @@ impl Hub {
                 }
                 Woken::Left(session) => self.depart(session),
                 Woken::Asked(request) => self.handle(request),
-                Woken::Due => self.tell_presence(),
+                Woken::Due => {
+                    self.tell_presence();
+                    self.remove_idle_rooms();
+                }
             }
             // What is there already belongs to the same round: one wake-up, one batch.
             for _ in 0..ROUND {
@@ -229,9 +244,9 @@ impl Hub {
                 let _gone_already = reply.send(());
             }
             Request::Limits(limits) => {
-                self.rates
-                    .set_quota(limits.messages, limits.people_per_address);
-                self.state.set_max_rooms(limits.rooms);
+                self.allowances.set(&limits);
+                self.state
+                    .set_max_rooms(limits.rooms, limits.rooms_per_account);
             }
             Request::CloseAll(reason) => {
                 for inbox in self.inboxes.values() {
@@ -286,7 +301,8 @@ impl Hub {
     fn intend(&mut self, session: SessionId, id: u32, intent: Intent, since: Instant) {
         let decision = self
             .allow(session, &intent)
-            .and_then(|()| self.state.decide(session, intent, clock::now()));
+            .and_then(|()| self.judge(session, intent, clock::now()))
+            .and_then(|decision| self.allow_room(session, decision));
         let decision = match decision {
             Ok(decision) => decision,
             Err(refusal) => return self.reply(session, Delivery::Refused(id, refusal)),
@@ -343,15 +359,17 @@ impl Hub {
         if self.stopped {
             return Err(Refusal::Stopping);
         }
-        if matches!(intent, Intent::Leave(_)) {
-            return Ok(());
+        let origin = self.state.origin(session).ok_or(Refusal::Stopping)?;
+        self.allowances.take(origin, intent, clock::monotonic())
+    }
+
+    /// Whether a room may be made, if that is what was decided.
+    fn allow_room(&mut self, session: SessionId, decision: Decision) -> Result<Decision, Refusal> {
+        if let Decision::OpenRoom(_) = decision {
+            let origin = self.state.origin(session).ok_or(Refusal::Stopping)?;
+            self.allowances.take_new_room(origin, clock::monotonic())?;
         }
-        let Some((account, addr)) = self.state.origin(session) else {
-            return Err(Refusal::Stopping);
-        };
-        self.rates
-            .take(account, addr, intent.cost(), clock::monotonic())
-            .map_err(Refusal::from)
+        Ok(decision)
     }
 
     /// A session is in a room from now on, and reads from here.
@@ -359,6 +377,7 @@ impl Hub {
         let author = self.state.author(session)?;
         let inbox = Arc::clone(self.inboxes.get(&session)?);
         let (view, came) = self.state.join(session, room)?;
+        self.room_in_use(room);
         let feed = self.feeds.entry(room.clone()).or_default();
         feed.listeners.insert(session, inbox);
         if came {
@@ -388,6 +407,7 @@ impl Hub {
                 .left(author.account, &author.name, clock::monotonic());
             self.restless.insert(room.clone());
         }
+        self.look_at_room(room);
     }
 
     fn next_presence(&self) -> Option<Instant> {

@@ -7,7 +7,7 @@ use tokio::task::JoinHandle;
 
 use super::*;
 use crate::chat::access::Role;
-use crate::chat::ids::Name;
+use crate::chat::ids::{AccountId, Name};
 use crate::chat::intent::{Answer, Query, Target};
 use crate::store::sqlite::Sqlite;
 
@@ -15,7 +15,7 @@ use crate::store::sqlite::Sqlite;
 struct House {
     hub: Handle,
     task: JoinHandle<()>,
-    _folder: TempDir,
+    store: (Arc<dyn Store>, TempDir),
 }
 
 impl House {
@@ -30,11 +30,40 @@ impl House {
     async fn with(limits: Limits) -> House {
         let folder = tempfile::tempdir().unwrap();
         let store = Arc::new(Sqlite::open(&folder.path().join("chat.db")).unwrap());
-        let (hub, handle) = Hub::load(store, limits).await.unwrap();
+        House::on((store, folder), limits).await
+    }
+
+    async fn on(store: (Arc<dyn Store>, TempDir), limits: Limits) -> House {
+        let (hub, handle) = Hub::load(Arc::clone(&store.0), limits).await.unwrap();
         House {
             hub: handle,
             task: tokio::spawn(hub.run()),
-            _folder: folder,
+            store,
+        }
+    }
+
+    /// The rooms that the hub and the store have, which are the same.
+    async fn rooms(&self) -> Vec<String> {
+        let stored = || async {
+            let rooms = self.store.0.rooms().await.unwrap().into_iter();
+            rooms
+                .map(|room| room.name.as_str().to_owned())
+                .collect::<Vec<_>>()
+        };
+        let mut found = stored().await;
+        loop {
+            let known = match self.hub.ask(Query::Rooms).await.unwrap() {
+                Answer::Rooms(rooms) => rooms,
+                other => panic!("{other:?}"),
+            };
+            let known = known.into_iter().map(|room| room.name.as_str().to_owned());
+            let mut known: Vec<_> = known.collect();
+            known.sort();
+            if known == found {
+                return known;
+            }
+            // What the hub has removed, the store removes next.
+            found = stored().await;
         }
     }
 
@@ -148,6 +177,146 @@ async fn an_address_says_no_more_than_so_many_accounts() {
         };
         assert_eq!(intent.cost(), cost, "{bytes} bytes");
     }
+}
+
+fn join(name: &str) -> Intent {
+    Intent::Join(RoomName::new(name).unwrap())
+}
+
+/// Joining costs no message; making rooms is limited by itself, for each account and address.
+#[tokio::test]
+async fn joining_costs_no_message_and_new_rooms_are_few() {
+    let house = House::with(Limits {
+        messages: only(2),
+        people_per_address: 2,
+        ..Limits::default()
+    })
+    .await;
+    let mut people = HashMap::new();
+    // (who, what, what comes of it)
+    let script = [
+        (1, join("a"), "done"),
+        (1, join("b"), "done"),
+        (1, join("c"), "done"),
+        (1, join("d"), "done"),
+        (1, join("e"), "done"),
+        (1, say(1), "done"),
+        (1, join("f"), "too_many_new_rooms"),
+        (1, say(1), "done"),
+        (1, say(1), "too_fast"),
+        // Eight joins, then none.
+        (1, join("a"), "done"),
+        (1, join("a"), "done"),
+        (1, join("a"), "too_fast"),
+        (2, join("a"), "done"),
+        (2, join("f"), "done"),
+        (3, join("g"), "done"),
+        (4, join("h"), "done"),
+        (4, join("i"), "done"),
+        (4, join("j"), "done"),
+        (5, join("k"), "too_many_new_rooms"),
+        (5, say(1), "done"),
+    ];
+    for (number, intent, expected) in script {
+        if !people.contains_key(&number) {
+            people.insert(number, house.arrive(number).await);
+        }
+        let found = outcome(&people[&number], intent.clone()).await;
+        assert_eq!(found, expected, "{number}: {intent:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_account_has_made_no_more_rooms_than_the_limit() {
+    let house = House::with(Limits {
+        rooms_per_account: 2,
+        ..Limits::default()
+    })
+    .await;
+    let ann = house.arrive(1).await;
+    for (room, expected) in [
+        ("a", "done"),
+        ("b", "done"),
+        ("c", "too_many_own_rooms"),
+        ("a", "done"),
+    ] {
+        assert_eq!(outcome(&ann, join(room)).await, expected, "{room}");
+    }
+    // In another session, and after a restart, they are still hers.
+    let House {
+        hub, task, store, ..
+    } = house;
+    drop((ann, hub));
+    task.await.unwrap();
+    let house = House::on(
+        store,
+        Limits {
+            rooms_per_account: 2,
+            ..Limits::default()
+        },
+    )
+    .await;
+    let (ann, bob) = (house.arrive(1).await, house.arrive(2).await);
+    assert_eq!(outcome(&ann, join("b")).await, "done");
+    assert_eq!(outcome(&ann, join("a")).await, "done");
+    assert_eq!(outcome(&ann, join("c")).await, "too_many_own_rooms");
+    assert_eq!(outcome(&bob, join("c")).await, "done");
+    // One in which nobody is and nothing was said makes place.
+    let leave = Intent::Leave(RoomName::new("a").unwrap());
+    assert_eq!(outcome(&ann, leave).await, "done");
+    assert_eq!(outcome(&ann, join("d")).await, "done");
+    assert_eq!(house.rooms().await, ["b", "c", "d", "lobby"]);
+}
+
+#[tokio::test]
+async fn empty_rooms_make_place_when_there_are_too_many() {
+    let house = House::with_rooms(3).await;
+    let (ann, bob) = (house.arrive(1).await, house.arrive(2).await);
+    let leave = |name: &str| Intent::Leave(RoomName::new(name).unwrap());
+    let tell = |name: &str| Intent::Say {
+        to: Target::Room(RoomName::new(name).unwrap()),
+        text: Text::stored("x"),
+        action: false,
+    };
+    for (who, intent, expected) in [
+        (&ann, join("a"), "done"),
+        (&ann, join("b"), "done"),
+        (&bob, join("c"), "too_many_rooms"),
+        // Something was said there.
+        (&ann, tell("a"), "done"),
+        (&ann, leave("a"), "done"),
+        (&bob, join("c"), "too_many_rooms"),
+        (&bob, join("b"), "done"),
+        (&ann, leave("b"), "done"),
+        (&ann, join("c"), "too_many_rooms"),
+        (&bob, leave("b"), "done"),
+        (&ann, join("c"), "done"),
+    ] {
+        let case = format!("{intent:?}");
+        assert_eq!(outcome(who, intent).await, expected, "{case}");
+    }
+    assert_eq!(house.rooms().await, ["a", "c", "lobby"]);
+}
+
+#[tokio::test]
+async fn a_room_that_stays_empty_is_removed() {
+    let house = House::with(Limits {
+        empty_rooms: Duration::ZERO,
+        ..Limits::default()
+    })
+    .await;
+    let ann = house.arrive(1).await;
+    for room in ["a", "b"] {
+        assert_eq!(outcome(&ann, join(room)).await, "done");
+    }
+    let leave = Intent::Leave(RoomName::new("a").unwrap());
+    assert_eq!(outcome(&ann, leave).await, "done");
+    while house.rooms().await != ["b", "lobby"] {
+        tokio::task::yield_now().await;
+    }
+    // It can be made again.
+    assert_eq!(outcome(&ann, join("a")).await, "done");
+    assert_eq!(house.rooms().await, ["a", "b", "lobby"]);
 }
 
 /// Lets a session go when it is woken: in the middle of a round of the hub.

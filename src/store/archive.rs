@@ -137,6 +137,9 @@ pub struct Room {
     /// When it was made.
     #[serde(with = "fields")]
     pub created: Time,
+    /// Whose account made it; none if that isn't known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub made_by: Option<AccountId>,
 }
 
 /// Numbers that are never given again.

@@ -170,6 +170,8 @@ pub struct RoomRecord {
     pub last: Seq,
     /// When it was made.
     pub created: Time,
+    /// Whose account made it, a guest's included; `None` if that isn't known.
+    pub made_by: Option<AccountId>,
 }
 
 /// How far somebody had read when they left.
@@ -269,8 +271,17 @@ pub trait Store: People + 'static {
     /// All rooms there are, by name.
     async fn rooms(&self) -> Result<Vec<RoomRecord>, StoreError>;
 
-    /// The room of this name, made now if there is none.
-    async fn open_room(&self, name: &RoomName, now: Time) -> Result<RoomRecord, StoreError>;
+    /// The room of this name, made now by this account if there is none.
+    async fn open_room(
+        &self,
+        name: &RoomName,
+        made_by: Option<AccountId>,
+        now: Time,
+    ) -> Result<RoomRecord, StoreError>;
+
+    /// Removes a room if nothing was ever said there. Returns the room if something was, and it
+    /// stays.
+    async fn remove_empty_room(&self, name: &RoomName) -> Result<Option<RoomRecord>, StoreError>;
 
     /// The account that a key belongs to.
     async fn account_by_key(&self, key: &Fingerprint) -> Result<Option<Account>, StoreError>;

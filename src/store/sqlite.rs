@@ -230,9 +230,21 @@ impl Store for Sqlite {
         self.read(rooms::all).await
     }
 
-    async fn open_room(&self, name: &RoomName, now: Time) -> Result<RoomRecord, StoreError> {
+    async fn open_room(
+        &self,
+        name: &RoomName,
+        made_by: Option<AccountId>,
+        now: Time,
+    ) -> Result<RoomRecord, StoreError> {
         let name = name.clone();
-        self.write(1, move |db| rooms::open(db, &name, now)).await
+        self.write(1, move |db| rooms::open(db, &name, made_by, now))
+            .await
+    }
+
+    async fn remove_empty_room(&self, name: &RoomName) -> Result<Option<RoomRecord>, StoreError> {
+        let name = name.clone();
+        self.write(1, move |db| rooms::remove_empty(db, &name))
+            .await
     }
 
     async fn account_by_key(&self, key: &Fingerprint) -> Result<Option<Account>, StoreError> {

@@ -149,8 +149,14 @@ timed! { Store:
             }
         }
 
-        async fn open_room(&self, name: &RoomName, now: Time) -> Result<RoomRecord, StoreError> {
-            self.grow("open_room", self.store.open_room(name, now)).await
+        async fn open_room(
+            &self,
+            name: &RoomName,
+            made_by: Option<AccountId>,
+            now: Time,
+        ) -> Result<RoomRecord, StoreError> {
+            let call = self.store.open_room(name, made_by, now);
+            self.grow("open_room", call).await
         }
 
         async fn save_preferences(
@@ -183,6 +189,7 @@ timed! { Store:
         conversation: &Conversation, after: Seq, limit: usize
     ) -> Vec<Message>, StoreError;
     fn rooms() -> Vec<RoomRecord>, StoreError;
+    fn remove_empty_room(name: &RoomName) -> Option<RoomRecord>, StoreError;
     fn account_by_key(key: &Fingerprint) -> Option<Account>, StoreError;
     fn account_by_name(name: &Name) -> Option<Account>, StoreError;
     fn mark(account: AccountId, conversation: &Conversation) -> Option<Mark>, StoreError;

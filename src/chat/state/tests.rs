@@ -26,7 +26,7 @@ fn a_step_of_the_wall_clock_changes_nothing_about_people() {
         edited: false,
     };
     for wall in [Time(i64::MIN), Time(0), Time(5_000), Time(i64::MAX)] {
-        let mut state = State::new(1);
+        let mut state = State::new(1, 1);
         let arrival = Arrival {
             session: SessionId(1),
             author: alice.clone(),

@@ -235,7 +235,16 @@ impl Store for Memory {
         unreachable!()
     }
 
-    async fn open_room(&self, _: &RoomName, _: Time) -> Result<RoomRecord, StoreError> {
+    async fn open_room(
+        &self,
+        _: &RoomName,
+        _: Option<AccountId>,
+        _: Time,
+    ) -> Result<RoomRecord, StoreError> {
+        unreachable!()
+    }
+
+    async fn remove_empty_room(&self, _: &RoomName) -> Result<Option<RoomRecord>, StoreError> {
         unreachable!()
     }
 

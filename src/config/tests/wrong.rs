@@ -63,6 +63,8 @@ limits.trusted_networks | 192.0.2.7/24, 2001:db8::/48,192.0.2.0/24 | 192.0.2.0/2
 limits.trusted_networks | ::ffff:192.0.2.7 | 192.0.2.7/32
 limits.trusted_networks | 192.0.2.0/33 | ! addresses or networks such as
 limits.people_per_address | 10 | 10
+limits.rooms_per_account | 20 | 20
+limits.rooms_per_account | 0 | ! from 1 to 1000000
 limits.people_per_address | 0 | ! from 1 to 10000
 limits.disk_reserve | 0 | 0
 limits.disk_reserve | 512MiB | 512MiB

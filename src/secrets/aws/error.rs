@@ -180,7 +180,10 @@ mod tests {
         for (error, says) in [
             (HostKeyError::Empty, "it is empty; restore the right key"),
             (HostKeyError::Encrypted, "passphrase"),
-            (HostKeyError::NotEd25519("ssh-rsa".into()), "type is ssh-rsa"),
+            (
+                HostKeyError::NotEd25519("ssh-rsa".into()),
+                "type is ssh-rsa",
+            ),
         ] {
             let error = SecretError::Unusable(error);
             assert!(!error.may_pass());

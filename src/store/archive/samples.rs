@@ -141,6 +141,7 @@ pub(crate) fn records() -> Vec<Record> {
             name: RoomName::new("ops").unwrap(),
             topic: Some(Text::stored("release on Friday")),
             created: AT,
+            made_by: Some(ALICE),
         }),
         Record::Invite(Invite {
             hash: "3f9a1c77".repeat(8),

@@ -68,7 +68,10 @@ port! { Store:
         conversation: &Conversation, after: Seq, limit: usize
     ) -> Vec<Message>, StoreError = read_on;
     fn rooms() -> Vec<RoomRecord>, StoreError = all_rooms;
-    fn open_room(name: &RoomName, now: Time) -> RoomRecord, StoreError = open;
+    fn open_room(
+        name: &RoomName, made_by: Option<AccountId>, now: Time
+    ) -> RoomRecord, StoreError = open;
+    fn remove_empty_room(name: &RoomName) -> Option<RoomRecord>, StoreError = remove_empty;
     fn account_by_key(key: &Fingerprint) -> Option<Account>, StoreError = by_key;
     fn account_by_name(name: &Name) -> Option<Account>, StoreError = by_name;
     fn save_preferences(

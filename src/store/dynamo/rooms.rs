@@ -5,7 +5,7 @@ use super::item::{Row, number, text};
 use super::key::{self, Key};
 use super::table::{Range, WriteError};
 use super::write::{Condition, Write};
-use crate::chat::ids::{Conversation, RoomName, Time};
+use crate::chat::ids::{AccountId, Conversation, RoomName, Seq, Time};
 use crate::store::archive::Room;
 use crate::store::{RoomRecord, StoreError};
 use crate::text::Text;
@@ -20,9 +20,18 @@ impl Dynamo {
         Ok(rooms)
     }
 
-    pub(super) async fn open(&self, name: &RoomName, now: Time) -> Result<RoomRecord, StoreError> {
+    pub(super) async fn open(
+        &self,
+        name: &RoomName,
+        made_by: Option<AccountId>,
+        now: Time,
+    ) -> Result<RoomRecord, StoreError> {
         let key = Key::room(name);
-        let create = Write::create(key.clone(), |item| item.number("created", now.0));
+        let made_by = made_by.map(|account| account.to_string());
+        let create = Write::create(key.clone(), |item| {
+            item.number("created", now.0)
+                .maybe_text("made_by", made_by.as_deref())
+        });
         match self.table.write(vec![create], None).await {
             Ok(()) | Err(WriteError::Refused(_)) => {}
             Err(WriteError::Failed { error, .. }) => return Err(error),
@@ -33,11 +42,30 @@ impl Dynamo {
         }
     }
 
+    /// Removes a room in which nothing was ever said, or returns it.
+    pub(super) async fn remove_empty(
+        &self,
+        name: &RoomName,
+    ) -> Result<Option<RoomRecord>, StoreError> {
+        let key = Key::room(name);
+        let Some(row) = self.table.get(&key).await? else {
+            return Ok(None);
+        };
+        let room = self.room(&row).await?;
+        if room.last != Seq(0) {
+            return Ok(Some(room));
+        }
+        let written = self.table.write(vec![Write::delete(key)], None).await;
+        written.map_err(WriteError::into_store)?;
+        Ok(None)
+    }
+
     async fn room(&self, row: &Row) -> Result<RoomRecord, StoreError> {
         let Room {
             name,
             topic,
             created,
+            made_by,
         } = read(row)?;
         // Asked for once, when a server starts or a room is made: what is remembered may be old.
         let mut tails = self.tails.lock().await;
@@ -49,6 +77,7 @@ impl Dynamo {
             topic,
             last,
             created,
+            made_by,
         })
     }
 }
@@ -62,15 +91,21 @@ pub(super) fn read(row: &Row) -> Result<Room, StoreError> {
             .map_err(|error| row.bad(format_args!("the bad name {raw:?}: {error}")))?,
         topic: topic.map(Text::stored),
         created: row.time("created")?,
+        made_by: match row.maybe_text("made_by")? {
+            Some(_) => Some(row.account("made_by")?),
+            None => None,
+        },
     })
 }
 
 /// A room in place of one without topic that was made at this time; or of none.
 pub(super) fn restore(room: &Room, instead: Option<Time>) -> Write {
     let topic = room.topic.as_ref().map(Text::as_str);
+    let made_by = room.made_by.map(|account| account.to_string());
     let put = Write::put(Key::room(&room.name), |item| {
         item.number("created", room.created.0)
             .maybe_text("topic", topic)
+            .maybe_text("made_by", made_by.as_deref())
     });
     match instead {
         Some(created) => put

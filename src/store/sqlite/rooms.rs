@@ -2,8 +2,8 @@
 
 use rusqlite::{Connection, Row};
 
-use super::messages::unsigned;
-use crate::chat::ids::{RoomName, Seq, Time};
+use super::messages::{blob, unsigned};
+use crate::chat::ids::{AccountId, RoomName, Seq, Time};
 use crate::store::archive::Room;
 use crate::store::{RoomRecord, StoreError};
 use crate::text::Text;
@@ -11,7 +11,8 @@ use crate::text::Text;
 const SELECT: &str = "
     SELECT name, topic, created,
            (SELECT coalesce(max(seq), 0) FROM messages WHERE conversation =
-               (SELECT id FROM conversations WHERE key = 'room/' || name))
+               (SELECT id FROM conversations WHERE key = 'room/' || name)),
+           made_by
     FROM rooms";
 
 pub(super) fn all(db: &Connection) -> Result<Vec<RoomRecord>, StoreError> {
@@ -24,11 +25,17 @@ pub(super) fn all(db: &Connection) -> Result<Vec<RoomRecord>, StoreError> {
     Ok(rooms)
 }
 
-pub(super) fn open(db: &Connection, name: &RoomName, now: Time) -> Result<RoomRecord, StoreError> {
+pub(super) fn open(
+    db: &Connection,
+    name: &RoomName,
+    made_by: Option<AccountId>,
+    now: Time,
+) -> Result<RoomRecord, StoreError> {
     db.prepare_cached(
-        "INSERT INTO rooms (name, created) VALUES (?1, ?2) ON CONFLICT (name) DO NOTHING",
+        "INSERT INTO rooms (name, created, made_by) VALUES (?1, ?2, ?3)
+         ON CONFLICT (name) DO NOTHING",
     )?
-    .execute((name.as_str(), now.0))?;
+    .execute((name.as_str(), now.0, made_by.map(blob)))?;
     named(db, name)?.ok_or_else(|| StoreError::Corrupt(format!("room {name} was not kept")))
 }
 
@@ -39,20 +46,49 @@ pub(super) fn named(db: &Connection, name: &RoomName) -> Result<Option<RoomRecor
     rows.next()?.map(to_room).transpose()
 }
 
+/// Removes a room in which nothing was ever said, or returns it.
+pub(super) fn remove_empty(
+    db: &Connection,
+    name: &RoomName,
+) -> Result<Option<RoomRecord>, StoreError> {
+    match named(db, name)? {
+        Some(room) if room.last == Seq(0) => {
+            db.prepare_cached("DELETE FROM rooms WHERE name = ?1")?
+                .execute([name.as_str()])?;
+            Ok(None)
+        }
+        found => Ok(found),
+    }
+}
+
 /// Writes what a room is, over what it was.
 pub(super) fn restore(db: &Connection, room: &Room) -> rusqlite::Result<()> {
-    db.prepare_cached("INSERT OR REPLACE INTO rooms (name, topic, created) VALUES (?1, ?2, ?3)")?
-        .execute((
-            room.name.as_str(),
-            room.topic.as_ref().map(Text::as_str),
-            room.created.0,
-        ))?;
+    db.prepare_cached(
+        "INSERT OR REPLACE INTO rooms (name, topic, created, made_by) VALUES (?1, ?2, ?3, ?4)",
+    )?
+    .execute((
+        room.name.as_str(),
+        room.topic.as_ref().map(Text::as_str),
+        room.created.0,
+        room.made_by.map(blob),
+    ))?;
     Ok(())
+}
+
+/// What an archive has of a room.
+pub(super) fn archived(room: RoomRecord) -> Room {
+    Room {
+        name: room.name,
+        topic: room.topic,
+        created: room.created,
+        made_by: room.made_by,
+    }
 }
 
 fn to_room(row: &Row<'_>) -> Result<RoomRecord, StoreError> {
     let name: String = row.get(0)?;
     let topic: Option<String> = row.get(1)?;
+    let made_by: Option<[u8; 16]> = row.get(4)?;
     Ok(RoomRecord {
         name: RoomName::new(&name).map_err(|error| {
             StoreError::Corrupt(format!("room {name:?} has a bad name: {error}"))
@@ -60,5 +96,6 @@ fn to_room(row: &Row<'_>) -> Result<RoomRecord, StoreError> {
         topic: topic.as_deref().map(Text::stored),
         last: Seq(unsigned(row.get(3)?)?),
         created: Time(row.get(2)?),
+        made_by: made_by.map(|id| AccountId(u128::from_be_bytes(id))),
     })
 }

@@ -9,7 +9,7 @@ pub(super) const APPLICATION_ID: i32 = 0x7373_6863;
 pub(super) const VERSION: usize = STEPS.len();
 
 /// What leads from each version to the next. A step that was released is never changed.
-const STEPS: &[&str] = &[FIRST, PEOPLE, PROOF, INDEXED, ACTORS, COMMITS];
+const STEPS: &[&str] = &[FIRST, PEOPLE, PROOF, INDEXED, ACTORS, COMMITS, MAKERS];
 
 const FIRST: &str = "
 CREATE TABLE accounts (
@@ -182,6 +182,11 @@ CREATE TABLE commits (
     number INTEGER NOT NULL
 ) STRICT;
 INSERT INTO commits VALUES (1, randomblob(16), 0);
+";
+
+const MAKERS: &str = "
+-- Whose account made the room; no reference: a guest has no account. None: an earlier version did.
+ALTER TABLE rooms ADD COLUMN made_by BLOB;
 ";
 
 /// Does the steps that are missing, all or none, and returns whether there were any. Another

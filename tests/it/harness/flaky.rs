@@ -131,7 +131,10 @@ pass! { Store:
         conversation: &Conversation, after: Seq, limit: usize
     ) -> Vec<Message>, StoreError;
     fn rooms() -> Vec<RoomRecord>, StoreError;
-    fn open_room(name: &RoomName, now: Time) -> RoomRecord, StoreError;
+    fn open_room(
+        name: &RoomName, made_by: Option<AccountId>, now: Time
+    ) -> RoomRecord, StoreError;
+    fn remove_empty_room(name: &RoomName) -> Option<RoomRecord>, StoreError;
     fn account_by_key(key: &Fingerprint) -> Option<Account>, StoreError;
     fn account_by_name(name: &Name) -> Option<Account>, StoreError;
     fn save_preferences(account: AccountId, preferences: &Preferences) -> (), StoreError;

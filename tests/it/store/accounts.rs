@@ -11,6 +11,7 @@ contract! {
     marks_never_move_back,
     preferences_read_back,
     rooms_have_topics,
+    empty_rooms_can_be_removed,
     reopening_shows_all_again,
 }
 
@@ -237,6 +238,45 @@ async fn preferences_read_back(place: &impl Place) {
     );
 }
 
+async fn empty_rooms_can_be_removed(place: &impl Place) {
+    let store = place.open();
+    let (ops, tea) = (RoomName::new("ops").unwrap(), RoomName::new("tea").unwrap());
+    let rooms = async || {
+        let rooms = store.rooms().await.unwrap();
+        let short = rooms
+            .iter()
+            .map(|room| (room.name.to_string(), room.made_by.map(|account| account.0)));
+        short.collect::<Vec<_>>()
+    };
+    for (name, made_by) in [(&ops, Some(AccountId(7))), (&tea, None)] {
+        let made = store.open_room(name, made_by, Time(10)).await.unwrap();
+        assert_eq!(made.made_by, made_by);
+        let again = store.open_room(name, Some(AccountId(8)), Time(11)).await;
+        assert_eq!(again.unwrap().made_by, made_by, "it was made by the first");
+    }
+    store
+        .append(vec![said(&room("ops"), "bob", "hi")])
+        .await
+        .unwrap();
+    let stays = store.remove_empty_room(&ops).await.unwrap();
+    assert_eq!(
+        stays.map(|room| (room.last, room.made_by)),
+        Some((Seq(1), Some(AccountId(7))))
+    );
+    assert_eq!(store.remove_empty_room(&tea).await, Ok(None));
+    assert_eq!(
+        store.remove_empty_room(&tea).await,
+        Ok(None),
+        "there is none"
+    );
+    assert_eq!(rooms().await, [("ops".to_owned(), Some(7))]);
+    let made = store
+        .open_room(&tea, Some(AccountId(8)), Time(12))
+        .await
+        .unwrap();
+    assert_eq!((made.last, made.made_by), (Seq(0), Some(AccountId(8))));
+}
+
 async fn rooms_have_topics(place: &impl Place) {
     let store = place.open();
     let ops = room("ops");
@@ -251,21 +291,24 @@ async fn rooms_have_topics(place: &impl Place) {
     };
     assert_eq!(rooms().await, [""; 0]);
     let made = store
-        .open_room(&RoomName::new("ops").unwrap(), Time(10))
+        .open_room(&RoomName::new("ops").unwrap(), None, Time(10))
         .await
         .unwrap();
     assert_eq!(
         (made.topic, made.last, made.created),
         (None, Seq(0), Time(10))
     );
-    store.open_room(&RoomName::lobby(), Time(20)).await.unwrap();
+    store
+        .open_room(&RoomName::lobby(), None, Time(20))
+        .await
+        .unwrap();
     assert_eq!(rooms().await, ["lobby - 0 20", "ops - 0 10"]);
     store
         .append(vec![said(&ops, "bob", "hi"), topic(Some("news"))])
         .await
         .unwrap();
     let again = store
-        .open_room(&RoomName::new("ops").unwrap(), Time(30))
+        .open_room(&RoomName::new("ops").unwrap(), None, Time(30))
         .await
         .unwrap();
     assert_eq!(

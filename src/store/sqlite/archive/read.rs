@@ -5,7 +5,7 @@ use rusqlite::{Connection, Row};
 use super::{Outlet, Stop};
 use crate::chat::ids::{AccountId, Seq, Time};
 use crate::store::StoreError;
-use crate::store::archive::{Numbers, Order, Person, Reading, Record, Room};
+use crate::store::archive::{Numbers, Order, Person, Reading, Record};
 use crate::store::sqlite::messages::{to_conversation, unsigned};
 use crate::store::sqlite::{accounts, audit, bans, entries, invites, keys, mutes, pending, rooms};
 
@@ -19,11 +19,7 @@ pub(super) fn all(db: &Connection, out: &mut Outlet) -> Result<(), Stop> {
     people(db, out)?;
     marks(db, out)?;
     for room in rooms::all(db)? {
-        out.put(Record::Room(Room {
-            name: room.name,
-            topic: room.topic,
-            created: room.created,
-        }))?;
+        out.put(Record::Room(rooms::archived(room)))?;
     }
     for invite in invites::good(db, ALWAYS)? {
         out.put(Record::Invite(invite))?;

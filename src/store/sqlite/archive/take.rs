@@ -4,7 +4,7 @@ use rusqlite::Connection;
 
 use super::read::person;
 use crate::chat::ids::Seq;
-use crate::store::archive::{Conflict, ImportError, Order, Person, Reading, Record, Room};
+use crate::store::archive::{Conflict, ImportError, Order, Person, Reading, Record};
 use crate::store::sqlite::{
     accounts, audit, bans, invites, keys, messages, mutes, pending, rooms, search,
 };
@@ -100,13 +100,9 @@ fn found(db: &Connection, record: &Record) -> Result<Option<Record>, StoreError>
                 })
             })
         }
-        Record::Room(wanted) => rooms::named(db, &wanted.name)?.map(|room| {
-            Record::Room(Room {
-                name: room.name,
-                topic: room.topic,
-                created: room.created,
-            })
-        }),
+        Record::Room(wanted) => rooms::named(db, &wanted.name)?
+            .map(rooms::archived)
+            .map(Record::Room),
         Record::Invite(wanted) => invites::by_hash(db, &wanted.hash)?.map(Record::Invite),
         Record::Pending(wanted) => {
             pending::by_key(db, &wanted.key.fingerprint)?.map(Record::Pending)

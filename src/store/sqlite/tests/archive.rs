@@ -55,7 +55,7 @@ const TABLES: &[(&str, &str, &str)] = &[
         "only number",
         "(only ever compared in one place)",
     ),
-    ("rooms", "name topic created", "room"),
+    ("rooms", "name topic created made_by", "room"),
     ("sqlite_sequence", "name seq", "numbers"),
     ("words", "text place", "(an index)"),
 ];

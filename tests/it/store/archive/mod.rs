@@ -188,7 +188,7 @@ pub(crate) async fn fill(store: &dyn Store) {
 /// In several conversations by turns: what a search finds first is what came last, wherever.
 async fn talk(store: &dyn Store) {
     let empty = RoomName::new("empty").unwrap();
-    store.open_room(&empty, after(-9)).await.unwrap();
+    store.open_room(&empty, None, after(-9)).await.unwrap();
     let (ops, dev, whisper) = (room("ops"), room("dev"), direct("bob", "alice"));
     let waves = Body::Did(text("waves the flag"));
     let batch = [

@@ -20,6 +20,7 @@ async fn refused(store: &dyn Archive, record: Record) -> Conflict {
         name: RoomName::new("new").unwrap(),
         topic: None,
         created: NOW,
+        made_by: None,
     });
     let done = store.import(vec![new, record.clone()]).await;
     assert_eq!(export(store).await, before, "nothing is done: {record:?}");
@@ -190,12 +191,13 @@ async fn a_log_begins_where_it_begins(place: &impl Archived) {
 async fn empty_rooms_make_room(place: &impl Archived) {
     let store = place.archive();
     let lobby = RoomName::lobby();
-    store.open_room(&lobby, NOW).await.unwrap();
+    store.open_room(&lobby, None, NOW).await.unwrap();
     let room = |topic: Option<&str>, created| {
         Record::Room(Room {
             name: RoomName::lobby(),
             topic: topic.map(text),
             created,
+            made_by: None,
         })
     };
     let tea = room(Some("tea"), after(-99));

@@ -67,7 +67,7 @@ async fn conversations_are_those_with_entries(place: &impl Place) {
     let read = vec![(id(1), room("silent"), mark)];
     store.save_marks(read).await.unwrap();
     let name = RoomName::new("empty").unwrap();
-    store.open_room(&name, at(0)).await.unwrap();
+    store.open_room(&name, None, at(0)).await.unwrap();
 
     let found = store.conversations().await.unwrap();
     assert_eq!(store.conversations().await, Ok(found.clone()), "fixed");

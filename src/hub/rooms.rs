@@ -1,0 +1,167 @@
+//! How rooms come and go: made when somebody joins them, and removed some time after everybody has
+//! left if nothing was ever said there.
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::Hub;
+use super::commit::{InFlight, Outcome};
+use crate::chat::ids::{AccountId, Conversation, RoomName, Seq, SessionId, Time};
+use crate::chat::intent::{Intent, Refusal};
+use crate::chat::state::Decision;
+use crate::clock;
+use crate::store::{RoomRecord, StoreError};
+use crate::telemetry::metrics;
+use crate::text::Text;
+
+/// Rooms in which nobody is and nothing was ever said, by when that began; and those of them that
+/// the store is still to remove.
+#[derive(Default)]
+pub(super) struct Idle {
+    by_time: BTreeSet<(Instant, RoomName)>,
+    since: HashMap<RoomName, Instant>,
+    /// Not part of the chat any more; with whose account made each.
+    doomed: VecDeque<(RoomName, Option<AccountId>)>,
+}
+
+impl Idle {
+    fn begin(&mut self, room: &RoomName, now: Instant) {
+        if !self.since.contains_key(room) {
+            self.since.insert(room.clone(), now);
+            self.by_time.insert((now, room.clone()));
+        }
+    }
+
+    fn end(&mut self, room: &RoomName) {
+        if let Some(since) = self.since.remove(room) {
+            self.by_time.remove(&(since, room.clone()));
+        }
+    }
+}
+
+impl Hub {
+    /// Looks whether a room that somebody left, or that was loaded, has become idle.
+    pub(super) fn look_at_room(&mut self, room: &RoomName) {
+        if self.state.is_idle(room) {
+            self.idle.begin(room, clock::monotonic());
+        }
+    }
+
+    /// Somebody is in the room.
+    pub(super) fn room_in_use(&mut self, room: &RoomName) {
+        self.idle.end(room);
+    }
+
+    /// When the next idle room is to be removed.
+    pub(super) fn next_removal(&self) -> Option<Instant> {
+        let (since, _) = self.idle.by_time.first()?;
+        since.checked_add(self.empty_rooms)
+    }
+
+    /// Removes the rooms that have been idle for long enough.
+    pub(super) fn remove_idle_rooms(&mut self) {
+        let now = clock::monotonic();
+        while self.next_removal().is_some_and(|due| due <= now) {
+            self.remove_idle_room(None);
+        }
+    }
+
+    /// Takes the room that has been idle for longest, of those that an account has made if one is
+    /// given, out of the chat; the store removes it next. If it is joined meanwhile, it is made
+    /// again after that. Returns whether there was one.
+    fn remove_idle_room(&mut self, made_by: Option<AccountId>) -> bool {
+        let mut rooms = self.idle.by_time.iter().map(|(_, room)| room);
+        let is_one = |room: &&RoomName| made_by.is_none() || self.state.maker_of(room) == made_by;
+        let Some(room) = rooms.find(is_one).cloned() else {
+            return false;
+        };
+        self.idle.end(&room);
+        let made_by = self.state.maker_of(&room);
+        self.state.close_room(&room);
+        self.feeds.remove(&room);
+        metrics::rooms(self.feeds.len());
+        self.idle.doomed.push_back((room, made_by));
+        true
+    }
+
+    /// Judges an intent. If there are too many rooms, an idle one makes place.
+    pub(super) fn judge(
+        &mut self,
+        session: SessionId,
+        intent: Intent,
+        now: Time,
+    ) -> Result<Decision, Refusal> {
+        let Intent::Join(room) = intent else {
+            return self.state.decide(session, intent, now);
+        };
+        let account = self.state.origin(session).map(|(account, _)| account);
+        for _ in 0..2 {
+            let judged = self.state.decide(session, Intent::Join(room.clone()), now);
+            let made_place = match judged {
+                Err(Refusal::TooManyOwnRooms(_)) => self.remove_idle_room(account),
+                Err(Refusal::TooManyRooms(_)) => self.remove_idle_room(None),
+                judged => return judged,
+            };
+            if !made_place {
+                return judged;
+            }
+        }
+        self.state.decide(session, Intent::Join(room), now)
+    }
+
+    /// Has the store remove the next room, unless something that was said there is still to be
+    /// saved: whoever said it has left before it was.
+    pub(super) fn start_removal(&mut self) -> Option<InFlight> {
+        let (room, made_by) = self.idle.doomed.pop_front()?;
+        let conversation = Conversation::Room(room.clone());
+        let is_said = |pending: &super::Pending| pending.draft.conversation == conversation;
+        if self.gathered.iter().any(is_said) {
+            self.idle.doomed.push_back((room, made_by));
+            return None;
+        }
+        let store = Arc::clone(&self.store);
+        Some(Box::pin(async move {
+            let removed = store.remove_empty_room(&room).await;
+            Outcome::Removed(room, made_by, removed)
+        }))
+    }
+
+    /// The store has removed a room, or it has not.
+    pub(super) fn removed(
+        &mut self,
+        name: RoomName,
+        made_by: Option<AccountId>,
+        removed: Result<Option<RoomRecord>, StoreError>,
+    ) {
+        match removed {
+            Ok(None) => {
+                tracing::info!(event = "room_removed", room = %name, "an empty room was removed");
+            }
+            // Something was said there after all.
+            Ok(Some(room)) => self.room_is_there(room.name, room.topic, room.last, room.made_by),
+            Err(error) => {
+                tracing::warn!(event = "room_not_removed", room = %name, %error, "an empty room could not be removed");
+                // It counts again, and is tried again later.
+                self.room_is_there(name, None, Seq(0), made_by);
+            }
+        }
+    }
+
+    /// A room of the store is part of the chat.
+    pub(super) fn room_is_there(
+        &mut self,
+        name: RoomName,
+        topic: Option<Text>,
+        last: Seq,
+        made_by: Option<AccountId>,
+    ) {
+        self.feeds.entry(name.clone()).or_default();
+        metrics::rooms(self.feeds.len());
+        self.state.open_room(name.clone(), topic, last, made_by);
+        self.look_at_room(&name);
+    }
+}
+
+/// How long an idle room is kept.
+pub(super) const EMPTY_ROOMS: Duration = Duration::from_secs(3600);
