@@ -64,6 +64,7 @@ impl Guard {
         now: Time,
     ) -> Result<(), StoreError> {
         self.hub.set_mutes(snapshot.mutes.clone()).await;
+        let no_guests = snapshot.no_guests(now);
         let mut enforced = Ok(());
         for online in self.hub.online().await {
             let who = Suspect {
@@ -77,6 +78,9 @@ impl Guard {
                 continue;
             }
             let Some(key) = &online.key else {
+                if let Some(reason) = &no_guests {
+                    self.hub.dismiss(online.session, reason.clone()).await;
+                }
                 continue;
             };
             let mut owner = owners.get(key);

@@ -271,7 +271,11 @@ impl Guard {
             {
                 return Err(NotNow);
             }
-            (Mode::Open, _) => Verdict::Welcome(None),
+            (Mode::Open, None) => match snapshot.no_guests(now) {
+                Some(words) => refused(Why::Lockdown, words.as_str()),
+                None => Verdict::Welcome(None),
+            },
+            (Mode::Open, Some(_)) => Verdict::Welcome(None),
             (Mode::Allowlist, Some(key)) => Verdict::AskInvite {
                 notice: self.unknown_key(key),
                 enter: if rules.approval {

@@ -33,7 +33,7 @@ use self::door::{Candidate, Pass};
 use self::known::Known;
 use self::orders::{Order, Report, Requester};
 use self::outage::Outage;
-use crate::chat::access::{Ban, KeyRecord, Lockdown, Mute, Role, Suspect, length};
+use crate::chat::access::{Ban, KeyRecord, Lockdown, LockdownScope, Mute, Role, Suspect, length};
 use crate::chat::ids::{Fingerprint, Name, Time};
 use crate::hub::Handle;
 use crate::rate_limit::KeyedRateLimiter;
@@ -100,7 +100,7 @@ pub struct Snapshot {
     pub bans: Vec<Ban>,
     /// Who may not speak.
     pub mutes: Vec<Mute>,
-    /// Whether nobody new may come in.
+    /// Whether new people, or guests, may not come in.
     pub lockdown: Option<Lockdown>,
     /// When this was read; it lacks what was over then.
     pub read: Time,
@@ -116,9 +116,31 @@ impl Snapshot {
 
     /// Whether nobody new may come in.
     pub fn locked(&self, now: Time) -> bool {
+        self.current_lockdown(now)
+            .is_some_and(|lockdown| lockdown.scope.is_everyone())
+    }
+
+    /// Why guests may neither come in nor stay, if they may not. The words are for them.
+    pub fn no_guests(&self, now: Time) -> Option<Text> {
+        let lockdown = self.current_lockdown(now)?;
+        if lockdown.scope != LockdownScope::Guests {
+            return None;
+        }
+        let time = match lockdown.until {
+            Some(until) => format!("for {}", length(now.left_until(until))),
+            None => "for now".to_owned(),
+        };
+        let words = format!(
+            "Guests can't join {time}. Connect with an SSH key to get in (ssh-keygen makes one)."
+        );
+        Some(Text::stored(&words))
+    }
+
+    /// The lockdown that holds, if one does.
+    pub fn current_lockdown(&self, now: Time) -> Option<&Lockdown> {
         self.lockdown
             .as_ref()
-            .is_some_and(|lockdown| lockdown.until.is_none_or(|until| now < until))
+            .filter(|lockdown| lockdown.holds(now))
     }
 
     /// Whether the clock shows a time at which other bans hold than those that are here: one of
@@ -299,6 +321,7 @@ mod tests {
     #[test]
     fn what_was_read_is_outdated_when_a_step_of_the_clock_makes_it_so() {
         let lockdown = |until| Lockdown {
+            scope: LockdownScope::default(),
             by: "alice".to_owned(),
             until,
         };

@@ -2,7 +2,7 @@
 
 use super::carry_out::{OrderContext, failed, not_done};
 use super::orders::BanWhom;
-use crate::chat::access::{Ban, BanTarget, Lockdown, Mute, Role, Suspect};
+use crate::chat::access::{Ban, BanTarget, Lockdown, LockdownScope, Mute, Role, Suspect};
 use crate::chat::ids::Name;
 use crate::store::change::{lasting, with_reason};
 use crate::store::{Account, Action, ChangeError, ChangeOutcome};
@@ -169,22 +169,32 @@ impl OrderContext<'_> {
         Ok(keys.iter().any(|key| operators.contains(&key.fingerprint)))
     }
 
-    /// `None` ends it, `Some(None)` has no end.
-    #[allow(
-        clippy::option_option,
-        reason = "off, for ever, or for a while: as it is typed"
-    )]
-    pub(super) async fn lockdown(&self, lockdown: Option<Option<u64>>) -> Told {
-        let wanted = lockdown.map(|life| Lockdown {
+    pub(super) async fn lockdown(&self, scope: LockdownScope, life: Option<u64>) -> Told {
+        let lockdown = Lockdown {
+            scope,
             by: self.actor.name.to_string(),
             until: life.map(|life| self.now.plus(life)),
-        });
-        let set = self.apply(Action::SetLockdown(wanted)).await;
+        };
+        let set = self.apply(Action::SetLockdown(Some(lockdown))).await;
         set.map_err(not_done)?;
-        Ok(match lockdown {
-            Some(life) => format!("Nobody new is let in{}.", lasting(life)),
-            None => "New people are let in again.".to_owned(),
+        let lasting = lasting(life);
+        Ok(match scope {
+            LockdownScope::Everyone => {
+                format!("Lockdown{lasting}: no one new can join. /lockdown off ends it.")
+            }
+            LockdownScope::Guests => format!(
+                "Lockdown{lasting}: guests can't join, and those online are disconnected. \
+                 /lockdown off ends it."
+            ),
         })
+    }
+
+    pub(super) async fn end_lockdown(&self) -> Told {
+        match self.apply(Action::SetLockdown(None)).await {
+            Ok(ChangeOutcome::Unchanged) => Ok("There is no lockdown.".to_owned()),
+            Ok(_) => Ok("The lockdown is over: new people and guests can join again.".to_owned()),
+            Err(error) => Err(not_done(error)),
+        }
     }
 
     pub(super) async fn announce(&self, text: Text) -> Told {

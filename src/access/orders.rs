@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::status::Status;
-use crate::chat::access::{Ban, KeyRecord, PendingKey, Role, network};
+use crate::chat::access::{Ban, KeyRecord, LockdownScope, PendingKey, Role, network};
 use crate::chat::command::{self, Verb};
 use crate::chat::duration;
 use crate::chat::ids::{AccountId, Fingerprint, Name};
@@ -64,8 +64,10 @@ pub enum Order {
     Rename(Name, Name),
     /// `/op NAME`, `/deop NAME`
     SetRole(Name, Role),
-    /// `/lockdown [DURATION|off]`: `None` ends it.
-    Lockdown(Option<Option<u64>>),
+    /// `/lockdown [guests] [DURATION]`; the duration in milliseconds.
+    Lockdown(LockdownScope, Option<u64>),
+    /// `/lockdown off`
+    EndLockdown,
     /// `/announce TEXT`
     Announce(Text),
     /// `/invite [USES] [DURATION] [ROLE]`
@@ -109,7 +111,8 @@ impl Order {
                 | Order::Mute(..)
                 | Order::Unmute(_)
                 | Order::SetRole(..)
-                | Order::Lockdown(_)
+                | Order::Lockdown(..)
+                | Order::EndLockdown
                 | Order::RevokeKey(_)
         )
     }
@@ -175,13 +178,7 @@ pub fn read(
             .and_then(|name| Ok(Order::Rename(name, command::new_name(rest)?))),
         Verb::Op => command::person(first).map(|name| Order::SetRole(name, Role::Operator)),
         Verb::Deop => command::person(first).map(|name| Order::SetRole(name, Role::Member)),
-        Verb::Lockdown => match first {
-            "" | "on" => Ok(Order::Lockdown(Some(None))),
-            "off" => Ok(Order::Lockdown(None)),
-            word => duration::parse_millis(word)
-                .map(|length| Order::Lockdown(Some(Some(length))))
-                .ok_or_else(|| wrong_duration(word)),
-        },
+        Verb::Lockdown => lockdown(first, rest),
         Verb::Announce => Text::message(first)
             .map(Order::Announce)
             .map_err(|error| error.to_string()),
@@ -238,6 +235,26 @@ fn wrong_duration(word: &str) -> String {
         "{word:?} is no length of time. Examples: {}",
         duration::EXAMPLES
     )
+}
+
+fn lockdown(first: &str, rest: &str) -> Result<Order, String> {
+    let life = |word: &str| {
+        let length = duration::parse_millis(word).ok_or_else(|| wrong_duration(word));
+        length.map(Some)
+    };
+    match (first, rest) {
+        ("" | "on", "") => Ok(Order::Lockdown(LockdownScope::Everyone, None)),
+        ("off", "") => Ok(Order::EndLockdown),
+        ("guests", "") => Ok(Order::Lockdown(LockdownScope::Guests, None)),
+        ("guests", "off") | ("off", _) => {
+            Err("/lockdown off ends the lockdown, whoever it keeps out.".to_owned())
+        }
+        ("guests", word) => Ok(Order::Lockdown(LockdownScope::Guests, life(word)?)),
+        (word, "") => Ok(Order::Lockdown(LockdownScope::Everyone, life(word)?)),
+        (_, word) => Err(format!(
+            "{word:?} is one word too many. Example: /lockdown guests 1h"
+        )),
+    }
 }
 
 fn ban(whom: &str, rest: &str) -> Result<Order, String> {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::Guard;
+use crate::chat::access::Lockdown;
 use crate::chat::ids::Now;
 use crate::clock;
 use crate::telemetry::metrics::{self, Counts, Figures};
@@ -22,6 +23,8 @@ pub struct Status {
     pub waiting: usize,
     /// Whether the store answered when it was last asked.
     pub store_answers: bool,
+    /// The lockdown, if there is one.
+    pub lockdown: Option<Lockdown>,
 }
 
 impl Status {
@@ -50,14 +53,16 @@ impl Guard {
     pub(super) async fn status(&self) -> Result<Status, String> {
         let waiting = self.hub.waiting();
         let (over, before) = metrics::before();
+        let at = clock::both();
         let now = tokio::task::spawn_blocking(Figures::now).await;
         Ok(Status {
-            at: clock::both(),
+            at,
             now: now.map_err(|_| "The figures could not be read: a defect in the server.")?,
             before,
             over,
             waiting,
             store_answers: self.store_answers(),
+            lockdown: self.snapshot().current_lockdown(at.wall).cloned(),
         })
     }
 }
@@ -79,6 +84,7 @@ mod tests {
             over: Duration::from_secs(90),
             waiting: 0,
             store_answers: true,
+            lockdown: None,
         };
         assert_eq!(status.more(|figures| figures.saved), 30);
         assert!((status.a_second(|figures| figures.saved) - 0.3).abs() < 1e-9);

@@ -184,13 +184,57 @@ pub struct Mute {
     pub reason: Option<Text>,
 }
 
-/// Nobody new comes in for a while: no guests, no new keys, no invites. Who is known may.
+/// Who a lockdown keeps out. Accounts that exist may always come in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LockdownScope {
+    /// Everyone new: guests, new keys and invites.
+    #[default]
+    Everyone,
+    /// Guests only, also those who are online.
+    Guests,
+}
+
+impl LockdownScope {
+    /// Whether it is the default, which older records don't name.
+    pub fn is_everyone(&self) -> bool {
+        *self == LockdownScope::Everyone
+    }
+
+    /// As it is stored and shown to programs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            LockdownScope::Everyone => "everyone",
+            LockdownScope::Guests => "guests",
+        }
+    }
+
+    /// Reads what is stored. A record without a scope is from before there were scopes; an unknown
+    /// one counts as the strictest.
+    pub fn from_stored(raw: Option<&str>) -> LockdownScope {
+        match raw {
+            Some("guests") => LockdownScope::Guests,
+            _ => LockdownScope::Everyone,
+        }
+    }
+}
+
+/// A time in which new people, or guests, are kept out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lockdown {
+    /// Who it keeps out.
+    pub scope: LockdownScope,
     /// Who said so.
     pub by: String,
     /// When it ends; `None` is when an operator says so.
     pub until: Option<Time>,
+}
+
+impl Lockdown {
+    /// Whether it holds at `now`.
+    pub fn holds(&self, now: Time) -> bool {
+        self.until.is_none_or(|until| now < until)
+    }
 }
 
 /// A key that asked to come in and waits for an operator.

@@ -85,7 +85,7 @@ pub enum Verb {
     Op,
     /// `/deop NAME`
     Deop,
-    /// `/lockdown [DURATION|off]`
+    /// `/lockdown [guests] [DURATION|off]`
     Lockdown,
     /// `/announce TEXT`
     Announce,

@@ -7,10 +7,12 @@ use serde::Serialize;
 use super::facts::ago;
 use super::machine::Server;
 use crate::access::status::Status;
+use crate::chat::access::LockdownScope;
+use crate::store::change::lasting;
 use crate::telemetry::metrics::{Counts, Figures};
 
 /// The same in lines: a word, and what there is to say about it.
-pub(super) fn lines(status: &Status, server: &Server) -> [(&'static str, String); 8] {
+pub(super) fn lines(status: &Status, server: &Server) -> [(&'static str, String); 9] {
     let Figures {
         sessions,
         rooms,
@@ -83,8 +85,21 @@ pub(super) fn lines(status: &Status, server: &Server) -> [(&'static str, String)
                 latency(status, |f| &f.commit)
             ),
         ),
+        ("lockdown", lockdown(status)),
         ("over", format!("the last {}", ago(status.over))),
     ]
+}
+
+fn lockdown(status: &Status) -> String {
+    let Some(lockdown) = &status.lockdown else {
+        return "off".to_owned();
+    };
+    let out = match lockdown.scope {
+        LockdownScope::Everyone => "no one new can join",
+        LockdownScope::Guests => "guests can't join",
+    };
+    let left = lockdown.until.map(|until| status.at.wall.left_until(until));
+    format!("{out}{}, by {}", lasting(left), lockdown.by)
 }
 
 fn uptime(status: &Status, server: &Server) -> Duration {
@@ -128,7 +143,17 @@ pub(super) struct Record {
     hub_waiting: usize,
     store_answers: bool,
     store_errors: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lockdown: Option<Locked>,
     latency_ms: Latencies,
+}
+
+#[derive(Serialize)]
+struct Locked {
+    scope: &'static str,
+    by: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seconds_left: Option<u64>,
 }
 
 #[derive(Serialize)]
@@ -173,6 +198,13 @@ impl Record {
             hub_waiting: status.waiting,
             store_answers: status.store_answers,
             store_errors: more(|f| f.store_errors),
+            lockdown: status.lockdown.as_ref().map(|lockdown| Locked {
+                scope: lockdown.scope.as_str(),
+                by: lockdown.by.clone(),
+                seconds_left: lockdown
+                    .until
+                    .map(|until| status.at.wall.left_until(until).div_ceil(1000)),
+            }),
             latency_ms: Latencies {
                 accept_to_commit: quantiles(|f| &f.accept_to_commit),
                 commit: quantiles(|f| &f.commit),

@@ -5,7 +5,9 @@
 //! it is an [`Applied`], which is all that the hub, the log and whoever asked need to know.
 
 use super::{Account, MAX_NAMES, StoreError};
-use crate::chat::access::{Actor, Audit, Ban, KeyRecord, Lockdown, Mute, PendingKey, Role, length};
+use crate::chat::access::{
+    Actor, Audit, Ban, KeyRecord, Lockdown, LockdownScope, Mute, PendingKey, Role, length,
+};
 use crate::chat::ids::{AccountId, Fingerprint, Name, Time};
 use crate::chat::invite::Invite;
 use crate::text::Text;
@@ -299,7 +301,13 @@ impl Change {
                 with_reason(&ends(mute.until), mute.reason.as_ref()),
             ),
             Action::Unmute { name, .. } => (name.to_string(), String::new()),
-            Action::SetLockdown(Some(lockdown)) => ("on".to_owned(), ends(lockdown.until)),
+            Action::SetLockdown(Some(lockdown)) => {
+                let target = match lockdown.scope {
+                    LockdownScope::Everyone => "on",
+                    LockdownScope::Guests => "guests",
+                };
+                (target.to_owned(), ends(lockdown.until))
+            }
             Action::SetLockdown(None) => ("off".to_owned(), String::new()),
             Action::Kick { name, reason } => (name.to_string(), with_reason("", reason.as_ref())),
             Action::Announce => ("everybody".to_owned(), String::new()),

@@ -107,7 +107,8 @@ impl Desk {
     }
 
     async fn redeem(&self, request: &Request, now: Time) -> Result<Account, Refused> {
-        if self.store.lockdown(now).await?.is_some() {
+        let lockdown = self.store.lockdown(now).await?;
+        if lockdown.is_some_and(|lockdown| lockdown.scope.is_everyone()) {
             return Err(Refused::Locked);
         }
         let Request { hash, name, key } = request;

@@ -11,7 +11,9 @@ use std::time::Duration;
 use ssh_chat::access::door::{Candidate, Door as _, ProvenKey, Verdict};
 use ssh_chat::access::orders::{BanWhom, Order, Requester};
 use ssh_chat::access::{Guard, Keeper as _, Mode, Rules};
-use ssh_chat::chat::access::{Actor, Audit, Ban, BanTarget, KeyRecord, Lockdown, Role, network};
+use ssh_chat::chat::access::{
+    Actor, Audit, Ban, BanTarget, KeyRecord, Lockdown, LockdownScope, Role, network,
+};
 use ssh_chat::chat::ids::{AccountId, Fingerprint, Name, SessionId, Time};
 use ssh_chat::chat::intent::{Arrival, Intent, Target};
 use ssh_chat::hub::feed::{Delivery, Inbox};
@@ -200,6 +202,17 @@ impl House {
     /// Somebody is online.
     pub async fn online(&self, who: &str) -> (Attachment, Arc<Inbox>) {
         let account = self.find(who).await;
+        self.attach(account, Some(key(who).fingerprint)).await
+    }
+
+    /// Somebody without a key is online.
+    pub async fn guest(&self, who: &str) -> (Attachment, Arc<Inbox>) {
+        let id = AccountId(rand::random());
+        let account = Account::new(id, name(who), Role::Guest, Time(0));
+        self.attach(account, None).await
+    }
+
+    async fn attach(&self, account: Account, key: Option<Fingerprint>) -> (Attachment, Arc<Inbox>) {
         let inbox = Arc::new(Inbox::default());
         let arrival = Arrival {
             session: SessionId(rand::random()),
@@ -207,10 +220,10 @@ impl House {
                 account: account.id,
                 name: account.name,
             },
-            guest: false,
+            guest: key.is_none(),
             bot: false,
             role: account.role,
-            key: Some(key(who).fingerprint),
+            key,
             addr: "192.0.2.7".parse().unwrap(),
             client: "SSH-2.0-Test".into(),
             ignored: Arc::default(),
@@ -277,6 +290,7 @@ async fn the_door_opens_for_whom_it_should() {
         let house = House::new(mode).await.with_unproven().await;
         if locked {
             let lockdown = Lockdown {
+                scope: LockdownScope::Everyone,
                 by: "test".into(),
                 until: None,
             };
@@ -296,6 +310,56 @@ async fn the_door_opens_for_whom_it_should() {
         }
         assert!(!house.guard.serves("203.0.113.1".parse().unwrap()));
         assert!(house.guard.serves("192.0.2.1".parse().unwrap()));
+    }
+}
+
+/// A lockdown for guests concerns nobody else, and no chat that lets no guests in anyway.
+#[tokio::test]
+async fn a_lockdown_for_guests_is_for_guests() {
+    // (who, in an open chat, with an allowlist)
+    let table = [
+        ("nobody", "no", "no"),
+        ("stranger", "in", "invite"),
+        ("newcomer", "in", "in"),
+        ("member", "in", "in"),
+        ("config", "in", "in"),
+        ("badkey", "no", "no"),
+    ];
+    for mode in [Mode::Open, Mode::Allowlist] {
+        let house = House::new(mode).await.with_unproven().await;
+        let lockdown = Order::Lockdown(LockdownScope::Guests, Some(3_600_000));
+        house.order("operator", lockdown).await.unwrap();
+        for (who, open, allowlist) in table {
+            let expected = if mode == Mode::Open { open } else { allowlist };
+            let verdict = house.judge(who, "192.0.2.1", OPENSSH).await;
+            assert_eq!(verdict, expected, "{who}, {mode:?}");
+        }
+        house.order("operator", Order::EndLockdown).await.unwrap();
+        let expected = if mode == Mode::Open { "in" } else { "no" };
+        assert_eq!(house.judge("nobody", "192.0.2.1", OPENSSH).await, expected);
+    }
+}
+
+/// Guests who are online are out at once, whichever process made the lockdown; others stay.
+#[tokio::test]
+async fn a_lockdown_for_guests_ends_their_sessions() {
+    for (scope, out) in [
+        (LockdownScope::Everyone, false),
+        (LockdownScope::Guests, true),
+    ] {
+        let house = House::new(Mode::Open).await;
+        let (_member, member) = house.online("member").await;
+        let (_guest, guest) = house.guest("guest-7f3a").await;
+        let lockdown = Lockdown {
+            scope,
+            by: "test".into(),
+            until: None,
+        };
+        let set = house.store.set_lockdown(Some(&lockdown), &audit()).await;
+        set.unwrap();
+        let house = house.refreshed().await;
+        assert_eq!(dismissed(&house, &guest).await, out, "{scope:?}");
+        assert!(!dismissed(&house, &member).await, "{scope:?}");
     }
 }
 

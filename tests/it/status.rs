@@ -38,6 +38,7 @@ fn operators_are_told_how_it_is() {
         "not saved: 0",
         "saved in",
         "answers, errors: 0",
+        "lockdown off",
     ] {
         alice.wait_text(words);
     }

@@ -20,6 +20,7 @@ macro_rules! transcripts {
 
 transcripts! {
     appearance,
+    calming,
     commands_that_are_none,
     direct_messages,
     help,

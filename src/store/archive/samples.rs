@@ -1,7 +1,9 @@
 //! One record of each shape, for tests.
 
 use super::{Entry, Kept, Numbers, Order, Person, Reading, Record, Room};
-use crate::chat::access::{Ban, BanTarget, KeyRecord, Lockdown, Mute, PendingKey, Role, network};
+use crate::chat::access::{
+    Ban, BanTarget, KeyRecord, Lockdown, LockdownScope, Mute, PendingKey, Role, network,
+};
 use crate::chat::event::Author;
 use crate::chat::ids::{AccountId, Conversation, Fingerprint, Name, RoomName, Seq, Time};
 use crate::chat::invite::Invite;
@@ -173,6 +175,7 @@ pub(crate) fn records() -> Vec<Record> {
             reason: Some(Text::stored("spam")),
         }),
         Record::Lockdown(Lockdown {
+            scope: LockdownScope::Guests,
             by: "alice".to_owned(),
             until: None,
         }),

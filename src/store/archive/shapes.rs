@@ -5,7 +5,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::fields::{self, Field};
-use crate::chat::access::{self, BanTarget as Target, KeyRecord as Record, Role};
+use crate::chat::access::{self, BanTarget as Target, KeyRecord as Record, LockdownScope, Role};
 use crate::chat::ids::{AccountId, Fingerprint, Name, Time};
 use crate::chat::invite;
 use crate::text::Text;
@@ -104,6 +104,8 @@ pub(super) struct Mute {
 #[derive(Serialize, Deserialize)]
 #[serde(remote = "access::Lockdown", deny_unknown_fields)]
 pub(super) struct Lockdown {
+    #[serde(default, skip_serializing_if = "LockdownScope::is_everyone")]
+    scope: LockdownScope,
     #[serde(with = "fields")]
     by: String,
     #[serde(with = "fields", default, skip_serializing_if = "Option::is_none")]

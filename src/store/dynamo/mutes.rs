@@ -5,7 +5,7 @@ use super::item::Row;
 use super::key::{self, Key, SORT};
 use super::table::Range;
 use super::write::Write;
-use crate::chat::access::{Lockdown, Mute};
+use crate::chat::access::{Lockdown, LockdownScope, Mute};
 use crate::chat::ids::Time;
 use crate::store::StoreError;
 use crate::text::Text;
@@ -42,8 +42,11 @@ pub(super) fn put(mute: &Mute) -> Write {
 
 /// The lockdown, whatever was there before.
 pub(super) fn put_lockdown(lockdown: &Lockdown) -> Write {
+    let scope = (!lockdown.scope.is_everyone()).then(|| lockdown.scope.as_str());
     Write::put(Key::lockdown(), |item| {
-        item.text("by", &lockdown.by).until(lockdown.until)
+        item.text("by", &lockdown.by)
+            .until(lockdown.until)
+            .maybe_text("scope", scope)
     })
 }
 
@@ -58,6 +61,7 @@ pub(super) fn read(row: &Row) -> Result<Mute, StoreError> {
 
 pub(super) fn read_lockdown(row: &Row) -> Result<Lockdown, StoreError> {
     Ok(Lockdown {
+        scope: LockdownScope::from_stored(row.maybe_text("scope")?),
         by: row.line("by")?,
         until: row.until()?,
     })

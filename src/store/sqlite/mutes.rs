@@ -4,7 +4,7 @@ use rusqlite::{Connection, Row};
 
 use super::columns::{line, reason, until};
 use super::messages::blob;
-use crate::chat::access::{Lockdown, Mute};
+use crate::chat::access::{Lockdown, LockdownScope, Mute};
 use crate::chat::ids::{AccountId, Time};
 use crate::store::{ChangeError, ChangeOutcome, StoreError};
 use crate::text::Text;
@@ -78,22 +78,27 @@ pub(super) fn set_lockdown(
 
 /// Writes the lockdown where there is none.
 pub(super) fn insert_lockdown(db: &Connection, lockdown: &Lockdown) -> rusqlite::Result<()> {
-    db.prepare_cached("INSERT INTO lockdown (only, made_by, until) VALUES (1, ?1, ?2)")?
-        .execute((&lockdown.by, lockdown.until.map(|until| until.0)))?;
+    let scope = (!lockdown.scope.is_everyone()).then(|| lockdown.scope.as_str());
+    db.prepare_cached("INSERT INTO lockdown (only, made_by, until, scope) VALUES (1, ?1, ?2, ?3)")?
+        .execute((&lockdown.by, lockdown.until.map(|until| until.0), scope))?;
     Ok(())
 }
 
 /// The lockdown, if it is not over.
 pub(super) fn lockdown(db: &Connection, now: Time) -> Result<Option<Lockdown>, StoreError> {
-    db.prepare_cached("SELECT made_by, until FROM lockdown WHERE until IS NULL OR until > ?1")?
-        .query_and_then([now.0], |row| {
-            Ok(Lockdown {
-                by: line(row, "made_by")?,
-                until: until(row)?,
-            })
-        })?
-        .next()
-        .transpose()
+    db.prepare_cached(
+        "SELECT made_by, until, scope FROM lockdown WHERE until IS NULL OR until > ?1",
+    )?
+    .query_and_then([now.0], |row| {
+        let scope: Option<String> = row.get("scope")?;
+        Ok(Lockdown {
+            scope: LockdownScope::from_stored(scope.as_deref()),
+            by: line(row, "made_by")?,
+            until: until(row)?,
+        })
+    })?
+    .next()
+    .transpose()
 }
 
 fn to_mute(row: &Row<'_>) -> Result<Mute, StoreError> {

@@ -9,7 +9,9 @@ pub(super) const APPLICATION_ID: i32 = 0x7373_6863;
 pub(super) const VERSION: usize = STEPS.len();
 
 /// What leads from each version to the next. A step that was released is never changed.
-const STEPS: &[&str] = &[FIRST, PEOPLE, PROOF, INDEXED, ACTORS, COMMITS, MAKERS];
+const STEPS: &[&str] = &[
+    FIRST, PEOPLE, PROOF, INDEXED, ACTORS, COMMITS, MAKERS, SCOPES,
+];
 
 const FIRST: &str = "
 CREATE TABLE accounts (
@@ -187,6 +189,11 @@ INSERT INTO commits VALUES (1, randomblob(16), 0);
 const MAKERS: &str = "
 -- Whose account made the room; no reference: a guest has no account. None: an earlier version did.
 ALTER TABLE rooms ADD COLUMN made_by BLOB;
+";
+
+const SCOPES: &str = "
+-- Who is kept out: guests; or everyone new, if there is none.
+ALTER TABLE lockdown ADD COLUMN scope TEXT;
 ";
 
 /// Does the steps that are missing, all or none, and returns whether there were any. Another

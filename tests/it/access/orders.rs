@@ -21,8 +21,9 @@ async fn orders_are_for_those_who_may_give_them() {
         ("rename", Order::Rename(name("banned"), name("renamed"))),
         ("op", Order::SetRole(name("renamed"), Role::Operator)),
         ("deop", Order::SetRole(name("renamed"), Role::Member)),
-        ("lockdown", Order::Lockdown(Some(None))),
-        ("unlock", Order::Lockdown(None)),
+        ("lockdown", Order::Lockdown(LockdownScope::Everyone, None)),
+        ("no guests", Order::Lockdown(LockdownScope::Guests, None)),
+        ("unlock", Order::EndLockdown),
         ("announce", Order::Announce(Text::stored("hear"))),
         (
             "invite",

@@ -3,6 +3,7 @@
 //! ```text
 //! # a remark
 //! set limits.message_rate=0              a setting of the server; before anybody enters
+//! operator alice                         she is one; before anybody enters
 //! alice enters                           at a terminal of 120 columns
 //! bob enters by pipe                     without a terminal (ssh -T)
 //! carol enters as a guest                without a key
@@ -22,7 +23,7 @@ use std::collections::BTreeMap;
 
 use super::login::Login;
 use super::pipe::Pipe;
-use super::server::Server;
+use super::server::{Home, Server};
 use super::terminal::Terminal;
 use super::tidy::tidy;
 
@@ -92,7 +93,8 @@ impl Client {
 
 /// Runs a transcript. Panics with the line that went wrong.
 pub fn run(script: &str) {
-    let mut settings = Vec::new();
+    let home = Home::new();
+    let mut settings: Vec<String> = Vec::new();
     let mut server = None;
     let mut people: BTreeMap<String, Person> = BTreeMap::new();
     for (number, line) in script.lines().enumerate() {
@@ -103,10 +105,19 @@ pub fn run(script: &str) {
         eprintln!("line {}: {line}", number + 1);
         if let Some(setting) = line.strip_prefix("set ") {
             assert!(server.is_none(), "settings come before anybody enters");
-            settings.push(setting);
+            settings.push(setting.to_owned());
             continue;
         }
-        let server = server.get_or_insert_with(|| Server::with(&settings));
+        if let Some(name) = line.strip_prefix("operator ") {
+            assert!(server.is_none(), "operators come before anybody enters");
+            let key = std::fs::read_to_string(home.key(name).with_extension("pub")).unwrap();
+            settings.push(format!("operator_keys={}", key.trim()));
+            continue;
+        }
+        let server = server.get_or_insert_with(|| {
+            let set = settings.iter().flat_map(|s| ["--set", s]);
+            Server::at(home.clone(), set.map(str::to_owned).collect())
+        });
         let (name, step) = split_name(line);
         match step {
             "enters" | "enters by pipe" | "enters as a guest" => {

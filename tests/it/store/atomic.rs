@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use rusqlite::Connection;
 use serde_json::json;
-use ssh_chat::chat::access::{Actor, Ban, BanTarget, Lockdown, Mute, PendingKey, Role};
+use ssh_chat::chat::access::{
+    Actor, Ban, BanTarget, Lockdown, LockdownScope, Mute, PendingKey, Role,
+};
 use ssh_chat::chat::ids::{AccountId, Time};
 use ssh_chat::chat::invite::{Code, Invite};
 use ssh_chat::store::archive::Record;
@@ -76,6 +78,7 @@ fn mute(account: AccountId) -> Mute {
 
 fn lockdown() -> Lockdown {
     Lockdown {
+        scope: LockdownScope::Guests,
         by: "zoe".to_owned(),
         until: None,
     }

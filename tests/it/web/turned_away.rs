@@ -23,8 +23,11 @@ fn nobody_new_comes_in_during_a_lockdown() {
     let (home, page) = alone(Home::local(), &[MANY]);
     let code = invite(&home, &[]);
     let db = rusqlite::Connection::open(home.data().join("chat.db")).unwrap();
-    db.execute("INSERT INTO lockdown VALUES (1, 'test', NULL)", [])
-        .unwrap();
+    db.execute(
+        "INSERT INTO lockdown (only, made_by) VALUES (1, 'test')",
+        [],
+    )
+    .unwrap();
     let shown = form(&code, "bob", &key(1)).post(page.port());
     assert_eq!(shown.status, 403);
     assert!(

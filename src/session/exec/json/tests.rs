@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::*;
 use crate::access::status::Status;
-use crate::chat::access::{Actor, Audit, KeyRecord, PendingKey};
+use crate::chat::access::{Actor, Audit, KeyRecord, Lockdown, LockdownScope, PendingKey};
 use crate::chat::event::{Author, Presence};
 use crate::chat::ids::{Now, Seq};
 use crate::chat::intent::{PersonInfo, RoomInfo};
@@ -182,6 +182,11 @@ fn samples() -> Vec<String> {
         over: Duration::from_secs(90),
         waiting: 0,
         store_answers: true,
+        lockdown: Some(Lockdown {
+            scope: LockdownScope::Guests,
+            by: "alice".to_owned(),
+            until: Some(AT.plus(86_400_000 + 3_600_000)),
+        }),
     };
     let audit = Audit {
         at: AT,

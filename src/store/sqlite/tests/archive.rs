@@ -36,7 +36,7 @@ const TABLES: &[(&str, &str, &str)] = &[
         "fingerprint account added algorithm comment",
         "account",
     ),
-    ("lockdown", "only made_by until", "lockdown"),
+    ("lockdown", "only made_by until scope", "lockdown"),
     ("marks", "account conversation seq at", "mark"),
     (
         "messages",

@@ -2,7 +2,9 @@
 
 use super::*;
 use crate::harness::Changes;
-use ssh_chat::chat::access::{Actor, Audit, Ban, BanTarget, Lockdown, Mute, PendingKey, network};
+use ssh_chat::chat::access::{
+    Actor, Audit, Ban, BanTarget, Lockdown, LockdownScope, Mute, PendingKey, network,
+};
 use ssh_chat::chat::invite::{Code, Invite};
 use ssh_chat::store::Archive;
 use ssh_chat::store::archive::line::Line;
@@ -178,6 +180,7 @@ pub(crate) async fn fill(store: &dyn Store) {
             .unwrap();
     }
     let lockdown = Lockdown {
+        scope: LockdownScope::Guests,
         by: "zoe".to_owned(),
         until: Some(Time(i64::MAX)),
     };

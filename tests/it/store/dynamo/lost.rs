@@ -3,7 +3,7 @@
 use crate::harness::Changes;
 use std::collections::BTreeSet;
 
-use ssh_chat::chat::access::{Ban, BanTarget, Lockdown, Mute, PendingKey};
+use ssh_chat::chat::access::{Ban, BanTarget, Lockdown, LockdownScope, Mute, PendingKey};
 use ssh_chat::chat::invite::{Code, Invite};
 
 use super::*;
@@ -225,6 +225,7 @@ async fn order_is_kept_once() {
         reason: None,
     };
     let lockdown = &Lockdown {
+        scope: LockdownScope::Everyone,
         by: "zoe".to_owned(),
         until: None,
     };

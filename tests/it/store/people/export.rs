@@ -84,6 +84,7 @@ async fn people_are_there_after_reopening(place: &impl Place) {
         ..account(1)
     };
     let lockdown = Lockdown {
+        scope: LockdownScope::Guests,
         by: "zoe".to_owned(),
         until: Some(at(90)),
     };

@@ -2,7 +2,8 @@
 
 use crate::harness::Changes;
 use ssh_chat::chat::access::{
-    Actor, Audit, Ban, BanTarget, KeyRecord, Lockdown, Mute, PendingKey, Role, network,
+    Actor, Audit, Ban, BanTarget, KeyRecord, Lockdown, LockdownScope, Mute, PendingKey, Role,
+    network,
 };
 use ssh_chat::chat::event::{Author, Body, Draft};
 use ssh_chat::chat::ids::{AccountId, Conversation, Fingerprint, Name, RoomName, Seq, Time};

@@ -136,6 +136,7 @@ async fn a_mute_takes_the_place_of_another(place: &impl Place) {
 async fn there_is_one_lockdown(place: &impl Place) {
     let store = place.open();
     let lockdown = |until: Option<i64>| Lockdown {
+        scope: LockdownScope::Everyone,
         by: "zoe".to_owned(),
         until: until.map(at),
     };
@@ -300,6 +301,7 @@ async fn changes_are_audited_and_noticed(place: &impl Place) {
     step!(NOTICED, "Ok", store.set_mute(id(2), None, audit));
 
     let lockdown = &Lockdown {
+        scope: LockdownScope::Everyone,
         by: "zoe".to_owned(),
         until: None,
     };
