@@ -301,6 +301,14 @@ impl<K: Eq + Hash + Copy> Shares<K> {
                 Exhausted::Address(wait)
             })
     }
+
+    /// Gives back an event that was just taken with this cost, and didn't happen.
+    pub fn refund(&mut self, account: K, addr: IpAddr, cost: u32) {
+        self.accounts.refund(&account, cost);
+        if !self.trusted.contains(addr) {
+            self.sources.refund(&source(addr), cost);
+        }
+    }
 }
 
 #[cfg(test)]

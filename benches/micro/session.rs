@@ -61,6 +61,7 @@ fn session() -> Result<Machine> {
         RoomView {
             name: room.clone(),
             topic: None,
+            slow: None,
             last: Seq(0),
             people: 1,
             some: Vec::new(),

@@ -211,6 +211,7 @@ impl<'a> OrderContext<'a> {
             Order::SetRole(name, role) => self.set_role(name, role).await,
             Order::Lockdown(scope, life) => self.lockdown(scope, life).await,
             Order::EndLockdown => self.end_lockdown().await,
+            Order::Slow(room, slow) => self.slow(room, slow).await,
             Order::Announce(text) => self.announce(text).await,
             Order::RevokeInvite(id) => self.revoke_invite(id).await,
             Order::Approve(which, name) => self.approve(which, name).await,

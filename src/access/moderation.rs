@@ -1,9 +1,13 @@
 //! Keeping order among those who are in.
 
+use std::time::Duration;
+
 use super::carry_out::{OrderContext, failed, not_done};
 use super::orders::BanWhom;
 use crate::chat::access::{Ban, BanTarget, Lockdown, LockdownScope, Mute, Role, Suspect};
-use crate::chat::ids::Name;
+use crate::chat::duration::every;
+use crate::chat::ids::{Name, RoomName};
+use crate::chat::intent::Refusal;
 use crate::store::change::{lasting, with_reason};
 use crate::store::{Account, Action, ChangeError, ChangeOutcome};
 use crate::text::Text;
@@ -195,6 +199,50 @@ impl OrderContext<'_> {
             Ok(_) => Ok("The lockdown is over: new people and guests can join again.".to_owned()),
             Err(error) => Err(not_done(error)),
         }
+    }
+
+    pub(super) async fn slow(&self, room: RoomName, slow: Option<Duration>) -> Told {
+        let set = Action::SetSlow {
+            room: room.clone(),
+            slow,
+        };
+        match self.apply(set).await {
+            Ok(ChangeOutcome::Unchanged) => {
+                // Someone may have repeated it because the store didn't answer in time.
+                self.guard.hub.set_slow(room.clone(), slow, None).await;
+                return Ok(match slow {
+                    Some(slow) => {
+                        format!(
+                            "{room} is in slow mode already: one message {}.",
+                            every(slow)
+                        )
+                    }
+                    None => format!("{room} is not in slow mode."),
+                });
+            }
+            Ok(_) => {}
+            Err(ChangeError::NotFound) => return Err(Refusal::NoRoom(room).to_string()),
+            Err(error) => return Err(not_done(error)),
+        }
+        let by = &self.actor.name;
+        let (told, done) = match slow {
+            Some(slow) => {
+                let every = every(slow);
+                (
+                    format!("{by} slowed this room down: one message {every}."),
+                    format!(
+                        "{room} is in slow mode: one message {every}. /slow {room} off ends it."
+                    ),
+                )
+            }
+            None => (
+                format!("{by} ended slow mode in this room."),
+                format!("{room} is no longer in slow mode."),
+            ),
+        };
+        let told = Some(Text::stored(&told));
+        self.guard.hub.set_slow(room, slow, told).await;
+        Ok(done)
     }
 
     pub(super) async fn announce(&self, text: Text) -> Told {

@@ -2,6 +2,7 @@
 //! the store with an audit entry, then enforced on those who are online.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use ipnet::IpNet;
 
@@ -9,8 +10,9 @@ use super::status::Status;
 use crate::chat::access::{Ban, KeyRecord, LockdownScope, PendingKey, Role, network};
 use crate::chat::command::{self, Verb};
 use crate::chat::duration;
-use crate::chat::ids::{AccountId, Fingerprint, Name};
+use crate::chat::ids::{AccountId, Fingerprint, Name, RoomName};
 use crate::chat::invite::{Invite, MAX_LIFE, MAX_USES};
+use crate::chat::slow::{LONGEST, SHORTEST};
 use crate::text::Text;
 
 /// The longest reason, in characters.
@@ -68,6 +70,8 @@ pub enum Order {
     Lockdown(LockdownScope, Option<u64>),
     /// `/lockdown off`
     EndLockdown,
+    /// `/slow ROOM DURATION|off`
+    Slow(RoomName, Option<Duration>),
     /// `/announce TEXT`
     Announce(Text),
     /// `/invite [USES] [DURATION] [ROLE]`
@@ -179,6 +183,7 @@ pub fn read(
         Verb::Op => command::person(first).map(|name| Order::SetRole(name, Role::Operator)),
         Verb::Deop => command::person(first).map(|name| Order::SetRole(name, Role::Member)),
         Verb::Lockdown => lockdown(first, rest),
+        Verb::Slow => command::room(first).and_then(|room| Ok(Order::Slow(room, slow(rest)?))),
         Verb::Announce => Text::message(first)
             .map(Order::Announce)
             .map_err(|error| error.to_string()),
@@ -253,6 +258,18 @@ fn lockdown(first: &str, rest: &str) -> Result<Order, String> {
         (word, "") => Ok(Order::Lockdown(LockdownScope::Everyone, life(word)?)),
         (_, word) => Err(format!(
             "{word:?} is one word too many. Example: /lockdown guests 1h"
+        )),
+    }
+}
+
+fn slow(word: &str) -> Result<Option<Duration>, String> {
+    match duration::parse(word) {
+        _ if word == "off" => Ok(None),
+        Some(length) if (SHORTEST..=LONGEST).contains(&length) => Ok(Some(length)),
+        _ => Err(format!(
+            "{word:?} is neither off nor a length of time from {} to {}. Example: /slow 30s",
+            duration::format(SHORTEST),
+            duration::format(LONGEST)
         )),
     }
 }

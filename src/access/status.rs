@@ -28,6 +28,12 @@ pub struct Status {
 }
 
 impl Status {
+    /// How long the lockdown still lasts, in milliseconds; `None` if there is none, or no end.
+    pub fn lockdown_left(&self) -> Option<u64> {
+        let until = self.lockdown.as_ref()?.until?;
+        Some(self.at.wall.left_until(until))
+    }
+
     /// How much more of something there is than before.
     pub fn more(&self, of: fn(&Figures) -> u64) -> u64 {
         of(&self.now).saturating_sub(of(&self.before))

@@ -87,6 +87,8 @@ pub enum Verb {
     Deop,
     /// `/lockdown [guests] [DURATION|off]`
     Lockdown,
+    /// `/slow [ROOM] DURATION|off`
+    Slow,
     /// `/announce TEXT`
     Announce,
     /// `/invite [USES] [DURATION] [ROLE]`

@@ -65,6 +65,11 @@ pub fn format(length: Duration) -> String {
     out
 }
 
+/// `every 30s`: how often something may happen.
+pub fn every(length: Duration) -> String {
+    format!("every {}", format(length))
+}
+
 #[cfg(test)]
 mod tests {
     use std::fmt::Write as _;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::access::{Role, length};
+use super::duration::{self, every};
 use super::event::Author;
 use super::ids::{AccountId, Name, RoomName, Seq, SessionId, Time};
 use super::ignore::Ignoring;
@@ -151,6 +152,20 @@ pub enum Refusal {
         /// How long to wait, in milliseconds.
         wait_ms: u64,
     },
+    /// The room is in slow mode, and they have said something there already.
+    #[error(
+        "{room} is in slow mode: one message {} for each person and address. Wait {}.",
+        every(*.slow),
+        duration::format(whole_seconds(*.wait))
+    )]
+    Slow {
+        /// The room.
+        room: RoomName,
+        /// How long each person has to wait between two messages.
+        slow: Duration,
+        /// How long to wait now.
+        wait: Duration,
+    },
     /// More lines wait than one session may have.
     #[error("Too fast: {0} lines wait already, the rest is not sent.")]
     TooMuch(usize),
@@ -200,6 +215,7 @@ impl Refusal {
             Refusal::TooFast { wait_ms } | Refusal::AddressTooFast { wait_ms } => {
                 Some(Duration::from_millis(*wait_ms))
             }
+            Refusal::Slow { wait, .. } => Some(*wait),
             Refusal::Busy => Some(BUSY),
             _ => None,
         }
@@ -220,6 +236,7 @@ impl Refusal {
             Refusal::Muted(_) => "muted",
             Refusal::TooFast { .. } => "too_fast",
             Refusal::AddressTooFast { .. } => "address_too_fast",
+            Refusal::Slow { .. } => "slow_mode",
             Refusal::TooMuch(_) => "too_much",
             Refusal::Busy => "busy",
             Refusal::Stopping => "stopping",
@@ -260,6 +277,16 @@ impl std::fmt::Display for Names<'_> {
         }
         Ok(())
     }
+}
+
+/// Rounded up: who waits so long has waited long enough.
+fn whole_seconds(wait: Duration) -> Duration {
+    Duration::from_secs(
+        wait.as_millis()
+            .div_ceil(1000)
+            .try_into()
+            .unwrap_or(u64::MAX),
+    )
 }
 
 /// Writes milliseconds as seconds, rounded up to a tenth.
@@ -316,6 +343,8 @@ pub struct RoomInfo {
     pub people: usize,
     /// What it is about.
     pub topic: Option<Text>,
+    /// How long each person has to wait between two messages, if it is in slow mode.
+    pub slow: Option<Duration>,
 }
 
 /// What a session that enters a room is told about it.
@@ -325,6 +354,8 @@ pub struct RoomView {
     pub name: RoomName,
     /// What it is about.
     pub topic: Option<Text>,
+    /// How long each person has to wait between two messages, if it is in slow mode.
+    pub slow: Option<Duration>,
     /// The last entry of its log at that moment.
     pub last: Seq,
     /// How many people are in it, the one who enters included.

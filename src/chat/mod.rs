@@ -14,4 +14,5 @@ pub mod intent;
 pub mod invite;
 pub mod preferences;
 pub mod presence;
+pub mod slow;
 pub mod state;

@@ -15,6 +15,8 @@ use super::ids::{AccountId, Conversation, Fingerprint, Name, Now, RoomName, Seq,
 use super::ignore::{Ignoring, judge};
 use super::intent::{Arrival, Intent, Refusal, RoomView, Target};
 use super::preferences::Ignored;
+use super::slow::Slow;
+use crate::rate_limit::TrustedNetworks;
 use crate::text::Text;
 
 /// The most rooms that one session can be in.
@@ -61,6 +63,8 @@ pub struct State {
     pub(super) sessions: HashMap<SessionId, Attached>,
     max_rooms: usize,
     rooms_per_account: usize,
+    /// Whose addresses are not limited.
+    pub(super) trusted: TrustedNetworks,
     pub(super) mutes: HashMap<AccountId, Mute>,
 }
 
@@ -70,6 +74,7 @@ pub(super) struct Room {
     pub last: Seq,
     /// Whose account made it, as far as is known.
     pub made_by: Option<AccountId>,
+    pub slow: Option<Slow>,
     /// Everybody in it, with the number of their sessions that are.
     pub people: HashMap<AccountId, usize>,
     pub sessions: HashSet<SessionId>,
@@ -115,6 +120,12 @@ impl State {
     pub fn set_max_rooms(&mut self, max_rooms: usize, rooms_per_account: usize) {
         self.max_rooms = max_rooms;
         self.rooms_per_account = rooms_per_account;
+    }
+
+    /// The addresses of these networks are not limited, in rooms that are put into slow mode from
+    /// now on.
+    pub fn trust(&mut self, networks: TrustedNetworks) {
+        self.trusted = networks;
     }
 
     /// Judges an intent of a session. Changes nothing.
@@ -402,6 +413,7 @@ impl State {
         let view = RoomView {
             name,
             topic: room.topic.clone(),
+            slow: room.slow.as_ref().map(|slow| slow.every),
             last: room.last,
             people: room.people.len(),
             some,

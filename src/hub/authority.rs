@@ -1,6 +1,7 @@
 //! What those who keep order want of the hub.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 
@@ -8,7 +9,7 @@ use super::feed::Delivery;
 use super::{Handle, Hub, Request};
 use crate::chat::access::{Mute, Online, Role};
 use crate::chat::event::{Author, Event};
-use crate::chat::ids::{AccountId, Name, SessionId};
+use crate::chat::ids::{AccountId, Name, RoomName, SessionId};
 use crate::chat::ignore::Ignoring;
 use crate::chat::preferences::Ignored;
 use crate::clock;
@@ -30,6 +31,8 @@ pub(super) enum Authority {
     TellOperators(Text),
     /// Everybody is told something.
     Announce(Text),
+    /// A room is in slow mode, or no longer, and is told so in these words if there are any.
+    Slow(RoomName, Option<Duration>, Option<Text>),
     /// Who is online.
     Online(oneshot::Sender<Vec<Online>>),
 }
@@ -64,6 +67,12 @@ impl Hub {
                 for inbox in self.inboxes.values() {
                     inbox.put(Delivery::Event(Arc::clone(&event)));
                     inbox.ring();
+                }
+            }
+            Authority::Slow(room, every, words) => {
+                self.state.set_slow(&room, every);
+                if let Some(words) = words {
+                    self.tell_rooms([room], &notice(words));
                 }
             }
             Authority::Online(reply) => {
@@ -172,6 +181,12 @@ impl Handle {
     /// Tells everybody.
     pub async fn announce(&self, text: Text) {
         self.authority(Authority::Announce(text)).await;
+    }
+
+    /// A room is in slow mode from now on, with so much time between two messages of one person,
+    /// or no longer. It is told so in these words, if there are any.
+    pub async fn set_slow(&self, room: RoomName, every: Option<Duration>, words: Option<Text>) {
+        self.authority(Authority::Slow(room, every, words)).await;
     }
 
     /// Everybody who is online, a session each.

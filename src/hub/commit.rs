@@ -32,7 +32,14 @@ pub(super) type InFlight = Pin<Box<dyn Future<Output = Outcome> + Send>>;
 /// What the store has done.
 pub(super) enum Outcome {
     Appended(Vec<Pending>, Result<Vec<Seq>, StoreError>),
-    Amended(SessionId, u32, Instant, Result<Message, AmendError>),
+    Amended {
+        session: SessionId,
+        id: u32,
+        since: Instant,
+        /// Where new words were to be seen; none to delete.
+        edited: Option<Conversation>,
+        result: Result<Message, AmendError>,
+    },
     Opened(SessionId, u32, Result<RoomRecord, StoreError>),
     /// An empty room is gone, or what it is.
     Removed(
@@ -120,8 +127,16 @@ impl Hub {
                     text,
                     at: clock::now(),
                 };
+                let edited = amendment.text.is_some();
+                let edited = edited.then(|| amendment.conversation.clone());
                 Some(Box::pin(async move {
-                    Outcome::Amended(session, id, since, store.amend(amendment).await)
+                    Outcome::Amended {
+                        session,
+                        id,
+                        since,
+                        edited,
+                        result: store.amend(amendment).await,
+                    }
                 }))
             }
             // Judged once more: while it waited, others may have made this room, or the last one
@@ -189,23 +204,38 @@ impl Hub {
                     );
                 }
                 for pending in batch {
+                    self.state
+                        .unsaid(pending.session, &pending.draft.conversation);
                     self.not_saved(pending.session, pending.id, &error);
                 }
             }
-            Outcome::Amended(session, id, since, Ok(message)) => {
-                let rooms = self.publish(message, since);
-                self.reply(session, Delivery::Accepted(id));
-                self.wake(rooms);
-            }
-            Outcome::Amended(session, id, _, Err(error)) => match error {
-                AmendError::NotFound | AmendError::Gone => {
-                    self.reply(session, Delivery::Refused(id, Refusal::NothingToAmend));
+            Outcome::Amended {
+                session,
+                id,
+                since,
+                edited,
+                result,
+            } => match result {
+                Ok(message) => {
+                    let rooms = self.publish(message, since);
+                    self.reply(session, Delivery::Accepted(id));
+                    self.wake(rooms);
                 }
-                AmendError::Store(error) => self.not_saved(session, id, &error),
+                Err(error) => {
+                    if let Some(conversation) = edited {
+                        self.state.unsaid(session, &conversation);
+                    }
+                    match error {
+                        AmendError::NotFound | AmendError::Gone => {
+                            self.reply(session, Delivery::Refused(id, Refusal::NothingToAmend));
+                        }
+                        AmendError::Store(error) => self.not_saved(session, id, &error),
+                    }
+                }
             },
             Outcome::Opened(session, id, Ok(room)) => {
                 let name = room.name.clone();
-                self.room_is_there(room.name, room.topic, room.last, room.made_by);
+                self.room_is_there(room);
                 self.enter(session, id, name);
             }
             Outcome::Removed(room, made_by, removed) => self.removed(room, made_by, removed),

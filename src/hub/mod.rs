@@ -34,7 +34,7 @@ pub use self::handle::{Attachment, Handle};
 use self::rooms::Idle;
 use self::wait::{maybe, until};
 use crate::chat::event::{Author, Event};
-use crate::chat::ids::{RoomName, SessionId};
+use crate::chat::ids::{Conversation, RoomName, SessionId};
 use crate::chat::intent::{Arrival, Intent, Refusal};
 use crate::chat::presence::Gathering;
 use crate::chat::state::{Decision, State};
@@ -145,12 +145,14 @@ impl Hub {
             .open_room(&RoomName::lobby(), None, clock::now())
             .await?;
         let rooms = store.rooms().await?;
+        let mut state = State::new(limits.rooms, limits.rooms_per_account);
+        state.trust(limits.trusted_networks.clone());
         let (mailbox, requests) = mpsc::channel(MAILBOX);
         // Unbounded, because a departure must never be lost; its length is bounded by the
         // number of sessions.
         let (leaving, departures) = mpsc::unbounded_channel();
         let mut hub = Hub {
-            state: State::new(limits.rooms, limits.rooms_per_account),
+            state,
             store,
             feeds: HashMap::new(),
             inboxes: HashMap::new(),
@@ -168,7 +170,7 @@ impl Hub {
             departures,
         };
         for room in rooms {
-            hub.room_is_there(room.name, room.topic, room.last, room.made_by);
+            hub.room_is_there(room);
         }
         Ok((hub, Handle::new(mailbox, leaving)))
     }
@@ -312,6 +314,9 @@ impl Hub {
                 self.reply(session, Delivery::Refused(id, Refusal::Busy));
             }
             Decision::Append(draft) => {
+                if let Err(refusal) = self.slow_down(session, &draft.conversation) {
+                    return self.reply(session, Delivery::Refused(id, refusal));
+                }
                 self.messages.gathered += 1;
                 self.gathered.push(Pending {
                     session,
@@ -344,6 +349,16 @@ impl Hub {
                 if self.barriers.len() >= BARRIERS {
                     return self.reply(session, Delivery::Refused(id, Refusal::Busy));
                 }
+                // Each change is shown to everybody, as words are. Deleting is not held up.
+                if let Decision::Amend {
+                    conversation,
+                    text: Some(_),
+                    ..
+                } = &decision
+                    && let Err(refusal) = self.slow_down(session, conversation)
+                {
+                    return self.reply(session, Delivery::Refused(id, refusal));
+                }
                 self.barriers.push_back(Barrier {
                     session,
                     id,
@@ -353,6 +368,10 @@ impl Hub {
                 });
             }
         }
+    }
+
+    fn slow_down(&mut self, session: SessionId, to: &Conversation) -> Result<(), Refusal> {
+        self.state.slow_down(session, to, clock::monotonic())
     }
 
     fn allow(&mut self, session: SessionId, intent: &Intent) -> Result<(), Refusal> {

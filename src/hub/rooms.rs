@@ -13,7 +13,6 @@ use crate::chat::state::Decision;
 use crate::clock;
 use crate::store::{RoomRecord, StoreError};
 use crate::telemetry::metrics;
-use crate::text::Text;
 
 /// Rooms in which nobody is and nothing was ever said, by when that began; and those of them that
 /// the store is still to remove.
@@ -139,26 +138,30 @@ impl Hub {
                 tracing::info!(event = "room_removed", room = %name, "an empty room was removed");
             }
             // Something was said there after all.
-            Ok(Some(room)) => self.room_is_there(room.name, room.topic, room.last, room.made_by),
+            Ok(Some(room)) => self.room_is_there(room),
             Err(error) => {
                 tracing::warn!(event = "room_not_removed", room = %name, %error, "an empty room could not be removed");
                 // It counts again, and is tried again later.
-                self.room_is_there(name, None, Seq(0), made_by);
+                self.room_is_there(RoomRecord {
+                    name,
+                    topic: None,
+                    last: Seq(0),
+                    created: clock::now(),
+                    made_by,
+                    slow: None,
+                });
             }
         }
     }
 
     /// A room of the store is part of the chat.
-    pub(super) fn room_is_there(
-        &mut self,
-        name: RoomName,
-        topic: Option<Text>,
-        last: Seq,
-        made_by: Option<AccountId>,
-    ) {
+    pub(super) fn room_is_there(&mut self, room: RoomRecord) {
+        let RoomRecord { name, slow, .. } = room;
         self.feeds.entry(name.clone()).or_default();
         metrics::rooms(self.feeds.len());
-        self.state.open_room(name.clone(), topic, last, made_by);
+        self.state
+            .open_room(name.clone(), room.topic, room.last, room.made_by);
+        self.state.set_slow(&name, slow);
         self.look_at_room(&name);
     }
 }

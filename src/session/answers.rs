@@ -5,6 +5,7 @@ use super::facts::{self, ago};
 use super::machine::{Fetch, Fetched, Machine};
 use super::requests::Asked;
 use crate::chat::command::{self, COMMANDS, Command, Group};
+use crate::chat::duration::every;
 use crate::chat::event::{Author, Message};
 use crate::chat::ids::{Conversation, Name, Now, RoomName, Time};
 use crate::chat::intent::{Answer, PersonInfo, Refusal, RoomInfo, RoomView};
@@ -34,9 +35,7 @@ impl Machine {
         } else {
             self.note(&people);
         }
-        if let Some(topic) = &lobby.topic {
-            self.note(&format!("Topic: {topic}"));
-        }
+        self.about(lobby);
         if let Some(motd) = self.server.motd.clone() {
             self.note(motd.as_str());
         }
@@ -49,10 +48,17 @@ impl Machine {
     pub(super) fn enter(&mut self, room: &RoomView) {
         self.display.show(&Entry::Rule(room.name.as_str()));
         self.note(&present(room));
+        self.about(room);
+        self.forget_day();
+    }
+
+    fn about(&mut self, room: &RoomView) {
         if let Some(topic) = &room.topic {
             self.note(&format!("Topic: {topic}"));
         }
-        self.forget_day();
+        if let Some(slow) = room.slow {
+            self.note(&format!("Slow mode: one message {}", every(slow)));
+        }
     }
 
     /// Shows what was read from the store.
@@ -264,7 +270,10 @@ impl Machine {
                 format!("{} people", room.people)
             };
             let topic = room.topic.as_ref().map(|topic| format!(", {topic}"));
-            let facts = people + topic.as_deref().unwrap_or("");
+            let slow = room
+                .slow
+                .map(|slow| format!(", one message {}", every(slow)));
+            let facts = people + slow.as_deref().unwrap_or("") + topic.as_deref().unwrap_or("");
             self.display.show(&Entry::Item(&head, &facts));
         }
         self.note("* you are in it. /join ROOM goes there; a new name makes a new room.");

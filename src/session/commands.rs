@@ -193,11 +193,18 @@ impl Machine {
             | Verb::Op
             | Verb::Deop
             | Verb::Lockdown
+            | Verb::Slow
             | Verb::Announce
             | Verb::Audit
             | Verb::Status => {
                 let read_key = |line: &str| {
                     keys::read_public_key(line, now.wall).map_err(|error| error.to_string())
+                };
+                let here = self.here();
+                let here_first = [here.as_str(), words];
+                let args = match (verb, args) {
+                    (Verb::Slow, [_time]) => &here_first,
+                    _ => args,
                 };
                 if let Some(order) = orders::read(verb, args, read_key) {
                     self.order(order?);

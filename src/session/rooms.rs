@@ -302,6 +302,7 @@ mod tests {
         let view = RoomView {
             name: RoomName::lobby(),
             topic: None,
+            slow: None,
             last: Seq(messages.len() as u64),
             people: 1,
             some: Vec::new(),

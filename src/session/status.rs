@@ -98,8 +98,11 @@ fn lockdown(status: &Status) -> String {
         LockdownScope::Everyone => "no one new can join",
         LockdownScope::Guests => "guests can't join",
     };
-    let left = lockdown.until.map(|until| status.at.wall.left_until(until));
-    format!("{out}{}, by {}", lasting(left), lockdown.by)
+    format!(
+        "{out}{}, by {}",
+        lasting(status.lockdown_left()),
+        lockdown.by
+    )
 }
 
 fn uptime(status: &Status, server: &Server) -> Duration {
@@ -201,9 +204,7 @@ impl Record {
             lockdown: status.lockdown.as_ref().map(|lockdown| Locked {
                 scope: lockdown.scope.as_str(),
                 by: lockdown.by.clone(),
-                seconds_left: lockdown
-                    .until
-                    .map(|until| status.at.wall.left_until(until).div_ceil(1000)),
+                seconds_left: status.lockdown_left().map(|left| left.div_ceil(1000)),
             }),
             latency_ms: Latencies {
                 accept_to_commit: quantiles(|f| &f.accept_to_commit),

@@ -24,6 +24,8 @@
 //!
 //! What is not in an archive: the revision, the indexes, and the words of what was deleted.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
@@ -140,6 +142,10 @@ pub struct Room {
     /// Whose account made it; none if that isn't known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub made_by: Option<AccountId>,
+    /// How long each person has to wait between two messages, in milliseconds, if it is in slow
+    /// mode.
+    #[serde(with = "fields", default, skip_serializing_if = "Option::is_none")]
+    pub slow: Option<Duration>,
 }
 
 /// Numbers that are never given again.

@@ -4,11 +4,14 @@
 //! the change, its audit entry and the new revision in one transaction, or nothing; what came of
 //! it is an [`Applied`], which is all that the hub, the log and whoever asked need to know.
 
+use std::time::Duration;
+
 use super::{Account, MAX_NAMES, StoreError};
 use crate::chat::access::{
     Actor, Audit, Ban, KeyRecord, Lockdown, LockdownScope, Mute, PendingKey, Role, length,
 };
-use crate::chat::ids::{AccountId, Fingerprint, Name, Time};
+use crate::chat::duration::every;
+use crate::chat::ids::{AccountId, Fingerprint, Name, RoomName, Time};
 use crate::chat::invite::Invite;
 use crate::text::Text;
 
@@ -142,6 +145,13 @@ pub enum Action {
         account: AccountId,
         /// Its name.
         name: Name,
+    },
+    /// Puts a room into slow mode, or ends it.
+    SetSlow {
+        /// The room.
+        room: RoomName,
+        /// How long each person has to wait between two messages; `None` ends it.
+        slow: Option<Duration>,
     },
     /// Begins a lockdown in place of any other, or ends it.
     SetLockdown(Option<Lockdown>),
@@ -309,6 +319,13 @@ impl Change {
                 (target.to_owned(), ends(lockdown.until))
             }
             Action::SetLockdown(None) => ("off".to_owned(), String::new()),
+            Action::SetSlow { room, slow } => (
+                room.to_string(),
+                slow.map_or_else(
+                    || "off".to_owned(),
+                    |slow| format!("one message {}", every(slow)),
+                ),
+            ),
             Action::Kick { name, reason } => (name.to_string(), with_reason("", reason.as_ref())),
             Action::Announce => ("everybody".to_owned(), String::new()),
         };
@@ -372,6 +389,7 @@ impl Action {
             Action::Mute { .. } => "mute",
             Action::Unmute { .. } => "unmute",
             Action::SetLockdown(_) => "lockdown",
+            Action::SetSlow { .. } => "slow",
             Action::Kick { .. } => "kick",
             Action::Announce => "announce",
         }

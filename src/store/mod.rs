@@ -12,6 +12,8 @@
 //!    and the caller may repeat it.
 //! 6. Text that is read is sanitised again: the rows may be older than today's rules.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 
 use crate::chat::access::Role;
@@ -172,6 +174,8 @@ pub struct RoomRecord {
     pub created: Time,
     /// Whose account made it, a guest's included; `None` if that isn't known.
     pub made_by: Option<AccountId>,
+    /// How long each person has to wait between two messages, if it is in slow mode.
+    pub slow: Option<Duration>,
 }
 
 /// How far somebody had read when they left.

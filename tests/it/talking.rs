@@ -20,12 +20,12 @@ macro_rules! transcripts {
 
 transcripts! {
     appearance,
-    calming,
     commands_that_are_none,
     direct_messages,
     help,
     ignoring,
     joining,
+    lockdown_for_guests,
     looking_back,
     mentions,
     names,
@@ -33,6 +33,7 @@ transcripts! {
     rooms,
     saying,
     second_thoughts,
+    slow_mode,
     without_a_terminal,
 }
 

@@ -113,6 +113,8 @@ pub const COMMANDS: &[Command] = &[
     command!(Lockdown, "lockdown", "[guests] [DURATION|off]",
         [Arg::Word(&["guests", "off"]), Arg::NewName] 0, Operators,
         "block new users or guests", "/lockdown guests 1h"),
+    command!(Slow, "slow", "[ROOM] DURATION|off", [Arg::Room, Arg::Word(&["off"])] 1, Operators,
+        "slow mode for a room", "/slow lobby 30s"),
     command!(Announce, "announce", "TEXT", [Arg::Rest] 1, Operators,
         "tell everybody everywhere", "/announce back at noon"),
     command!(Audit, "audit", "[COUNT]", [Arg::Count] 0, Operators,

@@ -120,6 +120,8 @@ enum Record<'a> {
         people: usize,
         #[serde(skip_serializing_if = "Option::is_none")]
         topic: Option<&'a str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        slow_seconds: Option<u64>,
     },
     Whoami {
         name: &'a str,
@@ -227,6 +229,7 @@ impl<'a> Record<'a> {
                 name: room.name.as_str(),
                 people: room.people,
                 topic: room.topic.as_ref().map(Text::as_str),
+                slow_seconds: room.slow.map(|slow| slow.as_secs()),
             },
             Item::Me(me) => Record::Whoami {
                 name: me.author.name.as_str(),

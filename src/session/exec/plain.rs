@@ -3,6 +3,7 @@
 use chrono::NaiveDate;
 
 use super::item::Item;
+use crate::chat::duration::every;
 use crate::chat::event::{Author, Event, Message};
 use crate::chat::ids::{Conversation, RoomName, Time};
 use crate::chat::intent::{PersonInfo, Target};
@@ -57,7 +58,14 @@ impl Plain {
                 let noun = if room.people == 1 { "person" } else { "people" };
                 let topic = room.topic.as_ref().map(|topic| format!(", {topic}"));
                 let topic = topic.unwrap_or_default();
-                self.line(&format!("{}  {} {noun}{topic}", room.name, room.people));
+                let slow = room
+                    .slow
+                    .map(|slow| format!(", one message {}", every(slow)));
+                let slow = slow.unwrap_or_default();
+                self.line(&format!(
+                    "{}  {} {noun}{slow}{topic}",
+                    room.name, room.people
+                ));
             }
             Item::Me(me) => {
                 let key = me.key.as_ref().map(|key| format!(", key {key}"));

@@ -68,6 +68,8 @@ const FORMS: &[Form] = &[
         Finding, "what was said before", "history ops 50"),
     form!(Action::Verb(Verb::Topic), "topic", "ROOM [TEXT|-]", [Arg::Room, Arg::Rest] 1, Rooms,
         "what a room is about; - removes it", "topic ops release on Friday"),
+    form!(Action::Verb(Verb::Slow), "slow", "ROOM DURATION|off", [Arg::Room, Arg::Word(&["off"])] 2,
+        Operators, "slow mode for a room", "slow lobby 30s"),
     form!(Action::Verb(Verb::Search), "search", "WORDS", [Arg::Rest] 1, Finding,
         "find it in all rooms", "search release notes"),
     form!(Action::Whoami, "whoami", "", [] 0, Yourself,

@@ -85,6 +85,7 @@ impl Session {
         let view = RoomView {
             name: name.clone(),
             topic: None,
+            slow: None,
             last: Seq(0),
             people: 1,
             some: Vec::new(),

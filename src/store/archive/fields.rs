@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
+use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use ipnet::IpNet;
@@ -143,6 +144,18 @@ impl Field for u64 {
             )));
         }
         Ok(number)
+    }
+}
+
+/// A length of time, in milliseconds.
+impl Field for Duration {
+    fn write<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let millis = u64::try_from(self.as_millis()).unwrap_or(MAX_NUMBER);
+        millis.write(serializer)
+    }
+
+    fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        u64::read(deserializer).map(Duration::from_millis)
     }
 }
 

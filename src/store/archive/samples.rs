@@ -1,5 +1,7 @@
 //! One record of each shape, for tests.
 
+use std::time::Duration;
+
 use super::{Entry, Kept, Numbers, Order, Person, Reading, Record, Room};
 use crate::chat::access::{
     Ban, BanTarget, KeyRecord, Lockdown, LockdownScope, Mute, PendingKey, Role, network,
@@ -144,6 +146,7 @@ pub(crate) fn records() -> Vec<Record> {
             topic: Some(Text::stored("release on Friday")),
             created: AT,
             made_by: Some(ALICE),
+            slow: Some(Duration::from_secs(30)),
         }),
         Record::Invite(Invite {
             hash: "3f9a1c77".repeat(8),

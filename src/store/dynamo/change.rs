@@ -165,6 +165,7 @@ impl Dynamo {
                 Ok(ChangePlan::done(vec![super::mutes::put_lockdown(lockdown)]))
             }
             Action::SetLockdown(None) => self.end_if_there(Key::lockdown(), now).await,
+            Action::SetSlow { room, slow } => self.change_slow(room, *slow).await,
             Action::Kick { .. } | Action::Announce => Ok(ChangePlan::done(Vec::new())),
         };
         plan.map(Some)

@@ -1,13 +1,16 @@
 //! The records of rooms. Where the log of a room ends stands nowhere but in the log.
 
+use std::time::Duration;
+
 use super::Dynamo;
+use super::change::ChangePlan;
 use super::item::{Row, number, text};
 use super::key::{self, Key};
 use super::table::{Range, WriteError};
 use super::write::{Condition, Write};
 use crate::chat::ids::{AccountId, Conversation, RoomName, Seq, Time};
 use crate::store::archive::Room;
-use crate::store::{RoomRecord, StoreError};
+use crate::store::{ChangeError, RoomRecord, StoreError};
 use crate::text::Text;
 
 impl Dynamo {
@@ -60,12 +63,31 @@ impl Dynamo {
         Ok(None)
     }
 
+    /// Puts a room into slow mode, or ends it.
+    pub(super) async fn change_slow(
+        &self,
+        name: &RoomName,
+        slow: Option<Duration>,
+    ) -> Result<ChangePlan, ChangeError> {
+        let key = Key::room(name);
+        let row = self.table.get(&key).await?.ok_or(ChangeError::NotFound)?;
+        if read(&row)?.slow == slow {
+            return Ok(ChangePlan::unchanged());
+        }
+        let update = Write::update(key).when(Condition::Present);
+        Ok(ChangePlan::done(vec![match slow {
+            Some(slow) => update.set("slow", number(slow.as_millis())),
+            None => update.remove("slow"),
+        }]))
+    }
+
     async fn room(&self, row: &Row) -> Result<RoomRecord, StoreError> {
         let Room {
             name,
             topic,
             created,
             made_by,
+            slow,
         } = read(row)?;
         // Asked for once, when a server starts or a room is made: what is remembered may be old.
         let mut tails = self.tails.lock().await;
@@ -78,6 +100,7 @@ impl Dynamo {
             last,
             created,
             made_by,
+            slow,
         })
     }
 }
@@ -95,6 +118,7 @@ pub(super) fn read(row: &Row) -> Result<Room, StoreError> {
             Some(_) => Some(row.account("made_by")?),
             None => None,
         },
+        slow: row.maybe_number("slow")?.map(Duration::from_millis),
     })
 }
 
@@ -106,6 +130,7 @@ pub(super) fn restore(room: &Room, instead: Option<Time>) -> Write {
         item.number("created", room.created.0)
             .maybe_text("topic", topic)
             .maybe_text("made_by", made_by.as_deref())
+            .maybe_number("slow", room.slow.map(|slow| slow.as_millis()))
     });
     match instead {
         Some(created) => put

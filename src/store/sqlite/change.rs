@@ -2,7 +2,7 @@
 
 use rusqlite::Connection;
 
-use super::{accounts, audit, bans, invites, keys, mutes, pending};
+use super::{accounts, audit, bans, invites, keys, mutes, pending, rooms};
 use crate::store::{Action, Applied, Change, ChangeError, ChangeOutcome};
 
 /// Makes a change. An error undoes all of it: the transaction is the caller's.
@@ -41,6 +41,7 @@ fn write(db: &Connection, change: &Change) -> Result<ChangeOutcome, ChangeError>
         Action::Mute { mute, .. } => mutes::set(db, mute.account, Some(mute), now),
         Action::Unmute { account, .. } => mutes::set(db, *account, None, now),
         Action::SetLockdown(lockdown) => mutes::set_lockdown(db, lockdown.as_ref(), now),
+        Action::SetSlow { room, slow } => rooms::set_slow(db, room, *slow),
         Action::Kick { .. } | Action::Announce => Ok(ChangeOutcome::Done),
     }
 }

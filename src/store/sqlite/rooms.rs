@@ -1,15 +1,17 @@
 //! The records of rooms.
 
+use std::time::Duration;
+
 use rusqlite::{Connection, Row};
 
 use super::messages::{blob, unsigned};
 use crate::chat::ids::{AccountId, RoomName, Seq, Time};
 use crate::store::archive::Room;
-use crate::store::{RoomRecord, StoreError};
+use crate::store::{ChangeError, ChangeOutcome, RoomRecord, StoreError};
 use crate::text::Text;
 
 const SELECT: &str = "
-    SELECT name, topic, created,
+    SELECT name, topic, created, slow,
            (SELECT coalesce(max(seq), 0) FROM messages WHERE conversation =
                (SELECT id FROM conversations WHERE key = 'room/' || name)),
            made_by
@@ -64,13 +66,15 @@ pub(super) fn remove_empty(
 /// Writes what a room is, over what it was.
 pub(super) fn restore(db: &Connection, room: &Room) -> rusqlite::Result<()> {
     db.prepare_cached(
-        "INSERT OR REPLACE INTO rooms (name, topic, created, made_by) VALUES (?1, ?2, ?3, ?4)",
+        "INSERT OR REPLACE INTO rooms (name, topic, created, made_by, slow)
+         VALUES (?1, ?2, ?3, ?4, ?5)",
     )?
     .execute((
         room.name.as_str(),
         room.topic.as_ref().map(Text::as_str),
         room.created.0,
         room.made_by.map(blob),
+        room.slow.map(to_millis),
     ))?;
     Ok(())
 }
@@ -82,20 +86,44 @@ pub(super) fn archived(room: RoomRecord) -> Room {
         topic: room.topic,
         created: room.created,
         made_by: room.made_by,
+        slow: room.slow,
     }
+}
+
+/// Puts a room into slow mode, or ends it.
+pub(super) fn set_slow(
+    db: &Connection,
+    name: &RoomName,
+    slow: Option<Duration>,
+) -> Result<ChangeOutcome, ChangeError> {
+    let room = named(db, name)?.ok_or(ChangeError::NotFound)?;
+    if room.slow == slow {
+        return Ok(ChangeOutcome::Unchanged);
+    }
+    db.prepare_cached("UPDATE rooms SET slow = ?2 WHERE name = ?1")?
+        .execute((name.as_str(), slow.map(to_millis)))?;
+    Ok(ChangeOutcome::Done)
+}
+
+fn to_millis(slow: Duration) -> i64 {
+    i64::try_from(slow.as_millis()).unwrap_or(i64::MAX)
 }
 
 fn to_room(row: &Row<'_>) -> Result<RoomRecord, StoreError> {
     let name: String = row.get(0)?;
     let topic: Option<String> = row.get(1)?;
-    let made_by: Option<[u8; 16]> = row.get(4)?;
+    let slow: Option<i64> = row.get(3)?;
+    let made_by: Option<[u8; 16]> = row.get(5)?;
     Ok(RoomRecord {
         name: RoomName::new(&name).map_err(|error| {
             StoreError::Corrupt(format!("room {name:?} has a bad name: {error}"))
         })?,
         topic: topic.as_deref().map(Text::stored),
-        last: Seq(unsigned(row.get(3)?)?),
+        last: Seq(unsigned(row.get(4)?)?),
         created: Time(row.get(2)?),
         made_by: made_by.map(|id| AccountId(u128::from_be_bytes(id))),
+        slow: slow
+            .and_then(|millis| u64::try_from(millis).ok())
+            .map(Duration::from_millis),
     })
 }

@@ -10,7 +10,7 @@ pub(super) const VERSION: usize = STEPS.len();
 
 /// What leads from each version to the next. A step that was released is never changed.
 const STEPS: &[&str] = &[
-    FIRST, PEOPLE, PROOF, INDEXED, ACTORS, COMMITS, MAKERS, SCOPES,
+    FIRST, PEOPLE, PROOF, INDEXED, ACTORS, COMMITS, MAKERS, SCOPES, SLOW,
 ];
 
 const FIRST: &str = "
@@ -194,6 +194,11 @@ ALTER TABLE rooms ADD COLUMN made_by BLOB;
 const SCOPES: &str = "
 -- Who is kept out: guests; or everyone new, if there is none.
 ALTER TABLE lockdown ADD COLUMN scope TEXT;
+";
+
+const SLOW: &str = "
+-- Milliseconds between two messages of one person; none: no slow mode.
+ALTER TABLE rooms ADD COLUMN slow INTEGER;
 ";
 
 /// Does the steps that are missing, all or none, and returns whether there were any. Another

@@ -2,13 +2,14 @@
 //! of the change is there, or all of it with its audit entry, and the answer says which.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use rusqlite::Connection;
 use serde_json::json;
 use ssh_chat::chat::access::{
     Actor, Ban, BanTarget, Lockdown, LockdownScope, Mute, PendingKey, Role,
 };
-use ssh_chat::chat::ids::{AccountId, Time};
+use ssh_chat::chat::ids::{AccountId, RoomName, Time};
 use ssh_chat::chat::invite::{Code, Invite};
 use ssh_chat::store::archive::Record;
 use ssh_chat::store::{Account, Action, Archive, Change, ChangeError, StoreError};
@@ -176,6 +177,10 @@ fn changes() -> Vec<Action> {
             name: name("bob"),
         },
         Action::SetLockdown(None),
+        Action::SetSlow {
+            room: RoomName::lobby(),
+            slow: Some(Duration::from_secs(30)),
+        },
         Action::Kick {
             name: name("bob"),
             reason: None,
@@ -199,6 +204,7 @@ fn change(action: Action) -> Change {
 }
 
 async fn fill(store: &dyn Archive) {
+    store.open_room(&RoomName::lobby(), None, NOW).await.unwrap();
     for action in before() {
         store.apply(&change(action)).await.unwrap();
     }

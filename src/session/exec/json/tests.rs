@@ -111,6 +111,7 @@ fn samples() -> Vec<String> {
         name: room(),
         people: 3,
         topic: Some(Text::stored("release on Friday")),
+        slow: Some(Duration::from_secs(30)),
     };
     let me = Me {
         author: Author {

@@ -55,7 +55,7 @@ const TABLES: &[(&str, &str, &str)] = &[
         "only number",
         "(only ever compared in one place)",
     ),
-    ("rooms", "name topic created made_by", "room"),
+    ("rooms", "name topic created made_by slow", "room"),
     ("sqlite_sequence", "name seq", "numbers"),
     ("words", "text place", "(an index)"),
 ];

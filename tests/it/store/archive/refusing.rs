@@ -21,6 +21,7 @@ async fn refused(store: &dyn Archive, record: Record) -> Conflict {
         topic: None,
         created: NOW,
         made_by: None,
+        slow: None,
     });
     let done = store.import(vec![new, record.clone()]).await;
     assert_eq!(export(store).await, before, "nothing is done: {record:?}");
@@ -198,6 +199,7 @@ async fn empty_rooms_make_room(place: &impl Archived) {
             topic: topic.map(text),
             created,
             made_by: None,
+            slow: None,
         })
     };
     let tea = room(Some("tea"), after(-99));

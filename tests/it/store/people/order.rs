@@ -1,8 +1,11 @@
 //! Keeping order: roles, bans, mutes, the lockdown, and what is kept of it.
 
+use std::time::Duration;
+
 use super::*;
 use crate::harness::Changes;
 use ssh_chat::chat::preferences::Preferences;
+use ssh_chat::store::{Action, Change, ChangeOutcome};
 
 contract! {
     there_is_always_an_operator,
@@ -10,6 +13,7 @@ contract! {
     bans_have_numbers_and_ends,
     a_mute_takes_the_place_of_another,
     there_is_one_lockdown,
+    slow_mode_is_of_the_room,
     changes_are_audited_and_noticed,
     audits_are_newest_first,
 }
@@ -152,6 +156,41 @@ async fn there_is_one_lockdown(place: &impl Place) {
     assert_eq!(store.lockdown(at(10)).await, Ok(Some(lockdown(None))));
     set(None).await;
     assert_eq!(store.lockdown(at(0)).await, Ok(None));
+}
+
+async fn slow_mode_is_of_the_room(place: &impl Place) {
+    let store = place.open();
+    let (ops, tea) = (RoomName::new("ops").unwrap(), RoomName::new("tea").unwrap());
+    let set = async |room: &RoomName, seconds: Option<u64>| {
+        let slow = seconds.map(Duration::from_secs);
+        let room = room.clone();
+        let change = Change {
+            at: at(1),
+            actor: Actor::System,
+            action: Action::SetSlow { room, slow },
+        };
+        let applied = store.apply(&change).await;
+        applied.map(|applied| (applied.outcome, applied.audit.map(|audit| audit.detail)))
+    };
+    let done = |detail: &str| Ok((ChangeOutcome::Done, Some(detail.to_owned())));
+    let unchanged = Ok((ChangeOutcome::Unchanged, None));
+    assert_eq!(set(&ops, Some(30)).await, Err(ChangeError::NotFound));
+    for room in [&ops, &tea] {
+        let made = store.open_room(room, None, at(0)).await.unwrap();
+        assert_eq!(made.slow, None);
+    }
+    assert_eq!(set(&ops, None).await, unchanged);
+    assert_eq!(set(&ops, Some(30)).await, done("one message every 30s"));
+    assert_eq!(set(&ops, Some(30)).await, unchanged);
+    assert_eq!(set(&ops, Some(60)).await, done("one message every 1m"));
+    let slow = async || {
+        let rooms = place.open().rooms().await.unwrap();
+        let slow = rooms.into_iter().map(|room| room.slow.map(|s| s.as_secs()));
+        slow.collect::<Vec<_>>()
+    };
+    assert_eq!(slow().await, [Some(60), None]);
+    assert_eq!(set(&ops, None).await, done("off"));
+    assert_eq!(slow().await, [None, None]);
 }
 
 /// What is seen of a step from another opening: whether the revision is another number, and how
