@@ -10,6 +10,7 @@ use russh::keys::ssh_key::public::KeyData;
 use russh::keys::{HashAlg, PublicKey};
 
 use crate::chat::access::KeyRecord;
+pub use crate::chat::ids::FingerprintError;
 use crate::chat::ids::{Fingerprint, Time};
 use crate::text::{Text, clean_line, clip};
 
@@ -119,11 +120,6 @@ pub enum KeyLineError {
     Refused(#[from] Refusal),
 }
 
-/// A text that is no fingerprint of the kind that is used here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a fingerprint is SHA256: and 43 characters, as `ssh-keygen -lf FILE` shows it")]
-pub struct FingerprintError;
-
 /// Reads the public key that somebody gave: one line as in a `.pub` file (sshd(8),
 /// `AUTHORIZED_KEYS` FILE FORMAT), with or without a comment, which is cleaned; blank lines and
 /// lines that begin with `#` do not count.
@@ -161,11 +157,12 @@ pub fn read_public_key(raw: &str, now: Time) -> Result<KeyRecord, KeyLineError> 
 
 /// Reads a fingerprint as OpenSSH shows it: `SHA256:` and the hash in base64 without padding.
 pub fn read_fingerprint(raw: &str) -> Result<Fingerprint, FingerprintError> {
-    let raw = raw.trim();
-    let hash = raw.strip_prefix("SHA256:").ok_or(FingerprintError)?;
+    let key: Fingerprint = raw.trim().parse()?;
+    let hash = key.as_str().trim_start_matches("SHA256:");
+    // Also where a letter of the wrong case makes it no hash of 32 bytes.
     match BASE64_NOPAD.decode(hash.as_bytes()) {
-        Ok(bytes) if bytes.len() == 32 => Ok(Fingerprint::new(raw)),
-        _ => Err(FingerprintError),
+        Ok(_) => Ok(key),
+        Err(_) => Err(FingerprintError),
     }
 }
 

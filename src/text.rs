@@ -76,6 +76,11 @@ impl Text {
         Text(block.get(..kept).unwrap_or_default().trim_end().into())
     }
 
+    /// The same as one line, as [`clean_line`] cleans it.
+    pub fn stored_line(raw: &str) -> Text {
+        Text::stored(&clean_line(raw))
+    }
+
     /// The text. Lines are separated by `\n`; there is no other control character.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -3,9 +3,9 @@
 use super::carry_out::{OrderContext, failed, not_done};
 use super::judge::new_account;
 use super::orders::Report;
-use crate::chat::access::{KeyRecord, PendingKey, Role};
+use crate::chat::access::{Issuer, KeyRecord, PendingKey, Role};
 use crate::chat::ids::Name;
-use crate::chat::invite::{Code, Invite};
+use crate::chat::invite::{Code, Invite, InviteId};
 use crate::store::{Action, ChangeError, ChangeOutcome};
 
 /// The fewest characters of a fingerprint that name a key.
@@ -26,7 +26,7 @@ impl OrderContext<'_> {
             left: uses,
             uses,
             expires: self.now.plus(life.unwrap_or(rules.invite_life)),
-            by: self.actor.name.to_string(),
+            by: Issuer::from(&self.actor),
             at: self.now,
         };
         let created = self.apply(Action::CreateInvite(invite.clone())).await;
@@ -36,7 +36,7 @@ impl OrderContext<'_> {
         Ok(Report::Invited { code, link, invite })
     }
 
-    pub(super) async fn revoke_invite(&self, id: String) -> Result<String, String> {
+    pub(super) async fn revoke_invite(&self, id: InviteId) -> Result<String, String> {
         match self.apply(Action::RevokeInvite(id.clone())).await {
             Ok(_) => Ok(format!("The invite {id} is ended.")),
             Err(ChangeError::NotFound) => {
@@ -104,9 +104,10 @@ impl OrderContext<'_> {
 
     pub(super) async fn add_key(&self, key: KeyRecord) -> Result<String, String> {
         let fingerprint = key.fingerprint.clone();
+        let own = self.own()?;
         let add = Action::AddKey {
-            account: self.actor.id,
-            name: self.actor.name.clone(),
+            account: own.id,
+            name: own.name.clone(),
             key,
         };
         match self.apply(add).await.map_err(not_done)? {
@@ -116,7 +117,8 @@ impl OrderContext<'_> {
     }
 
     pub(super) async fn revoke_key(&self, which: String) -> Result<String, String> {
-        let keys = self.guard.store.keys_of(self.actor.id).await;
+        let own = self.own()?;
+        let keys = self.guard.store.keys_of(own.id).await;
         let keys = keys.map_err(failed)?;
         let mut fitting = keys
             .iter()
@@ -128,8 +130,8 @@ impl OrderContext<'_> {
             ));
         };
         let remove = Action::RemoveKey {
-            account: self.actor.id,
-            name: self.actor.name.clone(),
+            account: own.id,
+            name: own.name.clone(),
             key: key.clone(),
             last: false,
         };

@@ -9,8 +9,8 @@ use super::door::{Candidate, Pass, Verdict};
 use super::judge::NotNow;
 use super::orders::{Order, Report, Requester};
 use super::{Admission, Guard, Keeper, Mode, NotAdmitted, ORDERS};
-use crate::chat::access::{KeyRecord, Role};
-use crate::chat::ids::{Fingerprint, Name, Time};
+use crate::chat::access::{Actor, KeyRecord, Rank, Role};
+use crate::chat::ids::{AccountId, Fingerprint, Name, Time};
 use crate::clock;
 use crate::store::{Account, Action, Change, ChangeError, ChangeOutcome, StoreError};
 
@@ -102,7 +102,7 @@ impl Keeper for Guard {
 
     fn role(&self, stored: Role, key: Option<&Fingerprint>) -> Role {
         match key {
-            Some(key) if self.rules().operator_keys.contains(key) => Role::Operator,
+            Some(key) if self.rules().names(key) => Role::Operator,
             _ => stored,
         }
     }
@@ -130,6 +130,36 @@ impl Guard {
         self.permits.close();
     }
 
+    /// Does what someone orders who has a shell on the machine, and so stands above all others. It
+    /// is saved; a running server finds it in the store and enforces it.
+    ///
+    /// # Errors
+    /// A sentence for them, if it can't be done or needs the running server itself.
+    pub async fn carry_out_at_console(&self, order: Order) -> Result<Report, String> {
+        let instead = match &order {
+            Order::Kick(name, _) => {
+                format!("ssh-chat admin ban {name} 1m ends their sessions, too.")
+            }
+            Order::Announce(_) => "Connect as an operator: ssh HOST announce TEXT".to_owned(),
+            Order::Status => "Connect as an operator: ssh HOST status. ssh-chat doctor checks \
+                              what the server needs."
+                .to_owned(),
+            _ => {
+                let context = OrderContext {
+                    guard: self,
+                    actor: Actor::Console,
+                    rank: Rank::Console,
+                    sender: None,
+                    now: clock::now(),
+                };
+                return context.obey(order).await;
+            }
+        };
+        Err(format!(
+            "Only the running server itself can do that. {instead}"
+        ))
+    }
+
     async fn execute(&self, requester: &Requester, order: Order) -> Result<Report, String> {
         let Some(key) = &requester.key else {
             return Err("That needs a key, and you came without one.".into());
@@ -144,9 +174,14 @@ impl Guard {
             return Err(NOT_ALLOWED.into());
         }
         let must_hold = order.must_hold_at_once();
-        let report = OrderContext::new(self, requester, &account)
-            .obey(order)
-            .await?;
+        let context = OrderContext {
+            guard: self,
+            actor: Actor::Account(account.id, account.name.clone()),
+            rank: Rank::of(account.role, self.rules().names(key)),
+            sender: Some((&account, requester)),
+            now: clock::now(),
+        };
+        let report = context.obey(order).await?;
         if must_hold {
             self.known.doubt();
             if let Err(error) = self.refresh().await {
@@ -160,23 +195,37 @@ impl Guard {
 }
 
 /// One order while it is carried out. The orders themselves stand by subject: `moderation.rs`,
-/// `admission.rs`.
+/// `admission.rs`; who may give them about whom, `authority.rs`.
 pub(super) struct OrderContext<'a> {
     pub guard: &'a Guard,
-    /// Who gives it, as the store knows them now.
-    pub actor: &'a Account,
-    /// Where they give it from.
-    pub requester: &'a Requester,
+    /// Who gives it.
+    pub actor: Actor,
+    /// How far up they stand: by the role that the store has now, and by the key they came with.
+    pub rank: Rank,
+    /// Their account as the store has it now, and where they are; none at the console.
+    pub sender: Option<(&'a Account, &'a Requester)>,
     pub now: Time,
 }
 
-impl<'a> OrderContext<'a> {
-    fn new(guard: &'a Guard, requester: &'a Requester, actor: &'a Account) -> OrderContext<'a> {
-        OrderContext {
-            guard,
-            actor,
-            requester,
-            now: clock::now(),
+impl OrderContext<'_> {
+    /// The account of whoever gives the order.
+    pub(super) fn own(&self) -> Result<&Account, String> {
+        let own = self.sender.map(|(account, _)| account);
+        own.ok_or_else(|| {
+            "The console has no keys of its own. ssh-chat keys is about everybody's.".into()
+        })
+    }
+
+    /// Whether an account is that of whoever gives the order.
+    pub(super) fn is_own(&self, account: AccountId) -> bool {
+        self.actor.account() == Some(account)
+    }
+
+    /// How whoever gives this order would give another.
+    pub(super) fn typed(&self, order: &str) -> String {
+        match self.sender {
+            Some(_) => format!("/{order}"),
+            None => format!("ssh-chat admin {order}"),
         }
     }
 
@@ -190,7 +239,7 @@ impl<'a> OrderContext<'a> {
             }
             Order::Pending => return store.pending().await.map(Report::Pending).map_err(failed),
             Order::Keys => {
-                let keys = store.keys_of(self.actor.id).await;
+                let keys = store.keys_of(self.own()?.id).await;
                 return keys.map(Report::Keys).map_err(failed);
             }
             Order::Audit(count) => {
@@ -224,8 +273,11 @@ impl<'a> OrderContext<'a> {
 
     /// Makes a change on behalf of whoever gives the order.
     pub(super) async fn apply(&self, action: Action) -> Result<ChangeOutcome, ChangeError> {
-        let name = self.actor.name.clone();
-        let change = Change::by(self.actor.id, name, self.now, action);
+        let change = Change {
+            at: self.now,
+            actor: self.actor.clone(),
+            action,
+        };
         self.guard.apply(&change).await
     }
 
@@ -238,6 +290,9 @@ impl<'a> OrderContext<'a> {
             Some(account) => Err(format!(
                 "No account is called {name} now. Did you mean {}?",
                 account.name
+            )),
+            None if self.sender.is_none() => Err(format!(
+                "No account is called {name}. ssh-chat keys list has them all."
             )),
             None => Err(format!(
                 "No account is called {name}. A guest is kept out by address: /whois {name}"

@@ -66,12 +66,14 @@ impl Guard {
         self.hub.set_mutes(snapshot.mutes.clone()).await;
         let no_guests = snapshot.no_guests(now);
         let mut enforced = Ok(());
+        let rules = self.rules();
         for online in self.hub.online().await {
             let who = Suspect {
                 account: Some(online.account),
                 key: online.key.as_ref(),
                 addr: online.addr,
                 client: &online.client,
+                configured: online.key.as_ref().is_some_and(|key| rules.names(key)),
             };
             if let Some(ban) = snapshot.ban(who, now) {
                 self.hub.dismiss(online.session, banned(ban, now)).await;

@@ -93,6 +93,8 @@ impl Door for Guard {
             key: None,
             addr,
             client: "",
+            // Who they are, nobody knows yet.
+            configured: false,
         };
         self.snapshot().ban(who, clock::now()).is_none()
     }
@@ -232,6 +234,7 @@ impl Guard {
             key: who.key.map(|key| &key.fingerprint),
             addr: who.addr.ip(),
             client: who.client,
+            configured: self.is_named(who.key),
         };
         let verdict = if let Some(ban) = snapshot.ban(suspect, now) {
             refused(Why::Banned, banned(ban, now).as_str())
@@ -307,7 +310,7 @@ impl Guard {
     /// Whether the configuration makes the owner of the key an operator.
     pub(super) fn is_named(&self, key: Option<&ProvenKey>) -> bool {
         let rules = self.rules();
-        key.is_some_and(|key| rules.operator_keys.contains(&key.fingerprint))
+        key.is_some_and(|key| rules.names(&key.fingerprint))
     }
 
     /// What the owner of an unknown key is told.

@@ -9,6 +9,7 @@
 //! are known come in by what it said last, for a bounded time; nobody else does.
 
 mod admission;
+mod authority;
 mod carry_out;
 pub mod door;
 mod enforce;
@@ -71,6 +72,13 @@ pub struct Rules {
     pub invite_life: u64,
     /// How long those whose keys are known come in while the store does not answer.
     pub outage_logins: Duration,
+}
+
+impl Rules {
+    /// Whether they name a key, which makes its owner an operator.
+    pub fn names(&self, key: &Fingerprint) -> bool {
+        self.operator_keys.contains(key)
+    }
 }
 
 /// Somebody who may begin a session.
@@ -260,9 +268,9 @@ impl Guard {
                 event = "audit",
                 actor = %audit.actor,
                 actor_kind = audit.actor.kind(),
-                action = audit.action,
-                whom = audit.target,
-                detail = audit.detail,
+                action = audit.action.as_str(),
+                whom = audit.target.as_str(),
+                detail = audit.detail.as_str(),
                 "a change was made"
             );
         }
@@ -322,7 +330,7 @@ mod tests {
     fn what_was_read_is_outdated_when_a_step_of_the_clock_makes_it_so() {
         let lockdown = |until| Lockdown {
             scope: LockdownScope::default(),
-            by: "alice".to_owned(),
+            by: "alice".into(),
             until,
         };
         let snapshot = |until| Snapshot {

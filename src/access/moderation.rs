@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::carry_out::{OrderContext, failed, not_done};
 use super::orders::BanWhom;
-use crate::chat::access::{Ban, BanTarget, Lockdown, LockdownScope, Mute, Role, Suspect};
+use crate::chat::access::{Ban, BanTarget, Issuer, Lockdown, LockdownScope, Mute, Role};
 use crate::chat::duration::every;
 use crate::chat::ids::{Name, RoomName};
 use crate::chat::intent::Refusal;
@@ -17,7 +17,7 @@ type Told = Result<String, String>;
 
 impl OrderContext<'_> {
     pub(super) async fn kick(&self, name: Name, reason: Option<Text>) -> Told {
-        let person = self.person(&name).await?;
+        let person = self.subject(&name).await?;
         let online = self.guard.hub.online().await;
         if online.iter().all(|online| online.account != person.id) {
             return Err(format!("Nobody was kicked: {name} is not online."));
@@ -43,15 +43,16 @@ impl OrderContext<'_> {
         let ban = Ban {
             id: 0,
             target,
-            by: self.actor.name.to_string(),
+            by: Issuer::from(&self.actor),
             at: self.now,
             until: life.map(|life| self.now.plus(life)),
             reason,
         };
-        self.spares_them(&ban)?;
+        self.may_ban(&ban).await?;
         match self.apply(Action::Ban(ban)).await.map_err(not_done)? {
             ChangeOutcome::Banned(id) => {
-                Ok(format!("{shown} is banned{detail}. /unban {id} ends it."))
+                let unban = self.typed(&format!("unban {id}"));
+                Ok(format!("{shown} is banned{detail}. {unban} ends it."))
             }
             _ => Ok(format!("{shown} is banned{detail}.")),
         }
@@ -60,53 +61,39 @@ impl OrderContext<'_> {
     async fn ban_target(&self, whom: BanWhom) -> Result<BanTarget, String> {
         Ok(match whom {
             BanWhom::Person(name) => {
-                let person = self.person(&name).await?;
+                let person = self.subject(&name).await?;
                 BanTarget::Account(person.id, person.name)
             }
             BanWhom::Key(key) => BanTarget::Key(key),
+            BanWhom::KeyPrefix(prefix) => BanTarget::Key(self.known_key(&prefix).await?),
             BanWhom::Network(net) => BanTarget::Network(net),
             BanWhom::Client(client) => BanTarget::Client(client),
         })
     }
 
-    /// Whoever bans themselves is out at once, and could not take it back.
-    fn spares_them(&self, ban: &Ban) -> Result<(), String> {
-        let (addr, client) = (self.requester.addr.to_canonical(), &self.requester.client);
-        let them = Suspect {
-            account: Some(self.actor.id),
-            key: self.requester.key.as_ref(),
-            addr,
-            client,
-        };
-        if !ban.hits(them) {
-            return Ok(());
-        }
-        Err(match ban.target {
-            BanTarget::Account(..) => "That is you.".to_owned(),
-            BanTarget::Key(_) => "That is your own key.".to_owned(),
-            BanTarget::Network(_) => {
-                format!("You would be out yourself: you come from {addr}.")
-            }
-            BanTarget::Client(_) => {
-                format!("You would be out yourself: your client says that it is {client}.")
-            }
-        })
-    }
-
     pub(super) async fn unban(&self, id: u64) -> Told {
+        let bans = self.guard.store.bans(self.now).await.map_err(failed)?;
+        if let Some(ban) = bans.iter().find(|ban| ban.id == id) {
+            self.may_lift(&ban.by, &format!("ban {id}")).await?;
+        }
         match self.apply(Action::Unban(id)).await {
             Ok(_) => Ok(format!("Ban {id} is ended.")),
-            Err(ChangeError::NotFound) => Err(format!("There is no ban {id}. /bans lists them.")),
+            Err(ChangeError::NotFound) => {
+                let bans = self.typed("bans");
+                Err(format!("There is no ban {id}. {bans} lists them."))
+            }
             Err(error) => Err(not_done(error)),
         }
     }
 
     pub(super) async fn mute(&self, name: Name, life: Option<u64>, reason: Option<Text>) -> Told {
-        let person = self.person(&name).await?;
+        let person = self.subject(&name).await?;
+        // The new mute takes the place of another.
+        self.may_unmute(&person).await?;
         let detail = with_reason(&lasting(life), reason.as_ref());
         let mute = Mute {
             account: person.id,
-            by: self.actor.name.to_string(),
+            by: Issuer::from(&self.actor),
             until: life.map(|life| self.now.plus(life)),
             reason,
         };
@@ -120,6 +107,7 @@ impl OrderContext<'_> {
 
     pub(super) async fn unmute(&self, name: Name) -> Told {
         let person = self.person(&name).await?;
+        self.may_unmute(&person).await?;
         let unmute = Action::Unmute {
             account: person.id,
             name: name.clone(),
@@ -130,8 +118,20 @@ impl OrderContext<'_> {
         }
     }
 
+    /// Whether the mute of somebody may be ended or replaced, if there is one.
+    async fn may_unmute(&self, person: &Account) -> Result<(), String> {
+        let mutes = self.guard.store.mutes(self.now).await.map_err(failed)?;
+        match mutes.iter().find(|mute| mute.account == person.id) {
+            Some(mute) => {
+                let what = format!("the mute of {}", person.name);
+                self.may_lift(&mute.by, &what).await
+            }
+            None => Ok(()),
+        }
+    }
+
     pub(super) async fn rename(&self, name: Name, to: Name) -> Told {
-        let person = self.person(&name).await?;
+        let person = self.subject(&name).await?;
         let rename = Action::Rename {
             account: person.id,
             from: name.clone(),
@@ -143,12 +143,22 @@ impl OrderContext<'_> {
             Err(error) => return Err(format!("{name} can't be {to}: {error}.")),
         }
         self.guard.hub.renamed(person.id, to.clone()).await;
-        Ok(format!("{name} is now known as {to}."))
+        let seen = if self.sender.is_none() {
+            " Who is online sees it once they connect again."
+        } else {
+            ""
+        };
+        Ok(format!("{name} is now known as {to}.{seen}"))
     }
 
     pub(super) async fn set_role(&self, name: Name, role: Role) -> Told {
-        let person = self.person(&name).await?;
-        if role < Role::Operator && self.set_by_configuration(&person).await? {
+        let demotes = role < Role::Operator;
+        let person = if demotes {
+            self.subject(&name).await?
+        } else {
+            self.person(&name).await?
+        };
+        if demotes && self.is_configured(&person).await? {
             return Err(format!(
                 "{name} is an operator by the configuration: operator_keys names a key of theirs."
             ));
@@ -161,22 +171,27 @@ impl OrderContext<'_> {
         match self.apply(set).await {
             Ok(_) => Ok(format!("{name} is now {}.", role.with_article())),
             Err(ChangeError::LastOperator) => Err(format!(
-                "{name} is the last operator. Make another one first: /op NAME"
+                "{name} is the last operator. Make another one first: {}",
+                self.typed("op NAME")
             )),
             Err(error) => Err(not_done(error)),
         }
     }
 
-    async fn set_by_configuration(&self, person: &Account) -> Result<bool, String> {
-        let keys = self.guard.store.keys_of(person.id).await.map_err(failed)?;
-        let operators = &self.guard.rules().operator_keys;
-        Ok(keys.iter().any(|key| operators.contains(&key.fingerprint)))
+    /// An error if someone of a higher rank began the lockdown that holds.
+    async fn may_change_lockdown(&self) -> Result<(), String> {
+        let before = self.guard.store.lockdown(self.now).await;
+        match before.map_err(failed)? {
+            Some(before) => self.may_lift(&before.by, "the lockdown").await,
+            None => Ok(()),
+        }
     }
 
     pub(super) async fn lockdown(&self, scope: LockdownScope, life: Option<u64>) -> Told {
+        self.may_change_lockdown().await?;
         let lockdown = Lockdown {
             scope,
-            by: self.actor.name.to_string(),
+            by: Issuer::from(&self.actor),
             until: life.map(|life| self.now.plus(life)),
         };
         let set = self.apply(Action::SetLockdown(Some(lockdown))).await;
@@ -194,6 +209,7 @@ impl OrderContext<'_> {
     }
 
     pub(super) async fn end_lockdown(&self) -> Told {
+        self.may_change_lockdown().await?;
         match self.apply(Action::SetLockdown(None)).await {
             Ok(ChangeOutcome::Unchanged) => Ok("There is no lockdown.".to_owned()),
             Ok(_) => Ok("The lockdown is over: new people and guests can join again.".to_owned()),
@@ -224,7 +240,7 @@ impl OrderContext<'_> {
             Err(ChangeError::NotFound) => return Err(Refusal::NoRoom(room).to_string()),
             Err(error) => return Err(not_done(error)),
         }
-        let by = &self.actor.name;
+        let by = &self.actor;
         let (told, done) = match slow {
             Some(slow) => {
                 let every = every(slow);
@@ -248,7 +264,7 @@ impl OrderContext<'_> {
     pub(super) async fn announce(&self, text: Text) -> Told {
         // The words are in front of everybody, not in the log.
         self.apply(Action::Announce).await.map_err(not_done)?;
-        let words = format!("{} announces: {text}", self.actor.name);
+        let words = format!("{} announces: {text}", self.actor);
         self.guard.hub.announce(Text::stored(&words)).await;
         Ok("Everybody was told.".into())
     }

@@ -7,11 +7,13 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::status::Status;
-use crate::chat::access::{Ban, KeyRecord, LockdownScope, PendingKey, Role, network};
+use crate::chat::access::{
+    Ban, ClientPrefix, KeyRecord, LockdownScope, PendingKey, Role, network, shortest_prefix,
+};
 use crate::chat::command::{self, Verb};
 use crate::chat::duration;
-use crate::chat::ids::{AccountId, Fingerprint, Name, RoomName};
-use crate::chat::invite::{Invite, MAX_LIFE, MAX_USES};
+use crate::chat::ids::{AccountId, Fingerprint, FingerprintPrefix, Name, RoomName};
+use crate::chat::invite::{Invite, InviteId, MAX_LIFE, MAX_USES};
 use crate::chat::slow::{LONGEST, SHORTEST};
 use crate::text::Text;
 
@@ -39,12 +41,14 @@ pub struct Requester {
 pub enum BanWhom {
     /// Somebody by name.
     Person(Name),
-    /// A key.
+    /// A key, known or not.
     Key(Fingerprint),
+    /// The one known key whose fingerprint begins like this.
+    KeyPrefix(FingerprintPrefix),
     /// An address or network.
     Network(IpNet),
     /// A client version's beginning.
-    Client(String),
+    Client(ClientPrefix),
 }
 
 /// Something to be done.
@@ -86,7 +90,7 @@ pub enum Order {
     /// `/invite list`
     Invites,
     /// `/invite revoke ID`
-    RevokeInvite(String),
+    RevokeInvite(InviteId),
     /// `/pending`
     Pending,
     /// `/approve KEY|NAME [NAME]`
@@ -277,16 +281,16 @@ fn slow(word: &str) -> Result<Option<Duration>, String> {
 fn ban(whom: &str, rest: &str) -> Result<Order, String> {
     let (whom, rest) = if whom == "client" {
         let (client, rest) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
-        if client.len() < 4 {
-            return Err("/ban client needs the beginning of a version, such as SSH-2.0-Go.".into());
-        }
-        (BanWhom::Client(client.to_owned()), rest)
+        let prefix = ClientPrefix::new(client).map_err(|error| format!("{client:?}: {error}."))?;
+        (BanWhom::Client(prefix), rest)
     } else if whom.starts_with("SHA256:") {
-        (BanWhom::Key(Fingerprint::new(whom)), rest)
+        (key(whom)?, rest)
     } else if let Some(net) = network(whom) {
-        if net.prefix_len() == 0 {
+        if net.prefix_len() < shortest_prefix(&net) {
             return Err(format!(
-                "{whom} is everybody. /lockdown keeps new people out."
+                "{net} is too much of the Internet: at least /{} is needed. /lockdown keeps \
+                 everybody new out.",
+                shortest_prefix(&net)
             ));
         }
         (BanWhom::Network(net), rest)
@@ -297,16 +301,32 @@ fn ban(whom: &str, rest: &str) -> Result<Order, String> {
     Ok(Order::Ban(whom, length, reason(words)?))
 }
 
+/// A key by its fingerprint, or by enough of it.
+fn key(raw: &str) -> Result<BanWhom, String> {
+    if let Ok(key) = raw.parse() {
+        return Ok(BanWhom::Key(key));
+    }
+    raw.parse().map(BanWhom::KeyPrefix).map_err(|_| {
+        format!(
+            "{raw:?} names no key: give SHA256: and 43 characters, or at least the first {} of them.",
+            FingerprintPrefix::MIN
+        )
+    })
+}
+
 fn invite(words: &str) -> Result<Order, String> {
     let mut order = (1, None, Role::Member);
     let mut words = words.split_whitespace().peekable();
     match words.peek().copied().unwrap_or("") {
         "list" => return Ok(Order::Invites),
         "revoke" => {
-            return words
+            let id = words
                 .nth(1)
-                .map(|id| Order::RevokeInvite(id.to_owned()))
-                .ok_or_else(|| "/invite revoke needs an ID. /invite list shows them.".into());
+                .ok_or("/invite revoke needs an ID. /invite list shows them.")?;
+            return id
+                .parse()
+                .map(Order::RevokeInvite)
+                .map_err(|error| format!("{id:?}: {error}."));
         }
         "create" => {
             words.next();

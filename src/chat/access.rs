@@ -10,6 +10,10 @@ use serde::{Deserialize, Serialize};
 use super::ids::{AccountId, Fingerprint, Name, SessionId, Time};
 use crate::text::Text;
 
+mod rank;
+
+pub use rank::{Deed, Outranked, Rank};
+
 /// What somebody may do. Each may what the one before may.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
@@ -92,10 +96,162 @@ pub enum BanTarget {
     Key(Fingerprint),
     /// Everybody who connects from there.
     Network(IpNet),
-    /// Everybody whose client says that it is this: the beginning of its version, such as
-    /// `SSH-2.0-Go`.
-    Client(String),
+    /// Everybody whose client says that it is this.
+    Client(ClientPrefix),
 }
+
+/// Why a text can't be the beginning of a client's version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ClientPrefixError {
+    /// Fewer than [`ClientPrefix::MIN_SOFTWARE`] characters of the software's name.
+    #[error(
+        "that is the beginning of too many client versions. Give more of it, such as SSH-2.0-Go; \
+         /lockdown keeps everybody new out"
+    )]
+    TooShort,
+    /// More than [`ClientPrefix::MAX`] characters.
+    #[error(
+        "a client version has at most {} characters that are compared",
+        ClientPrefix::MAX
+    )]
+    TooLong,
+    /// Something that no client version has.
+    #[error("a client version has only printable ASCII characters, as in SSH-2.0-Go")]
+    NotPrintable,
+}
+
+/// The beginning of a client's version (RFC 4253 §4.2), such as `SSH-2.0-Go`: printable ASCII, at
+/// most [`ClientPrefix::MAX`] characters. What an older version stored may also have U+FFFD in
+/// it, which no client's version has: it is shown, and is about nobody.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientPrefix(String);
+
+impl ClientPrefix {
+    /// The longest, in characters: as much as is kept of a client's version.
+    pub const MAX: usize = 128;
+    /// The fewest characters behind `SSH-2.0-`.
+    pub const MIN_SOFTWARE: usize = 2;
+    /// Which protocol versions a client can have.
+    const PROTOCOLS: [&str; 2] = ["SSH-2.0-", "SSH-1.99-"];
+
+    /// Reads what an operator typed. `Go` is taken for `SSH-2.0-Go`.
+    ///
+    /// # Errors
+    /// If it would be about nearly everybody, or about nobody.
+    pub fn new(raw: &str) -> Result<ClientPrefix, ClientPrefixError> {
+        let raw = raw.trim();
+        if !raw.chars().all(is_printable) {
+            return Err(ClientPrefixError::NotPrintable);
+        }
+        // All are ASCII, so that every byte is a place to cut at.
+        let upper = raw.to_ascii_uppercase();
+        let mut protocols = ClientPrefix::PROTOCOLS.into_iter();
+        let (protocol, software) = match protocols.find(|begins| upper.starts_with(begins)) {
+            Some(protocol) => (protocol, raw.get(protocol.len()..).unwrap_or_default()),
+            None if ClientPrefix::PROTOCOLS
+                .iter()
+                .any(|protocol| protocol.starts_with(&upper)) =>
+            {
+                return Err(ClientPrefixError::TooShort);
+            }
+            None => ("SSH-2.0-", raw),
+        };
+        if software.len() < ClientPrefix::MIN_SOFTWARE {
+            return Err(ClientPrefixError::TooShort);
+        }
+        let whole = format!("{protocol}{software}");
+        if whole.len() > ClientPrefix::MAX {
+            return Err(ClientPrefixError::TooLong);
+        }
+        Ok(ClientPrefix(whole))
+    }
+
+    /// What a store or an archive has, by whatever rules it was typed. What is not printable ASCII
+    /// becomes U+FFFD instead of being dropped: less of it would be about more people.
+    pub fn stored(raw: &str) -> ClientPrefix {
+        let shown = raw.chars().take(ClientPrefix::MAX).map(|c| {
+            if is_printable(c) {
+                c
+            } else {
+                char::REPLACEMENT_CHARACTER
+            }
+        });
+        let shown: String = shown.collect();
+        // Every version begins with nothing.
+        if shown.trim().is_empty() {
+            return ClientPrefix(char::REPLACEMENT_CHARACTER.to_string());
+        }
+        ClientPrefix(shown)
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ClientPrefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+fn is_printable(c: char) -> bool {
+    matches!(c, ' '..='~')
+}
+
+/// Who issued a ban, a mute, a lockdown or an invite, by the name they had then. Names stay with
+/// their account, so the name still says which account that is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Issuer {
+    /// A person.
+    Account(Name),
+    /// Someone with a shell on the machine.
+    Console,
+    /// No name and no console: only this text is known.
+    Unverified(Text),
+}
+
+impl Issuer {
+    /// Reads what `Display` wrote, or an older version.
+    pub fn stored(raw: &str) -> Issuer {
+        match Name::stored(raw) {
+            Ok(name) => Issuer::Account(name),
+            Err(_) if raw == CONSOLE => Issuer::Console,
+            Err(_) => Issuer::Unverified(Text::stored_line(raw.trim_matches('"'))),
+        }
+    }
+}
+
+impl From<&str> for Issuer {
+    fn from(raw: &str) -> Issuer {
+        Issuer::stored(raw)
+    }
+}
+
+impl From<&Actor> for Issuer {
+    fn from(actor: &Actor) -> Issuer {
+        match actor {
+            Actor::Account(_, name) => Issuer::Account(name.clone()),
+            Actor::Console => Issuer::Console,
+            other => Issuer::Unverified(Text::stored_line(&other.to_string())),
+        }
+    }
+}
+
+impl fmt::Display for Issuer {
+    /// As an [`Actor`] is shown: no name has brackets or quotes.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Issuer::Account(name) => name.fmt(f),
+            Issuer::Console => f.pad(CONSOLE),
+            Issuer::Unverified(text) => f.pad(&format!("\"{text}\"")),
+        }
+    }
+}
+
+/// How the console is shown.
+const CONSOLE: &str = "(console)";
 
 impl fmt::Display for BanTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -119,7 +275,7 @@ pub struct Ban {
     /// Whom it is about.
     pub target: BanTarget,
     /// Who said so.
-    pub by: String,
+    pub by: Issuer,
     /// When.
     pub at: Time,
     /// When it ends; `None` is never.
@@ -139,6 +295,8 @@ pub struct Suspect<'a> {
     pub addr: IpAddr,
     /// What their client says it is.
     pub client: &'a str,
+    /// Whether the configuration names the key they proved to have as an operator's.
+    pub configured: bool,
 }
 
 impl Ban {
@@ -147,13 +305,14 @@ impl Ban {
         self.until.is_some_and(|until| until <= now)
     }
 
-    /// Whether it is about them.
+    /// Whether it is about them. Bans of networks and clients are about crowds: nobody who has
+    /// proven a key that the configuration names is kept out by one.
     pub fn hits(&self, who: Suspect<'_>) -> bool {
         match &self.target {
             BanTarget::Account(account, _) => who.account == Some(*account),
             BanTarget::Key(key) => who.key == Some(key),
-            BanTarget::Network(net) => net.contains(&plain(who.addr)),
-            BanTarget::Client(client) => who.client.starts_with(client.as_str()),
+            BanTarget::Network(net) => !who.configured && net.contains(&plain(who.addr)),
+            BanTarget::Client(client) => !who.configured && who.client.starts_with(client.as_str()),
         }
     }
 }
@@ -163,12 +322,33 @@ fn plain(addr: IpAddr) -> IpAddr {
     addr.to_canonical()
 }
 
-/// Reads an address or a network in CIDR notation. Bits behind the prefix are cleared.
+/// Reads an address or a network in CIDR notation. Bits behind the prefix are cleared, and IPv4
+/// networks that are written as IPv6 become what they are.
 pub fn network(raw: &str) -> Option<IpNet> {
     if let Ok(addr) = raw.parse::<IpAddr>() {
         return Some(IpNet::from(plain(addr)));
     }
-    raw.parse::<IpNet>().ok().map(|net| net.trunc())
+    let net = raw.parse::<IpNet>().ok()?.trunc();
+    match plain(net.addr()) {
+        v4 @ IpAddr::V4(_) if matches!(net, IpNet::V6(_)) => {
+            // Fewer than 96 bits are more than the IPv4 addresses, and stay IPv6.
+            let bits = net.prefix_len().checked_sub(96);
+            Some(
+                bits.and_then(|bits| IpNet::new(v4, bits).ok())
+                    .unwrap_or(net),
+            )
+        }
+        _ => Some(net),
+    }
+}
+
+/// The shortest prefix of a network that can be banned: /8 of IPv4, and /16 of IPv6. Whoever wants
+/// more than that wants a lockdown.
+pub fn shortest_prefix(net: &IpNet) -> u8 {
+    match net {
+        IpNet::V4(_) => 8,
+        IpNet::V6(_) => 16,
+    }
 }
 
 /// Somebody who may listen but not speak.
@@ -177,7 +357,7 @@ pub struct Mute {
     /// Whom it is about.
     pub account: AccountId,
     /// Who said so.
-    pub by: String,
+    pub by: Issuer,
     /// When it ends; `None` is never.
     pub until: Option<Time>,
     /// Why.
@@ -225,7 +405,7 @@ pub struct Lockdown {
     /// Who it keeps out.
     pub scope: LockdownScope,
     /// Who said so.
-    pub by: String,
+    pub by: Issuer,
     /// When it ends; `None` is when an operator says so.
     pub until: Option<Time>,
 }
@@ -305,7 +485,7 @@ impl fmt::Display for Actor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Actor::Account(_, name) => name.fmt(f),
-            Actor::Console => f.pad("(console)"),
+            Actor::Console => f.pad(CONSOLE),
             Actor::Web => f.pad("(web page)"),
             Actor::System => f.pad("(system)"),
             Actor::Unverified(text) => f.pad(&format!("\"{text}\"")),
@@ -323,9 +503,9 @@ pub struct Audit {
     /// What, in a word that stays the same: `ban`, `kick`, `invite_create`, …
     pub action: String,
     /// Whom or what.
-    pub target: String,
+    pub target: Text,
     /// Why, how long, and the like.
-    pub detail: String,
+    pub detail: Text,
 }
 
 /// Somebody who is online, as far as the rules need to know.
@@ -335,6 +515,8 @@ pub struct Online {
     pub session: SessionId,
     /// The account.
     pub account: AccountId,
+    /// The name.
+    pub name: Name,
     /// The role that the hub knows of.
     pub role: Role,
     /// The key.
@@ -368,6 +550,9 @@ mod tests {
             ("::ffff:203.0.113.7", Some("203.0.113.7/32")),
             ("2001:db8::1/64", Some("2001:db8::/64")),
             ("203.0.113.7/33", None),
+            ("::ffff:203.0.113.7/120", Some("203.0.113.0/24")),
+            ("::ffff:0:0/96", Some("0.0.0.0/0")),
+            ("::ffff:0:0/95", Some("::fffe:0:0/95")),
             ("bob", None),
         ] {
             let net = network(raw).map(|net| net.to_string());
@@ -383,7 +568,13 @@ mod tests {
             key: Some(&key),
             addr: "::ffff:203.0.113.7".parse().unwrap(),
             client: "SSH-2.0-Go",
+            configured: false,
         };
+        let configured = Suspect {
+            configured: true,
+            ..who
+        };
+        let client = |raw: &str| BanTarget::Client(ClientPrefix::new(raw).unwrap());
         let cases = [
             (
                 BanTarget::Account(AccountId(1), Name::new("a").unwrap()),
@@ -400,8 +591,8 @@ mod tests {
                 BanTarget::Network(network("203.0.114.0/24").unwrap()),
                 false,
             ),
-            (BanTarget::Client("SSH-2.0-Go".into()), true),
-            (BanTarget::Client("SSH-2.0-OpenSSH".into()), false),
+            (client("SSH-2.0-Go"), true),
+            (client("SSH-2.0-OpenSSH"), false),
         ];
         for (target, expected) in cases {
             let ban = Ban {
@@ -413,6 +604,8 @@ mod tests {
                 reason: None,
             };
             assert_eq!(ban.hits(who), expected, "{ban:?}");
+            let crowd = matches!(ban.target, BanTarget::Network(_) | BanTarget::Client(_));
+            assert_eq!(ban.hits(configured), expected && !crowd, "{ban:?}");
             assert!(!ban.is_over(Time(9)) && ban.is_over(Time(10)));
         }
     }
@@ -437,5 +630,71 @@ mod tests {
         );
         assert_eq!(older, Actor::Unverified(Text::stored("console")));
         assert_eq!(broken, Actor::Unverified(Text::stored("alice")));
+    }
+
+    #[test]
+    fn client_prefixes_are_read_as_they_can_match() {
+        use ClientPrefixError::{NotPrintable, TooLong, TooShort};
+        let longest = "x".repeat(ClientPrefix::MAX - "SSH-2.0-".len());
+        let whole = format!("SSH-2.0-{longest}");
+        for (raw, expected) in [
+            ("SSH-2.0-Go", Ok("SSH-2.0-Go")),
+            ("ssh-2.0-Go", Ok("SSH-2.0-Go")),
+            ("SSH-1.99-Old", Ok("SSH-1.99-Old")),
+            ("Go", Ok("SSH-2.0-Go")),
+            (" PuTTY ", Ok("SSH-2.0-PuTTY")),
+            (&longest, Ok(&whole)),
+            (&format!("{longest}x"), Err(TooLong)),
+            ("", Err(TooShort)),
+            ("G", Err(TooShort)),
+            ("ssh", Err(TooShort)),
+            ("SSH-2", Err(TooShort)),
+            ("SSH-2.0-", Err(TooShort)),
+            ("SSH-2.0-G", Err(TooShort)),
+            ("Go\u{202e}", Err(NotPrintable)),
+            ("Go\u{e0041}", Err(NotPrintable)),
+            ("Go\u{9b}31m", Err(NotPrintable)),
+            ("Gö", Err(NotPrintable)),
+        ] {
+            let read = ClientPrefix::new(raw);
+            assert_eq!(
+                read.as_ref().map(ClientPrefix::as_str).map_err(|e| *e),
+                expected,
+                "{raw:?}"
+            );
+        }
+    }
+
+    /// What is stored may be older than the rules: it is shown safely, and hits nobody new.
+    #[test]
+    fn stored_client_prefixes_hit_no_more_than_before() {
+        for (raw, shown) in [
+            ("SSH-2.0-Go", "SSH-2.0-Go"),
+            ("SSH-", "SSH-"),
+            ("SSH-2.0-Go\u{202e}", "SSH-2.0-Go\u{fffd}"),
+            ("SSH-2.0-Go\u{9b}31m\n", "SSH-2.0-Go\u{fffd}31m\u{fffd}"),
+            ("", "\u{fffd}"),
+            (" ", "\u{fffd}"),
+        ] {
+            let prefix = ClientPrefix::stored(raw);
+            assert_eq!(prefix.as_str(), shown, "{raw:?}");
+            assert_eq!(ClientPrefix::stored(shown), prefix, "it reads back");
+        }
+        let long = ClientPrefix::stored(&"x".repeat(1000));
+        assert_eq!(long.as_str().len(), ClientPrefix::MAX);
+    }
+
+    #[test]
+    fn issuers_are_read_as_they_are_written() {
+        for (raw, shown) in [
+            ("alice", "alice"),
+            ("(console)", "(console)"),
+            ("\"what\u{202e} ever\"", "\"what ever\""),
+            ("", "\"\""),
+        ] {
+            let issuer = Issuer::stored(raw);
+            assert_eq!(issuer.to_string(), shown);
+            assert_eq!(Issuer::stored(shown), issuer);
+        }
     }
 }

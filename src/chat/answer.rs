@@ -60,10 +60,12 @@ impl State {
     pub fn online(&self) -> Vec<Online> {
         let sessions = self.sessions.iter();
         let online = sessions.filter_map(|(session, attached)| {
+            let person = self.people.get(&attached.account)?;
             Some(Online {
                 session: *session,
                 account: attached.account,
-                role: self.people.get(&attached.account)?.role,
+                name: person.name.clone(),
+                role: person.role,
                 key: attached.key.clone(),
                 addr: attached.addr,
                 client: attached.client.clone(),

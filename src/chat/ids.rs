@@ -114,9 +114,30 @@ impl fmt::Display for Seq {
 pub struct Fingerprint(Arc<str>);
 
 impl Fingerprint {
-    /// Wraps a fingerprint that a key library computed, or that the store kept.
+    /// The length, in bytes: `SHA256:` and 43 characters.
+    pub const LEN: usize = 50;
+
+    /// Wraps a fingerprint that a key library computed. What people give is read with
+    /// [`str::parse`], what a store has with [`Fingerprint::stored`].
     pub fn new(text: &str) -> Fingerprint {
         Fingerprint(text.into())
+    }
+
+    /// What a store has, by whatever rules it was kept: what no fingerprint has in it becomes
+    /// U+FFFD, and what is longer than one is cut. Such a fingerprint is no key's.
+    pub fn stored(raw: &str) -> Fingerprint {
+        if raw.len() <= Fingerprint::LEN && raw.bytes().all(|b| b.is_ascii_graphic()) {
+            return Fingerprint::new(raw);
+        }
+        let shown = raw.chars().take(Fingerprint::LEN - 1).map(|c| {
+            if c.is_ascii_graphic() {
+                c
+            } else {
+                char::REPLACEMENT_CHARACTER
+            }
+        });
+        let shown: String = shown.chain([char::REPLACEMENT_CHARACTER]).collect();
+        Fingerprint(shown.into())
     }
 
     /// Enough of it to tell one's own keys apart: `SHA256:kX3vQb…aq0`. Not for comparing with
@@ -135,6 +156,64 @@ impl Fingerprint {
     /// The whole fingerprint.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+/// A text that is no fingerprint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a fingerprint is SHA256: and 43 characters, as `ssh-keygen -lf FILE` shows it")]
+pub struct FingerprintError;
+
+/// Whether there can be such a character behind `SHA256:`.
+fn is_base64(b: u8) -> bool {
+    b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/')
+}
+
+impl FromStr for Fingerprint {
+    type Err = FingerprintError;
+
+    /// Reads `SHA256:` and the hash in base64 without padding.
+    fn from_str(raw: &str) -> Result<Fingerprint, FingerprintError> {
+        let hash = raw.strip_prefix("SHA256:").ok_or(FingerprintError)?;
+        if raw.len() == Fingerprint::LEN && hash.bytes().all(is_base64) {
+            Ok(Fingerprint::new(raw))
+        } else {
+            Err(FingerprintError)
+        }
+    }
+}
+
+/// The beginning of a fingerprint: `SHA256:` and 8 to 42 characters.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FingerprintPrefix(String);
+
+impl FingerprintPrefix {
+    /// The fewest characters behind `SHA256:` by which a key can be named.
+    pub const MIN: usize = 8;
+
+    /// Whether a fingerprint begins like this.
+    pub fn begins(&self, key: &Fingerprint) -> bool {
+        key.as_str().starts_with(&self.0)
+    }
+}
+
+impl fmt::Display for FingerprintPrefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+impl FromStr for FingerprintPrefix {
+    type Err = FingerprintError;
+
+    fn from_str(raw: &str) -> Result<FingerprintPrefix, FingerprintError> {
+        let hash = raw.strip_prefix("SHA256:").ok_or(FingerprintError)?;
+        let shorter = raw.len() < Fingerprint::LEN && hash.len() >= FingerprintPrefix::MIN;
+        if shorter && hash.bytes().all(is_base64) {
+            Ok(FingerprintPrefix(raw.to_owned()))
+        } else {
+            Err(FingerprintError)
+        }
     }
 }
 
@@ -203,6 +282,45 @@ mod tests {
         assert_eq!(Conversation::between(a, b), Conversation::between(b, a));
         for bad in ["", "room/", "room/a b", "direct/1/2", "dm/x"] {
             assert!(bad.parse::<Conversation>().is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn fingerprints_are_read_whole_or_as_a_prefix() {
+        let key = "SHA256:0jvS3JZ4PfHpKoEvRBgAsdBmzJO2Tdcs0O1XWyV9X5c";
+        // (what is given, whether it is a fingerprint, whether it is the beginning of one)
+        for (raw, whole, prefix) in [
+            (key, true, false),
+            (&key[..49], false, true),
+            (&key[..15], false, true),
+            (&key[..14], false, false),
+            ("SHA256:", false, false),
+            (&format!("{key}c"), false, false),
+            (&key[7..], false, false),
+            ("SHA256:0jvS3JZ4\u{202e}", false, false),
+            ("SHA256:0jvS3JZ4P!", false, false),
+            ("MD5:0jvS3JZ4P", false, false),
+        ] {
+            assert_eq!(raw.parse::<Fingerprint>().is_ok(), whole, "{raw:?}");
+            assert_eq!(raw.parse::<FingerprintPrefix>().is_ok(), prefix, "{raw:?}");
+        }
+        let prefix: FingerprintPrefix = key[..15].parse().unwrap();
+        assert!(prefix.begins(&Fingerprint::new(key)));
+        assert!(!prefix.begins(&Fingerprint::new("SHA256:other")));
+    }
+
+    #[test]
+    fn stored_fingerprints_are_safe_to_show() {
+        let key = "SHA256:0jvS3JZ4PfHpKoEvRBgAsdBmzJO2Tdcs0O1XWyV9X5c";
+        for (raw, shown) in [
+            (key, key.to_owned()),
+            ("SHA256:abc", "SHA256:abc".to_owned()),
+            ("SHA256:a\u{202e}b", "SHA256:a\u{fffd}b\u{fffd}".to_owned()),
+            ("\u{9b}31m", "\u{fffd}31m\u{fffd}".to_owned()),
+            (&format!("{key}more"), format!("{}\u{fffd}", &key[..49])),
+        ] {
+            let stored = Fingerprint::stored(raw);
+            assert_eq!(stored.as_str(), shown, "{raw:?}");
         }
     }
 }

@@ -1,11 +1,12 @@
 //! Invites: a code that somebody can type, of which only a hash is kept.
 
 use std::fmt;
+use std::str::FromStr;
 
 use data_encoding::{BASE32_NOPAD, HEXLOWER};
 use sha2::{Digest as _, Sha256};
 
-use super::access::Role;
+use super::access::{Issuer, Role};
 use super::ids::Time;
 
 /// How many uses an invite can have at the most.
@@ -80,7 +81,7 @@ pub struct Invite {
     /// When it ends.
     pub expires: Time,
     /// Who made it.
-    pub by: String,
+    pub by: Issuer,
     /// When.
     pub at: Time,
 }
@@ -94,6 +95,41 @@ impl Invite {
     /// Whether somebody can still come in with it.
     pub fn is_good(&self, now: Time) -> bool {
         self.left > 0 && now < self.expires
+    }
+}
+
+/// How an invite is named: the beginning of its hash, 8 to 64 hexadecimal digits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InviteId(String);
+
+/// A text that names no invite.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("an invite is named by eight digits and letters, as the list of invites shows them")]
+pub struct InviteIdError;
+
+impl FromStr for InviteId {
+    type Err = InviteIdError;
+
+    fn from_str(raw: &str) -> Result<InviteId, InviteIdError> {
+        let id = raw.to_ascii_lowercase();
+        if (8..=64).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_hexdigit()) {
+            Ok(InviteId(id))
+        } else {
+            Err(InviteIdError)
+        }
+    }
+}
+
+impl InviteId {
+    /// The digits, in lower case.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for InviteId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
     }
 }
 
@@ -126,5 +162,21 @@ mod tests {
         }
         assert_eq!(format!("{code:?}"), "Code(…)");
         assert_eq!(code.hash().len(), 64);
+    }
+
+    #[test]
+    fn ids_are_hexadecimal() {
+        for (raw, expected) in [
+            ("3f9a1c77", Some("3f9a1c77")),
+            ("3F9A1C77ab", Some("3f9a1c77ab")),
+            ("3f9a1c7", None),
+            ("3f9a1c7\u{202e}", None),
+            ("3f9a1c7g", None),
+            (&"a".repeat(64), Some("a".repeat(64).as_str())),
+            (&"a".repeat(65), None),
+        ] {
+            let id = raw.parse::<InviteId>().ok();
+            assert_eq!(id.as_ref().map(InviteId::as_str), expected, "{raw:?}");
+        }
     }
 }

@@ -45,8 +45,8 @@ async fn show(args: &Show, people: &dyn People, console: &mut Console<'_>) -> Re
     let mut rows = Vec::new();
     for entry in people.audits(limit).await?.iter().rev() {
         let actor = entry.actor.to_string();
-        let [action, target, detail] =
-            [&entry.action, &entry.target, &entry.detail].map(|text| clean_line(text));
+        let action = clean_line(&entry.action);
+        let [target, detail] = [&entry.target, &entry.detail].map(ToString::to_string);
         if args.json {
             let at = stamp(entry.at);
             console.json(&Line {

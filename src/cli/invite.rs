@@ -5,13 +5,12 @@ use serde::Serialize;
 
 use super::console::{Console, Failure, shown, stamp};
 use super::{Exit, OpenMode, audit};
-use crate::chat::access::{Actor, Role};
+use crate::chat::access::{Issuer, Role};
 use crate::chat::duration;
 use crate::chat::ids::Time;
-use crate::chat::invite::{Code, MAX_LIFE, MAX_USES};
+use crate::chat::invite::{Code, InviteId, MAX_LIFE, MAX_USES};
 use crate::config::Config;
 use crate::store::{Action, ChangeError, People};
-use crate::text::clean_line;
 
 /// What to do with invites.
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
@@ -56,8 +55,8 @@ pub struct List {
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct Revoke {
     /// The invite, as `ssh-chat invite list` names it
-    #[arg(value_name = "ID", value_parser = id)]
-    id: String,
+    #[arg(value_name = "ID")]
+    id: InviteId,
 }
 
 impl Invite {
@@ -79,15 +78,6 @@ fn life(raw: &str) -> Result<u64, String> {
             "a time has numbers with their units, such as {}",
             duration::EXAMPLES
         )),
-    }
-}
-
-fn id(raw: &str) -> Result<String, String> {
-    let id = raw.to_ascii_lowercase();
-    if (8..=64).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_hexdigit()) {
-        Ok(id)
-    } else {
-        Err("an invite is named by the eight digits and letters of `ssh-chat invite list`".into())
     }
 }
 
@@ -140,7 +130,7 @@ async fn create(
         left: uses,
         uses,
         expires: now.plus(args.expires.unwrap_or(usual)),
-        by: Actor::Console.to_string(),
+        by: Issuer::Console,
         at: now,
     };
     let change = audit::change(now, Action::CreateInvite(invite.clone()));
@@ -195,7 +185,7 @@ struct Line<'a> {
     left: u32,
     uses: u32,
     expires: String,
-    by: &'a str,
+    by: String,
     at: String,
 }
 
@@ -214,7 +204,7 @@ async fn list(
                 left: invite.left,
                 uses: invite.uses,
                 expires: stamp(invite.expires),
-                by: &clean_line(&invite.by),
+                by: invite.by.to_string(),
                 at: stamp(invite.at),
             })?;
         }
@@ -231,7 +221,7 @@ async fn list(
                 invite.role.to_string(),
                 format!("{} of {}", invite.left, invite.uses),
                 shown(invite.expires),
-                clean_line(&invite.by),
+                invite.by.to_string(),
             ]
         })
         .collect();
@@ -239,12 +229,12 @@ async fn list(
 }
 
 async fn revoke(
-    id: &str,
+    id: &InviteId,
     people: &dyn People,
     now: Time,
     console: &mut Console<'_>,
 ) -> Result<(), Failure> {
-    let change = audit::change(now, Action::RevokeInvite(id.to_owned()));
+    let change = audit::change(now, Action::RevokeInvite(id.clone()));
     match people.apply(&change).await {
         Ok(_) => Ok(console.say(&format!("the invite {id} is ended"))?),
         Err(ChangeError::NotFound) => Err(Failure::Missing(format!(

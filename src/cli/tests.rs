@@ -204,8 +204,8 @@ fn what_was_done_is_shown_with_the_newest_last() {
             at: NOW.plus(n * 60_000),
             actor: Actor::Account(AccountId(n.into()), Name::new(&format!("op{n}")).unwrap()),
             action: "ban".to_owned(),
-            target: "eve\u{1b}[2J\u{202e}".to_owned(),
-            detail: "spam".to_owned(),
+            target: crate::text::Text::stored_line("eve\u{1b}[2J\u{202e}"),
+            detail: crate::text::Text::stored_line("spam"),
         };
         store.content().audits.insert(0, entry);
     }

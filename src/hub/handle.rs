@@ -65,6 +65,14 @@ impl Handle {
         Handle { mailbox, leaving }
     }
 
+    /// A way to no hub: nobody is online, and what is asked of it does not happen. For who has the
+    /// store only.
+    pub fn detached() -> Handle {
+        let (mailbox, _) = mpsc::channel(1);
+        let (leaving, _) = mpsc::unbounded_channel();
+        Handle::new(mailbox, leaving)
+    }
+
     /// A session takes part: it is in the lobby, and what is for it comes to `inbox`. It leaves
     /// when the [`Attachment`] is dropped, however that comes about.
     pub async fn attach(

@@ -360,8 +360,8 @@ impl Order {
             actor_kind: kind,
             actor_account: audit.actor.account(),
             action: audit.action,
-            target: audit.target,
-            detail: audit.detail,
+            target: audit.target.to_string(),
+            detail: audit.detail.to_string(),
         }
     }
 
@@ -371,8 +371,8 @@ impl Order {
             at: self.at,
             actor: Actor::from_parts(self.actor_kind.as_deref(), self.actor_account, &self.actor),
             action: self.action.clone(),
-            target: self.target.clone(),
-            detail: self.detail.clone(),
+            target: Text::stored_line(&self.target),
+            detail: Text::stored_line(&self.detail),
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::chat::access::{
 };
 use crate::chat::duration::every;
 use crate::chat::ids::{AccountId, Fingerprint, Name, RoomName, Time};
-use crate::chat::invite::Invite;
+use crate::chat::invite::{Invite, InviteId};
 use crate::text::Text;
 
 /// The most keys that one account can have.
@@ -84,8 +84,8 @@ pub enum Action {
     },
     /// Keeps a new invite.
     CreateInvite(Invite),
-    /// Revokes the invites whose hash begins like this, with at least eight characters.
-    RevokeInvite(String),
+    /// Revokes the invites whose hash begins like this.
+    RevokeInvite(InviteId),
     /// Takes one use of an invite and makes the account, with the invite's role, whatever
     /// `account.role` says. If the key is one of this very account already, nothing changes: the
     /// change can be applied again.
@@ -285,7 +285,7 @@ impl Change {
                 let (uses, role) = (invite.uses, invite.role);
                 (invite.id().to_owned(), format!("{uses} uses, {role}"))
             }
-            Action::RevokeInvite(id) => (id.clone(), String::new()),
+            Action::RevokeInvite(id) => (id.to_string(), String::new()),
             Action::RedeemInvite { account, key, .. } => {
                 let whose = if own(account.id) {
                     ""
@@ -333,8 +333,8 @@ impl Change {
             at: self.at,
             actor: self.actor.clone(),
             action: self.action.as_str().to_owned(),
-            target,
-            detail: detail.trim_start_matches([' ', ':']).to_owned(),
+            target: Text::stored_line(&target),
+            detail: Text::stored_line(detail.trim_start_matches([' ', ':'])),
         })
     }
 

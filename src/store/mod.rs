@@ -144,6 +144,11 @@ impl Account {
         }
     }
 
+    /// Whether somebody has proven to have a key of it.
+    pub fn is_proven(&self) -> bool {
+        self.proof_by.is_none()
+    }
+
     /// Whether the time for a proof is over.
     pub fn is_forfeit(&self, now: Time) -> bool {
         self.proof_by.is_some_and(|by| by <= now)

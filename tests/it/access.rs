@@ -1,5 +1,6 @@
 //! Who gets in and who may do what: every combination as a table, on the real store.
 
+mod authority;
 mod door;
 mod orders;
 mod proof;
@@ -12,7 +13,7 @@ use ssh_chat::access::door::{Candidate, Door as _, ProvenKey, Verdict};
 use ssh_chat::access::orders::{BanWhom, Order, Requester};
 use ssh_chat::access::{Guard, Keeper as _, Mode, Rules};
 use ssh_chat::chat::access::{
-    Actor, Audit, Ban, BanTarget, KeyRecord, Lockdown, LockdownScope, Role, network,
+    Actor, Audit, Ban, BanTarget, ClientPrefix, KeyRecord, Lockdown, LockdownScope, Role, network,
 };
 use ssh_chat::chat::ids::{AccountId, Fingerprint, Name, SessionId, Time};
 use ssh_chat::chat::intent::{Arrival, Intent, Target};
@@ -60,8 +61,8 @@ pub(crate) fn audit() -> Audit {
         at: Time(0),
         actor: Actor::System,
         action: "test".into(),
-        target: String::new(),
-        detail: String::new(),
+        target: Text::stored(""),
+        detail: Text::stored(""),
     }
 }
 
@@ -111,7 +112,9 @@ impl House {
         house
             .ban(BanTarget::Network(network("203.0.113.0/24").unwrap()))
             .await;
-        house.ban(BanTarget::Client("SSH-2.0-Bad".into())).await;
+        house
+            .ban(BanTarget::Client(ClientPrefix::stored("SSH-2.0-Bad")))
+            .await;
         house
     }
 
@@ -201,35 +204,42 @@ impl House {
 
     /// Somebody is online.
     pub async fn online(&self, who: &str) -> (Attachment, Arc<Inbox>) {
-        let account = self.find(who).await;
-        self.attach(account, Some(key(who).fingerprint)).await
+        self.attach(arrival(self, who).await).await
     }
 
     /// Somebody without a key is online.
     pub async fn guest(&self, who: &str) -> (Attachment, Arc<Inbox>) {
         let id = AccountId(rand::random());
         let account = Account::new(id, name(who), Role::Guest, Time(0));
-        self.attach(account, None).await
+        self.attach(arriving(account, None)).await
     }
 
-    async fn attach(&self, account: Account, key: Option<Fingerprint>) -> (Attachment, Arc<Inbox>) {
+    async fn attach(&self, arrival: Arrival) -> (Attachment, Arc<Inbox>) {
         let inbox = Arc::new(Inbox::default());
-        let arrival = Arrival {
-            session: SessionId(rand::random()),
-            author: ssh_chat::chat::event::Author {
-                account: account.id,
-                name: account.name,
-            },
-            guest: key.is_none(),
-            bot: false,
-            role: account.role,
-            key,
-            addr: "192.0.2.7".parse().unwrap(),
-            client: "SSH-2.0-Test".into(),
-            ignored: Arc::default(),
-        };
         let (attachment, _) = self.hub.attach(arrival, inbox.clone()).await.unwrap();
         (attachment, inbox)
+    }
+}
+
+/// How somebody with a key comes.
+async fn arrival(house: &House, who: &str) -> Arrival {
+    arriving(house.find(who).await, Some(key(who).fingerprint))
+}
+
+fn arriving(account: Account, key: Option<Fingerprint>) -> Arrival {
+    Arrival {
+        session: SessionId(rand::random()),
+        author: ssh_chat::chat::event::Author {
+            account: account.id,
+            name: account.name,
+        },
+        guest: key.is_none(),
+        bot: false,
+        role: account.role,
+        key,
+        addr: "192.0.2.7".parse().unwrap(),
+        client: "SSH-2.0-Test".into(),
+        ignored: Arc::default(),
     }
 }
 

@@ -58,9 +58,9 @@ bob      member    {c}  ssh-ed25519  2026-11-22 14:02 UTC
     assert!(audits.iter().all(|audit| audit.actor == Actor::Console));
     let actions: Vec<&str> = audits.iter().map(|audit| audit.action.as_str()).collect();
     assert_eq!(actions, ["account_create", "key_add", "account_create"]);
-    assert_eq!(audits[0].target, a.as_str());
-    assert_eq!(audits[0].detail, "alice, a new account (operator)");
-    assert_eq!(audits[1].detail, "alice");
+    assert_eq!(audits[0].target.as_str(), a.as_str());
+    assert_eq!(audits[0].detail.as_str(), "alice, a new account (operator)");
+    assert_eq!(audits[1].detail.as_str(), "alice");
 }
 
 #[test]

@@ -90,7 +90,8 @@ impl Content {
             Action::CreateInvite(invite) => self.invites.push(invite.clone()),
             Action::RevokeInvite(id) => {
                 let before = self.invites.len();
-                self.invites.retain(|invite| !invite.hash.starts_with(id));
+                self.invites
+                    .retain(|invite| !invite.hash.starts_with(id.as_str()));
                 if self.invites.len() == before {
                     return Err(ChangeError::NotFound);
                 }

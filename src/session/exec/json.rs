@@ -191,8 +191,8 @@ enum Record<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         actor_account: Option<String>,
         action: String,
-        target: String,
-        detail: String,
+        target: &'a str,
+        detail: &'a str,
     },
     Done {
         text: String,
@@ -274,8 +274,8 @@ impl<'a> Record<'a> {
                 actor_kind: audit.actor.kind(),
                 actor_account: audit.actor.account().map(|id| id.to_string()),
                 action: clean_line(&audit.action),
-                target: clean_line(&audit.target),
-                detail: clean_line(&audit.detail),
+                target: audit.target.as_str(),
+                detail: audit.detail.as_str(),
             },
             Item::Done(words) => Record::Done {
                 text: clean_line(words),
@@ -353,7 +353,7 @@ impl<'a> Record<'a> {
             left: invite.left,
             uses: invite.uses,
             expires: At(invite.expires),
-            by: clean_line(&invite.by),
+            by: invite.by.to_string(),
             at: At(invite.at),
             code,
             link,
@@ -365,13 +365,13 @@ impl<'a> Record<'a> {
             BanTarget::Account(_, name) => ("account", name.to_string()),
             BanTarget::Key(key) => ("key", key.to_string()),
             BanTarget::Network(net) => ("network", net.to_string()),
-            BanTarget::Client(client) => ("client", clean_line(client)),
+            BanTarget::Client(client) => ("client", client.to_string()),
         };
         Record::Ban {
             id: ban.id,
             kind,
             target,
-            by: clean_line(&ban.by),
+            by: ban.by.to_string(),
             at: At(ban.at),
             until: ban.until.map(At),
             reason: ban.reason.as_ref().map(Text::as_str),

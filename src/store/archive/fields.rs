@@ -12,7 +12,7 @@ use serde::de::{self, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::MAX_NUMBER;
-use crate::chat::access::Role;
+use crate::chat::access::{ClientPrefix, Issuer, Role};
 use crate::chat::ids::{Conversation, Fingerprint, Name, RoomName, Seq, Time};
 use crate::text::{MAX_BYTES, MAX_CHARS, Text, clean_line};
 
@@ -96,7 +96,13 @@ strings! {
     Text: |raw| bounded(raw, MAX_CHARS).map(Text::stored);
     // Words of one line that are only ever shown.
     String: |raw| bounded(raw, MAX_BYTES).map(clean_line);
-    Fingerprint: fingerprint;
+    Fingerprint: str::parse;
+    Issuer: |raw| bounded(raw, MAX_BYTES).map(Issuer::stored);
+    // Every client's version begins with nothing.
+    ClientPrefix: |raw| match bounded(raw, MAX_BYTES)? {
+        "" => Err("every client's version begins with nothing".to_owned()),
+        raw => Ok(ClientPrefix::stored(raw)),
+    };
     IpNet: str::parse;
     Role: str::parse;
 }
@@ -120,15 +126,6 @@ fn bounded(raw: &str, max_chars: usize) -> Result<&str, String> {
         ));
     }
     Ok(raw)
-}
-
-/// `SHA256:` and 43 characters of base64.
-fn fingerprint(raw: &str) -> Result<Fingerprint, &'static str> {
-    let base64 = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/');
-    match raw.strip_prefix("SHA256:") {
-        Some(hash) if hash.len() == 43 && hash.bytes().all(base64) => Ok(Fingerprint::new(raw)),
-        _ => Err("a fingerprint is SHA256: and 43 characters"),
-    }
 }
 
 impl Field for u64 {
@@ -237,21 +234,22 @@ pub(super) mod hash {
     }
 }
 
-/// The beginning of a client's version, which is compared: less of it would be about more people,
-/// and nothing of it about everybody.
-pub(super) mod client {
-    use super::{Deserializer, MAX_BYTES, Serializer, bounded, string};
+/// The key of a ban. Older ones can be about what is no fingerprint, and so about nobody.
+pub(super) mod banned_key {
+    use super::{Deserializer, Field as _, Fingerprint, MAX_BYTES, Serializer, bounded, string};
 
-    pub(in super::super) fn serialize<S: Serializer>(raw: &str, s: S) -> Result<S::Ok, S::Error> {
-        s.serialize_str(raw)
+    pub(in super::super) fn serialize<S: Serializer>(
+        key: &Fingerprint,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        key.write(serializer)
     }
 
     pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
-    ) -> Result<String, D::Error> {
-        string(deserializer, |raw| match bounded(raw, MAX_BYTES)? {
-            "" => Err("every client's version begins with nothing".to_owned()),
-            raw => Ok(raw.to_owned()),
+    ) -> Result<Fingerprint, D::Error> {
+        string(deserializer, |raw| {
+            bounded(raw, MAX_BYTES).map(Fingerprint::stored)
         })
     }
 }

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::{Entry, Kept, Numbers, Order, Person, Reading, Record, Room};
 use crate::chat::access::{
-    Ban, BanTarget, KeyRecord, Lockdown, LockdownScope, Mute, PendingKey, Role, network,
+    Ban, BanTarget, ClientPrefix, KeyRecord, Lockdown, LockdownScope, Mute, PendingKey, Role,
+    network,
 };
 use crate::chat::event::Author;
 use crate::chat::ids::{AccountId, Conversation, Fingerprint, Name, RoomName, Seq, Time};
@@ -117,12 +118,12 @@ fn bans() -> Vec<Ban> {
         BanTarget::Network(network("203.0.113.0/24").unwrap()),
         BanTarget::Account(BOB, name("bob")),
         BanTarget::Key(key().fingerprint),
-        BanTarget::Client("SSH-2.0-Go".to_owned()),
+        BanTarget::Client(ClientPrefix::stored("SSH-2.0-Go")),
     ];
     let ban = |(id, target)| Ban {
         id,
         target,
-        by: "alice".to_owned(),
+        by: "alice".into(),
         at: AT,
         until: (id == 1).then_some(LATER),
         reason: (id == 1).then(|| Text::stored("noise")),
@@ -154,7 +155,7 @@ pub(crate) fn records() -> Vec<Record> {
             left: 2,
             uses: 3,
             expires: LATER,
-            by: "alice".to_owned(),
+            by: "alice".into(),
             at: AT,
         }),
         Record::Pending(PendingKey {
@@ -173,13 +174,13 @@ pub(crate) fn records() -> Vec<Record> {
     records.extend([
         Record::Mute(Mute {
             account: BOB,
-            by: "alice".to_owned(),
+            by: "alice".into(),
             until: Some(LATER),
             reason: Some(Text::stored("spam")),
         }),
         Record::Lockdown(Lockdown {
             scope: LockdownScope::Guests,
-            by: "alice".to_owned(),
+            by: "alice".into(),
             until: None,
         }),
         Record::Audit(Order {

@@ -5,7 +5,9 @@ use ipnet::IpNet;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::fields::{self, Field};
-use crate::chat::access::{self, BanTarget as Target, KeyRecord as Record, LockdownScope, Role};
+use crate::chat::access::{
+    self, BanTarget as Target, ClientPrefix, Issuer, KeyRecord as Record, LockdownScope, Role,
+};
 use crate::chat::ids::{AccountId, Fingerprint, Name, Time};
 use crate::chat::invite;
 use crate::text::Text;
@@ -45,7 +47,7 @@ pub(super) struct Invite {
     #[serde(with = "fields")]
     expires: Time,
     #[serde(with = "fields")]
-    by: String,
+    by: Issuer,
     #[serde(with = "fields")]
     at: Time,
 }
@@ -67,9 +69,9 @@ pub(super) struct PendingKey {
 #[serde(remote = "Target", rename_all = "lowercase")]
 enum BanTarget {
     Account(AccountId, #[serde(with = "fields")] Name),
-    Key(#[serde(with = "fields")] Fingerprint),
+    Key(#[serde(with = "fields::banned_key")] Fingerprint),
     Network(#[serde(with = "fields")] IpNet),
-    Client(#[serde(with = "fields::client")] String),
+    Client(#[serde(with = "fields")] ClientPrefix),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -80,7 +82,7 @@ pub(super) struct Ban {
     #[serde(with = "BanTarget")]
     target: Target,
     #[serde(with = "fields")]
-    by: String,
+    by: Issuer,
     #[serde(with = "fields")]
     at: Time,
     #[serde(with = "fields", default, skip_serializing_if = "Option::is_none")]
@@ -94,7 +96,7 @@ pub(super) struct Ban {
 pub(super) struct Mute {
     account: AccountId,
     #[serde(with = "fields")]
-    by: String,
+    by: Issuer,
     #[serde(with = "fields", default, skip_serializing_if = "Option::is_none")]
     until: Option<Time>,
     #[serde(with = "fields", default, skip_serializing_if = "Option::is_none")]
@@ -107,7 +109,7 @@ pub(super) struct Lockdown {
     #[serde(default, skip_serializing_if = "LockdownScope::is_everyone")]
     scope: LockdownScope,
     #[serde(with = "fields")]
-    by: String,
+    by: Issuer,
     #[serde(with = "fields", default, skip_serializing_if = "Option::is_none")]
     until: Option<Time>,
 }

@@ -49,9 +49,9 @@ pub(super) fn entry(key: Key, audit: &Audit) -> Write {
             .text("actor", &audit.actor.to_string())
             .text("actor_kind", audit.actor.kind())
             .maybe_text("actor_account", account.as_deref())
-            .text("action", &audit.action)
-            .text("target", &audit.target)
-            .text("detail", &audit.detail)
+            .text("action", audit.action.as_str())
+            .text("target", audit.target.as_str())
+            .text("detail", audit.detail.as_str())
     })
 }
 
@@ -88,14 +88,18 @@ fn actor(row: &Row) -> Result<Actor, StoreError> {
     let account = account.transpose();
     let account = account.map_err(|_| row.bad("a bad actor_account"))?;
     let kind = row.maybe_text("actor_kind")?;
-    Ok(Actor::from_parts(kind, account, &row.line("actor")?))
+    Ok(Actor::from_parts(
+        kind,
+        account,
+        row.line("actor")?.as_str(),
+    ))
 }
 
 pub(super) fn read(row: &Row) -> Result<Audit, StoreError> {
     Ok(Audit {
         at: row.time("at")?,
         actor: actor(row)?,
-        action: row.line("action")?,
+        action: row.line("action")?.to_string(),
         target: row.line("target")?,
         detail: row.line("detail")?,
     })

@@ -6,7 +6,7 @@ use super::item::{Item, Row, number};
 use super::key::{self, Key};
 use super::table::Range;
 use super::write::{Condition, Write};
-use crate::chat::access::{Ban, BanTarget};
+use crate::chat::access::{Ban, BanTarget, ClientPrefix};
 use crate::chat::ids::{Fingerprint, Time};
 use crate::store::{ChangeError, ChangeOutcome, StoreError};
 use crate::text::Text;
@@ -56,7 +56,7 @@ impl Dynamo {
 pub(super) fn create(id: u64, ban: &Ban) -> Write {
     Write::create(Key::ban(id), |item| {
         about(item, &ban.target)
-            .text("by", &ban.by)
+            .text("by", &ban.by.to_string())
             .number("at", ban.at.0)
             .until(ban.until)
             .maybe_text("reason", ban.reason.as_ref().map(Text::as_str))
@@ -76,7 +76,7 @@ fn about(item: Item, target: &BanTarget) -> Item {
         BanTarget::Account(account, _) => ("account", account.to_string()),
         BanTarget::Key(key) => ("key", key.to_string()),
         BanTarget::Network(net) => ("network", net.to_string()),
-        BanTarget::Client(client) => ("client", client.clone()),
+        BanTarget::Client(client) => ("client", client.to_string()),
     };
     let item = item.text("kind", kind).text("subject", &subject);
     match target {
@@ -92,7 +92,7 @@ pub(super) fn read(row: &Row) -> Result<Ban, StoreError> {
             .parse()
             .map_err(|_| row.bad(format_args!("the bad number {id:?}")))?,
         target: target(row)?,
-        by: row.line("by")?,
+        by: row.issuer("by")?,
         at: row.time("at")?,
         until: row.until()?,
         reason: row.reason()?,
@@ -104,10 +104,9 @@ fn target(row: &Row) -> Result<BanTarget, StoreError> {
     let bad = || row.bad(format_args!("the bad target {kind} {subject:?}"));
     Ok(match kind {
         "account" => BanTarget::Account(row.account("subject")?, row.name("name")?),
-        "key" => BanTarget::Key(Fingerprint::new(subject)),
+        "key" => BanTarget::Key(Fingerprint::stored(subject)),
         "network" => BanTarget::Network(subject.parse().map_err(|_| bad())?),
-        // Not sanitised: it is compared, and less of it would be about more people.
-        "client" => BanTarget::Client(subject.to_owned()),
+        "client" => BanTarget::Client(ClientPrefix::stored(subject)),
         _ => return Err(bad()),
     })
 }

@@ -10,11 +10,9 @@ use super::table::{MOST_WRITES, Range};
 use super::write::{Condition, Write};
 use crate::chat::access::KeyRecord;
 use crate::chat::ids::Time;
-use crate::chat::invite::Invite;
+use crate::chat::invite::{Invite, InviteId};
 use crate::store::{Account, ChangeError, ChangeOutcome, StoreError, stored_role};
 
-/// The shortest beginning of a hash that names an invite, in bytes.
-const SHORTEST_ID: usize = 8;
 /// The longest that anything is looked for by, in bytes: twice the longest hash.
 const LONGEST_ID: usize = 128;
 
@@ -57,12 +55,13 @@ impl Dynamo {
 
     /// Ends the invite whose hash begins like this. Should several, which hardly happens, it ends
     /// them all: better an invite too few than one that was meant to be gone.
-    pub(super) async fn end_invite(&self, id: &str, now: Time) -> Result<ChangePlan, ChangeError> {
-        if !(SHORTEST_ID..=LONGEST_ID).contains(&id.len()) {
-            return Err(ChangeError::NotFound);
-        }
+    pub(super) async fn end_invite(
+        &self,
+        id: &InviteId,
+        now: Time,
+    ) -> Result<ChangePlan, ChangeError> {
         let last = format!("{id}{}", char::MAX);
-        let range = Range::all(key::INVITES).between(id.to_owned(), last);
+        let range = Range::all(key::INVITES).between(id.to_string(), last);
         let invites = self.invites_in(&range, now).await?;
         if invites.is_empty() {
             return Err(ChangeError::NotFound);
@@ -130,7 +129,7 @@ pub(super) fn create(invite: &Invite) -> Result<Write, StoreError> {
             .number("left", invite.left)
             .number("uses", invite.uses)
             .until(Some(invite.expires))
-            .text("by", &invite.by)
+            .text("by", &invite.by.to_string())
             .number("at", invite.at.0)
     }))
 }
@@ -142,7 +141,7 @@ pub(super) fn read(row: &Row) -> Result<Invite, StoreError> {
         left: row.number("left")?,
         uses: row.number("uses")?,
         expires: row.time("until")?,
-        by: row.line("by")?,
+        by: row.issuer("by")?,
         at: row.time("at")?,
     })
 }

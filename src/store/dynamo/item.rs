@@ -7,10 +7,10 @@ use std::str::FromStr;
 use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::key::{Key, PARTITION, SORT};
-use crate::chat::access::Role;
+use crate::chat::access::{Issuer, Role};
 use crate::chat::ids::{AccountId, Conversation, Name, Time};
 use crate::store::StoreError;
-use crate::text::{Text, clean_line};
+use crate::text::Text;
 
 /// The attributes of an item, or of a part of one.
 pub(super) type Attributes = HashMap<String, AttributeValue>;
@@ -212,8 +212,13 @@ impl Row {
     }
 
     /// Words of one line that are only ever shown, sanitised again.
-    pub fn line(&self, name: &str) -> Result<String, StoreError> {
-        Ok(clean_line(self.text(name)?))
+    pub fn line(&self, name: &str) -> Result<Text, StoreError> {
+        Ok(Text::stored_line(self.text(name)?))
+    }
+
+    /// Who issued it.
+    pub fn issuer(&self, name: &str) -> Result<Issuer, StoreError> {
+        Ok(Issuer::stored(self.text(name)?))
     }
 
     /// Somebody's name.

@@ -96,8 +96,8 @@ pub(super) fn with(item: Item, key: &KeyRecord) -> Item {
 /// What [`with`] wrote.
 pub(super) fn read(row: &Row) -> Result<KeyRecord, StoreError> {
     Ok(KeyRecord {
-        fingerprint: Fingerprint::new(row.text("fingerprint")?),
-        algorithm: row.line("algorithm")?,
+        fingerprint: Fingerprint::stored(row.text("fingerprint")?),
+        algorithm: row.line("algorithm")?.to_string(),
         comment: Text::stored(row.text("comment")?),
         added: row.time("added")?,
     })

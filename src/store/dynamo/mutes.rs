@@ -34,7 +34,7 @@ impl Dynamo {
 /// A mute, whatever was there before.
 pub(super) fn put(mute: &Mute) -> Write {
     Write::put(Key::mute(mute.account), |item| {
-        item.text("by", &mute.by)
+        item.text("by", &mute.by.to_string())
             .until(mute.until)
             .maybe_text("reason", mute.reason.as_ref().map(Text::as_str))
     })
@@ -44,7 +44,7 @@ pub(super) fn put(mute: &Mute) -> Write {
 pub(super) fn put_lockdown(lockdown: &Lockdown) -> Write {
     let scope = (!lockdown.scope.is_everyone()).then(|| lockdown.scope.as_str());
     Write::put(Key::lockdown(), |item| {
-        item.text("by", &lockdown.by)
+        item.text("by", &lockdown.by.to_string())
             .until(lockdown.until)
             .maybe_text("scope", scope)
     })
@@ -53,7 +53,7 @@ pub(super) fn put_lockdown(lockdown: &Lockdown) -> Write {
 pub(super) fn read(row: &Row) -> Result<Mute, StoreError> {
     Ok(Mute {
         account: row.account(SORT)?,
-        by: row.line("by")?,
+        by: row.issuer("by")?,
         until: row.until()?,
         reason: row.reason()?,
     })
@@ -62,7 +62,7 @@ pub(super) fn read(row: &Row) -> Result<Mute, StoreError> {
 pub(super) fn read_lockdown(row: &Row) -> Result<Lockdown, StoreError> {
     Ok(Lockdown {
         scope: LockdownScope::from_stored(row.maybe_text("scope")?),
-        by: row.line("by")?,
+        by: row.issuer("by")?,
         until: row.until()?,
     })
 }

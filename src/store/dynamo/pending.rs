@@ -108,7 +108,7 @@ pub(super) fn read(row: &Row) -> Result<PendingKey, StoreError> {
     Ok(PendingKey {
         key: keys::read(row)?,
         name: row.name("name")?,
-        from: row.line("from")?,
+        from: row.line("from")?.to_string(),
         at: row.time("at")?,
     })
 }

@@ -24,9 +24,9 @@ pub(super) fn keep(db: &Connection, audit: &Audit) -> Result<(), StoreError> {
         audit.actor.to_string(),
         audit.actor.kind(),
         audit.actor.account().map(blob),
-        &audit.action,
-        &audit.target,
-        &audit.detail,
+        audit.action.as_str(),
+        audit.target.as_str(),
+        audit.detail.as_str(),
     ))?;
     Ok(())
 }
@@ -79,7 +79,7 @@ fn to_actor(row: &Row<'_>) -> Result<Actor, StoreError> {
     let account: Option<[u8; 16]> = row.get("actor_account")?;
     let account = account.map(|id| AccountId(u128::from_be_bytes(id)));
     let text = line(row, "actor")?;
-    Ok(Actor::from_parts(kind.as_deref(), account, &text))
+    Ok(Actor::from_parts(kind.as_deref(), account, text.as_str()))
 }
 
 /// A row with [`COLUMNS`].
@@ -87,7 +87,7 @@ pub(super) fn to_audit(row: &Row<'_>) -> Result<Audit, StoreError> {
     Ok(Audit {
         at: Time(row.get("at")?),
         actor: to_actor(row)?,
-        action: line(row, "action")?,
+        action: line(row, "action")?.to_string(),
         target: line(row, "target")?,
         detail: line(row, "detail")?,
     })

@@ -2,8 +2,8 @@
 
 use rusqlite::{Connection, OptionalExtension, Row};
 
-use super::columns::{line, reason, to_name, until};
-use crate::chat::access::{Ban, BanTarget};
+use super::columns::{issuer, reason, to_name, until};
+use crate::chat::access::{Ban, BanTarget, ClientPrefix};
 use crate::chat::ids::{Fingerprint, Name, Time};
 use crate::store::{ChangeError, ChangeOutcome, StoreError};
 use crate::text::Text;
@@ -23,7 +23,7 @@ pub(super) fn insert(db: &Connection, id: Option<u64>, ban: &Ban) -> Result<u64,
         BanTarget::Account(account, name) => ("account", account.to_string(), Some(name)),
         BanTarget::Key(key) => ("key", key.to_string(), None),
         BanTarget::Network(net) => ("network", net.to_string(), None),
-        BanTarget::Client(client) => ("client", client.clone(), None),
+        BanTarget::Client(client) => ("client", client.to_string(), None),
     };
     let id = db
         .prepare_cached(
@@ -35,7 +35,7 @@ pub(super) fn insert(db: &Connection, id: Option<u64>, ban: &Ban) -> Result<u64,
             kind,
             subject,
             name.map(Name::as_str),
-            &ban.by,
+            ban.by.to_string(),
             ban.at.0,
             ban.until.map(|until| until.0),
             ban.reason.as_ref().map(Text::as_str),
@@ -108,7 +108,7 @@ fn to_ban(row: &Row<'_>) -> Result<Ban, StoreError> {
     Ok(Ban {
         id,
         target: to_target(row, id)?,
-        by: line(row, "made_by")?,
+        by: issuer(row)?,
         at: Time(row.get("at")?),
         until: until(row)?,
         reason: reason(row)?,
@@ -126,10 +126,9 @@ fn to_target(row: &Row<'_>, id: u64) -> Result<BanTarget, StoreError> {
                 to_name(&name.ok_or_else(bad)?, || format!("ban {id}"))?,
             )
         }
-        "key" => BanTarget::Key(Fingerprint::new(&subject)),
+        "key" => BanTarget::Key(Fingerprint::stored(&subject)),
         "network" => BanTarget::Network(subject.parse().map_err(|_| bad())?),
-        // Not sanitised: it is compared, and less of it would be about more people.
-        "client" => BanTarget::Client(subject),
+        "client" => BanTarget::Client(ClientPrefix::stored(&subject)),
         _ => return Err(bad()),
     })
 }

@@ -2,10 +2,10 @@
 
 use rusqlite::Row;
 
-use crate::chat::access::Role;
+use crate::chat::access::{Issuer, Role};
 use crate::chat::ids::{Name, Time};
 use crate::store::StoreError;
-use crate::text::{Text, clean_line};
+use crate::text::Text;
 
 /// The role that was kept of `what`.
 pub(super) fn to_role(raw: &str, what: impl Fn() -> String) -> Result<Role, StoreError> {
@@ -21,8 +21,13 @@ pub(super) fn to_name(raw: &str, what: impl Fn() -> String) -> Result<Name, Stor
 }
 
 /// Words of one line that are only ever shown, sanitised again.
-pub(super) fn line(row: &Row<'_>, column: &str) -> rusqlite::Result<String> {
-    Ok(clean_line(&row.get::<_, String>(column)?))
+pub(super) fn line(row: &Row<'_>, column: &str) -> rusqlite::Result<Text> {
+    Ok(Text::stored_line(&row.get::<_, String>(column)?))
+}
+
+/// Who issued it.
+pub(super) fn issuer(row: &Row<'_>) -> rusqlite::Result<Issuer> {
+    Ok(Issuer::stored(&row.get::<_, String>("made_by")?))
 }
 
 /// A reason, sanitised again.

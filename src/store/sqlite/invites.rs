@@ -3,17 +3,14 @@
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::accounts;
-use super::columns::{count, line, to_role};
+use super::columns::{count, issuer, to_role};
 use crate::chat::access::KeyRecord;
 use crate::chat::ids::Time;
-use crate::chat::invite::Invite;
+use crate::chat::invite::{Invite, InviteId};
 use crate::store::{Account, ChangeError, ChangeOutcome, StoreError, stored_role};
 
 /// What [`to_invite`] needs.
 const COLUMNS: &str = "hash, role, remaining, uses, expires, made_by, at";
-
-/// The shortest beginning of a hash that names an invite, in bytes.
-const SHORTEST_ID: usize = 8;
 
 /// Keeps an invite. Kept again, it is the one that is there.
 pub(super) fn create(
@@ -38,7 +35,7 @@ pub(super) fn insert(db: &Connection, invite: &Invite) -> Result<bool, StoreErro
             invite.left,
             invite.uses,
             invite.expires.0,
-            &invite.by,
+            invite.by.to_string(),
             invite.at.0,
         ))?;
     Ok(made > 0)
@@ -63,14 +60,15 @@ pub(super) fn good(db: &Connection, now: Time) -> Result<Vec<Invite>, StoreError
 
 /// Ends the invite whose hash begins like this. Should several, which hardly happens, it ends
 /// them all: better an invite too few than one that was meant to be gone.
-pub(super) fn revoke(db: &Connection, id: &str, now: Time) -> Result<ChangeOutcome, ChangeError> {
+pub(super) fn revoke(
+    db: &Connection,
+    id: &InviteId,
+    now: Time,
+) -> Result<ChangeOutcome, ChangeError> {
     forget(db, now)?;
-    if id.len() < SHORTEST_ID {
-        return Err(ChangeError::NotFound);
-    }
     let ended = db
         .prepare_cached("DELETE FROM invites WHERE substr(hash, 1, length(?1)) = ?1")?
-        .execute([id])?;
+        .execute([id.as_str()])?;
     if ended == 0 {
         return Err(ChangeError::NotFound);
     }
@@ -126,7 +124,7 @@ fn to_invite(row: &Row<'_>) -> Result<Invite, StoreError> {
         left: count(row, "remaining")?,
         uses: count(row, "uses")?,
         expires: Time(row.get("expires")?),
-        by: line(row, "made_by")?,
+        by: issuer(row)?,
         at: Time(row.get("at")?),
         hash,
     })

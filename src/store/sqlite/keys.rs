@@ -90,8 +90,8 @@ pub(super) fn to_key(row: &Row<'_>) -> Result<KeyRecord, StoreError> {
     let fingerprint: String = row.get("fingerprint")?;
     let comment: String = row.get("comment")?;
     Ok(KeyRecord {
-        fingerprint: Fingerprint::new(&fingerprint),
-        algorithm: line(row, "algorithm")?,
+        fingerprint: Fingerprint::stored(&fingerprint),
+        algorithm: line(row, "algorithm")?.to_string(),
         comment: Text::stored(&comment),
         added: Time(row.get("added")?),
     })

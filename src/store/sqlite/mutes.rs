@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, Row};
 
-use super::columns::{line, reason, until};
+use super::columns::{issuer, reason, until};
 use super::messages::blob;
 use crate::chat::access::{Lockdown, LockdownScope, Mute};
 use crate::chat::ids::{AccountId, Time};
@@ -37,7 +37,7 @@ pub(super) fn insert(db: &Connection, account: AccountId, mute: &Mute) -> rusqli
     )?
     .execute((
         blob(account),
-        &mute.by,
+        mute.by.to_string(),
         mute.until.map(|until| until.0),
         mute.reason.as_ref().map(Text::as_str),
     ))?;
@@ -79,8 +79,9 @@ pub(super) fn set_lockdown(
 /// Writes the lockdown where there is none.
 pub(super) fn insert_lockdown(db: &Connection, lockdown: &Lockdown) -> rusqlite::Result<()> {
     let scope = (!lockdown.scope.is_everyone()).then(|| lockdown.scope.as_str());
+    let (by, until) = (lockdown.by.to_string(), lockdown.until.map(|until| until.0));
     db.prepare_cached("INSERT INTO lockdown (only, made_by, until, scope) VALUES (1, ?1, ?2, ?3)")?
-        .execute((&lockdown.by, lockdown.until.map(|until| until.0), scope))?;
+        .execute((by, until, scope))?;
     Ok(())
 }
 
@@ -93,7 +94,7 @@ pub(super) fn lockdown(db: &Connection, now: Time) -> Result<Option<Lockdown>, S
         let scope: Option<String> = row.get("scope")?;
         Ok(Lockdown {
             scope: LockdownScope::from_stored(scope.as_deref()),
-            by: line(row, "made_by")?,
+            by: issuer(row)?,
             until: until(row)?,
         })
     })?
@@ -104,7 +105,7 @@ pub(super) fn lockdown(db: &Connection, now: Time) -> Result<Option<Lockdown>, S
 fn to_mute(row: &Row<'_>) -> Result<Mute, StoreError> {
     Ok(Mute {
         account: AccountId(u128::from_be_bytes(row.get("account")?)),
-        by: line(row, "made_by")?,
+        by: issuer(row)?,
         until: until(row)?,
         reason: reason(row)?,
     })

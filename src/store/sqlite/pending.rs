@@ -104,7 +104,7 @@ fn to_pending(row: &Row<'_>) -> Result<PendingKey, StoreError> {
     let name: String = row.get("name")?;
     Ok(PendingKey {
         name: to_name(&name, || format!("pending key {}", key.fingerprint))?,
-        from: line(row, "origin")?,
+        from: line(row, "origin")?.to_string(),
         at: Time(row.get("at")?),
         key,
     })

@@ -12,7 +12,11 @@ async fn orders_are_for_those_who_may_give_them() {
         ("kick", Order::Kick(name("member"), reason())),
         (
             "ban",
-            Order::Ban(BanWhom::Client("SSH-2.0-Worse".into()), Some(1000), None),
+            Order::Ban(
+                BanWhom::Client(ClientPrefix::stored("SSH-2.0-Worse")),
+                Some(1000),
+                None,
+            ),
         ),
         ("unban", Order::Unban(1)),
         ("bans", Order::Bans),
@@ -20,7 +24,7 @@ async fn orders_are_for_those_who_may_give_them() {
         ("unmute", Order::Unmute(name("member"))),
         ("rename", Order::Rename(name("banned"), name("renamed"))),
         ("op", Order::SetRole(name("renamed"), Role::Operator)),
-        ("deop", Order::SetRole(name("renamed"), Role::Member)),
+        ("deop", Order::SetRole(name("member"), Role::Member)),
         ("lockdown", Order::Lockdown(LockdownScope::Everyone, None)),
         ("no guests", Order::Lockdown(LockdownScope::Guests, None)),
         ("unlock", Order::EndLockdown),
@@ -87,7 +91,11 @@ async fn what_was_ordered_holds_for_those_who_are_online() {
         ),
         (Order::Unban(7), false),
         (
-            Order::Ban(BanWhom::Client("SSH-2.0-Test".into()), None, None),
+            Order::Ban(
+                BanWhom::Client(ClientPrefix::stored("SSH-2.0-Test")),
+                None,
+                None,
+            ),
             true,
         ),
         (Order::Unban(8), false),
@@ -116,7 +124,7 @@ async fn nobody_bans_themselves() {
             format!("{out} you come from 198.51.100.9."),
         ),
         (
-            BanWhom::Client("SSH-2.0-OpenSSH".into()),
+            BanWhom::Client(ClientPrefix::stored("SSH-2.0-OpenSSH")),
             format!("{out} your client says that it is {OPENSSH}."),
         ),
     ] {

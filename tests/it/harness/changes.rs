@@ -4,9 +4,8 @@ use async_trait::async_trait;
 
 use ssh_chat::chat::access::{Audit, Ban, KeyRecord, Lockdown, Mute, PendingKey, Role};
 use ssh_chat::chat::ids::{AccountId, Fingerprint, Name, Time};
-use ssh_chat::chat::invite::Invite;
+use ssh_chat::chat::invite::{Invite, InviteIdError};
 use ssh_chat::store::{Account, Action, Applied, Change, ChangeError, ChangeOutcome, People};
-use ssh_chat::text::Text;
 
 /// Each method applies one [`Change`].
 #[async_trait]
@@ -95,7 +94,10 @@ pub trait Changes: People {
     }
 
     async fn revoke_invite(&self, id: &str, by: &Audit) -> Result<bool, ChangeError> {
-        self.try_act(Action::RevokeInvite(id.to_owned()), by).await
+        match id.parse() {
+            Ok(id) => self.try_act(Action::RevokeInvite(id), by).await,
+            Err(InviteIdError) => Ok(false),
+        }
     }
 
     async fn redeem(
@@ -206,8 +208,8 @@ pub trait Changes: People {
     /// Only this entry, which has to be of a kick.
     async fn audit(&self, by: &Audit) -> Result<(), ChangeError> {
         let kick = Action::Kick {
-            name: Name::new(&by.target).unwrap(),
-            reason: Some(Text::stored(&by.detail)),
+            name: Name::new(by.target.as_str()).unwrap(),
+            reason: Some(by.detail.clone()),
         };
         let applied = self.act(kick, by).await?;
         assert_eq!(applied.audit.as_ref(), Some(by));

@@ -7,7 +7,7 @@ use std::time::Duration;
 use rusqlite::Connection;
 use serde_json::json;
 use ssh_chat::chat::access::{
-    Actor, Ban, BanTarget, Lockdown, LockdownScope, Mute, PendingKey, Role,
+    Actor, Ban, BanTarget, ClientPrefix, Lockdown, LockdownScope, Mute, PendingKey, Role,
 };
 use ssh_chat::chat::ids::{AccountId, RoomName, Time};
 use ssh_chat::chat::invite::{Code, Invite};
@@ -43,7 +43,7 @@ fn invite(seed: u8) -> Invite {
         left: 2,
         uses: 2,
         expires: Time(NOW.0 + 60_000),
-        by: "zoe".to_owned(),
+        by: "zoe".into(),
         at: NOW,
     }
 }
@@ -60,8 +60,8 @@ fn pending(who: &str, number: u32) -> PendingKey {
 fn ban(client: &str) -> Ban {
     Ban {
         id: 0,
-        target: BanTarget::Client(client.to_owned()),
-        by: "zoe".to_owned(),
+        target: BanTarget::Client(ClientPrefix::stored(client)),
+        by: "zoe".into(),
         at: NOW,
         until: None,
         reason: Some(Text::stored("spam")),
@@ -71,7 +71,7 @@ fn ban(client: &str) -> Ban {
 fn mute(account: AccountId) -> Mute {
     Mute {
         account,
-        by: "zoe".to_owned(),
+        by: "zoe".into(),
         until: Some(Time(NOW.0 + 60_000)),
         reason: None,
     }
@@ -80,7 +80,7 @@ fn mute(account: AccountId) -> Mute {
 fn lockdown() -> Lockdown {
     Lockdown {
         scope: LockdownScope::Guests,
-        by: "zoe".to_owned(),
+        by: "zoe".into(),
         until: None,
     }
 }
@@ -143,7 +143,7 @@ fn changes() -> Vec<Action> {
             role: Role::Operator,
         },
         Action::CreateInvite(invite(2)),
-        Action::RevokeInvite(invite(1).hash),
+        Action::RevokeInvite(invite(1).hash.parse().unwrap()),
         Action::RedeemInvite {
             hash: invite(1).hash,
             account: waiting("hal", 100),
@@ -204,7 +204,10 @@ fn change(action: Action) -> Change {
 }
 
 async fn fill(store: &dyn Archive) {
-    store.open_room(&RoomName::lobby(), None, NOW).await.unwrap();
+    store
+        .open_room(&RoomName::lobby(), None, NOW)
+        .await
+        .unwrap();
     for action in before() {
         store.apply(&change(action)).await.unwrap();
     }

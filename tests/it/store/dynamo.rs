@@ -97,8 +97,8 @@ fn audit(whom: &str) -> Audit {
         at: Time(1_600_000_000_000),
         actor: Actor::Unverified(Text::stored("zoe")),
         action: "kick".to_owned(),
-        target: format!("user-{whom}"),
-        detail: "because".to_owned(),
+        target: Text::stored_line(&format!("user-{whom}")),
+        detail: Text::stored_line("because"),
     }
 }
 
@@ -233,7 +233,7 @@ async fn items_are_judged_when_they_are_read() {
     table.put(item, "reason", &json!({"S": "be\u{7}ll"}));
     let mutes = store.mutes(Time(0)).await.unwrap();
     let shown = (
-        mutes[0].by.as_str(),
+        mutes[0].by.to_string(),
         mutes[0].reason.as_ref().unwrap().as_str(),
     );
     assert!(!format!("{shown:?}").contains("\\u"), "{shown:?}");

@@ -147,13 +147,13 @@ fn samples() -> Vec<String> {
         left: 3,
         uses: 3,
         expires: LATER,
-        by: "alice".to_owned(),
+        by: "alice".into(),
         at: AT,
     };
     let ban = Ban {
         id: 7,
         target: BanTarget::Network("203.0.113.0/24".parse().unwrap()),
-        by: "alice".to_owned(),
+        by: "alice".into(),
         at: AT,
         until: Some(LATER),
         reason: Some(Text::stored("noise")),
@@ -193,8 +193,8 @@ fn samples() -> Vec<String> {
         at: AT,
         actor: Actor::Account(AccountId(7), Name::new("alice").unwrap()),
         action: "ban".to_owned(),
-        target: "203.0.113.0/24".to_owned(),
-        detail: "for 7 days: noise".to_owned(),
+        target: Text::stored_line("203.0.113.0/24"),
+        detail: Text::stored_line("for 7 days: noise"),
     };
     let link = "https://join.example.com/#UWS2L-JNFUW-S2LJN-FUWS2-LJNFUU";
     let code = "UWS2L-JNFUW-S2LJN-FUWS2-LJNFUU";
@@ -274,8 +274,8 @@ fn no_control_character_leaves() {
         at: AT,
         actor: Actor::Unverified(Text::stored("a\u{9b}31m")),
         action: String::new(),
-        target: "\u{1b}]0;x\u{7}".to_owned(),
-        detail: "\u{202e}abc".to_owned(),
+        target: Text::stored_line("\u{1b}]0;x\u{7}"),
+        detail: Text::stored_line("\u{202e}abc"),
     };
     let line = line(&Item::Audit(&audit));
     assert!(

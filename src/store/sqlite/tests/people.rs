@@ -4,7 +4,7 @@
 use std::os::unix::fs::PermissionsExt as _;
 
 use super::*;
-use crate::chat::access::{Ban, BanTarget, Mute, PendingKey};
+use crate::chat::access::{Ban, BanTarget, Issuer, Mute, PendingKey};
 use crate::chat::invite::Invite;
 use crate::store::people::People;
 
@@ -37,7 +37,7 @@ fn ban(target: BanTarget) -> Ban {
     Ban {
         id: 0,
         target,
-        by: "host".to_owned(),
+        by: "host".into(),
         at: Time(1),
         until: None,
         reason: Some(Text::stored("spam")),
@@ -67,7 +67,7 @@ fn invite() -> Invite {
         left: 3,
         uses: 3,
         expires: Time(100),
-        by: "host".to_owned(),
+        by: "host".into(),
         at: Time(1),
     }
 }
@@ -205,17 +205,30 @@ async fn rows_about_people_are_judged_when_they_are_read() {
         (waits.from.as_str(), waits.key.comment.as_str()),
         (CLEAN, CLEAN)
     );
-    assert_eq!(store.invites(Time(2)).await.unwrap()[0].by, CLEAN);
+    let by = Issuer::Unverified(Text::stored(CLEAN));
+    assert_eq!(store.invites(Time(2)).await.unwrap()[0].by, by);
     let ban = store.bans(Time(2)).await.unwrap().remove(0);
-    assert_eq!(
-        (ban.by.as_str(), ban.reason),
-        (CLEAN, Some(Text::stored(CLEAN)))
-    );
+    assert_eq!((ban.by, ban.reason), (by, Some(Text::stored(CLEAN))));
     let entry = store.audits(1).await.unwrap().remove(0);
     assert_eq!(entry.actor, Actor::Console, "it is known by its kind");
-    for said in [entry.action, entry.target, entry.detail] {
-        assert_eq!(said, CLEAN);
+    let said = [
+        entry.action.as_str(),
+        entry.target.as_str(),
+        entry.detail.as_str(),
+    ];
+    assert_eq!(said, [CLEAN; 3]);
+    for (kind, subject, shown) in [
+        ("key", "SHA256:a\u{202e}b", "SHA256:a\u{fffd}b\u{fffd}"),
+        ("client", "SSH-2.0-\u{9b}31m", "client SSH-2.0-\u{fffd}31m"),
+        ("client", "Go\u{e0041}", "client Go\u{fffd}"),
+    ] {
+        let update = "UPDATE bans SET kind = ?1, subject = ?2";
+        other.execute(update, [kind, subject]).unwrap();
+        let ban = store.bans(Time(2)).await.unwrap().remove(0);
+        assert_eq!(ban.target.to_string(), shown);
     }
+    let back = "UPDATE bans SET kind = 'account', subject = ?1";
+    other.execute(back, [alice.id.to_string()]).unwrap();
     other
         .execute("UPDATE audit SET actor_kind = NULL", [])
         .unwrap();
@@ -268,7 +281,7 @@ async fn what_is_over_is_deleted_in_passing() {
     };
     let mute = |account, until| Mute {
         account: AccountId(account),
-        by: "host".to_owned(),
+        by: "host".into(),
         until,
         reason: None,
     };

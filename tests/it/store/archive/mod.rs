@@ -3,7 +3,7 @@
 use super::*;
 use crate::harness::Changes;
 use ssh_chat::chat::access::{
-    Actor, Audit, Ban, BanTarget, Lockdown, LockdownScope, Mute, PendingKey, network,
+    Actor, Audit, Ban, BanTarget, ClientPrefix, Lockdown, LockdownScope, Mute, PendingKey, network,
 };
 use ssh_chat::chat::invite::{Code, Invite};
 use ssh_chat::store::Archive;
@@ -44,8 +44,8 @@ fn audit(whom: &str) -> Audit {
         at: NOW,
         actor: Actor::Unverified(Text::stored("zoe")),
         action: "kick".to_owned(),
-        target: format!("user-{whom}"),
-        detail: "because".to_owned(),
+        target: Text::stored_line(&format!("user-{whom}")),
+        detail: Text::stored_line("because"),
     }
 }
 
@@ -53,7 +53,7 @@ fn ban(target: BanTarget, until: Option<Time>) -> Ban {
     Ban {
         id: 0,
         target,
-        by: "zoe".to_owned(),
+        by: "zoe".into(),
         at: NOW,
         until,
         reason: Text::line("too loud", 100).ok(),
@@ -133,7 +133,7 @@ pub(crate) async fn fill(store: &dyn Store) {
         left: uses,
         uses,
         expires: after(100),
-        by: "alice".to_owned(),
+        by: "alice".into(),
         at: after(seed.into()),
     };
     store.create_invite(&invite(1, 4), audit).await.unwrap();
@@ -156,7 +156,7 @@ pub(crate) async fn fill(store: &dyn Store) {
         BanTarget::Account(bob.id, bob.name.clone()),
         BanTarget::Key(fingerprint(9)),
         BanTarget::Network(network("2001:db8::/32").unwrap()),
-        BanTarget::Client("SSH-2.0-Go ".to_owned()),
+        BanTarget::Client(ClientPrefix::stored("SSH-2.0-Go ")),
         BanTarget::Network(network("203.0.113.7").unwrap()),
     ];
     for (n, target) in (0..).zip(targets) {
@@ -170,7 +170,7 @@ pub(crate) async fn fill(store: &dyn Store) {
     for (who, until) in [("bob", Some(after(50))), ("guest-abcd", None)] {
         let mute = Mute {
             account: author(who).account,
-            by: "zoe".to_owned(),
+            by: "zoe".into(),
             until,
             reason: until.map(|_| text("spam")),
         };
@@ -181,7 +181,7 @@ pub(crate) async fn fill(store: &dyn Store) {
     }
     let lockdown = Lockdown {
         scope: LockdownScope::Guests,
-        by: "zoe".to_owned(),
+        by: "zoe".into(),
         until: Some(Time(i64::MAX)),
     };
     store.set_lockdown(Some(&lockdown), audit).await.unwrap();

@@ -63,11 +63,11 @@ async fn what_differs_is_refused_and_nothing_is_done(place: &impl Archived) {
             }
             Record::Numbers(_) => continue,
             Record::Ban(ban) => {
-                ban.target = BanTarget::Client("other".to_owned());
+                ban.target = BanTarget::Client(ClientPrefix::stored("other"));
                 "target"
             }
             Record::Mute(mute) => {
-                mute.by.push('!');
+                mute.by = "other".into();
                 "by"
             }
             Record::Lockdown(lockdown) => {

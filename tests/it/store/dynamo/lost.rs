@@ -47,7 +47,7 @@ pub(super) fn invite(seed: u8, uses: u32) -> Invite {
         left: uses,
         uses,
         expires: Time(1_600_000_900_000),
-        by: "zoe".to_owned(),
+        by: "zoe".into(),
         at: Time(1_600_000_000_000),
     }
 }
@@ -203,7 +203,7 @@ async fn order_is_kept_once() {
     let ban = &Ban {
         id: 0,
         target: BanTarget::Key(fingerprint(1)),
-        by: "zoe".to_owned(),
+        by: "zoe".into(),
         at: audit.at,
         until: None,
         reason: None,
@@ -220,13 +220,13 @@ async fn order_is_kept_once() {
     let alice = account("alice").id;
     let mute = &Mute {
         account: alice,
-        by: "zoe".to_owned(),
+        by: "zoe".into(),
         until: None,
         reason: None,
     };
     let lockdown = &Lockdown {
         scope: LockdownScope::Everyone,
-        by: "zoe".to_owned(),
+        by: "zoe".into(),
         until: None,
     };
     for on in [true, false] {

@@ -85,7 +85,7 @@ async fn people_are_there_after_reopening(place: &impl Place) {
     };
     let lockdown = Lockdown {
         scope: LockdownScope::Guests,
-        by: "zoe".to_owned(),
+        by: "zoe".into(),
         until: Some(at(90)),
     };
     let mut ban = ban(BanTarget::Account(id(2), name("user-2")), Some(90));

@@ -62,8 +62,8 @@ fn audit(seconds: i64, whom: &str) -> Audit {
         at: at(seconds),
         actor: Actor::Unverified(Text::stored("zoe")),
         action: "kick".to_owned(),
-        target: format!("user-{whom}"),
-        detail: "because".to_owned(),
+        target: Text::stored_line(&format!("user-{whom}")),
+        detail: Text::stored_line("because"),
     }
 }
 
@@ -80,7 +80,7 @@ fn invite(seed: u8, uses: u32) -> Invite {
         left: uses,
         uses,
         expires: at(100),
-        by: "zoe".to_owned(),
+        by: "zoe".into(),
         at: at(seed.into()),
     }
 }
@@ -98,7 +98,7 @@ fn ban(target: BanTarget, until: Option<i64>) -> Ban {
     Ban {
         id: 0,
         target,
-        by: "zoe".to_owned(),
+        by: "zoe".into(),
         at: at(0),
         until: until.map(at),
         reason: Text::line("too loud", 100).ok(),
@@ -108,7 +108,7 @@ fn ban(target: BanTarget, until: Option<i64>) -> Ban {
 fn mute(number: u32, until: Option<i64>) -> Mute {
     Mute {
         account: id(number),
-        by: "zoe".to_owned(),
+        by: "zoe".into(),
         until: until.map(at),
         reason: None,
     }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::harness::Changes;
+use ssh_chat::chat::access::ClientPrefix;
 use ssh_chat::chat::preferences::Preferences;
 use ssh_chat::store::{Action, Change, ChangeOutcome};
 
@@ -84,7 +85,7 @@ async fn bans_have_numbers_and_ends(place: &impl Place) {
         ban(BanTarget::Network(network("2001:db8::/32").unwrap()), None),
         Ban {
             reason: None,
-            ..ban(BanTarget::Client("SSH-2.0-Go ".to_owned()), None)
+            ..ban(BanTarget::Client(ClientPrefix::stored("SSH-2.0-Go ")), None)
         },
     ];
     let mut kept = Vec::new();
@@ -141,7 +142,7 @@ async fn there_is_one_lockdown(place: &impl Place) {
     let store = place.open();
     let lockdown = |until: Option<i64>| Lockdown {
         scope: LockdownScope::Everyone,
-        by: "zoe".to_owned(),
+        by: "zoe".into(),
         until: until.map(at),
     };
     let set = async |lockdown: Option<&Lockdown>| {
@@ -341,7 +342,7 @@ async fn changes_are_audited_and_noticed(place: &impl Place) {
 
     let lockdown = &Lockdown {
         scope: LockdownScope::Everyone,
-        by: "zoe".to_owned(),
+        by: "zoe".into(),
         until: None,
     };
     step!(NOTHING, "Ok", store.set_lockdown(None, audit));

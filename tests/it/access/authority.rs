@@ -1,0 +1,332 @@
+//! Console over configured operators over operators over members: whom an order can be about, and
+//! whose decisions it can end.
+
+use ssh_chat::chat::access::Issuer;
+
+use super::*;
+
+/// Whom orders are about, beside those of every house.
+const PEOPLE: [(&str, Role); 4] = [
+    ("config", Role::Member),
+    ("second", Role::Operator),
+    ("other", Role::Member),
+    ("zoe", Role::Member),
+];
+
+async fn house() -> House {
+    let house = House::new(Mode::Allowlist).await;
+    for (who, role) in PEOPLE {
+        house.account(who, role).await;
+    }
+    let config = house.find("config").await;
+    // The configuration names one of its two keys.
+    let second = key("configs-second");
+    house
+        .store
+        .add_key(config.id, &second, &audit())
+        .await
+        .unwrap();
+    let configured = [key("config").fingerprint, key("config2").fingerprint];
+    house.guard.set_rules(Rules {
+        operator_keys: configured.to_vec(),
+        ..rules(Mode::Allowlist, "config")
+    });
+    house.account("config2", Role::Member).await;
+    house
+}
+
+impl House {
+    /// An order by name: `(console)` is the console.
+    async fn by(&self, who: &str, order: Order) -> Result<(), String> {
+        match who {
+            "(console)" => self.guard.carry_out_at_console(order).await.map(|_| ()),
+            who => self.order(who, order).await,
+        }
+    }
+}
+
+/// Every order that takes something from somebody.
+fn restricting(whom: &str) -> Vec<(&'static str, Order)> {
+    let ban = |whom| Order::Ban(whom, None, None);
+    let fingerprint = key(whom).fingerprint;
+    vec![
+        ("kick", Order::Kick(name(whom), None)),
+        ("ban", ban(BanWhom::Person(name(whom)))),
+        ("ban key", ban(BanWhom::Key(fingerprint))),
+        (
+            "ban network",
+            ban(BanWhom::Network(network("192.0.2.0/24").unwrap())),
+        ),
+        (
+            "ban client",
+            ban(BanWhom::Client(ClientPrefix::new("Test").unwrap())),
+        ),
+        ("mute", Order::Mute(name(whom), None, None)),
+        ("rename", Order::Rename(name(whom), name("renamed"))),
+        ("deop", Order::SetRole(name(whom), Role::Member)),
+    ]
+}
+
+/// Each order by each rank about each rank: all of them pass the same judgement.
+#[tokio::test]
+async fn people_restrict_only_those_below_them() {
+    // (who orders, whether about: a member, an operator, a configured operator)
+    for (actor, allowed) in [
+        ("member", [false, false, false]),
+        ("operator", [true, false, false]),
+        ("config", [true, true, false]),
+        ("(console)", [true, true, true]),
+    ] {
+        for (whom, allowed) in ["other", "second", "config2"].into_iter().zip(allowed) {
+            let mut house = house().await;
+            for (what, order) in restricting(whom) {
+                // The console can't reach into the running server, and configuration can't be
+                // undone by an order.
+                let never = actor == "(console)"
+                    && (what == "kick" || (what == "deop" && whom == "config2"));
+                if what == "deop" && whom == "config2" && actor == "config" {
+                    // Refused in either case.
+                    continue;
+                }
+                let (_attachment, _inbox) = house.online(whom).await;
+                let done = house.by(actor, order).await;
+                assert_eq!(
+                    done.is_ok(),
+                    allowed && !never,
+                    "{what} {whom} by {actor}: {done:?}"
+                );
+                if let Err(words) = done
+                    && actor != "member"
+                    && !never
+                {
+                    assert!(words.starts_with("Not done: "), "{words}");
+                    assert!(
+                        words.contains(whom) && words.contains("ssh-chat admin"),
+                        "{words}"
+                    );
+                } else {
+                    house = self::house().await;
+                }
+            }
+            let bans = house.store.bans(Time(0)).await.unwrap();
+            assert!(bans.iter().all(|ban| ban.id <= 4), "{bans:?}");
+        }
+    }
+}
+
+/// One key in the list is enough to be safe from others; to act as configured takes that key.
+#[tokio::test]
+async fn an_account_is_configured_by_any_of_its_keys() {
+    let house = house().await;
+    let ban = |key| Order::Ban(BanWhom::Key(key), None, None);
+    for fingerprint in ["config", "configs-second"] {
+        let refused = house
+            .order("operator", ban(key(fingerprint).fingerprint))
+            .await;
+        assert!(
+            refused.unwrap_err().contains("operator_keys"),
+            "{fingerprint}"
+        );
+    }
+    let online = Arrival {
+        key: Some(key("configs-second").fingerprint),
+        ..arrival(&house, "config").await
+    };
+    let inbox = Arc::new(Inbox::default());
+    let _there = house.hub.attach(online, inbox).await.unwrap();
+    let crowd = Order::Ban(BanWhom::Network(network("192.0.2.7").unwrap()), None, None);
+    let refused = house.order("operator", crowd.clone()).await.unwrap_err();
+    assert!(refused.contains("config, who is online"), "{refused}");
+    assert!(house.order("config2", crowd.clone()).await.is_err());
+    assert_eq!(house.by("(console)", crowd).await, Ok(()));
+
+    let mut requester = house.requester("config").await;
+    requester.key = Some(key("configs-second").fingerprint);
+    let refused = Arc::clone(&house.guard)
+        .carry_out(requester, Order::Bans)
+        .await;
+    assert!(refused.is_err(), "{refused:?}");
+    // A key of the list without an account yet.
+    let unknown = Rules {
+        operator_keys: vec![key("unknown").fingerprint],
+        ..rules(Mode::Allowlist, "config")
+    };
+    house.guard.set_rules(unknown);
+    let refused = house
+        .order("operator", ban(key("unknown").fingerprint))
+        .await;
+    assert!(refused.unwrap_err().contains("operator_keys"));
+}
+
+/// On oneself: what makes sense.
+#[tokio::test]
+async fn people_may_restrict_themselves() {
+    for (order, allowed) in [
+        (Order::SetRole(name("operator"), Role::Member), true),
+        (Order::Rename(name("operator"), name("renamed")), true),
+        (Order::Mute(name("operator"), None, None), true),
+        (Order::Kick(name("operator"), None), true),
+        (
+            Order::Ban(BanWhom::Person(name("operator")), None, None),
+            false,
+        ),
+    ] {
+        let house = house().await;
+        let (_attachment, _inbox) = house.online("operator").await;
+        let done = house.order("operator", order.clone()).await;
+        assert_eq!(done.is_ok(), allowed, "{order:?}: {done:?}");
+    }
+}
+
+/// What somebody higher decided, nobody lower ends or replaces; equals may.
+#[tokio::test]
+async fn decisions_are_lifted_by_equals_and_above() {
+    let ranks = ["operator", "config", "(console)"];
+    for (made, by) in ranks.into_iter().enumerate() {
+        for (lifted, who) in ["second", "config2", "(console)"].into_iter().enumerate() {
+            let house = house().await;
+            let allowed = lifted >= made;
+            for (begin, replace, end) in [
+                (
+                    Order::Ban(BanWhom::Person(name("zoe")), None, None),
+                    None,
+                    Order::Unban(5),
+                ),
+                (
+                    Order::Mute(name("other"), None, None),
+                    Some(Order::Mute(name("other"), Some(60_000), None)),
+                    Order::Unmute(name("other")),
+                ),
+                (
+                    Order::Lockdown(Some(None)),
+                    Some(Order::Lockdown(Some(Some(60_000)))),
+                    Order::Lockdown(None),
+                ),
+            ] {
+                house.by(by, begin.clone()).await.unwrap();
+                for end in replace.into_iter().chain([end]) {
+                    let done = house.by(who, end.clone()).await;
+                    assert_eq!(done.is_ok(), allowed, "{end:?} of {by} by {who}: {done:?}");
+                    if let Err(words) = done {
+                        assert!(words.contains("ssh-chat admin"), "{words}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A muted operator can still give orders, but not this one about themselves; and who was an
+/// operator and is none now has no say over others.
+#[tokio::test]
+async fn the_rank_of_today_counts() {
+    let house = house().await;
+    let mute = Order::Mute(name("operator"), None, None);
+    house.order("config", mute).await.unwrap();
+    let unmute = || Order::Unmute(name("operator"));
+    let refused = house.order("operator", unmute()).await.unwrap_err();
+    assert!(refused.contains("comes from config, who"), "{refused}");
+    assert_eq!(house.order("config2", unmute()).await, Ok(()));
+
+    let rogue = Order::Ban(BanWhom::Person(name("zoe")), None, None);
+    house.order("second", rogue).await.unwrap();
+    let demote = Order::SetRole(name("second"), Role::Member);
+    house.by("(console)", demote).await.unwrap();
+    assert_eq!(house.order("operator", Order::Unban(5)).await, Ok(()));
+    let last = house.store.audits(2).await.unwrap();
+    assert_eq!(last[1].actor, Actor::Console);
+}
+
+/// Network and client bans are about crowds: whoever proves a key that the configuration names
+/// gets in, and stays. At the first packet nobody has proven anything.
+#[tokio::test]
+async fn a_crowd_has_no_configured_operators() {
+    let house = house().await;
+    let (_attachment, inbox) = house.online("config").await;
+    let (_other, others) = house.online("other").await;
+    for target in [
+        BanTarget::Network(network("192.0.2.0/24").unwrap()),
+        BanTarget::Client(ClientPrefix::new("Test").unwrap()),
+    ] {
+        house.ban(target).await;
+    }
+    let house = house.refreshed().await;
+    assert!(!dismissed(&house, &inbox).await);
+    assert!(dismissed(&house, &others).await);
+    for (who, verdict) in [("config", "in"), ("second", "no"), ("other", "no")] {
+        assert_eq!(
+            house.judge(who, "192.0.2.7", OPENSSH).await,
+            verdict,
+            "{who}"
+        );
+        assert_eq!(
+            house.judge(who, "198.51.100.1", "SSH-2.0-Test").await,
+            verdict,
+            "{who}"
+        );
+    }
+    assert!(!house.guard.serves("192.0.2.7".parse().unwrap()));
+    // A ban of their own account or key holds, and only the console can make one.
+    let ban = Order::Ban(BanWhom::Person(name("config")), None, None);
+    house.by("(console)", ban).await.unwrap();
+    let house = house.refreshed().await;
+    assert!(dismissed(&house, &inbox).await);
+    assert_eq!(house.judge("config", "198.51.100.1", OPENSSH).await, "no");
+}
+
+/// A key by its beginning: exactly one known key, or a refusal that helps.
+#[tokio::test]
+async fn a_prefix_names_one_known_key() {
+    let house = house().await;
+    let fingerprint = |tail: &str| Fingerprint::new(&format!("SHA256:{tail:x<43}"));
+    let record = |tail: &str| KeyRecord {
+        fingerprint: fingerprint(tail),
+        ..key("unused")
+    };
+    let zoe = house.find("zoe").await;
+    for tail in ["AAAABBBB1", "AAAABBBB2", "CCCCDDDD1"] {
+        let (key, entry) = (record(tail), audit());
+        let added = house.store.add_key(zoe.id, &key, &entry).await;
+        added.unwrap();
+    }
+    let ban = |raw: &str| {
+        let read =
+            ssh_chat::access::orders::read(ssh_chat::chat::command::Verb::Ban, &[raw], |_| {
+                Err(String::new())
+            });
+        read.unwrap()
+    };
+    let one = ban("SHA256:CCCCDDDD").unwrap();
+    assert_eq!(house.order("operator", one).await, Ok(()));
+    let bans = house.store.bans(Time(0)).await.unwrap();
+    let last = bans.last().unwrap();
+    assert_eq!(last.target, BanTarget::Key(fingerprint("CCCCDDDD1")));
+    assert_eq!(last.by, Issuer::Account(name("operator")));
+    for (raw, words) in [
+        (
+            "SHA256:AAAABBBB",
+            "2 known keys begin with SHA256:AAAABBBB: SHA256:AAAABBBB1",
+        ),
+        (
+            "SHA256:EEEEFFFF",
+            "No known key begins with SHA256:EEEEFFFF",
+        ),
+    ] {
+        let refused = house
+            .order("operator", ban(raw).unwrap())
+            .await
+            .unwrap_err();
+        assert!(refused.starts_with(words), "{refused}");
+    }
+    for raw in [
+        "SHA256:",
+        "SHA256:CCCCDDD",
+        "SHA256:CCCCDDDD\u{202e}",
+        "SHA256:CCCCDDDD!",
+    ] {
+        let refused = ban(raw).unwrap_err();
+        assert!(refused.contains("names no key"), "{refused}");
+        assert!(!refused.contains('\u{202e}'), "{refused:?}");
+    }
+    assert_eq!(house.store.bans(Time(0)).await.unwrap(), bans, "none more");
+}
