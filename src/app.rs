@@ -32,10 +32,11 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 
 use crate::access::{Guard, Keeper, Mode, Rules};
+use crate::chat::access::Role;
 use crate::chat::ids::Now;
 use crate::cli::{Cli, Command, Exit};
 use crate::clock;
-use crate::config::{self, Access, Config, Environment, Flags};
+use crate::config::{self, Access, AddKeys, Config, Environment, Flags};
 use crate::hub::{self, Hub};
 use crate::rate_limit::{Quota, TrustedNetworks};
 use crate::session::machine;
@@ -302,6 +303,10 @@ fn rules(config: &Config) -> Rules {
         },
         operator_keys: config.operator_keys.clone(),
         approval: config.approval,
+        add_keys: match config.add_keys {
+            AddKeys::Members => Role::Member,
+            AddKeys::Operators => Role::Operator,
+        },
         web_url: config.web_url.clone(),
         invite_life: u64::try_from(config.invite_expires.as_millis()).unwrap_or(u64::MAX),
         outage_logins: config.limits.outage_logins,

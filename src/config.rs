@@ -35,7 +35,7 @@ pub use environment::Environment;
 pub use error::{ConfigErrors, Problem};
 pub use places::{SYSTEM_FILE, SYSTEM_HOME, read_file};
 pub use sources::{Flags, Source};
-pub use values::{Access, LogFilter, LogFormat, Rate};
+pub use values::{Access, AddKeys, LogFilter, LogFormat, Rate};
 pub use web::Web;
 
 use ipnet::IpNet;
@@ -60,6 +60,8 @@ pub struct Config {
     pub operator_keys: Vec<Fingerprint>,
     /// Whether a key that is not known may ask to come in, and wait for an operator.
     pub approval: bool,
+    /// Who may claim keys for their own account.
+    pub add_keys: AddKeys,
     /// How long an invite is good when nobody says: a minute to a year.
     pub invite_expires: Duration,
     /// The page where people redeem invites; without a fragment.
@@ -299,6 +301,7 @@ impl Config {
             access: Access::default(),
             operator_keys: Vec::new(),
             approval: false,
+            add_keys: AddKeys::default(),
             invite_expires: Duration::from_secs(7 * 24 * 3600),
             web_url: None,
             host_name: String::new(),
@@ -382,6 +385,7 @@ impl Config {
         self.access = newer.access;
         self.operator_keys = newer.operator_keys;
         self.approval = newer.approval;
+        self.add_keys = newer.add_keys;
         self.invite_expires = newer.invite_expires;
         self.web_url = newer.web_url;
         self.motd = newer.motd;

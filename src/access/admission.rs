@@ -1,5 +1,6 @@
 //! Letting people in: invites, keys that ask, one's own keys.
 
+use super::Keeper as _;
 use super::carry_out::{OrderContext, failed, not_done};
 use super::judge::new_account;
 use super::orders::Report;
@@ -103,25 +104,38 @@ impl OrderContext<'_> {
     }
 
     pub(super) async fn add_key(&self, key: KeyRecord) -> Result<String, String> {
-        let fingerprint = key.fingerprint.clone();
         let own = self.own()?;
-        let add = Action::AddKey {
+        let key_used = self.sender.and_then(|(_, sender)| sender.key.as_ref());
+        let role = self.guard.role(own.role, key_used);
+        if role < self.guard.rules().add_keys {
+            return Err("Only operators add keys here. Ask one.".into());
+        }
+        let fingerprint = key.fingerprint.clone();
+        let claim = Action::ClaimKey {
             account: own.id,
             name: own.name.clone(),
             key,
         };
-        match self.apply(add).await.map_err(not_done)? {
-            ChangeOutcome::Unchanged => Ok(format!("The key {fingerprint} is yours already.")),
-            _ => Ok(format!("The key {fingerprint} is yours too now.")),
+        match self.apply(claim).await.map_err(not_done)? {
+            ChangeOutcome::Unchanged => Ok(format!(
+                "The key {fingerprint} is yours already, or waits for its owner. /keys shows which."
+            )),
+            _ => Ok(format!(
+                "The key {fingerprint} waits for its owner: within 7 days, connect with it from a \
+                 terminal, and type {} when asked.",
+                own.name
+            )),
         }
     }
 
     pub(super) async fn revoke_key(&self, which: String) -> Result<String, String> {
-        let own = self.own()?;
-        let keys = self.guard.store.keys_of(own.id).await;
-        let keys = keys.map_err(failed)?;
+        let (store, own) = (&self.guard.store, self.own()?);
+        let keys = store.keys_of(own.id).await.map_err(failed)?;
+        let claimed = store.claims_of(own.id, self.now).await;
+        let claimed = claimed.map_err(failed)?;
         let mut fitting = keys
             .iter()
+            .chain(&claimed)
             .map(|key| &key.fingerprint)
             .filter(|key| begins(key.as_str(), &which));
         let (Some(key), None) = (fitting.next(), fitting.next()) else {
@@ -136,6 +150,9 @@ impl OrderContext<'_> {
             last: false,
         };
         match self.apply(remove).await {
+            Ok(_) if claimed.iter().any(|claimed| claimed.fingerprint == *key) => {
+                Ok(format!("The key {key} waits for its owner no longer."))
+            }
             Ok(_) => Ok(format!("The key {key} is not yours any more.")),
             Err(ChangeError::LastKey) => Err(
                 "It is your only key: without it you could never come back. Add another first."

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tracing::Instrument as _;
 
-use super::door::{Candidate, Pass, Verdict};
+use super::door::{Candidate, ClaimAnswer, Pass, Verdict};
 use super::judge::NotNow;
 use super::orders::{Order, Report, Requester};
 use super::{Admission, Guard, Keeper, Mode, NotAdmitted, ORDERS};
@@ -66,6 +66,14 @@ impl Keeper for Guard {
             Verdict::AskInvite { .. } => Err(NotAdmitted::Refused(NOT_REGISTERED.into())),
             Verdict::Refused { notice, .. } => Err(NotAdmitted::Refused(notice)),
         }
+    }
+
+    async fn claims(&self, who: Candidate<'_>) -> Vec<Name> {
+        self.claims_on(who).await
+    }
+
+    async fn answer_claim(&self, who: Candidate<'_>, answer: &str) -> ClaimAnswer {
+        Guard::answer_claim(self, who, answer).await
     }
 
     async fn make_account(
@@ -239,8 +247,11 @@ impl OrderContext<'_> {
             }
             Order::Pending => return store.pending().await.map(Report::Pending).map_err(failed),
             Order::Keys => {
-                let keys = store.keys_of(self.own()?.id).await;
-                return keys.map(Report::Keys).map_err(failed);
+                let own = self.own()?.id;
+                let keys = store.keys_of(own).await.map_err(failed)?;
+                let claimed = store.claims_of(own, self.now).await;
+                let claimed = claimed.map_err(failed)?;
+                return Ok(Report::Keys { keys, claimed });
             }
             Order::Audit(count) => {
                 let audits = store.audits(count).await;

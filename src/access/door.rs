@@ -4,7 +4,7 @@ use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 
 use super::known::Asked;
-use crate::chat::ids::Fingerprint;
+use crate::chat::ids::{Fingerprint, Name};
 use crate::store::Account;
 
 /// A public key of which the client proved to have the private half.
@@ -39,6 +39,13 @@ pub struct Pass {
     pub(super) owner: Option<Account>,
     /// When that was asked.
     pub(super) asked: Asked,
+}
+
+impl Pass {
+    /// Whether the key was nobody's.
+    pub fn is_new(&self) -> bool {
+        self.owner.is_none()
+    }
 }
 
 /// What is to be done with somebody.
@@ -119,6 +126,54 @@ pub enum Again {
     Name,
 }
 
+/// What came of an answer to [`claim_question`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ClaimAnswer {
+    /// The key belongs to the account that was named.
+    Accepted,
+    /// All claims on the key ended.
+    Refused,
+    /// None of the accounts was named: the words ask again.
+    Again(String),
+    /// It could not be done now: why, and what to do. The claims are as they were.
+    Failed(String),
+}
+
+/// What the owner of a claimed key is told before the question. One line.
+pub const CLAIM_NOTICE: &str = "Accept only if that account is yours: you log in to it with this \
+     key from then on, and its owner can read what you write.";
+
+/// What the owner of a claimed key is asked, given the names of the accounts that claim it.
+pub fn claim_question(names: &[Name]) -> String {
+    let (plural, wants) = match names {
+        [_] => ("", "wants"),
+        _ => ("s", "want"),
+    };
+    let (listed, how) = (listed(names), how_to_answer(names));
+    format!("The account{plural} {listed} {wants} to add this key. {how}")
+}
+
+/// The question again, after an answer that is none of the names.
+pub(super) fn claim_question_again(names: &[Name]) -> String {
+    let (listed, how) = (listed(names), how_to_answer(names));
+    match names {
+        [_] => format!("That is not {listed}. {how}"),
+        _ => format!("That is none of {listed}. {how}"),
+    }
+}
+
+fn how_to_answer(names: &[Name]) -> String {
+    match names {
+        [name] => format!("Type {name} to accept, or press Enter to refuse: "),
+        _ => "Type one of the names to accept, or press Enter to refuse all: ".to_owned(),
+    }
+}
+
+fn listed(names: &[Name]) -> String {
+    let names: Vec<&str> = names.iter().map(Name::as_str).collect();
+    names.join(", ")
+}
+
 /// Decides who may come in. Calls may wait for the store; the caller sets a deadline.
 pub trait Door: Send + Sync + 'static {
     /// Whether connections from there are served at all. Never waits.
@@ -126,6 +181,17 @@ pub trait Door: Send + Sync + 'static {
 
     /// What is to be done with somebody.
     fn judge(&self, who: Candidate<'_>) -> impl Future<Output = Verdict> + Send;
+
+    /// The names of the accounts that claim a proven key which is nobody's. None if that can't be
+    /// found out now.
+    fn claims(&self, who: Candidate<'_>) -> impl Future<Output = Vec<Name>> + Send;
+
+    /// Takes the answer of the owner of a claimed key: a name that was typed, or nothing.
+    fn answer_claim(
+        &self,
+        who: Candidate<'_>,
+        answer: &str,
+    ) -> impl Future<Output = ClaimAnswer> + Send;
 
     /// Whether an invite code is good for somebody with a proven key, without using it. An empty
     /// one is where asking an operator is allowed.

@@ -8,7 +8,9 @@ use tokio::time::timeout;
 
 use super::known::Asked;
 use super::{Guard, Mode, Snapshot, banned};
-use crate::access::door::{Again, Candidate, Door, NotRedeemed, Pass, ProvenKey, Verdict, Why};
+use crate::access::door::{
+    Again, Candidate, ClaimAnswer, Door, NotRedeemed, Pass, ProvenKey, Verdict, Why,
+};
 use crate::chat::access::{KeyRecord, PendingKey, Role, Suspect};
 use crate::chat::ids::{AccountId, Fingerprint, Name, Time};
 use crate::chat::invite::Code;
@@ -124,6 +126,14 @@ impl Door for Guard {
             }
             (verdict, ..) => verdict,
         }
+    }
+
+    async fn claims(&self, who: Candidate<'_>) -> Vec<Name> {
+        self.claims_on(who).await
+    }
+
+    async fn answer_claim(&self, who: Candidate<'_>, answer: &str) -> ClaimAnswer {
+        Guard::answer_claim(self, who, answer).await
     }
 
     async fn check(&self, who: Candidate<'_>, code: &str) -> Result<(), NotRedeemed> {

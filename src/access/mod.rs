@@ -11,6 +11,7 @@
 mod admission;
 mod authority;
 mod carry_out;
+pub mod claims;
 pub mod door;
 mod enforce;
 mod judge;
@@ -30,7 +31,7 @@ use async_trait::async_trait;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use self::door::{Candidate, Pass};
+use self::door::{Candidate, ClaimAnswer, Pass};
 use self::known::Known;
 use self::orders::{Order, Report, Requester};
 use self::outage::Outage;
@@ -66,6 +67,8 @@ pub struct Rules {
     pub operator_keys: Vec<Fingerprint>,
     /// Whether a key without an invite may ask an operator.
     pub approval: bool,
+    /// The lowest role that may claim keys for its account.
+    pub add_keys: Role,
     /// The page where keys are registered.
     pub web_url: Option<String>,
     /// How long an invite is good unless its maker says otherwise, in milliseconds.
@@ -177,6 +180,13 @@ pub trait Keeper: Send + Sync {
         who: Candidate<'_>,
         pass: Option<Box<Pass>>,
     ) -> Result<Admission, NotAdmitted>;
+
+    /// The names of the accounts that claim a key which is nobody's. None if that can't be found
+    /// out now.
+    async fn claims(&self, who: Candidate<'_>) -> Vec<Name>;
+
+    /// Takes the answer of the owner of a claimed key: a name that was typed, or nothing.
+    async fn answer_claim(&self, who: Candidate<'_>, answer: &str) -> ClaimAnswer;
 
     /// Makes an account for somebody new, who is known from then on. If their name is taken,
     /// operators are told.

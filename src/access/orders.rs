@@ -101,7 +101,7 @@ pub enum Order {
     Keys,
     /// `/keys add LINE`
     AddKey(Box<KeyRecord>),
-    /// `/keys revoke FINGERPRINT`
+    /// `/keys revoke FINGERPRINT`: also a claim on one.
     RevokeKey(String),
     /// `/audit [COUNT]`
     Audit(usize),
@@ -152,7 +152,12 @@ pub enum Report {
     /// Keys that wait for an operator.
     Pending(Vec<PendingKey>),
     /// One's own keys.
-    Keys(Vec<KeyRecord>),
+    Keys {
+        /// Those that one has.
+        keys: Vec<KeyRecord>,
+        /// Those that wait for their owner to confirm.
+        claimed: Vec<KeyRecord>,
+    },
     /// What was done lately, newest first.
     Audits(Vec<crate::chat::access::Audit>),
     /// How the server is.

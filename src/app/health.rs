@@ -140,6 +140,7 @@ mod tests {
             mode: Mode::Open,
             operator_keys: Vec::new(),
             approval: false,
+            add_keys: crate::chat::access::Role::Member,
             web_url: None,
             invite_life: 1000,
             outage_logins: Duration::ZERO,

@@ -417,6 +417,9 @@ impl Lockdown {
     }
 }
 
+/// How long a key waits for its owner or for an operator, in milliseconds: 7 days.
+pub const WAITS: u64 = 7 * 86_400_000;
+
 /// A key that asked to come in and waits for an operator.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PendingKey {

@@ -10,8 +10,9 @@ use super::private::private_address;
 use super::resources::{chat, region, resource, table};
 use super::settings::{Kind, Otherwise, Setting};
 use super::values::{
-    Access, FOREVER, LogFormat, MIB, MOST_BYTES, addresses, duration, format_size, history,
-    host_name, motd, name_of, networks, number, one_of, operator_keys, path, size, switch, web_url,
+    Access, AddKeys, FOREVER, LogFormat, MIB, MOST_BYTES, addresses, duration, format_size,
+    history, host_name, motd, name_of, networks, number, one_of, operator_keys, path, size, switch,
+    web_url,
 };
 use super::web;
 use crate::chat::duration::format as format_duration;
@@ -94,6 +95,16 @@ pub static SETTINGS: &[Setting] = &[
         reloadable: true,
         set: |c, v| put(&mut c.approval, switch(v)),
         show: |c| Some(c.approval.to_string()),
+    },
+    Setting {
+        key: "add_keys",
+        kind: Kind::Text,
+        otherwise: Otherwise::Fixed,
+        help: "Who may add keys to their own account with `/keys add`: `members` is everyone with \
+               an account, `operators` is operators only",
+        reloadable: true,
+        set: |c, v| put(&mut c.add_keys, one_of(v, AddKeys::NAMES)),
+        show: |c| name_of(&c.add_keys, AddKeys::NAMES),
     },
     Setting {
         key: "invite_expires",

@@ -270,6 +270,7 @@ const OTHERS: &[(&str, &str)] = &[
     ("listen", "[::1]:1,127.0.0.1:2"),
     ("data_dir", "/a \"b\" \\c"),
     ("access", "allowlist"),
+    ("add_keys", "operators"),
     (
         "operator_keys",
         "SHA256:ZkAslGjFiUHdGf/WUL8rQvkib4PTvQatUV0OUQSncCA,SHA256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",

@@ -35,6 +35,23 @@ impl Access {
         &[("open", Access::Open), ("allowlist", Access::Allowlist)];
 }
 
+/// Who may claim keys for their own account.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum AddKeys {
+    /// Everyone with an account.
+    #[default]
+    Members,
+    /// Operators only.
+    Operators,
+}
+
+impl AddKeys {
+    pub(super) const NAMES: &[(&str, AddKeys)] = &[
+        ("members", AddKeys::Members),
+        ("operators", AddKeys::Operators),
+    ];
+}
+
 /// How a line of the log looks.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum LogFormat {

@@ -6,6 +6,7 @@
 //! [`Effect`]: machine::Effect
 
 mod answers;
+mod claims;
 mod commands;
 mod complete;
 pub mod display;

@@ -35,6 +35,12 @@ impl Peer {
         pass.take()
     }
 
+    /// Whether their key was nobody's at the door, and no session has begun since.
+    pub fn is_new(&self) -> bool {
+        let pass = self.pass.lock().unwrap_or_else(PoisonError::into_inner);
+        pass.as_ref().is_some_and(|pass| pass.is_new())
+    }
+
     /// What the rules look at.
     pub fn candidate(&self) -> Candidate<'_> {
         Candidate {

@@ -63,17 +63,12 @@ impl Machine {
                 }
                 self.count(pending.len(), "key");
             }
-            Report::Keys(keys) => {
-                for KeyRecord {
-                    fingerprint,
-                    algorithm,
-                    comment,
-                    added,
-                } in keys
-                {
-                    let since = self.zone.moment(*added, now);
-                    let facts = format!("{algorithm} {comment}, since {since}");
-                    self.item(fingerprint.as_str(), &facts.replace(" ,", ","));
+            Report::Keys { keys, claimed } => {
+                for key in keys {
+                    self.show_key(key, "", now);
+                }
+                for key in claimed {
+                    self.show_key(key, ", waiting for its owner to confirm", now);
                 }
                 self.count(keys.len(), "key");
             }
@@ -90,6 +85,18 @@ impl Machine {
                 self.count(audits.len(), "entry");
             }
         }
+    }
+
+    fn show_key(&mut self, key: &KeyRecord, state: &str, now: Time) {
+        let KeyRecord {
+            fingerprint,
+            algorithm,
+            comment,
+            added,
+        } = key;
+        let since = self.zone.moment(*added, now);
+        let facts = format!("{algorithm} {comment}, since {since}{state}");
+        self.item(fingerprint.as_str(), &facts.replace(" ,", ","));
     }
 
     fn show_ban(&mut self, ban: &Ban, now: Time) {

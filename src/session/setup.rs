@@ -24,11 +24,7 @@ impl Setup {
                 Input::Pty { term, cols, rows } => {
                     setup.terminal = Some((term, Size::clamped(cols, rows)));
                 }
-                Input::Resize { cols, rows } => {
-                    if let Some((_, size)) = &mut setup.terminal {
-                        *size = Size::clamped(cols, rows);
-                    }
-                }
+                Input::Resize { cols, rows } => setup.resize(cols, rows),
                 Input::Env { name, value } => {
                     let [all, ctype, lang] = &mut setup.locale;
                     match name.as_str() {
@@ -46,6 +42,18 @@ impl Setup {
                 }
                 Input::Data(_) | Input::Eof => {}
             }
+        }
+    }
+
+    /// Whether there is a terminal, for a shell or for a command.
+    pub(super) fn has_terminal(&self) -> bool {
+        self.terminal.is_some()
+    }
+
+    /// The terminal has another size.
+    pub(super) fn resize(&mut self, cols: u32, rows: u32) {
+        if let Some((_, size)) = &mut self.terminal {
+            *size = Size::clamped(cols, rows);
         }
     }
 

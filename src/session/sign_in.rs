@@ -186,7 +186,7 @@ async fn free_guest_name(store: &dyn Store) -> Result<Name, StoreError> {
 mod tests {
     use super::*;
     use crate::access::Admission;
-    use crate::access::door::{Candidate, Pass};
+    use crate::access::door::{Candidate, ClaimAnswer, Pass};
     use crate::access::orders::{Order, Report, Requester};
     use crate::chat::ids::Fingerprint;
     use async_trait::async_trait;
@@ -210,6 +210,14 @@ mod tests {
                 account,
                 may_be_new: true,
             })
+        }
+
+        async fn claims(&self, _: Candidate<'_>) -> Vec<Name> {
+            Vec::new()
+        }
+
+        async fn answer_claim(&self, _: Candidate<'_>, _: &str) -> ClaimAnswer {
+            ClaimAnswer::Refused
         }
 
         async fn make_account(

@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tracing::Instrument as _;
 
+use super::claims::{self, Asked};
 use super::driver::{Driver, End};
 use super::exec::{self, ExecContext};
 use super::machine::{FAILED, Machine, Server, TRY_LATER};
@@ -161,10 +162,22 @@ impl Chat {
     async fn enter(
         &self,
         peer: &Arc<Peer>,
-        setup: Setup,
+        mut setup: Setup,
         input: &mut impl Inbound,
         output: &impl Outbound,
     ) -> Result<Begun, Failed> {
+        let asked = claims::ask(&*self.orders, peer, &mut setup, self.stall, input, output);
+        let unanswered = match Box::pin(asked).await {
+            Asked::Settled => None,
+            Asked::Unanswered(remark) => Some(remark),
+            Asked::Leave(None) => return Ok(Begun::Over(FAILED)),
+            Asked::Leave(Some(words)) => {
+                return Err(Failed {
+                    status: TRY_LATER,
+                    words,
+                });
+            }
+        };
         let display = setup.display();
         let interactive = display.interactive();
         let session = SessionId(self.sessions.fetch_add(1, Ordering::Relaxed));
@@ -173,7 +186,11 @@ impl Chat {
         let mut tries = 0;
         let (mut me, preferences, attachment, joined) = loop {
             let signed_in = sign_in(&*self.store, &*self.orders, peer, clock::now());
-            let (me, preferences) = signed_in.await?;
+            let (mut me, preferences) = signed_in.await?;
+            if let Some(unanswered) = &unanswered {
+                let before = me.remark.take().map(|remark| format!("{remark} "));
+                me.remark = Some(before.unwrap_or_default() + unanswered);
+            }
             // A guest has another in each session.
             if !me.guest {
                 peer.span

@@ -131,6 +131,7 @@ impl<S: Sessions, D: Door> Handler<S, D> {
         match step {
             Step::Enter(None) => self.enter("guest", None),
             Step::Enter(key) => self.enter("invite", key),
+            Step::Confirmed(key) => self.enter("claim", Some(key)),
             Step::Tell(words) => told(&words, None),
             Step::Ask { words, prompt } => told(&words, Some(prompt)),
             Step::Refuse => {

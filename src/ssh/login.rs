@@ -10,7 +10,11 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::Instrument as _;
 
-use crate::access::door::{Again, Candidate, Door, NotRedeemed, Pass, ProvenKey, Verdict, Why};
+use crate::access::claims::MAX_ANSWERS;
+use crate::access::door::{
+    Again, CLAIM_NOTICE, Candidate, ClaimAnswer, Door, NotRedeemed, Pass, ProvenKey, Verdict, Why,
+    claim_question,
+};
 use crate::chat::ids::Name;
 use crate::text::clean_line;
 
@@ -19,6 +23,8 @@ use super::link::Link;
 
 /// How long the door may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// Of how many unknown keys the claims are looked up.
+const MAX_CLAIMED: usize = 10;
 /// How often one connection is asked for a code.
 const MAX_CODES: usize = 3;
 /// How often somebody with a good code is asked for a name.
@@ -40,6 +46,8 @@ const CANT_REDEEM: &str = "The server could not check your invite code in time.\
 pub(super) enum Step {
     /// They are in, with this key.
     Enter(Option<ProvenKey>),
+    /// They are in, with this key, as the account that claimed it.
+    Confirmed(ProvenKey),
     /// They are to be told this, and then to answer that they have heard it.
     Tell(String),
     /// They are to be told this, which may be nothing, and asked for one thing.
@@ -56,6 +64,8 @@ enum Said {
     Hello,
     /// Words, after which they stay outside.
     Goodbye,
+    /// The question whether an account gets the key that it claims.
+    Claim,
     /// The question for a code.
     Code,
     /// The question for a name, now that the code is known to be good.
@@ -100,6 +110,12 @@ pub(super) struct Login<D> {
     unusable: Option<Refusal>,
     /// The first key that they proved to have and that was not welcome, and what was said to it.
     stranger: Option<(ProvenKey, Verdict)>,
+    /// The keys that they proved to have and whose claims were not looked up yet.
+    strangers: Vec<ProvenKey>,
+    /// The key that they are asked about, because accounts claim it.
+    claimed: Option<ProvenKey>,
+    /// How often they were asked about it.
+    answers: usize,
     /// What the door says to them without a key, once it was asked.
     keyless: Option<Verdict>,
     /// Whether the door did not answer. It is not asked again, or somebody with many keys would
@@ -129,6 +145,9 @@ impl<D: Door> Login<D> {
             time_to_answer,
             unusable: None,
             stranger: None,
+            strangers: Vec::new(),
+            claimed: None,
+            answers: 0,
             keyless: None,
             silent: false,
             said: Said::Nothing,
@@ -167,9 +186,13 @@ impl<D: Door> Login<D> {
                 return true;
             }
             Some(verdict) if self.stranger.is_none() => {
+                self.strangers.push(key.clone());
                 self.link.attempts().stranger = Some(key.fingerprint.clone());
                 self.stranger = Some((key.clone(), verdict));
                 self.over = false;
+            }
+            Some(_) if self.strangers.len() < MAX_CLAIMED && !self.strangers.contains(key) => {
+                self.strangers.push(key.clone());
             }
             _ => {}
         }
@@ -197,6 +220,11 @@ impl<D: Door> Login<D> {
         }
         if self.silent {
             return self.goodbye(CANT_JUDGE);
+        }
+        if let Some((_, Verdict::AskInvite { .. })) = &self.stranger
+            && let Some(step) = self.ask_about_claims(user).await
+        {
+            return step;
         }
         match self.stranger.clone() {
             Some((_, Verdict::AskInvite { notice, enter })) => {
@@ -233,6 +261,12 @@ impl<D: Door> Login<D> {
 
     /// They answered.
     pub(super) async fn answered(&mut self, user: &str, answer: String) -> Step {
+        if self.said == Said::Claim
+            && let Some(key) = self.claimed.take()
+        {
+            self.said = Said::Nothing;
+            return self.answer_claim(user, key, &answer).await;
+        }
         match (
             std::mem::replace(&mut self.said, Said::Nothing),
             &self.stranger,
@@ -246,9 +280,50 @@ impl<D: Door> Login<D> {
                 let key = key.clone();
                 self.redeem(user, key, &answer).await
             }
-            (Said::Nothing | Said::Goodbye | Said::Code | Said::Name, _) => {
+            (Said::Nothing | Said::Goodbye | Said::Claim | Said::Code | Said::Name, _) => {
                 self.over = true;
                 Step::Refuse
+            }
+        }
+    }
+
+    /// Asks about the next key that accounts claim, if there is one. Each is asked about once.
+    async fn ask_about_claims(&mut self, user: &str) -> Option<Step> {
+        while !self.strangers.is_empty() {
+            let key = self.strangers.remove(0);
+            // Boxed, as in `judge`.
+            let claims = self.door.claims(self.candidate(user, Some(&key)));
+            let claims = Box::pin(claims.instrument(self.link.span.clone()));
+            // Who can't be asked now goes on as without the claims.
+            let names = timeout(PATIENCE, claims).await.unwrap_or_default();
+            if !names.is_empty() {
+                self.claimed = Some(key);
+                self.answers = 1;
+                let prompt = claim_question(&names);
+                return Some(self.ask(Said::Claim, CLAIM_NOTICE.to_owned(), prompt));
+            }
+        }
+        None
+    }
+
+    async fn answer_claim(&mut self, user: &str, key: ProvenKey, answer: &str) -> Step {
+        // Boxed, as in `judge`.
+        let answered = self
+            .door
+            .answer_claim(self.candidate(user, Some(&key)), answer);
+        let answered = Box::pin(answered.instrument(self.link.span.clone()));
+        match timeout(PATIENCE, answered).await {
+            Ok(ClaimAnswer::Accepted) => Step::Confirmed(key),
+            Ok(ClaimAnswer::Again(question)) if self.answers < MAX_ANSWERS => {
+                self.answers += 1;
+                self.claimed = Some(key);
+                self.ask(Said::Claim, String::new(), question)
+            }
+            Ok(ClaimAnswer::Refused | ClaimAnswer::Again(_)) => self.begin(user).await,
+            Ok(ClaimAnswer::Failed(words)) => self.goodbye(&words),
+            Err(_) => {
+                self.no_answer();
+                self.goodbye(CANT_JUDGE)
             }
         }
     }

@@ -17,6 +17,8 @@ use crate::text::Text;
 
 /// The most keys that one account can have.
 pub const MAX_KEYS: usize = 20;
+/// The most accounts that can claim one key.
+pub const MAX_CLAIMS: usize = 5;
 /// The most keys that can wait for an operator.
 pub const MAX_PENDING: usize = 200;
 
@@ -62,7 +64,34 @@ pub enum Action {
         /// The key.
         key: KeyRecord,
     },
-    /// Takes a key from an account.
+    /// An account claims a key: it gets it if the owner of the key confirms within
+    /// [`WAITS`](crate::chat::access::WAITS) from `key.added`. A claim gives no access, and ends
+    /// once the key is an account's. If the account has or claims the key already, nothing changes.
+    ClaimKey {
+        /// Which account.
+        account: AccountId,
+        /// Its name.
+        name: Name,
+        /// The key.
+        key: KeyRecord,
+    },
+    /// The owner of a claimed key confirms: it is the account's from now on.
+    ConfirmKey {
+        /// Which account.
+        account: AccountId,
+        /// Its name.
+        name: Name,
+        /// The key.
+        key: Fingerprint,
+    },
+    /// The owner of a claimed key refuses: all claims on it end.
+    RefuseKey {
+        /// The key.
+        key: Fingerprint,
+        /// The names of the accounts that claimed it.
+        names: Vec<Name>,
+    },
+    /// Takes a key from an account, or withdraws its claim on one.
     RemoveKey {
         /// Which account.
         account: AccountId,
@@ -217,9 +246,12 @@ pub enum ChangeError {
     /// The key belongs to an account already.
     #[error("the key belongs to an account already")]
     KeyTaken,
-    /// The account has [`MAX_KEYS`] keys.
+    /// The account has or claims [`MAX_KEYS`] keys.
     #[error("an account has at most {MAX_KEYS} keys")]
     TooManyKeys,
+    /// [`MAX_CLAIMS`] other accounts claim the key.
+    #[error("{MAX_CLAIMS} accounts wait for the owner of this key already")]
+    TooManyClaims,
     /// The key isn't one of the account's.
     #[error("the account has no such key")]
     NoKey,
@@ -270,16 +302,21 @@ impl Change {
                 format!("{}, a new account ({})", account.name, account.role),
             ),
             Action::Rename { from, to, .. } => (from.to_string(), to.to_string()),
-            Action::AddKey { account, name, key } => {
+            Action::AddKey { account, name, key } | Action::ClaimKey { account, name, key } => {
                 let whose = if own(*account) { "" } else { name.as_str() };
                 (key.fingerprint.to_string(), whose.to_owned())
             }
             Action::RemoveKey {
                 account, name, key, ..
-            } => {
+            }
+            | Action::ConfirmKey { account, name, key } => {
                 let whose = if own(*account) { "" } else { name.as_str() };
                 (key.to_string(), whose.to_owned())
             }
+            Action::RefuseKey { key, names } => (
+                key.to_string(),
+                format!("{}, by the owner of the key", listed(names)),
+            ),
             Action::SetRole { name, role, .. } => (name.to_string(), role.to_string()),
             Action::CreateInvite(invite) => {
                 let (uses, role) = (invite.uses, invite.role);
@@ -368,12 +405,30 @@ impl Change {
 }
 
 impl Action {
+    /// The key that becomes an account's with it, for good: all claims on the key end. An account
+    /// that nobody has proven to be theirs may yet be forgotten.
+    pub(super) fn new_key(&self) -> Option<&Fingerprint> {
+        match self {
+            Action::CreateAccount { account, key } | Action::RedeemInvite { account, key, .. } => {
+                account.proof_by.is_none().then_some(&key.fingerprint)
+            }
+            Action::AddKey { key, .. } => Some(&key.fingerprint),
+            Action::ConfirmKey { key, .. }
+            | Action::ProveKey { key, .. }
+            | Action::Approve { key, .. } => Some(key),
+            _ => None,
+        }
+    }
+
     /// What it is, in a word that stays the same: for the audit, the log and metrics.
     pub fn as_str(&self) -> &'static str {
         match self {
             Action::CreateAccount { .. } => "account_create",
             Action::Rename { .. } => "rename",
             Action::AddKey { .. } => "key_add",
+            Action::ClaimKey { .. } => "key_claim",
+            Action::ConfirmKey { .. } => "key_confirm",
+            Action::RefuseKey { .. } => "key_refuse",
             Action::RemoveKey { .. } => "key_revoke",
             Action::SetRole { .. } => "role",
             Action::CreateInvite(_) => "invite_create",
@@ -399,6 +454,12 @@ impl Action {
 /// ` for 2 hours`, or nothing.
 pub fn lasting(millis: Option<u64>) -> String {
     millis.map_or_else(String::new, |millis| format!(" for {}", length(millis)))
+}
+
+/// `alice, bob`
+fn listed(names: &[Name]) -> String {
+    let names: Vec<&str> = names.iter().map(Name::as_str).collect();
+    names.join(", ")
 }
 
 /// Words, then `: the reason` if there is one.

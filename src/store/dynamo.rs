@@ -20,6 +20,7 @@ mod archive;
 mod audit;
 mod bans;
 mod change;
+mod claims;
 mod invites;
 mod item;
 mod key;

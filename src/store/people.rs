@@ -13,13 +13,15 @@
 //! 11. [`People::accounts_with_keys`] knows of every change to keys that was answered before it was asked.
 //! 12. An account that waits for its proof is either proven before its time is over or forgotten
 //!     after, never both.
+//! 13. A claim on a key gives nothing by itself, and keeps nobody from the key. Claims end when the
+//!     key becomes an account's, when its owner refuses, when they are withdrawn, and by themselves.
 
 use async_trait::async_trait;
 
 use super::change::{Applied, Change, ChangeError};
 use super::{Account, StoreError};
 use crate::chat::access::{Audit, Ban, KeyRecord, Lockdown, Mute, PendingKey};
-use crate::chat::ids::{AccountId, Time};
+use crate::chat::ids::{AccountId, Fingerprint, Time};
 use crate::chat::invite::Invite;
 
 /// An account with its keys, the oldest first.
@@ -35,6 +37,12 @@ pub trait People: Send + Sync {
 
     /// The keys of an account, the oldest first.
     async fn keys_of(&self, account: AccountId) -> Result<Vec<KeyRecord>, StoreError>;
+
+    /// The keys that an account claims and that still wait for their owner, the oldest first.
+    async fn claims_of(&self, account: AccountId, now: Time) -> Result<Vec<KeyRecord>, StoreError>;
+
+    /// The accounts whose claim on a key still waits for its owner, the oldest claim first.
+    async fn claimants(&self, key: &Fingerprint, now: Time) -> Result<Vec<Account>, StoreError>;
 
     /// All accounts by name, each with its keys, the oldest first; as at one moment as far as the
     /// adapter can, and in as few reads as that takes, not one for each account. Logins fall back on

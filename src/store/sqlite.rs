@@ -27,6 +27,7 @@ mod archive;
 mod audit;
 mod bans;
 mod change;
+mod claims;
 mod columns;
 mod commits;
 mod entries;

@@ -208,6 +208,8 @@ timed! { People:
         }
     ]
     fn keys_of(account: AccountId) -> Vec<KeyRecord>, StoreError;
+    fn claims_of(account: AccountId, now: Time) -> Vec<KeyRecord>, StoreError;
+    fn claimants(key: &Fingerprint, now: Time) -> Vec<Account>, StoreError;
     fn accounts_with_keys() -> Vec<Result<WithKeys, StoreError>>, StoreError;
     fn invites(now: Time) -> Vec<Invite>, StoreError;
     fn invite_by_hash(hash: &str, now: Time) -> Option<Invite>, StoreError;

@@ -70,7 +70,7 @@ metrics! {
     /// Connections that ended, by how far they came and why: `closed` and `lost` by the client,
     /// `keepalive`, `protocol`, or cut for `login_grace`, `idle`, `write_stall`, `session`, `stop`.
     "ssh_chat_connections_ended" ended: Family<End, Counter> = Family::default();
-    /// Attempts to log in: `accepted` with `publickey`, `invite` or as `guest`; `refused` with
+    /// Attempts to log in: `accepted` with `publickey`, `invite`, `claim` or as `guest`; `refused` with
     /// `none`, `password`, `publickey` or `keyboard-interactive`, because of `asks_methods` (as
     /// clients begin), `not_offered` (there are no passwords), `unusable_key`, `unknown_key`,
     /// `no_key`, `wrong_code`, `banned`, `lockdown` or `no_answer` (of the store).

@@ -1,6 +1,7 @@
 //! Who gets in and who may do what: every combination as a table, on the real store.
 
 mod authority;
+mod claims;
 mod door;
 mod orders;
 mod proof;
@@ -10,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ssh_chat::access::door::{Candidate, Door as _, ProvenKey, Verdict};
-use ssh_chat::access::orders::{BanWhom, Order, Requester};
+use ssh_chat::access::orders::{BanWhom, Order, Report, Requester};
 use ssh_chat::access::{Guard, Keeper as _, Mode, Rules};
 use ssh_chat::chat::access::{
     Actor, Audit, Ban, BanTarget, ClientPrefix, KeyRecord, Lockdown, LockdownScope, Role, network,
@@ -72,6 +73,7 @@ fn rules(mode: Mode, operator: &str) -> Rules {
         mode,
         operator_keys: vec![key(operator).fingerprint],
         approval: false,
+        add_keys: Role::Member,
         web_url: None,
         invite_life: 86_400_000,
         outage_logins: Duration::from_secs(3600),

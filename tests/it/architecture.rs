@@ -58,6 +58,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "ssh",
         &[
+            "access::claims",
             "access::door",
             "session::peer",
             "chat::ids",

@@ -16,6 +16,8 @@ mod access;
 mod admission;
 /// Which module may use which, and what the pure ones never touch.
 mod architecture;
+/// Keys that somebody else adds.
+mod claims;
 /// A wall clock that steps.
 mod clock;
 /// Figures for alarms.

@@ -123,6 +123,14 @@ impl People for Memory {
         Ok(keys.map(|(_, key)| key.clone()).collect())
     }
 
+    async fn claims_of(&self, _: AccountId, _: Time) -> Result<Vec<KeyRecord>, StoreError> {
+        unreachable!()
+    }
+
+    async fn claimants(&self, _: &Fingerprint, _: Time) -> Result<Vec<Account>, StoreError> {
+        unreachable!()
+    }
+
     async fn accounts_with_keys(&self) -> Result<Vec<Result<WithKeys, StoreError>>, StoreError> {
         let content = self.open()?;
         let with_keys = |account: &Account| {

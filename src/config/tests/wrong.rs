@@ -30,6 +30,9 @@ operator_keys | SHA256:abc,SHA256:ZkAslGjFiUHdGf/WUL8rQvkib4PTvQatUV0OUQSncCA,me
 operator_keys | SHA256:abc,SHA256:ZkAslGjFiUHdGf/WUL8rQvkib4PTvQatUV0OUQSncCA,me | ! ; number 3 is none: this is no public key
 approval | true | true
 approval | on | ! true or false
+add_keys | members | members
+add_keys | operators | operators
+add_keys | nobody | ! one of members, operators
 invite_expires | 7d | 7d
 invite_expires | 48h | 2d
 invite_expires | 2w | 14d
@@ -234,7 +237,7 @@ error: history is a section, not a setting (config.toml:3)
 error: there is no setting rooms (config.toml:4)
  hint: did you mean limits.rooms?
 error: there is no setting tomorrow (config.toml:5)
- hint: there are listen, data_dir, access, operator_keys, approval, invite_expires, web_url, \
+ hint: there are listen, data_dir, access, operator_keys, approval, add_keys, invite_expires, web_url, \
 host_name, motd, motd_file, [limits], [history], \
 [log], [metrics], [shutdown], [ssh], [web], [aws]
 error: there is no setting limits.login_grase (config.toml:10)

@@ -24,6 +24,8 @@ pub(super) enum Item<'a> {
     /// How it is.
     Status(&'a Status, &'a Server),
     Key(&'a KeyRecord),
+    /// A key that waits for its owner to confirm.
+    ClaimedKey(&'a KeyRecord),
     /// An invite that was made before.
     Invite(&'a Invite),
     /// An invite that was just made: its code and link.

@@ -151,6 +151,7 @@ enum Record<'a> {
         algorithm: String,
         comment: &'a str,
         added: At,
+        waiting: bool,
     },
     Invite {
         id: &'a str,
@@ -251,11 +252,12 @@ impl<'a> Record<'a> {
                 at: At(status.at.wall),
                 status: Box::new(status::Record::of(status, server)),
             },
-            Item::Key(key) => Record::Key {
+            Item::Key(key) | Item::ClaimedKey(key) => Record::Key {
                 key: key.fingerprint.as_str(),
                 algorithm: clean_line(&key.algorithm),
                 comment: key.comment.as_str(),
                 added: At(key.added),
+                waiting: matches!(item, Item::ClaimedKey(_)),
             },
             Item::Invite(invite) => Record::invite(invite, None, None),
             Item::Invited(invite, code, link) => Record::invite(invite, Some(code), link),

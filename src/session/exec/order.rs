@@ -46,7 +46,10 @@ impl<O: Outbound> Exec<'_, O> {
             Report::Invites(invites) => self.all(invites.iter().map(Item::Invite)).await,
             Report::Bans(bans) => self.all(bans.iter().map(Item::Ban)).await,
             Report::Pending(pending) => self.all(pending.iter().map(Item::Pending)).await,
-            Report::Keys(keys) => self.all(keys.iter().map(Item::Key)).await,
+            Report::Keys { keys, claimed } => {
+                self.all(keys.iter().map(Item::Key)).await?;
+                self.all(claimed.iter().map(Item::ClaimedKey)).await
+            }
             Report::Status(status) => {
                 let server = &self.context.server;
                 self.out.show(Item::Status(status, server)).await

@@ -82,12 +82,16 @@ impl Plain {
                     self.line(&format!("{head:<9} {words}"));
                 }
             }
-            Item::Key(key) => {
+            Item::Key(key) | Item::ClaimedKey(key) => {
+                let waiting = match item {
+                    Item::ClaimedKey(_) => ", waiting for its owner to confirm",
+                    _ => "",
+                };
                 let added = self.zone.moment(key.added, now);
                 let comment = spaced(&key.comment);
                 let (fingerprint, algorithm) = (&key.fingerprint, &key.algorithm);
                 self.line(&format!(
-                    "{fingerprint}  {algorithm}{comment}, added {added}"
+                    "{fingerprint}  {algorithm}{comment}, added {added}{waiting}"
                 ));
             }
             Item::Invite(invite) => {

@@ -20,6 +20,14 @@ impl Door for Asking {
         }
     }
 
+    async fn claims(&self, _: Candidate<'_>) -> Vec<Name> {
+        Vec::new()
+    }
+
+    async fn answer_claim(&self, _: Candidate<'_>, _: &str) -> ClaimAnswer {
+        ClaimAnswer::Refused
+    }
+
     async fn check(&self, _: Candidate<'_>, _: &str) -> Result<(), NotRedeemed> {
         Ok(())
     }

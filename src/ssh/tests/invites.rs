@@ -1,7 +1,8 @@
 //! People whose key is not known, and what they are told and asked.
 
-use super::scripted::{GOOD, SLOW, TAKEN, USED, fingerprint, for_members, refused};
+use super::scripted::{GOOD, SLOW, Scripted, TAKEN, USED, fingerprint, for_members, refused};
 use super::*;
+use crate::access::door::CLAIM_NOTICE;
 
 /// Offers a key, proves it, and is in or not.
 async fn offer_key(client: &mut Handle<Trusting>, key: &Arc<PrivateKey>) -> bool {
@@ -63,6 +64,77 @@ async fn a_code_lets_a_key_in_on_the_same_connection() {
     let counters = running.server.counters();
     assert_eq!(counters.invites_redeemed.get(), 1);
     assert_eq!(counters.invites_wrong.get(), 0);
+}
+
+/// What the owner of a key is asked that accounts claim.
+fn asked_claim(prompt: &str) -> Heard {
+    asked(&format!("{CLAIM_NOTICE}\n"), prompt)
+}
+
+/// A server that knows nobody and a client that has proven these keys, each claimed by these.
+async fn claimed(keys: &[(&Arc<PrivateKey>, &[&'static str])]) -> (Running, Handle<Trusting>) {
+    let claims = keys
+        .iter()
+        .map(|(key, names)| (fingerprint(key), names.to_vec()));
+    let door = Scripted {
+        claims: claims.collect(),
+        ..for_members(&key())
+    };
+    let running = start_with(Settings::default(), door).await;
+    let mut client = running.client().await;
+    for (key, _) in keys {
+        assert!(!offer_key(&mut client, key).await);
+    }
+    (running, client)
+}
+
+#[tokio::test]
+async fn the_owner_of_a_claimed_key_is_asked_before_the_code() {
+    let (first, second) = (key(), key());
+    let one =
+        "The account amy wants to add this key. Type amy to accept, or press Enter to refuse: ";
+    let two = "The accounts amy, zoe want to add this key. \
+               Type one of the names to accept, or press Enter to refuse all: ";
+    let again = || asked("", "Which? ");
+    // (who claims the second key that is proven, what is said, what is heard)
+    let table: [(&[&'static str], Vec<(&str, Heard)>); 6] = [
+        (&["amy"], vec![("", asked_claim(one)), ("amy", Heard::In)]),
+        (&["amy"], vec![("", asked_claim(one)), ("", asked_who())]),
+        (
+            &["amy", "zoe"],
+            vec![("", asked_claim(two)), ("bo", again()), ("zoe", Heard::In)],
+        ),
+        (
+            &["amy"],
+            vec![
+                ("", asked_claim(one)),
+                ("a", again()),
+                ("b", again()),
+                ("c", asked_who()),
+            ],
+        ),
+        (
+            &["amy"],
+            vec![("", asked_claim(one)), (TAKEN, told("Not now.\n"))],
+        ),
+        (&[], vec![("", asked_who())]),
+    ];
+    for (names, talk) in table {
+        let (running, mut client) = claimed(&[(&first, &[]), (&second, names)]).await;
+        let case = format!("{names:?} {talk:?}");
+        let mut talk = talk.into_iter();
+        assert_eq!(begin(&mut client).await, talk.next().unwrap().1, "{case}");
+        let mut last = Heard::Out(Vec::new());
+        for (said, heard) in talk {
+            last = say(&mut client, &[said]).await;
+            assert_eq!(last, heard, "{case}");
+        }
+        if last == Heard::In {
+            let whoami = exec(&client, "whoami").await.out;
+            assert!(whoami.contains(&fingerprint(&second)), "{whoami}");
+        }
+        assert_eq!(running.server.counters().invites_redeemed.get(), 0);
+    }
 }
 
 /// A name that is taken is no guess of a code, and the code is not asked for again.

@@ -7,7 +7,8 @@ use std::sync::{Mutex, MutexGuard};
 use russh::keys::{HashAlg, PrivateKey};
 use tokio::sync::watch;
 
-use crate::access::door::{Again, Candidate, Door, NotRedeemed, Verdict, Why};
+use crate::access::door::{Again, Candidate, ClaimAnswer, Door, NotRedeemed, Verdict, Why};
+use crate::chat::ids::Name;
 
 /// The code that lets in.
 pub(super) const GOOD: &str = "GOOD-CODE";
@@ -26,6 +27,8 @@ pub(super) struct Scripted {
     pub(super) strangers: Verdict,
     /// To keys, by fingerprint.
     pub(super) keys: HashMap<String, Verdict>,
+    /// Who claims keys, by fingerprint.
+    pub(super) claims: HashMap<String, Vec<&'static str>>,
     /// To people without a key.
     pub(super) guests: Verdict,
     /// Whether it says nothing to anybody, ever.
@@ -43,6 +46,7 @@ impl Default for Scripted {
             banned: false,
             strangers: Verdict::Welcome(None),
             keys: HashMap::new(),
+            claims: HashMap::new(),
             guests: Verdict::Welcome(None),
             silent: false,
             waiting: watch::Sender::new(0),
@@ -114,6 +118,26 @@ impl Door for Scripted {
         match key {
             None => self.guests.clone(),
             Some(key) => self.keys.get(key).unwrap_or(&self.strangers).clone(),
+        }
+    }
+
+    async fn claims(&self, who: Candidate<'_>) -> Vec<Name> {
+        let key = who.key.map(|key| key.fingerprint.as_str());
+        let names = key.and_then(|key| self.claims.get(key));
+        let names = names.into_iter().flatten();
+        names.map(|name| Name::new(name).unwrap()).collect()
+    }
+
+    async fn answer_claim(&self, who: Candidate<'_>, answer: &str) -> ClaimAnswer {
+        self.note(who, &format!(" claim {answer:?}"));
+        match answer {
+            "" => ClaimAnswer::Refused,
+            SLOW => self.never().await,
+            TAKEN => ClaimAnswer::Failed("Not now.".to_owned()),
+            answer if self.claims(who).await.iter().any(|n| n.as_str() == answer) => {
+                ClaimAnswer::Accepted
+            }
+            _ => ClaimAnswer::Again("Which? ".to_owned()),
         }
     }
 

@@ -67,6 +67,12 @@ impl Record {
             .when(Condition::Is("version", number(self.version)))
     }
 
+    /// No change of it, if it is still as it was read.
+    pub fn unchanged(&self) -> Write {
+        Write::check(Key::account(self.account.id))
+            .when(Condition::Is("version", number(self.version)))
+    }
+
     /// Its end, if it is still as it was read.
     pub fn delete(&self) -> Write {
         Write::delete(Key::account(self.account.id))

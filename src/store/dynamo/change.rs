@@ -138,11 +138,29 @@ impl Dynamo {
     /// What to write for a change, by what is there now. `None` if what was read contradicts
     /// itself, and has to be read again.
     async fn plan_change(&self, change: &Change) -> Result<Option<ChangePlan>, ChangeError> {
+        let Some(key) = change.action.new_key() else {
+            return self.plan_action(change).await;
+        };
+        let (plan, ends) = tokio::join!(self.plan_action(change), self.end_claims(key));
+        let mut plan = plan?;
+        if let Some(plan) = &mut plan
+            && !plan.writes.is_empty()
+        {
+            plan.writes.extend(ends?);
+        }
+        Ok(plan)
+    }
+
+    /// The same, without the claims that end with it.
+    async fn plan_action(&self, change: &Change) -> Result<Option<ChangePlan>, ChangeError> {
         let now = change.at;
         let plan = match &change.action {
             Action::CreateAccount { account, key } => self.create(account, key).await,
             Action::Rename { account, to, .. } => self.change_name(*account, to).await,
             Action::AddKey { account, key, .. } => self.give_key(*account, key).await,
+            Action::ClaimKey { account, key, .. } => self.claim_key(*account, key, now).await,
+            Action::ConfirmKey { account, key, .. } => self.confirm_key(*account, key, now).await,
+            Action::RefuseKey { key, .. } => self.refuse_key(key).await,
             Action::RemoveKey {
                 account, key, last, ..
             } => self.take_key(*account, key, *last).await,

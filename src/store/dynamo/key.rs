@@ -12,6 +12,8 @@
 //! | a room | `ROOMS` | its name |
 //! | an invite | `INVITES` | the hash of its code |
 //! | a key that waits for an operator | `PENDING` | its fingerprint |
+//! | who claims a key | `CLAIMS#` fingerprint | the account |
+//! | which keys an account claims | `CLAIMED#` account | the fingerprint |
 //! | a ban | `BANS` | its number |
 //! | a mute | `MUTES` | the account |
 //! | an audit entry | `AUDIT` | when it was written, or its number in an archive |
@@ -114,6 +116,16 @@ impl Key {
         Key::new(PENDING, fingerprint.as_str())
     }
 
+    /// One of the two items that a claim is, by its key.
+    pub fn claim(fingerprint: &Fingerprint, account: AccountId) -> Key {
+        Key::new(claims_on(fingerprint), account.to_string())
+    }
+
+    /// The other one, by its account.
+    pub fn claimed(account: AccountId, fingerprint: &Fingerprint) -> Key {
+        Key::new(claims_of(account), fingerprint.as_str())
+    }
+
     pub fn ban(id: u64) -> Key {
         Key::new(BANS, number(id))
     }
@@ -167,6 +179,16 @@ impl Key {
 /// The partition with a conversation's log.
 pub(super) fn log(conversation: &Conversation) -> String {
     format!("LOG#{conversation}")
+}
+
+/// The partition with the claims on a key.
+pub(super) fn claims_on(key: &Fingerprint) -> String {
+    format!("CLAIMS#{key}")
+}
+
+/// The partition with the keys that an account claims.
+pub(super) fn claims_of(account: AccountId) -> String {
+    format!("CLAIMED#{account}")
 }
 
 /// The partition with what an account has read.

@@ -64,11 +64,11 @@ impl Dynamo {
         last: bool,
     ) -> Result<ChangePlan, ChangeError> {
         let record = self.record(account).await?.ok_or(ChangeError::NoKey)?;
+        if !record.keys.iter().any(|known| known.fingerprint == *key) {
+            return self.withdraw_claim(account, key).await;
+        }
         let mut keys = record.keys.clone();
         keys.retain(|known| known.fingerprint != *key);
-        if keys.len() == record.keys.len() {
-            return Err(ChangeError::NoKey);
-        }
         if keys.is_empty() && !last {
             return Err(ChangeError::LastKey);
         }

@@ -90,6 +90,8 @@ port! { People:
         }
     ]
     fn apply(change: &Change) -> Applied, ChangeError = make;
+    fn claims_of(account: AccountId, now: Time) -> Vec<KeyRecord>, StoreError = claimed_by;
+    fn claimants(key: &Fingerprint, now: Time) -> Vec<Account>, StoreError = claiming;
     fn accounts_with_keys() -> Vec<Result<WithKeys, StoreError>>, StoreError = all_with_keys;
     fn keys_of(account: AccountId) -> Vec<KeyRecord>, StoreError = keys_with;
     fn invites(now: Time) -> Vec<Invite>, StoreError = good_invites;

@@ -15,7 +15,7 @@ use crate::store::{Account, ChangeError, ChangeOutcome, MAX_NAMES, Mark, StoreEr
 pub(super) const COLUMNS: &str = "a.id, a.name, a.role, a.created, a.preferences, a.proof_by";
 
 /// What an account can have in these is gone with it.
-const BELONGINGS: [&str; 4] = ["names", "keys", "marks", "mutes"];
+const BELONGINGS: [&str; 5] = ["names", "keys", "claims", "marks", "mutes"];
 
 pub(super) fn by_key(db: &Connection, key: &Fingerprint) -> Result<Option<Account>, StoreError> {
     db.prepare_cached(&format!(

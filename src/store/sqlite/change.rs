@@ -2,12 +2,17 @@
 
 use rusqlite::Connection;
 
-use super::{accounts, audit, bans, invites, keys, mutes, pending, rooms};
+use super::{accounts, audit, bans, claims, invites, keys, mutes, pending, rooms};
 use crate::store::{Action, Applied, Change, ChangeError, ChangeOutcome};
 
 /// Makes a change. An error undoes all of it: the transaction is the caller's.
 pub(super) fn apply(db: &Connection, change: &Change) -> Result<Applied, ChangeError> {
     let outcome = write(db, change)?;
+    if let Some(key) = change.action.new_key()
+        && outcome != ChangeOutcome::Unchanged
+    {
+        claims::end(db, key)?;
+    }
     let applied = change.applied(outcome);
     if let Some(entry) = &applied.audit {
         audit::keep(db, entry)?;
@@ -24,6 +29,9 @@ fn write(db: &Connection, change: &Change) -> Result<ChangeOutcome, ChangeError>
         Action::CreateAccount { account, key } => accounts::create(db, account, key),
         Action::Rename { account, to, .. } => accounts::rename(db, *account, to),
         Action::AddKey { account, key, .. } => keys::add(db, *account, key),
+        Action::ClaimKey { account, key, .. } => claims::add(db, *account, key, now),
+        Action::ConfirmKey { account, key, .. } => claims::confirm(db, *account, key, now),
+        Action::RefuseKey { key, .. } => Ok(claims::end(db, key)?.into()),
         Action::RemoveKey {
             account, key, last, ..
         } => keys::remove(db, *account, key, *last),

@@ -2,9 +2,9 @@
 
 use rusqlite::{Connection, OptionalExtension, Row};
 
-use super::accounts;
 use super::columns::line;
 use super::messages::blob;
+use super::{accounts, claims};
 use crate::chat::access::KeyRecord;
 use crate::chat::ids::{AccountId, Fingerprint, Time};
 use crate::store::change::MAX_KEYS;
@@ -51,6 +51,9 @@ pub(super) fn remove(
         .prepare_cached("DELETE FROM keys WHERE fingerprint = ?1 AND account = ?2")?
         .execute((key.as_str(), blob(account)))?;
     if removed == 0 {
+        if claims::withdraw(db, account, key)? {
+            return Ok(ChangeOutcome::Done);
+        }
         return Err(ChangeError::NoKey);
     }
     // The refusal brings the key back.
@@ -85,7 +88,7 @@ pub(super) fn insert(db: &Connection, account: AccountId, key: &KeyRecord) -> ru
     Ok(())
 }
 
-/// A key, from a row with the columns that `keys` and `pending` have both.
+/// A key, from a row with the columns that `keys`, `claims` and `pending` have.
 pub(super) fn to_key(row: &Row<'_>) -> Result<KeyRecord, StoreError> {
     let fingerprint: String = row.get("fingerprint")?;
     let comment: String = row.get("comment")?;
@@ -97,7 +100,7 @@ pub(super) fn to_key(row: &Row<'_>) -> Result<KeyRecord, StoreError> {
     })
 }
 
-fn count(db: &Connection, account: AccountId) -> Result<usize, StoreError> {
+pub(super) fn count(db: &Connection, account: AccountId) -> Result<usize, StoreError> {
     let count: i64 = db
         .prepare_cached("SELECT count(*) FROM keys WHERE account = ?1")?
         .query_row([blob(account)], |row| row.get(0))?;

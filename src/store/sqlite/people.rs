@@ -2,9 +2,9 @@
 
 use async_trait::async_trait;
 
-use super::{Sqlite, accounts, audit, bans, change, invites, keys, mutes, pending};
+use super::{Sqlite, accounts, audit, bans, change, claims, invites, keys, mutes, pending};
 use crate::chat::access::{Audit, Ban, KeyRecord, Lockdown, Mute, PendingKey};
-use crate::chat::ids::{AccountId, Time};
+use crate::chat::ids::{AccountId, Fingerprint, Time};
 use crate::chat::invite::Invite;
 use crate::store::people::{People, WithKeys};
 use crate::store::{Account, Action, Applied, Change, ChangeError, StoreError};
@@ -21,6 +21,15 @@ impl People for Sqlite {
 
     async fn keys_of(&self, account: AccountId) -> Result<Vec<KeyRecord>, StoreError> {
         self.read(move |db| keys::of(db, account)).await
+    }
+
+    async fn claims_of(&self, account: AccountId, now: Time) -> Result<Vec<KeyRecord>, StoreError> {
+        self.read(move |db| claims::of(db, account, now)).await
+    }
+
+    async fn claimants(&self, key: &Fingerprint, now: Time) -> Result<Vec<Account>, StoreError> {
+        let key = key.clone();
+        self.read(move |db| claims::on(db, &key, now)).await
     }
 
     async fn accounts_with_keys(&self) -> Result<Vec<Result<WithKeys, StoreError>>, StoreError> {

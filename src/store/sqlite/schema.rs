@@ -10,7 +10,7 @@ pub(super) const VERSION: usize = STEPS.len();
 
 /// What leads from each version to the next. A step that was released is never changed.
 const STEPS: &[&str] = &[
-    FIRST, PEOPLE, PROOF, INDEXED, ACTORS, COMMITS, MAKERS, SCOPES, SLOW,
+    FIRST, PEOPLE, PROOF, INDEXED, ACTORS, COMMITS, MAKERS, SCOPES, SLOW, CLAIMS,
 ];
 
 const FIRST: &str = "
@@ -199,6 +199,19 @@ ALTER TABLE lockdown ADD COLUMN scope TEXT;
 const SLOW: &str = "
 -- Milliseconds between two messages of one person; none: no slow mode.
 ALTER TABLE rooms ADD COLUMN slow INTEGER;
+";
+
+const CLAIMS: &str = "
+-- Keys that accounts claim and whose owners have not confirmed it.
+CREATE TABLE claims (
+    fingerprint TEXT NOT NULL,
+    account BLOB NOT NULL REFERENCES accounts,
+    algorithm TEXT NOT NULL,
+    comment TEXT NOT NULL,
+    added INTEGER NOT NULL,
+    PRIMARY KEY (fingerprint, account)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX claims_by_account ON claims (account);
 ";
 
 /// Does the steps that are missing, all or none, and returns whether there were any. Another

@@ -7,7 +7,7 @@ use std::time::Duration;
 use rusqlite::Connection;
 use serde_json::json;
 use ssh_chat::chat::access::{
-    Actor, Ban, BanTarget, ClientPrefix, Lockdown, LockdownScope, Mute, PendingKey, Role,
+    Actor, Ban, BanTarget, ClientPrefix, KeyRecord, Lockdown, LockdownScope, Mute, PendingKey, Role,
 };
 use ssh_chat::chat::ids::{AccountId, RoomName, Time};
 use ssh_chat::chat::invite::{Code, Invite};
@@ -85,6 +85,18 @@ fn lockdown() -> Lockdown {
     }
 }
 
+/// Bob claims a key.
+fn claim(number: u32) -> Action {
+    Action::ClaimKey {
+        account: account("bob").id,
+        name: name("bob"),
+        key: KeyRecord {
+            added: NOW,
+            ..key(number)
+        },
+    }
+}
+
 /// What is there before each change.
 fn before() -> Vec<Action> {
     let redeem = |account: Account, number| Action::CreateAccount {
@@ -104,6 +116,8 @@ fn before() -> Vec<Action> {
         Action::CreateInvite(invite(1)),
         Action::AddPending(pending("erik", 6)),
         Action::AddPending(pending("fay", 7)),
+        claim(12),
+        claim(13),
         Action::Ban(ban("SSH-2.0-Go")),
         Action::Mute {
             name: name("bob"),
@@ -156,6 +170,16 @@ fn changes() -> Vec<Action> {
         Action::ForgetAccount {
             account: account("dora").id,
             name: name("dora"),
+        },
+        claim(14),
+        Action::ConfirmKey {
+            account: bob.id,
+            name: name("bob"),
+            key: fingerprint(12),
+        },
+        Action::RefuseKey {
+            key: fingerprint(13),
+            names: vec![name("bob")],
         },
         Action::AddPending(pending("ida", 11)),
         Action::Approve {
@@ -213,8 +237,11 @@ async fn fill(store: &dyn Archive) {
     }
 }
 
+/// All that is exported, the revision, and what bob claims.
+type Content = (Vec<Record>, u64, Vec<KeyRecord>);
+
 /// All that a store has. The id of a ban is none of it: a failed call may use one up.
-async fn content(store: &dyn Archive) -> (Vec<Record>, u64) {
+async fn content(store: &dyn Archive) -> Content {
     let mut records = Vec::new();
     let mut pages = store.export().await.unwrap();
     loop {
@@ -230,7 +257,8 @@ async fn content(store: &dyn Archive) -> (Vec<Record>, u64) {
             }
         }
     }
-    (records, store.revision().await.unwrap())
+    let claims = store.claims_of(account("bob").id, NOW).await.unwrap();
+    (records, store.revision().await.unwrap(), claims)
 }
 
 /// Every table of the file that a change can write to fails at the write after the next so many.
@@ -342,7 +370,7 @@ struct Attempt {
     table: OwnTable,
     store: Arc<dyn Archive>,
     change: Change,
-    before: (Vec<Record>, u64),
+    before: Content,
 }
 
 impl Attempt {

@@ -212,6 +212,7 @@ fn samples() -> Vec<String> {
         Item::Server(&server),
         Item::Status(&status, &server),
         Item::Key(&record),
+        Item::ClaimedKey(&record),
         Item::Invited(&invite, code, Some(link)),
         Item::Invite(&invite),
         Item::Ban(&ban),

@@ -138,6 +138,7 @@ impl House {
             mode: Mode::Open,
             operator_keys: Vec::new(),
             approval: false,
+            add_keys: Role::Member,
             web_url: None,
             invite_life: 86_400_000,
             outage_logins: Duration::from_secs(3600),

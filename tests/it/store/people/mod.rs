@@ -19,6 +19,7 @@ use std::sync::Arc;
 use super::Place;
 
 mod admission;
+mod claims;
 mod export;
 mod order;
 mod proof;

@@ -1,0 +1,125 @@
+//! Keys that accounts claim: who may, and what their owners make of it.
+
+use ssh_chat::access::door::{ClaimAnswer, Door};
+
+use super::*;
+
+fn candidate(key: &ProvenKey) -> Candidate<'_> {
+    Candidate {
+        addr: "192.0.2.1:4022".parse().unwrap(),
+        user: "somebody",
+        client: OPENSSH,
+        key: Some(key),
+    }
+}
+
+async fn claim(house: &House, who: &str, which: &str) -> Result<(), String> {
+    let record = KeyRecord {
+        added: ssh_chat::clock::now(),
+        ..key(which)
+    };
+    house.order(who, Order::AddKey(Box::new(record))).await
+}
+
+#[tokio::test]
+async fn a_key_is_an_account_s_once_its_owner_says_so() {
+    let house = House::new(Mode::Allowlist).await.refreshed().await;
+    let second = proven("second");
+    let who = candidate(&second);
+    assert!(Door::claims(&*house.guard, who).await.is_empty());
+    claim(&house, "operator", "second").await.unwrap();
+    claim(&house, "member", "second").await.unwrap();
+    claim(&house, "banned", "second").await.unwrap();
+    assert_eq!(house.judge("second", "192.0.2.1", OPENSSH).await, "invite");
+    let names = Door::claims(&*house.guard, who).await;
+    assert_eq!(
+        names,
+        [name("operator"), name("member")],
+        "who is not banned"
+    );
+
+    for wrong in ["banned", "someone", "mem ber", "\u{1b}[2J"] {
+        let answer = Door::answer_claim(&*house.guard, who, wrong).await;
+        let again = "That is none of operator, member. Type one of the names to accept, or press \
+                     Enter to refuse all: ";
+        assert_eq!(answer, ClaimAnswer::Again(again.to_owned()), "{wrong:?}");
+    }
+    let answer = Door::answer_claim(&*house.guard, who, " Member ").await;
+    assert_eq!(answer, ClaimAnswer::Accepted);
+    assert_eq!(house.judge("second", "192.0.2.1", OPENSSH).await, "in");
+    let owner = house.store.account_by_key(&second.fingerprint).await;
+    assert_eq!(owner.unwrap().unwrap().name, name("member"));
+    assert!(Door::claims(&*house.guard, who).await.is_empty());
+    // What was learned holds while the store does not answer.
+    house.port.set(Weather::Down);
+    assert_eq!(house.judge("second", "192.0.2.1", OPENSSH).await, "in");
+}
+
+#[tokio::test]
+async fn a_refused_claim_is_gone() {
+    let house = House::new(Mode::Allowlist).await;
+    let second = proven("second");
+    let who = candidate(&second);
+    claim(&house, "member", "second").await.unwrap();
+    house.port.set(Weather::Down);
+    let failed = Door::answer_claim(&*house.guard, who, "").await;
+    assert!(matches!(failed, ClaimAnswer::Failed(_)), "{failed:?}");
+    assert!(
+        Door::claims(&*house.guard, who).await.is_empty(),
+        "a claim keeps nobody waiting"
+    );
+    house.port.set(Weather::Fair);
+    assert_eq!(Door::claims(&*house.guard, who).await, [name("member")]);
+    let refused = Door::answer_claim(&*house.guard, who, " ").await;
+    assert_eq!(refused, ClaimAnswer::Refused);
+    assert!(Door::claims(&*house.guard, who).await.is_empty());
+    let owner = house.store.account_by_key(&second.fingerprint).await;
+    assert_eq!(owner, Ok(None));
+    let audit = house.store.audits(1).await.unwrap().remove(0);
+    assert_eq!(audit.action, "key_refuse");
+    assert_eq!(audit.detail, "member, by the owner of the key");
+    // Its owner, who comes without it, has no say.
+    let nobody = Candidate { key: None, ..who };
+    claim(&house, "member", "second").await.unwrap();
+    assert!(Door::claims(&*house.guard, nobody).await.is_empty());
+    Door::answer_claim(&*house.guard, nobody, "member").await;
+    assert_eq!(Door::claims(&*house.guard, who).await, [name("member")]);
+}
+
+#[tokio::test]
+async fn only_operators_add_keys_where_the_rules_say_so() {
+    let house = House::new(Mode::Allowlist).await;
+    house.guard.set_rules(Rules {
+        add_keys: Role::Operator,
+        ..rules(Mode::Allowlist, "config")
+    });
+    assert_eq!(
+        claim(&house, "member", "second").await,
+        Err("Only operators add keys here. Ask one.".to_owned())
+    );
+    assert_eq!(claim(&house, "operator", "second").await, Ok(()));
+}
+
+/// What is shown of one's keys, and that a claim is withdrawn like a key.
+#[tokio::test]
+async fn one_s_claims_are_listed_and_withdrawn() {
+    let house = House::new(Mode::Open).await;
+    claim(&house, "member", "second").await.unwrap();
+    let requester = house.requester("member").await;
+    let order = Arc::clone(&house.guard).carry_out(requester, Order::Keys);
+    let Ok(Report::Keys { keys, claimed }) = order.await else {
+        panic!("no keys");
+    };
+    let fingerprints = |keys: Vec<KeyRecord>| -> Vec<Fingerprint> {
+        keys.into_iter().map(|key| key.fingerprint).collect()
+    };
+    assert_eq!(fingerprints(keys), [key("member").fingerprint]);
+    assert_eq!(fingerprints(claimed), [key("second").fingerprint]);
+    let which = key("second").fingerprint.to_string();
+    let revoke = || Order::RevokeKey(which.clone());
+    assert_eq!(house.order("member", revoke()).await, Ok(()));
+    assert!(house.order("member", revoke()).await.is_err());
+    let second = proven("second");
+    let claims = Door::claims(&*house.guard, candidate(&second)).await;
+    assert!(claims.is_empty(), "{claims:?}");
+}
