@@ -332,6 +332,7 @@ fn ssh_settings(config: &Config) -> ssh::Settings {
     ssh::Settings {
         max_connections: limits.connections,
         max_per_address: limits.connections_per_address,
+        trusted: TrustedNetworks::new(limits.trusted_networks.clone()),
         max_unauthenticated: limits.unauthenticated,
         login_grace: limits.login_grace,
         max_auth_attempts: limits.auth_attempts,

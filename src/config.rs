@@ -148,7 +148,7 @@ impl Default for Limits {
             connections_per_address: 64,
             trusted_networks: Vec::new(),
             people_per_address: 10,
-            unauthenticated: 128,
+            unauthenticated: 1024,
             login_grace: Duration::from_secs(20),
             auth_attempts: 12,
             channels_per_connection: 4,

@@ -39,6 +39,8 @@ pub struct Pass {
     pub(super) owner: Option<Account>,
     /// When that was asked.
     pub(super) asked: Asked,
+    /// Whether the configuration names it.
+    pub(super) named: bool,
 }
 
 impl Pass {
@@ -51,7 +53,8 @@ impl Pass {
 /// What is to be done with somebody.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
-    /// They may come in.
+    /// They may come in. Without a pass, they have no key, or one that is known although the store
+    /// does not answer.
     Welcome(Option<Box<Pass>>),
     /// They may come in with an invite, so ask for one.
     AskInvite {
@@ -81,6 +84,8 @@ pub enum Why {
     NoKey,
     /// The store does not answer, and without it nobody knows.
     NoAnswer,
+    /// Too many logins from their address failed, and their key is not known.
+    Penalty,
 }
 
 impl Why {
@@ -91,11 +96,22 @@ impl Why {
             Why::Lockdown => "lockdown",
             Why::NoKey => "no_key",
             Why::NoAnswer => "no_answer",
+            Why::Penalty => "penalty",
         }
     }
 }
 
 impl Verdict {
+    /// Whether somebody with a key is welcome because it's known: that of an account, or of an
+    /// operator whom the configuration names. A server that is open lets in others, too.
+    pub fn knows_the_key(&self) -> bool {
+        match self {
+            Verdict::Welcome(Some(pass)) => pass.owner.is_some() || pass.named,
+            Verdict::Welcome(None) => true,
+            Verdict::AskInvite { .. } | Verdict::Refused { .. } => false,
+        }
+    }
+
     /// Why they are not in, in a word; nothing if they are.
     pub fn reason(&self) -> Option<&'static str> {
         match self {

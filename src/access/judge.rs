@@ -111,9 +111,11 @@ impl Door for Guard {
         }
         match (looked.verdict, looked.owner, who.key) {
             (Verdict::Welcome(_), Owner::Told(account), Some(key)) => {
-                welcome(key, Some(account), asked)
+                welcome(key, Some(account), asked, false)
             }
-            (Verdict::Welcome(_), Owner::None, Some(key)) => welcome(key, None, asked),
+            (Verdict::Welcome(_), Owner::None, Some(key)) => {
+                welcome(key, None, asked, self.is_named(who.key))
+            }
             (
                 banned @ Verdict::Refused {
                     why: Why::Banned, ..
@@ -428,11 +430,12 @@ fn not(notice: impl Into<String>, again: Again) -> Result<(), NotRedeemed> {
     })
 }
 
-fn welcome(key: &ProvenKey, owner: Option<Account>, asked: Asked) -> Verdict {
+fn welcome(key: &ProvenKey, owner: Option<Account>, asked: Asked, named: bool) -> Verdict {
     Verdict::Welcome(Some(Box::new(Pass {
         key: key.fingerprint.clone(),
         owner,
         asked,
+        named,
     })))
 }
 

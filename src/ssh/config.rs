@@ -9,6 +9,9 @@ use russh::{MethodSet, Preferred, SshId, cipher, compression, kex, mac, server};
 use super::Settings;
 use super::handler::METHODS;
 
+/// What the server says it is (RFC 4253 §4.2), without the end of the line.
+pub(super) const VERSION_LINE: &str = concat!("SSH-2.0-sshchat_", env!("CARGO_PKG_VERSION"));
+
 /// The largest piece of data that clients are told to send, in bytes.
 pub(super) const MAX_PACKET: usize = 16 * 1024;
 
@@ -103,10 +106,7 @@ pub(super) fn config(settings: &Settings, host_keys: Vec<PrivateKey>) -> server:
         (KEX, CIPHERS)
     };
     server::Config {
-        server_id: SshId::Standard(Cow::Borrowed(concat!(
-            "SSH-2.0-sshchat_",
-            env!("CARGO_PKG_VERSION")
-        ))),
+        server_id: SshId::Standard(Cow::Borrowed(VERSION_LINE)),
         methods: MethodSet::from(METHODS),
         auth_rejection_time: Duration::from_millis(200),
         // The first request is always the `none` that asks for the methods.

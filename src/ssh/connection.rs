@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use russh::Disconnect;
+use russh::server::Handle;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
@@ -12,6 +14,7 @@ use crate::session::peer::Sessions;
 use crate::telemetry::metrics;
 
 use super::config::keepalive;
+use super::eviction::Stage;
 use super::handler::Handler;
 use super::link::{Link, State};
 use super::printable::printable;
@@ -94,6 +97,10 @@ fn due(state: State, phase: Phase, since: Since, settings: &Settings) -> Option<
     if let Some(cut) = since.cut {
         return (!state.abandoned).then_some((cut + GRACE, Due::Abandon));
     }
+    let stays = matches!(phase, Phase::Open | Phase::Draining);
+    if let Some(leave_by) = state.leave_by.filter(|_| stays) {
+        return Some((leave_by, Due::Cut(Cut::Rekeys)));
+    }
     match phase {
         Phase::Closing => Some((since.accepted, Due::Cut(Cut::Stop))),
         Phase::Draining if !state.authenticated => Some((since.accepted, Due::Cut(Cut::Stop))),
@@ -143,12 +150,22 @@ pub(super) async fn run<S: Sessions, D: Door>(
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(event = "nodelay_failed", %error);
     }
-    let transport = Transport::new(stream, Arc::clone(&link.control), settings.write_stall);
+    let transport = Transport::of(&link, stream, settings.write_stall);
     let handler = Handler::new(Arc::clone(&edge), Arc::clone(&link));
     let config = Arc::clone(&edge.config);
     // Boxed: it is large, and done once the client has said which version it speaks.
     let greeting = Box::pin(russh::server::run_stream(config, transport, handler));
-    let session = async { greeting.await?.await };
+    let session = async {
+        let running = greeting.await?;
+        link.seat.reached(Stage::Identified);
+        let goodbye = goodbye(&link, running.handle());
+        tokio::pin!(running);
+        tokio::select! {
+            outcome = &mut running => return outcome,
+            () = goodbye => {}
+        }
+        running.await
+    };
     tokio::pin!(session);
 
     let mut state = link.state.subscribe();
@@ -200,6 +217,19 @@ pub(super) async fn run<S: Sessions, D: Door>(
         &outcome,
         settings.max_auth_attempts,
     );
+}
+
+/// Waits until a client has asked for too many key exchanges, and tells it why that's the end.
+async fn goodbye(link: &Link, handle: Handle) {
+    link.until(|state| state.leave_by.is_some()).await;
+    // Said once the exchange at hand is over. If it never is, the connection is cut all the same.
+    let _ended = handle
+        .disconnect(
+            Disconnect::ByApplication,
+            "Too many key exchanges. Set a larger RekeyLimit.".to_owned(),
+            String::new(),
+        )
+        .await;
 }
 
 fn log_end(

@@ -34,6 +34,10 @@ pub struct Counters {
     pub refused_per_address: Count,
     /// Refused: too many people at the door who have not logged in yet.
     pub refused_unauthenticated: Count,
+    /// Refused: too many new connections from the same address.
+    pub refused_rate: Count,
+    /// Evicted for others, or cut early because there was little room, before they logged in.
+    pub evicted: Count,
     /// Refused: the address failed too often.
     pub refused_penalty: Count,
     /// Refused: nobody from that address is served.

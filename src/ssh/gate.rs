@@ -1,13 +1,17 @@
 //! Who gets as far as the key exchange: the limits, shared by all connections.
 
+use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::counters::Counters;
-use super::limits::{Caps, Refused, Table};
+use super::eviction::Stage;
+use super::limits::{Caps, Crowd, Evicted, Refused, Table};
+use super::refusal::Refusal;
 use super::seldom::Seldom;
+use super::transport::{Control, Cut};
 use crate::rate_limit::source;
 use crate::telemetry::metrics::{self, At};
 
@@ -21,7 +25,10 @@ pub(super) struct Gate {
 #[derive(Debug)]
 struct Inside {
     table: Table,
+    /// How to cut those that have not logged in.
+    controls: HashMap<u64, Arc<Control>>,
     refusals: Seldom,
+    evictions: Seldom,
 }
 
 impl Gate {
@@ -29,7 +36,9 @@ impl Gate {
         Gate {
             inside: Mutex::new(Inside {
                 table: Table::new(caps),
+                controls: HashMap::new(),
                 refusals: Seldom::default(),
+                evictions: Seldom::default(),
             }),
             counters: Counters::default(),
         }
@@ -40,72 +49,160 @@ impl Gate {
     }
 
     /// Somebody connects who is not served at all.
-    pub(super) fn turn_away(&self, addr: SocketAddr) {
+    pub(super) fn turn_away(&self, addr: SocketAddr) -> Refusal {
         self.counters.accepted.up();
         self.counters.refused_ban.up();
         metrics::connection("ban");
         tracing::debug!(event = "connection_refused", %addr, limit = "ban");
+        Refusal::Ban
     }
 
-    /// A seat for a connection from there, or `None` and a word in the log.
-    pub(super) fn enter(self: &Arc<Self>, addr: SocketAddr, now: Instant) -> Option<Seat> {
+    /// A seat for a connection from there, or why there is none.
+    pub(super) fn enter(self: &Arc<Self>, addr: SocketAddr, now: Instant) -> Result<Seat, Refusal> {
         self.counters.accepted.up();
-        let source = source(addr.ip());
         let mut inside = self.inside();
-        let refused = match inside.table.enter(source, now) {
-            Ok(()) => {
-                self.counters.open.up();
-                metrics::connection("served");
-                metrics::enters(At::Login);
-                return Some(Seat {
-                    gate: Arc::clone(self),
-                    source,
-                    authenticated: AtomicBool::new(false),
-                });
+        let admitted = match inside.table.enter(addr.ip(), now) {
+            Ok(admitted) => admitted,
+            Err(refused) => {
+                let crowd = inside.table.crowd();
+                let here = inside.table.open(source(addr.ip()));
+                let summary = inside.refusals.due(now);
+                drop(inside);
+                return Err(self.refuse(addr, refused, crowd, here, summary));
             }
-            Err(refused) => refused,
         };
-        let summary = inside.refusals.due(now);
+        let control = Arc::new(Control::default());
+        inside.controls.insert(admitted.id, Arc::clone(&control));
+        let mut cuts = Vec::new();
+        for (id, why) in admitted.evicted {
+            if let Some(control) = inside.controls.remove(&id) {
+                cuts.push((control, why));
+            }
+        }
+        let mut summary = None;
+        for (_, why) in &cuts {
+            if *why == Evicted::ForRoom {
+                let due = inside.evictions.due(now);
+                summary = summary.or(due);
+            }
+        }
+        let crowd = inside.table.crowd();
         drop(inside);
 
+        for (control, why) in cuts {
+            self.counters.evicted.up();
+            metrics::evicted();
+            control.cut(match why {
+                Evicted::ForRoom => Cut::Evicted,
+                Evicted::TooSlow => Cut::LoginGrace,
+            });
+        }
+        if let Some(held_back) = summary {
+            log_evictions(crowd, held_back);
+        }
+        self.counters.open.up();
+        metrics::connection("served");
+        metrics::enters(At::Login);
+        Ok(Seat {
+            gate: Arc::clone(self),
+            id: admitted.id,
+            addr: addr.ip(),
+            control,
+            authenticated: AtomicBool::new(false),
+        })
+    }
+
+    /// Counts a refusal and logs it. `here`: connections that the same source has.
+    fn refuse(
+        &self,
+        addr: SocketAddr,
+        refused: Refused,
+        crowd: Crowd,
+        here: usize,
+        summary: Option<u64>,
+    ) -> Refusal {
         let (limit, counter) = match refused {
             Refused::Total => ("total", &self.counters.refused_total),
             Refused::PerAddress => ("per_address", &self.counters.refused_per_address),
             Refused::Unauthenticated => ("unauthenticated", &self.counters.refused_unauthenticated),
+            Refused::Rate(_) => ("rate", &self.counters.refused_rate),
             Refused::Penalty(_) => ("penalty", &self.counters.refused_penalty),
         };
         counter.up();
         metrics::connection(limit);
         tracing::debug!(event = "connection_refused", %addr, limit);
         if let Some(held_back) = summary {
+            // What is full because of everybody is not the fault of the one that is refused.
+            let (most, count) = match refused {
+                Refused::Total | Refused::Unauthenticated => crowd.most.unzip(),
+                _ => (Some(source(addr.ip())), Some(here)),
+            };
             tracing::warn!(
                 event = "connections_refused",
-                %addr,
                 limit,
+                source = most.map(tracing::field::display),
+                connections = count,
+                open = crowd.open,
+                unauthenticated = crowd.unauthenticated,
                 since_last_line = held_back,
                 "refusing connections"
             );
         }
-        None
+        Refusal::Limit(refused)
     }
+}
+
+fn log_evictions(crowd: Crowd, held_back: u64) {
+    let (most, count) = crowd.most.unzip();
+    tracing::warn!(
+        event = "connections_evicted",
+        source = most.map(tracing::field::display),
+        connections = count,
+        open = crowd.open,
+        unauthenticated = crowd.unauthenticated,
+        since_last_line = held_back,
+        "evicting connections that have not logged in"
+    );
 }
 
 /// A connection that is counted, until this is dropped.
 #[derive(Debug)]
 pub(super) struct Seat {
     gate: Arc<Gate>,
-    source: IpAddr,
+    /// Its number in the table.
+    id: u64,
+    addr: IpAddr,
+    /// By which it is cut when it's evicted.
+    pub(super) control: Arc<Control>,
     authenticated: AtomicBool,
 }
 
 impl Seat {
+    /// The connection has come as far as that on its way to a login.
+    pub(super) fn reached(&self, stage: Stage) {
+        if !self.is_authenticated() {
+            self.gate
+                .inside()
+                .table
+                .reached(self.id, stage, Instant::now());
+        }
+    }
+
     /// They have logged in: somebody else may take their place at the door.
     pub(super) fn authenticated(&self) {
-        if !self.authenticated.swap(true, Ordering::AcqRel) {
+        if self.is_authenticated() {
+            return;
+        }
+        let mut inside = self.gate.inside();
+        // One that was evicted at this very moment stays so: its room has been given away.
+        let authenticated = inside.table.authenticated(self.id, Instant::now());
+        inside.controls.remove(&self.id);
+        self.authenticated.store(authenticated, Ordering::Release);
+        drop(inside);
+        if authenticated {
             self.gate.counters.auth_ok.up();
             metrics::leaves(At::Login);
             metrics::enters(At::In);
-            self.gate.inside().table.authenticated();
         }
     }
 
@@ -135,13 +232,19 @@ impl Seat {
         }
     }
 
-    /// One more failure of their address; after a few it waits outside.
+    /// Returns how long their address is penalised: until then nobody logs in from there whose
+    /// key isn't known.
+    pub(super) fn penalty(&self, now: Instant) -> Option<Duration> {
+        self.gate.inside().table.penalty(self.addr, now)
+    }
+
+    /// Counts one more failure of their address, which leads to a penalty after a few.
     pub(super) fn penalise(&self, now: Instant) {
-        let wait = self.gate.inside().table.failed(self.source, now);
+        let wait = self.gate.inside().table.failed(self.addr, now);
         if let Some(wait) = wait {
             tracing::info!(
                 event = "penalty",
-                source = %self.source,
+                source = %source(self.addr),
                 seconds = wait.as_secs(),
                 "too many failed logins"
             );
@@ -153,7 +256,12 @@ impl Drop for Seat {
     fn drop(&mut self) {
         self.gate.counters.open.down();
         metrics::leaves(self.at());
-        let authenticated = self.is_authenticated();
-        self.gate.inside().table.leave(self.source, authenticated);
+        let mut inside = self.gate.inside();
+        inside.controls.remove(&self.id);
+        if self.is_authenticated() {
+            inside.table.leave_authenticated(source(self.addr));
+        } else {
+            inside.table.leave(self.id, Instant::now());
+        }
     }
 }

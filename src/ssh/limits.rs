@@ -1,115 +1,373 @@
-//! How many connections, from where, and for how long somebody who keeps failing waits outside.
+//! Admission: which connections are let in, and which give way to them.
 //!
 //! Pure: the time is an argument, so that hours pass in a test within a line.
+//!
+//! A connection is refused if its source has used up what one source may have. For want of room it
+//! is not: then a connection that has not logged in is evicted, in the order of [`Pool`].
+//! Connections that did their part of the key exchange have a half of the room to themselves, and
+//! those that didn't have the other, so neither pushes out the other.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-/// The most connections of each kind at a time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+use super::eviction::{Pool, Stage, Waiting, net};
+use super::penalties::Penalties;
+use super::recent::Recent;
+use crate::rate_limit::{KeyedRateLimiter, Quota, TrustedNetworks, source};
+
+/// The most connections of each kind at a time, and how long they may take.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Caps {
     /// In all.
     pub(super) total: usize,
-    /// From one source, see [`rate_limit::source`](crate::rate_limit::source).
+    /// From one source, see [`source`].
     pub(super) per_address: usize,
     /// That have not logged in yet.
     pub(super) unauthenticated: usize,
+    /// How long a login may take while there is room.
+    pub(super) login_grace: Duration,
+    /// Networks without limits per source.
+    pub(super) trusted: TrustedNetworks,
 }
 
 /// Why a connection is not let in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Refused {
-    /// As many as the server takes are connected.
+    /// As many as the server takes are connected and have logged in.
     Total,
     /// As many as one source may have are connected from there.
     PerAddress,
-    /// As many as the server takes are connected and have not logged in yet.
+    /// As many as the server takes are connected and have not logged in, and none of them gives
+    /// way to this one.
     Unauthenticated,
-    /// The source failed too often; this long it has still to wait.
+    /// The source connected too often; it may again after this long.
+    Rate(Duration),
+    /// The source failed to log in too often, and as many as it may have meanwhile are connected;
+    /// the penalty ends after this long.
     Penalty(Duration),
 }
 
-/// Failures beyond which a source waits outside.
-const ALLOWED: u32 = 4;
-/// More are not remembered: with them the wait is the longest one.
-const MOST_FAILURES: u32 = ALLOWED + 5;
-/// One failure is forgotten after this long, so that five within ten minutes are too many.
-const FORGOTTEN_AFTER: Duration = Duration::from_secs(120);
-/// The first wait; each further failure doubles it.
-const FIRST_WAIT: Duration = Duration::from_secs(60);
-/// The longest wait.
-const LONGEST_WAIT: Duration = Duration::from_secs(15 * 60);
-/// Sources whose failures are remembered. Beyond that the one that has been quiet for longest
-/// is forgotten: memory is bounded, whoever fails from wherever.
-const MAX_SOURCES: usize = 4096;
-
-/// What failures a source has.
-#[derive(Debug, Clone, Copy)]
-struct Failures {
-    /// How many are not forgotten yet, as of `outside_until`.
-    count: u32,
-    /// Until when it is refused; the time of the last failure if it isn't. Forgetting begins
-    /// here, so that waiting does not count as good behaviour.
-    outside_until: Instant,
+/// Why a connection that was let in is cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Evicted {
+    /// Another one needs the room.
+    ForRoom,
+    /// It took longer than there is time while there is little room.
+    TooSlow,
 }
 
-/// Who is connected, and who failed.
+/// A connection that is let in.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Admitted {
+    /// By which the table knows it, until [`Table::leave`].
+    pub(super) id: u64,
+    /// The connections to cut. They have left already.
+    pub(super) evicted: Vec<(u64, Evicted)>,
+}
+
+/// How full the server is, and with what: for the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Crowd {
+    /// Connections in all.
+    pub(super) open: usize,
+    /// Of which have not logged in.
+    pub(super) unauthenticated: usize,
+    /// The source that would be the next to lose a connection, and how many it has that have not
+    /// logged in.
+    pub(super) most: Option<(IpAddr, usize)>,
+}
+
+/// How many connections one source may have that have not logged in, while it is penalised.
+const UNDER_PENALTY: usize = 4;
+/// How many connections of a source that logged in before are shielded at a time.
+const SHIELDED: usize = 8;
+/// Sources that logged in and are remembered.
+const KNOWN_SOURCES: usize = 4096;
+/// How long they are remembered.
+const KNOWN_FOR: Duration = Duration::from_secs(30 * 86_400);
+/// The part of all connections that only sources that logged in before may use: one in this many.
+const RESERVE: usize = 32;
+/// Connections that the rate of one source is derived from, where fewer may be open at a time.
+const LEAST_RATE: usize = 16;
+/// In which a source may open as many connections as it may have at a time.
+const RATE_PERIOD: Duration = Duration::from_secs(30);
+/// How many times the rate of one source a /48 has.
+const NET_RATE: u32 = 4;
+/// Sources whose rate is counted; all others share one.
+const RATED_SOURCES: usize = 65_536;
+/// A connection that ends without a login is a strike for its source for this long.
+const STRIKE: Duration = Duration::from_secs(60);
+/// More strikes are not counted.
+const MOST_STRIKES: u32 = 32;
+/// Sources whose strikes are remembered.
+const STRUCK_SOURCES: usize = 16_384;
+/// The part of the time for a login that is left when there is no room at all.
+const LEAST_GRACE: u32 = 8;
+/// How many connections one admission may find too slow: it must stay cheap.
+const MOST_TOO_SLOW: usize = 4;
+
+/// Rate limiters for new connections. Each leads to a key exchange, which is what is expensive.
+#[derive(Debug)]
+struct Rates {
+    sources: KeyedRateLimiter<IpAddr>,
+    nets: KeyedRateLimiter<IpAddr>,
+    /// Those that logged in before: a flood of new sources uses up nothing of theirs.
+    known: KeyedRateLimiter<IpAddr>,
+}
+
+impl Rates {
+    fn new(per_address: usize) -> Rates {
+        let each = u32::try_from(per_address.max(LEAST_RATE)).unwrap_or(u32::MAX);
+        let quota = Quota::every(RATE_PERIOD / each, each.saturating_mul(2));
+        let net = Quota::every(
+            RATE_PERIOD / each / NET_RATE,
+            each.saturating_mul(2 * NET_RATE),
+        );
+        Rates {
+            sources: KeyedRateLimiter::new(quota, RATED_SOURCES),
+            nets: KeyedRateLimiter::new(net, RATED_SOURCES),
+            known: KeyedRateLimiter::new(quota, KNOWN_SOURCES),
+        }
+    }
+
+    fn take(&mut self, source: IpAddr, known: bool, now: Instant) -> Result<(), Duration> {
+        if known {
+            return self.known.take(source, now);
+        }
+        if source.is_ipv6() {
+            self.nets.take(net(source), now)?;
+        }
+        self.sources.take(source, now)
+    }
+}
+
+/// Who is connected, and what is known about where from.
 #[derive(Debug)]
 pub(super) struct Table {
     caps: Caps,
+    next: u64,
     total: usize,
-    unauthenticated: usize,
+    /// Connections of each source.
     open: HashMap<IpAddr, usize>,
-    failures: HashMap<IpAddr, Failures>,
+    /// Those that have not logged in.
+    waiting: HashMap<u64, Waiting>,
+    /// Of those, the ones that have not done their part of the key exchange.
+    early: Pool,
+    /// And the ones that have.
+    late: Pool,
+    /// When those of `early` were accepted that have less time while there is little room.
+    ages: HashMap<u64, Instant>,
+    /// The same in the order in which they were accepted.
+    by_age: BTreeSet<u64>,
+    rates: Rates,
+    penalties: Penalties,
+    /// When sources logged in last.
+    known: Recent<Instant>,
+    /// When all strikes of a source are forgotten.
+    strikes: Recent<Instant>,
 }
 
 impl Table {
     pub(super) fn new(caps: Caps) -> Table {
         Table {
-            caps,
+            next: 0,
             total: 0,
-            unauthenticated: 0,
             open: HashMap::new(),
-            failures: HashMap::new(),
+            waiting: HashMap::new(),
+            early: Pool::new(),
+            late: Pool::new(),
+            ages: HashMap::new(),
+            by_age: BTreeSet::new(),
+            rates: Rates::new(caps.per_address),
+            penalties: Penalties::new(),
+            known: Recent::new(KNOWN_SOURCES),
+            strikes: Recent::new(STRUCK_SOURCES),
+            caps,
         }
     }
 
-    /// Somebody connects. If they may stay, they are counted until [`Table::leave`].
-    pub(super) fn enter(&mut self, source: IpAddr, now: Instant) -> Result<(), Refused> {
-        if let Some(failures) = self.failures.get(&source) {
-            let left = failures.outside_until.saturating_duration_since(now);
-            if !left.is_zero() {
-                return Err(Refused::Penalty(left));
+    /// A connection from there arrives. If it's let in, it is counted until [`Table::leave`].
+    pub(super) fn enter(&mut self, addr: IpAddr, now: Instant) -> Result<Admitted, Refused> {
+        let source = source(addr);
+        let trusted = self.caps.trusted.contains(addr);
+        let known = trusted || self.is_known(source, now);
+        let mut evicted = Vec::new();
+        if !trusted {
+            let rated = self.rates.take(source, known, now);
+            rated.map_err(Refused::Rate)?;
+            if let Some(id) = self.over_its_share(source, now)? {
+                self.evict(id, Evicted::ForRoom, now, &mut evicted);
             }
         }
-        let here = self.open.get(&source).copied().unwrap_or(0);
-        if here >= self.caps.per_address {
-            return Err(Refused::PerAddress);
+        self.evict_slow(now, &mut evicted);
+        let held = self.early.held(source) + self.late.held(source);
+        let shielded = trusted || known && held < SHIELDED;
+        let weight = held + 1 + self.strikes(source, now);
+        let reserve = if known { 0 } else { self.caps.total / RESERVE };
+        if self.waiting.len() >= self.caps.unauthenticated {
+            let id = self.gives_way(shielded, weight);
+            let id = id.ok_or(Refused::Unauthenticated)?;
+            self.evict(id, Evicted::ForRoom, now, &mut evicted);
         }
-        if self.total >= self.caps.total {
-            return Err(Refused::Total);
+        if self.total >= self.caps.total - reserve {
+            let id = self.gives_way(shielded, weight).ok_or(Refused::Total)?;
+            self.evict(id, Evicted::ForRoom, now, &mut evicted);
         }
-        if self.unauthenticated >= self.caps.unauthenticated {
-            return Err(Refused::Unauthenticated);
-        }
-        self.open.insert(source, here + 1);
+        let id = self.admit(source, shielded, now);
+        Ok(Admitted { id, evicted })
+    }
+
+    fn admit(&mut self, source: IpAddr, shielded: bool, now: Instant) -> u64 {
+        let id = self.next;
+        self.next += 1;
         self.total += 1;
-        self.unauthenticated += 1;
-        Ok(())
-    }
-
-    /// One of those who are in has logged in.
-    pub(super) fn authenticated(&mut self) {
-        self.unauthenticated = self.unauthenticated.saturating_sub(1);
-    }
-
-    /// One of those who were let in is gone.
-    pub(super) fn leave(&mut self, source: IpAddr, authenticated: bool) {
-        self.total = self.total.saturating_sub(1);
-        if !authenticated {
-            self.authenticated();
+        *self.open.entry(source).or_default() += 1;
+        let waiting = Waiting {
+            id,
+            source,
+            stage: Stage::Connected,
+            shielded,
+        };
+        self.waiting.insert(id, waiting);
+        self.early.insert(waiting, self.strikes(source, now));
+        if !shielded {
+            self.ages.insert(id, now);
+            self.by_age.insert(id);
         }
+        id
+    }
+
+    /// Which of a source's own connections gives way to one more from there, if it has as many as
+    /// it may have.
+    fn over_its_share(&self, source: IpAddr, now: Instant) -> Result<Option<u64>, Refused> {
+        let open = self.open.get(&source).copied().unwrap_or(0);
+        let waiting = self.early.held(source) + self.late.held(source);
+        let penalty = self.penalties.left(source, now);
+        let most = match penalty {
+            Some(_) => UNDER_PENALTY.min(self.most_waiting()),
+            None => self.most_waiting(),
+        };
+        if open < self.caps.per_address && waiting < most {
+            return Ok(None);
+        }
+        // Not one that has done its part of the key exchange: it may be somebody who logs in.
+        match (self.early.worst_of(source), penalty) {
+            (Some(id), _) => Ok(Some(id)),
+            (None, Some(left)) => Err(Refused::Penalty(left)),
+            (None, None) => Err(Refused::PerAddress),
+        }
+    }
+
+    /// How many connections that have not logged in one source may have.
+    fn most_waiting(&self) -> usize {
+        let half = (self.caps.unauthenticated / 2).max(1);
+        self.caps.per_address.min(half)
+    }
+
+    /// Which connection gives way to one whose source has this weight.
+    fn gives_way(&self, shielded: bool, weight: usize) -> Option<u64> {
+        let half = self.caps.unauthenticated / 2;
+        let pool = if self.early.len() > 0 && (self.early.len() >= half || self.late.len() == 0) {
+            &self.early
+        } else {
+            &self.late
+        };
+        let worst = pool.worst()?;
+        let worse = !worst.shielded || shielded || worst.weight > weight;
+        worse.then_some(worst.id)
+    }
+
+    /// Evicts those that are too slow for as little room as there is.
+    fn evict_slow(&mut self, now: Instant, evicted: &mut Vec<(u64, Evicted)>) {
+        let grace = self.grace();
+        for _ in 0..MOST_TOO_SLOW {
+            let Some(&oldest) = self.by_age.first() else {
+                return;
+            };
+            let age = self.ages.get(&oldest).map(|at| now.duration_since(*at));
+            if age.is_some_and(|age| age <= grace) {
+                return;
+            }
+            self.evict(oldest, Evicted::TooSlow, now, evicted);
+        }
+    }
+
+    /// How long a connection may take for its part of the key exchange. Half of the room may be
+    /// taken before it gets shorter.
+    pub(super) fn grace(&self) -> Duration {
+        let whole = u32::try_from(self.caps.unauthenticated).unwrap_or(u32::MAX);
+        let taken = u32::try_from(self.waiting.len()).unwrap_or(u32::MAX);
+        let left = whole.saturating_sub(taken);
+        let half = (whole / 2).max(1);
+        if left >= half {
+            return self.caps.login_grace;
+        }
+        let least = self.caps.login_grace / LEAST_GRACE;
+        least + (self.caps.login_grace - least) / half * left
+    }
+
+    fn evict(&mut self, id: u64, why: Evicted, now: Instant, evicted: &mut Vec<(u64, Evicted)>) {
+        self.leave(id, now);
+        evicted.push((id, why));
+    }
+
+    /// A connection has come as far as that. A step back changes nothing.
+    pub(super) fn reached(&mut self, id: u64, stage: Stage, now: Instant) {
+        let Some(mut waiting) = self.remove(id) else {
+            return;
+        };
+        waiting.stage = waiting.stage.max(stage);
+        let strikes = self.strikes(waiting.source, now);
+        self.waiting.insert(id, waiting);
+        if waiting.stage < Stage::Exchanged {
+            self.early.insert(waiting, strikes);
+            if self.ages.contains_key(&id) {
+                self.by_age.insert(id);
+            }
+        } else {
+            self.late.insert(waiting, strikes);
+            self.ages.remove(&id);
+        }
+    }
+
+    /// Takes a connection out of those that have not logged in. Leaves its age.
+    fn remove(&mut self, id: u64) -> Option<Waiting> {
+        let waiting = self.waiting.remove(&id)?;
+        self.by_age.remove(&id);
+        if waiting.stage < Stage::Exchanged {
+            self.early.remove(waiting);
+        } else {
+            self.late.remove(waiting);
+        }
+        Some(waiting)
+    }
+
+    /// A connection has logged in. It's counted until [`Table::leave_authenticated`]. Returns
+    /// whether it was still there: it may have been evicted at that moment.
+    pub(super) fn authenticated(&mut self, id: u64, now: Instant) -> bool {
+        let Some(waiting) = self.remove(id) else {
+            return false;
+        };
+        self.ages.remove(&id);
+        self.strikes.remove(waiting.source);
+        self.known.put(waiting.source, now);
+        true
+    }
+
+    /// A connection that had not logged in is gone, if it wasn't already.
+    pub(super) fn leave(&mut self, id: u64, now: Instant) {
+        let Some(waiting) = self.remove(id) else {
+            return;
+        };
+        self.ages.remove(&id);
+        self.strike(waiting.source, now);
+        self.leave_authenticated(waiting.source);
+    }
+
+    /// A connection from there that had logged in is gone.
+    pub(super) fn leave_authenticated(&mut self, source: IpAddr) {
+        self.total = self.total.saturating_sub(1);
         if let Some(here) = self.open.get_mut(&source) {
             *here = here.saturating_sub(1);
             if *here == 0 {
@@ -118,195 +376,50 @@ impl Table {
         }
     }
 
-    /// A login failed for good. How long the source is refused from now on, if at all.
-    pub(super) fn failed(&mut self, source: IpAddr, now: Instant) -> Option<Duration> {
-        let before = self
-            .failures
-            .get(&source)
-            .map_or(0, |failures| failures.remembered(now));
-        let count = (before + 1).min(MOST_FAILURES);
-        let wait = wait(count);
-        if !self.failures.contains_key(&source) && self.failures.len() >= MAX_SOURCES {
-            self.forget_the_quietest();
+    /// A login failed for good. Returns how long the source is penalised from now on, if it is.
+    pub(super) fn failed(&mut self, addr: IpAddr, now: Instant) -> Option<Duration> {
+        if self.caps.trusted.contains(addr) {
+            return None;
         }
-        let outside_until = now + wait.unwrap_or_default();
-        self.failures.insert(
-            source,
-            Failures {
-                count,
-                outside_until,
-            },
-        );
-        wait
+        self.penalties.failed(source(addr), now)
     }
 
-    fn forget_the_quietest(&mut self) {
-        let quietest = self
-            .failures
-            .iter()
-            .min_by_key(|(_, failures)| failures.outside_until)
-            .map(|(source, _)| *source);
-        if let Some(source) = quietest {
-            self.failures.remove(&source);
+    /// Returns how long an address is still penalised, if it is.
+    pub(super) fn penalty(&self, addr: IpAddr, now: Instant) -> Option<Duration> {
+        self.penalties.left(source(addr), now)
+    }
+
+    /// Returns how full the server is.
+    pub(super) fn crowd(&self) -> Crowd {
+        Crowd {
+            open: self.total,
+            unauthenticated: self.waiting.len(),
+            most: self.early.most().or_else(|| self.late.most()),
         }
     }
-}
 
-impl Failures {
-    fn remembered(&self, now: Instant) -> u32 {
-        let quiet = now.saturating_duration_since(self.outside_until);
-        let forgotten = quiet.as_secs() / FORGOTTEN_AFTER.as_secs();
-        self.count
-            .saturating_sub(u32::try_from(forgotten).unwrap_or(u32::MAX))
+    /// Returns how many connections a source has.
+    pub(super) fn open(&self, source: IpAddr) -> usize {
+        self.open.get(&source).copied().unwrap_or(0)
     }
-}
 
-/// How long somebody with this many failures waits.
-fn wait(failures: u32) -> Option<Duration> {
-    let doublings = failures.checked_sub(ALLOWED + 1)?;
-    let wait = FIRST_WAIT.saturating_mul(2_u32.saturating_pow(doublings));
-    Some(wait.min(LONGEST_WAIT))
+    fn is_known(&self, source: IpAddr, now: Instant) -> bool {
+        let last = self.known.get(source);
+        last.is_some_and(|last| now.duration_since(*last) < KNOWN_FOR)
+    }
+
+    fn strike(&mut self, source: IpAddr, now: Instant) {
+        let until = self.strikes.get(source).copied().unwrap_or(now).max(now) + STRIKE;
+        let until = until.min(now + STRIKE * MOST_STRIKES);
+        self.strikes.put(source, until);
+    }
+
+    fn strikes(&self, source: IpAddr, now: Instant) -> usize {
+        let left = self.strikes.get(source);
+        let left = left.map_or(Duration::ZERO, |until| until.saturating_duration_since(now));
+        usize::try_from(left.as_millis().div_ceil(STRIKE.as_millis())).unwrap_or(usize::MAX)
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::rate_limit::source;
-
-    const CAPS: Caps = Caps {
-        total: 4,
-        per_address: 3,
-        unauthenticated: 2,
-    };
-
-    fn ip(text: &str) -> IpAddr {
-        source(text.parse().unwrap())
-    }
-
-    #[test]
-    fn each_cap_holds_and_slots_come_back() {
-        let now = Instant::now();
-        let (a, b) = (ip("192.0.2.1"), ip("192.0.2.2"));
-        let mut table = Table::new(CAPS);
-        assert_eq!(table.enter(a, now), Ok(()));
-        assert_eq!(table.enter(a, now), Ok(()));
-        assert_eq!(table.enter(b, now), Err(Refused::Unauthenticated));
-        table.authenticated();
-        table.authenticated();
-        assert_eq!(table.enter(a, now), Ok(()));
-        assert_eq!(table.enter(a, now), Err(Refused::PerAddress));
-        assert_eq!(table.enter(b, now), Ok(()));
-        assert_eq!(table.enter(ip("192.0.2.3"), now), Err(Refused::Total));
-        table.leave(a, true);
-        table.leave(b, false);
-        assert_eq!(table.enter(b, now), Ok(()));
-        assert_eq!(table.enter(b, now), Err(Refused::Unauthenticated));
-    }
-
-    #[test]
-    fn waits_grow_with_failures_and_shrink_with_patience() {
-        let start = Instant::now();
-        let mut table = Table::new(CAPS);
-        let a = ip("192.0.2.1");
-        // (seconds to the last step, minutes to wait after this failure)
-        let steps = [
-            (0, None),
-            (10, None),
-            (10, None),
-            (10, None),
-            (10, Some(1)),
-            (60, Some(2)),
-            (120, Some(4)),
-            (240, Some(8)),
-            (480, Some(15)),
-            (900, Some(15)),
-            // Six minutes of quiet after the wait: three failures forgotten, one more is 7.
-            (900 + 360, Some(4)),
-            // An hour: all forgotten.
-            (3600, None),
-        ];
-        let mut second = 0;
-        for (later, minutes) in steps {
-            second += later;
-            let now = start + Duration::from_secs(second);
-            assert_eq!(table.enter(a, now), Ok(()), "let in at {second} s");
-            table.leave(a, false);
-            let wait = minutes.map(|m| Duration::from_secs(60 * m));
-            assert_eq!(table.failed(a, now), wait, "failed at {second} s");
-            let again = table.enter(a, now);
-            assert_eq!(
-                again,
-                wait.map_or(Ok(()), |wait| Err(Refused::Penalty(wait)))
-            );
-            if again.is_ok() {
-                table.leave(a, false);
-            }
-            assert_eq!(
-                table.enter(ip("192.0.2.9"), now),
-                Ok(()),
-                "others are let in"
-            );
-            table.leave(ip("192.0.2.9"), false);
-        }
-    }
-
-    #[test]
-    fn slow_failures_are_nobodys_business() {
-        let start = Instant::now();
-        let mut table = Table::new(CAPS);
-        for minute in (0..1000).step_by(3) {
-            let now = start + Duration::from_secs(60 * minute);
-            assert_eq!(table.failed(ip("192.0.2.1"), now), None);
-        }
-    }
-
-    #[test]
-    fn memory_is_bounded_and_the_quietest_is_forgotten() {
-        let start = Instant::now();
-        let mut table = Table::new(CAPS);
-        let many = u32::try_from(MAX_SOURCES).unwrap();
-        for i in 0..=many {
-            let addr = IpAddr::V4(i.into());
-            table.failed(addr, start + Duration::from_secs(u64::from(i)));
-        }
-        assert_eq!(table.failures.len(), MAX_SOURCES);
-        assert!(!table.failures.contains_key(&IpAddr::V4(0.into())));
-        assert!(table.failures.contains_key(&IpAddr::V4(many.into())));
-    }
-
-    proptest! {
-        /// Whatever comes and goes, no cap is ever exceeded, and nothing is left when all left.
-        #[test]
-        fn caps_hold_and_books_balance(steps: Vec<(u8, bool)>) {
-            let now = Instant::now();
-            let mut table = Table::new(CAPS);
-            let mut inside: Vec<(IpAddr, bool)> = Vec::new();
-            for (who, comes) in steps {
-                let addr = IpAddr::V4(u32::from(who % 3).into());
-                if comes {
-                    if table.enter(addr, now).is_ok() {
-                        inside.push((addr, false));
-                    }
-                } else if who % 2 == 0 {
-                    if let Some(one) = inside.iter_mut().find(|(_, known)| !known) {
-                        one.1 = true;
-                        table.authenticated();
-                    }
-                } else if !inside.is_empty() {
-                    let (addr, known) = inside.swap_remove(usize::from(who) % inside.len());
-                    table.leave(addr, known);
-                }
-                prop_assert!(inside.len() <= CAPS.total);
-                prop_assert!(inside.iter().filter(|(_, known)| !known).count() <= CAPS.unauthenticated);
-                prop_assert!(table.open.values().all(|n| *n <= CAPS.per_address));
-                prop_assert_eq!(table.total, inside.len());
-            }
-            for (addr, known) in inside.drain(..) {
-                table.leave(addr, known);
-            }
-            prop_assert_eq!((table.total, table.unauthenticated, table.open.len()), (0, 0, 0));
-        }
-    }
-}
+mod tests;

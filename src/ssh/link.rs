@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -10,8 +11,13 @@ use tracing::field::Empty;
 
 use crate::chat::ids::Fingerprint;
 
+use super::eviction::Stage;
+use super::exchange::{Budget, Seen};
 use super::gate::Seat;
 use super::transport::Control;
+
+/// How long a client has to end a connection after it was told to.
+const TO_LEAVE: Duration = Duration::from_secs(1);
 
 /// One connection, from accept until all its sessions have ended.
 #[derive(Debug)]
@@ -24,6 +30,7 @@ pub(super) struct Link {
     pub(super) control: Arc<Control>,
     pub(super) seat: Seat,
     pub(super) state: watch::Sender<State>,
+    rekeys: Mutex<Budget>,
     attempts: Mutex<Attempts>,
 }
 
@@ -33,6 +40,9 @@ pub(super) struct State {
     pub(super) authenticated: bool,
     /// Until when somebody who was asked for an invite code has time to log in.
     pub(super) answer_by: Option<Instant>,
+    /// Until when the client has time to end a connection on which it asked for too many key
+    /// exchanges.
+    pub(super) leave_by: Option<Instant>,
     /// Sessions that run.
     pub(super) channels: usize,
     /// No bytes come or go any more.
@@ -66,15 +76,35 @@ impl Link {
             // An error, so that it is there at each level that has any lines.
             span: tracing::error_span!(parent: None, "connection", conn = number, %addr, account = Empty),
             addr,
-            control: Arc::default(),
+            control: Arc::clone(&seat.control),
             seat,
             state: watch::Sender::default(),
+            rekeys: Mutex::default(),
             attempts: Mutex::default(),
         }
     }
 
     pub(super) fn attempts(&self) -> MutexGuard<'_, Attempts> {
         self.attempts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The client did its part of a key exchange.
+    pub(super) fn exchanged(&self, seen: Seen) {
+        if seen == Seen::First {
+            return self.seat.reached(Stage::Exchanged);
+        }
+        let moved = self.control.received() + self.control.sent();
+        let now = Instant::now();
+        let mut rekeys = self.rekeys.lock().unwrap_or_else(PoisonError::into_inner);
+        let within = rekeys.take(moved, now.into_std());
+        drop(rekeys);
+        if !within {
+            self.state.send_if_modified(|state| {
+                let first = state.leave_by.is_none();
+                state.leave_by.get_or_insert(now + TO_LEAVE);
+                first
+            });
+        }
     }
 
     /// They are in.
@@ -85,6 +115,7 @@ impl Link {
 
     /// They were asked for an invite code, and have until then to log in.
     pub(super) fn asked(&self, answer_by: Instant) {
+        self.seat.reached(Stage::Asked);
         self.state
             .send_modify(|state| state.answer_by = Some(answer_by));
     }

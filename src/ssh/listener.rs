@@ -20,6 +20,7 @@ use crate::telemetry::metrics;
 use super::Server;
 use super::connection::{self, Phase};
 use super::link::Link;
+use super::refusal::{self, Refusal};
 use super::seldom::Seldom;
 
 /// The first pause after an accept that failed; each further one in a row doubles it.
@@ -73,12 +74,15 @@ impl<S: Sessions, D: Door> Server<S, D> {
                     Ok((stream, addr)) => {
                         // A socket for both families has IPv4 as ::ffff:192.0.2.1.
                         let addr = SocketAddr::new(addr.ip().to_canonical(), addr.port());
-                        if let Some(link) = self.admit(addr) {
-                            let edge = Arc::clone(&self.edge);
-                            let phase = phase.subscribe();
-                            let span = link.span.clone();
-                            let run = connection::run(edge, stream, link, phase);
-                            connections.spawn(run.instrument(span));
+                        match self.admit(addr) {
+                            Ok(link) => {
+                                let edge = Arc::clone(&self.edge);
+                                let phase = phase.subscribe();
+                                let span = link.span.clone();
+                                let run = connection::run(edge, stream, link, phase);
+                                connections.spawn(run.instrument(span));
+                            }
+                            Err(refusal) => refusal::tell(stream, refusal),
                         }
                     }
                     Err(error) => {
@@ -104,16 +108,15 @@ impl<S: Sessions, D: Door> Server<S, D> {
         }
     }
 
-    /// A connection that is served and within the limits; `None` if it is to be closed at once, before
-    /// anything is computed for it.
-    fn admit(&self, addr: SocketAddr) -> Option<Arc<Link>> {
+    /// A connection that is served and within the limits, or why it is to be closed before anything
+    /// is computed for it.
+    fn admit(&self, addr: SocketAddr) -> Result<Arc<Link>, Refusal> {
         if !self.edge.door.serves(addr.ip()) {
-            self.edge.gate.turn_away(addr);
-            return None;
+            return Err(self.edge.gate.turn_away(addr));
         }
         let seat = self.edge.gate.enter(addr, std::time::Instant::now())?;
         let number = self.edge.connections.fetch_add(1, Ordering::Relaxed);
-        Some(Arc::new(Link::new(number, addr, seat)))
+        Ok(Arc::new(Link::new(number, addr, seat)))
     }
 }
 

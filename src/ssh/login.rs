@@ -20,6 +20,7 @@ use crate::text::clean_line;
 
 use super::keys::Refusal;
 use super::link::Link;
+use super::refusal::penalised;
 
 /// How long the door may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -180,7 +181,8 @@ impl<D: Door> Login<D> {
         {
             return false;
         }
-        match self.judge(user, Some(key)).await {
+        let verdict = self.judge(user, Some(key)).await;
+        match verdict.map(|verdict| self.unless_penalised(verdict, true)) {
             Some(Verdict::Welcome(pass)) => {
                 self.pass = pass;
                 return true;
@@ -197,6 +199,19 @@ impl<D: Door> Login<D> {
             _ => {}
         }
         false
+    }
+
+    /// What the door says, unless their address is penalised: then only those get in whose key is
+    /// known, and all others are told how long to wait.
+    fn unless_penalised(&self, verdict: Verdict, has_key: bool) -> Verdict {
+        let banned = matches!(verdict, Verdict::Refused { .. });
+        match self.link.seat.penalty(std::time::Instant::now()) {
+            Some(left) if !banned && !(has_key && verdict.knows_the_key()) => Verdict::Refused {
+                why: Why::Penalty,
+                notice: penalised(left),
+            },
+            _ => verdict,
+        }
     }
 
     /// Why they are not in, in a word.
@@ -239,7 +254,8 @@ impl<D: Door> Login<D> {
 
     async fn begin_without_key(&mut self, user: &str) -> Step {
         if self.keyless.is_none() {
-            self.keyless = self.judge(user, None).await;
+            let verdict = self.judge(user, None).await;
+            self.keyless = verdict.map(|verdict| self.unless_penalised(verdict, false));
         }
         match (&self.keyless, &self.unusable) {
             (Some(Verdict::Welcome(_)), None) => Step::Enter(None),
@@ -331,6 +347,10 @@ impl<D: Door> Login<D> {
     /// Looks at a code, before anything else is asked for: whoever has a good one keeps it while they
     /// look for a name that is free.
     async fn check(&mut self, user: &str, key: &ProvenKey, code: String) -> Step {
+        // Those who were asked before the penalty guess no more either.
+        if let Some(left) = self.link.seat.penalty(std::time::Instant::now()) {
+            return self.goodbye(&penalised(left));
+        }
         let judged = Instant::now() + WRONG;
         // Boxed, as in `judge`.
         let checking = self.door.check(self.candidate(user, Some(key)), &code);

@@ -2,7 +2,10 @@
 //!
 //! ```text
 //! listener   accepts, whatever happens        -> gate     limits, before anything is computed
+//! limits     who is let in, and who gives way: eviction, penalties, recent
+//! refusal    why a connection is closed, said to its client
 //! connection deadlines from accept to the end -> transport can be cut, never waits forever
+//! exchange   key exchanges, and how many a connection may ask for
 //! handler    russh's questions, answered      -> keys     which keys are good enough
 //! login      what the door says to whom, and the talk about it
 //! channel    russh's channel as the seam that sessions run on
@@ -16,6 +19,8 @@ mod channel;
 mod config;
 mod connection;
 mod counters;
+mod eviction;
+mod exchange;
 mod gate;
 mod handler;
 mod ident;
@@ -24,8 +29,11 @@ mod limits;
 mod link;
 mod listener;
 mod login;
+mod penalties;
 mod printable;
 pub mod probe;
+mod recent;
+mod refusal;
 mod requests;
 mod seldom;
 #[cfg(test)]
@@ -39,6 +47,7 @@ use std::time::Duration;
 use russh::keys::PrivateKey;
 
 use crate::access::door::Door;
+use crate::rate_limit::TrustedNetworks;
 use crate::session::peer::Sessions;
 
 pub use counters::{Count, Counters};
@@ -52,10 +61,13 @@ use limits::Caps;
 pub struct Settings {
     /// The most connections at a time.
     pub max_connections: usize,
-    /// The most connections at a time from one IPv4 address or one IPv6 /64 network. No address
-    /// is exempt, the loopback neither: raise it where many come through one.
+    /// The most connections at a time from one IPv4 address or one IPv6 /64 network. How often one
+    /// may connect is derived from it: twice as many at once, and as many in 30 seconds.
     pub max_per_address: usize,
-    /// The most connections at a time that have not logged in yet.
+    /// Networks without limits and penalties per address.
+    pub trusted: TrustedNetworks,
+    /// The most connections at a time that have not logged in yet. When there are as many, the
+    /// next one takes the place of another.
     pub max_unauthenticated: usize,
     /// How long a login may take, from accept on. Only who is asked for an invite code has more
     /// time, see [`Settings::keepalive`].
@@ -87,7 +99,8 @@ impl Default for Settings {
         Settings {
             max_connections: 4096,
             max_per_address: 64,
-            max_unauthenticated: 128,
+            trusted: TrustedNetworks::default(),
+            max_unauthenticated: 1024,
             login_grace: Duration::from_secs(20),
             max_auth_attempts: 12,
             max_channels: 4,
@@ -149,6 +162,8 @@ impl<S: Sessions, D: Door> Server<S, D> {
             total: settings.max_connections,
             per_address: settings.max_per_address,
             unauthenticated: settings.max_unauthenticated,
+            login_grace: settings.login_grace,
+            trusted: settings.trusted.clone(),
         };
         Ok(Server {
             edge: Arc::new(Edge {

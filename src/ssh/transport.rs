@@ -17,7 +17,10 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::telemetry::metrics;
 
+use super::exchange::Exchanges;
 use super::ident::Ident;
+use super::link::Link;
+use super::refusal::Refusal;
 
 /// How much text a connection may hold back while a write waits for the client, in bytes. What the
 /// client has to say about that write comes behind text that it sent before.
@@ -36,6 +39,10 @@ pub(super) enum Cut {
     WriteStall,
     /// The other end answered no keepalive for too long.
     Keepalive,
+    /// It gave way to another connection before it had logged in.
+    Evicted,
+    /// The other end asked for new keys again and again.
+    Rekeys,
     /// The session said so.
     Session,
     /// The server stops.
@@ -50,6 +57,8 @@ impl Cut {
             Cut::Idle => "idle",
             Cut::WriteStall => "write_stall",
             Cut::Keepalive => "keepalive",
+            Cut::Evicted => "evicted",
+            Cut::Rekeys => "rekeys",
             Cut::Session => "session",
             Cut::Stop => "stop",
         }
@@ -225,7 +234,12 @@ pub(super) struct Transport {
     stream: TcpStream,
     control: Arc<Control>,
     write_stall: Duration,
+    /// What is told of how far the connection is.
+    link: Option<Arc<Link>>,
     ident: Ident,
+    exchanges: Exchanges,
+    /// Bytes of the write at hand that are not taken yet.
+    unwritten: usize,
     /// Runs while a write waits for the other end to read.
     stalled: Option<Pin<Box<Sleep>>>,
     /// Runs while nothing is read.
@@ -239,10 +253,41 @@ impl Transport {
             stream,
             control,
             write_stall,
+            link: None,
             ident: Ident::default(),
+            exchanges: Exchanges::default(),
+            unwritten: 0,
             stalled: None,
             holding: None,
         }
+    }
+
+    /// The same, of a connection that is told which key exchanges there are.
+    pub(super) fn of(link: &Arc<Link>, stream: TcpStream, write_stall: Duration) -> Self {
+        Transport {
+            link: Some(Arc::clone(link)),
+            ..Transport::new(stream, Arc::clone(&link.control), write_stall)
+        }
+    }
+
+    /// Looks at what is written, once for each write.
+    fn look_at_write(&mut self, bytes: &[u8]) {
+        if self.unwritten > 0 {
+            return;
+        }
+        self.unwritten = bytes.len();
+        if let (Some(seen), Some(link)) = (self.exchanges.write(bytes), &self.link) {
+            link.exchanged(seen);
+        }
+    }
+
+    /// Tells the client why it's evicted, as long as it understands what isn't encrypted.
+    fn say_evicted(&mut self) {
+        if self.exchanges.is_clear() && self.unwritten == 0 {
+            let _best_effort = self.stream.try_write(&Refusal::Evicted.packet());
+        }
+        // Once.
+        self.unwritten = usize::MAX;
     }
 
     /// Does something with the stream unless the connection is cut, and is woken by the cut if it
@@ -255,7 +300,12 @@ impl Transport {
     ) -> Poll<io::Result<T>> {
         let mut polled = match self.control.check() {
             Ok(()) => poll(self, cx),
-            Err(cut) => Poll::Ready(Err(cut)),
+            Err(cut) => {
+                if self.control.why() == Some(Cut::Evicted) {
+                    self.say_evicted();
+                }
+                Poll::Ready(Err(cut))
+            }
         };
         if polled.is_pending()
             && let Err(cut) = self.control.watch(direction, cx.waker())
@@ -340,11 +390,13 @@ impl AsyncWrite for Transport {
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         self.unless_cut(Direction::Write, cx, |this, cx| {
+            this.look_at_write(buf);
             let Poll::Ready(written) = Pin::new(&mut this.stream).poll_write(cx, buf) else {
                 return this.poll_stall(cx).map(Err);
             };
             this.stalled = None;
             if let Ok(bytes) = &written {
+                this.unwritten = this.unwritten.saturating_sub(*bytes);
                 this.control.has_sent(*bytes);
             }
             Poll::Ready(written)

@@ -62,18 +62,21 @@ metrics! {
     "ssh_chat_host_key_info" host_key: Family<Source, Gauge> = Family::default();
 
     /// Connections, by what became of them at the door: `served`, or refused because of `ban`,
-    /// `penalty`, `per_address`, `unauthenticated` or `total`; `not_accepted` is a time that the
-    /// system could not hand one over.
+    /// `penalty`, `rate`, `per_address`, `unauthenticated` or `total`; `not_accepted` is a time that
+    /// the system could not hand one over.
     "ssh_chat_connections" connections: Family<Outcome, Counter> = Family::default();
+    /// Connections that were closed before they had logged in, because others needed their place.
+    "ssh_chat_connections_evicted" evicted: Counter = Counter::default();
     /// Connections that are open, by stage: `login`, or `in` for those who have logged in.
     "ssh_chat_connections_open" open: Family<Stage, Gauge> = Family::default();
     /// Connections that ended, by how far they came and why: `closed` and `lost` by the client,
-    /// `keepalive`, `protocol`, or cut for `login_grace`, `idle`, `write_stall`, `session`, `stop`.
+    /// `keepalive`, `protocol`, or cut for `login_grace`, `evicted`, `idle`, `write_stall`, `rekeys`,
+    /// `session`, `stop`.
     "ssh_chat_connections_ended" ended: Family<End, Counter> = Family::default();
     /// Attempts to log in: `accepted` with `publickey`, `invite`, `claim` or as `guest`; `refused` with
     /// `none`, `password`, `publickey` or `keyboard-interactive`, because of `asks_methods` (as
     /// clients begin), `not_offered` (there are no passwords), `unusable_key`, `unknown_key`,
-    /// `no_key`, `wrong_code`, `banned`, `lockdown` or `no_answer` (of the store).
+    /// `no_key`, `wrong_code`, `banned`, `lockdown`, `penalty` or `no_answer` (of the store).
     "ssh_chat_authentications" authentications: Family<Attempt, Counter> = Family::default();
     /// Connections that tried to log in and ended without.
     "ssh_chat_logins_failed" logins_failed: Counter = Counter::default();
@@ -224,6 +227,11 @@ pub fn connection(outcome: &'static str) {
         .connections
         .get_or_create(&Outcome { outcome })
         .inc();
+}
+
+/// A connection was closed before it had logged in, because another one needed its place.
+pub fn evicted() {
+    METRICS.evicted.inc();
 }
 
 /// How far an open connection is.

@@ -1,5 +1,6 @@
 use super::*;
 use crate::chat::ids::Fingerprint;
+use crate::rate_limit::TrustedNetworks;
 use crate::ssh::gate::Gate;
 use crate::ssh::limits::Caps;
 use proptest::prelude::*;
@@ -43,6 +44,8 @@ fn login() -> Login<Asking> {
         total: 1,
         per_address: 1,
         unauthenticated: 1,
+        login_grace: Duration::from_secs(20),
+        trusted: TrustedNetworks::default(),
     }));
     let seat = gate.enter(addr, std::time::Instant::now()).unwrap();
     let link = Arc::new(Link::new(1, addr, seat));

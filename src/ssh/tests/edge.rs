@@ -81,29 +81,32 @@ async fn who_has_a_session_is_not_cut() {
 }
 
 #[tokio::test]
-async fn silent_connections_are_few_and_their_places_come_back() {
+async fn silent_connections_give_way_and_are_told_why() {
     let running = start(Settings {
-        max_unauthenticated: 2,
+        max_unauthenticated: 4,
         ..Settings::default()
     })
     .await;
-    let first = TcpStream::connect(running.addr).await.unwrap();
+    let mut first = TcpStream::connect(running.addr).await.unwrap();
+    running.open(1).await;
     let _second = TcpStream::connect(running.addr).await.unwrap();
     running.open(2).await;
-    let mut third = TcpStream::connect(running.addr).await.unwrap();
-    assert_eq!(
-        listen_only(&mut third).await,
-        "",
-        "nothing is computed for it"
+    let third = TcpStream::connect(running.addr).await.unwrap();
+    let heard = listen_only(&mut first).await;
+    assert!(heard.starts_with("SSH-2.0-sshchat_"), "{heard}");
+    assert!(
+        heard.contains("Too many clients are logging in."),
+        "{heard}"
     );
-    assert_eq!(running.server.counters().refused_unauthenticated.get(), 1);
-    drop(first);
+    running.open(2).await;
+    drop(third);
     running.open(1).await;
-    // One who logs in gives the place at the door to the next.
+    // Who has logged in takes no room from the others.
     let _in = running.guest().await;
     let _in_too = running.guest().await;
     running.open(3).await;
-    assert_eq!(running.server.counters().auth_ok.get(), 2);
+    let counters = running.server.counters();
+    assert_eq!((counters.evicted.get(), counters.auth_ok.get()), (1, 2));
 }
 
 #[tokio::test]
@@ -115,8 +118,52 @@ async fn one_address_has_few_connections() {
     .await;
     let _in = running.guest().await;
     let mut second = TcpStream::connect(running.addr).await.unwrap();
-    assert_eq!(listen_only(&mut second).await, "");
+    let heard = listen_only(&mut second).await;
+    assert!(
+        heard.contains("Too many connections from your address."),
+        "{heard}"
+    );
     assert_eq!(running.server.counters().refused_per_address.get(), 1);
+}
+
+#[tokio::test]
+async fn a_trusted_network_has_no_limit() {
+    let running = start(Settings {
+        max_per_address: 1,
+        trusted: TrustedNetworks::new(vec!["127.0.0.0/8".parse().unwrap()]),
+        ..Settings::default()
+    })
+    .await;
+    let mut all = Vec::new();
+    for _ in 0..3 {
+        all.push(running.guest().await);
+    }
+    running.open(3).await;
+}
+
+#[tokio::test]
+async fn new_keys_again_and_again_are_too_much() {
+    let running = start(Settings::default()).await;
+    let config = client::Config {
+        // Asks for new keys whenever it has sent something.
+        limits: russh::Limits::new(1, 1 << 30, Duration::from_secs(3600)),
+        ..client::Config::default()
+    };
+    let mut client = running.client_with(config).await;
+    assert_eq!(begin(&mut client).await, Heard::In);
+    let channel = soon("a channel", client.channel_open_session())
+        .await
+        .unwrap();
+    channel.request_shell(true).await.unwrap();
+    soon("the end", async {
+        while !client.is_closed() {
+            let _closed = channel.data_bytes("x").await;
+            a_moment().await;
+        }
+    })
+    .await;
+    running.open(0).await;
+    assert_eq!(running.server.counters().auth_ok.get(), 1);
 }
 
 /// A client that logs in and then never reads again.

@@ -184,7 +184,10 @@ async fn a_code_that_somebody_else_used_meanwhile_is_asked_for_again() {
 
 #[tokio::test]
 async fn a_code_is_asked_for_three_times() {
-    let (running, mut client, _) = stranger().await;
+    let known = key();
+    let running = start_with(Settings::default(), for_members(&known)).await;
+    let mut client = running.client().await;
+    assert!(!offer_key(&mut client, &key()).await);
     let wrong = "That code opens nothing.";
     let again = asked("", &format!("{wrong} Invite code (Enter to leave): "));
     assert_eq!(begin(&mut client).await, asked_who());
@@ -195,16 +198,47 @@ async fn a_code_is_asked_for_three_times() {
     assert_eq!(begin(&mut client).await, out());
     assert_eq!(running.server.counters().invites_wrong.get(), 3);
 
-    // Two more wrong codes, and nobody from there is heard for a minute.
+    drop(client);
+    // Two more wrong codes, and for a minute codes from there are not looked at, not even on a
+    // connection that was asked for one before.
+    let mut before = running.client().await;
+    assert!(!offer_key(&mut before, &key()).await);
+    assert_eq!(begin(&mut before).await, asked_who());
     let mut client = running.client().await;
     assert!(!offer_key(&mut client, &key()).await);
     begin(&mut client).await;
     say(&mut client, &["D"]).await;
     say(&mut client, &["E"]).await;
+    assert_penalised(&say(&mut before, &[GOOD]).await);
+    let mut after = running.client().await;
+    assert!(!offer_key(&mut after, &key()).await);
+    assert_penalised(&begin(&mut after).await);
+    assert_eq!(say(&mut after, &[]).await, out());
+    let counters = running.server.counters();
+    assert_eq!(counters.invites_wrong.get(), 5);
+    // Four connections at a time are let in, of which none is cut that was asked a question.
+    let _one_more = {
+        running.open(3).await;
+        let mut one_more = running.client().await;
+        assert!(!offer_key(&mut one_more, &key()).await);
+        one_more
+    };
     let config = Arc::new(client::Config::default());
-    let connecting = client::connect(config, running.addr, Trusting);
-    assert!(soon("a refusal", connecting).await.is_err());
-    assert_eq!(running.server.counters().refused_penalty.get(), 1);
+    let refused = soon("a refusal", client::connect(config, running.addr, Trusting)).await;
+    assert!(matches!(refused.err(), Some(russh::Error::Disconnect)));
+    assert_eq!(counters.refused_penalty.get(), 1);
+    drop(before);
+    running.open(3).await;
+    // A key that is known is not kept out by others of its address.
+    assert!(offer_key(&mut running.client().await, &known).await);
+}
+
+fn assert_penalised(heard: &Heard) {
+    let Heard::Words(words, questions) = heard else {
+        panic!("{heard:?}");
+    };
+    let told = "Too many failed logins from your address. Try again in ";
+    assert!(words.starts_with(told) && questions.is_empty(), "{heard:?}");
 }
 
 #[tokio::test]
@@ -266,7 +300,8 @@ async fn nothing_is_computed_for_who_is_not_served() {
     };
     let running = start_with(Settings::default(), door).await;
     let mut stream = tokio::net::TcpStream::connect(running.addr).await.unwrap();
-    assert_eq!(edge::listen_only(&mut stream).await, "");
+    let heard = edge::listen_only(&mut stream).await;
+    assert!(heard.contains("Your address is banned here."), "{heard}");
     let counters = running.server.counters();
     assert_eq!(
         (counters.accepted.get(), counters.refused_ban.get()),

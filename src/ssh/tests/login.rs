@@ -114,7 +114,7 @@ async fn where_guests_are_not_welcome_a_short_key_is_still_explained() {
 }
 
 #[tokio::test]
-async fn who_keeps_using_up_all_attempts_waits_outside() {
+async fn who_keeps_using_up_all_attempts_is_penalised() {
     let running = start(Settings {
         max_auth_attempts: 2,
         ..Settings::default()
@@ -145,10 +145,13 @@ async fn who_keeps_using_up_all_attempts_waits_outside() {
         .until("failures", |c| c.auth_failed.get() == 5)
         .await;
     running.open(0).await;
-    let config = Arc::new(client::Config::default());
-    let connecting = client::connect(config, running.addr, Trusting);
-    assert!(soon("a refusal", connecting).await.is_err());
-    assert_eq!(running.server.counters().refused_penalty.get(), 1);
+    let mut guest = running.client().await;
+    let heard = begin(&mut guest).await;
+    let Heard::Words(words, _) = &heard else {
+        panic!("{heard:?}");
+    };
+    assert!(words.starts_with("Too many failed logins"), "{words}");
+    assert_eq!(say(&mut guest, &[]).await, out());
 }
 
 #[tokio::test]

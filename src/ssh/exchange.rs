@@ -1,0 +1,210 @@
+//! Key exchanges, seen from the sizes of what the server sends.
+//!
+//! russh doesn't tell of a key exchange that a client asks for again, and all of it is encrypted.
+//! But it writes each of its two packets alone: `KEXINIT`, whose size depends on the
+//! configuration only, and its reply together with `NEWKEYS` as the very next write, whose size
+//! depends on the host key and the method. Both are seen in the clear in the first exchange (RFC
+//! 4253 §6 and §7), and what a cipher adds is known. That anything else has these two sizes, one
+//! behind the other, is rare enough for a budget.
+//!
+//! Pure: the time is an argument.
+
+use std::ops::RangeInclusive;
+use std::time::{Duration, Instant};
+
+use crate::rate_limit::{Quota, RateLimiter};
+
+const KEXINIT: u8 = 20;
+/// `SSH_MSG_KEX_ECDH_REPLY`, also that of the hybrid method.
+const REPLY: u8 = 31;
+/// The bytes that the reply of a post-quantum method is longer than that of a classic one: a
+/// ciphertext of ML-KEM-768.
+const HYBRID: usize = 1088;
+/// How much the size of a signature varies, in bytes.
+const SIGNATURE: usize = 8;
+/// The block size and the length of the tag of each cipher, with the MAC if it has one.
+const CIPHERS: [(usize, usize); 4] = [(8, 16), (16, 16), (16, 32), (16, 64)];
+
+/// How many key exchanges a connection may ask for after the first.
+const REKEYS: Quota = Quota::every(Duration::from_secs(10), 8);
+/// With as many bytes since the last one, another one costs nothing: it's what key exchanges are
+/// for, and to receive them takes longer than the exchange.
+const FREE_AFTER: u64 = 256 * 1024;
+
+/// What a write means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Seen {
+    /// The client did its part of the first exchange.
+    First,
+    /// It did its part of a further one.
+    Again,
+}
+
+/// What was written so far.
+#[derive(Debug, Default)]
+pub(super) struct Exchanges {
+    /// The payload of `KEXINIT`, in bytes.
+    kexinit: usize,
+    /// The payload of the reply; 0 until the first exchange.
+    reply: usize,
+    /// The cipher in which the last write had the size of a `KEXINIT`.
+    begun: Option<(usize, usize)>,
+}
+
+impl Exchanges {
+    /// Looks at one whole write.
+    pub(super) fn write(&mut self, bytes: &[u8]) -> Option<Seen> {
+        if self.is_clear() {
+            return self.write_clear(bytes);
+        }
+        if let Some(cipher) = self.begun.take()
+            && self
+                .replies(cipher)
+                .any(|sizes| sizes.contains(&bytes.len()))
+        {
+            return Some(Seen::Again);
+        }
+        let kexinit = self.kexinit;
+        let fits = |cipher: &&(usize, usize)| sealed(kexinit, **cipher) == bytes.len();
+        self.begun = CIPHERS.iter().find(fits).copied();
+        None
+    }
+
+    /// Whether nothing that was written is encrypted.
+    pub(super) fn is_clear(&self) -> bool {
+        self.reply == 0
+    }
+
+    fn write_clear(&mut self, bytes: &[u8]) -> Option<Seen> {
+        let (payload, kind) = payload(bytes)?;
+        match kind {
+            KEXINIT => self.kexinit = payload,
+            REPLY => {
+                self.reply = payload;
+                return Some(Seen::First);
+            }
+            _ => {}
+        }
+        None
+    }
+
+    /// The sizes of a reply and `NEWKEYS` with one cipher, by method.
+    fn replies(&self, cipher: (usize, usize)) -> impl Iterator<Item = RangeInclusive<usize>> {
+        let reply = self.reply;
+        let methods = [Some(reply), Some(reply + HYBRID), reply.checked_sub(HYBRID)];
+        methods.into_iter().flatten().map(move |reply| {
+            let newkeys = sealed(1, cipher);
+            let least = sealed(reply.saturating_sub(SIGNATURE), cipher);
+            newkeys + least..=newkeys + sealed(reply + SIGNATURE, cipher)
+        })
+    }
+}
+
+/// The size of a packet with a payload, as it is sent with a cipher.
+fn sealed(payload: usize, (block, tag): (usize, usize)) -> usize {
+    // The length of the padding is a byte, and at least 4 are padding.
+    4 + (1 + payload + 4).next_multiple_of(block) + tag
+}
+
+/// The size of the payload of a packet that isn't encrypted, and its kind.
+fn payload(bytes: &[u8]) -> Option<(usize, u8)> {
+    let (length, rest) = bytes.split_first_chunk::<4>()?;
+    let length = usize::try_from(u32::from_be_bytes(*length)).ok()?;
+    let (padding, kind) = (*rest.first()?, *rest.get(1)?);
+    let payload = length.checked_sub(usize::from(padding) + 1)?;
+    (rest.len() >= length).then_some((payload, kind))
+}
+
+/// How many key exchanges a connection may still ask for.
+#[derive(Debug, Default)]
+pub(super) struct Budget {
+    rekeys: RateLimiter,
+    /// Bytes that had come and gone at the last one.
+    moved: u64,
+}
+
+impl Budget {
+    /// A key exchange after so many bytes have come and gone on the connection. Returns whether it
+    /// is within the budget.
+    pub(super) fn take(&mut self, moved: u64, now: Instant) -> bool {
+        let since = moved.saturating_sub(self.moved);
+        self.moved = moved;
+        since >= FREE_AFTER || self.rekeys.take(REKEYS, now).is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A packet that isn't encrypted.
+    fn clear(kind: u8, payload: usize) -> Vec<u8> {
+        let padding = (5 + payload + 4).next_multiple_of(8) - 5 - payload;
+        let length = u32::try_from(1 + payload + padding).unwrap();
+        let mut packet = length.to_be_bytes().to_vec();
+        packet.extend([u8::try_from(padding).unwrap(), kind]);
+        packet.resize(5 + payload + padding, 0);
+        packet
+    }
+
+    /// After the first exchange, with an Ed25519 host key and a classic method.
+    fn exchanged() -> Exchanges {
+        let mut exchanges = Exchanges::default();
+        assert_eq!(exchanges.write(b"SSH-2.0-x\r\n"), None);
+        assert_eq!(exchanges.write(&clear(KEXINIT, 700)), None);
+        assert!(exchanges.is_clear());
+        let reply = [clear(REPLY, 179), clear(21, 1)].concat();
+        assert_eq!(exchanges.write(&reply), Some(Seen::First));
+        assert!(!exchanges.is_clear());
+        exchanges
+    }
+
+    #[test]
+    fn sizes_behind_each_other_are_an_exchange() {
+        for cipher in CIPHERS {
+            let (kexinit, newkeys) = (sealed(700, cipher), sealed(1, cipher));
+            let (classic, hybrid) = (sealed(179, cipher), sealed(179 + 1088, cipher));
+            // (sizes of writes, exchanges seen)
+            let cases: [(&[usize], usize); 7] = [
+                (&[kexinit, classic + newkeys], 1),
+                (&[kexinit, hybrid + newkeys], 1),
+                (
+                    &[kexinit, classic + newkeys, 40, kexinit, hybrid + newkeys],
+                    2,
+                ),
+                (&[kexinit, kexinit, classic + newkeys], 1),
+                (&[kexinit, 40, classic + newkeys], 0),
+                (&[classic + newkeys, kexinit], 0),
+                (&[kexinit + 1, classic + newkeys], 0),
+            ];
+            for (writes, expected) in cases {
+                let mut exchanges = exchanged();
+                let seen = writes
+                    .iter()
+                    .filter(|size| exchanges.write(&vec![0; **size]) == Some(Seen::Again));
+                assert_eq!(seen.count(), expected, "{writes:?} {cipher:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_few_at_once_then_one_in_a_while_and_free_ones_for_those_who_send_a_lot() {
+        let start = Instant::now();
+        // (seconds, bytes so far, whether it is within the budget)
+        let steps = [(0, 1000, true); 8].into_iter().chain([
+            (0, 2000, false),
+            (9, 3000, false),
+            (10, 4000, true),
+            (10, 5000, false),
+            (10, 5000 + FREE_AFTER, true),
+            (10, 5000 + 2 * FREE_AFTER, true),
+            (10, 6000 + 2 * FREE_AFTER, false),
+            (90, 7000 + 2 * FREE_AFTER, true),
+        ]);
+        let mut budget = Budget::default();
+        for (step, (second, moved, expected)) in steps.enumerate() {
+            let now = start + Duration::from_secs(second);
+            assert_eq!(budget.take(moved, now), expected, "step {step}");
+        }
+    }
+}

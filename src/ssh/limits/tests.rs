@@ -1,0 +1,463 @@
+use proptest::prelude::*;
+
+use super::*;
+
+fn caps() -> Caps {
+    Caps {
+        total: 6,
+        per_address: 4,
+        unauthenticated: 4,
+        login_grace: Duration::from_secs(20),
+        trusted: TrustedNetworks::new(vec!["198.51.100.0/24".parse().unwrap()]),
+    }
+}
+
+fn ip(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+fn secs(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+/// What happens in a test, a thing each millisecond.
+#[derive(Debug, Clone, Copy)]
+enum Do {
+    /// One arrives from there.
+    Enter(&'static str),
+    /// The nth that arrived comes this far.
+    Reach(usize, Stage),
+    /// The nth logs in.
+    LogIn(usize),
+    /// The nth hangs up before it has logged in.
+    Leave(usize),
+}
+
+/// What came of those that arrived: refused, evicted, or still there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    There,
+    In,
+    Gone,
+    Evicted,
+    Refused(Refused),
+}
+
+fn play(mut table: Table, steps: &[Do]) -> Vec<Fate> {
+    let start = Instant::now();
+    let mut fates: Vec<(Option<u64>, Fate)> = Vec::new();
+    for (millis, step) in (0..).zip(steps) {
+        let now = start + Duration::from_millis(millis);
+        match *step {
+            Do::Enter(from) => match table.enter(ip(from), now) {
+                Ok(admitted) => {
+                    for (id, why) in admitted.evicted {
+                        assert_eq!(why, Evicted::ForRoom, "nobody is slow here");
+                        let gone = fates.iter_mut().find(|(known, _)| *known == Some(id));
+                        gone.unwrap().1 = Fate::Evicted;
+                    }
+                    fates.push((Some(admitted.id), Fate::There));
+                }
+                Err(refused) => fates.push((None, Fate::Refused(refused))),
+            },
+            Do::Reach(nth, stage) => table.reached(fates[nth].0.unwrap(), stage, now),
+            Do::LogIn(nth) => {
+                let there = table.authenticated(fates[nth].0.unwrap(), now);
+                assert_eq!(there, fates[nth].1 == Fate::There, "{nth}");
+                if there {
+                    fates[nth].1 = Fate::In;
+                }
+            }
+            Do::Leave(nth) => {
+                table.leave(fates[nth].0.unwrap(), now);
+                fates[nth].1 = Fate::Gone;
+            }
+        }
+    }
+    fates.into_iter().map(|(_, fate)| fate).collect()
+}
+
+#[test]
+fn who_is_let_in_and_who_gives_way() {
+    use Do::{Enter, Leave, LogIn, Reach};
+    use Fate::{Evicted, Gone, In, Refused, There};
+    use Stage::{Asked, Exchanged, Identified};
+    const A: &str = "192.0.2.1";
+    const B: &str = "192.0.2.2";
+    const C: &str = "192.0.2.3";
+    const D: &str = "192.0.2.4";
+    const E: &str = "192.0.2.5";
+    const TRUSTED: &str = "198.51.100.1";
+    let cases: &[(&str, &[Do], &[Fate])] = &[
+        (
+            "no room: the source with the most loses its oldest",
+            &[Enter(B), Enter(A), Enter(A), Enter(C), Enter(D)],
+            &[There, Evicted, There, There, There],
+        ),
+        (
+            "no room: the least far of equals",
+            &[
+                Enter(A),
+                Reach(0, Identified),
+                Enter(B),
+                Enter(C),
+                Enter(D),
+                Enter(E),
+            ],
+            &[There, Evicted, There, There, There],
+        ),
+        (
+            "a source at its share loses its own, and nobody else's",
+            &[Enter(B), Enter(A), Enter(A), Enter(A), Enter(A)],
+            &[There, Evicted, Evicted, There, There],
+        ),
+        (
+            "but not one that did its part of the key exchange",
+            &[
+                Enter(A),
+                Reach(0, Exchanged),
+                Enter(A),
+                Reach(1, Asked),
+                Enter(A),
+            ],
+            &[There, There, Refused(super::Refused::PerAddress)],
+        ),
+        (
+            "as many as one source may have",
+            &[
+                Enter(A),
+                LogIn(0),
+                Enter(A),
+                LogIn(1),
+                Enter(A),
+                LogIn(2),
+                Enter(A),
+                LogIn(3),
+                Enter(A),
+                Enter(B),
+            ],
+            &[In, In, In, In, Refused(super::Refused::PerAddress), There],
+        ),
+        (
+            "a trusted network has no share",
+            &[
+                Enter(TRUSTED),
+                LogIn(0),
+                Enter(TRUSTED),
+                LogIn(1),
+                Enter(TRUSTED),
+                LogIn(2),
+                Enter(TRUSTED),
+                LogIn(3),
+                Enter(TRUSTED),
+                Enter(TRUSTED),
+            ],
+            &[In, In, In, In, There, There],
+        ),
+        (
+            "full of people who are in",
+            &[
+                Enter(A),
+                LogIn(0),
+                Enter(A),
+                LogIn(1),
+                Enter(B),
+                LogIn(2),
+                Enter(B),
+                LogIn(3),
+                Enter(C),
+                LogIn(4),
+                Enter(C),
+                LogIn(5),
+                Enter(D),
+            ],
+            &[In, In, In, In, In, In, Refused(super::Refused::Total)],
+        ),
+        (
+            "who logs in takes no room at the door",
+            &[
+                Enter(A),
+                LogIn(0),
+                Enter(B),
+                Enter(C),
+                Enter(D),
+                Enter(E),
+                Leave(1),
+            ],
+            &[In, Gone, There, There, There],
+        ),
+        (
+            "those that exchanged keys have half of the room to themselves",
+            &[
+                Enter(A),
+                Reach(0, Exchanged),
+                Enter(B),
+                Reach(1, Exchanged),
+                Enter(C),
+                Enter(D),
+                Enter(E),
+                Enter(C),
+                Enter(D),
+            ],
+            &[There, There, Evicted, Evicted, There, Evicted, There],
+        ),
+        (
+            "and no more, where others need the other half",
+            &[
+                Enter(A),
+                Reach(0, Exchanged),
+                Enter(B),
+                Reach(1, Exchanged),
+                Enter(C),
+                Reach(2, Exchanged),
+                Enter(D),
+                Reach(3, Asked),
+                Enter(E),
+            ],
+            &[Evicted, There, There, There, There],
+        ),
+        (
+            "a source that logged in before is evicted last",
+            &[
+                Enter(A),
+                LogIn(0),
+                Enter(A),
+                Enter(A),
+                Enter(B),
+                Enter(C),
+                Enter(D),
+                Enter(E),
+            ],
+            &[In, There, There, Evicted, Evicted, There, There],
+        ),
+        (
+            "a source that comes back again and again is evicted first",
+            &[
+                Enter(A),
+                Leave(0),
+                Enter(A),
+                Enter(B),
+                Reach(1, Identified),
+                Enter(C),
+                Enter(D),
+                Enter(E),
+            ],
+            &[Gone, Evicted, There, There, There, There],
+        ),
+    ];
+    for (what, steps, expected) in cases {
+        assert_eq!(play(Table::new(caps()), steps), *expected, "{what}");
+    }
+}
+
+/// A table with room for many, and a rate that doesn't matter.
+fn large() -> Caps {
+    Caps {
+        total: 10_000,
+        per_address: 1000,
+        unauthenticated: 100,
+        ..caps()
+    }
+}
+
+/// The worst: new connections by the thousand, each of which sends a version line, against one
+/// that takes a second for its login, a hundred times as long as it takes to fill the table.
+#[test]
+fn a_flood_of_reconnects_pushes_out_nobody_who_logs_in() {
+    let start = Instant::now();
+    let mut table = Table::new(large());
+    let attacker = |n: u32| IpAddr::from([10, 0, (n % 1000 / 250) as u8, (n % 250) as u8]);
+    let mut at = start;
+    let mut flood = 0..;
+    let mut attack = |table: &mut Table, connections: u32, lost: Option<u64>| {
+        for n in flood.by_ref().take(connections as usize) {
+            at += Duration::from_micros(100);
+            if let Ok(admitted) = table.enter(attacker(n), at) {
+                table.reached(admitted.id, Stage::Identified, at);
+                let evicted = admitted.evicted.iter().find(|(id, _)| Some(*id) == lost);
+                assert_eq!(evicted, None, "after {n}");
+            }
+        }
+        at
+    };
+    attack(&mut table, 20_000, None);
+    for person in 0..50 {
+        let now = attack(&mut table, 1, None);
+        let addr = IpAddr::from([172, 16, 0, person]);
+        let good = table.enter(addr, now).unwrap().id;
+        attack(&mut table, 1000, Some(good));
+        table.reached(good, Stage::Identified, now);
+        attack(&mut table, 5000, Some(good));
+        table.reached(good, Stage::Exchanged, now);
+        let now = attack(&mut table, 5000, Some(good));
+        assert!(table.authenticated(good, now));
+        table.leave_authenticated(addr);
+    }
+}
+
+#[test]
+fn a_source_has_a_rate_and_those_that_logged_in_have_one_of_their_own() {
+    let start = Instant::now();
+    let mut table = Table::new(Caps {
+        per_address: 64,
+        ..large()
+    });
+    let (a, b) = (ip("192.0.2.1"), ip("192.0.2.2"));
+    let enter = |table: &mut Table, addr, now| {
+        let entered = table.enter(addr, now);
+        if let Ok(admitted) = &entered {
+            table.leave(admitted.id, now);
+        }
+        entered.map(|_| ())
+    };
+    for _ in 0..128 {
+        assert_eq!(enter(&mut table, a, start), Ok(()));
+    }
+    let wait = RATE_PERIOD / 64;
+    assert_eq!(enter(&mut table, a, start), Err(Refused::Rate(wait)));
+    assert_eq!(enter(&mut table, a, start + wait), Ok(()));
+    assert_eq!(enter(&mut table, b, start), Ok(()), "others aren't");
+    let trusted = ip("198.51.100.9");
+    for _ in 0..1000 {
+        assert_eq!(enter(&mut table, trusted, start), Ok(()));
+    }
+
+    // All sources of one /48 together have four times as much.
+    let within = |n: u16| IpAddr::from([0x2001, 0xdb8, 0, n, 0, 0, 0, 1]);
+    for n in 0..512 {
+        assert_eq!(enter(&mut table, within(n), start), Ok(()), "{n}");
+    }
+    let refused = enter(&mut table, within(600), start);
+    assert_eq!(refused, Err(Refused::Rate(wait / 4)));
+
+    // A flood of more sources than are remembered uses up what all others share.
+    let good = table.enter(b, start).unwrap().id;
+    assert!(table.authenticated(good, start));
+    let many = u32::try_from(RATED_SOURCES).unwrap() + 1000;
+    let flood = (0..many).filter(|n| {
+        let addr = IpAddr::V4((0x0a00_0000 + n).into());
+        enter(&mut table, addr, start).is_err()
+    });
+    assert!(flood.count() > 0);
+    assert!(enter(&mut table, ip("203.0.113.7"), start).is_err());
+    assert_eq!(enter(&mut table, b, start), Ok(()), "it logged in before");
+    let later = start + KNOWN_FOR;
+    assert!(!table.is_known(b, later), "not for ever");
+}
+
+#[test]
+fn under_a_penalty_a_few_are_let_in() {
+    let now = Instant::now();
+    let mut table = Table::new(large());
+    let (a, trusted) = (ip("192.0.2.1"), ip("198.51.100.1"));
+    for _ in 0..5 {
+        table.failed(a, now);
+        assert_eq!(table.failed(trusted, now), None);
+    }
+    assert_eq!(table.penalty(a, now), Some(secs(60)));
+    assert_eq!(table.penalty(trusted, now), None);
+    let first: Vec<u64> = (0..UNDER_PENALTY)
+        .map(|_| table.enter(a, now).unwrap().id)
+        .collect();
+    // One more takes the place of the oldest that has exchanged no keys.
+    table.reached(first[0], Stage::Exchanged, now);
+    let more = table.enter(a, now).unwrap();
+    assert_eq!(more.evicted, [(first[1], Evicted::ForRoom)]);
+    for id in [first[2], first[3], more.id] {
+        table.reached(id, Stage::Exchanged, now);
+    }
+    assert_eq!(table.enter(a, now), Err(Refused::Penalty(secs(60))));
+    // Who gets in with a known key makes room for the next.
+    assert!(table.authenticated(first[0], now));
+    assert!(table.enter(a, now).is_ok());
+    assert!(table.enter(ip("192.0.2.2"), now).is_ok(), "others aren't");
+}
+
+#[test]
+fn the_fuller_it_is_the_less_time_there_is() {
+    let start = Instant::now();
+    let mut table = Table::new(large());
+    let addr = |n: u8| IpAddr::from([10, 0, 0, n]);
+    // (connections that have not logged in, seconds for the key exchange)
+    for (waiting, seconds) in [(0, 20.0), (50, 20.0), (75, 11.25), (99, 2.85)] {
+        while table.waiting.len() < waiting {
+            let n = u8::try_from(table.waiting.len()).unwrap();
+            table.enter(addr(n), start).unwrap();
+        }
+        let grace = table.grace().as_secs_f64();
+        assert!((grace - seconds).abs() < 0.01, "{waiting}: {grace}");
+    }
+    // The oldest did its part: it has all the time there is, as one of a known source has.
+    let all: Vec<u64> = table.by_age.iter().copied().collect();
+    table.reached(all[0], Stage::Exchanged, start);
+    let late = table.enter(addr(200), start + secs(3)).unwrap();
+    let slow: Vec<_> = all[1..=4]
+        .iter()
+        .map(|id| (*id, Evicted::TooSlow))
+        .collect();
+    assert_eq!(late.evicted, slow, "a few at a time");
+}
+
+proptest! {
+    /// Whatever comes and goes, no cap is ever exceeded, nobody is evicted who is in, and nothing
+    /// is left when all have left.
+    #[test]
+    fn caps_hold_and_books_balance(steps: Vec<(u8, u8, u8)>) {
+        let caps = caps();
+        let start = Instant::now();
+        let mut table = Table::new(caps.clone());
+        let mut inside: Vec<(u64, IpAddr, bool)> = Vec::new();
+        for (second, (who, what, which)) in (0..).zip(steps) {
+            let now = start + secs(second);
+            let addr = match who % 6 {
+                5 => ip("198.51.100.1"),
+                4 => ip("2001:db8::1"),
+                n => IpAddr::from([192, 0, 2, n]),
+            };
+            let nth = usize::from(which) % inside.len().max(1);
+            match what % 5 {
+                0 | 1 => if let Ok(admitted) = table.enter(addr, now) {
+                    for (id, _) in &admitted.evicted {
+                        let nth = inside.iter().position(|(known, _, is_in)| known == id && !is_in);
+                        prop_assert!(nth.is_some(), "evicted who is in, or nobody");
+                        inside.swap_remove(nth.unwrap());
+                    }
+                    inside.push((admitted.id, addr, false));
+                },
+                2 => if let Some(one) = inside.get(nth) {
+                    let stages = [Stage::Identified, Stage::Exchanged, Stage::Asked];
+                    table.reached(one.0, stages[usize::from(who) % 3], now);
+                },
+                3 => if let Some(one) = inside.get_mut(nth).filter(|one| !one.2) {
+                    one.2 = true;
+                    prop_assert!(table.authenticated(one.0, now));
+                },
+                _ => if !inside.is_empty() {
+                    let (id, addr, is_in) = inside.swap_remove(nth);
+                    if is_in {
+                        table.leave_authenticated(source(addr));
+                    } else {
+                        table.leave(id, now);
+                    }
+                },
+            }
+            let waiting = inside.iter().filter(|(.., is_in)| !is_in).count();
+            prop_assert_eq!((table.total, table.waiting.len()), (inside.len(), waiting));
+            prop_assert_eq!(table.early.len() + table.late.len(), waiting);
+            prop_assert!(table.total <= caps.total);
+            prop_assert!(waiting <= caps.unauthenticated);
+            let trusted = source(ip("198.51.100.1"));
+            let most = table.open.iter().filter(|(from, _)| **from != trusted);
+            prop_assert!(most.map(|(_, n)| *n).max().unwrap_or(0) <= caps.per_address);
+        }
+        for (id, addr, is_in) in inside {
+            if is_in {
+                table.leave_authenticated(source(addr));
+            } else {
+                table.leave(id, start);
+            }
+        }
+        prop_assert_eq!((table.total, table.waiting.len(), table.open.len()), (0, 0, 0));
+        prop_assert!(table.ages.is_empty() && table.by_age.is_empty());
+    }
+}
