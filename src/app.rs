@@ -205,7 +205,7 @@ async fn run(
     announce::ready(&config, &addresses, &host_key, log);
     let watchdog = systemd::watchdog(handle.clone());
     let publishing = host_key.publish(&config);
-    let pulse = pulse::begin(&config);
+    let pulse = pulse::begin(&config, log.flood());
 
     let mut reloader = reload::Reloader {
         config,

@@ -8,6 +8,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::host_key::aws;
 use crate::aws::cloudwatch::{CloudWatch, Figure};
 use crate::config::Config;
+use crate::telemetry::logs::Flood;
 use crate::telemetry::metrics::{self, Figures};
 
 #[cfg(test)]
@@ -18,7 +19,7 @@ const EVERY: Duration = Duration::from_secs(60);
 
 /// Remembers each minute how things were, says what is not in the log, and sends a few figures to
 /// `CloudWatch`, if the configuration says so. Nobody waits for it.
-pub(super) fn begin(config: &Config) -> JoinHandle<()> {
+pub(super) fn begin(config: &Config, flood: Flood) -> JoinHandle<()> {
     let chat = config.aws.metrics.clone();
     let cloudwatch = chat.map(|chat| CloudWatch::new(aws(config, Duration::ZERO), chat));
     tokio::spawn(async move {
@@ -30,7 +31,8 @@ pub(super) fn begin(config: &Config) -> JoinHandle<()> {
             let Ok(now) = spawn_blocking(Figures::now).await else {
                 return;
             };
-            say_missing(&now, &before);
+            say_lost(&now, &before);
+            flood.report_suppressed();
             metrics::remember(now.clone());
             if let Some(cloudwatch) = &cloudwatch {
                 let _counted_and_logged = cloudwatch.put(&aggregates(&now, &before)).await;
@@ -40,15 +42,13 @@ pub(super) fn begin(config: &Config) -> JoinHandle<()> {
     })
 }
 
-fn say_missing(now: &Figures, before: &Figures) {
-    let held_back = now.lines_held_back - before.lines_held_back;
+fn say_lost(now: &Figures, before: &Figures) {
     let lost = now.lines_lost - before.lines_lost;
-    if held_back + lost > 0 {
+    if lost > 0 {
         tracing::warn!(
             event = "log_lines_missing",
-            held_back,
             lost,
-            "lines are not in the log: as too many of one event, or as the journal did not take them"
+            "lines are not in the log, as the journal did not take them"
         );
     }
 }

@@ -29,7 +29,7 @@ mod lines;
 #[cfg(test)]
 mod tests;
 
-use flood::Flood;
+pub use flood::Flood;
 use journal::Journal;
 use lines::{Lines, Sink, Write};
 
@@ -65,6 +65,7 @@ pub enum Output {
 #[derive(Debug)]
 pub struct LogHandle {
     filter: reload::Handle<Targets, Registry>,
+    flood: Flood,
     in_journal: bool,
     journal: Option<Journal>,
 }
@@ -81,6 +82,11 @@ impl LogHandle {
     /// Logs more or less from now on.
     pub fn set_level(&self, level: &LogFilter) -> Result<(), LogError> {
         Ok(self.filter.reload(level.targets())?)
+    }
+
+    /// The flood protection, which counts what it leaves out.
+    pub fn flood(&self) -> Flood {
+        self.flood.clone()
     }
 
     /// Whether the lines end up in the journal, in whichever form: what is printed for people at
@@ -110,9 +116,10 @@ pub fn init(log: &Log, env: &Environment) -> Result<LogHandle, LogError> {
             }
         },
     };
+    let flood = Flood::default();
     tracing_subscriber::registry()
         .with(filter)
-        .with(Flood::default())
+        .with(flood.clone())
         .with(Lines::new(sink))
         .try_init()?;
     log_panics(env.get("RUST_BACKTRACE").is_some());
@@ -127,6 +134,7 @@ pub fn init(log: &Log, env: &Environment) -> Result<LogHandle, LogError> {
         filter: handle,
         in_journal: around.journal || journal.is_some(),
         journal,
+        flood,
     })
 }
 

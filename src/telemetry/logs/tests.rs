@@ -1,6 +1,6 @@
 use std::fmt;
-use std::sync::{Arc, Mutex, mpsc};
-use std::time::{Duration, SystemTime};
+use std::sync::{Arc, LazyLock, Mutex, mpsc};
+use std::time::{Duration, Instant, SystemTime};
 
 use proptest::prelude::*;
 use tracing::field::{Field, Visit};
@@ -315,6 +315,7 @@ fn the_level_changes_while_running() {
     let filter = |text: &str| text.parse::<LogFilter>().unwrap();
     let (layer, handle) = reload::Layer::new(filter("warn").targets());
     let log = LogHandle {
+        flood: Flood::default(),
         filter: handle,
         in_journal: false,
         journal: None,
@@ -331,6 +332,58 @@ fn the_level_changes_while_running() {
         speak();
     });
     assert_eq!(captured.text().matches("said").count(), 1);
+}
+
+static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+/// One line for each flood, and one for all that are too many to be named.
+#[test]
+fn what_was_left_out_is_summed_up() {
+    let captured = Captured::default();
+    let protection = Flood::at(|| *START);
+    let subscriber = tracing_subscriber::registry()
+        .with(protection.clone())
+        .with(captured.lines(Output::Text { colour: false }));
+    let lines = || std::mem::take(&mut *captured.0.lock().unwrap());
+    tracing::subscriber::with_default(subscriber, || {
+        let flood = |host: u8, lines: u32| {
+            let addr = std::net::SocketAddr::from(([192, 0, 2, host], 50_000));
+            let _span = tracing::error_span!("connection", %addr).entered();
+            (0..lines).for_each(|_| tracing::info!(event = "auth_failed", "nobody logged in"));
+        };
+        flood(1, 600);
+        assert_eq!(lines().lines().count(), 500);
+        protection.report_suppressed();
+        let summary = lines();
+        assert!(
+            summary.starts_with("2026-11-22T12:08:09Z INFO  log_lines_suppressed: "),
+            "{summary}"
+        );
+        assert!(
+            summary.ends_with(" of=auth_failed source=192.0.2.1 lines=100\n"),
+            "{summary}"
+        );
+        protection.report_suppressed();
+        assert_eq!(lines(), "");
+        (0..25).for_each(|host| flood(host, 2_000));
+        lines();
+        protection.report_suppressed();
+        let summary = lines();
+        assert_eq!(
+            summary.lines().count(),
+            flood::MAX_SUMMARIES + 1,
+            "{summary}"
+        );
+        let lines_left_out = |line: &str| {
+            line.rsplit_once("lines=")
+                .unwrap()
+                .1
+                .parse::<u64>()
+                .unwrap()
+        };
+        let sum: u64 = summary.lines().map(lines_left_out).sum();
+        assert_eq!(sum, 25 * 2_000 - 4_500, "as many as all sources may have");
+    });
 }
 
 #[test]

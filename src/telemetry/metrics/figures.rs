@@ -34,8 +34,6 @@ pub struct Figures {
     pub logins_failed: u64,
     /// Calls of the store that failed.
     pub store_errors: u64,
-    /// Lines of the log that were left out, as too many of one event.
-    pub lines_held_back: u64,
     /// Lines of the log that the journal did not take.
     pub lines_lost: u64,
     /// Bytes from clients.
@@ -128,7 +126,6 @@ impl Figures {
             logins: ["publickey", "invite", "guest"].map(logins).iter().sum(),
             logins_failed: m.logins_failed.get(),
             store_errors: SUMS.store_errors.load(Ordering::Relaxed),
-            lines_held_back: missing("held_back"),
             lines_lost: missing("lost"),
             received: m.received.get(),
             sent: m.sent.get(),
