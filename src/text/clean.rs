@@ -3,7 +3,9 @@
 
 use std::iter::Peekable;
 
-use unicode_normalization::char::{is_combining_mark, is_public_assigned};
+use unicode_normalization::char::{
+    canonical_combining_class, is_combining_mark, is_public_assigned,
+};
 use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
 use unicode_segmentation::UnicodeSegmentation;
 use unicode_width::UnicodeWidthChar;
@@ -18,6 +20,11 @@ const GRAPHEME_CHARS: usize = 8;
 /// The most bytes in one grapheme.
 const GRAPHEME_BYTES: usize = 32;
 
+/// The most accents in a row on one character. Four is what Hebrew with vowels and cantillation
+/// needs; more are drawn over the lines above and below. The marks that Indic and Tibetan stacks
+/// are made of are no accents: they have only the bounds of a grapheme.
+const ACCENTS: usize = 4;
+
 /// ZERO WIDTH JOINER: makes one emoji of two.
 const JOINER: char = '\u{200D}';
 
@@ -30,15 +37,16 @@ const KEYCAP: char = '\u{20E3}';
 /// What a tab becomes: its real width depends on a column that the writer doesn't know.
 const TAB: &str = "    ";
 
-/// Text that can be shown: line ends become `\n`, a tab four spaces, other white space a space;
-/// what is left of controls, bidirectional marks, tags and other characters without a picture
-/// is dropped; accents are composed (NFC) and bounded for each grapheme (8 code points, 32
-/// bytes). Cleaning twice changes nothing more.
+/// Text that can be shown: line ends become `\n`, a tab four spaces, other white space and blank
+/// characters a space; controls, bidirectional marks, tags and other characters without a picture
+/// are dropped; accents are composed (NFC) and bounded (4 in a row), and so is each grapheme (8
+/// code points, 32 bytes). Cleaning twice changes nothing more. Which class of characters is
+/// treated how, and why, is in `docs/decisions/0028-invisible-characters.md`; a test holds that table.
 pub fn clean(raw: &str) -> String {
     if raw.chars().all(|c| c == '\n' || simple(c).is_some()) {
         return raw.to_owned();
     }
-    bounded(&composed(admitted(raw, Form::Block)))
+    bounded(&unpiled(composed(admitted(raw, Form::Block))))
 }
 
 /// The same as one line: a run of line ends and tabs becomes one space, and there is no white
@@ -47,7 +55,7 @@ pub fn clean_line(raw: &str) -> String {
     if raw.chars().all(|c| simple(c).is_some()) {
         return raw.trim().to_owned();
     }
-    let line = bounded(&composed(admitted(raw, Form::Line)));
+    let line = bounded(&unpiled(composed(admitted(raw, Form::Line))));
     line.trim().to_owned()
 }
 
@@ -82,19 +90,9 @@ fn class(c: char) -> Class {
         JOINER | SELECTOR => Class::Glue,
         // As wide as it says, and Japanese is typed with it.
         '\u{3000}' => Class::Visible,
-        // Assigned, yet blank, or an instruction to the renderer: Hangul fillers, grapheme joiner,
-        // Khmer and Mongolian and other variation selectors, hieroglyph controls, interlinear
-        // annotation, object replacement.
-        '\u{34F}'
-        | '\u{115F}'..='\u{1160}'
-        | '\u{17B4}'..='\u{17B5}'
-        | '\u{180B}'..='\u{180F}'
-        | '\u{3164}'
-        | '\u{FE00}'..='\u{FE0E}'
-        | '\u{FFA0}'
-        | '\u{FFF9}'..='\u{FFFC}'
-        | '\u{13430}'..='\u{1343F}'
-        | '\u{E0000}'..='\u{E0FFF}' => Class::Drop,
+        // Braille without a dot: drawings are made with it, and as wide as a space.
+        '\u{2800}' => Class::Space,
+        c if is_invisible(c) => Class::Drop,
         c if c.is_control() || !is_public_assigned(c) => Class::Drop,
         c if c.is_whitespace() => Class::Space,
         c if is_combining_mark(c) => Class::Mark,
@@ -103,6 +101,35 @@ fn class(c: char) -> Class {
         c if c.is_alphabetic() => Class::Mark,
         _ => Class::Drop,
     }
+}
+
+/// Assigned, yet without a picture: format characters (Cf), what Unicode says is to be ignored by
+/// default, and what is blank without being white space.
+fn is_invisible(c: char) -> bool {
+    matches!(
+        c,
+        // Soft hyphen; combining grapheme joiner; Arabic letter mark.
+        '\u{AD}' | '\u{34F}' | '\u{61C}'
+        // Signs that are drawn around the digits after them (Prepended_Concatenation_Mark): alone
+        // they are blank or of some width, and no terminal draws them where they belong.
+        | '\u{600}'..='\u{605}' | '\u{6DD}' | '\u{70F}' | '\u{890}'..='\u{891}' | '\u{8E2}'
+        | '\u{110BD}' | '\u{110CD}'
+        // Hangul fillers; Khmer inherent vowels; Mongolian variation selectors and separator.
+        | '\u{115F}'..='\u{1160}' | '\u{3164}' | '\u{FFA0}'
+        | '\u{17B4}'..='\u{17B5}'
+        | '\u{180B}'..='\u{180F}'
+        // Zero width, direction, invisible operators, deprecated format characters.
+        | '\u{200B}'..='\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2060}'..='\u{206F}' | '\u{FEFF}'
+        // Variation selectors; interlinear annotation and object replacement.
+        | '\u{FE00}'..='\u{FE0F}'
+        | '\u{FFF0}'..='\u{FFFC}'
+        // Hieroglyph controls and blanks; Khitan filler; shorthand and musical controls, and the
+        // note head without a head.
+        | '\u{13430}'..='\u{1343F}' | '\u{13441}'..='\u{13442}' | '\u{16FE4}'
+        | '\u{1BCA0}'..='\u{1BCA3}' | '\u{1D159}' | '\u{1D173}'..='\u{1D17A}'
+        // Tags and more variation selectors.
+        | '\u{E0000}'..='\u{E0FFF}'
+    )
 }
 
 /// The characters that may pass, not yet normalised.
@@ -189,6 +216,26 @@ fn composed(text: String) -> String {
         IsNormalized::Yes => text,
         IsNormalized::No | IsNormalized::Maybe => text.nfc().collect(),
     }
+}
+
+/// The text without the accents that are too many. They are taken off the end of a row that is
+/// never left empty, so what did not compose before still does not.
+fn unpiled(mut text: String) -> String {
+    let mut accents = 0;
+    text.retain(|c| {
+        accents = if is_accent(c) { accents + 1 } else { 0 };
+        accents <= ACCENTS
+    });
+    text
+}
+
+/// A mark above, below, through or around a character.
+fn is_accent(c: char) -> bool {
+    let encloses = matches!(
+        c,
+        '\u{488}'..='\u{489}' | '\u{1ABE}' | '\u{20DD}'..='\u{20E4}' | '\u{A670}'..='\u{A672}'
+    );
+    encloses || (simple(c).is_none() && canonical_combining_class(c) != 0)
 }
 
 /// Every grapheme cut at its bounds.

@@ -1,5 +1,7 @@
 //! What the sanitiser lets through, as data, and its laws.
 
+use std::ops::RangeInclusive;
+
 use proptest::prelude::*;
 use unicode_segmentation::UnicodeSegmentation;
 
@@ -59,6 +61,14 @@ const CLEAN: &[(&str, &str)] = &[
     ("👩\u{200d}\u{200d}🚀\u{200d}", "👩\u{200d}🚀"),
     ("👩\u{200d}x", "👩x"),
     ("1\u{fe0f}2", "12"),
+    // Tags hide text, so a flag made of them is a black flag; other flags are whole.
+    ("🏴\u{e0067}\u{e0062}\u{e0065}\u{e007f}", "🏴"),
+    ("🏴\u{200d}☠\u{fe0f}", "🏴\u{200d}☠\u{fe0f}"),
+    ("#\u{fe0f}\u{20e3}", "#\u{fe0f}\u{20e3}"),
+    // Braille drawings keep their shape.
+    ("⠇\u{2800}⠸\n\u{2800}⠿", "⠇ ⠸\n ⠿"),
+    // Hebrew with vowels and cantillation.
+    ("בְּרֵאשִׁ֖ית", "בְּרֵאשִׁ֖ית"),
     // Other scripts, whole.
     (
         "Привет, 世界! שלום مرحبا नमस्ते ไทย",
@@ -70,6 +80,127 @@ const CLEAN: &[(&str, &str)] = &[
 fn cleans() {
     for (raw, clean_form) in CLEAN {
         assert_eq!(clean(raw), *clean_form, "{raw:?}");
+    }
+}
+
+/// What becomes of characters that can't be seen: the table of decision 0028.
+/// class | characters | what is left of one between two letters
+const INVISIBLE: &[(&str, &[RangeInclusive<u32>], &str)] = &[
+    (
+        "controls (Cc)",
+        &[0..=8, 0x0B..=0x0C, 0x0E..=0x1F, 0x7F..=0x84, 0x86..=0x9F],
+        "",
+    ),
+    (
+        "line ends (Zl, Zp and controls)",
+        &[0x0A..=0x0A, 0x0D..=0x0D, 0x85..=0x85, 0x2028..=0x2029],
+        "\n",
+    ),
+    ("tab", &[0x09..=0x09], "    "),
+    (
+        "white space (Zs)",
+        &[
+            0x20..=0x20,
+            0xA0..=0xA0,
+            0x1680..=0x1680,
+            0x2000..=0x200A,
+            0x202F..=0x202F,
+            0x205F..=0x205F,
+        ],
+        " ",
+    ),
+    ("ideographic space", &[0x3000..=0x3000], "\u{3000}"),
+    ("blank braille", &[0x2800..=0x2800], " "),
+    (
+        "format characters (Cf) and unassigned between them",
+        &[
+            0xAD..=0xAD,
+            0x61C..=0x61C,
+            0x180E..=0x180E,
+            0x200B..=0x200F,
+            0x202A..=0x202E,
+            0x2060..=0x206F,
+            0xFEFF..=0xFEFF,
+            0xFFF9..=0xFFFB,
+            0x13430..=0x1343F,
+            0x1BCA0..=0x1BCA3,
+            0x1D173..=0x1D17A,
+        ],
+        "",
+    ),
+    (
+        "prepended signs (Cf)",
+        &[
+            0x600..=0x605,
+            0x6DD..=0x6DD,
+            0x70F..=0x70F,
+            0x890..=0x891,
+            0x8E2..=0x8E2,
+            0x110BD..=0x110BD,
+            0x110CD..=0x110CD,
+        ],
+        "",
+    ),
+    (
+        "fillers",
+        &[
+            0x115F..=0x1160,
+            0x3164..=0x3164,
+            0xFFA0..=0xFFA0,
+            0x16FE4..=0x16FE4,
+        ],
+        "",
+    ),
+    (
+        "selectors and joiners without an emoji",
+        &[
+            0x34F..=0x34F,
+            0x180B..=0x180D,
+            0x180F..=0x180F,
+            0xFE00..=0xFE0F,
+            0xE0100..=0xE01EF,
+        ],
+        "",
+    ),
+    ("Khmer inherent vowels", &[0x17B4..=0x17B5], ""),
+    ("tags", &[0xE0000..=0xE007F], ""),
+    (
+        "blank symbols",
+        &[0xFFFC..=0xFFFC, 0x13441..=0x13442, 0x1D159..=0x1D159],
+        "",
+    ),
+    (
+        "not characters",
+        &[0xFDD0..=0xFDEF, 0xFFFE..=0xFFFF, 0x10_FFFE..=0x10_FFFF],
+        "",
+    ),
+    (
+        "private use (Co)",
+        &[0xE000..=0xF8FF, 0xF_0000..=0xF_FFFD],
+        "",
+    ),
+    (
+        "unassigned (Cn)",
+        &[
+            0x378..=0x379,
+            0xFFF0..=0xFFF8,
+            0xE_0080..=0xE_00FF,
+            0xE_01F0..=0xE_0FFF,
+        ],
+        "",
+    ),
+];
+
+#[test]
+fn nothing_invisible_is_left() {
+    for (class, ranges, left) in INVISIBLE {
+        for c in ranges.iter().cloned().flatten().filter_map(char::from_u32) {
+            let at = format!("{class}: {c:?}");
+            assert_eq!(clean(&format!("a{c}b")), format!("a{left}b"), "{at}");
+            let alone: String = std::iter::repeat_n(c, 3).collect();
+            assert_eq!(Text::message(&alone), Err(TextError::Empty), "{at}");
+            assert_eq!(Text::line(&alone, 9), Err(TextError::Empty), "{at}");
+        }
     }
 }
 
@@ -90,7 +221,9 @@ fn cleans_to_one_line() {
 #[test]
 fn bounds_graphemes() {
     let zalgo = format!("x{}y", "\u{316}".repeat(5000));
-    assert_eq!(clean(&zalgo), format!("x{}y", "\u{316}".repeat(7)));
+    assert_eq!(clean(&zalgo), format!("x{}y", "\u{316}".repeat(4)));
+    let around = format!("x{}y", "\u{489}\u{316}".repeat(9));
+    assert_eq!(clean(&around), format!("x{}y", "\u{489}\u{316}".repeat(2)));
     let initials = "\u{1100}".repeat(40);
     assert_eq!(clean(&initials), "\u{1100}".repeat(8));
     // Cut before the vowel, the initials would run into those of the next syllable.
@@ -111,7 +244,13 @@ fn takes_messages() {
     ] {
         assert_eq!(Text::message(raw).unwrap().as_str(), kept, "{raw:?}");
     }
-    for raw in ["", " \n\t ", "\u{202e}\u{200b}", "\x1b\x07"] {
+    for raw in [
+        "",
+        " \n\t ",
+        "\u{202e}\u{200b}",
+        "\x1b\x07",
+        "\u{2800}\n\u{3000}\u{3164}\u{2800}",
+    ] {
         assert_eq!(Text::message(raw), Err(TextError::Empty), "{raw:?}");
     }
     assert!(Text::message(&"x".repeat(MAX_CHARS)).is_ok());
@@ -201,7 +340,7 @@ fn nasty() -> impl Strategy<Value = String> {
             "❤", "🏽", "🇩", "🚀", "e", "\u{301}", "\u{316}", "\u{338}", "\u{2194}", "\u{1100}",
             "\u{1161}", "\u{11a8}", "\u{915}", "\u{94d}", "\u{937}", "\u{200c}", "\u{3000}",
             "\u{600}", "\u{d4e}", "\u{2329}", "\u{202e}", "\u{a0}", "\u{e0067}", "日", "\u{9be}",
-            "\u{9c7}", "\u{1F468}", "\u{23e9}", "\u{a9}",
+            "\u{9c7}", "\u{489}", "\u{5b0}", "\u{2800}", "\u{1F468}", "\u{23e9}", "\u{a9}",
         ])
         .prop_map(String::from),
         1 => ("\\PC", 1..20usize).prop_map(|(s, n)| s.repeat(n)),
