@@ -129,6 +129,8 @@ pub trait Outbound: Send + Sync {
     fn finish(&self, status: u32) -> impl Future<Output = ()> + Send;
     /// Cuts the connection now, whatever waits to be sent.
     fn cut(&self, why: Cut);
+    /// Waits until the connection has ended.
+    fn gone(&self) -> impl Future<Output = ()> + Send;
 }
 
 /// Why a session has its connection cut.

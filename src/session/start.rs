@@ -26,6 +26,10 @@ use crate::store::Store;
 /// How often another name is tried for a guest whose name was taken in that moment.
 const GUEST_TRIES: usize = 3;
 
+/// How long a session that has not begun yet goes on after its connection has ended: while it waits
+/// for the store it does not hear of that. An order that was given is completed all the same.
+const GONE: Duration = Duration::from_secs(2);
+
 /// Everything that sessions need; one for the whole program.
 pub struct Chat {
     hub: Handle,
@@ -77,7 +81,12 @@ impl Sessions for Chat {
         // What it takes to begin and to end is boxed: it is large, and would be part of every
         // session's memory.
         let span = peer.span.clone();
-        let begun = self.begin(&peer, &mut input, &output);
+        let begun = async {
+            tokio::select! {
+                begun = self.begin(&peer, &mut input, &output) => begun,
+                () = gone_for_good(&output) => Begun::Gone,
+            }
+        };
         let status = match Box::pin(begun.instrument(span.clone())).await {
             Begun::Gone => return,
             Begun::Over(status) => status,
@@ -102,9 +111,15 @@ impl Sessions for Chat {
     }
 }
 
+/// Waits until the connection has been over for as long as a session may take to notice it.
+async fn gone_for_good(output: &impl Outbound) {
+    output.gone().await;
+    tokio::time::sleep(GONE).await;
+}
+
 /// What came of the beginning.
 enum Begun {
-    /// The channel was closed before.
+    /// The channel was closed before, or the connection ended meanwhile.
     Gone,
     /// There is no session, or it was one command: the exit status.
     Over(u32),

@@ -237,6 +237,10 @@ impl Outbound for SshOutbound {
             peer::Cut::Dismissed => Cut::Session,
         });
     }
+
+    async fn gone(&self) {
+        self.link.ended().await;
+    }
 }
 
 /// Says the last words on a channel, or cuts the connection if nobody listens. Whether they are

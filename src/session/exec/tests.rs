@@ -8,9 +8,9 @@ use bytes::Bytes;
 use serde_json::Value;
 use tokio::sync::mpsc;
 
-use self::house::{House, Shown, Typed};
+use self::house::{House, Shown, Silent, Typed, peer};
 use crate::rate_limit::Quota;
-use crate::session::peer::Input;
+use crate::session::peer::{Input, Sessions as _};
 
 fn data(text: &str) -> Input {
     Input::Data(Bytes::copy_from_slice(text.as_bytes()))
@@ -299,4 +299,29 @@ async fn an_invite_is_a_code_and_nothing_else() {
         (&Value::from("invite"), &Value::from(3))
     );
     assert!(listed[0].get("code").is_none());
+}
+
+/// A session that waits for the store ends by itself before its connection would drop it.
+#[tokio::test]
+async fn a_session_that_has_not_begun_ends_with_its_connection() {
+    let house = House::fast().await;
+    tokio::time::pause();
+    for start in [Input::Shell, Input::Exec(b"whoami".to_vec())] {
+        let (_open, later) = mpsc::unbounded_channel();
+        let typed = Typed {
+            first: [start].into(),
+            later,
+        };
+        let shown = Shown {
+            gone: true,
+            ..Shown::default()
+        };
+        let peer = std::sync::Arc::new(peer("alice", None));
+        let running = house
+            .chat(std::sync::Arc::new(Silent))
+            .run(peer, typed, shown);
+        let grace = std::time::Duration::from_secs(5);
+        let ended = tokio::time::timeout(grace, running).await;
+        assert!(ended.is_ok(), "it still waits");
+    }
 }

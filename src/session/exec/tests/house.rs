@@ -5,11 +5,14 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use bytes::Bytes;
 use serde_json::Value;
 use tokio::sync::mpsc;
 
-use crate::access::{Guard, Keeper, Mode, Rules};
+use crate::access::door::{Candidate, Pass, ProvenKey};
+use crate::access::orders::{Order, Report, Requester};
+use crate::access::{Admission, Guard, Keeper, Mode, NotAdmitted, Rules};
 use crate::chat::access::{KeyRecord, Role};
 use crate::chat::event::Author;
 use crate::chat::ids::{AccountId, Fingerprint, Name, SessionId, Time};
@@ -20,8 +23,9 @@ use crate::rate_limit::Quota;
 use crate::session::exec::{ExecContext, run};
 use crate::session::machine::{Me, Server};
 use crate::session::peer::{Cut, Gone, Inbound, Input, Outbound, Peer};
+use crate::session::start::Chat;
 use crate::store::sqlite::Sqlite;
-use crate::store::{Account, Action, Change, People as _, Store};
+use crate::store::{Account, Action, Change, ChangeError, People as _, Store};
 use crate::text::Text;
 
 pub(super) const SOON: Duration = Duration::from_secs(10);
@@ -55,6 +59,8 @@ pub(super) struct Shown {
     pub stderr: Mutex<Vec<u8>>,
     pub changed: tokio::sync::Notify,
     pub deaf: bool,
+    /// The connection has ended.
+    pub gone: bool,
     pub cut: Mutex<bool>,
 }
 
@@ -77,6 +83,12 @@ impl Outbound for Shown {
 
     fn cut(&self, _why: Cut) {
         *self.cut.lock().unwrap() = true;
+    }
+
+    async fn gone(&self) {
+        if !self.gone {
+            std::future::pending::<()>().await;
+        }
     }
 }
 
@@ -185,6 +197,13 @@ impl House {
         self.store.apply(&change).await.unwrap();
     }
 
+    /// Sessions as those of the whole program, with another admin service.
+    pub fn chat(&self, orders: Arc<dyn Keeper>) -> Arc<Chat> {
+        let store = Arc::clone(&self.store);
+        let stall = Duration::from_secs(30);
+        Arc::new(Chat::new(self.hub.clone(), store, orders, server(), stall))
+    }
+
     /// Runs a command to its end.
     pub async fn run(&self, who: &str, command: &str, input: &[Input], shown: &Shown) -> u32 {
         let (_open, later) = mpsc::unbounded_channel();
@@ -198,14 +217,7 @@ impl House {
     pub async fn run_with(&self, who: &str, command: &str, mut typed: Typed, shown: &Shown) -> u32 {
         let name = Name::new(who).unwrap();
         let account = self.store.account_by_name(&name).await.unwrap().unwrap();
-        let peer = Peer {
-            span: tracing::Span::none(),
-            addr: "192.0.2.1:4000".parse().unwrap(),
-            user: who.to_owned(),
-            key: None,
-            client: "SSH-2.0-test".to_owned(),
-            pass: Mutex::default(),
-        };
+        let peer = peer(who, None);
         let context = ExecContext {
             hub: &self.hub,
             store: &*self.store,
@@ -222,14 +234,7 @@ impl House {
             },
             peer: &peer,
             session: SessionId(rand::random()),
-            server: Arc::new(Server {
-                host: "chat.example.com".to_owned(),
-                version: "0.1.0",
-                started: clock::both(),
-                motd: None,
-                on_join: 20,
-                commands: Quota::UNLIMITED,
-            }),
+            server: Arc::new(server()),
             terminal: false,
             stall: Duration::from_millis(50),
             preferences: account.preferences,
@@ -273,4 +278,65 @@ impl House {
 
 pub(super) fn fingerprint(name: &str) -> Fingerprint {
     Fingerprint::new(&format!("SHA256:{name:0>43}"))
+}
+
+pub(super) fn peer(user: &str, key: Option<ProvenKey>) -> Peer {
+    Peer {
+        span: tracing::Span::none(),
+        addr: "192.0.2.1:4000".parse().unwrap(),
+        user: user.to_owned(),
+        key,
+        client: "SSH-2.0-test".to_owned(),
+        pass: Mutex::default(),
+    }
+}
+
+fn server() -> Server {
+    Server {
+        host: "chat.example.com".to_owned(),
+        version: "0.1.0",
+        started: clock::both(),
+        motd: None,
+        on_join: 20,
+        commands: Quota::UNLIMITED,
+    }
+}
+
+/// An admin service whose store never answers.
+pub(super) struct Silent;
+
+#[async_trait]
+impl Keeper for Silent {
+    fn changes(&self) -> u64 {
+        0
+    }
+
+    async fn admit(
+        &self,
+        _: Candidate<'_>,
+        _: Option<Box<Pass>>,
+    ) -> Result<Admission, NotAdmitted> {
+        std::future::pending().await
+    }
+
+    async fn make_account(
+        &self,
+        _: Candidate<'_>,
+        _: &Account,
+        _: &KeyRecord,
+    ) -> Result<(), ChangeError> {
+        std::future::pending().await
+    }
+
+    async fn is_free(&self, _: &Name) -> bool {
+        std::future::pending().await
+    }
+
+    async fn carry_out(self: Arc<Self>, _: Requester, _: Order) -> Result<Report, String> {
+        std::future::pending().await
+    }
+
+    fn role(&self, stored: Role, _: Option<&Fingerprint>) -> Role {
+        stored
+    }
 }
