@@ -131,6 +131,14 @@ pub enum Refusal {
         /// Who made them: the beginning of the sentence.
         by: &'static str,
     },
+    /// A new room would be mistaken for one that exists.
+    #[error("#{room} looks like #{existing}. Join that one, or choose another name.")]
+    LooksLikeRoom {
+        /// The room that was asked for.
+        room: RoomName,
+        /// The room that exists.
+        existing: RoomName,
+    },
     /// One session is in too many rooms.
     #[error("You are in {0} rooms, which is the limit. /leave one first.")]
     TooManyJoined(usize),
@@ -232,6 +240,7 @@ impl Refusal {
             Refusal::TooManyRooms(_) => "too_many_rooms",
             Refusal::TooManyOwnRooms(_) => "too_many_own_rooms",
             Refusal::TooManyNewRooms { .. } => "too_many_new_rooms",
+            Refusal::LooksLikeRoom { .. } => "looks_like_room",
             Refusal::TooManyJoined(_) => "too_many_joined",
             Refusal::Muted(_) => "muted",
             Refusal::TooFast { .. } => "too_fast",

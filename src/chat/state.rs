@@ -192,6 +192,12 @@ impl State {
                 if self.rooms.contains_key(&room) {
                     return Ok(Decision::Join(room));
                 }
+                let skeleton = room.skeleton();
+                let mut existing = self.rooms.keys();
+                if let Some(existing) = existing.find(|name| name.skeleton() == skeleton) {
+                    let existing = existing.clone();
+                    return Err(Refusal::LooksLikeRoom { room, existing });
+                }
                 let made = self.rooms.values();
                 let made = made
                     .filter(|room| room.made_by == Some(attached.account))

@@ -68,6 +68,22 @@ fn checked(raw: &str) -> Result<String, NameError> {
     }
 }
 
+/// A name with characters that look alike made equal.
+fn skeleton(name: &str) -> String {
+    let mut skeleton = String::with_capacity(name.len());
+    for c in name.chars() {
+        match c {
+            '0' => skeleton.push('o'),
+            '1' | 'i' => skeleton.push('l'),
+            'm' => skeleton.push_str("rn"),
+            'w' => skeleton.push_str("vv"),
+            '-' => skeleton.push('_'),
+            c => skeleton.push(c),
+        }
+    }
+    skeleton
+}
+
 /// What a person is called: 1 to [`MAX_NAME`] of `a-z 0-9 _ -`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Name(Arc<str>);
@@ -139,18 +155,7 @@ impl Name {
     /// What is left of the name when look-alikes are made equal: two people can't hold names
     /// with the same skeleton (the idea of UTS #39 §4, for this small alphabet).
     pub fn skeleton(&self) -> String {
-        let mut skeleton = String::with_capacity(self.0.len());
-        for c in self.0.chars() {
-            match c {
-                '0' => skeleton.push('o'),
-                '1' | 'i' => skeleton.push('l'),
-                'm' => skeleton.push_str("rn"),
-                'w' => skeleton.push_str("vv"),
-                '-' => skeleton.push('_'),
-                c => skeleton.push(c),
-            }
-        }
-        skeleton
+        skeleton(&self.0)
     }
 
     /// The skeleton with digits in place of letters undone, to find what is to pass for a reserved
@@ -198,6 +203,12 @@ impl RoomName {
     pub fn new(raw: &str) -> Result<RoomName, NameError> {
         let raw = raw.trim();
         checked(raw.strip_prefix('#').unwrap_or(raw)).map(|name| RoomName(name.into()))
+    }
+
+    /// What is left of the name when look-alikes are made equal, as for [`Name::skeleton`]: no
+    /// room is made whose skeleton is that of another.
+    pub fn skeleton(&self) -> String {
+        skeleton(&self.0)
     }
 
     /// The name, in lower case, without `#`.
