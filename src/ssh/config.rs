@@ -19,7 +19,7 @@ pub(super) const MAX_PACKET: usize = 16 * 1024;
 /// what it says about anything else comes behind that: see [`Control::hold`].
 ///
 /// [`Control::hold`]: super::transport::Control::hold
-const WINDOW: u32 = 16 * 1024;
+pub(super) const WINDOW: u32 = 16 * 1024;
 
 /// Between the end of the time for something and the keepalive that must not come before it.
 const MARGIN: Duration = Duration::from_secs(1);

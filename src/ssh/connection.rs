@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use russh::Disconnect;
+use russh::keys::ssh_encoding;
 use russh::server::Handle;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -27,6 +28,9 @@ const GRACE: Duration = Duration::from_secs(5);
 const MAX_KEEPALIVES: u32 = 3;
 /// How long a client has to hang up after its last session when the server stops.
 const HANG_UP: Duration = Duration::from_secs(2);
+
+/// russh closes the connection over such a text before anybody is asked, and without a word.
+const NOT_UTF8: &str = "a user name, an environment variable or another text is not UTF-8";
 
 /// What the whole server is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -240,7 +244,10 @@ fn log_end(
 ) {
     let millis = u64::try_from(lasted.as_millis()).unwrap_or(u64::MAX);
     let (received, sent) = (link.control.received(), link.control.sent());
-    let (reason, words) = reason(link.control.why(), outcome);
+    let (reason, words) = match link.control.fault() {
+        Some(fault) => ("protocol", Some(fault.to_owned())),
+        None => reason(link.control.why(), outcome),
+    };
     metrics::connection_ended(link.seat.at(), reason);
     let reason = words.unwrap_or_else(|| reason.to_owned());
     if link.seat.is_authenticated() {
@@ -291,6 +298,9 @@ fn reason(cut: Option<Cut>, outcome: &Result<(), russh::Error>) -> (&'static str
         (None, Ok(()) | Err(russh::Error::Disconnect)) => "closed",
         (None, Err(russh::Error::HUP | russh::Error::IO(_))) => "lost",
         (None, Err(russh::Error::KeepaliveTimeout)) => "keepalive",
+        (None, Err(russh::Error::SshEncoding(ssh_encoding::Error::CharacterEncoding))) => {
+            return ("protocol", Some(NOT_UTF8.to_owned()));
+        }
         (None, Err(error)) => {
             let words = printable(error.to_string().as_bytes(), 200);
             return ("protocol", Some(words));

@@ -6,24 +6,29 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use russh::keys::Certificate;
 use russh::server::{
     Auth, ChannelOpenHandle, Msg, PublicKeyOffer, Response, Session, VerifiedPublicKey,
 };
-use russh::{Channel, ChannelId, ChannelOpenFailure, Error, MethodKind, MethodSet, Pty};
-use tokio::time::Instant;
+use russh::{
+    Channel, ChannelId, ChannelOpenFailure, Disconnect, Error, MethodKind, MethodSet, Pty,
+};
+use tokio::time::{Instant, sleep};
 
 use crate::access::door::{Door, ProvenKey};
 use crate::session::peer::{Peer, Sessions};
 use crate::telemetry::metrics;
 
-use super::config::{MAX_PACKET, time_to_answer};
+use super::config::{MAX_PACKET, WINDOW, time_to_answer};
 use super::keys::{self, Refusal};
 use super::link::Link;
 use super::login::{self, Login, Step};
 use super::printable::printable;
 use super::requests::Requests;
+use super::transport::Cut;
+use super::window::Window;
 use super::{Edge, channel};
 
 /// The longest login name that is kept, in characters.
@@ -34,6 +39,9 @@ const MAX_CHANNELS_EVER: usize = 256;
 /// The smallest packets that are worth sending, in bytes. Somebody who takes one byte at a time
 /// would make us encrypt a packet for each.
 const MIN_CLIENT_PACKET: usize = 256;
+
+/// How long a client that is sent away has to close the connection itself.
+const HANG_UP: Duration = Duration::from_secs(1);
 
 /// The methods that are offered.
 pub(super) const METHODS: &[MethodKind] = &[MethodKind::PublicKey, MethodKind::KeyboardInteractive];
@@ -52,8 +60,24 @@ pub(super) struct Handler<S, D> {
     entry: Option<Entry>,
     /// Who they are, once they are in.
     peer: Option<Arc<Peer>>,
-    requests: HashMap<ChannelId, Requests>,
+    channels: HashMap<ChannelId, ChannelState>,
     channels_ever: usize,
+}
+
+/// What is known of one channel.
+#[derive(Debug)]
+struct ChannelState {
+    requests: Requests,
+    window: Window,
+}
+
+impl Default for ChannelState {
+    fn default() -> ChannelState {
+        ChannelState {
+            requests: Requests::default(),
+            window: Window::new(WINDOW),
+        }
+    }
 }
 
 /// How somebody got in.
@@ -73,7 +97,7 @@ impl<S: Sessions, D: Door> Handler<S, D> {
             login: Box::new(login),
             entry: None,
             peer: None,
-            requests: HashMap::new(),
+            channels: HashMap::new(),
             channels_ever: 0,
         }
     }
@@ -146,7 +170,45 @@ impl<S: Sessions, D: Door> Handler<S, D> {
     }
 
     fn requests(&mut self, id: ChannelId) -> &mut Requests {
-        self.requests.entry(id).or_default()
+        &mut self.channels.entry(id).or_default().requests
+    }
+
+    /// Judges data that came on a channel, by the size of its packet and by the window that the
+    /// client was given (RFC 4254 §5.2). Twice as much as it was told is harmless.
+    fn judge_data(
+        &mut self,
+        id: ChannelId,
+        data: &[u8],
+        session: &mut Session,
+    ) -> Result<(), Error> {
+        // russh would buffer up to 256 KiB of each packet.
+        if data.len() > 2 * MAX_PACKET {
+            return self.send_away(session, "a packet larger than the channel allows");
+        }
+        if !self
+            .channels
+            .entry(id)
+            .or_default()
+            .window
+            .takes(data.len())
+        {
+            return self.send_away(session, "more data than the channel's window allows");
+        }
+        Ok(())
+    }
+
+    /// Ends the connection of a client that broke the protocol, and tells it how.
+    fn send_away(&self, session: &mut Session, fault: &'static str) -> Result<(), Error> {
+        if self.link.control.set_fault(fault) {
+            session.disconnect(Disconnect::ProtocolError, fault, "en")?;
+            // russh reads on until the client closes its side.
+            let control = Arc::clone(&self.link.control);
+            tokio::spawn(async move {
+                sleep(HANG_UP).await;
+                control.cut(Cut::Session);
+            });
+        }
+        Ok(())
     }
 }
 
@@ -174,15 +236,6 @@ fn answer(session: &mut Session, id: ChannelId, granted: bool) -> Result<(), Err
     } else {
         session.channel_failure(id)
     }
-}
-
-/// Refuses data in packets larger than the client was told to send (RFC 4254 §5.2), with as much
-/// again for clients that count differently: russh would buffer up to 256 KiB of each.
-fn check_size(data: &[u8]) -> Result<(), Error> {
-    if data.len() > 2 * MAX_PACKET {
-        return Err(Error::PacketSize(data.len()));
-    }
-    Ok(())
 }
 
 impl<S: Sessions, D: Door> russh::server::Handler for Handler<S, D> {
@@ -311,7 +364,7 @@ impl<S: Sessions, D: Door> russh::server::Handler for Handler<S, D> {
             return Ok(());
         };
         self.channels_ever += 1;
-        self.requests.insert(channel.id(), Requests::default());
+        self.channels.insert(channel.id(), ChannelState::default());
         reply.accept().await;
         tokio::spawn(channel::run(
             Arc::clone(&self.edge.sessions),
@@ -324,27 +377,27 @@ impl<S: Sessions, D: Door> russh::server::Handler for Handler<S, D> {
     }
 
     async fn channel_close(&mut self, id: ChannelId, _session: &mut Session) -> Result<(), Error> {
-        self.requests.remove(&id);
+        self.channels.remove(&id);
         Ok(())
     }
 
     async fn data(
         &mut self,
-        _id: ChannelId,
+        id: ChannelId,
         data: &[u8],
-        _session: &mut Session,
+        session: &mut Session,
     ) -> Result<(), Error> {
-        check_size(data)
+        self.judge_data(id, data, session)
     }
 
     async fn extended_data(
         &mut self,
-        _id: ChannelId,
+        id: ChannelId,
         _code: u32,
         data: &[u8],
-        _session: &mut Session,
+        session: &mut Session,
     ) -> Result<(), Error> {
-        check_size(data)
+        self.judge_data(id, data, session)
     }
 
     async fn pty_request(

@@ -39,6 +39,7 @@ mod seldom;
 #[cfg(test)]
 mod tests;
 mod transport;
+mod window;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;

@@ -86,6 +86,7 @@ pub(super) struct Control {
     /// Writes that wait for the client.
     waiting_writes: AtomicUsize,
     client: OnceLock<String>,
+    fault: OnceLock<&'static str>,
 }
 
 /// A write that waits for the client, until this is dropped.
@@ -150,6 +151,16 @@ impl Control {
     /// Read here because russh tells it only to those who are in.
     pub(super) fn client(&self) -> &str {
         self.client.get().map_or("", String::as_str)
+    }
+
+    /// How the client broke the protocol, if it was sent away for it.
+    pub(super) fn fault(&self) -> Option<&'static str> {
+        self.fault.get().copied()
+    }
+
+    /// The client broke the protocol. Returns whether that was not known.
+    pub(super) fn set_fault(&self, fault: &'static str) -> bool {
+        self.fault.set(fault).is_ok()
     }
 
     /// A session holds back text, and with it all that the client sends.
