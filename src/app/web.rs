@@ -80,7 +80,13 @@ async fn show(config: &Config, log: &LogHandle) -> Result<Exit> {
         let _dropped = stopped.await;
     };
     let mut tasks = Supervisor::default();
-    let serving = listener::serve(listener, router, stop, config.shutdown.deadline);
+    let per_source = match config.web.trusted_hops {
+        0 => listener::PER_SOURCE,
+        // Every connection comes from the proxy.
+        _ => usize::MAX,
+    };
+    let deadline = config.shutdown.deadline;
+    let serving = listener::serve(listener, router, per_source, stop, deadline);
     tasks.spawn("key page listener", serving);
     tokio::select! {
         reason = signals.asked_to_stop() => {

@@ -10,7 +10,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("text", &[]),
     ("rate_limit", &[]),
     ("term", &["text"]),
-    ("chat", &["text"]),
+    ("chat", &["rate_limit", "text"]),
     ("clock", &["chat::ids"]),
     ("store", &["chat", "telemetry::metrics", "text"]),
     ("store::dynamo", &["aws", "chat", "clock", "text", "store"]),
