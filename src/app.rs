@@ -41,6 +41,7 @@ use crate::hub::{self, Hub};
 use crate::rate_limit::{Quota, TrustedNetworks};
 use crate::session::machine;
 use crate::session::start::Chat;
+use crate::session::usage::UsageLimits;
 use crate::ssh;
 use crate::store::{Store, Timed, Writes};
 use crate::telemetry::logs::{self, LogHandle};
@@ -51,6 +52,10 @@ use data_dir::DataDir;
 use health::Health;
 use stop::{Accepting, Reason};
 use supervisor::Supervisor;
+
+/// How many guests may come from one address for each new account: somebody without a key is a new
+/// guest in each session.
+const GUESTS_PER_ACCOUNT: f64 = 10.0;
 
 /// Runs what the command line says.
 pub fn main(cli: &Cli) -> Exit {
@@ -191,6 +196,7 @@ async fn run(
         Arc::clone(&store),
         Arc::clone(&guard) as Arc<dyn Keeper>,
         about,
+        usage_limits(&config),
         config.limits.stall,
     ));
     let server = ssh::Server::new(
@@ -352,10 +358,21 @@ fn about(config: &Config, started: Now) -> machine::Server {
         started,
         motd: config.motd.text.as_deref().map(Text::stored),
         on_join: config.history.on_join,
-        commands: Quota::per_second(
-            config.limits.command_rate.in_a_second(),
-            config.limits.command_burst,
-        ),
+    }
+}
+
+/// What sessions may use.
+fn usage_limits(config: &Config) -> UsageLimits {
+    let limits = &config.limits;
+    // As many as can connect at once may be new; what comes after is a rate.
+    let burst = u32::try_from(limits.connections_per_address).unwrap_or(u32::MAX);
+    let newcomers = limits.new_accounts_per_address.in_a_second();
+    UsageLimits {
+        commands: Quota::per_second(limits.command_rate.in_a_second(), limits.command_burst),
+        people_per_address: limits.people_per_address,
+        new_accounts: Quota::per_second(newcomers, burst),
+        guests: Quota::per_second(newcomers * GUESTS_PER_ACCOUNT, burst),
+        trusted_networks: TrustedNetworks::new(limits.trusted_networks.clone()),
     }
 }
 

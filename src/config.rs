@@ -125,13 +125,15 @@ pub struct Limits {
     pub rooms: usize,
     /// Rooms that exist and that one account has made.
     pub rooms_per_account: usize,
+    /// Accounts that may be made from one address without an invite, in the long run.
+    pub new_accounts_per_address: Rate,
     /// Messages that one account may send at once after a pause; at least 1.
     pub message_burst: u32,
     /// Messages that one account may send in the long run.
     pub message_rate: Rate,
-    /// Commands that one session may give at once after a pause; at least 1.
+    /// Commands that one account may give at once after a pause; at least 1.
     pub command_burst: u32,
-    /// Commands that one session may give in the long run.
+    /// Commands that one account may give in the long run.
     pub command_rate: Rate,
     /// How long those whose keys are known come in while the database does not answer; zero is
     /// not at all.
@@ -155,6 +157,7 @@ impl Default for Limits {
             stall: Duration::from_secs(30),
             rooms: 1000,
             rooms_per_account: 20,
+            new_accounts_per_address: Rate::per_hour(20),
             message_burst: 5,
             message_rate: Rate::per_second(2),
             command_burst: 10,
@@ -393,6 +396,7 @@ impl Config {
         self.limits.message_rate = newer.limits.message_rate;
         self.limits.command_burst = newer.limits.command_burst;
         self.limits.command_rate = newer.limits.command_rate;
+        self.limits.new_accounts_per_address = newer.limits.new_accounts_per_address;
         self.limits.rooms_per_account = newer.limits.rooms_per_account;
         self.limits.people_per_address = newer.limits.people_per_address;
         self.limits.outage_logins = newer.limits.outage_logins;

@@ -14,7 +14,6 @@ use ssh_chat::chat::intent::RoomView;
 use ssh_chat::chat::preferences::Preferences;
 use ssh_chat::hub::feed::Post;
 use ssh_chat::hub::sheet::Sheet;
-use ssh_chat::rate_limit::Quota;
 use ssh_chat::session::display::Display;
 use ssh_chat::session::machine::{Effect, Fetched, Machine, Me, Server};
 use ssh_chat::session::theme::Theme;
@@ -51,7 +50,6 @@ fn session() -> Result<Machine> {
         started: *NOW,
         motd: None,
         on_join: HISTORY,
-        commands: Quota::UNLIMITED,
     };
     let display = Display::terminal(Size::clamped(80, 24), Theme::default_theme(), true);
     let mut machine = Machine::new(me, Preferences::default(), Arc::new(server), display);

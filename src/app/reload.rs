@@ -1,6 +1,6 @@
 //! SIGHUP: reads the configuration again and takes over what can change while people talk.
 
-use super::{about, hub_limits, rules, systemd};
+use super::{about, hub_limits, rules, systemd, usage_limits};
 use crate::access::Guard;
 use crate::chat::ids::Now;
 use crate::config::{self, Config, Environment, Flags};
@@ -47,6 +47,7 @@ impl Reloader<'_> {
         self.hub.set_limits(hub_limits(&self.config)).await;
         self.guard.set_rules(rules(&self.config));
         self.chat.set_server(about(&self.config, self.started));
+        self.chat.set_limits(&usage_limits(&self.config));
         tracing::info!(
             event = "reloaded",
             waiting_for_restart = waiting.join(", "),

@@ -281,6 +281,17 @@ pub static SETTINGS: &[Setting] = &[
         show: |c| Some(c.limits.rooms_per_account.to_string()),
     },
     Setting {
+        key: "limits.new_accounts_per_address",
+        kind: Kind::Text,
+        otherwise: Otherwise::Fixed,
+        help: "Accounts that new keys from one address may get in the long run, without an invite: `20/h`; \
+               `limits.connections_per_address` more at once after a pause, and ten times the rate for \
+               guests; `0` is no limit",
+        reloadable: true,
+        set: |c, v| put(&mut c.limits.new_accounts_per_address, v.parse()),
+        show: |c| Some(c.limits.new_accounts_per_address.to_string()),
+    },
+    Setting {
         key: "limits.message_burst",
         kind: Kind::Number,
         otherwise: Otherwise::Fixed,
@@ -303,7 +314,8 @@ pub static SETTINGS: &[Setting] = &[
         key: "limits.command_burst",
         kind: Kind::Number,
         otherwise: Otherwise::Fixed,
-        help: "Commands that one session may give at once, after a pause",
+        help: "Commands that one account may give at once, after a pause, in all of its sessions and \
+               as `ssh host COMMAND`; a search counts as 5",
         reloadable: true,
         set: |c, v| put(&mut c.limits.command_burst, number(v, 1..=1000)),
         show: |c| Some(c.limits.command_burst.to_string()),
@@ -312,7 +324,7 @@ pub static SETTINGS: &[Setting] = &[
         key: "limits.command_rate",
         kind: Kind::Text,
         otherwise: Otherwise::Fixed,
-        help: "Commands that one session may give in the long run: `2/s`, `30/min`; `0` is no limit",
+        help: "Commands that one account may give in the long run: `2/s`, `30/min`; `0` is no limit",
         reloadable: true,
         set: |c, v| put(&mut c.limits.command_rate, v.parse()),
         show: |c| Some(c.limits.command_rate.to_string()),

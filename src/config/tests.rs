@@ -280,6 +280,7 @@ const OTHERS: &[(&str, &str)] = &[
     ("motd_file", "/motd"),
     ("limits.login_grace", "4s"),
     ("limits.stall", "7s"),
+    ("limits.new_accounts_per_address", "9/h"),
     ("limits.message_rate", "10/min"),
     ("limits.command_rate", "12/s"),
     ("limits.outage_logins", "13m"),

@@ -200,6 +200,14 @@ impl Rate {
         Rate { count, seconds: 60 }
     }
 
+    /// So many an hour.
+    pub const fn per_hour(count: u32) -> Rate {
+        Rate {
+            count,
+            seconds: 3600,
+        }
+    }
+
     /// How many a second, in the long run; 0 is no limit.
     pub fn in_a_second(self) -> f64 {
         f64::from(self.count) / f64::from(self.seconds)

@@ -5,6 +5,7 @@ use super::machine::{Fetch, Machine, Wish};
 use super::requests::Asked;
 use super::theme::{THEMES, Theme};
 use super::unsent::Entered;
+use super::usage::cost;
 use super::zone;
 use crate::access::orders;
 use crate::chat::command::{self, Line, Verb};
@@ -30,7 +31,7 @@ impl Machine {
             }
             Line::Wrong(words) => self.error(&words),
             Line::Command(verb, args) => {
-                if let Err(refusal) = self.allow(verb, now) {
+                if let Err(refusal) = self.allow(verb, &args, now) {
                     return self.give_back(line.clone(), &refusal, now);
                 }
                 if let Err(words) = self.command(verb, &args, line, now) {
@@ -41,13 +42,13 @@ impl Machine {
     }
 
     /// Whether another command is allowed now. Leaving always is.
-    fn allow(&mut self, verb: Verb, now: Now) -> Result<(), Refusal> {
-        if verb == Verb::Quit {
-            return Ok(());
+    fn allow(&self, verb: Verb, args: &[&str], now: Now) -> Result<(), Refusal> {
+        match &self.commands {
+            Some(share) if verb != Verb::Quit => {
+                share.take(cost(verb, args.last().copied()), now.mono)
+            }
+            _ => Ok(()),
         }
-        self.commands
-            .take(self.server.commands, now.mono)
-            .map_err(Refusal::too_fast)
     }
 
     fn say(&mut self, to: Target, words: &str, action: bool, line: &Entered, now: Now) {

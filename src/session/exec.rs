@@ -33,11 +33,13 @@ use self::say::Stdin;
 use self::table::Action;
 use super::machine::{Me, Server};
 use super::peer::{Cut, Inbound, Outbound, Peer};
+use super::usage::{CommandShare, cost};
 use crate::access::Keeper;
 use crate::chat::command::Verb;
 use crate::chat::ids::SessionId;
 use crate::chat::intent::Query;
 use crate::chat::preferences::Preferences;
+use crate::clock;
 use crate::hub;
 use crate::store::Store;
 
@@ -60,6 +62,8 @@ pub(super) struct ExecContext<'a> {
     pub session: SessionId,
     /// What the server is.
     pub server: Arc<Server>,
+    /// How often commands may be given.
+    pub commands: CommandShare,
     /// Whether they have a terminal after all (`ssh -t`), in raw mode.
     pub terminal: bool,
     /// How long a write may wait.
@@ -166,6 +170,12 @@ impl<O: Outbound> Exec<'_, O> {
 
     async fn command(&mut self, run: &Run, mut stdin: Stdin) -> Result<(), End> {
         self.out.set_json(run.json);
+        let cost = match run.form.action {
+            Action::Verb(verb) => cost(verb, run.arg(1)),
+            Action::Tail => cost(Verb::History, Some(&run.last.to_string())),
+            _ => 1,
+        };
+        self.context.commands.take(cost, clock::monotonic())?;
         if !run.reads_input() {
             stdin.close();
         }

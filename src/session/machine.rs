@@ -14,6 +14,7 @@ use super::piped::Piped;
 use super::requests::Requests;
 use super::rooms::Tab;
 use super::theme::Theme;
+use super::usage::CommandShare;
 use super::zone::Zone;
 use crate::access::orders::{Order, Requester};
 use crate::chat::access::Role;
@@ -21,7 +22,7 @@ use crate::chat::event::{Author, Message};
 use crate::chat::ids::{Conversation, Fingerprint, Name, Now, RoomName, Seq, SessionId};
 use crate::chat::intent::{Arrival, Intent, Query};
 use crate::chat::preferences::{Ignored, Preferences};
-use crate::rate_limit::{Quota, RateLimiter};
+use crate::rate_limit::RateLimiter;
 use crate::store::{Found, Mark};
 use crate::term::editor::{Edit, Editor};
 use crate::term::keys::{Decoder, Key};
@@ -51,8 +52,6 @@ pub struct Server {
     pub motd: Option<Text>,
     /// How many messages are shown on entering a room.
     pub on_join: usize,
-    /// How fast one session may give commands.
-    pub commands: Quota,
 }
 
 /// Who the session belongs to.
@@ -221,8 +220,8 @@ pub struct Machine {
     /// How often the bell rings.
     pub(super) bells: RateLimiter,
     pub(super) ended: bool,
-    /// How often commands are given.
-    pub(super) commands: RateLimiter,
+    /// How often commands may be given; `None` is without a limit.
+    pub(super) commands: Option<CommandShare>,
     pub(super) source: Source,
     escape_since: Option<Instant>,
     interrupted: bool,
@@ -259,11 +258,16 @@ impl Machine {
             day: None,
             bells: RateLimiter::default(),
             ended: false,
-            commands: RateLimiter::default(),
+            commands: None,
             source,
             escape_since: None,
             interrupted: false,
         }
+    }
+
+    /// Commands are limited from now on.
+    pub fn limit_commands(&mut self, share: CommandShare) {
+        self.commands = Some(share);
     }
 
     /// What the driver has to do now.

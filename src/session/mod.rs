@@ -30,5 +30,6 @@ pub mod start;
 mod status;
 pub mod theme;
 mod unsent;
+pub mod usage;
 mod waits;
 mod zone;

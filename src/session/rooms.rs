@@ -295,7 +295,6 @@ mod tests {
             started: now,
             motd: None,
             on_join: 20,
-            commands: Quota::UNLIMITED,
         };
         let display = Display::terminal(Size::clamped(80, 24), Theme::default_theme(), true);
         let mut machine = Machine::new(me, Preferences::default(), server.into(), display);

@@ -1,14 +1,17 @@
 //! Who somebody is: from the key that they proved to have to an account and a name.
 
+use std::time::Duration;
+
 use crate::access::{Keeper, NotAdmitted};
-use crate::chat::access::{KeyRecord, Role};
+use crate::chat::access::{KeyRecord, Role, length};
 use crate::chat::event::Author;
-use crate::chat::ids::{AccountId, Name, Time};
+use crate::chat::ids::{AccountId, Name, Now, Time};
 use crate::chat::preferences::Preferences;
 use crate::store::{Account, ChangeError, Store, StoreError};
 
 use super::machine::Me;
 use super::peer::Peer;
+use super::usage::{Newcomer, Usage};
 use crate::access::door::ProvenKey;
 use crate::text::{Text, clip};
 
@@ -21,6 +24,19 @@ pub enum NotSignedIn {
     /// The store failed.
     #[error("You can't come in at this moment: {0}.")]
     Store(#[from] StoreError),
+    /// Too many came for the first time from their address.
+    #[error(
+        "Too many {who} from your address for now. Try again in {}, or {instead}.",
+        length(u64::try_from(.wait.as_millis()).unwrap_or(u64::MAX))
+    )]
+    TooMany {
+        /// New accounts or guests.
+        who: &'static str,
+        /// How long to wait.
+        wait: Duration,
+        /// What is not limited.
+        instead: &'static str,
+    },
 }
 
 const NOT_REGISTERED: &str = "Your key is not registered here.";
@@ -37,11 +53,13 @@ const SHOWN: usize = 40;
 pub async fn sign_in(
     store: &dyn Store,
     orders: &dyn Keeper,
+    usage: &Usage,
     peer: &Peer,
-    now: Time,
+    now: Now,
 ) -> Result<(Me, Preferences), NotSignedIn> {
     let admission = orders.admit(peer.candidate(), peer.take_pass()).await?;
     let Some(key) = &peer.key else {
+        take_newcomer(usage, Newcomer::Guest, peer, now)?;
         let author = Author {
             account: AccountId(rand::random()),
             name: guest_name(orders).await?,
@@ -69,6 +87,11 @@ pub async fn sign_in(
     if !admission.may_be_new {
         return Err(NotAdmitted::Refused(NOT_REGISTERED.into()).into());
     }
+    // Whom the configuration names comes in, whatever others at their address do.
+    if orders.role(Role::Member, Some(&key.fingerprint)) != Role::Operator {
+        take_newcomer(usage, Newcomer::Account, peer, now)?;
+    }
+    let now = now.wall;
     let wanted = Name::new(&peer.user);
     if let Ok(name) = &wanted
         && let Some(account) = create(store, orders, peer, name.clone(), key, now).await?
@@ -95,6 +118,25 @@ pub async fn sign_in(
         }
     }
     Err(no_free_name().into())
+}
+
+/// Takes what it costs to let somebody new in.
+fn take_newcomer(
+    usage: &Usage,
+    newcomer: Newcomer,
+    peer: &Peer,
+    now: Now,
+) -> Result<(), NotSignedIn> {
+    let addr = peer.addr.ip();
+    let Err(wait) = usage.take_newcomer(newcomer, addr, now.mono) else {
+        return Ok(());
+    };
+    let (who, instead) = match newcomer {
+        Newcomer::Account => ("new accounts", "ask an operator for an invite"),
+        Newcomer::Guest => ("guests", "connect with a key (ssh-keygen makes one)"),
+    };
+    tracing::info!(event = "newcomer_refused", who, %addr, "too many came for the first time from one address");
+    Err(NotSignedIn::TooMany { who, wait, instead })
 }
 
 /// Whether somebody who takes part in the chat by now may still: what changes from now on finds

@@ -15,6 +15,7 @@ use super::machine::{FAILED, Machine, Server, TRY_LATER};
 use super::peer::{Cut, Inbound, Outbound, Peer, Sessions};
 use super::setup::Setup;
 use super::sign_in::{NotSignedIn, sign_in, still_admitted};
+use super::usage::{CommandShare, Usage, UsageLimits};
 use crate::access::{Keeper, NotAdmitted};
 use crate::chat::ids::SessionId;
 use crate::chat::intent::Refusal;
@@ -36,6 +37,7 @@ pub struct Chat {
     store: Arc<dyn Store>,
     orders: Arc<dyn Keeper>,
     server: RwLock<Arc<Server>>,
+    usage: Arc<Usage>,
     stall: Duration,
     sessions: AtomicU64,
 }
@@ -48,6 +50,7 @@ impl Chat {
         store: Arc<dyn Store>,
         orders: Arc<dyn Keeper>,
         server: Server,
+        limits: UsageLimits,
         stall: Duration,
     ) -> Chat {
         Chat {
@@ -55,6 +58,7 @@ impl Chat {
             store,
             orders,
             server: RwLock::new(Arc::new(server)),
+            usage: Arc::new(Usage::new(limits)),
             stall,
             sessions: AtomicU64::new(1),
         }
@@ -63,6 +67,11 @@ impl Chat {
     /// Sessions that begin from now on show this.
     pub fn set_server(&self, server: Server) {
         *self.server.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(server);
+    }
+
+    /// Sessions may use this much from now on.
+    pub fn set_limits(&self, limits: &UsageLimits) {
+        self.usage.set_limits(limits);
     }
 
     /// What sessions show of the server.
@@ -146,7 +155,9 @@ impl From<NotSignedIn> for Failed {
         Failed {
             status: match error {
                 NotSignedIn::NotAdmitted(NotAdmitted::Refused(_)) => FAILED,
-                NotSignedIn::NotAdmitted(NotAdmitted::NotNow) | NotSignedIn::Store(_) => TRY_LATER,
+                NotSignedIn::NotAdmitted(NotAdmitted::NotNow)
+                | NotSignedIn::Store(_)
+                | NotSignedIn::TooMany { .. } => TRY_LATER,
             },
             words: error.to_string(),
         }
@@ -199,8 +210,14 @@ impl Chat {
         let inbox = Arc::new(Inbox::default());
         let changes = self.orders.changes();
         let mut tries = 0;
-        let (mut me, preferences, attachment, joined) = loop {
-            let signed_in = sign_in(&*self.store, &*self.orders, peer, clock::now());
+        let (mut me, preferences, commands, attachment, joined) = loop {
+            let signed_in = sign_in(
+                &*self.store,
+                &*self.orders,
+                &self.usage,
+                peer,
+                clock::both(),
+            );
             let (mut me, preferences) = signed_in.await?;
             if let Some(unanswered) = &unanswered {
                 let before = me.remark.take().map(|remark| format!("{remark} "));
@@ -211,6 +228,8 @@ impl Chat {
                 peer.span
                     .record("account", tracing::field::display(me.author.account));
             }
+            let usage = Arc::clone(&self.usage);
+            let commands = CommandShare::new(usage, me.author.account, peer.addr.ip());
             if let Some(command) = &setup.command {
                 let context = ExecContext {
                     hub: &self.hub,
@@ -220,6 +239,7 @@ impl Chat {
                     peer,
                     session,
                     server: self.server(),
+                    commands,
                     terminal: interactive,
                     stall: self.stall,
                     preferences,
@@ -229,7 +249,9 @@ impl Chat {
             }
             let arrival = me.arrival(session, peer, !interactive, &preferences);
             match self.hub.attach(arrival, Arc::clone(&inbox)).await {
-                Ok((attachment, joined)) => break (me, preferences, attachment, joined),
+                Ok((attachment, joined)) => {
+                    break (me, preferences, commands, attachment, joined);
+                }
                 Err(Refusal::NameTaken(_)) if me.guest && tries < GUEST_TRIES => tries += 1,
                 Err(refusal) => {
                     return Err(Failed {
@@ -257,7 +279,8 @@ impl Chat {
             "a session began"
         );
         let is_kept = !me.guest;
-        let machine = Machine::new(me, preferences, self.server(), display);
+        let mut machine = Machine::new(me, preferences, self.server(), display);
+        machine.limit_commands(commands);
         let (store, orders) = (Arc::clone(&self.store), Arc::clone(&self.orders));
         let peer = Arc::clone(peer);
         let mut driver = Driver::new(machine, attachment, inbox, store, orders, peer, self.stall);

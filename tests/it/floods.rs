@@ -85,6 +85,62 @@ fn commands_have_a_rate_too() {
     alice.wait_typed("lobby ▸ /uptime");
 }
 
+/// A limit for each session is none: a client opens as many as it likes.
+#[test]
+fn all_sessions_of_an_account_share_its_commands() {
+    let server = Server::with(&["limits.command_burst=3", "limits.command_rate=1/h"]);
+    let alice = Login::new(&server, "alice").terminal();
+    alice.line("/version");
+    alice.wait_text("ssh-chat 0.1");
+    for expected in [0, 0, 75] {
+        let who = Login::new(&server, "alice").option("RemoteCommand=who");
+        let who = who.try_pipe().finish();
+        assert_eq!(who.status.code(), Some(expected), "{who:?}");
+        let told = who.stderr.contains("Too fast: wait");
+        assert_eq!(told, expected == 75, "{who:?}");
+    }
+    alice.line("/uptime");
+    alice.wait_text("Error: Too fast: wait");
+}
+
+#[test]
+fn newcomers_from_one_address_have_a_rate() {
+    let server = Server::with(&[
+        "limits.connections_per_address=2",
+        "limits.new_accounts_per_address=1/h",
+    ]);
+    let who = |login: Login| {
+        let who = login.option("RemoteCommand=whoami").try_pipe().finish();
+        (who.status.code(), who.stderr)
+    };
+    // (who, whether without a key, what they are told)
+    for (name, guest, told) in [
+        ("alice", false, ""),
+        ("bob", false, ""),
+        ("carol", false, "Too many new accounts from your address"),
+        // She is not new.
+        ("alice", false, ""),
+        ("guest", true, ""),
+        ("guest", true, ""),
+        ("guest", true, "Too many guests from your address"),
+    ] {
+        let login = if guest {
+            Login::guest(&server, name)
+        } else {
+            Login::new(&server, name)
+        };
+        let (status, stderr) = who(login);
+        let expected = if told.is_empty() { 0 } else { 75 };
+        assert_eq!(status, Some(expected), "{name}: {stderr}");
+        assert!(stderr.contains(told), "{name}: {stderr}");
+        assert_eq!(
+            stderr.contains("Try again in"),
+            !told.is_empty(),
+            "{stderr}"
+        );
+    }
+}
+
 /// What `yes | ssh -T` says.
 #[test]
 fn a_flood_of_lines_waits() {

@@ -67,6 +67,8 @@ limits.trusted_networks | ::ffff:192.0.2.7 | 192.0.2.7/32
 limits.trusted_networks | 192.0.2.0/33 | ! addresses or networks such as
 limits.people_per_address | 10 | 10
 limits.rooms_per_account | 20 | 20
+limits.new_accounts_per_address | 20/h | 20/h
+limits.new_accounts_per_address | 20 | ! so many in a time
 limits.rooms_per_account | 0 | ! from 1 to 1000000
 limits.people_per_address | 0 | ! from 1 to 10000
 limits.disk_reserve | 0 | 0

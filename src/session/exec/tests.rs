@@ -11,9 +11,39 @@ use tokio::sync::mpsc;
 use self::house::{House, Shown, Silent, Typed, peer};
 use crate::rate_limit::Quota;
 use crate::session::peer::{Input, Sessions as _};
+use crate::session::usage::UsageLimits;
 
 fn data(text: &str) -> Input {
     Input::Data(Bytes::copy_from_slice(text.as_bytes()))
+}
+
+/// All commands of an account share its allowance, and all accounts at one address have another.
+#[tokio::test]
+async fn commands_have_a_rate() {
+    let house = House::fast().await;
+    house.usage.set_limits(&UsageLimits {
+        commands: Quota::every(std::time::Duration::from_secs(86_400), 6),
+        people_per_address: 1,
+        ..UsageLimits::default()
+    });
+    let (own, all) = (
+        "Too fast: wait 86400.0 s.\n",
+        "Too fast: all connections from your address together",
+    );
+    // (who, command, status, on standard error)
+    for (who, command, status, stderr) in [
+        ("alice", "search tea", 0, ""),
+        ("alice", "who --nonsense", 64, "nonsense"),
+        ("alice", "who", 0, ""),
+        ("alice", "who", 75, own),
+        ("alice", "history lobby", 75, own),
+        ("alice", "send lobby hi", 75, own),
+        ("bob", "who", 75, all),
+    ] {
+        let ended = house.exec(who, command).await;
+        assert_eq!(ended.status, status, "{who} {command}: {ended:?}");
+        assert!(ended.stderr.contains(stderr), "{who} {command}: {ended:?}");
+    }
 }
 
 #[tokio::test]

@@ -8,7 +8,6 @@ use crate::chat::event::Author;
 use crate::chat::ids::{AccountId, Name, RoomName, Seq, Time};
 use crate::chat::intent::{RoomView, Target};
 use crate::chat::preferences::Preferences;
-use crate::rate_limit::Quota;
 use crate::session::display::Display;
 use crate::session::machine::{FAILED, GOOD, Me, Server, TRY_LATER};
 use crate::session::refused::TALLY;
@@ -58,7 +57,6 @@ impl Session {
             started: now(),
             motd: None,
             on_join: 0,
-            commands: Quota::UNLIMITED,
         };
         let machine = Machine::new(me, Preferences::default(), Arc::new(server), display);
         let mut session = Session {

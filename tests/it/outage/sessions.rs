@@ -12,9 +12,9 @@ use ssh_chat::access::{Guard, Mode, Rules};
 use ssh_chat::chat::access::{Actor, Role};
 use ssh_chat::chat::ids::{Name, Time};
 use ssh_chat::hub::{self, Hub};
-use ssh_chat::rate_limit::Quota;
 use ssh_chat::session::machine;
 use ssh_chat::session::start::Chat;
+use ssh_chat::session::usage::UsageLimits;
 use ssh_chat::ssh;
 use ssh_chat::store::sqlite::Sqlite;
 use ssh_chat::store::{Action, Change, People as _, Store as _};
@@ -99,7 +99,6 @@ impl Drop for Inside {
 async fn serve(home: &Home) -> (u16, Arc<Flaky>) {
     let database = Sqlite::open(&home.path().join("chat.db")).unwrap();
     let store = Arc::new(Flaky::new(Arc::new(database)));
-    let unlimited = Quota::UNLIMITED;
     let limits = hub::Limits {
         rooms: 10,
         ..hub::Limits::default()
@@ -124,10 +123,16 @@ async fn serve(home: &Home) -> (u16, Arc<Flaky>) {
         started: ssh_chat::clock::both(),
         motd: None,
         on_join: 20,
-        commands: unlimited,
     };
     let stall = Duration::from_secs(30);
-    let chat = Chat::new(hub, store.clone(), guard.clone(), about, stall);
+    let chat = Chat::new(
+        hub,
+        store.clone(),
+        guard.clone(),
+        about,
+        UsageLimits::default(),
+        stall,
+    );
     let key = PrivateKey::random(&mut rand::rng(), Algorithm::Ed25519).unwrap();
     let settings = ssh::Settings::default();
     let server = ssh::Server::new(settings, vec![key], Arc::new(chat), guard).unwrap();

@@ -11,7 +11,6 @@ use crate::chat::access::{Actor, Audit, KeyRecord, Lockdown, LockdownScope, Pend
 use crate::chat::event::{Author, Presence};
 use crate::chat::ids::{Now, Seq};
 use crate::chat::intent::{PersonInfo, RoomInfo};
-use crate::rate_limit::Quota;
 use crate::session::exec::table;
 use crate::session::machine::{Me, Server};
 use crate::telemetry::metrics::Figures;
@@ -133,7 +132,6 @@ fn samples() -> Vec<String> {
         started: now,
         motd: Some(Text::stored("Welcome.")),
         on_join: 20,
-        commands: Quota::UNLIMITED,
     };
     let record = KeyRecord {
         fingerprint: key(),
@@ -293,7 +291,6 @@ fn no_control_character_leaves() {
         started: now,
         motd: None,
         on_join: 0,
-        commands: Quota::UNLIMITED,
     };
     let line = super::line(&Item::Server(&server));
     assert!(line.contains(r#""host":"\u009b2J\u007f""#), "{line}");

@@ -24,6 +24,7 @@ use crate::session::exec::{ExecContext, run};
 use crate::session::machine::{Me, Server};
 use crate::session::peer::{Cut, Gone, Inbound, Input, Outbound, Peer};
 use crate::session::start::Chat;
+use crate::session::usage::{CommandShare, Usage, UsageLimits};
 use crate::store::sqlite::Sqlite;
 use crate::store::{Account, Action, Change, ChangeError, People as _, Store};
 use crate::text::Text;
@@ -131,6 +132,7 @@ pub(super) struct House {
     hub: hub::Handle,
     store: Arc<Sqlite>,
     guard: Arc<dyn Keeper>,
+    pub usage: Arc<Usage>,
     _folder: tempfile::TempDir,
 }
 
@@ -160,6 +162,7 @@ impl House {
             hub,
             store,
             guard: Arc::new(guard),
+            usage: Arc::new(Usage::new(UsageLimits::default())),
             _folder: folder,
         };
         for (id, name, role) in [
@@ -235,6 +238,7 @@ impl House {
             peer: &peer,
             session: SessionId(rand::random()),
             server: Arc::new(server()),
+            commands: CommandShare::new(Arc::clone(&self.usage), account.id, peer.addr.ip()),
             terminal: false,
             stall: Duration::from_millis(50),
             preferences: account.preferences,
