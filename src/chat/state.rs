@@ -142,11 +142,15 @@ impl State {
             account: attached.account,
             name: person.name.clone(),
         };
-        let speaks = matches!(
-            intent,
-            Intent::Say { .. } | Intent::Topic { .. } | Intent::Amend { .. }
-        );
-        if speaks && let Some(mute) = self.muted(attached.account, now) {
+        // Whatever they write there, others see.
+        let writes = match &intent {
+            Intent::Say { .. } | Intent::Topic { .. } | Intent::Nick(_) => true,
+            Intent::Amend { text, .. } => text.is_some(),
+            Intent::Away(reason) => !reason.is_empty(),
+            Intent::Join(room) => !self.rooms.contains_key(room),
+            Intent::Leave(_) | Intent::Ignore(_) => false,
+        };
+        if writes && let Some(mute) = self.muted(attached.account, now) {
             let reason = mute.reason.as_ref().map(|reason| format!(": {reason}"));
             return Err(Refusal::Muted(reason.unwrap_or_default()));
         }

@@ -6,7 +6,7 @@ use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::chat::access::Role;
+use crate::chat::access::{Mute, Role};
 use crate::chat::ids::{AccountId, Name};
 use crate::chat::intent::{Answer, Query, Target};
 use crate::store::sqlite::Sqlite;
@@ -317,6 +317,74 @@ async fn a_room_that_stays_empty_is_removed() {
     // It can be made again.
     assert_eq!(outcome(&ann, join("a")).await, "done");
     assert_eq!(house.rooms().await, ["a", "b", "lobby"]);
+}
+
+/// Nothing that somebody who is muted writes reaches anybody; what shows nothing of theirs goes on.
+#[tokio::test]
+async fn who_is_muted_writes_nothing_that_others_see() {
+    let house = House::with_rooms(10).await;
+    let (ann, bob) = (house.arrive(1).await, house.arrive(2).await);
+    assert_eq!(outcome(&bob, join("there")).await, "done");
+    assert_eq!(outcome(&ann, say(1)).await, "done");
+    house
+        .hub
+        .set_mutes(vec![Mute {
+            account: AccountId(1),
+            by: "op".to_owned(),
+            until: None,
+            reason: None,
+        }])
+        .await;
+    let here = || Target::Room(RoomName::lobby());
+    let text = || Text::stored("buy-now-at-x");
+    for (intent, expected) in [
+        (say(1), "muted"),
+        (
+            Intent::Say {
+                to: Target::Person(Name::new("p2").unwrap()),
+                text: text(),
+                action: true,
+            },
+            "muted",
+        ),
+        (
+            Intent::Amend {
+                to: here(),
+                text: Some(text()),
+            },
+            "muted",
+        ),
+        (
+            Intent::Amend {
+                to: here(),
+                text: None,
+            },
+            "done",
+        ),
+        (
+            Intent::Topic {
+                room: RoomName::lobby(),
+                topic: Some(text()),
+            },
+            "muted",
+        ),
+        (
+            Intent::Topic {
+                room: RoomName::lobby(),
+                topic: None,
+            },
+            "muted",
+        ),
+        (Intent::Nick(Name::new("buy-now").unwrap()), "muted"),
+        (Intent::Away(text()), "muted"),
+        (Intent::Away(Text::stored("")), "done"),
+        (join("buy-now-at-x"), "muted"),
+        (join("there"), "done"),
+        (Intent::Leave(RoomName::new("there").unwrap()), "done"),
+    ] {
+        let case = format!("{intent:?}");
+        assert_eq!(outcome(&ann, intent).await, expected, "{case}");
+    }
 }
 
 /// Lets a session go when it is woken: in the middle of a round of the hub.
