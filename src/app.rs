@@ -8,6 +8,7 @@
 
 mod admin;
 mod announce;
+mod console_orders;
 mod data_dir;
 mod diagnose;
 mod health;

@@ -10,6 +10,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::config::Flags;
 
+pub mod admin;
 pub mod audit;
 pub mod check_config;
 pub mod console;
@@ -99,6 +100,8 @@ pub enum Command {
     Export(export::Export),
     /// Take in what export wrote, with the same names, keys and places
     Import(import::Import),
+    /// Order what operators order in the chat (ban, unban, mute, op, …), above all of them
+    Admin(admin::Admin),
     /// Show what operators did
     Audit(audit::Show),
     /// Check all that the server needs, and say what to mend
@@ -117,6 +120,7 @@ impl Command {
         match self {
             Command::Keys(keys) => Some(keys.store_mode()),
             Command::Invite(invite) => Some(invite.store_mode()),
+            Command::Admin(admin) => Some(admin.store_mode()),
             Command::Export(_) | Command::Audit(_) => Some(OpenMode::Read),
             Command::Import(_) => Some(OpenMode::Import),
             _ => None,

@@ -4,6 +4,7 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::cli::console::Console;
@@ -14,6 +15,7 @@ use crate::cli::{
 use crate::clock;
 use crate::config::{self, Config, Environment, Flags};
 
+use super::console_orders;
 use super::data_dir::DataDir;
 use super::diagnose;
 use super::host_key::keeper;
@@ -111,6 +113,7 @@ async fn on_the_store(
     for words in [note(config, flags), made_now].into_iter().flatten() {
         let _nobody_listens = console.say(&words);
     }
+    let shared = Arc::clone(&store);
     let (store, now) = (&*store, clock::now());
     let mut input = std::io::stdin();
     let own = console.again();
@@ -120,6 +123,7 @@ async fn on_the_store(
         Command::Export(args) => export::run(args, store, now, own).await,
         Command::Import(args) => import::run(args, store, &mut input, own).await,
         Command::Audit(args) => audit::run(args, store, own).await,
+        Command::Admin(args) => console_orders::run(args, shared, config, own).await,
         _ => Exit::Usage,
     };
     if exit == Exit::Good && mode != OpenMode::Read && !made {

@@ -5,6 +5,7 @@
 //! other, while [`input::pump`] sees to it that the connection never waits for us and that the
 //! end of the client is the end of the command.
 
+mod console;
 mod cut;
 mod input;
 mod item;
@@ -26,6 +27,7 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use self::console::at_console;
 use self::item::Item;
 use self::out::{DONE, End, Out, TRY_LATER};
 use self::request::{Request, Run};
@@ -198,7 +200,7 @@ impl<O: Outbound> Exec<'_, O> {
                 Verb::Version | Verb::Uptime => {
                     self.out.show(Item::Server(&self.context.server)).await
                 }
-                verb => self.order(verb, run, stdin).await,
+                _ => self.order(run, stdin).await,
             },
         }
     }

@@ -450,7 +450,8 @@ impl Machine {
     }
 
     pub(super) fn error(&mut self, words: &str) {
-        self.display.show(&Entry::Error(words));
+        // It may repeat what was typed.
+        self.display.show(&Entry::Error(&text::clean(words)));
     }
 
     /// The settings could not be saved.

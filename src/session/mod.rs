@@ -33,3 +33,5 @@ mod unsent;
 pub mod usage;
 mod waits;
 mod zone;
+
+pub use exec::at_console;

@@ -12,6 +12,8 @@
 
 /// Who gets in and who may do what, as tables.
 mod access;
+/// Orders at the console, and hostile ones.
+mod admin;
 /// Coming in: refused, invited, approved, thrown out.
 mod admission;
 /// Which module may use which, and what the pure ones never touch.

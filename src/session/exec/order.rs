@@ -4,67 +4,84 @@ use std::sync::Arc;
 
 use super::Exec;
 use super::item::Item;
-use super::out::End;
+use super::out::{End, Out};
 use super::request::Run;
 use super::say::Stdin;
-use crate::access::orders::{self, Report};
-use crate::chat::command::Verb;
+use super::table::Action;
+use crate::access::orders::{self, Order, Report};
 use crate::clock;
 use crate::keys;
+use crate::session::machine::Server;
 use crate::session::peer::Outbound;
 
 impl<O: Outbound> Exec<'_, O> {
     /// Has an order carried out and shows what came of it.
-    pub(super) async fn order(&mut self, verb: Verb, run: &Run, stdin: Stdin) -> Result<(), End> {
-        let mut args: Vec<&str> = run.args.iter().map(String::as_str).collect();
-        let line;
-        if run.reads_input() {
-            line = short(stdin).await;
-            args.truncate(1);
-            args.push(&line);
-        }
-        let read_key = |line: &str| {
-            let read = keys::read_public_key(line, clock::now());
-            read.map_err(|error| format!("{}: {error}.", run.form.name))
+    pub(super) async fn order(&mut self, run: &Run, stdin: Stdin) -> Result<(), End> {
+        let line = if run.reads_input() {
+            short(stdin).await
+        } else {
+            String::new()
         };
-        let Some(order) = orders::read(verb, &args, read_key) else {
-            return Err(End::usage(run.form.usage()));
-        };
-        let order = order.map_err(End::usage)?;
+        let order = read(run, &line)?;
         let requester = self.context.me.requester(self.context.peer);
         let orders = Arc::clone(self.context.orders);
-        let report = orders.carry_out(requester, order).await;
-        self.report(&report.map_err(End::failed)?).await
+        let done = orders.carry_out(requester, order).await;
+        let done = done.map_err(End::failed)?;
+        report(&mut self.out, &self.context.server, &done).await
     }
+}
 
-    async fn report(&mut self, report: &Report) -> Result<(), End> {
-        match report {
-            Report::Done(words) => self.out.show(Item::Done(words)).await,
-            Report::Invited { code, link, invite } => {
-                self.out.invited(invite, code, link.as_deref()).await
-            }
-            Report::Invites(invites) => self.all(invites.iter().map(Item::Invite)).await,
-            Report::Bans(bans) => self.all(bans.iter().map(Item::Ban)).await,
-            Report::Pending(pending) => self.all(pending.iter().map(Item::Pending)).await,
-            Report::Keys { keys, claimed } => {
-                self.all(keys.iter().map(Item::Key)).await?;
-                self.all(claimed.iter().map(Item::ClaimedKey)).await
-            }
-            Report::Status(status) => {
-                let server = &self.context.server;
-                self.out.show(Item::Status(status, server)).await
-            }
-            // The newest is read last.
-            Report::Audits(audits) => self.all(audits.iter().rev().map(Item::Audit)).await,
-        }
+/// Reads an order. `input` is what came on standard input, if the order [reads](Run::reads_input)
+/// that.
+pub(super) fn read(run: &Run, input: &str) -> Result<Order, End> {
+    let Action::Verb(verb) = run.form.action else {
+        return Err(End::usage(run.form.usage()));
+    };
+    let mut args: Vec<&str> = run.args.iter().map(String::as_str).collect();
+    if run.reads_input() {
+        args.truncate(1);
+        args.push(input);
     }
+    let read_key = |line: &str| {
+        let read = keys::read_public_key(line, clock::now());
+        read.map_err(|error| format!("{}: {error}.", run.form.name))
+    };
+    match orders::read(verb, &args, read_key) {
+        Some(order) => order.map_err(End::usage),
+        None => Err(End::usage(run.form.usage())),
+    }
+}
 
-    async fn all<'a>(&mut self, items: impl Iterator<Item = Item<'a>> + Send) -> Result<(), End> {
-        for item in items {
-            self.out.show(item).await?;
+/// Shows what came of an order.
+pub(super) async fn report<O: Outbound>(
+    out: &mut Out<'_, O>,
+    server: &Server,
+    report: &Report,
+) -> Result<(), End> {
+    match report {
+        Report::Done(words) => out.show(Item::Done(words)).await,
+        Report::Invited { code, link, invite } => out.invited(invite, code, link.as_deref()).await,
+        Report::Invites(invites) => all(out, invites.iter().map(Item::Invite)).await,
+        Report::Bans(bans) => all(out, bans.iter().map(Item::Ban)).await,
+        Report::Pending(pending) => all(out, pending.iter().map(Item::Pending)).await,
+        Report::Keys { keys, claimed } => {
+            all(out, keys.iter().map(Item::Key)).await?;
+            all(out, claimed.iter().map(Item::ClaimedKey)).await
         }
-        Ok(())
+        Report::Status(status) => out.show(Item::Status(status, server)).await,
+        // The newest is read last.
+        Report::Audits(audits) => all(out, audits.iter().rev().map(Item::Audit)).await,
     }
+}
+
+async fn all<'a, O: Outbound>(
+    out: &mut Out<'_, O>,
+    items: impl Iterator<Item = Item<'a>> + Send,
+) -> Result<(), End> {
+    for item in items {
+        out.show(item).await?;
+    }
+    Ok(())
 }
 
 /// All of an input that should be short. What is longer than any key stays wrong when cut.

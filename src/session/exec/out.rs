@@ -18,6 +18,7 @@ use crate::chat::preferences::Preferences;
 use crate::clock;
 use crate::session::peer::{Gone, Outbound};
 use crate::store::StoreError;
+use crate::text::clean;
 
 /// How many bytes one write joins, about.
 const JOINED: usize = 16 * 1024;
@@ -194,7 +195,8 @@ impl<'a, O: Outbound> Out<'a, O> {
 
     /// Writes a sentence, or several lines of them, to standard error.
     pub async fn tell(&self, words: &str) -> Result<(), End> {
-        let bytes = self.printable(&format!("{words}\n"));
+        // It may repeat what somebody typed.
+        let bytes = self.printable(&format!("{}\n", clean(words)));
         self.deliver(self.output.write_stderr(bytes)).await
     }
 

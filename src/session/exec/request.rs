@@ -44,7 +44,19 @@ impl Request {
         if keys::is_private(&line) {
             return Err(KeyLineError::Private.to_string());
         }
-        let words = words::split(&line).map_err(|e| e.to_string())?;
+        Request::of_words(words::split(&line).map_err(|e| e.to_string())?)
+    }
+
+    /// Reads a command that comes in words already.
+    pub fn of(words: &[String]) -> Result<Request, String> {
+        let words = words.iter().map(|text| Word {
+            before: " ".to_owned(),
+            text: text.clone(),
+        });
+        Request::of_words(words.collect())
+    }
+
+    fn of_words(words: Vec<Word>) -> Result<Request, String> {
         let mut options = Options::default();
         let mut words = options.take(words)?.into_iter();
         let Some(first) = words.next() else {
