@@ -1,6 +1,7 @@
 //! Carrying out orders: the store first, with an audit entry, then those who are online.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
 use tracing::Instrument as _;
@@ -133,6 +134,7 @@ pub(super) fn not_done(error: ChangeError) -> String {
 impl Guard {
     /// Waits until all orders are done that were given so far; from now on none is carried out.
     pub async fn finish_orders(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
         let all = u32::try_from(ORDERS).unwrap_or(u32::MAX);
         let _all_done = self.permits.acquire_many(all).await;
         self.permits.close();
@@ -272,6 +274,7 @@ impl OrderContext<'_> {
             Order::Lockdown(scope, life) => self.lockdown(scope, life).await,
             Order::EndLockdown => self.end_lockdown().await,
             Order::Slow(room, slow) => self.slow(room, slow).await,
+            Order::Purge(whom, millis) => self.purge(whom, millis).await,
             Order::Announce(text) => self.announce(text).await,
             Order::RevokeInvite(id) => self.revoke_invite(id).await,
             Order::Approve(which, name) => self.approve(which, name).await,

@@ -21,9 +21,11 @@ pub mod orders;
 mod outage;
 mod owners;
 mod proof;
+mod purge;
 pub mod status;
 
 use std::future::Future;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -226,6 +228,8 @@ pub struct Guard {
     refreshing: tokio::sync::Mutex<()>,
     /// One permit for each order that is carried out.
     permits: Arc<Semaphore>,
+    /// Whether orders that take long are to end early.
+    stopping: AtomicBool,
 }
 
 impl Guard {
@@ -245,6 +249,7 @@ impl Guard {
             alerts: Mutex::new(KeyedRateLimiter::new(judge::ALERTS, judge::ALERTED)),
             refreshing: tokio::sync::Mutex::default(),
             permits: Arc::new(Semaphore::new(ORDERS)),
+            stopping: AtomicBool::new(false),
         };
         guard.refresh().await?;
         Ok(guard)
@@ -260,6 +265,10 @@ impl Guard {
     /// all the time.
     pub fn store_answers(&self) -> bool {
         !self.outage.is_on()
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
     }
 
     fn rules(&self) -> Arc<Rules> {

@@ -20,6 +20,11 @@ use crate::text::Text;
 /// The longest reason, in characters.
 const REASON: usize = 200;
 
+/// How far back words are removed unless the order says otherwise, in milliseconds: an hour.
+const PURGE_DEFAULT: u64 = 3_600_000;
+/// The furthest back that words are removed, in milliseconds: 7 days.
+const PURGE_MOST: u64 = 7 * 24 * PURGE_DEFAULT;
+
 /// Who gives an order, and from where.
 #[derive(Debug, Clone)]
 pub struct Requester {
@@ -51,6 +56,17 @@ pub enum BanWhom {
     Client(ClientPrefix),
 }
 
+/// Whose words are to be removed, as typed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PurgeWhom {
+    /// Those of somebody by name, who may be gone.
+    Person(Name),
+    /// Those of all guests.
+    Guests,
+    /// Those of everybody who connected from an address or network.
+    Network(IpNet),
+}
+
 /// Something to be done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Order {
@@ -76,6 +92,8 @@ pub enum Order {
     EndLockdown,
     /// `/slow ROOM DURATION|off`
     Slow(RoomName, Option<Duration>),
+    /// `/purge WHOM [DURATION]`; the duration in milliseconds.
+    Purge(PurgeWhom, u64),
     /// `/announce TEXT`
     Announce(Text),
     /// `/invite [USES] [DURATION] [ROLE]`
@@ -193,6 +211,7 @@ pub fn read(
         Verb::Deop => command::person(first).map(|name| Order::SetRole(name, Role::Member)),
         Verb::Lockdown => lockdown(first, rest),
         Verb::Slow => command::room(first).and_then(|room| Ok(Order::Slow(room, slow(rest)?))),
+        Verb::Purge => purge(first, rest),
         Verb::Announce => Text::message(first)
             .map(Order::Announce)
             .map_err(|error| error.to_string()),
@@ -281,6 +300,24 @@ fn slow(word: &str) -> Result<Option<Duration>, String> {
             duration::format(LONGEST)
         )),
     }
+}
+
+fn purge(whom: &str, rest: &str) -> Result<Order, String> {
+    let whom = match network(whom) {
+        _ if whom == "guests" => PurgeWhom::Guests,
+        Some(network) => PurgeWhom::Network(network),
+        None => PurgeWhom::Person(command::person(whom)?),
+    };
+    let millis = match rest {
+        "" => PURGE_DEFAULT,
+        word => duration::parse_millis(word).ok_or_else(|| wrong_duration(word))?,
+    };
+    if millis > PURGE_MOST {
+        return Err(format!(
+            "At most the last 7 days can be removed, not {rest}."
+        ));
+    }
+    Ok(Order::Purge(whom, millis))
 }
 
 fn ban(whom: &str, rest: &str) -> Result<Order, String> {

@@ -89,6 +89,8 @@ pub enum Verb {
     Lockdown,
     /// `/slow [ROOM] DURATION|off`
     Slow,
+    /// `/purge WHOM [DURATION]`
+    Purge,
     /// `/announce TEXT`
     Announce,
     /// `/invite [USES] [DURATION] [ROLE]`

@@ -27,6 +27,12 @@ impl Time {
         u64::try_from(end.0.saturating_sub(self.0)).unwrap_or(0)
     }
 
+    /// The time `millis` milliseconds before this one.
+    #[must_use]
+    pub fn minus(self, millis: u64) -> Time {
+        Time(self.0.saturating_sub_unsigned(millis))
+    }
+
     /// When something expires that holds for `millis` milliseconds from this time on.
     #[must_use]
     pub fn plus(self, millis: u64) -> Time {

@@ -12,6 +12,7 @@ pub mod ids;
 pub mod ignore;
 pub mod intent;
 pub mod invite;
+pub mod origins;
 pub mod preferences;
 pub mod presence;
 pub mod slow;

@@ -9,11 +9,14 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
+use ipnet::IpNet;
+
 use super::access::{Mute, Role};
 use super::event::{Author, Body, Draft, Message};
 use super::ids::{AccountId, Conversation, Fingerprint, Name, Now, RoomName, Seq, SessionId, Time};
 use super::ignore::{Ignoring, judge};
 use super::intent::{Arrival, Intent, Refusal, RoomView, Target};
+use super::origins::{CameFrom, Origins};
 use super::preferences::Ignored;
 use super::slow::Slow;
 use crate::rate_limit::TrustedNetworks;
@@ -63,6 +66,8 @@ pub struct State {
     pub(super) sessions: HashMap<SessionId, Attached>,
     max_rooms: usize,
     rooms_per_account: usize,
+    /// Where accounts connected from.
+    pub(super) origins: Origins,
     /// Whose addresses are not limited.
     pub(super) trusted: TrustedNetworks,
     pub(super) mutes: HashMap<AccountId, Mute>,
@@ -349,6 +354,7 @@ impl State {
         {
             return Err(Refusal::NameTaken(name));
         }
+        self.origins.note(account, arrival.addr, now.mono);
         let person = self.people.entry(account).or_insert_with(|| Person {
             name: name.clone(),
             guest: arrival.guest,
@@ -376,6 +382,11 @@ impl State {
             },
         );
         Ok(())
+    }
+
+    /// The accounts that connected from a network, as far as they are remembered.
+    pub fn came_from(&self, network: &IpNet) -> CameFrom {
+        self.origins.from(network)
     }
 
     /// A session is over. Returns who it was and the rooms in which they have no other session.

@@ -1,7 +1,10 @@
 //! What those who keep order want of the hub.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use ipnet::IpNet;
 
 use tokio::sync::oneshot;
 
@@ -11,6 +14,7 @@ use crate::chat::access::{Mute, Online, Role};
 use crate::chat::event::{Author, Event};
 use crate::chat::ids::{AccountId, Name, RoomName, SessionId};
 use crate::chat::ignore::Ignoring;
+use crate::chat::origins::CameFrom;
 use crate::chat::preferences::Ignored;
 use crate::clock;
 use crate::text::Text;
@@ -33,6 +37,10 @@ pub(super) enum Authority {
     Announce(Text),
     /// A room is in slow mode, or no longer, and is told so in these words if there are any.
     Slow(RoomName, Option<Duration>, Option<Text>),
+    /// Those in a room are told something.
+    TellRoom(RoomName, Text),
+    /// Who connected from a network, and since when that is known.
+    CameFrom(IpNet, oneshot::Sender<(BTreeSet<AccountId>, Instant)>),
     /// Who is online.
     Online(oneshot::Sender<Vec<Online>>),
 }
@@ -74,6 +82,15 @@ impl Hub {
                 if let Some(words) = words {
                     self.tell_rooms([room], &notice(words));
                 }
+            }
+            Authority::TellRoom(room, words) => self.tell_rooms([room], &notice(words)),
+            Authority::CameFrom(network, reply) => {
+                let CameFrom {
+                    accounts,
+                    forgotten,
+                } = self.state.came_from(&network);
+                let since = forgotten.unwrap_or(self.started);
+                let _gone_already = reply.send((accounts, since));
             }
             Authority::Online(reply) => {
                 let _gone_already = reply.send(self.state.online());
@@ -187,6 +204,19 @@ impl Handle {
     /// or no longer. It is told so in these words, if there are any.
     pub async fn set_slow(&self, room: RoomName, every: Option<Duration>, words: Option<Text>) {
         self.authority(Authority::Slow(room, every, words)).await;
+    }
+
+    /// Tells those who are in a room.
+    pub async fn tell_room(&self, room: RoomName, text: Text) {
+        self.authority(Authority::TellRoom(room, text)).await;
+    }
+
+    /// The accounts that connected from a network, and since when that is known; nothing if the
+    /// hub has ended.
+    pub async fn came_from(&self, network: IpNet) -> Option<(BTreeSet<AccountId>, Instant)> {
+        let (reply, answer) = oneshot::channel();
+        self.authority(Authority::CameFrom(network, reply)).await;
+        answer.await.ok()
     }
 
     /// Everybody who is online, a session each.

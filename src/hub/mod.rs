@@ -115,6 +115,7 @@ struct Feed {
 
 /// The hub's own data. It lives in the task that [`Hub::run`] is.
 pub struct Hub {
+    started: Instant,
     state: State,
     store: Arc<dyn Store>,
     feeds: HashMap<RoomName, Feed>,
@@ -152,6 +153,7 @@ impl Hub {
         // number of sessions.
         let (leaving, departures) = mpsc::unbounded_channel();
         let mut hub = Hub {
+            started: clock::monotonic(),
             state,
             store,
             feeds: HashMap::new(),

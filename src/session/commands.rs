@@ -195,6 +195,7 @@ impl Machine {
             | Verb::Deop
             | Verb::Lockdown
             | Verb::Slow
+            | Verb::Purge
             | Verb::Announce
             | Verb::Audit
             | Verb::Status => {

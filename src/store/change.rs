@@ -10,7 +10,7 @@ use super::{Account, MAX_NAMES, StoreError};
 use crate::chat::access::{
     Actor, Audit, Ban, KeyRecord, Lockdown, LockdownScope, Mute, PendingKey, Role, length,
 };
-use crate::chat::duration::every;
+use crate::chat::duration::{self, every};
 use crate::chat::ids::{AccountId, Fingerprint, Name, RoomName, Time};
 use crate::chat::invite::{Invite, InviteId};
 use crate::text::Text;
@@ -191,6 +191,17 @@ pub enum Action {
         /// Why.
         reason: Option<Text>,
     },
+    /// What somebody said was removed. Only the audit entry is kept.
+    Purge {
+        /// Whose it was.
+        target: String,
+        /// How far back, in milliseconds.
+        millis: u64,
+        /// How many messages.
+        removed: u64,
+        /// Whether that is all of it.
+        whole: bool,
+    },
     /// Everybody is told something. Only the audit entry is kept, without the words.
     Announce,
 }
@@ -365,6 +376,19 @@ impl Change {
             ),
             Action::Kick { name, reason } => (name.to_string(), with_reason("", reason.as_ref())),
             Action::Announce => ("everybody".to_owned(), String::new()),
+            Action::Purge {
+                target,
+                millis,
+                removed,
+                whole,
+            } => {
+                let whole = if *whole { "" } else { ", not complete" };
+                let time = duration::format(Duration::from_millis(*millis));
+                (
+                    target.clone(),
+                    format!("messages: {removed}, from the last {time}{whole}"),
+                )
+            }
         };
         Some(Audit {
             at: self.at,
@@ -447,6 +471,7 @@ impl Action {
             Action::SetSlow { .. } => "slow",
             Action::Kick { .. } => "kick",
             Action::Announce => "announce",
+            Action::Purge { .. } => "purge",
         }
     }
 }

@@ -26,6 +26,7 @@ pub mod archive;
 pub mod change;
 pub mod dynamo;
 pub mod people;
+mod purge;
 pub mod sqlite;
 mod timed;
 mod words;
@@ -34,6 +35,7 @@ mod writes;
 pub use archive::Archive;
 pub use change::{Action, Applied, Change, ChangeError, ChangeOutcome};
 pub use people::People;
+pub use purge::{Authors, Purge, PurgeStep};
 pub use timed::Timed;
 pub use writes::Writes;
 
@@ -247,6 +249,22 @@ pub trait Store: People + 'static {
     /// Changes or deletes a message of the asking author's own (`Body::Said` or `Body::Did`
     /// only), and returns the new log entry (`Body::Edited` or `Body::Deleted`) that says so.
     async fn amend(&self, amendment: Amendment) -> Result<Message, AmendError>;
+
+    /// Takes the words out of some entries of a log, for good: one step, back from `before` or the
+    /// end, which looks at a bounded number of entries. No entry is added that says so. Repeating
+    /// a step does no harm.
+    async fn purge(
+        &self,
+        conversation: &Conversation,
+        purge: &Purge,
+        before: Option<Seq>,
+    ) -> Result<PurgeStep, StoreError>;
+
+    /// After the last step: sees to it, a bounded piece of work at a time, that nothing that was
+    /// purged is left on the disk either. Returns whether there is more to do.
+    async fn purged(&self) -> Result<bool, StoreError> {
+        Ok(false)
+    }
 
     /// The newest `limit` things said before `before` (or up to the end), oldest first: with
     /// their latest words and `edited` set, without deleted ones, without the entries that only

@@ -10,12 +10,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
 
 use self::error::Failure;
 use self::file::DatabaseFile;
 use self::threads::Threads;
-use super::{Account, AmendError, Amendment, Found, Mark, RoomRecord, Search, Store, StoreError};
+use super::{
+    Account, AmendError, Amendment, Found, Mark, Purge, PurgeStep, RoomRecord, Search, Store,
+    StoreError,
+};
 use crate::chat::event::{Draft, Message};
 use crate::chat::ids::{AccountId, Conversation, Fingerprint, Name, RoomName, Seq, Time};
 use crate::chat::preferences::Preferences;
@@ -39,6 +43,7 @@ mod messages;
 mod mutes;
 mod pending;
 mod people;
+mod purge;
 mod rooms;
 mod schema;
 mod search;
@@ -177,6 +182,39 @@ impl Store for Sqlite {
     async fn amend(&self, amendment: Amendment) -> Result<Message, AmendError> {
         self.write(1, move |db| messages::amend(db, amendment))
             .await
+    }
+
+    async fn purge(
+        &self,
+        conversation: &Conversation,
+        purge: &Purge,
+        before: Option<Seq>,
+    ) -> Result<PurgeStep, StoreError> {
+        let (conversation, purge) = (conversation.clone(), purge.clone());
+        let page = self
+            .read(move |db| purge::find(db, &conversation, &purge, before))
+            .await?;
+        let removed = if page.rows.is_empty() {
+            0
+        } else {
+            let rows = page.rows;
+            self.write(rows.len(), move |db| purge::remove(db, &rows))
+                .await?
+        };
+        Ok(PurgeStep {
+            removed,
+            before: page.before,
+        })
+    }
+
+    async fn purged(&self) -> Result<bool, StoreError> {
+        if self.write(1, purge::renew_index).await? {
+            return Ok(true);
+        }
+        let file = Arc::clone(&self.file);
+        let emptied = spawn_blocking(move || purge::empty_log(&file.reopen_to_write()?)).await;
+        emptied.map_err(|_panicked| StoreError::Internal("see the log".to_owned()))??;
+        Ok(false)
     }
 
     async fn history(

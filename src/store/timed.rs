@@ -10,7 +10,7 @@ use super::people::WithKeys;
 use super::writes::{Writes, grows};
 use super::{
     Account, AmendError, Amendment, Applied, Change, ChangeError, Fails, Found, Mark, People,
-    RoomRecord, Search, Store, StoreError,
+    Purge, PurgeStep, RoomRecord, Search, Store, StoreError,
 };
 use crate::chat::access::{Audit, Ban, KeyRecord, Lockdown, Mute, PendingKey};
 use crate::chat::event::{Draft, Message};
@@ -179,6 +179,10 @@ timed! { Store:
             self.write("ping", self.store.ping()).await
         }
     ]
+    fn purge(
+        conversation: &Conversation, purge: &Purge, before: Option<Seq>
+    ) -> PurgeStep, StoreError;
+    fn purged() -> bool, StoreError;
     fn history(
         conversation: &Conversation, before: Option<Seq>, limit: usize
     ) -> Vec<Message>, StoreError;

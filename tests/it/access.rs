@@ -199,9 +199,12 @@ impl House {
     }
 
     pub async fn order(&self, who: &str, order: Order) -> Result<(), String> {
+        self.report(who, order).await.map(|_| ())
+    }
+
+    pub async fn report(&self, who: &str, order: Order) -> Result<Report, String> {
         let requester = self.requester(who).await;
-        let done = Arc::clone(&self.guard).carry_out(requester, order);
-        done.await.map(|_| ())
+        Arc::clone(&self.guard).carry_out(requester, order).await
     }
 
     /// Somebody is online.

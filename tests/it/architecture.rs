@@ -219,6 +219,7 @@ const WALL_TIME: &[(&str, &[&str])] = &[
             "web::desk",
         ],
     ),
+    (".minus(", &["access::purge"]),
     (".left_until(", &["access", "cli::doctor", "store::change"]),
 ];
 

@@ -30,6 +30,7 @@ transcripts! {
     mentions,
     names,
     pasting,
+    purging,
     rooms,
     saying,
     second_thoughts,

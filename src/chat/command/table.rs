@@ -115,6 +115,8 @@ pub const COMMANDS: &[Command] = &[
         "block new users or guests", "/lockdown guests 1h"),
     command!(Slow, "slow", "[ROOM] DURATION|off", [Arg::Room, Arg::Word(&["off"])] 1, Operators,
         "slow mode for a room", "/slow lobby 30s"),
+    command!(Purge, "purge", "NAME|ADDRESS|guests [DURATION]", [Arg::Person, Arg::NewName] 1, Operators,
+        "remove recent messages", "/purge mallory 1h"),
     command!(Announce, "announce", "TEXT", [Arg::Rest] 1, Operators,
         "tell everybody everywhere", "/announce back at noon"),
     command!(Audit, "audit", "[COUNT]", [Arg::Count] 0, Operators,

@@ -14,7 +14,7 @@ use crate::store::change::MAX_KEYS;
 use crate::store::people::WithKeys;
 use crate::store::{
     Account, Action, AmendError, Amendment, Applied, Change, ChangeError, ChangeOutcome, Found,
-    Mark, People, RoomRecord, Search, Store, StoreError,
+    Mark, People, Purge, PurgeStep, RoomRecord, Search, Store, StoreError,
 };
 
 /// What is in it.
@@ -194,6 +194,15 @@ impl Store for Memory {
         _: Seq,
         _: usize,
     ) -> Result<Vec<Message>, StoreError> {
+        unreachable!()
+    }
+
+    async fn purge(
+        &self,
+        _: &Conversation,
+        _: &Purge,
+        _: Option<Seq>,
+    ) -> Result<PurgeStep, StoreError> {
         unreachable!()
     }
 

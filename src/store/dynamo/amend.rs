@@ -12,10 +12,12 @@ use super::segment::{Entry, Segment};
 use super::table::{Proof, WriteError};
 use crate::chat::event::{Body, Draft, Message};
 use crate::chat::ids::{AccountId, Conversation, Seq};
-use crate::store::{AmendError, Amendment, StoreError};
+use crate::store::{AmendError, Amendment, Purge, PurgeStep, StoreError};
 
 /// How often to look again because somebody else was first.
 const CONFLICTS: u32 = 30;
+/// How many segments one step of a purge looks at.
+const PURGED: usize = 25;
 /// How many entries back somebody's last words are looked for.
 const LOOK_BACK: usize = 5_000;
 
@@ -81,6 +83,57 @@ impl Dynamo {
         }
         let words = "others write to it all the time".to_owned();
         Err(StoreError::Unavailable(words).into())
+    }
+
+    /// Takes the words out of some entries: of those of one page of segments.
+    pub(super) async fn purge_back(
+        &self,
+        conversation: &Conversation,
+        purge: &Purge,
+        before: Option<Seq>,
+    ) -> Result<PurgeStep, StoreError> {
+        let mut reader = Reader::before(self, conversation, before).paged(PURGED);
+        let mut step = PurgeStep {
+            removed: 0,
+            before: None,
+        };
+        while let Some(segments) = reader.page().await? {
+            let Some(first) = segments.last().map(|segment| segment.first) else {
+                continue;
+            };
+            // One alone says little: it may have been said while the clock was wrong.
+            let mut all_older = true;
+            for segment in segments {
+                all_older &= segment.newest() < purge.since;
+                step.removed += self.purge_segment(segment, purge).await?;
+            }
+            step.before = Some(first).filter(|_| !all_older && !reader.is_at_end());
+            break;
+        }
+        Ok(step)
+    }
+
+    async fn purge_segment(&self, mut segment: Segment, purge: &Purge) -> Result<u64, StoreError> {
+        for turn in 0..CONFLICTS {
+            let removed = segment.purge(purge);
+            if removed == 0 {
+                return Ok(0);
+            }
+            match self.table.write(vec![segment.replace()?], None).await {
+                Ok(()) => return Ok(removed),
+                Err(WriteError::Failed { error, .. }) => return Err(error),
+                Err(WriteError::Refused(_)) => sleep(turn_taking(turn)).await,
+            }
+            let again = self
+                .segment_of(&segment.conversation, segment.first)
+                .await?;
+            let Some(again) = again else {
+                return Ok(0);
+            };
+            segment = again;
+        }
+        let words = "others write to it all the time".to_owned();
+        Err(StoreError::Unavailable(words))
     }
 
     /// The last thing that somebody said and has not taken back.

@@ -184,7 +184,9 @@ impl Dynamo {
             }
             Action::SetLockdown(None) => self.end_if_there(Key::lockdown(), now).await,
             Action::SetSlow { room, slow } => self.change_slow(room, *slow).await,
-            Action::Kick { .. } | Action::Announce => Ok(ChangePlan::done(Vec::new())),
+            Action::Kick { .. } | Action::Announce | Action::Purge { .. } => {
+                Ok(ChangePlan::done(Vec::new()))
+            }
         };
         plan.map(Some)
     }

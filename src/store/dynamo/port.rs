@@ -13,8 +13,8 @@ use crate::chat::preferences::Preferences;
 use crate::clock;
 use crate::store::people::{People, WithKeys};
 use crate::store::{
-    Account, AmendError, Amendment, Applied, Change, ChangeError, Found, Mark, RoomRecord, Search,
-    Store, StoreError,
+    Account, AmendError, Amendment, Applied, Change, ChangeError, Found, Mark, Purge, PurgeStep,
+    RoomRecord, Search, Store, StoreError,
 };
 
 /// Implements a port, after what is written out: each method by the one named behind it.
@@ -59,6 +59,9 @@ port! { Store:
         }
     ]
     fn amend(amendment: Amendment) -> Message, AmendError = amend_entry;
+    fn purge(
+        conversation: &Conversation, purge: &Purge, before: Option<Seq>
+    ) -> PurgeStep, StoreError = purge_back;
     fn history(
         conversation: &Conversation, before: Option<Seq>, limit: usize
     ) -> Vec<Message>, StoreError = read_back;

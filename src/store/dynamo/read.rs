@@ -115,6 +115,11 @@ impl<'a> Reader<'a> {
         Ok((!self.dynamo.doubts.hide(&segment)).then_some(segment))
     }
 
+    /// Whether there are no more pages.
+    pub fn is_at_end(&self) -> bool {
+        matches!(self.next, Next::End)
+    }
+
     /// Whether history shows an entry.
     pub fn shows(&self, entry: &Entry) -> bool {
         entry.is_shown() && entry.at() >= self.oldest

@@ -13,7 +13,7 @@ use super::key::Key;
 use super::write::Write;
 use crate::chat::event::{Author, Body, Draft, Message};
 use crate::chat::ids::{AccountId, Conversation, Name, Seq, Time};
-use crate::store::StoreError;
+use crate::store::{Purge, StoreError};
 use crate::text::Text;
 
 mod kept;
@@ -111,6 +111,19 @@ impl Entry {
         self.text = text.map(|text| text.as_str().to_owned());
         self.edited |= text.is_some();
         self.gone |= text.is_none();
+    }
+
+    /// Takes its words out if it is one of those. Returns whether it was.
+    fn purge(&mut self, purge: &Purge) -> bool {
+        let hit = self.is_shown() && purge.hits(self.by, &self.name, self.at());
+        if hit {
+            // Of a topic that was set nothing is left either; the room's own is in its record.
+            if self.kind == Kind::Topic {
+                self.kind = Kind::Said;
+            }
+            self.change(None);
+        }
+        hit
     }
 
     /// It was never said.
@@ -259,6 +272,15 @@ impl Segment {
     /// What history shows of an entry that it shows.
     pub fn message(&self, place: Seq, entry: &Entry) -> Result<Message, StoreError> {
         entry.message(self, place)
+    }
+
+    /// Takes the words out of some entries. Returns of how many.
+    pub fn purge(&mut self, purge: &Purge) -> u64 {
+        let mut removed = 0;
+        for entry in &mut self.entries {
+            removed += u64::from(entry.purge(purge));
+        }
+        removed
     }
 
     /// Nothing of it was ever said.

@@ -50,6 +50,6 @@ fn write(db: &Connection, change: &Change) -> Result<ChangeOutcome, ChangeError>
         Action::Unmute { account, .. } => mutes::set(db, *account, None, now),
         Action::SetLockdown(lockdown) => mutes::set_lockdown(db, lockdown.as_ref(), now),
         Action::SetSlow { room, slow } => rooms::set_slow(db, room, *slow),
-        Action::Kick { .. } | Action::Announce => Ok(ChangeOutcome::Done),
+        Action::Kick { .. } | Action::Announce | Action::Purge { .. } => Ok(ChangeOutcome::Done),
     }
 }

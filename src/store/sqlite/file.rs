@@ -505,6 +505,9 @@ impl DatabaseFile {
         // Has an effect on macOS only, where a plain fsync stops at the disk's cache.
         db.pragma_update(None, "fullfsync", true)?;
         db.pragma_update(None, "foreign_keys", true)?;
+        // What is deleted is overwritten with zeros: words that were removed, and the pages of the
+        // index that they were in.
+        db.pragma_update_and_check(None, "secure_delete", true, |_| Ok(()))?;
         // Pages that are written again and again, as those of the index are, go into the file
         // less often: a fifth less work for each message than with 1,000.
         db.pragma_update_and_check(None, "wal_autocheckpoint", 4_000, |_| Ok(()))?;

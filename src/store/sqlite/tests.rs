@@ -18,6 +18,7 @@ mod damage;
 mod lost;
 mod opening;
 mod people;
+mod purge;
 mod search;
 mod trim;
 

@@ -1,6 +1,8 @@
 //! Orders: who may give them, and for whom they hold.
 
+use ssh_chat::access::orders::PurgeWhom;
 use ssh_chat::chat::access::PendingKey;
+use ssh_chat::chat::ids::{Conversation, RoomName};
 
 use super::*;
 use ssh_chat::chat::intent::{Answer, Query};
@@ -28,6 +30,10 @@ async fn orders_are_for_those_who_may_give_them() {
         ("lockdown", Order::Lockdown(LockdownScope::Everyone, None)),
         ("no guests", Order::Lockdown(LockdownScope::Guests, None)),
         ("unlock", Order::EndLockdown),
+        (
+            "purge",
+            Order::Purge(PurgeWhom::Person(name("guest-7f3a")), 3_600_000),
+        ),
         ("announce", Order::Announce(Text::stored("hear"))),
         (
             "invite",
@@ -63,6 +69,150 @@ async fn orders_are_for_those_who_may_give_them() {
             "{who}: {own:?}"
         );
     }
+}
+
+/// Has somebody say something, and waits until it is saved.
+async fn say((person, inbox): &(Attachment, Arc<Inbox>), to: Target, words: &str) {
+    let intent = Intent::Say {
+        to,
+        text: Text::stored(words),
+        action: false,
+    };
+    person.intend(7, intent).unwrap();
+    let accepted = |delivery: &Delivery| matches!(delivery, Delivery::Accepted(7));
+    while !inbox.take().0.iter().any(accepted) {
+        inbox.rung().await;
+    }
+}
+
+/// A house in which two guests, a member and an operator have said something, all from one address.
+async fn flooded() -> (House, Vec<(Attachment, Arc<Inbox>)>) {
+    let house = House::new(Mode::Open).await;
+    let lobby = || Target::Room(RoomName::lobby());
+    let people = vec![
+        house.guest("guest-7f3a").await,
+        house.guest("guest-8888").await,
+        house.online("member").await,
+        house.online("operator").await,
+    ];
+    for (who, to) in [
+        (0, lobby()),
+        (0, lobby()),
+        (0, Target::Person(name("member"))),
+        (1, lobby()),
+        (2, lobby()),
+        (2, lobby()),
+        (3, lobby()),
+    ] {
+        say(&people[who], to, &format!("flood by {who}")).await;
+    }
+    (house, people)
+}
+
+async fn in_the_lobby(house: &House) -> usize {
+    let lobby = Conversation::Room(RoomName::lobby());
+    let said = house.store.history(&lobby, None, 100).await.unwrap();
+    said.len()
+}
+
+#[tokio::test]
+async fn a_purge_is_about_whom_it_says() {
+    let person = |who| PurgeWhom::Person(name(who));
+    let from = |net| PurgeWhom::Network(network(net).unwrap());
+    let since = "Only sessions that began in the last";
+    // (whose, what is told, how many are left in the lobby)
+    let nothing = "Nothing by guest-9999 found in the last 1h.";
+    for (whom, told, left) in [
+        (
+            person("guest-7f3a"),
+            "Removed 3 messages by guest-7f3a from the last 1h, in 1 room, 1 of them direct.",
+            4,
+        ),
+        (
+            PurgeWhom::Guests,
+            "Removed 4 messages by guests from the last 1h, in 1 room, 1 of them direct.",
+            3,
+        ),
+        (
+            person("member"),
+            "Removed 2 messages by member from the last 1h, in 1 room.",
+            4,
+        ),
+        // Not what the operator said.
+        (
+            from("192.0.2.0/24"),
+            "Removed 6 messages by 192.0.2.0/24 from the last 1h, in 1 room, 1 of them direct.",
+            1,
+        ),
+        (person("guest-9999"), nothing, 6),
+        (
+            from("192.0.2.8"),
+            "No one who can be purged connected from 192.0.2.8.",
+            6,
+        ),
+        (person("somebody"), "No account is called somebody.", 6),
+    ] {
+        let (house, people) = flooded().await;
+        // Gone or not: the log has what it takes.
+        drop(people);
+        let order = Order::Purge(whom.clone(), 3_600_000);
+        let report = match house.report("operator", order).await {
+            Ok(Report::Done(words)) | Err(words) => words,
+            other => panic!("{other:?}"),
+        };
+        assert!(report.starts_with(told), "{report}");
+        let by_address = matches!(whom, PurgeWhom::Network(_));
+        assert_eq!(report.contains(since), by_address, "{report}");
+        assert_eq!(in_the_lobby(&house).await, left, "{whom:?}");
+        let audits = house.store.audits(100).await.unwrap();
+        let purges = audits.iter().filter(|audit| audit.action == "purge");
+        assert_eq!(purges.count(), usize::from(left < 6), "{whom:?}");
+    }
+}
+
+/// Whatever it is that cuts it: what was removed is, and the rest is removed by the same order.
+#[tokio::test]
+async fn a_purge_that_is_cut_says_how_far_it_got() {
+    let purge = || Order::Purge(PurgeWhom::Guests, 3_600_000);
+    for (without, removed, left) in [("conversations", 0, 6), ("purge", 0, 6), ("purged", 4, 3)] {
+        let (house, _people) = flooded().await;
+        house.port.set(Weather::Without(match without {
+            "conversations" => &["conversations"],
+            "purge" => &["purge"],
+            _ => &["purged"],
+        }));
+        let cut = house.order("operator", purge()).await.unwrap_err();
+        let expected = format!("Removed {removed} messages by guests, then stopped: ");
+        assert!(cut.starts_with(&expected), "{cut}");
+        assert!(
+            cut.ends_with("Repeat the command to remove the rest."),
+            "{cut}"
+        );
+        assert_eq!(in_the_lobby(&house).await, left);
+        house.port.set(Weather::Fair);
+        house.order("operator", purge()).await.unwrap();
+        assert_eq!(in_the_lobby(&house).await, 3);
+    }
+
+    // A server that stops waits for its orders, and for this one not long.
+    let (house, _people) = flooded().await;
+    let house = Arc::new(house);
+    house.port.set(Weather::Holding("purge"));
+    let ordered = Arc::clone(&house);
+    let order = tokio::spawn(async move { ordered.order("operator", purge()).await });
+    house.port.holds().await;
+    let guard = Arc::clone(&house.guard);
+    let finished = tokio::spawn(async move { guard.finish_orders().await });
+    tokio::task::yield_now().await;
+    house.port.set(Weather::Fair);
+    finished.await.unwrap();
+    let cut = order.await.unwrap().unwrap_err();
+    assert!(
+        cut.contains("then stopped: the server is stopping."),
+        "{cut}"
+    );
+    let audits = house.store.audits(1).await.unwrap();
+    assert!(audits[0].detail.ends_with("not complete"), "{audits:?}");
 }
 
 #[tokio::test]

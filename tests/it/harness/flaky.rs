@@ -14,8 +14,8 @@ use ssh_chat::chat::preferences::Preferences;
 use ssh_chat::store::people::WithKeys;
 use ssh_chat::store::sqlite::Sqlite;
 use ssh_chat::store::{
-    Account, AmendError, Amendment, Applied, Change, ChangeError, Found, Mark, People, RoomRecord,
-    Search, Store, StoreError,
+    Account, AmendError, Amendment, Applied, Change, ChangeError, Found, Mark, People, Purge,
+    PurgeStep, RoomRecord, Search, Store, StoreError,
 };
 
 /// How the store behaves.
@@ -121,6 +121,10 @@ macro_rules! pass {
 pass! { Store:
     fn append(batch: Vec<Draft>) -> Vec<Seq>, StoreError;
     fn amend(amendment: Amendment) -> Message, AmendError;
+    fn purge(
+        conversation: &Conversation, purge: &Purge, before: Option<Seq>
+    ) -> PurgeStep, StoreError;
+    fn purged() -> bool, StoreError;
     fn history(
         conversation: &Conversation, before: Option<Seq>, limit: usize
     ) -> Vec<Message>, StoreError;

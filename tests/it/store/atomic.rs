@@ -210,6 +210,12 @@ fn changes() -> Vec<Action> {
             reason: None,
         },
         Action::Announce,
+        Action::Purge {
+            target: "guests".to_owned(),
+            millis: 3_600_000,
+            removed: 212,
+            whole: true,
+        },
     ];
     // Whoever adds a kind of change adds it here.
     let mut kinds: Vec<&str> = all.iter().map(Action::as_str).collect();

@@ -55,6 +55,8 @@ mod dynamo;
 mod log;
 /// People: keys, invites, roles, bans.
 mod people;
+/// What is removed after a flood.
+mod purge;
 /// What is found.
 mod search;
 

@@ -1,0 +1,46 @@
+//! What an operator removes from the logs after a flood.
+
+use std::collections::BTreeSet;
+
+use crate::chat::ids::{AccountId, Name, Seq, Time};
+
+/// Which entries of a log lose their words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Purge {
+    /// Who said them.
+    pub authors: Authors,
+    /// Only those said at this time or later.
+    pub since: Time,
+}
+
+/// Whose words are removed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Authors {
+    /// Those of these accounts, under whatever name.
+    Accounts(BTreeSet<AccountId>),
+    /// Those said under this name: a guest has no account by which to find them later.
+    Named(Name),
+    /// Those of all guests.
+    Guests,
+}
+
+impl Purge {
+    /// Whether it is about an entry.
+    pub fn hits(&self, author: AccountId, name: &str, at: Time) -> bool {
+        at >= self.since
+            && match &self.authors {
+                Authors::Accounts(accounts) => accounts.contains(&author),
+                Authors::Named(wanted) => wanted.as_str() == name,
+                Authors::Guests => Name::stored(name).is_ok_and(|name| name.is_guest()),
+            }
+    }
+}
+
+/// What one step of a purge came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PurgeStep {
+    /// How many entries lost their words.
+    pub removed: u64,
+    /// The next step looks at what was said before this place; `None` if none is left to look at.
+    pub before: Option<Seq>,
+}
