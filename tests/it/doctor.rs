@@ -1,6 +1,7 @@
 //! `ssh-chat doctor`: on a database file, and on AWS as far as moto can stand in for it.
 
-use std::fs;
+use std::fs::{self, DirBuilder};
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 
 use serde_json::{Value, json};
 
@@ -71,17 +72,19 @@ fn damage_in_a_large_database_is_found() {
     has(&whole, "writing", "ok", "");
 
     let copy = Home::local();
-    fs::create_dir(copy.data()).unwrap();
+    DirBuilder::new().mode(0o700).create(copy.data()).unwrap();
     let mut bytes = fs::read(&file).unwrap();
     assert!(
         bytes.len() > 64 << 20,
         "checked as a whole when it is opened"
     );
-    fs::write(copy.data().join("chat.db"), &bytes).unwrap();
+    let path = copy.data().join("chat.db");
+    fs::write(&path, &bytes).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
     has(&look(&copy), "database", "ok", "without finding damage");
     let middle = bytes.len() / 2;
     bytes[middle..middle + 64 * 1024].fill(0xa5);
-    fs::write(copy.data().join("chat.db"), &bytes).unwrap();
+    fs::write(&path, &bytes).unwrap();
     let damaged = look(&copy);
     assert_eq!(damaged.status.code(), Some(1), "{damaged:?}");
     has(&damaged, "database", "fail", "it is damaged: ");

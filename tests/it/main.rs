@@ -62,6 +62,8 @@ mod probe;
 mod secrets_aws;
 /// Readers that do not read.
 mod slow;
+/// A disk that is almost full, and commits that vanish.
+mod space;
 /// Starting, and refusing to start.
 mod starting;
 /// How the server is, told to operators.

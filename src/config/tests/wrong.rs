@@ -273,6 +273,16 @@ error: motd and motd_file are both set (--set)
 }
 
 #[test]
+fn a_size_is_for_a_database_and_not_for_a_table() {
+    let errors = loaded(&["history.max_size=2GiB", "aws.table=chat"]).unwrap_err();
+    assert_eq!(
+        errors.to_string().trim_end(),
+        "error: history.max_size and aws.table are both set (--set)\n hint: history.max_size is for \
+         the database in the data folder; for a table, use aws.history"
+    );
+}
+
+#[test]
 fn what_is_wrong_is_repeated_but_never_a_private_key() {
     let key = "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIJ1hsZ3v1u2hX0OeC0ZqQvJ\n";
     for setting in ["operator_keys", "listen", "log.level", "limits.rooms"] {
