@@ -10,6 +10,7 @@ mod admin;
 mod announce;
 mod console_orders;
 mod data_dir;
+mod descriptors;
 mod diagnose;
 mod health;
 mod host_key;
@@ -153,6 +154,7 @@ async fn run(
         .transpose()?;
     let folder = data_dir.as_ref().map_or(&*config.data_dir, DataDir::path);
     metrics::started(env!("CARGO_PKG_VERSION"), clock::now().0);
+    descriptors::prepare(config.limits.connections);
     let mut tasks = Supervisor::default();
     let health = Health::listen(config.metrics.listen, &mut tasks).await?;
     let writes = Arc::new(Writes::default());

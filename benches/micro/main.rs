@@ -3,6 +3,7 @@
 //!
 //! See "What a single step costs" in `benches/README.md`.
 
+mod admission;
 mod chat;
 mod editor;
 mod hub;
@@ -24,6 +25,7 @@ fn main() -> Result<()> {
         .warm_up_time(Duration::from_millis(500))
         .measurement_time(Duration::from_secs(2))
         .configure_from_args();
+    admission::bench(&mut criterion);
     keys::bench(&mut criterion);
     editor::bench(&mut criterion);
     text::bench(&mut criterion);

@@ -176,7 +176,7 @@ pub static SETTINGS: &[Setting] = &[
         key: "limits.connections_per_address",
         kind: Kind::Number,
         otherwise: Otherwise::Fixed,
-        help: "Connections from one address",
+        help: "Connections from one address; it may open twice as many at once, then as many in 30 seconds",
         reloadable: false,
         set: |c, v| {
             put(
@@ -221,7 +221,8 @@ pub static SETTINGS: &[Setting] = &[
         key: "limits.unauthenticated",
         kind: Kind::Number,
         otherwise: Otherwise::Fixed,
-        help: "Connections that have not logged in yet",
+        help: "Connections that have not logged in yet; when there are as many, a newcomer takes the place of \
+               one that waits",
         reloadable: false,
         set: |c, v| put(&mut c.limits.unauthenticated, number(v, 1..=MILLION)),
         show: |c| Some(c.limits.unauthenticated.to_string()),

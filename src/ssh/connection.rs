@@ -244,9 +244,10 @@ fn log_end(
 ) {
     let millis = u64::try_from(lasted.as_millis()).unwrap_or(u64::MAX);
     let (received, sent) = (link.control.received(), link.control.sent());
+    let leaves = link.state.borrow().leave_by.map(|_| Cut::Rekeys);
     let (reason, words) = match link.control.fault() {
         Some(fault) => ("protocol", Some(fault.to_owned())),
-        None => reason(link.control.why(), outcome),
+        None => reason(link.control.why().or(leaves), outcome),
     };
     metrics::connection_ended(link.seat.at(), reason);
     let reason = words.unwrap_or_else(|| reason.to_owned());

@@ -16,7 +16,7 @@ use std::net::{IpAddr, Ipv6Addr};
 
 /// How far a connection is on its way to a login.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Stage {
+pub enum Stage {
     /// It has not sent its version line yet.
     Connected,
     /// It has, and the key exchange isn't done yet.

@@ -18,22 +18,22 @@ use crate::rate_limit::{KeyedRateLimiter, Quota, TrustedNetworks, source};
 
 /// The most connections of each kind at a time, and how long they may take.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Caps {
+pub struct Caps {
     /// In all.
-    pub(super) total: usize,
+    pub total: usize,
     /// From one source, see [`source`].
-    pub(super) per_address: usize,
+    pub per_address: usize,
     /// That have not logged in yet.
-    pub(super) unauthenticated: usize,
+    pub unauthenticated: usize,
     /// How long a login may take while there is room.
-    pub(super) login_grace: Duration,
+    pub login_grace: Duration,
     /// Networks without limits per source.
-    pub(super) trusted: TrustedNetworks,
+    pub trusted: TrustedNetworks,
 }
 
 /// Why a connection is not let in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Refused {
+pub enum Refused {
     /// As many as the server takes are connected and have logged in.
     Total,
     /// As many as one source may have are connected from there.
@@ -50,7 +50,7 @@ pub(super) enum Refused {
 
 /// Why a connection that was let in is cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Evicted {
+pub enum Evicted {
     /// Another one needs the room.
     ForRoom,
     /// It took longer than there is time while there is little room.
@@ -59,23 +59,23 @@ pub(super) enum Evicted {
 
 /// A connection that is let in.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Admitted {
+pub struct Admitted {
     /// By which the table knows it, until [`Table::leave`].
-    pub(super) id: u64,
+    pub id: u64,
     /// The connections to cut. They have left already.
-    pub(super) evicted: Vec<(u64, Evicted)>,
+    pub evicted: Vec<(u64, Evicted)>,
 }
 
 /// How full the server is, and with what: for the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Crowd {
+pub struct Crowd {
     /// Connections in all.
-    pub(super) open: usize,
+    pub open: usize,
     /// Of which have not logged in.
-    pub(super) unauthenticated: usize,
+    pub unauthenticated: usize,
     /// The source that would be the next to lose a connection, and how many it has that have not
     /// logged in.
-    pub(super) most: Option<(IpAddr, usize)>,
+    pub most: Option<(IpAddr, usize)>,
 }
 
 /// How many connections one source may have that have not logged in, while it is penalised.
@@ -144,7 +144,7 @@ impl Rates {
 
 /// Who is connected, and what is known about where from.
 #[derive(Debug)]
-pub(super) struct Table {
+pub struct Table {
     caps: Caps,
     next: u64,
     total: usize,
@@ -169,7 +169,8 @@ pub(super) struct Table {
 }
 
 impl Table {
-    pub(super) fn new(caps: Caps) -> Table {
+    /// A table without connections.
+    pub fn new(caps: Caps) -> Table {
         Table {
             next: 0,
             total: 0,
@@ -188,7 +189,7 @@ impl Table {
     }
 
     /// A connection from there arrives. If it's let in, it is counted until [`Table::leave`].
-    pub(super) fn enter(&mut self, addr: IpAddr, now: Instant) -> Result<Admitted, Refused> {
+    pub fn enter(&mut self, addr: IpAddr, now: Instant) -> Result<Admitted, Refused> {
         let source = source(addr);
         let trusted = self.caps.trusted.contains(addr);
         let known = trusted || self.is_known(source, now);
@@ -274,8 +275,8 @@ impl Table {
             &self.late
         };
         let worst = pool.worst()?;
-        let worse = !worst.shielded || shielded || worst.weight > weight;
-        worse.then_some(worst.id)
+        let yields = !worst.shielded || shielded || worst.weight > weight;
+        yields.then_some(worst.id)
     }
 
     /// Evicts those that are too slow for as little room as there is.
@@ -295,7 +296,7 @@ impl Table {
 
     /// How long a connection may take for its part of the key exchange. Half of the room may be
     /// taken before it gets shorter.
-    pub(super) fn grace(&self) -> Duration {
+    pub fn grace(&self) -> Duration {
         let whole = u32::try_from(self.caps.unauthenticated).unwrap_or(u32::MAX);
         let taken = u32::try_from(self.waiting.len()).unwrap_or(u32::MAX);
         let left = whole.saturating_sub(taken);
@@ -304,7 +305,8 @@ impl Table {
             return self.caps.login_grace;
         }
         let least = self.caps.login_grace / LEAST_GRACE;
-        least + (self.caps.login_grace - least) / half * left
+        let more = self.caps.login_grace.saturating_sub(least);
+        least + more / half * left
     }
 
     fn evict(&mut self, id: u64, why: Evicted, now: Instant, evicted: &mut Vec<(u64, Evicted)>) {
@@ -313,7 +315,7 @@ impl Table {
     }
 
     /// A connection has come as far as that. A step back changes nothing.
-    pub(super) fn reached(&mut self, id: u64, stage: Stage, now: Instant) {
+    pub fn reached(&mut self, id: u64, stage: Stage, now: Instant) {
         let Some(mut waiting) = self.remove(id) else {
             return;
         };
@@ -345,7 +347,7 @@ impl Table {
 
     /// A connection has logged in. It's counted until [`Table::leave_authenticated`]. Returns
     /// whether it was still there: it may have been evicted at that moment.
-    pub(super) fn authenticated(&mut self, id: u64, now: Instant) -> bool {
+    pub fn authenticated(&mut self, id: u64, now: Instant) -> bool {
         let Some(waiting) = self.remove(id) else {
             return false;
         };
@@ -356,7 +358,7 @@ impl Table {
     }
 
     /// A connection that had not logged in is gone, if it wasn't already.
-    pub(super) fn leave(&mut self, id: u64, now: Instant) {
+    pub fn leave(&mut self, id: u64, now: Instant) {
         let Some(waiting) = self.remove(id) else {
             return;
         };
@@ -366,7 +368,7 @@ impl Table {
     }
 
     /// A connection from there that had logged in is gone.
-    pub(super) fn leave_authenticated(&mut self, source: IpAddr) {
+    pub fn leave_authenticated(&mut self, source: IpAddr) {
         self.total = self.total.saturating_sub(1);
         if let Some(here) = self.open.get_mut(&source) {
             *here = here.saturating_sub(1);
@@ -377,7 +379,7 @@ impl Table {
     }
 
     /// A login failed for good. Returns how long the source is penalised from now on, if it is.
-    pub(super) fn failed(&mut self, addr: IpAddr, now: Instant) -> Option<Duration> {
+    pub fn failed(&mut self, addr: IpAddr, now: Instant) -> Option<Duration> {
         if self.caps.trusted.contains(addr) {
             return None;
         }
@@ -385,12 +387,12 @@ impl Table {
     }
 
     /// Returns how long an address is still penalised, if it is.
-    pub(super) fn penalty(&self, addr: IpAddr, now: Instant) -> Option<Duration> {
+    pub fn penalty(&self, addr: IpAddr, now: Instant) -> Option<Duration> {
         self.penalties.left(source(addr), now)
     }
 
     /// Returns how full the server is.
-    pub(super) fn crowd(&self) -> Crowd {
+    pub fn crowd(&self) -> Crowd {
         Crowd {
             open: self.total,
             unauthenticated: self.waiting.len(),
@@ -399,7 +401,7 @@ impl Table {
     }
 
     /// Returns how many connections a source has.
-    pub(super) fn open(&self, source: IpAddr) -> usize {
+    pub fn open(&self, source: IpAddr) -> usize {
         self.open.get(&source).copied().unwrap_or(0)
     }
 

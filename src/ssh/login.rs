@@ -204,9 +204,14 @@ impl<D: Door> Login<D> {
     /// What the door says, unless their address is penalised: then only those get in whose key is
     /// known, and all others are told how long to wait.
     fn unless_penalised(&self, verdict: Verdict, has_key: bool) -> Verdict {
-        let banned = matches!(verdict, Verdict::Refused { .. });
+        let stays = match &verdict {
+            Verdict::Welcome(_) => has_key && verdict.knows_the_key(),
+            Verdict::AskInvite { .. } => false,
+            // It has a reason of its own.
+            Verdict::Refused { .. } => true,
+        };
         match self.link.seat.penalty(std::time::Instant::now()) {
-            Some(left) if !banned && !(has_key && verdict.knows_the_key()) => Verdict::Refused {
+            Some(left) if !stays => Verdict::Refused {
                 why: Why::Penalty,
                 notice: penalised(left),
             },

@@ -89,6 +89,43 @@ fn after_three_wrong_codes_it_is_over() {
     assert!(bob.screen().said().contains("Permission denied"));
 }
 
+#[test]
+fn who_guesses_codes_keeps_out_strangers_but_nobody_whose_key_is_known() {
+    let server = server(&[]);
+    for guesses in [3, 2] {
+        let bob = stranger(&server, "bob");
+        for nth in 1..=guesses {
+            bob.wait_for("the next question", |screen| {
+                screen.said().matches("Invite code").count() == nth
+            });
+            bob.line("wrong");
+        }
+        server.wait_log(if guesses == 3 { "reason=" } else { "penalty" });
+    }
+    let mut carol = stranger(&server, "carol");
+    carol.wait_text("Too many failed logins from your address. Try again in");
+    assert!(!carol.wait_end().success());
+    let alice = Login::new(&server, "alice").terminal();
+    alice.line("still here");
+    alice.wait_text("alice still here");
+}
+
+#[test]
+fn a_trusted_network_is_not_penalised() {
+    let server = server(&["limits.trusted_networks=127.0.0.0/8"]);
+    for guesses in [3, 3] {
+        let mut bob = stranger(&server, "bob");
+        for nth in 1..=guesses {
+            bob.wait_for("the next question", |screen| {
+                screen.said().matches("Invite code").count() == nth
+            });
+            bob.line("wrong");
+        }
+        assert!(!bob.wait_end().success());
+    }
+    stranger(&server, "bob").wait_last("Invite code (Enter to leave):");
+}
+
 /// `ssh -q` shows the prompts only, so that they say why they are there.
 #[test]
 fn the_prompts_alone_say_enough() {

@@ -1,74 +1,243 @@
 //! What one client can't do to the others.
 
 use std::io::Read as _;
-use std::net::TcpStream;
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
-use crate::harness::{DEADLINE, Login, Server};
+use tokio::io::{AsyncWriteExt as _, sink};
+use tokio::net::TcpSocket;
+use tokio::runtime::Runtime;
 
-/// Connections that say nothing. Returns those that the server greeted; the others it has closed.
+use crate::harness::{DEADLINE, Login, Server, Terminal, contains};
+
+/// Connections that say nothing, from 127.0.0.1.
 fn silent(server: &Server, count: usize) -> Vec<TcpStream> {
     let address = ("127.0.0.1", server.port());
-    let connect = |_| TcpStream::connect(address).unwrap();
-    let all: Vec<TcpStream> = (0..count).map(connect).collect();
-    let greeted = all.into_iter().filter(|stream| {
+    let connect = |_| {
+        let stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(DEADLINE)).unwrap();
-        let mut stream = stream;
-        let mut first = [0];
-        // The server speaks first: RFC 4253 §4.2.
-        matches!(stream.read(&mut first), Ok(1))
-    });
-    greeted.collect()
+        stream
+    };
+    (0..count).map(connect).collect()
+}
+
+/// Waits until the server closes a connection. Returns what it said.
+fn last_words(mut stream: &TcpStream) -> String {
+    let mut words = Vec::new();
+    // A reset is an end too, but a timeout isn't.
+    if let Err(error) = stream.read_to_end(&mut words) {
+        assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+    }
+    String::from_utf8_lossy(&words).into_owned()
+}
+
+/// How often each connection of an attack comes back when it's cut.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// An attack from many addresses, until this is dropped.
+struct Attack {
+    runtime: Option<Runtime>,
+    connections: Arc<AtomicUsize>,
+}
+
+impl Attack {
+    /// `each` connections from each of `sources` addresses. Half of them say nothing, the others
+    /// send a version line and then a byte now and then.
+    fn from(sources: u16, each: u16, server: SocketAddr) -> Attack {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
+        let connections = Arc::new(AtomicUsize::new(0));
+        for source in 0..sources {
+            for nth in 0..each {
+                let [high, low] = source.to_be_bytes();
+                let from = Ipv4Addr::new(127, 1, high, low);
+                let connections = Arc::clone(&connections);
+                runtime.spawn(async move {
+                    loop {
+                        let _cut = attack(from, server, nth % 2 == 0, &connections).await;
+                        tokio::time::sleep(PAUSE).await;
+                    }
+                });
+            }
+        }
+        Attack {
+            runtime: Some(runtime),
+            connections,
+        }
+    }
+
+    /// Waits until so many more connections have been opened.
+    fn wait(&self, more: usize) {
+        let until = self.connections.load(Ordering::Relaxed) + more;
+        let start = std::time::Instant::now();
+        while self.connections.load(Ordering::Relaxed) < until {
+            assert!(start.elapsed() < DEADLINE, "the attack stands still");
+            std::thread::yield_now();
+        }
+    }
+}
+
+impl Drop for Attack {
+    fn drop(&mut self) {
+        self.runtime.take().unwrap().shutdown_background();
+    }
+}
+
+async fn attack(
+    from: Ipv4Addr,
+    server: SocketAddr,
+    is_silent: bool,
+    connections: &AtomicUsize,
+) -> std::io::Result<()> {
+    let socket = TcpSocket::new_v4()?;
+    socket.bind((from, 0).into())?;
+    let stream = socket.connect(server).await?;
+    connections.fetch_add(1, Ordering::Relaxed);
+    let (mut read, mut write) = stream.into_split();
+    let drip = async {
+        if !is_silent {
+            write.write_all(b"SSH-2.0-drip\r\n").await?;
+            loop {
+                write.write_all(&[0]).await?;
+                tokio::time::sleep(PAUSE * 10).await;
+            }
+        }
+        std::future::pending().await
+    };
+    let mut nothing = sink();
+    tokio::select! {
+        ended = tokio::io::copy(&mut read, &mut nothing) => ended.map(|_| ()),
+        ended = drip => ended,
+    }
+}
+
+/// More connections than there are places, which come back whenever they are cut.
+#[test]
+fn a_flood_from_many_addresses_keeps_nobody_out() {
+    let server = Server::with(&["limits.unauthenticated=64"]);
+    let address = SocketAddr::from(([127, 0, 0, 1], server.port()));
+    let attack = Attack::from(100, 4, address);
+    attack.wait(800);
+    for nth in 0..10 {
+        // Each from an address that nobody has logged in from before.
+        let bind = format!("BindAddress=127.0.1.{}", nth + 1);
+        let login = Login::new(&server, &format!("good{nth}")).option(&bind);
+        let login = login.option("RemoteCommand=who").try_pipe().wait_end();
+        assert!(login.status.success(), "{nth}: {login:?}");
+    }
+    attack.wait(100);
+    let log = server.log().text();
+    assert!(log.contains("connections_evicted"), "{log}");
+    let lines = log.matches("connections_evicted").count();
+    assert!(lines < 5, "{lines} lines about the same");
+    let source = log
+        .lines()
+        .find(|line| line.contains("connections_evicted"));
+    assert!(source.unwrap().contains("source=127.1."), "{source:?}");
 }
 
 #[test]
-fn silent_connections_leave_room_for_people() {
+fn silent_connections_from_one_address_give_way_to_people_there() {
     let server = Server::with(&[
         "limits.connections_per_address=1000",
-        "limits.unauthenticated=250",
-    ]);
-    let streams = silent(&server, 200);
-    assert_eq!(streams.len(), 200);
-    let alice = Login::new(&server, "alice").terminal();
-    alice.line("room enough");
-    alice.wait_text("alice room enough");
-}
-
-#[test]
-fn silent_connections_are_refused_and_cut() {
-    let server = Server::with(&[
-        "limits.connections_per_address=1000",
+        "limits.unauthenticated=128",
         "limits.login_grace=2s",
     ]);
     let alice = Login::new(&server, "alice").terminal();
     let streams = silent(&server, 200);
-    assert_eq!(streams.len(), 128, "as many as may be waiting to log in");
-
-    // Nobody gets in now, and those who are in do not notice.
-    let refused = Login::new(&server, "bob").try_pipe().finish();
-    assert_eq!(refused.status.code(), Some(255), "{refused:?}");
-    alice.line("talking all the same");
-    alice.wait_text("alice talking all the same");
-
-    // They are cut when their time is over.
-    for mut stream in streams {
-        let mut rest = Vec::new();
-        let _eof_or_reset = stream.read_to_end(&mut rest);
-    }
     let mut bob = Login::new(&server, "bob").pipe();
-    bob.line("now I can");
-    alice.wait_text("bob now I can");
-    let log = server.log().text();
-    assert!(log.contains("connections_refused"), "{log}");
-    let lines = log.matches("connections_refused").count();
-    assert!(lines < 5, "{lines} lines about the same");
+    bob.line("room enough");
+    alice.wait_text("bob room enough");
+    // The others are cut when their time is over.
+    for stream in &streams {
+        last_words(stream);
+    }
+    alice.line("talking all the same");
+    bob.wait_text("alice: talking all the same");
 }
 
 #[test]
-fn one_address_has_a_limit() {
-    let server = Server::with(&["limits.connections_per_address=10"]);
+fn one_address_has_a_limit_and_is_told_so() {
+    let server = Server::with(&[
+        "limits.connections_per_address=10",
+        "limits.login_grace=10m",
+    ]);
     let streams = silent(&server, 30);
-    assert_eq!(streams.len(), 10);
+    // Those that come later take the place of those that came first.
+    let (cut, open) = streams.split_at(20);
+    for stream in cut {
+        last_words(stream);
+    }
+    for mut stream in open {
+        stream.set_nonblocking(true).unwrap();
+        let mut words = Vec::new();
+        let waiting = stream.read_to_end(&mut words).map_err(|e| e.kind());
+        assert_eq!(waiting, Err(std::io::ErrorKind::WouldBlock));
+    }
+    // People who are in keep their places.
     drop(streams);
+    let crowd: Vec<_> = (0..10)
+        .map(|_| Login::new(&server, "alice").pipe())
+        .collect();
+    let refused = Login::new(&server, "bob").try_pipe().wait_end();
+    assert_eq!(refused.status.code(), Some(255), "{refused:?}");
+    let why = "Too many connections from your address. Close one and try again.";
+    assert!(refused.stderr.contains(why), "{refused:?}");
+    drop(crowd);
+}
+
+#[test]
+fn one_address_may_not_connect_again_and_again() {
+    let server = Server::with(&["limits.connections_per_address=1"]);
+    let refused = (0..200).find_map(|_| {
+        let streams = silent(&server, 1);
+        let words = streams.first().map(last_words_at_once)?;
+        words.contains("Too many new connections").then_some(words)
+    });
+    let words = refused.expect("one of 200 is refused");
+    assert!(
+        words.contains("Too many new connections from your address. Try again in 2 s."),
+        "{words}"
+    );
+}
+
+/// Hangs up, then reads what the server said before it noticed.
+fn last_words_at_once(stream: &TcpStream) -> String {
+    stream.shutdown(std::net::Shutdown::Write).unwrap();
+    last_words(stream)
+}
+
+#[test]
+fn a_client_that_asks_for_new_keys_all_the_time_is_told_to_stop() {
+    let server = Server::start();
+    let mut alice = Login::new(&server, "alice")
+        .option("RekeyLimit=16")
+        .terminal();
+    let told = |alice: &Terminal| contains(&alice.raw(), b"Too many key exchanges.");
+    // Each key in a packet of its own, and so with keys of its own.
+    for nth in 1..=100 {
+        alice.type_text("#");
+        alice.wait_for("an echo, or the end", |screen| {
+            screen.prompt().matches('#').count() >= nth || told(&alice)
+        });
+        if told(&alice) {
+            break;
+        }
+    }
+    assert!(!alice.wait_end().success());
+    assert!(told(&alice));
+    server.wait_log("reason=rekeys");
+    // Nobody notices who does it as it's meant.
+    let bob = Login::new(&server, "bob")
+        .option("RekeyLimit=1M 1h")
+        .terminal();
+    bob.line("fine");
+    bob.wait_text("bob fine");
 }
 
 #[test]

@@ -77,18 +77,21 @@ fn play(mut table: Table, steps: &[Do]) -> Vec<Fate> {
     fates.into_iter().map(|(_, fate)| fate).collect()
 }
 
-#[test]
-fn who_is_let_in_and_who_gives_way() {
-    use Do::{Enter, Leave, LogIn, Reach};
-    use Fate::{Evicted, Gone, In, Refused, There};
-    use Stage::{Asked, Exchanged, Identified};
+mod cases {
+    use super::Do::{self, Enter, Leave, LogIn, Reach};
+    use super::Fate::{self, Evicted, Gone, In, Refused, There};
+    use crate::ssh::eviction::Stage::{Asked, Exchanged, Identified};
+    use crate::ssh::limits::Refused as Why;
+
     const A: &str = "192.0.2.1";
     const B: &str = "192.0.2.2";
     const C: &str = "192.0.2.3";
     const D: &str = "192.0.2.4";
     const E: &str = "192.0.2.5";
     const TRUSTED: &str = "198.51.100.1";
-    let cases: &[(&str, &[Do], &[Fate])] = &[
+
+    /// What happens, and what comes of each that arrives.
+    pub const CASES: &[(&str, &[Do], &[Fate])] = &[
         (
             "no room: the source with the most loses its oldest",
             &[Enter(B), Enter(A), Enter(A), Enter(C), Enter(D)],
@@ -120,7 +123,7 @@ fn who_is_let_in_and_who_gives_way() {
                 Reach(1, Asked),
                 Enter(A),
             ],
-            &[There, There, Refused(super::Refused::PerAddress)],
+            &[There, There, Refused(Why::PerAddress)],
         ),
         (
             "as many as one source may have",
@@ -136,7 +139,7 @@ fn who_is_let_in_and_who_gives_way() {
                 Enter(A),
                 Enter(B),
             ],
-            &[In, In, In, In, Refused(super::Refused::PerAddress), There],
+            &[In, In, In, In, Refused(Why::PerAddress), There],
         ),
         (
             "a trusted network has no share",
@@ -171,7 +174,7 @@ fn who_is_let_in_and_who_gives_way() {
                 LogIn(5),
                 Enter(D),
             ],
-            &[In, In, In, In, In, In, Refused(super::Refused::Total)],
+            &[In, In, In, In, In, In, Refused(Why::Total)],
         ),
         (
             "who logs in takes no room at the door",
@@ -245,7 +248,11 @@ fn who_is_let_in_and_who_gives_way() {
             &[Gone, Evicted, There, There, There, There],
         ),
     ];
-    for (what, steps, expected) in cases {
+}
+
+#[test]
+fn who_is_let_in_and_who_gives_way() {
+    for (what, steps, expected) in cases::CASES {
         assert_eq!(play(Table::new(caps()), steps), *expected, "{what}");
     }
 }

@@ -143,27 +143,43 @@ async fn a_trusted_network_has_no_limit() {
 
 #[tokio::test]
 async fn new_keys_again_and_again_are_too_much() {
+    use russh::{cipher, kex};
     let running = start(Settings::default()).await;
-    let config = client::Config {
-        // Asks for new keys whenever it has sent something.
-        limits: russh::Limits::new(1, 1 << 30, Duration::from_secs(3600)),
-        ..client::Config::default()
-    };
-    let mut client = running.client_with(config).await;
-    assert_eq!(begin(&mut client).await, Heard::In);
-    let channel = soon("a channel", client.channel_open_session())
-        .await
-        .unwrap();
-    channel.request_shell(true).await.unwrap();
-    soon("the end", async {
-        while !client.is_closed() {
-            let _closed = channel.data_bytes("x").await;
-            a_moment().await;
-        }
-    })
-    .await;
-    running.open(0).await;
-    assert_eq!(running.server.counters().auth_ok.get(), 1);
+    // What is sent for a key exchange is of another size with each.
+    let hybrid = [kex::MLKEM768X25519_SHA256];
+    let classic = [kex::CURVE25519];
+    for (kex, cipher) in [
+        (classic, cipher::CHACHA20_POLY1305),
+        (hybrid, cipher::CHACHA20_POLY1305),
+        (hybrid, cipher::AES_256_GCM),
+        (classic, cipher::AES_128_CTR),
+    ] {
+        let config = client::Config {
+            // Asks for new keys whenever it has sent something.
+            limits: russh::Limits::new(1, 1 << 30, Duration::from_secs(3600)),
+            preferred: russh::Preferred {
+                kex: kex.to_vec().into(),
+                cipher: vec![cipher].into(),
+                ..russh::Preferred::default()
+            },
+            ..client::Config::default()
+        };
+        let mut client = running.client_with(config).await;
+        assert_eq!(begin(&mut client).await, Heard::In);
+        let channel = soon("a channel", client.channel_open_session())
+            .await
+            .unwrap();
+        channel.request_shell(true).await.unwrap();
+        soon("the end", async {
+            while !client.is_closed() {
+                let _closed = channel.data_bytes("x").await;
+                a_moment().await;
+            }
+        })
+        .await;
+        running.open(0).await;
+    }
+    assert_eq!(running.server.counters().auth_ok.get(), 4);
 }
 
 /// A client that logs in and then never reads again.

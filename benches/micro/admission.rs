@@ -1,0 +1,64 @@
+//! A connection that arrives, before anything is computed for it.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::{Duration, Instant};
+
+use criterion::Criterion;
+use ssh_chat::rate_limit::TrustedNetworks;
+use ssh_chat::ssh::eviction::Stage;
+use ssh_chat::ssh::limits::{Caps, Table};
+
+/// Between two connections: five thousand a second.
+const APART: Duration = Duration::from_micros(200);
+
+fn table(unauthenticated: usize) -> Table {
+    Table::new(Caps {
+        total: 4 * unauthenticated,
+        per_address: 64,
+        unauthenticated,
+        login_grace: Duration::from_secs(20),
+        trusted: TrustedNetworks::default(),
+    })
+}
+
+/// The source of the nth connection, of so many.
+fn source(nth: u32, sources: u32) -> IpAddr {
+    Ipv4Addr::from_bits(0x0a00_0000 + nth % sources).into()
+}
+
+pub fn bench(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("admission");
+    let start = Instant::now();
+    group.bench_function("empty", |b| {
+        let (mut table, mut nth) = (table(1024), 0);
+        b.iter(|| {
+            nth += 1;
+            let now = start + APART * nth;
+            if let Ok(admitted) = table.enter(source(nth, 100_000), now) {
+                table.leave(admitted.id, now);
+            }
+        });
+    });
+    // Each takes the place of another: from few sources with many, or from very many with one.
+    for (name, sources, places) in [
+        ("full_1000_sources", 1000, 1024),
+        ("full_100000_sources", 100_000, 1024),
+        ("full_16384_places", 100_000, 16_384),
+    ] {
+        group.bench_function(name, |b| {
+            let (mut table, mut nth) = (table(places), 0);
+            let mut arrive = || {
+                nth += 1;
+                let now = start + APART * nth;
+                if let Ok(admitted) = table.enter(source(nth, sources), now) {
+                    table.reached(admitted.id, Stage::Identified, now);
+                }
+            };
+            for _ in 0..2 * places {
+                arrive();
+            }
+            b.iter(&mut arrive);
+        });
+    }
+    group.finish();
+}
