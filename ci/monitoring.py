@@ -170,7 +170,7 @@ def watch(server, prometheus):
             prometheus.ask("query", query=query)
         except urllib.error.HTTPError as error:
             sys.exit(f"FAILED: {title}: {query}: {error.read().decode()}")
-    quiet = {"Store calls that failed", "Why not", "AWS calls"}
+    quiet = {"Failed store calls", "Refused logins by reason", "AWS calls"}
     for title in {title for title, _ in dashboard()} - quiet:
         panel = [query for name, query in dashboard() if name == title]
         wait(f"the panel {title} shows something",
