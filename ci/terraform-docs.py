@@ -21,7 +21,7 @@ def blocks(kind):
 
 
 def variables():
-    yield "| Variable | Default | What it is |"
+    yield "| Variable | Default | Description |"
     yield "|---|---|---|"
     for name, description, default in blocks("variable"):
         shown = {None: "must be set", "null": "none"}.get(default, f"`{default}`")
@@ -29,7 +29,7 @@ def variables():
 
 
 def outputs():
-    yield "| Output | What it is |"
+    yield "| Output | Description |"
     yield "|---|---|"
     for name, description, _ in blocks("output"):
         yield f"| `{name}` | {description} |"

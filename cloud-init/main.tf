@@ -1,13 +1,13 @@
-# Values in, user-data out. There is no provider and no resource here, so that whoever needs
-# user-data can render it: terraform/ for EC2, `./render` for any other machine.
+# Renders user-data from values. It has no provider and no resources, so it works for any machine:
+# terraform/ uses it for EC2, and `./render` for everything else.
 
 terraform {
   required_version = ">= 1.11"
 }
 
 locals {
-  # Null leaves a setting to the server's own default. The file replaces the package's, so it has to
-  # say what that says about the port: systemd opens it, this is what people are told.
+  # Null means the server's default. The file replaces the package's configuration, so it must repeat its
+  # `listen`: systemd opens the port, and the server uses this value in the `ssh` command it shows.
   own = {
     listen                   = "[::]:22"
     access                   = var.access
@@ -22,8 +22,8 @@ locals {
     "aws.history"            = var.history
   }
 
-  # Each setting and its value as TOML. What JSON writes for a string, a number, a boolean or a list
-  # of strings is TOML too; the one exception is U+007F, which no variable lets in.
+  # Each setting with its value as TOML. JSON strings, numbers, booleans and lists of strings are valid
+  # TOML, except for U+007F, which the variables reject.
   values = merge(
     { for key, value in local.own : key => jsonencode(value) if value != null },
     { for key, value in var.settings : key => local.kinds[local.settings[key]].quoted ? jsonencode(value) : value },
@@ -40,7 +40,7 @@ locals {
     [""],
   ))
 
-  # JSON is YAML, and nothing in a value can end a JSON string.
+  # JSON is valid YAML, and no value can end a JSON string early.
   user_data = "#cloud-config\n${jsonencode({
     write_files = [{
       path        = "/etc/ssh-chat/config.toml"
@@ -50,6 +50,6 @@ locals {
     }]
   })}\n"
 
-  # What length() counts is characters.
+  # length() counts characters, not bytes.
   bytes = length(base64encode(local.user_data)) / 4 * 3
 }

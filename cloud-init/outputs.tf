@@ -1,9 +1,9 @@
 output "user_data" {
-  description = "The user-data of the machine. There is no secret in it."
+  description = "The machine's user-data. It contains no secrets."
   value       = local.user_data
 
   precondition {
     condition     = local.bytes <= 16384
-    error_message = "The user-data would have about ${local.bytes} bytes, and EC2 takes 16384. Name operators by their fingerprints (SHA256:…, as `ssh-keygen -lf FILE.pub` shows) or shorten motd."
+    error_message = "user-data is about ${local.bytes} bytes, but EC2 accepts at most 16384. List operators by fingerprint (SHA256:…, as `ssh-keygen -lf FILE.pub` prints), or shorten motd."
   }
 }

@@ -1,5 +1,5 @@
-# The settings of docs/configuration.md that need no variable of their own, and what may be in them.
-# ci/cloud-init holds this list against that page.
+# The settings of docs/configuration.md that have no variable of their own, and their formats.
+# ci/cloud-init compares this list with that page.
 
 locals {
   kinds = {
@@ -15,12 +15,12 @@ locals {
     }
     time = {
       pattern = local.time
-      right   = "a time with its unit, such as 90s, 10m, 1h30m, 7d or 2w"
+      right   = "a duration with units, such as 90s, 10m, 1h30m, 7d or 2w"
       quoted  = true
     }
     rate = {
       pattern = "^(0|[1-9][0-9]{0,3}/(s|min|h))$"
-      right   = "so many in a time, such as 2/s or 30/min, or 0 for no limit"
+      right   = "a rate, such as 2/s or 30/min, or 0 for no limit"
       quoted  = true
     }
     address = {
@@ -30,7 +30,7 @@ locals {
     }
     name = {
       pattern = "^[A-Za-z0-9_.-]{1,64}$"
-      right   = "a name of letters, digits, _, - and ."
+      right   = "a name of up to 64 letters, digits, _, - and ."
       quoted  = true
     }
     format = {
@@ -40,7 +40,7 @@ locals {
     }
     level = {
       pattern = "^(off|error|warn|info|debug|trace)(,[a-z0-9_:]+=(off|error|warn|info|debug|trace))*$"
-      right   = "a level, such as info, and others for single parts after it, such as info,ssh_chat::ssh=debug"
+      right   = "a level, such as info, optionally with levels for modules, such as info,ssh_chat::ssh=debug"
       quoted  = true
     }
     key = {
@@ -48,11 +48,10 @@ locals {
       right   = "the public half of the host key without a comment: ssh-ed25519 AAAA…"
       quoted  = true
     }
-    # No control characters but tab and line ends: nobody needs them, and YAML takes some of them for
-    # a broken file.
+    # No control characters except tab and line ends: YAML rejects some of them.
     words = {
       pattern = "^[^\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f-\\x{9f}\\x{fffe}\\x{ffff}]*$"
-      right   = "a text of at most 4096 characters without control characters"
+      right   = "a text of at most 4096 characters, without control characters"
       quoted  = true
     }
   }
@@ -89,17 +88,17 @@ locals {
     "aws.metrics"                    = "name"
   }
 
-  # Numbers with their units, the longest first, each at most once, and at least one.
+  # At least one number with a unit, longest unit first, each at most once.
   time = join("", ["^(", join("|", [
     for place, unit in ["w", "d", "h", "m", "s"] :
     "[0-9]{1,9}${unit}${join("", [for shorter in slice(["w", "d", "h", "m", "s"], place + 1, 5) : "([0-9]{1,9}${shorter})?"])}"
   ]), ")$"])
 
-  # Listed neither here nor as a variable is what the image decides: listen (systemd hands a socket
-  # over), data_dir (systemd makes it) and motd_file (nothing would put the file there).
+  # Neither listed here nor variables, because the image fixes them: listen (systemd passes the socket),
+  # data_dir (systemd creates it) and motd_file (nothing would create the file).
 
-  # One line of a .pub file of a kind that the server takes, or a fingerprint. A comma would end the
-  # key in the server's eyes, and other control characters than JSON escapes would break the YAML.
+  # One line of a .pub file with a key type that the server accepts, or a fingerprint. The server splits
+  # keys at commas, and control characters that JSON doesn't escape would break the YAML.
   key_line = "^((${join("|", [
     "ssh-ed25519",
     "ssh-rsa",

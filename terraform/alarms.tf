@@ -1,72 +1,72 @@
-# Who is told when something is wrong, and when that is; docs/operate.md says what to do. With an
-# address in alarm_email there are a topic that sends to it, these alarms and a dashboard; without
-# one, only the alarm in machine.tf that has EC2 move the machine.
+# Alarms; docs/operate.md has the runbook. With alarm_email set, this creates an SNS topic that sends to
+# that address, these alarms and a dashboard; without it, there is only the alarm in machine.tf that
+# makes EC2 move the machine.
 
 locals {
   watched = var.alarm_email != ""
 
-  # What tells people.
+  # The topic to notify.
   tell = aws_sns_topic.alarms[*].arn
 
   own_metrics  = { Chat = var.name }
   memory_bytes = data.aws_ec2_instance_type.chat.memory_size * 1024 * 1024
 
-  # Each is looked at in steps of so many seconds and is one if so many of the last few steps are:
-  # `steps = [3, 5]` is three of five. What is missing counts as good unless it says otherwise.
+  # `steps = [3, 5]`: the alarm fires if three of the last five periods of `seconds` breach the limit.
+  # `missing` is how CloudWatch treats missing data.
   alarms = merge(
     {
       silent = {
-        says      = "The server has not given a sign of life for three minutes: it is down, hangs, or can't reach CloudWatch"
+        says      = "No heartbeat from the server for three minutes: it is down, hangs, or can't reach CloudWatch"
         namespace = local.metrics_namespace, metric = "Heartbeat", dimensions = local.own_metrics
         statistic = "Sum", is = "LessThanThreshold", limit = 1, seconds = 60, steps = [3, 3], missing = "breaching"
       }
       messages-failed = {
-        says      = "Messages could not be saved, and their senders were told so"
+        says      = "Messages couldn't be saved; their senders were told"
         namespace = local.metrics_namespace, metric = "MessagesFailed", dimensions = local.own_metrics
         statistic = "Sum", is = "GreaterThanThreshold", limit = 0, seconds = 60, steps = [2, 5], missing = "notBreaching"
       }
       slow-commits = {
-        # The figure is a guess within bounds of which each is twice the one before, and this is one of them.
-        says      = "One message in a hundred takes longer than a second to be saved"
+        # The percentile is interpolated between bucket bounds that are powers of two; this is one of them.
+        says      = "Saving one message in a hundred takes longer than a second"
         namespace = local.metrics_namespace, metric = "CommitP99", dimensions = local.own_metrics
         statistic = "Maximum", is = "GreaterThanThreshold", limit = 1024, seconds = 60, steps = [5, 10], missing = "notBreaching"
       }
       logins-refused = {
-        says      = "More than 300 logins were refused within five minutes: somebody tries keys, or something keeps out people who may come in"
+        says      = "More than 300 logins failed within five minutes: someone is guessing keys, or registered users can't log in"
         namespace = local.metrics_namespace, metric = "LoginsRefused", dimensions = local.own_metrics
         statistic = "Sum", is = "GreaterThanThreshold", limit = 300, seconds = 300, steps = [1, 1], missing = "notBreaching"
       }
       slow-readers = {
-        says      = "More than 20 people within five minutes were let go because they took in nothing of what they were sent: the network is bad, or the machine is too slow"
+        says      = "More than 20 clients were disconnected within five minutes because they stopped reading: the network is bad, or the machine is too slow"
         namespace = local.metrics_namespace, metric = "SlowReaderCloses", dimensions = local.own_metrics
         statistic = "Sum", is = "GreaterThanThreshold", limit = 20, seconds = 300, steps = [1, 1], missing = "notBreaching"
       }
       memory = {
-        says      = "The server has had more than 70 % of the machine's memory for ten minutes"
+        says      = "The server has used more than 70 % of the machine's memory for ten minutes"
         namespace = local.metrics_namespace, metric = "MemoryBytes", dimensions = local.own_metrics
         statistic = "Maximum", is = "GreaterThanThreshold", limit = floor(local.memory_bytes * 0.7), seconds = 60, steps = [10, 10], missing = "notBreaching"
       }
       machine = {
-        says      = "The machine does not answer EC2, though the hardware under it is well: its system hangs"
+        says      = "The machine doesn't respond to EC2, although its hardware is healthy: its operating system hangs"
         namespace = "AWS/EC2", metric = "StatusCheckFailed_Instance", dimensions = { InstanceId = aws_instance.chat.id }
         statistic = "Maximum", is = "GreaterThanThreshold", limit = 0, seconds = 60, steps = [3, 3], missing = "notBreaching"
       }
     },
     { for name, alarm in {
       web-fails = {
-        says      = "Three or more requests to the page for invites failed within five minutes"
+        says      = "Three or more requests to the invite page failed within five minutes"
         namespace = "AWS/ApiGateway", metric = "5xx", dimensions = { ApiId = one(aws_apigatewayv2_api.web[*].id) }
         statistic = "Sum", is = "GreaterThanOrEqualToThreshold", limit = 3, seconds = 300, steps = [1, 1], missing = "notBreaching"
       }
       web-function-fails = {
-        says      = "The function with the page for invites does not start or ends early"
+        says      = "The invite page's function fails to start or ends early"
         namespace = "AWS/Lambda", metric = "Errors", dimensions = { FunctionName = local.web_function }
         statistic = "Sum", is = "GreaterThanOrEqualToThreshold", limit = 3, seconds = 300, steps = [1, 1], missing = "notBreaching"
       }
     } : name => alarm if var.web },
   )
 
-  # What DynamoDB counts against us: no capacity, or its own failure.
+  # Requests that DynamoDB throttled, or failed to serve.
   table_troubles = concat(
     [for kind in ["Read", "Write"] : { metric = "${kind}ThrottleEvents", dimensions = { TableName = var.name } }],
     [for operation in ["GetItem", "PutItem", "Query", "TransactWriteItems", "UpdateItem"] : {
@@ -98,7 +98,7 @@ resource "aws_cloudwatch_metric_alarm" "table" {
   count = local.watched ? 1 : 0
 
   alarm_name          = "${var.name}-table"
-  alarm_description   = "DynamoDB refused five or more requests to the table within five minutes, for want of capacity or by a failure of its own. What to do: docs/operate.md"
+  alarm_description   = "DynamoDB throttled or failed five or more requests to the table within five minutes. What to do: docs/operate.md"
   comparison_operator = "GreaterThanOrEqualToThreshold"
   threshold           = 5
   evaluation_periods  = 1
@@ -130,18 +130,18 @@ resource "aws_cloudwatch_metric_alarm" "table" {
   }
 }
 
-# Whoever has another host key can pretend to be the chat. The parameter with the public half tells
-# of its changes by itself, which the server makes when it starts with another key. Who writes to the
-# secret is told by CloudTrail, and only where a trail logs what is managed in this region: most
-# accounts have one, this does not make it.
+# A changed host key may mean that someone impersonates the chat. When the server starts with a new key
+# it updates the SSM parameter, and Parameter Store emits an event. Writes to the secret are known only
+# to CloudTrail, if a trail logs management events in this region: most accounts have one, and this
+# module doesn't create it.
 locals {
   host_key_rules = {
     host-key-published = {
-      says    = "The chat ${var.name} publishes its host key. This is so on its first start and after `ssh-chat host-key rotate`. If it is neither, somebody has another key for it: docs/operate.md"
+      says    = "The chat ${var.name} published a host key. This is expected on its first start and after `ssh-chat host-key rotate`. Otherwise someone else has replaced the key: docs/operate.md"
       pattern = { source = ["aws.ssm"], "detail-type" = ["Parameter Store Change"], detail = { name = [aws_ssm_parameter.host_key.name] } }
     }
     host-key-written = {
-      says = "The host key of the chat ${var.name} was written or deleted, by whom CloudTrail tells. This is so on its first start and after `ssh-chat host-key rotate`. If it is neither, somebody has another key for it: docs/operate.md"
+      says = "The host key of the chat ${var.name} was written or deleted; CloudTrail shows by which credentials. This is expected on its first start and after `ssh-chat host-key rotate`. Otherwise someone else has changed it: docs/operate.md"
       pattern = { source = ["aws.secretsmanager"], "detail-type" = ["AWS API Call via CloudTrail"], detail = {
         eventName = ["DeleteSecret", "PutSecretValue", "UpdateSecret", "UpdateSecretVersionStage"]
         requestParameters = { secretId = [
@@ -157,7 +157,7 @@ resource "aws_cloudwatch_event_rule" "host_key" {
   for_each = { for name, rule in local.host_key_rules : name => rule if local.watched }
 
   name          = "${var.name}-${each.key}"
-  description   = "Tells when the host key of the chat ${var.name} becomes another"
+  description   = "Notifies when the host key of the chat ${var.name} changes"
   event_pattern = jsonencode(each.value.pattern)
 }
 
@@ -174,7 +174,7 @@ resource "aws_cloudwatch_event_target" "host_key" {
 }
 
 resource "aws_sns_topic" "alarms" {
-  # checkov:skip=CKV_AWS_26: alarms can't be sent through the key that AWS keeps for this, and there is no secret in one
+  # checkov:skip=CKV_AWS_26: CloudWatch can't publish to a topic encrypted with the AWS-managed key, and alarms contain no secrets
   count = local.watched ? 1 : 0
 
   name = "${var.name}-alarms"
@@ -196,7 +196,7 @@ resource "aws_sns_topic_policy" "alarms" {
         Condition = { StringEquals = { "aws:SourceAccount" = data.aws_caller_identity.here.account_id } }
       },
       {
-        # EventBridge takes no conditions in the policy of a topic.
+        # EventBridge doesn't support conditions in a topic's policy.
         Sid       = "Rules"
         Effect    = "Allow"
         Action    = "sns:Publish"

@@ -1,14 +1,14 @@
-# All that is counted, on one page, in the order in which one looks: is it there, is it well, who
-# uses it, what carries it.
+# The dashboard, ordered by question: is the server up, is it healthy, who uses it, and how are the
+# resources under it.
 
 locals {
   own_graphs = [
-    { title = "Signs of life, each minute", stat = "Sum", metrics = ["Heartbeat"] },
-    { title = "People in sessions", stat = "Maximum", metrics = ["Sessions"] },
-    { title = "Messages a minute", stat = "Sum", metrics = ["MessagesAccepted", "MessagesRefused", "MessagesFailed"] },
-    { title = "Saving a message, p99 in ms", stat = "Maximum", metrics = ["CommitP99"] },
-    { title = "Kept out or let go, a minute", stat = "Sum", metrics = ["LoginsRefused", "SlowReaderCloses", "StoreErrors"] },
-    { title = "Memory of the server in bytes", stat = "Maximum", metrics = ["MemoryBytes"] },
+    { title = "Heartbeats per minute", stat = "Sum", metrics = ["Heartbeat"] },
+    { title = "Sessions", stat = "Maximum", metrics = ["Sessions"] },
+    { title = "Messages per minute", stat = "Sum", metrics = ["MessagesAccepted", "MessagesRefused", "MessagesFailed"] },
+    { title = "Time to save a message, p99 in ms", stat = "Maximum", metrics = ["CommitP99"] },
+    { title = "Refused logins, slow readers, store errors per minute", stat = "Sum", metrics = ["LoginsRefused", "SlowReaderCloses", "StoreErrors"] },
+    { title = "Server memory in bytes", stat = "Maximum", metrics = ["MemoryBytes"] },
   ]
 
   graphs = concat(
@@ -19,40 +19,40 @@ locals {
     }],
     [
       {
-        title = "The table: used capacity a minute"
+        title = "Table: consumed capacity per minute"
         stat  = "Sum"
         metrics = [for kind in ["ConsumedReadCapacityUnits", "ConsumedWriteCapacityUnits"] :
           ["AWS/DynamoDB", kind, "TableName", aws_dynamodb_table.chat.name]
         ]
       },
       {
-        title = "The table: refused, a minute"
+        title = "Table: throttled or failed requests per minute"
         stat  = "Sum"
         metrics = [for trouble in local.table_troubles :
           concat(["AWS/DynamoDB", trouble.metric], flatten([for name, value in trouble.dimensions : [name, value]]))
         ]
       },
       {
-        title   = "The machine: processor in %"
+        title   = "Machine: CPU in %"
         stat    = "Maximum"
         metrics = [["AWS/EC2", "CPUUtilization", "InstanceId", aws_instance.chat.id]]
       },
       {
-        title   = "The machine: processor credits left"
+        title   = "Machine: CPU credits left"
         stat    = "Minimum"
         metrics = [["AWS/EC2", "CPUCreditBalance", "InstanceId", aws_instance.chat.id]]
       },
     ],
     [for graph in [
       {
-        title = "The page: requests a minute"
+        title = "Invite page: requests per minute"
         stat  = "Sum"
         metrics = [for metric in ["Count", "4xx", "5xx"] :
           ["AWS/ApiGateway", metric, "ApiId", one(aws_apigatewayv2_api.web[*].id)]
         ]
       },
       {
-        title   = "The page: time of its function in ms"
+        title   = "Invite page: function duration in ms"
         stat    = "Maximum"
         metrics = [["AWS/Lambda", "Duration", "FunctionName", local.web_function]]
       },

@@ -1,5 +1,5 @@
-# The image: one that Packer built, by its version or its id, and never just the newest: an image
-# that somebody else builds must not replace this machine.
+# The image is selected by version or id, never "the newest": an image that someone else builds must
+# not replace this machine.
 
 data "aws_ec2_instance_type" "chat" {
   instance_type = var.instance_type
@@ -8,7 +8,7 @@ data "aws_ec2_instance_type" "chat" {
 locals {
   architecture = contains(data.aws_ec2_instance_type.chat.supported_architectures, "arm64") ? "arm64" : "x86_64"
 
-  # ami-…, eu-central-1:ami-…, or several of these, one for each region.
+  # ami-…, eu-central-1:ami-…, or a comma-separated list with one per region.
   named_images = var.ami_id == null ? [] : [
     for part in split(",", var.ami_id) : element(split(":", part), -1)
     if !strcontains(part, ":") || startswith(part, "${var.region}:")
@@ -43,12 +43,12 @@ data "aws_ami_ids" "chat" {
   lifecycle {
     postcondition {
       condition     = length(self.ids) > 0
-      error_message = "There is no image with ${local.image_wanted.words} for ${local.architecture} (${var.instance_type}) in ${var.region} that belongs to ${var.image_owner == "self" ? "this account" : "account ${var.image_owner}"}. Build one with Packer, or see `aws ec2 describe-images --region ${var.region} --owners ${var.image_owner} --filters Name=tag:Project,Values=${local.project}` for those there are."
+      error_message = "No image found with ${local.image_wanted.words} for ${local.architecture} (${var.instance_type}) in ${var.region} owned by ${var.image_owner == "self" ? "this account" : "account ${var.image_owner}"}. Build one with Packer, or list the existing ones with `aws ec2 describe-images --region ${var.region} --owners ${var.image_owner} --filters Name=tag:Project,Values=${local.project}`."
     }
 
     postcondition {
       condition     = length(self.ids) < 2
-      error_message = "There are ${length(self.ids)} images with ${local.image_wanted.words}: ${join(", ", sort(self.ids))}. Say which one with ami_id instead of image_version, or deregister the others."
+      error_message = "Found ${length(self.ids)} images with ${local.image_wanted.words}: ${join(", ", sort(self.ids))}. Set ami_id instead of image_version to select one, or deregister the others."
     }
   }
 }

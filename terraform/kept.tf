@@ -1,17 +1,17 @@
-# What outlives the machine: its host key, the public half of it, and everything that was said.
+# Persistent data, which outlives the machine: the host key, its public half, and the table.
 
-# There is no aws_secretsmanager_secret_version, and there must be none: the machine fills the secret
-# once, on its first start, so that the key is never in Terraform's state.
+# Don't add an aws_secretsmanager_secret_version: the machine fills the secret once, on its first
+# start, so that the key is never in Terraform's state.
 resource "aws_secretsmanager_secret" "host_key" {
-  # checkov:skip=CKV2_AWS_57: a host key that changes by itself locks everybody out; `ssh-chat host-key rotate` does it on purpose
+  # checkov:skip=CKV2_AWS_57: automatic rotation would lock everyone out; `ssh-chat host-key rotate` rotates it on purpose
   name                    = "${var.name}/host-key"
-  description             = "The host key of the chat ${var.name}, by which clients know it"
+  description             = "Host key of the chat ${var.name}, which clients use to identify it"
   kms_key_id              = var.kms_key_arn
   recovery_window_in_days = var.recovery_window_in_days
 }
 
 resource "aws_ssm_parameter" "host_key" {
-  # checkov:skip=CKV2_AWS_34: this is the public half, for everybody to read
+  # checkov:skip=CKV2_AWS_34: this is the public half, which anyone may read
   name           = "/${var.name}/host-key"
   description    = "The host key of ssh-chat: its fingerprint and its public half"
   type           = "String"

@@ -16,7 +16,7 @@ module "user_data" {
 }
 
 resource "aws_instance" "chat" {
-  # checkov:skip=CKV_AWS_126: the server publishes its own metrics each minute; those of EC2 every five are enough beside them
+  # checkov:skip=CKV_AWS_126: the server publishes its own metrics every minute; five-minute metrics from EC2 are enough
   ami                         = one(data.aws_ami_ids.chat.ids)
   instance_type               = var.instance_type
   subnet_id                   = local.subnet_ids[0]
@@ -28,7 +28,7 @@ resource "aws_instance" "chat" {
   tags                        = { Name = var.name }
   volume_tags                 = merge(local.tags, { Name = var.name })
 
-  # One hop: what runs in a container or a network namespace on the machine gets no credentials.
+  # A hop limit of one keeps credentials from containers and network namespaces on the machine.
   metadata_options {
     http_endpoint               = "enabled"
     http_tokens                 = "required"
@@ -46,7 +46,7 @@ resource "aws_instance" "chat" {
     create_before_destroy = true
   }
 
-  # It reads and writes from its first second on.
+  # The server reads and writes AWS resources as soon as it starts.
   depends_on = [
     aws_iam_role_policy.chat,
     aws_route_table_association.public,
@@ -54,7 +54,7 @@ resource "aws_instance" "chat" {
   ]
 }
 
-# People know the chat by this address: it belongs to no machine.
+# The address that people know. It's independent of the machine.
 resource "aws_eip" "chat" {
   domain = "vpc"
   tags   = { Name = var.name }
@@ -67,16 +67,16 @@ resource "aws_eip_association" "chat" {
   instance_id         = aws_instance.chat.id
   allow_reassociation = true
 
-  # In one step from the old machine to the new one, not first away from the old.
+  # Moves the address in one step, instead of releasing it from the old machine first.
   lifecycle {
     create_before_destroy = true
   }
 }
 
-# When the hardware under the machine fails, EC2 moves it: same disk, same address.
+# If the machine's hardware fails, EC2 moves it, with the same disk and address.
 resource "aws_cloudwatch_metric_alarm" "recover" {
   alarm_name          = "${var.name}-recover"
-  alarm_description   = "The hardware under ${var.name} has failed; EC2 moves the machine by itself"
+  alarm_description   = "The hardware of ${var.name} has failed; EC2 is moving the machine automatically"
   namespace           = "AWS/EC2"
   metric_name         = "StatusCheckFailed_System"
   dimensions          = { InstanceId = aws_instance.chat.id }

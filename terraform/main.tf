@@ -1,13 +1,13 @@
-# One machine that people join with `ssh`, and what outlives it: its address, its host key, its
-# table. Files by subject: network.tf, image.tf, machine.tf, role.tf, kept.tf; the
-# page where invites are redeemed: web.tf; who is told what: alarms.tf, dashboard.tf.
+# One machine that people join with `ssh`, and the resources that outlive it: address, host key and
+# table. Files: network.tf, image.tf, machine.tf, role.tf; kept.tf for persistent data; web.tf for the
+# invite page; alarms.tf and dashboard.tf.
 
 data "aws_partition" "here" {}
 
 data "aws_caller_identity" "here" {}
 
 locals {
-  # What the image is tagged with, too.
+  # Also the image's tag Project.
   project = "ssh-chat"
   tags    = merge(var.tags, { Project = local.project, Chat = var.name })
 

@@ -6,7 +6,7 @@ locals {
 }
 
 data "aws_availability_zones" "here" {
-  # checkov:skip=CKV_AWS_394: the first two by name stay the first two: new zones get later letters
+  # checkov:skip=CKV_AWS_394: the first two by name don't change: new zones get later letters
   count = local.make_vpc ? 1 : 0
 
   state = "available"
@@ -18,14 +18,14 @@ data "aws_availability_zones" "here" {
 }
 
 data "aws_subnet" "existing" {
-  # By number: a subnet that is made in the same apply has no id yet.
+  # count, not for_each: a subnet created in the same apply has no id yet.
   count = length(var.subnet_ids)
 
   id = var.subnet_ids[count.index]
 }
 
 resource "aws_vpc" "chat" {
-  # checkov:skip=CKV2_AWS_11: flow logs are paid by the GB and would repeat what the server logs of each connection itself
+  # checkov:skip=CKV2_AWS_11: flow logs cost per GB and would duplicate the server's own log of each connection
   count = local.make_vpc ? 1 : 0
 
   cidr_block           = var.vpc_cidr
@@ -34,8 +34,7 @@ resource "aws_vpc" "chat" {
   tags                 = { Name = var.name }
 }
 
-# Whatever is started in this VPC without a security group of its own gets this one: nothing in,
-# nothing out.
+# The default security group allows no traffic, for anything started in this VPC without its own group.
 resource "aws_default_security_group" "closed" {
   count = local.make_vpc ? 1 : 0
 
@@ -89,7 +88,7 @@ resource "aws_security_group" "chat" {
 
     precondition {
       condition     = length(distinct(data.aws_subnet.existing[*].vpc_id)) <= 1
-      error_message = "The subnets in subnet_ids are in different VPCs. Name subnets of one."
+      error_message = "The subnets in subnet_ids are in different VPCs. List subnets of one VPC."
     }
   }
 }
@@ -106,7 +105,7 @@ resource "aws_vpc_security_group_ingress_rule" "chat" {
   to_port           = local.port
 }
 
-# Names and time come from the VPC itself, past security groups.
+# DNS and NTP are served by the VPC itself and bypass security groups.
 resource "aws_vpc_security_group_egress_rule" "https" {
   security_group_id = aws_security_group.chat.id
   description       = "The APIs of AWS"

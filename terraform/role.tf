@@ -1,10 +1,10 @@
-# What the machine may do: these actions, on these things.
+# The machine's permissions: these actions, on these resources.
 
 locals {
-  # Where the server's metrics go; nothing else can be written.
+  # The only CloudWatch namespace that the server may write to.
   metrics_namespace = "ssh-chat"
 
-  # What of a key of one's own is used by whoever uses the table or the secret.
+  # The KMS actions needed to use the table or the secret with your own key.
   kms_actions = [
     "kms:Decrypt",
     "kms:DescribeKey",
@@ -29,7 +29,7 @@ locals {
         Resource = aws_ssm_parameter.host_key.arn
       },
       {
-        # A transaction needs the actions that are in it.
+        # A transaction needs the permissions of the actions it contains.
         Sid    = "Table"
         Effect = "Allow"
         Action = [
@@ -44,8 +44,8 @@ locals {
         Resource = aws_dynamodb_table.chat.arn
       },
       {
-        # AWS's own AmazonSSMManagedInstanceCore lets a machine read every parameter of the account.
-        # These four know no single resources.
+        # AWS's managed policy AmazonSSMManagedInstanceCore allows reading every parameter in the account.
+        # These actions don't support resource-level permissions.
         Sid    = "SessionManager"
         Effect = "Allow"
         Action = [
@@ -82,7 +82,7 @@ locals {
 
 resource "aws_iam_role" "chat" {
   name_prefix = "${var.name}-"
-  description = "The machine of the chat ${var.name}"
+  description = "Machine of the chat ${var.name}"
 
   assume_role_policy = jsonencode({
     Version = "2012-10-17"

@@ -1,21 +1,20 @@
-# The page on which people redeem invites: API Gateway, a function that runs the same program as the
-# machine, and what that function may do. None of it is there without web = true.
+# The invite page: API Gateway, a Lambda function that runs the same program as the machine, and the
+# function's permissions. Created only with web = true.
 
 locals {
-  # An address of one's own is a proxy or a domain in front of it.
+  # A custom address is a proxy or a domain in front of the API.
   web_own_url = one([for api in aws_apigatewayv2_api.web : "${api.api_endpoint}/"])
   web_url     = var.web_url != null ? var.web_url : local.web_own_url
 
-  # Forms are rare. What is beyond this is refused by API Gateway, before anything is paid for but
-  # the request.
+  # Forms are rare. API Gateway refuses requests above these limits, which then cost only the request.
   web_requests_per_second = 10
   web_requests_at_once    = 20
 
   web_function = "${var.name}-web"
 
-  # What of the table the page may touch, by the partitions in src/store/dynamo/key.rs. It can't
-  # list anything, and reaches nothing that was said. ci/page.py has the page work under this very
-  # policy, and try other things.
+  # The page's permissions on the table, by partition (see src/store/dynamo/key.rs). It can't list
+  # anything and has no access to messages. ci/page.py tests the page with this policy, and that other
+  # calls are denied.
   web_table = [
     { Sid = "See", Action = ["dynamodb:GetItem"], Keys = ["ACCOUNTS", "AUDIT", "INVITES", "KEY#*", "NAME#*", "PENDING", "STATE"] },
     { Sid = "Enter", Action = ["dynamodb:PutItem"], Keys = ["ACCOUNTS", "AUDIT", "KEY#*", "NAME#*", "UNPROVEN"] },
@@ -30,7 +29,7 @@ locals {
         Effect   = "Allow"
         Action   = part.Action
         Resource = aws_dynamodb_table.chat.arn
-        # Of no keys at all, all are allowed: so there must be some.
+        # ForAllValues is true for a request without keys, so require at least one.
         Condition = {
           "ForAllValues:StringLike" = { "dynamodb:LeadingKeys" = part.Keys }
           Null                      = { "dynamodb:LeadingKeys" = "false" }
@@ -39,7 +38,7 @@ locals {
     ],
     [
       {
-        # What people compare; of the secret beside it the page knows nothing.
+        # The fingerprint that people compare. The page has no access to the secret.
         Sid      = "PublicHalf"
         Effect   = "Allow"
         Action   = "ssm:GetParameter"
@@ -67,15 +66,15 @@ locals {
 }
 
 resource "aws_lambda_function" "web" {
-  # checkov:skip=CKV_AWS_50: a trace of one function says no more than its log
-  # checkov:skip=CKV_AWS_116: nobody invokes it without waiting for the answer, so nothing is ever left over
-  # checkov:skip=CKV_AWS_117: it talks to AWS only; in a VPC it would need a NAT gateway that costs more than all else
-  # checkov:skip=CKV_AWS_173: what is in its environment is no secret
-  # checkov:skip=CKV_AWS_272: whoever applies this has made the package
+  # checkov:skip=CKV_AWS_50: a trace of a single function adds nothing to its log
+  # checkov:skip=CKV_AWS_116: there are no asynchronous invocations, so there is nothing for a dead-letter queue
+  # checkov:skip=CKV_AWS_117: it calls only AWS; in a VPC it would need a NAT gateway that costs more than everything else
+  # checkov:skip=CKV_AWS_173: its environment contains no secrets
+  # checkov:skip=CKV_AWS_272: the package is built by the person who applies this
   count = var.web ? 1 : 0
 
   function_name                  = local.web_function
-  description                    = "The page on which people redeem invites to the chat ${var.name}"
+  description                    = "Page where people redeem invites to the chat ${var.name}"
   role                           = aws_iam_role.web[0].arn
   runtime                        = "provided.al2023"
   handler                        = "bootstrap"
@@ -89,23 +88,23 @@ resource "aws_lambda_function" "web" {
   environment {
     variables = {
       SSH_CHAT_HOST_NAME              = local.host_name
-      SSH_CHAT_LISTEN                 = "0.0.0.0:${local.port}" # nothing listens here: what people are told
+      SSH_CHAT_LISTEN                 = "0.0.0.0:${local.port}" # nothing listens here; used for the ssh command on the page
       SSH_CHAT_WEB_URL                = local.web_url
       SSH_CHAT_AWS_TABLE              = aws_dynamodb_table.chat.name
       SSH_CHAT_AWS_HOST_KEY_PARAMETER = aws_ssm_parameter.host_key.name
-      SSH_CHAT_AWS_PATIENCE           = "5s" # API Gateway itself waits 30 s
+      SSH_CHAT_AWS_PATIENCE           = "5s" # API Gateway times out after 30 s
       SSH_CHAT_DATA_DIR               = "/tmp/ssh-chat"
       SSH_CHAT_LOG_FORMAT             = "json"
     }
   }
 
-  # It would make the group itself, without an end to what is in it.
+  # Otherwise Lambda creates the log group itself, without a retention.
   depends_on = [aws_cloudwatch_log_group.web, aws_iam_role_policy.web]
 }
 
 resource "aws_cloudwatch_log_group" "web" {
-  # checkov:skip=CKV_AWS_158: nothing personal is in it; a key of one's own would have to let this service in
-  # checkov:skip=CKV_AWS_338: a month is enough to look into what went wrong
+  # checkov:skip=CKV_AWS_158: it contains no personal data; your own key would need a grant for this service
+  # checkov:skip=CKV_AWS_338: a month is enough to investigate a failure
   count = var.web ? 1 : 0
 
   name              = "/aws/lambda/${local.web_function}"
@@ -113,8 +112,8 @@ resource "aws_cloudwatch_log_group" "web" {
 }
 
 resource "aws_cloudwatch_log_group" "web_requests" {
-  # checkov:skip=CKV_AWS_158: nothing personal is in it; a key of one's own would have to let this service in
-  # checkov:skip=CKV_AWS_338: a month is enough to look into what went wrong
+  # checkov:skip=CKV_AWS_158: it contains no personal data; your own key would need a grant for this service
+  # checkov:skip=CKV_AWS_338: a month is enough to investigate a failure
   count = var.web ? 1 : 0
 
   name              = "/aws/apigateway/${local.web_function}"
@@ -125,7 +124,7 @@ resource "aws_apigatewayv2_api" "web" {
   count = var.web ? 1 : 0
 
   name          = local.web_function
-  description   = "The page on which people redeem invites to the chat ${var.name}"
+  description   = "Page where people redeem invites to the chat ${var.name}"
   protocol_type = "HTTP"
 }
 
@@ -140,7 +139,7 @@ resource "aws_apigatewayv2_integration" "web" {
 }
 
 resource "aws_apigatewayv2_route" "web" {
-  # checkov:skip=CKV_AWS_309: people who have no account yet are whom the page is for; the invite's code is what lets them in
+  # checkov:skip=CKV_AWS_309: the page is for people without an account; the invite code is their credential
   count = var.web ? 1 : 0
 
   api_id             = aws_apigatewayv2_api.web[0].id
@@ -161,7 +160,7 @@ resource "aws_apigatewayv2_stage" "web" {
     throttling_burst_limit = local.web_requests_at_once
   }
 
-  # No address, no browser, no path: only how it went.
+  # No addresses, user agents or paths, only the outcome.
   access_log_settings {
     destination_arn = aws_cloudwatch_log_group.web_requests[0].arn
     format = jsonencode({
@@ -177,11 +176,11 @@ resource "aws_apigatewayv2_stage" "web" {
     })
   }
 
-  # Its deployment has to have a route in it.
+  # The stage's deployment must contain a route.
   depends_on = [aws_apigatewayv2_route.web]
 }
 
-# Only this API.
+# Only this API may invoke the function.
 resource "aws_lambda_permission" "web" {
   count = var.web ? 1 : 0
 
@@ -196,7 +195,7 @@ resource "aws_iam_role" "web" {
   count = var.web ? 1 : 0
 
   name_prefix = "${local.web_function}-"
-  description = "The page of the chat ${var.name}"
+  description = "Invite page of the chat ${var.name}"
 
   assume_role_policy = jsonencode({
     Version = "2012-10-17"

@@ -1,4 +1,4 @@
-# In a VPC that is there, with a name of one's own, an image by its id, and some settings.
+# An existing VPC, a custom host name, an image selected by id, and some settings.
 
 region     = "eu-central-1"
 subnet_ids = ["subnet-0123456789abcdef0", "subnet-0123456789abcdef1"]
