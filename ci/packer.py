@@ -108,12 +108,12 @@ def on_ec2(work, package, version, root):
             return ec2.describe_images(Owners=["self"])["Images"]
 
         wrong = packer(work, *only, *variables(version="9.9.9", **common), template)
-        check(wrong.returncode != 0 and "Say the same in both" in wrong.stdout, wrong.stdout)
+        check(wrong.returncode != 0 and "Use the same version for both" in wrong.stdout, wrong.stdout)
         check(not own(), "an image was made of a wrong version")
         # What cleaning can't know of; the check finds it.
         machine.run("useradd", "mallory")
         wrong = packer(work, *only, *variables(version=version, **common), template)
-        check(wrong.returncode != 0 and "image check: there are users: mallory" in wrong.stdout, wrong.stdout)
+        check(wrong.returncode != 0 and "image check: unexpected users: mallory" in wrong.stdout, wrong.stdout)
         check(not own(), "an image was made that the check has refused")
         machine.run("userdel", "mallory")
         step("amazon-ebs: no image of another version, none that the check refuses")
@@ -123,7 +123,7 @@ def on_ec2(work, package, version, root):
         common |= {"ec2_endpoint": url, "ssh_port": port}
         ec2 = boto3.client("ec2", endpoint_url=url, region_name=REGION, aws_access_key_id="test", aws_secret_access_key="test")
         built = packer(work, *only, *variables(version=version, **common), template)
-        check(built.returncode == 0 and "image check: nothing wrong" in built.stdout, built.stdout)
+        check(built.returncode == 0 and "image check: passed" in built.stdout, built.stdout)
         made = json.loads(manifest.read_text())["builds"][-1]
         region, _, ami = made["artifact_id"].partition(":")
         check(region == REGION and made["custom_data"]["version"] == version, made)
@@ -146,7 +146,7 @@ def in_qemu(work, package, version, base):
     built = packer(
         work, base, package, *variables(accelerator="tcg", upgrade="false", output=output, manifest=manifest),
         command=["packer/qemu"], PACKER_FOLDER=str(work / "packer"))
-    check(built.returncode == 0 and "image check: nothing wrong" in built.stdout, built.stdout)
+    check(built.returncode == 0 and "image check: passed" in built.stdout, built.stdout)
     disk = output / f"ssh-chat-{version}-amd64.qcow2"
     about = json.loads(subprocess.run(["qemu-img", "info", "--output=json", disk], check=True, capture_output=True).stdout)
     check("backing-filename" not in about, about)

@@ -306,7 +306,7 @@ def fill_the_disk(chat):
 def hand_over_the_key(chat):
     """A host key that is root's, as README.md says."""
     machine, drop_in = chat.machine, f"/etc/systemd/system/{SERVICE}.d/host-key.conf"
-    block = README.split("A host key that is kept elsewhere")[1].split("```")
+    block = README.split("## Store the host key elsewhere")[1].split("```")
     for line in block[3].splitlines()[1:]:
         machine.run("sh", "-ec", line.removeprefix("sudo "))
     machine.path(drop_in).parent.mkdir()
@@ -416,7 +416,7 @@ def by_hand(chat, deb):
     subprocess.run(["dpkg-deb", "--extract", deb, source / "package"], check=True)
     (source / "target/dist").mkdir(parents=True)
     (source / "package/usr/bin/ssh-chat").rename(source / "target/dist/ssh-chat")
-    block = README.split("Without the package")[1].split("```")[1]
+    block = README.split("### Install from source")[1].split("```")[1]
     commands = [line.removeprefix("sudo ") for line in block.splitlines()[1:] if not line.startswith("cargo ")]
     check(len(commands) > 5, block)
     machine.run("sh", "-e", "-c", "cd /root/source\n" + "\n".join(commands))

@@ -1,5 +1,5 @@
 locals {
-  # The owner of Debian's own images: https://wiki.debian.org/Cloud/AmazonEC2Image
+  # Account that owns Debian's official images: https://wiki.debian.org/Cloud/AmazonEC2Image
   debian = "136693071363"
   ec2 = {
     amd64 = { name = "x86_64", instance_type = "t3.small" }
@@ -32,11 +32,11 @@ source "amazon-ebs" "debian" {
     }
   }
 
-  # Packer logs in as root, so that no user with sudo has to be taken out of the image again.
+  # Packer logs in as root, so there is no sudo user to remove from the image afterwards.
   ssh_username                = "root"
   user_data_file              = "${path.root}/seed/user-data"
   associate_public_ip_address = true
-  # Empty is the address from which Packer connects, see below.
+  # If empty, the address that Packer connects from; see below.
   temporary_security_group_source_cidrs = var.builder_cidrs
 
   ami_name        = "ssh-chat-${var.version}-${var.architecture}-${local.stamp}"
@@ -61,8 +61,7 @@ source "amazon-ebs" "debian" {
   }
 
   # Not for Packer 1.6: from here
-  # Version 2 of the metadata service, on the machine on which the image is made and on all that are
-  # made from it.
+  # Only version 2 of the metadata service, on the build instance and on machines that use the image.
   imds_support = "v2.0"
   metadata_options {
     http_endpoint               = "enabled"

@@ -10,7 +10,7 @@ build {
     destination = "/tmp/ssh-chat-image/"
   }
 
-  # The check comes last, and what it finds fails the build.
+  # The check runs last and fails the build if it finds a problem.
   provisioner "shell" {
     scripts = [
       "${path.root}/image/install",
@@ -23,7 +23,7 @@ build {
     ]
   }
 
-  # Terraform takes what is in artifact_id as ami_id.
+  # Terraform accepts artifact_id as ami_id.
   post-processor "manifest" {
     output     = var.manifest
     strip_path = true

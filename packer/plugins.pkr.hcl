@@ -1,4 +1,4 @@
-# Packer 1.6, which is Debian's, has these builders built in and does not know this block: ci/packer
+# Packer 1.6, Debian's version, has these builders built in and doesn't support this block, so ci/packer
 # leaves this file out there.
 packer {
   required_version = ">= 1.14.0"
