@@ -1,4 +1,4 @@
-"""Checks a package: what is in it, whose it is, what is a configuration file, what it needs."""
+"""Checks a package: its files, their owners, its configuration files and its dependencies."""
 
 import gzip
 import io
@@ -7,7 +7,7 @@ import sys
 import tarfile
 
 DOC = "usr/share/doc/ssh-chat/"
-# Every file but the man pages, with its mode.
+# Every file except the man pages, with its mode.
 FILES = {
     "etc/ssh-chat/config.toml": 0o644,
     "usr/bin/ssh-chat": 0o755,
@@ -50,7 +50,7 @@ def check(deb):
     assert found == FILES, set(found.items()) ^ set(FILES.items())
     assert {MAN + page + ".1.gz" for page in PAGES} <= pages, sorted(pages)
     for name, (member, _) in files.items():
-        assert (member.uid, member.gid) == (0, 0), f"{name} is not root's"
+        assert (member.uid, member.gid) == (0, 0), f"{name} isn't owned by root"
 
     control = archive(deb, "--ctrl-tarfile")
     assert set(control) == {"control", "conffiles"} | SCRIPTS, sorted(control)
@@ -59,9 +59,9 @@ def check(deb):
     assert b"libc6" in fields[b"Depends"] and b"systemd" in fields[b"Depends"], fields
     version = fields[b"Version"].split(b"-")[0]
     changes = gzip.decompress(files[DOC + "changelog.Debian.gz"][1]).split(b"\n")[0]
-    assert b"(" + version in changes, f"ci/deb/changelog does not begin with {version.decode()}"
+    assert b"(" + version in changes, f"ci/deb/changelog doesn't start with version {version.decode()}"
     size = len(files["usr/bin/ssh-chat"][1])
-    return f"{len(files)} files, the program has {size / 1e6:.1f} MB, needs {fields[b'Depends'].decode()}"
+    return f"{len(files)} files, program: {size / 1e6:.1f} MB, depends on {fields[b'Depends'].decode()}"
 
 
 print(check(sys.argv[1]), file=sys.stderr)

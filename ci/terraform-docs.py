@@ -1,5 +1,5 @@
-"""Holds the tables of variables and outputs in terraform/README.md against the source. With
-UPDATE_DOCS=1 it writes them."""
+"""Compares the tables of variables and outputs in terraform/README.md with the source. With
+UPDATE_DOCS=1 it updates them."""
 
 import difflib
 import os
@@ -11,7 +11,7 @@ README = Path("terraform/README.md")
 
 
 def blocks(kind):
-    """Name, description and default of each block of this kind, as they stand in the source."""
+    """Yields the name, description and default of each block of this kind."""
     source = Path(f"terraform/{kind}s.tf").read_text()
     for name, body in re.findall(rf'^{kind} "(\w+)" {{\n(.*?)^}}$', source, re.M | re.S):
         said = dict(re.findall(r"^  (description|default) += (.*)$", body, re.M))
@@ -41,7 +41,7 @@ def main():
     for name, lines in (("variables", variables()), ("outputs", outputs())):
         begin, end = f"<!-- {name}: written by UPDATE_DOCS=1 ci/terraform -->\n", f"<!-- end of {name} -->"
         if present.count(begin) != 1 or present.count(end) != 1:
-            sys.exit(f"{README} has no place for its {name}: {begin.strip()} … {end}")
+            sys.exit(f"{README} lacks the markers for its {name}: {begin.strip()} … {end}")
         before, rest = right.split(begin)
         after = rest.split(end)[1]
         right = before + begin + "".join(line + "\n" for line in lines) + end + after
@@ -51,7 +51,7 @@ def main():
         README.write_text(right)
         return
     sys.stdout.writelines(difflib.unified_diff(present.splitlines(True), right.splitlines(True), str(README), "the source"))
-    sys.exit(f"{README} is behind the source. Write it again: UPDATE_DOCS=1 ci/terraform")
+    sys.exit(f"{README} is out of date. Run UPDATE_DOCS=1 ci/terraform")
 
 
 main()

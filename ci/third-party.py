@@ -1,4 +1,4 @@
-"""Writes what other people's crates are in the program, under which licences, with their texts."""
+"""Lists the third-party crates in the program, with their licences and licence texts."""
 
 import json
 import pathlib
@@ -15,7 +15,7 @@ def metadata():
 
 
 def linked(data):
-    """The packages that end up in the program: not those for building and testing it."""
+    """The packages linked into the program, without build and test dependencies."""
     nodes = {node["id"]: node for node in data["resolve"]["nodes"]}
     root = data["resolve"]["root"]
     found, todo = set(), [root]
@@ -39,12 +39,12 @@ def texts(package):
 
 def main():
     packages = linked(metadata())
-    # The same text is written once, however many packages have it.
+    # Each text is written once, however many packages share it.
     where = {}
-    print("ssh-chat is linked with these. Each has the texts of that number, which follow.\n")
+    print("ssh-chat is linked with these packages. The numbers refer to the licence texts below.\n")
     for package in packages:
         numbers = [where.setdefault(text, len(where) + 1) for text in texts(package)]
-        license = package["license"] or "see its text"
+        license = package["license"] or "see text"
         print(f"{package['name']} {package['version']}: {license} {numbers or ''}".rstrip())
     print("\nSQLite, within libsqlite3-sys, is in the public domain: https://sqlite.org/copyright.html")
     for text, number in where.items():
