@@ -1,5 +1,5 @@
-"""Starts a machine from the image as EC2 does, with user-data, a metadata service and AWS, and does
-with it what people and operators do: log in, talk, read the log, reboot it, lose it, replace it."""
+"""Boots a machine from the image as EC2 would, with user-data, a metadata service and AWS, and uses it as
+users and operators do: logs in, chats, reads the log, reboots it, kills it and replaces it."""
 
 import contextlib
 import json
@@ -22,10 +22,10 @@ from machine import Failed, wait_for
 
 REGION = "eu-central-1"
 SECRET, PARAMETER, TABLE = "ssh-chat/host-key", "/ssh-chat/host-key", "ssh-chat"
-# How long a machine may take from being switched on to the first login, in seconds.
+# Timeout from power-on to the first login, in seconds.
 FIRST_LOGIN = 300.0
 FULL = "said while the disk is full"
-WORDS, MOTD = "a sentence that no log may have", "Welcome to the machine."
+WORDS, MOTD = "a sentence that no log may contain", "Welcome to the machine."
 BEGIN = time.monotonic()
 
 
@@ -39,7 +39,7 @@ def check(condition, *about):
 
 
 class Aws:
-    """AWS on this machine. It ends with this process, which holds its standard input."""
+    """AWS simulated by moto. It ends with this process, which holds its standard input."""
 
     def __init__(self):
         self.own = {"AWS_ACCESS_KEY_ID": "operator", "AWS_SECRET_ACCESS_KEY": "operator", "AWS_REGION": REGION}
@@ -49,7 +49,7 @@ class Aws:
         port = self.process.stdout.readline().strip()
         check(port.isdigit(), "ci/moto-server.py did not start")
         self.url = f"http://127.0.0.1:{port}"
-        # The same, as it is called on the machine.
+        # The same endpoint, as seen from the machine.
         self.url_inside = f"http://169.254.10.2:{port}"
 
     def __enter__(self):
@@ -64,7 +64,7 @@ class Aws:
                             aws_access_key_id="operator", aws_secret_access_key="operator")
 
     def set_up(self, program):
-        """What docs/aws.md says for setting up by hand, but for what the machine does itself."""
+        """The manual setup in docs/aws.md, except for what the machine does itself."""
         self.client("secretsmanager").create_secret(Name=SECRET)
         environment = {"HOME": "/nonexistent", "AWS_ENDPOINT_URL": self.url, **self.own}
         made = subprocess.run([program, "--set", f"aws.table={TABLE}", "store", "init"], env=environment, capture_output=True, text=True)
@@ -74,7 +74,7 @@ class Aws:
         return self.client("secretsmanager").get_secret_value(SecretId=SECRET)["SecretString"]
 
     def fingerprint(self):
-        """Of the key in the secret, as OpenSSH reads it."""
+        """The fingerprint of the key in the secret, as computed by OpenSSH."""
         with tempfile.NamedTemporaryFile("w") as file:
             file.write(self.host_key())
             file.flush()
@@ -85,7 +85,7 @@ class Aws:
 
 
 class Desk:
-    """Where people sit: keys, what is known of the host, clients."""
+    """The users' side: keys, known_hosts and clients."""
 
     def __init__(self, folder):
         self.folder = folder
@@ -97,7 +97,7 @@ class Desk:
         return (self.folder / f"{name}.pub").read_text().strip()
 
     def command(self, guest, key, *words, name=None):
-        """`ssh` to the machine. Its host key must stay the same for good."""
+        """The `ssh` command to the machine. Its host key must never change."""
         options = ["IdentitiesOnly=yes", "IdentityAgent=none", "StrictHostKeyChecking=accept-new", "ConnectTimeout=30",
                    "HostKeyAlias=chat", f"UserKnownHostsFile={self.known_hosts}"]
         options = [part for option in options for part in ("-o", option)]
@@ -107,7 +107,7 @@ class Desk:
         return subprocess.run(self.command(guest, key, *words, **who), input=input, capture_output=True, text=True, timeout=PATIENCE)
 
     def ask(self, guest, key, *words, **how):
-        """An order over SSH, which must succeed. Returns what it says."""
+        """Runs a command over SSH, which must succeed. Returns its output."""
         ended = self.ssh(guest, key, *words, **how)
         check(ended.returncode == 0, ended)
         return ended.stdout
@@ -115,12 +115,12 @@ class Desk:
     def fingerprint(self):
         lines = subprocess.run(["ssh-keygen", "-l", "-f", self.known_hosts], check=True, capture_output=True, text=True).stdout
         found = {line.split()[1] for line in lines.splitlines()}
-        check(len(found) == 1, f"more than one host key is known: {lines}")
+        check(len(found) == 1, f"more than one host key in known_hosts: {lines}")
         return found.pop()
 
 
 class Terminal:
-    """Somebody who has joined and looks at the screen. Use it with `with`."""
+    """A user in a terminal. Use it with `with`."""
 
     def __init__(self, command):
         self.shown = ""
@@ -133,7 +133,7 @@ class Terminal:
         return self
 
     def __exit__(self, *_):
-        # Not SIGHUP: under nohup, ssh ignores it.
+        # Not SIGHUP, which ssh ignores under nohup.
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, signal.SIGTERM)
         os.waitpid(self.pid, 0)
@@ -145,7 +145,7 @@ class Terminal:
     def sees(self, pattern):
         until = time.monotonic() + PATIENCE
         while not re.search(pattern, self.shown):
-            check(time.monotonic() < until, f"nobody saw {pattern!r}, but: {self.shown[-800:]!r}")
+            check(time.monotonic() < until, f"{pattern!r} was not shown, but: {self.shown[-800:]!r}")
             if select.select([self.file], [], [], 0.5)[0]:
                 try:
                     data = os.read(self.file, 65536)
@@ -156,7 +156,7 @@ class Terminal:
 
 
 def user_data(desk):
-    """What cloud-init/render makes of an operator's values, as Terraform hands it over."""
+    """User-data rendered by cloud-init/render, as Terraform passes it."""
     values = desk.folder / "values.tfvars.json"
     values.write_text(json.dumps({
         "region": REGION, "host_key_secret": SECRET, "host_key_parameter": PARAMETER, "table": TABLE, "history": "90d",
@@ -173,21 +173,21 @@ def whoami(desk, guest, key, **who):
 
 
 def logged_in(desk, guest):
-    """Tries until somebody is in."""
+    """Waits for the first successful login."""
     start = time.monotonic()
 
     def answered():
         guest.alive()
         with contextlib.suppress(subprocess.TimeoutExpired):
             ended = desk.ssh(guest, "alice", "whoami")
-            check("REMOTE HOST IDENTIFICATION" not in ended.stderr, "the host key is another one", ended.stderr)
+            check("REMOTE HOST IDENTIFICATION" not in ended.stderr, "the host key has changed", ended.stderr)
             return ended.returncode == 0
 
     try:
         wait_for("the first login", answered, FIRST_LOGIN)
     except Failed as error:
         raise Failed(f"{error}\n{guest.last_words()}") from None
-    step(f"{guest.name}: somebody is logged in {time.monotonic() - start:.0f} s after it was switched on")
+    step(f"{guest.name}: first login {time.monotonic() - start:.0f} s after power-on")
 
 
 def set_up_by_cloud_init(guest, imds):
@@ -199,16 +199,16 @@ def set_up_by_cloud_init(guest, imds):
     config = guest.run("cat /etc/ssh-chat/config.toml")
     check(MOTD in config and 'listen = "[::]:22"' in config, config)
     paths = dict(imds.answered)
-    check(any(path.endswith("/user-data") for path in paths), f"nobody asked for user-data: {paths}")
-    check(any(path.endswith(f"/iam/security-credentials/{ROLE}") for path in paths), f"nobody asked for the role's credentials: {paths}")
+    check(any(path.endswith("/user-data") for path in paths), f"user-data was not requested: {paths}")
+    check(any(path.endswith(f"/iam/security-credentials/{ROLE}") for path in paths), f"the role's credentials were not requested: {paths}")
     unsigned = [path for path, status in imds.answered if status == 401]
-    check(not unsigned, f"asked without a token: {unsigned}")
+    check(not unsigned, f"requests without a token: {unsigned}")
     size = int(guest.run("df --output=size -m / | tail -n 1"))
-    check(size > 2500, f"the file system has not grown to the disk of 3 GiB: {size} MiB")
+    check(size > 2500, f"the file system has not grown to the disk's 3 GiB: {size} MiB")
 
 
 def closed_to_the_rest(guest):
-    """That the chat is the only door."""
+    """Checks that the chat is the only entrance."""
     tcp = {line.split()[3] for line in guest.run("ss -Hlnt").splitlines()}
     outside = {address for address in tcp if not re.match(r"127\.|\[::1\]", address)}
     check(outside == {"*:22"}, f"TCP listens on {tcp}")
@@ -219,18 +219,18 @@ def closed_to_the_rest(guest):
     check(all(address.endswith((":68", ":546")) for address in outside), f"UDP listens on {udp}")
     for unit in ("ssh.service", "ssh.socket"):
         check(guest.try_run(f"systemctl is-enabled {unit}")[1].strip() == "masked", unit)
-    check(guest.run("pgrep -c sshd || true").strip() == "0", "an SSH server runs")
+    check(guest.run("pgrep -c sshd || true").strip() == "0", "an SSH server is running")
     found = guest.run("find / -xdev ! -path '/usr/*' '(' -name 'authorized_keys*' -o -name 'ssh_host_*' ')'")
-    check(not found, f"keys of an SSH server: {found}")
+    check(not found, f"sshd keys found: {found}")
     people = guest.run("awk -F: '$3 >= 1000 && $3 < 60000' /etc/passwd")
-    check(not people, f"users: {people}")
+    check(not people, f"users found: {people}")
     failed = guest.run("systemctl list-units --failed --plain --no-legend")
-    check(not failed, f"units have failed: {failed}")
+    check(not failed, f"failed units: {failed}")
     return guest.run("cat /etc/machine-id").strip()
 
 
 def journal(guest, aws):
-    """That the log can be read by programs, and has no secret."""
+    """Checks that the log has structured fields and no secrets."""
     entries = [json.loads(line) for line in guest.run("journalctl -u ssh-chat -o json --no-pager").splitlines() if line.startswith("{")]
     own = {entry.get("EVENT"): entry for entry in entries if entry.get("_COMM") == "ssh-chat"}
     listening = own["listening"]
@@ -239,12 +239,12 @@ def journal(guest, aws):
     everything = guest.run("journalctl -o cat --no-pager --output-fields=MESSAGE --all")
     check("ssh-chat" in everything)
     for secret in (WORDS, aws.host_key().splitlines()[1], "PRIVATE KEY", "of-the-role", "of-the-session"):
-        check(secret not in everything, f"the journal has {secret!r}")
+        check(secret not in everything, f"the journal contains {secret!r}")
     return own
 
 
 def people_talk(desk, guest, words):
-    """Two in terminals: one says something, the other sees it."""
+    """Two users in terminals: one sends a message, the other sees it."""
     with Terminal(desk.command(guest, "alice")) as alice, Terminal(desk.command(guest, "bob")) as bob:
         alice.sees(re.escape(MOTD))
         for terminal in (alice, bob):
@@ -256,7 +256,7 @@ def people_talk(desk, guest, words):
 
 
 def survives(desk, guest):
-    """Killed, or on a machine whose disk is full, it is soon there again, and the log says why."""
+    """The server recovers from being killed and from a full disk, and the log has the reason."""
     def pid():
         return guest.run("systemctl show --property=MainPID --value ssh-chat.service").strip()
 
@@ -264,24 +264,24 @@ def survives(desk, guest):
         before, start = pid(), time.monotonic()
         guest.run(f"systemctl {order} ssh-chat.service")
         whoami(desk, guest, "alice")
-        check(pid() not in ("0", before), f"{what} left the same process")
-        step(f"{what}: somebody is in again {time.monotonic() - start:.1f} s later")
-    check("code=killed, status=9/KILL" in guest.run("journalctl -u ssh-chat --no-pager"), "the log does not have the kill")
+        check(pid() not in ("0", before), f"{what} didn't replace the process")
+        step(f"{what}: next login after {time.monotonic() - start:.1f} s")
+    check("code=killed, status=9/KILL" in guest.run("journalctl -u ssh-chat --no-pager"), "the log doesn't mention the kill")
 
     guest.run("fallocate -l $(df --output=avail -B1 / | tail -n 1) /filler; dd if=/dev/zero of=/filler.rest bs=64k || true")
-    check(guest.run("df --output=avail / | tail -n 1").strip() == "0", "the disk is not full")
+    check(guest.run("df --output=avail / | tail -n 1").strip() == "0", "the disk isn't full")
     before = pid()
     desk.ask(guest, "alice", "send", "lobby", input=FULL)
-    check(pid() == before, "the full disk ended it")
+    check(pid() == before, "the full disk ended the process")
     guest.run("systemctl restart ssh-chat.service")
-    check(FULL in desk.ask(guest, "alice", "history", "lobby"), "what was said on a full disk is lost")
+    check(FULL in desk.ask(guest, "alice", "history", "lobby"), "a message sent on a full disk is lost")
     guest.run("rm /filler /filler.rest")
-    step("a full disk: people talk, and it starts")
+    step("full disk: users chat, and the server restarts")
 
 
 def remembers(desk, guest, fingerprint, *said):
-    """That it is the same chat: host key, names, history."""
-    check(desk.fingerprint() == fingerprint, "the host key is another one")
+    """Checks that host key, names and history are the same."""
+    check(desk.fingerprint() == fingerprint, "the host key has changed")
     check(whoami(desk, guest, "bob", name="somebody")["name"] == "bob", "the name is lost")
     history = desk.ask(guest, "alice", "history", "lobby")
     for words in said:
@@ -302,7 +302,7 @@ def life(folder, image, program):
             check(whoami(desk, first, "alice")["role"] == "operator")
             desk.ask(first, "alice", "send", "lobby", input=WORDS)
             people_talk(desk, first, "spoken on the first machine")
-            step("people talk, and a stranger is told why not")
+            step("users chat, and an unknown key is refused with a reason")
             set_up_by_cloud_init(first, imds)
             machine_id = closed_to_the_rest(first)
             listening = journal(first, aws)["listening"]
@@ -310,16 +310,16 @@ def life(folder, image, program):
             check(fingerprint in listening["MESSAGE"], listening)
             check(fingerprint in aws.published(), aws.published())
             check(fingerprint == aws.fingerprint(), aws.fingerprint())
-            step("cloud-init, the log, the ports and the keys are as they should be")
+            step("cloud-init, log, ports and keys are correct")
             survives(desk, first)
 
             first.ends("reboot")
-            step("it is off")
+            step("powered off")
             first.start()
             logged_in(desk, first)
             remembers(desk, first, fingerprint, WORDS, "spoken on the first machine")
             step(f"rebooted: {fingerprint}, names and history are the same")
-            # Nobody has a chance to save anything after this.
+            # Nothing can be saved after this.
             people_talk(desk, first, "spoken just before the end")
             gone = time.monotonic()
 
@@ -334,12 +334,12 @@ def life(folder, image, program):
             set_up_by_cloud_init(second, imds)
             check(closed_to_the_rest(second) != machine_id, "both machines have the same machine-id")
             journal(second, aws)
-            step("the second machine is as the first")
+            step("the second machine equals the first")
 
 
 def main(image, program):
-    # What was started is ended then, too.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended from outside"))
+    # Exit normally, so that child processes are ended, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))
     with tempfile.TemporaryDirectory() as folder:
         try:
             life(Path(folder), image, program)

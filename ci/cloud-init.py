@@ -1,5 +1,5 @@
-"""Renders user-data from values that break careless templates, and reads it as those do who must:
-YAML, TOML, cloud-init's schema, the server."""
+"""Renders user-data from values that break careless templates, and reads it as YAML, as TOML, with cloud-init's
+schema and with the server."""
 
 import base64
 import hashlib
@@ -16,7 +16,7 @@ import yaml
 
 KEY = "AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f"
 NASTY = "Hi \"you\"\nand 'you' \\ \\n\t\"\"\" ''' # ${a} %{if b} $(c) {{d}} <&> é 漢 😀 \u2028 [x]\r\n---\nkey: value\n"
-# Nothing can set these on a machine that is made from the image.
+# Fixed by the image.
 OF_THE_IMAGE = {"listen", "data_dir", "motd_file"}
 
 VALUES = {
@@ -58,13 +58,13 @@ class Template:
         return done.stdout
 
     def config(self, values):
-        """What would be in the configuration file."""
+        """The contents of the configuration file."""
         text = self.render(values)
-        check(text.startswith("#cloud-config\n"), f"it does not begin as cloud-init wants: {text[:40]!r}")
+        check(text.startswith("#cloud-config\n"), f"user-data doesn't start with #cloud-config: {text[:40]!r}")
         document = yaml.safe_load(text)
         check(list(document) == ["write_files"] and len(document["write_files"]) == 1, f"more than one file: {document}")
         file = document["write_files"][0]
-        check(file["path"] == "/etc/ssh-chat/config.toml" and file["permissions"] == "0644", f"not the file that is meant: {file}")
+        check(file["path"] == "/etc/ssh-chat/config.toml" and file["permissions"] == "0644", f"unexpected file: {file}")
         return file["content"]
 
 
@@ -78,7 +78,7 @@ def passed(what):
 
 
 def cloud_init(work, text):
-    """What cloud-init's schema says about user-data."""
+    """Checks user-data with cloud-init's schema."""
     file = work / "user-data"
     file.write_text(text)
     command, environment = ["cloud-init"], dict(os.environ)
@@ -97,12 +97,12 @@ def flat(config, before=""):
 
 
 def read_by_the_server(binary, work, content):
-    """The settings as the server understands them."""
+    """The settings as the server reads them."""
     file = work / "config.toml"
     file.write_text(content)
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("SSH_CHAT_", "AWS_"))}
     done = subprocess.run([binary, "check-config", "--config", file], env=environment, capture_output=True, text=True)
-    check(done.returncode == 0, f"the server does not take it:\n{done.stdout}{done.stderr}\n{content}")
+    check(done.returncode == 0, f"the server rejects the configuration:\n{done.stdout}{done.stderr}\n{content}")
     return dict(flat(tomllib.loads(done.stdout)))
 
 
@@ -117,15 +117,15 @@ def fingerprint(blob):
 
 
 def documented():
-    """The settings of the page, each with its default as it stands there."""
+    """The documented settings with their defaults."""
     page = Path("docs/configuration.md").read_text()
     rows = re.findall(r"^\| `([a-z_.]+)`[^|]*\| `[A-Z_]+` \| ([^|]*) \|", page, re.M)
-    check(len(rows) > 20, "the table in docs/configuration.md is not found")
+    check(len(rows) > 20, "the table in docs/configuration.md was not found")
     return dict(rows)
 
 
 def offered():
-    """The settings that the variable `settings` takes."""
+    """The settings that the variable `settings` accepts."""
     source = Path("cloud-init/settings.tf").read_text()
     return set(re.findall(r'^    "([a-z_.]+)" += "[a-z]+"$', source, re.M))
 
@@ -134,32 +134,32 @@ def main(work, binary):
     template = Template(work)
 
     content = template.config(VALUES)
-    check(tomllib.loads(content) == CONFIG, f"something else than was said:\n{content}")
-    passed("quotes, backslashes, line ends, templates and emoji arrive as they were")
+    check(tomllib.loads(content) == CONFIG, f"the configuration differs from the values:\n{content}")
+    passed("quotes, backslashes, line ends, templates and emoji arrive unchanged")
 
     text = template.render(VALUES)
     said = cloud_init(work, text)
     check(said.returncode == 0, f"cloud-init's schema: {said.stdout}{said.stderr}")
     broken = text.replace('"permissions":"0644"', '"permissions":644')
-    check(broken != text and cloud_init(work, broken).returncode != 0, "cloud-init's schema takes what is wrong, too")
-    passed("cloud-init's schema has nothing to say")
+    check(broken != text and cloud_init(work, broken).returncode != 0, "cloud-init's schema accepts an invalid file")
+    passed("cloud-init's schema finds no errors")
 
     shown = read_by_the_server(binary, work, content)
     for name, value in flat(CONFIG):
         value = as_the_server_shows_it(name, value)
-        check(shown.get(name) == value, f"the server takes {name} for {shown.get(name)!r}, not {value!r}")
-    passed("the server reads what was said")
+        check(shown.get(name) == value, f"the server reads {name} as {shown.get(name)!r}, not {value!r}")
+    passed("the server reads the values as intended")
 
     settings = documented()
     own = {name for name, _ in flat(CONFIG)} & {*VALUES, *(f"aws.{name}" for name in VALUES)}
     missing = set(settings) - own - OF_THE_IMAGE - offered()
-    check(not missing, f"docs/configuration.md has {missing}: put them into cloud-init/settings.tf")
+    check(not missing, f"cloud-init/settings.tf lacks {missing}, which docs/configuration.md lists: add them")
     gone = (offered() | OF_THE_IMAGE | own) - set(settings)
-    check(not gone, f"docs/configuration.md has no {gone}: take them out of cloud-init/settings.tf")
+    check(not gone, f"cloud-init/settings.tf has {gone}, which docs/configuration.md doesn't list: remove them")
     without = {"motd": NASTY, "metrics.listen": "127.0.0.1:9622", "aws.metrics": "team-1", "web.host_key": f"ssh-ed25519 {KEY}"}
     defaults = {name: without.get(name, settings[name].strip("`")) for name in offered()}
     read_by_the_server(binary, work, template.config({"access": "open", "settings": defaults}))
-    passed(f"all {len(defaults)} settings of docs/configuration.md can be set, and to what they are by default")
+    passed(f"all {len(defaults)} settings of docs/configuration.md can be set to their defaults")
 
 
 main(Path(sys.argv[1]), sys.argv[2])

@@ -1,5 +1,5 @@
-"""People who connect again and again, from many addresses, and what became of them. Runs where it
-is to be seen from: in the network of a machine."""
+"""Clients that connect continuously from many addresses, and their results. Runs in a machine's network
+namespace."""
 
 import contextlib
 import json
@@ -16,13 +16,13 @@ from machine import Failed
 
 @contextlib.contextmanager
 def crowd(machine):
-    """People connect all the time to the machine, and every one of them must be answered. Gives a
-    place in which `answered` and `slowest`, in seconds, are afterwards."""
+    """Clients connect to the machine continuously, and each must get an answer. Yields a dictionary that contains
+    `answered` and `slowest` (in seconds) afterwards."""
     command = machine.in_its_network(sys.executable, Path(__file__).resolve())
     result = {}
     with subprocess.Popen(command, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as people:
         if people.stdout.readline() != "the first was answered\n":
-            raise Failed("nobody was answered")
+            raise Failed("no connection was answered")
         yield result
         people.stdin.close()
         result |= json.loads(people.stdout.readline())
@@ -31,7 +31,7 @@ def crowd(machine):
 
 
 def knock():
-    """Connects again and again, eight at a time, until standard input ends."""
+    """Connects repeatedly, eight at a time, until standard input closes."""
     stop, lock = threading.Event(), threading.Lock()
     answered, failed = [], []
 
@@ -39,11 +39,11 @@ def knock():
         while not stop.is_set():
             start = time.monotonic()
             try:
-                # From many addresses, as people do.
+                # From many addresses, like real clients.
                 source = (f"127.{number}.{random.randrange(256)}.{random.randrange(1, 255)}", 0)
                 with socket.create_connection(("127.0.0.1", 22), 30, source) as visitor:
                     if visitor.recv(8) != b"SSH-2.0-":
-                        raise Failed("hung up on")
+                        raise Failed("connection closed")
                 with lock:
                     answered.append(time.monotonic() - start)
             except (OSError, Failed) as error:

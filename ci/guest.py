@@ -1,4 +1,4 @@
-"""A machine in QEMU that takes itself for one on EC2. Without virtualisation: slow, and the same
+"""A machine in QEMU that resembles an EC2 instance. Without hardware virtualisation, so it's slow, but works
 everywhere."""
 
 import base64
@@ -17,11 +17,11 @@ from pathlib import Path
 from machine import Failed, wait_for
 
 FIRMWARE = Path("/usr/share/OVMF")
-# How long a command on the machine may take, in seconds.
+# Timeout for a command on the machine, in seconds.
 PATIENCE = 180.0
 
-# The machine's only door is the chat's. Through these, which come with the start and not with the
-# disk, a shell is at its second serial port.
+# The chat is the machine's only entrance. This unit, passed at boot and not part of the disk, provides a
+# shell on the second serial port.
 SHELL = """[Unit]
 DefaultDependencies=no
 After=sysinit.target
@@ -37,14 +37,14 @@ Restart=always
 
 
 class Guest:
-    """A new disk of an image, and what boots from it. `settings` are drop-ins of units, which
-    systemd takes from the firmware; the disk stays as it is. Use it with `with`."""
+    """A machine with a new disk based on an image. `settings` are unit drop-ins, passed to systemd through the
+    firmware, so the disk isn't changed. Use it with `with`."""
 
     def __init__(self, folder, name, image, imds, settings):
         self.folder = folder / name
         self.folder.mkdir()
         self.name, self.imds = name, imds
-        # What EC2's hypervisor says begins with ec2, and cloud-init looks for that.
+        # cloud-init recognizes EC2 by a system UUID that starts with ec2.
         self.uuid = "ec2" + str(uuid.uuid4())[3:]
         self.disk, self.console = self.folder / "disk.qcow2", self.folder / "console.log"
         image = Path(image).resolve()
@@ -65,7 +65,7 @@ class Guest:
         self.kill()
 
     def start(self):
-        """Switches it on, at a port of its own for the chat. Returns at once."""
+        """Powers it on, with its own port for the chat. Returns at once."""
         self.port = free_port()
         here = self.folder / "shell.sock"
         here.unlink(missing_ok=True)
@@ -79,7 +79,7 @@ class Guest:
             f"guestfwd=tcp:169.254.169.254:80-cmd:socat - TCP:127.0.0.1:{self.imds.port}",
         ])
         command = [
-            # It must not outlive this process, whatever ends that.
+            # It must not outlive this process.
             "setpriv", "--pdeathsig=KILL",
             "qemu-system-x86_64", "-accel", "tcg,thread=multi", "-machine", "q35", "-cpu", "max", "-smp", "2", "-m", "1024",
             "-nodefaults", "-display", "none", "-no-reboot",
@@ -94,7 +94,7 @@ class Guest:
             "-serial", f"file:{self.console}", "-serial", f"unix:{here},server=on,wait=off",
         ]
         with open(self.folder / "qemu.log", "ab") as log:
-            # A group of its own, so that what it starts ends with it.
+            # A separate process group, so that its child processes end with it.
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
         wait_for("QEMU", lambda: self.alive() and here.exists())
         self.shell = socket.socket(socket.AF_UNIX)
@@ -107,25 +107,25 @@ class Guest:
         return True
 
     def last_words(self):
-        """The end of what is on its console."""
+        """The end of its console output."""
         said = self.console.read_text(errors="replace") if self.console.exists() else ""
-        return f"The console of {self.name} ends with:\n{said[-3000:]}"
+        return f"Last console output of {self.name}:\n{said[-3000:]}"
 
     def try_run(self, command, patience=PATIENCE):
-        """Runs a line of shell as root. Returns its status and what it says, errors included."""
+        """Runs a shell command as root. Returns its status and its output, including errors."""
         self.alive()
         if not self.greeted:
             self.hear(re.compile("A shell is here."), patience, "the start")
             self.greeted = True
         mark = secrets.token_hex(8)
-        # The mark is not in the line itself, since a terminal repeats what is typed.
+        # The mark is split in the command, because the terminal echoes it.
         line = f"stty -echo -onlcr; printf '%s\\n' '{mark[:8]}''{mark[8:]}'; {{ {command}\n}} 2>&1; printf '%s %s\\n' '{mark[:8]}''{mark[8:]}' $?\n"
         self.shell.sendall(line.encode())
         said = self.hear(re.compile(rf"{mark}\r?\n(.*?){mark} (\d+)\r?\n", re.S), patience, command)
         return int(said[2]), said[1]
 
     def run(self, command, patience=PATIENCE):
-        """Runs a line of shell as root, which must succeed. Returns what it says."""
+        """Runs a shell command as root, which must succeed. Returns its output."""
         status, said = self.try_run(command, patience)
         if status != 0:
             raise Failed(f"{self.name}: {command}: {status}\n{said}")
@@ -143,20 +143,20 @@ class Guest:
             if found := pattern.search(heard):
                 return found
             if not part:
-                raise Failed(f"{self.name} did not answer {command!r} within {patience:.0f} s:\n{heard[-2000:]}\n{self.last_words()}")
+                raise Failed(f"{self.name} didn't complete {command!r} within {patience:.0f} s:\n{heard[-2000:]}\n{self.last_words()}")
 
     def ends(self, order):
-        """Tells it to `reboot` or `poweroff`, and waits until it has, after which it is off."""
+        """Runs `systemctl reboot` or `poweroff` and waits until the machine is off."""
         self.run("true")
         self.shell.sendall(f"systemctl {order}\n".encode())
         try:
             self.process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
-            raise Failed(f"{self.name} does not {order}.\n{self.last_words()}") from None
+            raise Failed(f"{self.name} didn't {order}.\n{self.last_words()}") from None
         self.kill()
 
     def kill(self):
-        """Pulls the plug."""
+        """Cuts the power."""
         if self.process is None:
             return
         with contextlib.suppress(ProcessLookupError):
@@ -167,7 +167,7 @@ class Guest:
 
 
 def free_port():
-    """One that was free a moment ago: QEMU can't say which it took."""
+    """A port that was free a moment ago, because QEMU can't report which port it chose."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]

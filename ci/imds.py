@@ -1,5 +1,5 @@
-"""The instance metadata service of EC2, version 2 only: a token by PUT, 401 without one, listings,
-user-data, and the credentials of the machine's role."""
+"""EC2's instance metadata service, version 2 only: a token by PUT, 401 without one, listings, user-data, and
+the credentials of the machine's role."""
 
 import datetime
 import json
@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 HOUR = datetime.timedelta(hours=1)
 TOKEN, LASTS = "X-aws-ec2-metadata-token", "X-aws-ec2-metadata-token-ttl-seconds"
 ROLE = "ssh-chat-role"
-# The versions that cloud-init asks for, and the one that the SDKs do.
+# The API versions that cloud-init and the SDKs request.
 VERSIONS = ("2021-03-23", "2018-09-24", "2016-09-02", "2009-04-04", "latest")
 
 
@@ -21,7 +21,7 @@ class Imds:
         self.region = region
         self.machine, self.user_data = None, ""
         self.tokens = set()
-        # What was answered: (path, status).
+        # Answered requests: (path, status).
         self.answered = []
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), self.handler())
         self.server.daemon_threads = True
@@ -36,13 +36,13 @@ class Imds:
         self.server.server_close()
 
     def becomes(self, machine, user_data):
-        """Answers another machine, with an id such as i-0123, from now on."""
+        """Switches to another machine, with an id such as i-0123."""
         self.machine, self.user_data = machine, user_data
         self.tokens.clear()
         self.answered.clear()
 
     def tree(self):
-        """All there is to ask for."""
+        """All metadata."""
         mac = "52:54:00:12:34:56"
         expires = datetime.datetime.now(datetime.timezone.utc) + HOUR
         credentials = {
@@ -71,14 +71,14 @@ class Imds:
                     "info": json.dumps({"Code": "Success", "InstanceProfileArn": "arn:aws:iam::123456789012:instance-profile/ssh-chat"}),
                     "security-credentials": {ROLE: json.dumps(credentials)},
                 },
-                # Whoever started the machine can name a key pair; in this image it must open nothing.
+                # An instance can be started with a key pair; in this image it must have no effect.
                 "public-keys": {"0": {"openssh-key": "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f pair"}},
                 "services": {"domain": "amazonaws.com", "partition": "aws"},
             },
         }
 
     def answer(self, path):
-        """A value, or the names below a folder; None if there is neither."""
+        """A value, or the names in a folder; None if the path doesn't exist."""
         version, *parts = [part for part in path.split("/") if part]
         if version not in VERSIONS:
             return None

@@ -1,6 +1,5 @@
-"""Logs in to the real binary with clients of other makers, says a line with each, and checks that
-somebody else sees it. Each client gets in twice: with a key of its own and, where it can, as a
-guest without one."""
+"""Logs in to the server with various SSH clients, sends a message with each, and checks that another user sees
+it. Each client logs in twice: with its own key and, if it can, as a guest without one."""
 
 import asyncio
 import os
@@ -22,7 +21,7 @@ DEADLINE = 20.0
 
 
 class Server:
-    """The binary, on a port of its own, with a fresh data folder."""
+    """The server, on its own port, with an empty data folder."""
 
     def __init__(self, binary: str, folder: Path):
         self.log = open(folder / "log", "wb")
@@ -32,7 +31,7 @@ class Server:
         first = self.process.stdout.readline()
         found = re.search(r"listening on 127\.0\.0\.1:(\d+)", first)
         if not found:
-            sys.exit(f"the server did not start: {first!r} {(folder / 'log').read_text()}")
+            sys.exit(f"the server didn't start: {first!r} {(folder / 'log').read_text()}")
         self.port = int(found[1])
 
     def stop(self):
@@ -41,7 +40,7 @@ class Server:
 
 
 class Observer:
-    """Sits in the lobby and collects what is said."""
+    """A user in the lobby who collects all messages."""
 
     def __init__(self, port: int, key: Path):
         self.client = connect_paramiko(port, "observer", key)
@@ -52,7 +51,7 @@ class Observer:
         until = time.monotonic() + DEADLINE
         while words not in self.seen:
             if time.monotonic() > until:
-                sys.exit(f"nobody saw {words!r}; the last that was seen: {self.seen[-800:]!r}")
+                sys.exit(f"{words!r} was not shown; last output: {self.seen[-800:]!r}")
             if select.select([self.channel], [], [], 0.5)[0]:
                 self.seen += self.channel.recv(65536).decode("utf-8", "replace")
 
@@ -71,8 +70,8 @@ def keygen(folder: Path, name: str, kind: str, *options: str) -> Path:
 
 
 def in_terminal(command, words, answers=()):
-    """Runs a client in a pseudo-terminal: waits for the prompt, says the words, waits until they
-    are shown as a message, leaves."""
+    """Runs a client in a pseudo-terminal: waits for the prompt, sends the words, waits until they're shown as a
+    message, and leaves."""
     pid, terminal = pty.fork()
     if pid == 0:
         os.environ["TERM"] = "xterm"
@@ -99,7 +98,7 @@ def in_terminal(command, words, answers=()):
                 os.write(terminal, b"/quit\r")
                 left = True
         status = ended(pid, until)
-        os.close(terminal)  # hangs up a client that has not left by itself
+        os.close(terminal)  # hangs up a client that is still connected
         if status is None:
             _, status = os.waitpid(pid, 0)
     except BaseException:
@@ -110,8 +109,8 @@ def in_terminal(command, words, answers=()):
 
 
 def ended(pid, until):
-    """Waits for a client that has closed its terminal but may still be saying goodbye, and gives
-    its status; None if it is there after the deadline."""
+    """Waits for a client that has closed its terminal but may still be disconnecting. Returns its status, or None
+    after the deadline."""
     process = os.pidfd_open(pid)
     try:
         gone, _, _ = select.select([process], [], [], max(0.0, until - time.monotonic()))
@@ -159,7 +158,7 @@ def with_paramiko(port, folder, observer):
     channel.sendall(words.encode() + b"\r")
     observer.wait_for(words)
     client.close()
-    # Without a key: keyboard-interactive, without a question.
+    # Without a key: keyboard-interactive without prompts.
     transport = paramiko.Transport(("127.0.0.1", port))
     transport.connect()
     transport.auth_interactive("guest", lambda title, instructions, prompts: [])
@@ -185,7 +184,7 @@ async def with_asyncssh(port, folder, observer):
 def main():
     for tool in ("ssh", "dbclient", "plink", "puttygen"):
         if not shutil.which(tool):
-            sys.exit(f"{tool} is missing: ci/install-tools installs it")
+            sys.exit(f"Missing: {tool}. Install it: ci/install-tools")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         server = Server(sys.argv[1], folder)

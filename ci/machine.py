@@ -1,4 +1,4 @@
-"""A Debian under a real systemd, in a container of systemd-nspawn with a network of its own."""
+"""Debian with a real systemd, in a systemd-nspawn container with its own network."""
 
 import os
 import shutil
@@ -9,16 +9,16 @@ import time
 from pathlib import Path
 
 DEADLINE = 60.0
-# All of a container's namespaces: what runs in them runs on the machine.
+# All of a container's namespaces, so that commands run as if on the machine.
 INSIDE = ["-m", "-u", "-i", "-n", "-p", "-C"]
 
 
 class Failed(Exception):
-    """A command that did not end as it should."""
+    """A command that failed, or an unexpected result."""
 
 
 def wait_for(what, condition, deadline=DEADLINE):
-    """Asks until there is an answer, which it returns."""
+    """Polls until the condition holds, and returns its value."""
     until = time.monotonic() + deadline
     while not (answer := condition()):
         if time.monotonic() > until:
@@ -28,7 +28,7 @@ def wait_for(what, condition, deadline=DEADLINE):
 
 
 class Machine:
-    """A copy of a root file system, and what boots from it. Use it with `with`."""
+    """A copy of a root file system that can be booted. Use it with `with`."""
 
     def __init__(self, template):
         self.root = Path(tempfile.mkdtemp(prefix="machine-", dir=Path(template).parent))
@@ -44,12 +44,12 @@ class Machine:
         shutil.rmtree(self.root)
 
     def boot(self):
-        """Starts it and waits until all of its units are started. Returns how long that took."""
+        """Boots it and waits until all units have started. Returns the time it took in seconds."""
         start = time.monotonic()
         command = ["systemd-nspawn", "--quiet", f"--directory={self.root}", "--boot", "--register=no",
                    "--private-network", "--console=pipe"]
         if not Path("/run/systemd/system").exists():
-            # There is no systemd here that could make a unit for it.
+            # Without systemd on the host, there is no scope unit.
             command.append("--keep-unit")
         with open(self.root.parent / "console.log", "ab") as console:
             self.nspawn = subprocess.Popen(
@@ -66,14 +66,14 @@ class Machine:
         return True
 
     def power_off(self):
-        """Shuts it down, in good order if it can."""
+        """Shuts it down, cleanly if possible."""
         if self.nspawn is None:
             return
         self.nspawn.send_signal(signal.SIGTERM)
         try:
             self.nspawn.wait(DEADLINE)
         except subprocess.TimeoutExpired:
-            # With its first process everything in it ends, and so does systemd-nspawn.
+            # Killing its first process ends everything in it, including systemd-nspawn.
             os.kill(self.leader, signal.SIGKILL)
             self.nspawn.wait(DEADLINE)
         self.nspawn = None
@@ -82,7 +82,7 @@ class Machine:
             remove_cgroup(hierarchy.with_name("supervisor"))
 
     def try_run(self, *command, **how):
-        """Runs a command on it, to whatever end."""
+        """Runs a command on it. May fail."""
         enter = ["nsenter", f"--target={self.leader}", *INSIDE, "--", "env", "-i",
                  "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C.UTF-8"]
         return subprocess.run(
@@ -90,27 +90,27 @@ class Machine:
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=DEADLINE * 2, **how)
 
     def run(self, *command, **how):
-        """Runs a command on it, which must succeed. Returns what it says."""
+        """Runs a command on it, which must succeed. Returns its output."""
         ended = self.try_run(*command, **how)
         if ended.returncode != 0:
             raise Failed(f"{' '.join(command)}: {ended.returncode}\n{ended.stdout}")
         return ended.stdout
 
     def in_its_network(self, *command):
-        """A command for a program of ours that is to see its network only."""
+        """A command that runs a program on the host in the machine's network."""
         return ["nsenter", f"--target={self.leader}", "-n", "--", *map(str, command)]
 
     def show(self, unit, name):
-        """One property of a unit."""
+        """A property of a unit."""
         return self.run("systemctl", "show", f"--property={name}", "--value", unit).strip()
 
     def path(self, inside):
-        """Where a file of it is for us."""
+        """The path on the host of a file on the machine."""
         return self.root / inside.lstrip("/")
 
 
 def remove_cgroup(folder):
-    """systemd-nspawn leaves them behind where systemd does not run it."""
+    """Removes the cgroups that systemd-nspawn leaves behind on a host without systemd."""
     for path, _, _ in os.walk(folder, topdown=False):
         try:
             os.rmdir(path)

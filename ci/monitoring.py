@@ -1,5 +1,5 @@
-"""Runs a server, people who talk in it and a Prometheus that scrapes it. Holds against that what the
-dashboard and the alert rules ask for, and docs/operate.md against the rules."""
+"""Runs a server with users and a Prometheus that scrapes it. Checks that the queries in the dashboard and the
+alert rules work, and that docs/operate.md has a section for each rule."""
 
 import json
 import re
@@ -36,13 +36,13 @@ def free_port():
 def wait(what, is_so):
     end = time.monotonic() + DEADLINE
     while not (found := is_so()):
-        check(time.monotonic() < end, f"not within {DEADLINE:.0f} s: {what}")
+        check(time.monotonic() < end, f"timed out after {DEADLINE:.0f} s: {what}")
         time.sleep(0.2)
     return found
 
 
 class Server:
-    """The binary, with its metrics, in a folder of its own."""
+    """The server with metrics enabled, in its own folder."""
 
     def __init__(self, binary, folder):
         self.folder = folder
@@ -57,7 +57,7 @@ class Server:
         self.metrics = re.search(r"metrics_listening.* address=(\S+)", self.log.read_text())[1]
 
     def talk(self):
-        """Many people say many things and leave."""
+        """Many users send many messages and leave."""
         def person(number):
             key = self.folder / f"key{number}"
             if not key.exists():
@@ -73,7 +73,7 @@ class Server:
                 one.stdin.flush()
         for one in people:
             one.stdin.close()
-            check(one.wait(DEADLINE) == 0, "somebody could not talk")
+            check(one.wait(DEADLINE) == 0, "a client failed")
 
 
 class Prometheus:
@@ -105,7 +105,7 @@ class Prometheus:
 
 
 def dashboard():
-    """The queries of all panels, as Grafana would send them."""
+    """The queries of all panels, as Grafana sends them."""
     for panel in json.loads(Path("docs/monitoring/grafana.json").read_text())["panels"]:
         for target in panel["targets"]:
             expression = target["expr"].replace("$instance", ".*").replace("$__rate_interval", "15s")
@@ -118,7 +118,7 @@ def alerts():
 
 
 def tried():
-    """Which alerts a test has come, and which it has not come."""
+    """The alerts that a test expects to fire, and those that a test expects not to fire."""
     text = Path("docs/monitoring/alerts-test.yml").read_text()
     come = set(re.findall(r"alertname: (\w+)\n +exp_alerts:\n", text))
     stay_away = set(re.findall(r"alertname: (\w+), exp_alerts: \[\]", text))
@@ -131,18 +131,18 @@ def main(binary):
     for title, query in queries:
         for name in re.findall(r"\b(?:ssh_chat|process)_\w+", query):
             check({name, name.removesuffix("_bucket")} & documented, f"{title}: docs/metrics.md has no {name}")
-    passed(f"{len(queries)} queries of the dashboard and the rules name metrics that there are")
+    passed(f"{len(queries)} queries in the dashboard and the rules use existing metrics")
 
     headings = set(re.findall(r"^### (\w+)$", Path("docs/operate.md").read_text(), re.M))
-    check(headings == set(alerts()), f"docs/operate.md and the rules differ: {headings ^ set(alerts())}")
-    passed(f"docs/operate.md says what to do about each of {len(headings)} alerts")
+    check(headings == set(alerts()), f"docs/operate.md and the rules have different alerts: {headings ^ set(alerts())}")
+    passed(f"docs/operate.md has a section for each of {len(headings)} alerts")
 
     runbooks = re.findall(r"- alert: (\w+)\n(?:(?!- alert).*\n)*? +runbook: docs/operate\.md#(\w+)",
                           Path("docs/monitoring/alerts.yml").read_text())
-    check({name: name.lower() for name in alerts()} == dict(runbooks), f"each leads to its own heading: {runbooks}")
-    for what, names in zip(("comes", "does not come"), tried()):
-        check(names == set(alerts()), f"no test says when it {what}: {names ^ set(alerts())}")
-    passed(f"each of {len(runbooks)} alerts leads to what to do, and a test says when it comes and when not")
+    check({name: name.lower() for name in alerts()} == dict(runbooks), f"each alert must link to its own section: {runbooks}")
+    for what, names in zip(("fires", "does not fire"), tried()):
+        check(names == set(alerts()), f"no test for when an alert {what}: {names ^ set(alerts())}")
+    passed(f"each of {len(runbooks)} alerts links to its section, and has tests for when it fires and when it does not")
 
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
@@ -162,8 +162,8 @@ def watch(server, prometheus):
     server.talk()
     said = PEOPLE * LINES
     saved = 'ssh_chat_messages_total{outcome="saved"}'
-    wait("all that was said is counted", lambda: prometheus.value(saved) == said)
-    passed(f"Prometheus scraped a server while {PEOPLE} people said {said} things")
+    wait("all messages are counted", lambda: prometheus.value(saved) == said)
+    passed(f"Prometheus scraped a server while {PEOPLE} users sent {said} messages")
 
     for title, query in dashboard():
         try:
@@ -173,31 +173,31 @@ def watch(server, prometheus):
     quiet = {"Failed store calls", "Refused logins by reason", "AWS calls"}
     for title in {title for title, _ in dashboard()} - quiet:
         panel = [query for name, query in dashboard() if name == title]
-        wait(f"the panel {title} shows something",
+        wait(f"the panel {title} has data",
              lambda: any(prometheus.value(query) is not None for query in panel))
-    passed("each panel of the dashboard shows something")
+    passed("each panel of the dashboard has data")
 
     rules = prometheus.ask("rules")["groups"][0]["rules"]
     wrong = [f"{rule['name']} is {rule['health']}, {rule['state']}" for rule in rules
              if rule["health"] != "ok" or rule["state"] == "firing"]
-    check(not wrong, f"of a server that is well: {wrong}")
+    check(not wrong, f"on a healthy server: {wrong}")
     passed(f"{len(rules)} rules are evaluated, and none fires")
 
     def again(times):
         server.talk()
-        wait("it is counted again", lambda: prometheus.value(saved) == times * said)
+        wait("the messages are counted again", lambda: prometheus.value(saved) == times * said)
         return prometheus.value('count({job="ssh-chat"})')
-    # Who comes back is somebody else than who comes: marks are read.
+    # A returning user causes other calls than a new one, such as reading marks.
     back, more = again(2), again(3)
-    # How a connection ends is for the network to say.
-    check(more - back < 5, f"the same once more made {more - back} more series")
-    passed(f"{before:.0f} series at the start, {back:.0f} when people had come back, {more:.0f} when they did again")
+    # How a connection ends depends on the network, so allow a few more series.
+    check(more - back < 5, f"repeating the same added {more - back} series")
+    passed(f"{before:.0f} series at the start, {back:.0f} after users had returned, {more:.0f} after they returned again")
 
     server.process.terminate()
     server.process.wait(DEADLINE)
-    pending = wait("ChatDown is seen", lambda: [alert for alert in prometheus.ask("alerts")["alerts"]
+    pending = wait("ChatDown fires", lambda: [alert for alert in prometheus.ask("alerts")["alerts"]
                                                 if alert["labels"]["alertname"] == "ChatDown"])
-    passed(f"a server that is gone is an alert: {pending[0]['annotations']['summary']}")
+    passed(f"a stopped server fires an alert: {pending[0]['annotations']['summary']}")
 
 
 main(sys.argv[1])

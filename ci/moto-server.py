@@ -1,22 +1,26 @@
-"""AWS for the tests: moto behind one lock, since it is not atomic by itself, and with faults on
-demand, which it has none of.
+"""AWS for the tests: moto behind a lock, because it isn't atomic, with fault injection and IAM policies.
 
-Listens on a port of its own and prints it. Ends when its standard input does, so that it does not
-outlive the test that started it.
+Listens on a free port and prints it. Exits when its standard input closes, so that it doesn't outlive the
+test that started it.
 
 POST /fault with {"operation": "GetSecretValue", "about": "my-secret", "times": 2, "status": 400,
-"code": "ThrottlingException", "message": "…"} answers the next two such requests whose body has
-"my-secret" in it with that error. With "delay" in seconds and without "code", they are only late.
-With "applied": true, what is asked for is done all the same, as when an answer gets lost. Without
-"times", all of them. With "skip": n, the first n such requests pass. The operation may be a
-list of several. The answer has those that are left to come; without a body, none is added.
+"code": "ThrottlingException", "message": "…"} answers the next two such requests whose body contains
+"my-secret" with that error.
 
-POST /fault with {"forget": "my-secret"} takes back all faults about "my-secret".
+- "delay" (seconds) without "code" only delays the requests.
+- "applied": true applies the request anyway, as if the response got lost.
+- Without "times", the fault applies to all such requests.
+- "skip": n lets the first n such requests pass.
+- "operation" may be a list.
 
-POST /policy with {"who": "PAGE", "policy": {…}} holds each request that is signed with the access key
-PAGE against that policy of IAM, conditions on keys too, which moto itself does not look at; see
-ci/policy.py. The answer says of everybody which permissions they have used and not used, and what
-they were denied; without a body, nobody is added."""
+The response lists the faults that are still active; without a body, none is added.
+
+POST /fault with {"forget": "my-secret"} removes all faults about "my-secret".
+
+POST /policy with {"who": "PAGE", "policy": {…}} checks every request signed with the access key PAGE against
+that IAM policy, including conditions on keys, which moto doesn't check itself; see ci/policy.py. The
+response lists, for each access key, the permissions used and not used, and the denied calls; without a
+body, no policy is added."""
 
 import json
 import logging
@@ -34,7 +38,7 @@ import policy
 
 
 class Faulty:
-    """Passes one request at a time to the application, or answers with a fault."""
+    """Passes one request at a time to the application, or responds with a fault."""
 
     def __init__(self, application):
         self.application = application

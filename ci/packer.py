@@ -1,5 +1,5 @@
-"""Builds images with Packer: on an EC2 that moto plays, where a Debian in systemd-nspawn is the machine
-that the image is made on, and in QEMU. Looks at what Packer leaves behind."""
+"""Builds images with Packer: on EC2 simulated by moto, with Debian in systemd-nspawn as the build instance, and in
+QEMU. Checks the results and that nothing is left behind."""
 
 import contextlib
 import json
@@ -35,7 +35,7 @@ def debian(ami, name, owner=DEBIAN):
             "virtualization_type": "hvm", "hypervisor": "xen"}
 
 
-# One that is meant, and some that it must not take for it.
+# The right base image, and some that must not be selected.
 BASE = "ami-0debian13amd64000"
 AMIS = [
     debian(BASE, "debian-13-amd64-20261001-2257"),
@@ -46,7 +46,7 @@ AMIS = [
 
 @contextlib.contextmanager
 def aws(work):
-    """EC2 as moto plays it, with Debian's images. Gives its address."""
+    """EC2 simulated by moto, with Debian's images. Yields its URL."""
     images = work / "images.json"
     images.write_text(json.dumps(AMIS))
     environment = {**os.environ, **CREDENTIALS, "MOTO_AMIS_PATH": str(images), "MOTO_ENABLE_AMI_VALIDATION": "true"}
@@ -60,9 +60,9 @@ CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AW
 
 @contextlib.contextmanager
 def with_sshd(root, key):
-    """A Debian that lets `key` in as root. Gives a port of this machine that leads to its SSH server."""
+    """Debian with an SSH server that accepts `key` for root. Yields the machine, and a local port forwarded to it."""
     with Machine(root) as machine:
-        # There is no network to wait for, and a container on no cloud.
+        # The container has no network to wait for.
         for unit in ("systemd-networkd-wait-online.service", "systemd-networkd.service"):
             machine.path(f"/etc/systemd/system/{unit}").unlink(missing_ok=True)
             machine.path(f"/etc/systemd/system/{unit}").symlink_to("/dev/null")
@@ -70,7 +70,7 @@ def with_sshd(root, key):
         folder.mkdir(mode=0o700, exist_ok=True)
         (folder / "authorized_keys").write_text(key.with_suffix(".pub").read_text())
         machine.boot()
-        # A colon would end the command in socat's eyes.
+        # socat would end the command at an unescaped colon.
         way = " ".join(machine.in_its_network("socat", "-", "TCP:127.0.0.1:22")).replace(":", "\\:")
         relay = subprocess.Popen(
             ["setpriv", "--pdeathsig=TERM", "socat", "-d", "-d", "TCP-LISTEN:0,bind=127.0.0.1,fork", f"EXEC:{way}"],
@@ -85,7 +85,7 @@ def with_sshd(root, key):
 
 
 def packer(work, *arguments, command=("packer", "build"), **environment):
-    """Runs Packer, to whatever end."""
+    """Runs Packer. May fail."""
     return subprocess.run(
         [*command, *arguments], text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         env={**os.environ, **CREDENTIALS, "PACKER_NO_COLOR": "1", **environment}, timeout=590)
@@ -109,14 +109,14 @@ def on_ec2(work, package, version, root):
 
         wrong = packer(work, *only, *variables(version="9.9.9", **common), template)
         check(wrong.returncode != 0 and "Use the same version for both" in wrong.stdout, wrong.stdout)
-        check(not own(), "an image was made of a wrong version")
-        # What cleaning can't know of; the check finds it.
+        check(not own(), "an image was created from a wrong version")
+        # A change that `clean` can't know about, but `check` finds.
         machine.run("useradd", "mallory")
         wrong = packer(work, *only, *variables(version=version, **common), template)
         check(wrong.returncode != 0 and "image check: unexpected users: mallory" in wrong.stdout, wrong.stdout)
-        check(not own(), "an image was made that the check has refused")
+        check(not own(), "an image was created although the check failed")
         machine.run("userdel", "mallory")
-        step("amazon-ebs: no image of another version, none that the check refuses")
+        step("amazon-ebs: no image from a wrong version, or if the check fails")
 
     (work / "manifest.json").unlink(missing_ok=True)
     with aws(work) as url, with_sshd(root, key) as (machine, port):
@@ -133,9 +133,9 @@ def on_ec2(work, package, version, root):
         check(wanted.items() <= tags.items(), tags)
         left = [instance["InstanceId"] for reservation in ec2.describe_instances()["Reservations"] for instance in reservation["Instances"]
                 if instance["State"]["Name"] != "terminated"]
-        check(not left, f"machines are left: {left}")
+        check(not left, f"instances left behind: {left}")
         groups = [group["GroupName"] for group in ec2.describe_security_groups()["SecurityGroups"] if group["GroupName"].startswith("packer")]
-        check(not groups, f"security groups are left: {groups}")
+        check(not groups, f"security groups left behind: {groups}")
         for unit, state in (("ssh-chat.service", "enabled"), ("ssh-chat.socket", "enabled"), ("ssh.service", "masked")):
             check(machine.try_run("systemctl", "is-enabled", unit).stdout.strip() == state, unit)
     step(f"amazon-ebs: {made['artifact_id']}, {', '.join(f'{name}={tags[name]}' for name in wanted)}")
@@ -160,7 +160,7 @@ def main(work, package, base, root):
     try:
         valid = packer(work, "-only=amazon-ebs.debian", *variables(version=version, package=package), work / "packer", command=["packer", "validate"])
         check(valid.returncode == 0, valid.stdout)
-        step(subprocess.run(["packer", "version"], capture_output=True, text=True).stdout.splitlines()[0] + " finds it valid")
+        step(subprocess.run(["packer", "version"], capture_output=True, text=True).stdout.splitlines()[0] + " validates the template")
         on_ec2(work, package, version, root)
         in_qemu(work, package, version, base)
     except Failed as error:

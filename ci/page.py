@@ -1,9 +1,7 @@
-"""The page for invites in Lambda, without Lambda: the Runtime API on this machine, the program as its
-`bootstrap`, and a server beside it, all on one moto. With policies of IAM, each of the two may do
-only what its own allows.
+"""Tests the invite page as on Lambda: a local Runtime API, the program as its `bootstrap`, and a server next to
+it, both on moto. With IAM policies, each may do only what its own policy allows.
 
-On its own: ci/page.py PROGRAM [COMMAND…], where COMMAND is what the page's program is run with, such
-as an emulator of another processor."""
+Usage: ci/page.py PROGRAM [COMMAND…], where COMMAND runs the page, such as an emulator of another processor."""
 
 import base64
 import json
@@ -35,7 +33,7 @@ def check(right, otherwise):
 
 
 class Runtime:
-    """The Lambda Runtime API, version 2018-06-01, for one function that takes one event at a time."""
+    """The Lambda Runtime API, version 2018-06-01, for one function that handles one event at a time."""
 
     def __init__(self):
         self.events, self.answers = queue.Queue(), queue.Queue()
@@ -82,7 +80,7 @@ class Runtime:
 
 
 class Function:
-    """The program as Lambda runs it: these variables, no others, no home."""
+    """The program as Lambda runs it: only these variables, and no home folder."""
 
     def __init__(self, command, told, aws, folder):
         self.runtime = Runtime()
@@ -97,7 +95,7 @@ class Function:
         deadline = self.began + DEADLINE
         while not self.runtime.asked.wait(0.01):
             check(self.process.poll() is None, f"the function ended with {self.process.returncode}:\n{self.log.read_text()}")
-            check(time.monotonic() < deadline, f"the function does not ask for an event:\n{self.log.read_text()}")
+            check(time.monotonic() < deadline, f"the function doesn't request an event:\n{self.log.read_text()}")
         self.init = time.monotonic() - self.began
 
     def event(self, event):
@@ -106,20 +104,20 @@ class Function:
         try:
             kind, body = self.runtime.answers.get(timeout=DEADLINE)
         except queue.Empty:
-            raise Failed(f"the function does not answer:\n{self.log.read_text()}") from None
+            raise Failed(f"the function doesn't respond:\n{self.log.read_text()}") from None
         return kind, json.loads(body)
 
     def get(self, path="/"):
         return self.request("GET", path, None, {})
 
     def post(self, **fields):
-        """The form as a browser sends it."""
+        """Submits the form as a browser does."""
         parts = "".join(f'--XXXX\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n' for name, value in fields.items())
         headers = {"content-type": "multipart/form-data; boundary=XXXX", "origin": "null", "sec-fetch-site": "same-origin"}
         return self.request("POST", "/", parts + "--XXXX--\r\n", headers)
 
     def request(self, method, path, body, headers):
-        """An event of API Gateway, payload format 2.0, as AWS's documentation has it."""
+        """Sends an API Gateway event with payload format 2.0, as in AWS's documentation."""
         host = "abc123.execute-api.eu-central-1.amazonaws.com"
         event = {
             "version": "2.0", "routeKey": "$default", "rawPath": path, "rawQueryString": "", "cookies": [],
@@ -138,7 +136,7 @@ class Function:
         return answer
 
     def peak_memory(self):
-        """In MiB."""
+        """Peak memory in MiB."""
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) / 1024
 
@@ -149,7 +147,7 @@ class Function:
 
 
 class Server:
-    """A server on what the function is told of, and alice, who keeps order there."""
+    """A server that uses the same resources as the function, with alice as operator."""
 
     def __init__(self, program, told, secret, aws, folder):
         self.folder = folder
@@ -167,12 +165,12 @@ class Server:
             self.process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         deadline = time.monotonic() + DEADLINE
         while not (found := re.search(r"is listening on 127\.0\.0\.1:(\d+)\n(.|\n)*SHA256:", self.log.read_text())):
-            check(self.process.poll() is None and time.monotonic() < deadline, f"the server does not start:\n{self.log.read_text()}")
+            check(self.process.poll() is None and time.monotonic() < deadline, f"the server doesn't start:\n{self.log.read_text()}")
             time.sleep(0.05)
         self.port = found[1]
 
     def make_key(self, name):
-        """Returns the public half."""
+        """Creates a key pair and returns the public key."""
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", self.folder / name], check=True)
         return (self.folder / f"{name}.pub").read_text().strip()
 
@@ -206,8 +204,8 @@ def ask(aws, path, **said):
 
 
 def walk(aws, client, told, secret, program, command, folder):
-    """People come in by the page. `client(service)` is for looking, and not held against a policy.
-    Returns what was measured, in words."""
+    """Users register through the page. `client(service)` is for inspection and not subject to a policy. Returns a
+    summary of the measurements."""
     dynamodb, table = client("dynamodb"), told["SSH_CHAT_AWS_TABLE"]
     server = Server(program, told, secret, aws, folder)
     try:
@@ -219,10 +217,10 @@ def walk(aws, client, told, secret, program, command, folder):
             check(shown["statusCode"] == 200 and server.fingerprint() in shown["body"], f"the page is {shown}")
             check(shown["headers"]["content-security-policy"].startswith("default-src 'none'"), f"the headers are {shown['headers']}")
             style = re.search(r'href="(/[^"]+\.css)"', shown["body"])[1]
-            check(function.get(style)["headers"]["content-type"].startswith("text/css"), "there is no style")
-            check(function.get("/nothing")["statusCode"] == 404, "everything is there")
+            check(function.get(style)["headers"]["content-type"].startswith("text/css"), "the style sheet is missing")
+            check(function.get("/nothing")["statusCode"] == 404, "an unknown path is not a 404")
             kind, words = function.event(b"{}")
-            check(kind == "error" and "2.0" in words["errorMessage"], f"what is no event is answered with {kind} {words}")
+            check(kind == "error" and "2.0" in words["errorMessage"], f"an invalid event is answered with {kind} {words}")
 
             made = server.invite("3", "7d", "member")
             check(made["link"] == told["SSH_CHAT_WEB_URL"] + "#" + made["code"], f"the link of an invite is {made}")
@@ -232,17 +230,17 @@ def walk(aws, client, told, secret, program, command, folder):
             for when in ("once", "twice"):
                 done = function.post(**bob)
                 check(done["statusCode"] == 200 and "Come in, bob" in done["body"], f"the form, sent {when}, is answered with {done}")
-            check("bob" in server.ssh("bob", "whoami"), "bob is not in")
+            check("bob" in server.ssh("bob", "whoami"), "bob can't log in")
             taken = function.post(code=made["code"], name="bob", key=server.make_key("eve"))
-            check(taken["statusCode"] == 422 and "is taken" in taken["body"], f"a name that is taken is answered with {taken}")
+            check(taken["statusCode"] == 422 and "is taken" in taken["body"], f"a taken name is answered with {taken}")
 
-            # The answer gets lost: it has to find out whether it was done.
+            # The response gets lost: the page must find out whether the write was applied.
             ask(aws, "fault", operation="TransactWriteItems", about="carol", times=1, applied=True, status=500, code="InternalServerError")
             done = function.post(code=made["code"], name="carol", key=server.make_key("carol"))
-            check(done["statusCode"] == 200, f"when an answer of the table is lost, the page answers {done}")
-            check("carol" in server.ssh("carol", "whoami"), "carol is not in")
+            check(done["statusCode"] == 200, f"when a response from the table is lost, the page answers {done}")
+            check("carol" in server.ssh("carol", "whoami"), "carol can't log in")
 
-            # Somebody who asked an operator first.
+            # A user who has already requested access.
             dave = server.make_key("dave")
             fingerprint = subprocess.run(["ssh-keygen", "-lf", folder / "dave.pub"], capture_output=True, text=True, check=True).stdout.split()[1]
             waiting = {"fingerprint": fingerprint, "algorithm": "ssh-ed25519", "comment": "dave", "name": "dave", "from": "127.0.0.1"}
@@ -250,10 +248,10 @@ def walk(aws, client, told, secret, program, command, folder):
                 "pk": {"S": "PENDING"}, "sk": {"S": fingerprint}, "at": {"N": "1"}, "added": {"N": "1"}, **{name: {"S": value} for name, value in waiting.items()}})
             dynamodb.put_item(TableName=table, Item={"pk": {"S": "STATE"}, "sk": {"S": "WAITING"}, "number": {"N": "1"}})
             done = function.post(code=made["code"], name="dave", key=dave)
-            check(done["statusCode"] == 200, f"somebody whose key waits is answered with {done}")
-            check(dynamodb.get_item(TableName=table, Key={"pk": {"S": "STATE"}, "sk": {"S": "WAITING"}})["Item"]["number"]["N"] == "0", "dave still waits")
+            check(done["statusCode"] == 200, f"a user with a pending request is answered with {done}")
+            check(dynamodb.get_item(TableName=table, Key={"pk": {"S": "STATE"}, "sk": {"S": "WAITING"}})["Item"]["number"]["N"] == "0", "dave's request is still pending")
             used_up = function.post(code=made["code"], name="eve", key=(folder / "eve.pub").read_text())
-            check(used_up["statusCode"] == 422 and "That code is not good" in used_up["body"], f"a code that is used up is answered with {used_up}")
+            check(used_up["statusCode"] == 422 and "That code is not good" in used_up["body"], f"a used-up code is answered with {used_up}")
 
             trent = server.invite("1", "7d", "operator")
             done = function.post(code=trent["code"], name="trent", key=server.make_key("trent"))
@@ -267,7 +265,7 @@ def walk(aws, client, told, secret, program, command, folder):
 
             log = function.log.read_text()
             for personal in ("bob", "203.0.113.7", "browser", made["code"], bob["key"].split()[1]):
-                check(personal not in log, f"{personal} is in the log of the page:\n{log}")
+                check(personal not in log, f"the page's log contains {personal}:\n{log}")
             return f"ready after {function.init * 1000:.0f} ms, the first page after {first * 1000:.0f} ms, at most {function.peak_memory():.0f} MiB"
         finally:
             function.stop()
@@ -276,18 +274,18 @@ def walk(aws, client, told, secret, program, command, folder):
 
 
 def published(ssm, parameter, server):
-    """Waits for the server to say which host key it has."""
+    """Waits until the server has published its host key."""
     deadline = time.monotonic() + DEADLINE
     while True:
         found = ssm.get_parameters(Names=[parameter])["Parameters"]
         if found and server.fingerprint() in found[0]["Value"]:
             return
-        check(time.monotonic() < deadline, f"the server does not publish its host key:\n{server.log.read_text()}")
+        check(time.monotonic() < deadline, f"the server doesn't publish its host key:\n{server.log.read_text()}")
         time.sleep(0.05)
 
 
 def chatter(server):
-    """What else the server needs its permissions for."""
+    """Uses the server's remaining permissions."""
     server.ssh("bob", "send", "lobby", "hello")
     for words in (["history", "lobby"], ["search", "hello"], ["rooms"], ["topic", "lobby", "all of it"], ["mute", "carol", "10m"], ["unmute", "carol"],
                   ["ban", "192.0.2.1", "1h"], ["bans"], ["unban", "1"], ["op", "bob"], ["deop", "bob"], ["audit", "50"], ["nick", "alicia"]):
@@ -295,17 +293,17 @@ def chatter(server):
 
 
 def judged(aws, client, told, secret, policies, program, folder):
-    """The same, and each may only do what its policy says: nothing is denied that they need, what
-    they do not need is not allowed, and what the page must not do is denied."""
+    """Does the same with a policy for each: no necessary call is denied, no unnecessary permission is granted, and
+    forbidden calls by the page are denied."""
     for who, policy in policies.items():
         ask(aws, "policy", who=who, policy=policy)
     figures = walk(aws, client, told, secret, program, [program], folder)
     verdicts = ask(aws, "policy")
     for who in (PAGE, SERVER):
-        check(not verdicts[who]["denied"], f"{who} may not do what it must: {verdicts[who]['denied']}")
-        # Lambda itself writes the log, and who calls Session Manager is not the server.
+        check(not verdicts[who]["denied"], f"{who} lacks permissions: {verdicts[who]['denied']}")
+        # Lambda writes the log itself, and the server doesn't call Session Manager.
         superfluous = [permission for permission in verdicts[who]["not_used"] if permission.split()[0] not in ("Log", "Metrics", "SessionManager")]
-        check(not superfluous, f"{who} may do what it does not need to: {superfluous}")
+        check(not superfluous, f"{who} has unnecessary permissions: {superfluous}")
 
     keys = {"region_name": "eu-central-1", "endpoint_url": aws, "aws_access_key_id": PAGE, "aws_secret_access_key": "x"}
     dynamodb, table = boto3.client("dynamodb", **keys), told["SSH_CHAT_AWS_TABLE"]
@@ -317,17 +315,17 @@ def judged(aws, client, told, secret, policies, program, folder):
         return dynamodb.query(TableName=table, KeyConditionExpression="pk = :pk", ExpressionAttributeValues={":pk": {"S": pk}})
 
     for what, attempt in {
-        "read what was said": lambda: dynamodb.get_item(TableName=table, Key=key("LOG#room:lobby", "0" * 19 + "1")),
-        "read what was said in a transaction": lambda: dynamodb.transact_get_items(TransactItems=[{"Get": {"TableName": table, "Key": key(pk)}} for pk in ("STATE", "LOG#room:lobby")]),
+        "read messages": lambda: dynamodb.get_item(TableName=table, Key=key("LOG#room:lobby", "0" * 19 + "1")),
+        "read messages in a transaction": lambda: dynamodb.transact_get_items(TransactItems=[{"Get": {"TableName": table, "Key": key(pk)}} for pk in ("STATE", "LOG#room:lobby")]),
         "list a room": lambda: query("LOG#room:lobby"),
         "list accounts": lambda: query("ACCOUNTS"),
         "list invites": lambda: query("INVITES"),
         "read the whole table": lambda: dynamodb.scan(TableName=table),
-        "say something": lambda: dynamodb.put_item(TableName=table, Item=key("LOG#room:lobby")),
-        "make an invite": lambda: dynamodb.put_item(TableName=table, Item=key("INVITES")),
-        "end a ban": lambda: dynamodb.delete_item(TableName=table, Key=key("BANS")),
+        "send a message": lambda: dynamodb.put_item(TableName=table, Item=key("LOG#room:lobby")),
+        "create an invite": lambda: dynamodb.put_item(TableName=table, Item=key("INVITES")),
+        "lift a ban": lambda: dynamodb.delete_item(TableName=table, Key=key("BANS")),
         "end a lockdown": lambda: dynamodb.delete_item(TableName=table, Key=key("STATE", "LOCKDOWN")),
-        "take an account away": lambda: dynamodb.delete_item(TableName=table, Key=key("ACCOUNTS")),
+        "delete an account": lambda: dynamodb.delete_item(TableName=table, Key=key("ACCOUNTS")),
         "change an account": lambda: dynamodb.update_item(TableName=table, Key=key("ACCOUNTS")),
         "use another table": lambda: dynamodb.get_item(TableName="other-chat", Key=key("STATE")),
         "read the host key": lambda: boto3.client("secretsmanager", **keys).get_secret_value(SecretId=secret),

@@ -1,5 +1,4 @@
-"""Plays a conversation between three people with the real server and OpenSSH, and draws what one of
-them sees as SVG."""
+"""Runs a conversation between three users with the real server and OpenSSH, and draws one user's screen as SVG."""
 
 import html
 import os
@@ -17,7 +16,7 @@ import pyte
 
 COLUMNS, ROWS = 84, 19
 DEADLINE = 15.0
-# Name -> (on a dark background)
+# Colours on a dark background, by name.
 PALETTE = {
     "default": "#d8dee9", "red": "#e06c75", "green": "#98c379", "brown": "#e5c07b", "blue": "#61afef",
     "magenta": "#c678dd", "cyan": "#56b6c2", "white": "#d8dee9", "black": "#1e222a",
@@ -26,7 +25,7 @@ BACKGROUND, FAINT = "#1e222a", "#7f8896"
 
 
 class FaintScreen(pyte.Screen):
-    """pyte knows no faint text (SGR 2): it is kept as "blink", which nothing here uses."""
+    """pyte doesn't support faint text (SGR 2), so it's stored as "blink", which is otherwise unused."""
 
     def select_graphic_rendition(self, *attributes, **rest):
         super().select_graphic_rendition(*[5 if a == 2 else a for a in attributes], **rest)
@@ -72,7 +71,7 @@ class Terminal:
         until = time.monotonic() + DEADLINE
         while words not in self.text():
             if time.monotonic() > until:
-                sys.exit(f"{words!r} was never shown:\n{self.text()}")
+                sys.exit(f"{words!r} was not shown:\n{self.text()}")
             select.select([], [], [], 0.02)
 
     def type(self, keys):
@@ -112,7 +111,7 @@ def draw(screen, path):
     width, height, left, top = 8.4, 18, 16, 40
     rows = []
     for y in range(screen.lines):
-        # One element for each word, so that the columns hold whatever font the reader has.
+        # One element per word, so that columns stay aligned with any font.
         words, style = [], None
         for x in range(screen.columns):
             cell = screen.buffer[y][x]
@@ -132,7 +131,7 @@ def draw(screen, path):
     w, h = left * 2 + screen.columns * width, top + screen.lines * height + 20
     dots = "".join(f'<circle cx="{20 + i * 18}" cy="20" r="6" fill="{c}"/>' for i, c in enumerate(("#e06c75", "#e5c07b", "#98c379")))
     path.write_text(
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {w:.0f} {h:.0f}" role="img" aria-label="Three people talking in ssh-chat">\n'
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {w:.0f} {h:.0f}" role="img" aria-label="Three people chatting in ssh-chat">\n'
         f'<rect width="100%" height="100%" rx="10" fill="{BACKGROUND}"/>{dots}\n'
         f'<g font-family="ui-monospace, SFMono-Regular, Menlo, Consolas, monospace" font-size="14" xml:space="preserve">\n'
         + "\n".join(rows) + "\n</g>\n</svg>\n")

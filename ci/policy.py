@@ -1,17 +1,17 @@
-"""What a policy of IAM says to a call of AWS, as far as policies here go. An element that is not
-known here ends in an error: a policy that is not understood allows nothing to be concluded."""
+"""Evaluates the subset of IAM policies used in this repository. An unknown element is an error, because nothing
+can be concluded from a policy that isn't understood."""
 
 import fnmatch
 import json
 from urllib.parse import parse_qs
 
-# What a part of a transaction needs.
+# The action that each part of a transaction needs.
 PARTS = {"Get": "GetItem", "Put": "PutItem", "Update": "UpdateItem", "Delete": "DeleteItem", "ConditionCheck": "ConditionCheckItem"}
 SERVICES = {"DynamoDB_20120810": "dynamodb", "secretsmanager": "secretsmanager", "AmazonSSM": "ssm", "GraniteServiceVersion20100801": "cloudwatch"}
 
 
 class Call:
-    """An action on one thing, and what conditions can ask of it."""
+    """An action on one resource, with the facts that conditions can test."""
 
     def __init__(self, action, thing, **facts):
         self.action, self.thing, self.facts = action, thing, facts
@@ -23,7 +23,7 @@ class Call:
         service = self.action.split(":")[0]
         if arn == "*" or service == "cloudwatch":
             return arn == "*"
-        # AWS puts a hyphen and six characters behind the name of a secret.
+        # AWS appends a hyphen and six characters to the name of a secret.
         return arn == self.thing or {
             "dynamodb": arn.endswith(f":table/{self.thing}"),
             "secretsmanager": arn[:-7].endswith(f":secret:{self.thing}"),
@@ -32,8 +32,8 @@ class Call:
 
 
 def calls(target, body):
-    """The calls that a request is, by its header X-Amz-Target and its body: JSON, or for services of
-    an older kind a form."""
+    """The calls in a request, from its header X-Amz-Target and its body, which is JSON, or a form for older
+    services."""
     if not target:
         form = {name: values[0] for name, values in parse_qs(body.decode()).items()}
         return [Call(f"cloudwatch:{form['Action']}", "", namespace=form.get("Namespace"))]
@@ -54,9 +54,9 @@ def calls(target, body):
 
 
 def leading_keys(operation, body):
-    """The partitions that a call of DynamoDB is about. Of a scan it can't be said."""
+    """The partitions that a DynamoDB call accesses. None are known for a scan."""
     if operation == "Query":
-        # As the program writes it: `#pk = :pk`, perhaps with more behind it.
+        # As the program writes it: `#pk = :pk`, possibly followed by more.
         return [body["ExpressionAttributeValues"][":pk"]["S"]]
     item = body.get("Key", body.get("Item", {}))
     return [item["pk"]["S"]] if "pk" in item else []
@@ -67,7 +67,7 @@ def as_list(one_or_more):
 
 
 def matches(statement, call):
-    """Whether a statement is about a call; which of its patterns of keys that is by."""
+    """The key patterns by which a statement allows a call, or None if it doesn't."""
     unknown = statement.keys() - {"Sid", "Effect", "Action", "Resource", "Condition"}
     if unknown or statement["Effect"] != "Allow":
         raise NotImplementedError(f"in a statement: {statement}")
@@ -91,14 +91,14 @@ def matches(statement, call):
 
 
 class Judge:
-    """Holds calls against a policy and keeps in mind what was asked for."""
+    """Evaluates calls against a policy and records them."""
 
     def __init__(self, policy):
         self.statements = policy["Statement"]
         self.used, self.denied = set(), []
 
     def denies(self, target, body):
-        """The first of its calls that is not allowed, in words."""
+        """The first call in the request that isn't allowed, as text."""
         for call in calls(target, body):
             found = {f"{statement['Sid']} {call.action} {pattern}" for statement in self.statements for pattern in matches(statement, call) or []}
             self.used |= found
@@ -108,7 +108,7 @@ class Judge:
         return None
 
     def permissions(self):
-        """All that the policy allows, as it is told in `used`."""
+        """Everything that the policy allows, in the format of `used`."""
         for statement in self.statements:
             patterns = statement.get("Condition", {}).get("ForAllValues:StringLike", {}).get("dynamodb:LeadingKeys", ["*"])
             for action in as_list(statement["Action"]):

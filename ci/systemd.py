@@ -1,5 +1,5 @@
-"""Installs the package on a Debian under a real systemd and uses it as people and operators do:
-logs in, reloads, kills it, hangs it, restarts and upgrades it under load, removes and purges it."""
+"""Installs the package on Debian with a real systemd and uses it as users and operators do: logs in,
+reloads, kills it, hangs it, restarts and upgrades it under load, removes and purges it."""
 
 import contextlib
 import json
@@ -18,7 +18,7 @@ UNITS = Path(__file__).resolve().parent.parent / "systemd"
 SERVICE, SOCKET = "ssh-chat.service", "ssh-chat.socket"
 CONFIG, DATA = "/etc/ssh-chat/config.toml", "/var/lib/ssh-chat"
 README = (UNITS / "README.md").read_text()
-WORDS = "a sentence that no log may have"
+WORDS = "a sentence that no log may contain"
 
 
 def check(condition, *about):
@@ -34,7 +34,7 @@ BEGIN = time.monotonic()
 
 
 class Chat:
-    """The machine with the package, and an operator who is somewhere else."""
+    """A machine with the package, and an operator on another machine."""
 
     def __init__(self, machine, desk):
         self.machine = machine
@@ -44,7 +44,7 @@ class Chat:
         self.public_key = key.with_suffix(".pub").read_text().strip()
 
     def ssh(self, *words, port=22, host="127.0.0.1", input=None):
-        """What `ssh` makes of it. The host key must stay the same for good."""
+        """Runs `ssh`. The host key must never change."""
         options = ["IdentitiesOnly=yes", "StrictHostKeyChecking=accept-new", "ConnectTimeout=20",
                    "HostKeyAlias=chat", f"UserKnownHostsFile={self.desk / 'known_hosts'}"]
         options = [part for option in options for part in ("-o", option)]
@@ -54,7 +54,7 @@ class Chat:
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60)
 
     def talks(self, **where):
-        """Logs in and looks around."""
+        """Logs in and checks that the user is an operator."""
         ended = self.ssh("whoami", "--json", **where)
         check(ended.returncode == 0, ended)
         check(json.loads(ended.stdout)["role"] == "operator", ended)
@@ -64,47 +64,47 @@ class Chat:
         return self.machine.run("apt-get", "install", "-y", "--no-install-recommends", "/root/package.deb")
 
     def configure(self, pattern, line):
-        """Changes a line of the configuration."""
+        """Replaces a line of the configuration."""
         path = self.machine.path(CONFIG)
         text, changed = re.subn(pattern, line, path.read_text(), count=1, flags=re.M)
         check(changed == 1, f"no {pattern} in {CONFIG}")
         path.write_text(text)
 
     def unit_settings(self, unit, text):
-        """What `systemctl edit` does."""
+        """Does what `systemctl edit` does."""
         folder = self.machine.path(f"/etc/systemd/system/{unit}.d")
         folder.mkdir(exist_ok=True)
         (folder / "override.conf").write_text(text)
         self.machine.run("systemctl", "daemon-reload")
 
     def as_service(self, command):
-        """What an operator does with sudo."""
+        """Runs a command as the service's user, as an operator does with sudo."""
         return self.machine.run("su", "-s", "/bin/sh", "ssh-chat", "-c", command)
 
     def pid(self):
         return int(self.machine.show(SERVICE, "MainPID"))
 
     def comes_back(self, before):
-        """Waits for another process that people can connect to."""
+        """Waits for a new process that accepts connections."""
         def ready():
             return self.machine.show(SERVICE, "ActiveState") == "active" and self.pid() not in (0, before)
         wait_for("the service to come back", ready)
 
     def journal(self):
-        """What the service logged."""
+        """The service's log entries."""
         lines = self.machine.run("journalctl", "-u", "ssh-chat", "-o", "json").splitlines()
         entries = [json.loads(line) for line in lines]
         return [entry for entry in entries if entry.get("_COMM") == "ssh-chat"]
 
     def paths(self):
-        """All that is on the machine of it, but for the tracks of the packages' manager."""
+        """All files of the package on the machine, except for the package manager's own."""
         found = self.machine.run("find", "/", "-xdev", "-name", "*ssh[-_]chat*").splitlines()
         elsewhere = re.compile(r"/(run|tmp|var/log|var/cache|var/lib/dpkg|var/lib/apt|root)/")
         return [path for path in found if not elsewhere.match(path)]
 
 
 def beside_sshd(chat, deb):
-    """Port 22 is somebody else's: it stays theirs, and what the package says then works."""
+    """Port 22 is in use: the package leaves it alone, and its instructions for another port work."""
     machine = chat.machine
     machine.run("systemd-run", "--quiet", "--unit=sshd-here", "--socket-property=ListenStream=22", "cat")
     said = chat.install(deb)
@@ -120,7 +120,7 @@ def beside_sshd(chat, deb):
     check("This chat only admits registered keys." in refused.stderr, refused)
     check("systemd listens on [::]:2222 for the server" in machine.try_run(
         "su", "-s", "/bin/sh", "ssh-chat", "-c", "ssh-chat doctor").stdout)
-    # Another chat begins: its key is another one.
+    # The next installation has a new host key.
     (chat.desk / "known_hosts").unlink()
     purge(chat)
     machine.run("systemctl", "stop", "sshd-here.socket")
@@ -146,7 +146,7 @@ def install(chat, deb):
 
 
 def leader_of(machine, pid):
-    """Our number of a process of the machine."""
+    """The process id on the host of a process on the machine."""
     for status in Path("/proc").glob("[0-9]*/status"):
         with contextlib.suppress(OSError):
             numbers = re.search(r"^NSpid:\s+(\d+)\s+(\d+)$", status.read_text(), re.M)
@@ -176,7 +176,7 @@ def log_in(chat):
     said = chat.as_service("ssh-chat doctor")
     check(not re.search(r"^(warn|fail)", said, re.M), said)
     check("good" in chat.as_service("ssh-chat check-config"))
-    # As root and as anybody else it's about another chat, and there is none.
+    # For root and other users, commands refer to another data folder, which doesn't exist.
     public = chat.public_key.replace('"', "")
     for user, home in (("root", "/root"), ("nobody", "/tmp")):
         for command in ("keys list", "export", "audit", "invite create", f'keys add --account eve <<<"{public}"'):
@@ -201,11 +201,11 @@ def read_journal(chat):
     check(listening["MESSAGE"].startswith("listening: people can connect address=[::]:22 fingerprint=SHA256:"), listening)
     check("reloaded" in found, sorted(found))
     for entry in entries:
-        # Nothing that is meant for a terminal.
+        # Nothing meant for a terminal.
         check(entry["_TRANSPORT"] == "journal" and "EVENT" in entry, entry)
     everything = chat.machine.run("journalctl", "-o", "export")
     for secret in (WORDS, "PRIVATE KEY", invite["code"]):
-        check(secret not in everything, f"the journal has {secret!r}")
+        check(secret not in everything, f"the journal contains {secret!r}")
 
 
 def stop_the_journal(chat):
@@ -240,18 +240,18 @@ def kill(chat):
 
 
 def hang(chat):
-    """A process that does nothing any more is replaced. Five seconds instead of thirty, to save time."""
+    """A hung process is replaced. The watchdog takes five seconds instead of thirty, to save time."""
     chat.unit_settings(SERVICE, "[Service]\nWatchdogSec=5s\n")
     chat.machine.run("systemctl", "restart", SERVICE)
     before = chat.pid()
-    # As long as it is well, systemd hears of it again and again.
+    # A healthy process keeps notifying systemd.
     heard = set()
 
     def fed():
         heard.add(chat.machine.show(SERVICE, "WatchdogTimestampMonotonic"))
         return len(heard) > 4
     wait_for("the watchdog to be fed", fed)
-    check(chat.pid() == before, "the watchdog bit a server that was well")
+    check(chat.pid() == before, "the watchdog killed a healthy server")
     chat.machine.run("systemctl", "kill", "--signal=STOP", SERVICE)
     chat.comes_back(before)
     check("Failed with result 'watchdog'" in chat.machine.run("journalctl", "-u", "ssh-chat"))
@@ -262,16 +262,16 @@ def hang(chat):
 
 @contextlib.contextmanager
 def load(chat):
-    """People connect all the time, and every one of them must be answered."""
+    """Clients connect continuously, and each must get an answer."""
     with crowd(chat.machine) as result:
         yield
-    step(f"      {result['answered']} connections were answered, the slowest after {result['slowest']:.2f} s")
+    step(f"      {result['answered']} connections answered, the slowest after {result['slowest']:.2f} s")
 
 
 def fill_the_disk(chat):
-    """What can't be saved is refused aloud; who is in stays in, and room on the disk is enough."""
+    """Messages that can't be saved are refused with a reason, sessions stay, and free space is enough to recover."""
     machine = chat.machine
-    # A disk of its own, so that it can be full, with the same chat on it.
+    # A separate small file system with the same data, so that it can be filled.
     machine.run("systemctl", "stop", SOCKET, SERVICE)
     machine.run("sh", "-ec", f"mkdir /run/small; mount -t tmpfs -o size=24m,mode=700,uid=622,gid=622 small /run/small; "
                 f"cp -a {DATA}/. /run/small; mount --bind /run/small {DATA}")
@@ -283,14 +283,16 @@ def fill_the_disk(chat):
     def refused():
         sent = chat.ssh("send", "lobby", input="there is no room for this " * 60)
         return sent.returncode != 0 and sent
-    sent = wait_for("a message that finds no room", refused)
+    sent = wait_for("a message refused for lack of space", refused)
     check(re.search("disk is (almost )?full", sent.stderr), sent)
-    # An operator's orders take space too, but little: they go on with what is kept free for them.
-    wait_for("the log says that the disk is almost full", lambda: "disk_low" in machine.try_run("journalctl", "-u", SERVICE, "--no-pager").stdout)
-    check(WORDS in chat.ssh("history", "lobby").stdout, "what was said can't be read")
+    # Moderation takes space too, but little: that's what the reserve is for.
+    def is_low():
+        return "disk_low" in machine.try_run("journalctl", "-u", SERVICE, "--no-pager").stdout
+    wait_for("the log to say that the disk is almost full", is_low)
+    check(WORDS in chat.ssh("history", "lobby").stdout, "earlier messages can't be read")
     said = machine.try_run("su", "-s", "/bin/sh", "ssh-chat", "-c", "ssh-chat doctor").stdout
     check(re.search(r"^fail  writing ", said, re.M), said)
-    check(chat.pid() == before, "it did not live through a full disk")
+    check(chat.pid() == before, "the server did not survive a full disk")
     machine.run("systemctl", "kill", "--signal=KILL", SERVICE)
     machine.run("rm", f"{DATA}/filler")
     chat.comes_back(before)
@@ -304,7 +306,7 @@ def fill_the_disk(chat):
 
 
 def hand_over_the_key(chat):
-    """A host key that is root's, as README.md says."""
+    """The host key belongs to root, as described in README.md."""
     machine, drop_in = chat.machine, f"/etc/systemd/system/{SERVICE}.d/host-key.conf"
     block = README.split("## Store the host key elsewhere")[1].split("```")
     for line in block[3].splitlines()[1:]:
@@ -319,7 +321,7 @@ def hand_over_the_key(chat):
     check(re.search(r"^ok    host key ", said, re.M), said)
     shutil.rmtree(machine.path(drop_in).parent)
     machine.run("systemctl", "daemon-reload")
-    # Root's own file, which the service may read only; and at last as it was.
+    # A file that belongs to root and is readable for the service; then the original state.
     for owner, mode in (("root", "640"), ("ssh-chat", "600")):
         machine.run("sh", "-ec", f"rm {DATA}/host_key; install -o {owner} -g ssh-chat -m {mode} /etc/ssh-chat/host_key {DATA}")
         machine.run("systemctl", "restart", SERVICE)
@@ -333,7 +335,7 @@ def restart(chat):
         chat.machine.run("systemctl", "restart", SERVICE)
         check(chat.pid() not in (0, before))
         chat.talks()
-    # The next to connect starts it.
+    # The next connection starts it.
     chat.machine.run("systemctl", "stop", SERVICE)
     chat.talks()
 
@@ -341,14 +343,14 @@ def restart(chat):
 def upgrade(chat, newer):
     before, since = chat.pid(), chat.machine.show(SOCKET, "ActiveEnterTimestampMonotonic")
     chat.install(newer)
-    check(chat.pid() not in (0, before), "the new version runs")
-    check(chat.machine.show(SOCKET, "ActiveEnterTimestampMonotonic") == since, "the port stayed open")
-    check(chat.public_key in chat.machine.path(CONFIG).read_text(), "the configuration stayed")
+    check(chat.pid() not in (0, before), "the old process still runs")
+    check(chat.machine.show(SOCKET, "ActiveEnterTimestampMonotonic") == since, "the port was closed")
+    check(chat.public_key in chat.machine.path(CONFIG).read_text(), "the configuration was replaced")
     chat.talks()
 
 
 def break_configuration(chat):
-    """A mistake in the configuration does not close the port, and mending it is enough."""
+    """An invalid configuration doesn't close the port, and fixing it is enough to recover."""
     machine = chat.machine
     chat.configure(r"^access = ", "acces = ")
     machine.try_run("systemctl", "restart", SERVICE)
@@ -359,12 +361,12 @@ def break_configuration(chat):
             attempts = int(machine.show(SERVICE, "NRestarts"))
             wait_for("a few attempts", lambda: int(machine.show(SERVICE, "NRestarts")) > attempts + 3)
             check(machine.show(SOCKET, "ActiveState") == "active")
-            wait_for("why it does not start", lambda: "no setting acces" in machine.show(SERVICE, "StatusText"))
+            wait_for("the reason in the status", lambda: "no setting acces" in machine.show(SERVICE, "StatusText"))
             said = machine.run("journalctl", "-u", "ssh-chat", "EVENT=start_failed")
             check("no setting acces" in said, said)
             chat.configure(r"^acces = ", "access = ")
             wait_for("the service", lambda: machine.show(SERVICE, "ActiveState") == "active")
-            check("ssh-ed25519" in waiting.communicate()[0], "who waited was not let in")
+            check("ssh-ed25519" in waiting.communicate()[0], "the waiting connection was not served")
         finally:
             waiting.kill()
     chat.talks()
@@ -379,7 +381,7 @@ def reboot(chat):
 
 
 def stop_both(chat):
-    """Without the socket the service stops too."""
+    """The service stops with its socket."""
     chat.machine.run("systemctl", "stop", SOCKET)
     check(chat.machine.show(SERVICE, "ActiveState") == "inactive")
     check("Connection refused" in chat.ssh("whoami").stderr)
@@ -388,7 +390,7 @@ def stop_both(chat):
 
 
 def remove(chat, deb):
-    """What is removed comes back as it was."""
+    """Removing and reinstalling keeps all data."""
     machine = chat.machine
     machine.run("apt-get", "remove", "-y", "ssh-chat")
     check("Connection refused" in chat.ssh("whoami").stderr)
@@ -410,7 +412,7 @@ def purge(chat):
 
 
 def by_hand(chat, deb):
-    """Without the package, as README.md says."""
+    """Installs from source, as described in README.md."""
     machine, source = chat.machine, chat.machine.path("/root/source")
     shutil.copytree(UNITS, source / "systemd")
     subprocess.run(["dpkg-deb", "--extract", deb, source / "package"], check=True)
@@ -426,7 +428,7 @@ def by_hand(chat, deb):
 
 @contextlib.contextmanager
 def booted(template):
-    """A new machine, and what it says if something goes wrong on it."""
+    """A new machine; prints its log if a test fails."""
     with Machine(template) as machine, tempfile.TemporaryDirectory() as desk:
         took = machine.boot()
         step(f"booted within {took:.1f} s: {machine.run('systemctl', '--version').splitlines()[0]}")
@@ -439,23 +441,23 @@ def booted(template):
 
 def main(template, deb, newer):
     with booted(template) as chat:
-        step("port 22 is somebody else's")
+        step("port 22 in use")
         beside_sshd(chat, deb)
         step("install")
         install(chat, deb)
         step("log in, reload, doctor")
         log_in(chat)
-        step("the journal")
+        step("journal")
         read_journal(chat)
         step("a journal that hangs")
         stop_the_journal(chat)
         step("kill -9")
         kill(chat)
-        step("the watchdog")
+        step("watchdog")
         hang(chat)
-        step("a full disk")
+        step("full disk")
         fill_the_disk(chat)
-        step("a host key that systemd hands over")
+        step("host key from systemd credentials")
         hand_over_the_key(chat)
         step("restart under load")
         with load(chat):
@@ -463,18 +465,18 @@ def main(template, deb, newer):
         step("upgrade under load")
         with load(chat):
             upgrade(chat, newer)
-        step("a wrong configuration, mended")
+        step("invalid configuration, then fixed")
         break_configuration(chat)
-        step("boot again")
+        step("reboot")
         reboot(chat)
         step("stop both units")
         stop_both(chat)
-        step("remove, and install again")
+        step("remove and reinstall")
         remove(chat, newer)
         step("purge")
         purge(chat)
     with booted(template) as chat:
-        step("install by hand")
+        step("install from source")
         by_hand(chat, deb)
     step("the package works")
 

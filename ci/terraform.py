@@ -1,5 +1,5 @@
-"""The life of a deployment against moto, with the real provider: made, filled by its machine,
-replaced, destroyed, brought back, destroyed for good. And what is refused, with which words."""
+"""The life cycle of a deployment on moto, with the real provider: created, filled by its machine, replaced,
+destroyed, restored, and destroyed for good. Also checks validation errors."""
 
 import base64
 import json
@@ -19,12 +19,12 @@ REGION = "eu-central-1"
 ACCOUNT = "123456789012"
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f alice"
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
-# What stands for the private key; it must be nowhere but in the secret.
+# Stands for the private key, which must be only in the secret.
 MARKER = "b3BlbnNzaC1rZXktdjEAAAAABG5vbmUMARKER"
 PRIVATE = f"-----BEGIN OPENSSH PRIVATE KEY-----\n{MARKER}\n-----END OPENSSH PRIVATE KEY-----\n"
 PUBLISHED = "SHA256:ZkAslGjFiUHdGf/WUL8rQvkib4PTvQatUV0OUQSncCA " + KEY.rsplit(" ", 1)[0]
 
-# The images that there are: version and processor.
+# The existing images: version and processor.
 IMAGES = [("0.1.0", "arm64"), ("0.1.0", "x86_64"), ("0.2.0", "arm64"), ("0.3.0", "arm64"), ("0.3.0", "arm64")]
 IDS = [f"ami-0a0000000000000{number:02}" for number in range(len(IMAGES))]
 
@@ -47,8 +47,7 @@ def passed(what):
 
 
 class Aws:
-    """moto on a port of its own, with our images in it. It ends with this process, which holds its
-    standard input."""
+    """moto on its own port, with our images. It ends with this process, which holds its standard input."""
 
     def __init__(self, work):
         images = work / "images.json"
@@ -63,7 +62,7 @@ class Aws:
         self.process = subprocess.Popen(
             [sys.executable, "ci/moto-server.py"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
         port = self.process.stdout.readline().strip()
-        check(port.isdigit(), "ci/moto-server.py did not start")
+        check(port.isdigit(), "ci/moto-server.py didn't start")
         self.url = f"http://127.0.0.1:{port}"
         self.ec2, self.ssm, self.iam = self.client("ec2"), self.client("ssm"), self.client("iam")
         self.secrets, self.dynamodb = self.client("secretsmanager"), self.client("dynamodb")
@@ -80,7 +79,7 @@ class Aws:
         self.process.wait(10)
 
     def inventory(self):
-        """Everything there is that Terraform could have made."""
+        """All resources that Terraform could have created."""
         def all_of(client, operation, what, **arguments):
             for page in client.get_paginator(operation).paginate(**arguments):
                 yield from page[what]
@@ -114,18 +113,18 @@ class Aws:
         for table in self.dynamodb.list_tables()["TableNames"]:
             yield f"table {table}"
         for secret in self.secrets.list_secrets(IncludePlannedDeletion=True)["SecretList"]:
-            yield f"secret {secret['Name']}{' that can be brought back' if 'DeletedDate' in secret else ''}"
+            yield f"secret {secret['Name']}{' that can be restored' if 'DeletedDate' in secret else ''}"
 
 
 class Root:
-    """A folder that Terraform is run in."""
+    """A folder to run Terraform in."""
 
     def __init__(self, folder, aws, log):
         self.folder, self.log = folder, log
         self.environment = {
             **os.environ, **CREDENTIALS, "AWS_ENDPOINT_URL": aws.url, "AWS_EC2_METADATA_DISABLED": "true",
             "AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-            # Everything that is logged, request and answer, is kept to be searched.
+            # Log all requests and responses, to be searched later.
             "TF_LOG": "TRACE", "TF_LOG_PATH": str(log),
         }
 
@@ -143,7 +142,7 @@ class Root:
         return self.run("apply", "-auto-approve", *more, values=values).stdout
 
     def holds(self, values, when):
-        """Nothing is left to do."""
+        """Checks that the plan is empty."""
         done = self.run("plan", "-detailed-exitcode", values=values, expect=None)
         check(done.returncode == 0, f"{when}, the plan is not empty:\n{done.stdout}{done.stderr}")
         passed(f"{when}, the plan is empty")
@@ -152,7 +151,7 @@ class Root:
         return self.run("output", "-raw", name).stdout
 
     def state(self):
-        """What there is, by address."""
+        """The resources in the state, by address."""
         def walk(module):
             for resource in module.get("resources", []):
                 yield resource["address"], resource["values"]
@@ -163,29 +162,29 @@ class Root:
 
 
 REFUSED = [
-    # What is wrong, what is set (None: left out), the words that must be there.
-    ("no addresses are named", {"operator_cidrs": None}, 'variable "operator_cidrs" is not set'),
-    ("everybody is let in", {"operator_cidrs": ["0.0.0.0/0"]}, "or set public = true if the chat is meant to be public"),
+    # What's wrong, the changed values (None: left out), and the expected error.
+    ("no networks are set", {"operator_cidrs": None}, 'variable "operator_cidrs" is not set'),
+    ("the whole internet is allowed", {"operator_cidrs": ["0.0.0.0/0"]}, "or set public = true if the chat is meant to be public"),
     ("an address has no mask", {"operator_cidrs": ["203.0.113.7"]}, "203.0.113.7/32 for one address or 203.0.113.0/24 for 256 addresses. Invalid: 203.0.113.7."),
-    ("a range is off its boundary", {"operator_cidrs": ["203.0.113.7/24"]}, "Replace 203.0.113.7/24 with 203.0.113.0/24 for the whole network, or with 203.0.113.7/32 for that single address."),
+    ("a network has host bits", {"operator_cidrs": ["203.0.113.7/24"]}, "Replace 203.0.113.7/24 with 203.0.113.0/24 for the whole network, or with 203.0.113.7/32 for that single address."),
     ("there is no key", {"operator_keys": []}, "operator_keys is empty and access is allowlist, so no one could ever log in. Add your own public key"),
     ("a key is private", {"operator_keys": [PRIVATE]}, "operator_keys contains a PRIVATE key. Use the line from the .pub file instead, and replace that key pair"),
     ("a key is the name of a file", {"operator_keys": [KEY, "id_ed25519.pub"]}, "must be one line as in a .pub file (ssh-ed25519 AAAA… name) or a fingerprint (SHA256:…), without options and without commas. Invalid: number 2."),
-    ("there is no such setting", {"settings": {"limits.room": 5}}, "settings can't include limits.room. Allowed: aws.metrics,"),
-    ("a setting is of another kind", {"settings": {"limits.rooms": "many"}}, "settings: limits.rooms must be a whole number, such as 50."),
-    ("no image is named", {"image_version": None}, "Set either image_version (the tag Version"),
+    ("a setting doesn't exist", {"settings": {"limits.room": 5}}, "settings can't include limits.room. Allowed: aws.metrics,"),
+    ("a setting has the wrong type", {"settings": {"limits.rooms": "many"}}, "settings: limits.rooms must be a whole number, such as 50."),
+    ("no image is set", {"image_version": None}, "Set either image_version (the tag Version"),
     ("no image has this version", {"image_version": "9.9.9"}, "No image found with the tags Project=ssh-chat and Version=9.9.9 for arm64 (t4g.small) in eu-central-1 owned by this account. Build one with Packer"),
-    ("no image is for this processor", {"image_version": "0.2.0", "instance_type": "t3.small"}, "and Version=0.2.0 for x86_64 (t3.small) in eu-central-1"),
+    ("no image has this processor", {"image_version": "0.2.0", "instance_type": "t3.small"}, "and Version=0.2.0 for x86_64 (t3.small) in eu-central-1"),
     ("no image has this id", {"image_version": None, "ami_id": "ami-0123456789abcdef0"}, "No image found with the id ami-0123456789abcdef0 for arm64"),
     ("two images have this version", {"image_version": "0.3.0"}, f"Found 2 images with the tags Project=ssh-chat and Version=0.3.0: {IDS[3]}, {IDS[4]}. Set ami_id"),
     ("the image is in another region", {"image_version": None, "ami_id": f"us-east-1:{IDS[0]}"}, "ami_id has an image for us-east-1 but none for eu-central-1."),
-    ("no region is named", {"region": None}, 'variable "region" is not set'),
-    ("a zone is named for a region", {"region": "eu-central-1a"}, "region must be an AWS region, such as eu-central-1 or us-east-1."),
-    ("there is no such region", {"region": "eu-centrl-1"}, "nvalid AWS Region: eu-centrl-1"),
-    ("the page has no package", {"web": True}, "web is true, but web_package isn't set. Run `ci/lambda arm64`"),
-    ("the package is not there", {"web": True, "web_package": "none.zip"}, "File not found: none.zip. web_package must be the path of the zip built by `ci/lambda arm64`"),
+    ("no region is set", {"region": None}, 'variable "region" is not set'),
+    ("a zone is set instead of a region", {"region": "eu-central-1a"}, "region must be an AWS region, such as eu-central-1 or us-east-1."),
+    ("a region doesn't exist", {"region": "eu-centrl-1"}, "nvalid AWS Region: eu-centrl-1"),
+    ("the page's package isn't set", {"web": True}, "web is true, but web_package isn't set. Run `ci/lambda arm64`"),
+    ("the package doesn't exist", {"web": True, "web_package": "none.zip"}, "File not found: none.zip. web_package must be the path of the zip built by `ci/lambda arm64`"),
     ("the package is the program", {"web": True, "web_package": "main.tf"}, "main.tf isn't a zip file. web_package must be the path of the zip built by `ci/lambda arm64`"),
-    ("the image is not in that region", {"region": "us-east-1"}, "No image found with the tags Project=ssh-chat and Version=0.1.0 for arm64 (t4g.small) in us-east-1"),
+    ("no image is in that region", {"region": "us-east-1"}, "No image found with the tags Project=ssh-chat and Version=0.1.0 for arm64 (t4g.small) in us-east-1"),
 ]
 
 
@@ -197,13 +196,13 @@ def refuses(root):
     for what, change, sentence in REFUSED:
         values = {name: value for name, value in {**GOOD, **change}.items() if value is not None}
         done = root.run("plan", values=values, expect=1)
-        check(sentence in words(done.stderr), f"when {what}, it does not say {sentence!r}:\n{done.stderr}")
-        check(MARKER not in done.stdout + done.stderr, f"when {what}, it repeats a private key")
+        check(sentence in words(done.stderr), f"when {what}, the error lacks {sentence!r}:\n{done.stderr}")
+        check(MARKER not in done.stdout + done.stderr, f"when {what}, the error repeats a private key")
         print(f"ok  when {what}: {sentence}", flush=True)
 
 
 def where_the_key_is_not(root, aws, instance, plan):
-    """Everything that Terraform writes or shows, by name."""
+    """Everything that Terraform writes or prints, by name."""
     for file in [plan, *root.folder.glob("*.tfstate*")]:
         if zipfile.is_zipfile(file):
             with zipfile.ZipFile(file) as archive:
@@ -225,72 +224,72 @@ def live(root, aws):
     first = root.state()
     instance, address = first["aws_instance.chat"]["id"], first["aws_eip.chat"]
     shown = {name: output["value"] for name, output in json.loads(root.run("output", "-json").stdout).items()}
-    check(shown["ssh"] == f"ssh {address['public_ip']}", f"the outputs are {shown}")
+    check(shown["ssh"] == f"ssh {address['public_ip']}", f"unexpected outputs: {shown}")
     passed(f"applied: {shown['ssh']}")
     root.holds(GOOD, "after the apply")
 
-    # What the machine does on its first start, and what people do then.
+    # What the machine does on its first start, and what users do then.
     secret = first["aws_secretsmanager_secret.host_key"]["arn"]
     aws.secrets.put_secret_value(SecretId=secret, SecretString=PRIVATE)
-    aws.ssm.put_parameter(Name="/ssh-chat/host-key", Value=PUBLISHED, Type="String", Description="the machine's own words", Overwrite=True)
+    aws.ssm.put_parameter(Name="/ssh-chat/host-key", Value=PUBLISHED, Type="String", Description="set by the machine", Overwrite=True)
     item = {"pk": {"S": "ROOM#lobby"}, "sk": {"S": "MSG#00000000000000000001"}, "text": {"S": "hello"}}
     aws.dynamodb.put_item(TableName="ssh-chat", Item=item)
-    root.holds(GOOD, "after the machine has filled in its key")
+    root.holds(GOOD, "after the machine has stored its key")
 
-    # Another image: another machine, and all else as it was.
+    # A new image replaces the machine and nothing else.
     new = {**GOOD, "image_version": "0.2.0"}
     plan = root.folder / "replace.tfplan"
     root.run("plan", f"-out={plan}", values=new)
     replaced = root.run("apply", "-no-color", str(plan)).stdout
     second = root.state()
-    check(second["aws_instance.chat"]["id"] != instance, "another image does not replace the machine")
-    check(second["aws_instance.chat"]["ami"] == IDS[2], "the machine is not made from the image that was asked for")
+    check(second["aws_instance.chat"]["id"] != instance, "a new image doesn't replace the machine")
+    check(second["aws_instance.chat"]["ami"] == IDS[2], "the machine doesn't use the requested image")
     order = [replaced.find(step) for step in (
         "aws_instance.chat: Creation complete", "aws_eip_association.chat: Creation complete", "): Destroying... [id=" + instance)]
     gap = "aws_eip_association.chat: Destroying" in replaced
-    check(order == sorted(order) and -1 not in order and not gap, f"the order is not new machine, address, old machine:\n{replaced}")
+    check(order == sorted(order) and -1 not in order and not gap, f"the order isn't new machine, address, old machine:\n{replaced}")
     check(second["aws_eip.chat"] == {**address, **{name: second["aws_eip.chat"][name] for name in (
-        "association_id", "instance", "network_interface", "private_dns", "private_ip")}}, "the address is another one")
+        "association_id", "instance", "network_interface", "private_dns", "private_ip")}}, "the address has changed")
     led = aws.ec2.describe_addresses(AllocationIds=[address["id"]])["Addresses"][0]
-    check((led["InstanceId"], led["PublicIp"]) == (second["aws_instance.chat"]["id"], address["public_ip"]), f"the address leads to {led}")
+    check((led["InstanceId"], led["PublicIp"]) == (second["aws_instance.chat"]["id"], address["public_ip"]), f"the address points to {led}")
     kept(aws, secret, item)
-    passed(f"another image replaces the machine; {address['public_ip']}, the secret and the table stay")
+    passed(f"a new image replaces the machine; {address['public_ip']}, the secret and the table stay")
     root.holds(new, "after the replacement")
 
     searched = dict(where_the_key_is_not(root, aws, second["aws_instance.chat"]["id"], plan))
     for place, text in searched.items():
-        check("ssh-chat/host-key" in text, f"the search of {place} finds nothing at all")
+        check("ssh-chat/host-key" in text, f"the search of {place} finds nothing")
         check(MARKER not in text, f"the private key is in {place}")
     passed(f"the private key is in none of: {', '.join(searched)}")
 
     other = root.run("plan", values={**new, "settings": {"motd": "Other words"}}).stdout
-    check(re.search(r"aws_instance\.chat must be replaced", other), f"other settings make no other machine:\n{other}")
-    passed("other settings make another machine")
+    check(re.search(r"aws_instance\.chat must be replaced", other), f"changed settings don't replace the machine:\n{other}")
+    passed("changed settings replace the machine")
 
-    # The end that somebody did not mean.
+    # An accidental destroy.
     done = root.run("destroy", "-auto-approve", values=new, expect=1)
-    check("can't be deleted while DeletionProtectionEnabled" in words(done.stderr), f"it does not say why it stopped:\n{done.stderr}")
+    check("can't be deleted while DeletionProtectionEnabled" in words(done.stderr), f"the error lacks the reason:\n{done.stderr}")
     left = set(aws.inventory()) - before
-    check(left == {"table ssh-chat", "secret ssh-chat/host-key that can be brought back"}, f"what is left is {left}")
+    check(left == {"table ssh-chat", "secret ssh-chat/host-key that can be restored"}, f"left behind: {left}")
     passed(f"destroy leaves {' and '.join(sorted(left))}")
 
     aws.secrets.restore_secret(SecretId=secret)
     root.run("import", "-no-color", f"-var-file={root.folder / 'values.tfvars.json'}", "aws_secretsmanager_secret.host_key", secret)
     root.apply(new)
     kept(aws, secret, item)
-    root.holds(new, "after everything was brought back with the same host key")
+    root.holds(new, "after everything was restored with the same host key")
 
-    # The end that somebody did mean.
+    # An intended destroy.
     last = {**new, "deletion_protection": False, "recovery_window_in_days": 0}
     root.apply(last)
     root.run("destroy", "-auto-approve", values=last)
     left = set(aws.inventory()) ^ before
-    check(not left, f"what is left is {left}")
-    passed("destroy without the protection leaves nothing")
+    check(not left, f"left behind: {left}")
+    passed("destroy without deletion protection leaves nothing")
 
 
 def extras(root, aws, program):
-    """The page and the alarms come, and go again, with nothing left to do after either."""
+    """Adds the page and the alarms, and removes them again. The plan is empty after each."""
     with zipfile.ZipFile(root.folder / "page.zip", "w") as package:
         package.writestr("bootstrap", "#!/bin/false\n")
     plain = {**GOOD, "deletion_protection": False, "recovery_window_in_days": 0}
@@ -301,45 +300,45 @@ def extras(root, aws, program):
     root.holds(both, "with a page and alarms")
     state = root.state()
     url = root.output("web_url")
-    check(url == state["aws_apigatewayv2_api.web[0]"]["api_endpoint"] + "/", f"the page is said to be at {url}")
+    check(url == state["aws_apigatewayv2_api.web[0]"]["api_endpoint"] + "/", f"the output has the page at {url}")
     function = aws.lambdas.get_function(FunctionName="ssh-chat-web")
     told = function["Configuration"]["Environment"]["Variables"]
-    check(told["SSH_CHAT_WEB_URL"] == url, f"the page is told that it is at {told}")
-    check(not [name for name, value in told.items() if "secret" in (name + value).lower()], f"the page is told of the secret: {told}")
+    check(told["SSH_CHAT_WEB_URL"] == url, f"the page has the wrong address: {told}")
+    check(not [name for name, value in told.items() if "secret" in (name + value).lower()], f"the page knows the secret: {told}")
     encoded = aws.ec2.describe_instance_attribute(InstanceId=state["aws_instance.chat"]["id"], Attribute="userData")["UserData"]["Value"]
-    check(f'web_url = \\"{url}\\"' in base64.b64decode(encoded).decode(), "the machine is not told where the page is")
+    check(f'web_url = \\"{url}\\"' in base64.b64decode(encoded).decode(), "the machine doesn't know the page's address")
     api = state["aws_apigatewayv2_api.web[0]"]["id"]
     route, = aws.apis.get_routes(ApiId=api)["Items"]
     integration, = aws.apis.get_integrations(ApiId=api)["Items"]
-    check(route["Target"] == f"integrations/{integration['IntegrationId']}", f"the route leads to {route['Target']}")
-    check(function["Configuration"]["FunctionArn"] in integration["IntegrationUri"], f"the API asks {integration['IntegrationUri']}")
+    check(route["Target"] == f"integrations/{integration['IntegrationId']}", f"the route points to {route['Target']}")
+    check(function["Configuration"]["FunctionArn"] in integration["IntegrationUri"], f"the API calls {integration['IntegrationUri']}")
     permission, = json.loads(aws.lambdas.get_policy(FunctionName="ssh-chat-web")["Policy"])["Statement"]
     source = permission["Condition"]["ArnLike"]["AWS:SourceArn"]
-    check(source.startswith("arn:aws:execute-api:") and source.endswith(f":{api}/*"), f"who may call the page: {permission}")
-    passed(f"the page is at {url}, and the machine knows")
+    check(source.startswith("arn:aws:execute-api:") and source.endswith(f":{api}/*"), f"unexpected permission to invoke the page: {permission}")
+    passed(f"the page is at {url}, and the machine knows its address")
 
     the_page_works(root, aws, state, told, program)
-    root.holds(both, "when the page and the machine have done their work")
+    root.holds(both, "after the page and the machine have run")
     told_of_the_host_key(aws, state["aws_secretsmanager_secret.host_key"]["arn"])
 
     with zipfile.ZipFile(root.folder / "page.zip", "w") as package:
         package.writestr("bootstrap", "#!/bin/true\n")
     newer = root.run("plan", values=both).stdout
-    check("aws_lambda_function.web[0] will be updated in-place" in newer and "1 to change, 0 to destroy" in newer, f"another package changes more or less than the function:\n{newer}")
-    passed("another package changes the function and nothing else")
+    check("aws_lambda_function.web[0] will be updated in-place" in newer and "1 to change, 0 to destroy" in newer, f"a new package changes more or less than the function:\n{newer}")
+    passed("a new package changes only the function")
 
     root.apply(plain)
     root.holds(plain, "without the page and the alarms again")
     left = {what for what in set(aws.inventory()) - before if what.split()[0] in ("function", "api", "log", "topic", "subscription", "rule", "dashboard")}
-    check(not left, f"what is left of the page and the alarms is {left}")
+    check(not left, f"left behind by the page and the alarms: {left}")
     root.run("destroy", "-auto-approve", values=plain)
     left = set(aws.inventory()) ^ before
-    check(not left, f"what is left is {left}")
-    passed("destroy leaves nothing of a chat that had a page and alarms")
+    check(not left, f"left behind: {left}")
+    passed("destroy leaves nothing of a chat with page and alarms")
 
 
 def the_page_works(root, aws, state, told, program):
-    """The function and the machine, each with what it is told and what its role allows."""
+    """Runs the function and the machine, each with its configuration and its role's policy."""
     def policy(role):
         name, = aws.iam.list_role_policies(RoleName=role)["PolicyNames"]
         return aws.iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]
@@ -352,19 +351,19 @@ def the_page_works(root, aws, state, told, program):
             aws.url, aws.client, told, "ssh-chat/host-key", {who: policy(role["name"]) for who, role in roles.items()}, program, folder)
     except page.Failed as failed:
         check(False, failed)
-    passed(f"people come in by the page; it and the machine may do what they need and nothing else; {figures}")
+    passed(f"users register through the page; page and machine have exactly the permissions they need; {figures}")
 
 
 def told_of_the_host_key(aws, secret):
-    """Which events of AWS people are told of. moto sends none to topics, so rules with the same
-    patterns on a bus of their own send to a queue."""
+    """Checks which AWS events cause notifications. moto doesn't deliver events to topics, so rules with the same
+    patterns on a separate bus send to a queue."""
     address = aws.queues.create_queue(QueueName="told")["QueueUrl"]
     queue = aws.queues.get_queue_attributes(QueueUrl=address, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
     rules = aws.events.list_rules()["Rules"]
     aws.events.create_event_bus(Name="told")
     for rule in rules:
         target, = aws.events.list_targets_by_rule(Rule=rule["Name"])["Targets"]
-        check(target["Arn"].endswith(":ssh-chat-alarms"), f"{rule['Name']} tells {target}")
+        check(target["Arn"].endswith(":ssh-chat-alarms"), f"{rule['Name']} notifies {target}")
         aws.events.put_rule(Name=rule["Name"], EventPattern=rule["EventPattern"], EventBusName="told")
         aws.events.put_targets(Rule=rule["Name"], EventBusName="told", Targets=[{"Id": "told", "Arn": queue}])
 
@@ -387,20 +386,20 @@ def told_of_the_host_key(aws, secret):
         source, kind, detail = event
         aws.events.put_events(Entries=[{"EventBusName": "told", "Source": source, "DetailType": kind, "Detail": json.dumps(detail)}])
         told = aws.queues.receive_message(QueueUrl=address).get("Messages", [])
-        check(len(told) == expected, f"people are told {len(told)} times of {event}")
+        check(len(told) == expected, f"{len(told)} notifications for {event}")
         for message in told:
             aws.queues.delete_message(QueueUrl=address, ReceiptHandle=message["ReceiptHandle"])
-    passed("people are told of another host key, by its parameter and by its secret, and of nothing else")
+    passed("a changed host key causes notifications, by its parameter and by its secret, and nothing else does")
 
 
 def kept(aws, secret, item):
-    check(aws.secrets.get_secret_value(SecretId=secret)["SecretString"] == PRIVATE, "the host key is another one")
+    check(aws.secrets.get_secret_value(SecretId=secret)["SecretString"] == PRIVATE, "the host key has changed")
     found = aws.dynamodb.get_item(TableName="ssh-chat", Key={name: item[name] for name in ("pk", "sk")}).get("Item")
-    check(found == item, f"what was said is lost: {found}")
+    check(found == item, f"a message is lost: {found}")
 
 
 def examples(root, aws):
-    """That they can be planned, with an image and a network that are there."""
+    """Checks that the examples can be planned with an existing image and network."""
     network = aws.ec2.create_vpc(CidrBlock="10.9.0.0/24")["Vpc"]["VpcId"]
     subnets = [aws.ec2.create_subnet(VpcId=network, CidrBlock=cidr)["Subnet"]["SubnetId"] for cidr in ("10.9.0.0/26", "10.9.0.64/26")]
     for name, sign, made_up in (
@@ -410,12 +409,12 @@ def examples(root, aws):
     ):
         text = Path(f"terraform/examples/{name}/chat.tfvars").read_text()
         for id, real in made_up.items():
-            check(id in text, f"examples/{name} does not have {id}")
+            check(id in text, f"examples/{name} lacks {id}")
             text = text.replace(id, real)
         file = root.folder / "example.tfvars"
         file.write_text(text)
         planned = root.run("plan", "-no-color", f"-var-file={file}").stdout
-        check(sign in planned, f"examples/{name} does not plan {sign}:\n{planned}")
+        check(sign in planned, f"examples/{name} doesn't plan {sign}:\n{planned}")
         passed(f"examples/{name} can be planned")
 
 

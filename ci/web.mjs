@@ -1,8 +1,7 @@
-// Walks through the key page in Chromium: `node ci/web.mjs PROGRAM PICTURES`.
+// Tests the key page in Chromium: `node ci/web.mjs PROGRAM SCREENSHOTS`.
 //
-// Invites are made in the chat, and who registers a key comes in with it. Starts the server and the
-// page beside it in a folder of its own, and ends both. Whatever is not as it should be ends it with
-// an error.
+// Invites are created in the chat, and each registered key logs in there. Starts the server and the page in a
+// temporary folder and stops both. Exits with an error at the first failure.
 
 import assert from "node:assert/strict";
 import { spawn, spawnSync } from "node:child_process";
@@ -21,10 +20,10 @@ const home = mkdtempSync(join(tmpdir(), "ssh-chat-web-"));
 const data = ["--data-dir", join(home, "data")];
 const env = { HOME: home, PATH: process.env.PATH };
 
-/** The most that page, style sheet and headers may take together, in bytes. */
+/** The maximum size of page, style sheet and headers together, in bytes. */
 const MOST_BYTES = 30 * 1024;
 
-/** Starts the program, and waits for the first line that it prints. */
+/** Starts the program. `first` resolves to the first line it prints. */
 function start(args) {
   const child = spawn(program, [...data, ...args], { env, stdio: ["ignore", "pipe", "pipe"] });
   let log = "";
@@ -35,7 +34,7 @@ function start(args) {
       out += text;
       if (out.includes("Ctrl-C")) done(out.split("\n")[0]);
     });
-    child.on("exit", (code) => failed(new Error(`it ended (${code}):\n${log}`)));
+    child.on("exit", (code) => failed(new Error(`the program exited (${code}):\n${log}`)));
   });
   return { child, first };
 }
@@ -52,16 +51,16 @@ function key(name) {
   return { path: `${path}.pub`, line: readFileSync(`${path}.pub`, "utf8"), secret: readFileSync(path, "utf8") };
 }
 
-/** What somebody with this key is told by the chat, over SSH. */
+/** The output of a command over SSH, with this user's key. */
 function ssh(name, command) {
   const options = ["IdentitiesOnly=yes", "IdentityAgent=none", "StrictHostKeyChecking=no", "LogLevel=ERROR", `UserKnownHostsFile=${join(home, "known_hosts")}`];
   return run("ssh", "-F", "none", "-p", port, "-i", join(home, name), ...options.flatMap((option) => ["-o", option]), "anyone@127.0.0.1", command);
 }
 
-/** An invite's code, from an operator in the chat. */
+/** An invite code, created by an operator in the chat. */
 const invite = () => ssh("operator", "invite").trim();
 
-/** What axe-core finds that matters. */
+/** Fails on accessibility violations found by axe-core. */
 async function accessible(page, where) {
   await page.evaluate(axe);
   const { violations } = await page.evaluate("axe.run(document, { resultTypes: ['violations'] })");
@@ -70,8 +69,8 @@ async function accessible(page, where) {
 }
 
 /**
- * How far things have moved since the page began to load (the sum of its layout shifts). To be asked
- * before a picture of the whole page is taken: that resizes the page, and everything moves.
+ * The sum of the page's layout shifts since it started to load. Call this before taking a full-page screenshot,
+ * which resizes the page and so moves everything.
  */
 const shifted = (page) => page.evaluate(async () => {
   let sum = 0;
@@ -79,7 +78,7 @@ const shifted = (page) => page.evaluate(async () => {
   const observer = new PerformanceObserver((list) => add(list.getEntries()));
   observer.observe({ type: "layout-shift", buffered: true });
   await document.fonts.ready;
-  // What moves in a frame is known when the next one begins.
+  // A frame's layout shifts are reported when the next one starts.
   for (let frames = 0; frames < 3; frames++) await new Promise(requestAnimationFrame);
   add(observer.takeRecords());
   return sum;
@@ -110,26 +109,26 @@ try {
   await byKeyboard(url);
   await withoutScripts(url);
   assert.deepEqual(complaints, []);
-  console.log(`The key page is as it should be; its pictures are in ${pictures}.`);
+  console.log(`The key page passes all checks; screenshots are in ${pictures}.`);
 } finally {
   await browser?.close();
   for (const child of children) child.kill();
   rmSync(home, { recursive: true });
 }
 
-/** A page whose complaints are kept, such as those about what its policy forbids. */
+/** A page that records console messages and errors, such as violations of its content security policy. */
 async function open(options) {
   const context = await browser.newContext(options);
   const page = await context.newPage();
   page.on("console", (message) => {
-    // An answer that says no is one of those, too.
+    // Responses with an error status are logged, too.
     if (!message.text().includes("Failed to load resource")) complaints.push(message.text());
   });
   page.on("pageerror", (error) => complaints.push(String(error)));
   return page;
 }
 
-/** Every state of the page, in both colours, on a phone, a wide screen and a very small one. */
+/** Every state of the page, in both colour schemes, on a phone, a wide screen and a very small one. */
 async function looks(url) {
   for (const colorScheme of ["light", "dark"]) {
     for (const width of [360, 1440, 320]) {
@@ -145,7 +144,7 @@ async function looks(url) {
         bytes += (await response.body()).length + JSON.stringify(response.headers()).length;
       });
       await page.goto(url);
-      assert.equal(await shifted(page), 0, "nothing moves while it loads");
+      assert.equal(await shifted(page), 0, "nothing moves while the page loads");
       await shot("form");
       assert.ok(bytes > 0 && bytes < MOST_BYTES, `${bytes} bytes`);
       for (const summary of await page.locator("summary").all()) await summary.click();
@@ -159,7 +158,7 @@ async function looks(url) {
       await shot("wrong");
       const content = await page.content();
       assert.ok(content.includes("PRIVATE key") && !content.includes("b3BlbnNzaC1rZXk"));
-      assert.equal(await page.getByLabel("Your name").inputValue(), "björn <b>", "what was typed is kept");
+      assert.equal(await page.getByLabel("Your name").inputValue(), "björn <b>", "typed values are kept");
 
       await page.getByLabel("Invite code").fill(invite());
       await page.getByLabel("Your name").fill(`${colorScheme}-${width}`);
@@ -172,7 +171,7 @@ async function looks(url) {
   }
 }
 
-/** What looks for moves finds one. */
+/** Checks that a layout shift is detected. */
 async function moves(url) {
   const page = await open({});
   await page.goto(url);
@@ -180,17 +179,17 @@ async function moves(url) {
     const frame = () => new Promise(requestAnimationFrame);
     return frame().then(frame).then(() => (document.body.style.marginTop = "200px"));
   });
-  assert.ok(await shifted(page) > 0, "a page that moves is noticed");
+  assert.ok(await shifted(page) > 0, "a layout shift is detected");
   await page.context().close();
 }
 
-/** An invite's link, then nothing but keys. */
+/** Opens an invite link and uses only the keyboard. */
 async function byKeyboard(url) {
   const page = await open({});
   const code = invite();
   await page.goto(`${url}#${code}`);
-  assert.equal(await page.getByLabel("Invite code").inputValue(), code, "the link fills it in");
-  assert.equal(new URL(page.url()).hash, "", "and is no longer in the address");
+  assert.equal(await page.getByLabel("Invite code").inputValue(), code, "the link fills in the code");
+  assert.equal(new URL(page.url()).hash, "", "and removes it from the address");
   const focused = () => page.evaluate(() => {
     const { id, hash, type } = document.activeElement;
     return id || hash?.slice(1) || type;
@@ -199,7 +198,7 @@ async function byKeyboard(url) {
     await page.keyboard.press("Tab");
     assert.equal(await focused(), expected);
     const ring = await page.evaluate(() => getComputedStyle(document.activeElement).outlineStyle);
-    assert.notEqual(ring, "none", `${expected} shows that it has the focus`);
+    assert.notEqual(ring, "none", `${expected} has a visible focus`);
   }
   await page.getByLabel("Your name").focus();
   await page.keyboard.type("guest-me");
@@ -210,18 +209,18 @@ async function byKeyboard(url) {
   await page.keyboard.press("Tab");
   await page.keyboard.press("Enter");
   await page.getByText("are given to guests").waitFor();
-  assert.equal(await focused(), "name", "at what has to be changed");
+  assert.equal(await focused(), "name", "the focus is on the invalid field");
   assert.match(await page.title(), /^Not yet/);
   await page.keyboard.press("Control+A");
   await page.keyboard.type("keyboard");
   await page.keyboard.press("Enter");
   await page.getByRole("heading", { name: "Come in" }).waitFor();
   await page.getByText("SHA256:").first().waitFor();
-  assert.match(ssh("keyboard", "whoami"), /^keyboard /, "the key that was pasted gets in, under that name");
+  assert.match(ssh("keyboard", "whoami"), /^keyboard /, "the pasted key logs in with that name");
   await page.context().close();
 }
 
-/** A file that is chosen, and no script at all. */
+/** Uploads a file, with scripts disabled. */
 async function withoutScripts(url) {
   const page = await open({ javaScriptEnabled: false });
   const { path, line } = key("plain");
@@ -233,13 +232,13 @@ async function withoutScripts(url) {
   await page.getByLabel("or choose the file").setInputFiles(path);
   await send(page);
   await page.getByText("That code is not good").waitFor();
-  assert.equal(await page.getByLabel("Your public key").inputValue(), line, "the file is kept");
+  assert.equal(await page.getByLabel("Your public key").inputValue(), line, "the file's contents are kept");
   await page.getByLabel("Invite code").fill(code);
   await send(page);
   await page.getByRole("heading", { name: "Come in" }).waitFor();
-  // The same form again: by reloading, or by a second click.
+  // Submits the same form again, as a reload or a second click does.
   await page.reload();
   await page.getByRole("heading", { name: "Come in" }).waitFor();
-  assert.match(ssh("plain", "whoami"), /^plain /, "the key in the file gets in, under that name");
+  assert.match(ssh("plain", "whoami"), /^plain /, "the key in the file logs in with that name");
   await page.context().close();
 }
