@@ -1,10 +1,10 @@
-# What must not get to a machine, and ends in a sentence instead.
+# Invalid values, which must be rejected with an error.
 
 variables {
   operator_keys = ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f alice"]
 }
 
-run "what_is_right" {
+run "valid" {
   command = plan
 
   variables {
@@ -23,11 +23,11 @@ run "what_is_right" {
 
   assert {
     condition     = startswith(output.user_data, "#cloud-config\n")
-    error_message = "cloud-init knows its own by the first line."
+    error_message = "user-data must start with #cloud-config."
   }
 }
 
-run "open_to_all_needs_no_operator" {
+run "open_without_operators" {
   command = plan
 
   variables {
@@ -36,7 +36,7 @@ run "open_to_all_needs_no_operator" {
   }
 }
 
-run "nobody_could_come_in" {
+run "allowlist_without_operators" {
   command         = plan
   expect_failures = [var.operator_keys]
 
@@ -45,7 +45,7 @@ run "nobody_could_come_in" {
   }
 }
 
-run "a_private_key" {
+run "private_key" {
   command         = plan
   expect_failures = [var.operator_keys]
 
@@ -54,7 +54,7 @@ run "a_private_key" {
   }
 }
 
-run "the_name_of_a_file" {
+run "file_name_as_key" {
   command         = plan
   expect_failures = [var.operator_keys]
 
@@ -72,7 +72,7 @@ run "two_keys_in_one" {
   }
 }
 
-run "a_comma_in_a_comment" {
+run "comma_in_comment" {
   command         = plan
   expect_failures = [var.operator_keys]
 
@@ -81,7 +81,7 @@ run "a_comma_in_a_comment" {
   }
 }
 
-run "options_before_a_key" {
+run "options_before_key" {
   command         = plan
   expect_failures = [var.operator_keys]
 
@@ -90,7 +90,7 @@ run "options_before_a_key" {
   }
 }
 
-run "an_old_kind_of_key" {
+run "unsupported_key_type" {
   command         = plan
   expect_failures = [var.operator_keys]
 
@@ -99,7 +99,7 @@ run "an_old_kind_of_key" {
   }
 }
 
-run "a_short_rsa_key" {
+run "short_rsa_key" {
   command         = plan
   expect_failures = [var.operator_keys]
 
@@ -108,7 +108,7 @@ run "a_short_rsa_key" {
   }
 }
 
-run "what_breaks_yaml" {
+run "control_character" {
   command         = plan
   expect_failures = [var.settings]
 
@@ -117,7 +117,7 @@ run "what_breaks_yaml" {
   }
 }
 
-run "too_long" {
+run "text_too_long" {
   command         = plan
   expect_failures = [var.settings]
 
@@ -126,7 +126,7 @@ run "too_long" {
   }
 }
 
-run "too_much_for_user_data" {
+run "user_data_too_large" {
   command         = plan
   expect_failures = [output.user_data]
 
@@ -135,7 +135,7 @@ run "too_much_for_user_data" {
   }
 }
 
-run "no_such_access" {
+run "unknown_access" {
   command         = plan
   expect_failures = [var.access]
 
@@ -144,7 +144,7 @@ run "no_such_access" {
   }
 }
 
-run "a_host_name_with_a_port" {
+run "host_name_with_port" {
   command         = plan
   expect_failures = [var.host_name]
 
@@ -153,7 +153,7 @@ run "a_host_name_with_a_port" {
   }
 }
 
-run "a_page_with_a_fragment" {
+run "web_url_with_fragment" {
   command         = plan
   expect_failures = [var.web_url]
 
@@ -162,7 +162,7 @@ run "a_page_with_a_fragment" {
   }
 }
 
-run "a_history_without_a_unit" {
+run "history_without_unit" {
   command         = plan
   expect_failures = [var.history]
 
@@ -171,7 +171,7 @@ run "a_history_without_a_unit" {
   }
 }
 
-run "no_such_setting" {
+run "unknown_setting" {
   command         = plan
   expect_failures = [var.settings]
 
@@ -180,7 +180,7 @@ run "no_such_setting" {
   }
 }
 
-run "a_setting_of_the_image" {
+run "setting_fixed_by_image" {
   command         = plan
   expect_failures = [var.settings]
 
@@ -189,7 +189,7 @@ run "a_setting_of_the_image" {
   }
 }
 
-run "a_number_that_is_none" {
+run "not_a_number" {
   command         = plan
   expect_failures = [var.settings]
 
@@ -198,7 +198,7 @@ run "a_number_that_is_none" {
   }
 }
 
-run "a_switch_that_is_none" {
+run "not_a_switch" {
   command         = plan
   expect_failures = [var.settings]
 
@@ -207,7 +207,7 @@ run "a_switch_that_is_none" {
   }
 }
 
-run "a_time_without_a_unit" {
+run "duration_without_unit" {
   command         = plan
   expect_failures = [var.settings]
 
@@ -216,7 +216,7 @@ run "a_time_without_a_unit" {
   }
 }
 
-run "a_time_that_begins_with_the_shorter_unit" {
+run "duration_with_units_out_of_order" {
   command         = plan
   expect_failures = [var.settings]
 
@@ -225,7 +225,7 @@ run "a_time_that_begins_with_the_shorter_unit" {
   }
 }
 
-run "times_as_the_server_reads_them" {
+run "valid_durations" {
   command = plan
 
   variables {
@@ -233,7 +233,7 @@ run "times_as_the_server_reads_them" {
   }
 }
 
-run "a_key_for_a_secret" {
+run "key_as_secret" {
   command         = plan
   expect_failures = [var.host_key_secret]
 

@@ -1,4 +1,4 @@
-# Alarms and the dashboard, as they are planned.
+# Tests the planned alarms and the dashboard.
 
 mock_provider "aws" {
   override_data {
@@ -53,11 +53,11 @@ variables {
   operator_cidrs = ["203.0.113.7/32"]
   operator_keys  = ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f alice"]
   web            = true
-  web_package    = "tests/page.zip" # made by ci/terraform
+  web_package    = "tests/page.zip" # created by ci/terraform
   alarm_email    = "operators@example.com"
 }
 
-run "somebody_is_told" {
+run "alarms" {
   assert {
     condition = { for name, alarm in aws_cloudwatch_metric_alarm.chat : name => join(" ", [
       alarm.namespace, alarm.metric_name, alarm.statistic, alarm.comparison_operator, alarm.threshold,
@@ -73,7 +73,7 @@ run "somebody_is_told" {
       web-fails          = "AWS/ApiGateway 5xx Sum GreaterThanOrEqualToThreshold 3 1 of 1 in 300 s notBreaching"
       web-function-fails = "AWS/Lambda Errors Sum GreaterThanOrEqualToThreshold 3 1 of 1 in 300 s notBreaching"
     }
-    error_message = "There are other alarms than these, or with other bounds."
+    error_message = "The alarms or their thresholds differ from this list."
   }
 
   assert {
@@ -81,94 +81,94 @@ run "somebody_is_told" {
       for alarm in concat(values(aws_cloudwatch_metric_alarm.chat), aws_cloudwatch_metric_alarm.table) :
       alarm.alarm_actions == toset([aws_sns_topic.alarms[0].arn]) && alarm.ok_actions == alarm.alarm_actions && endswith(alarm.alarm_description, "docs/operate.md")
     ])
-    error_message = "Each alarm tells people, also when it is over, and where they find what to do."
+    error_message = "Each alarm must notify when it starts and ends, and link to the runbook."
   }
 
   assert {
     condition     = aws_cloudwatch_metric_alarm.recover.alarm_actions == toset(["arn:aws:automate:eu-central-1:ec2:recover", aws_sns_topic.alarms[0].arn])
-    error_message = "When EC2 moves the machine, people are told."
+    error_message = "A recovery by EC2 must send a notification."
   }
 
   assert {
     condition     = alltrue([for name, alarm in aws_cloudwatch_metric_alarm.chat : alarm.dimensions.Chat == "ssh-chat" if alarm.namespace == "ssh-chat"])
-    error_message = "The server's own metrics are told apart by the name of the chat."
+    error_message = "The server's metrics must have the chat's name as a dimension."
   }
 
   assert {
     condition     = toset([for query in aws_cloudwatch_metric_alarm.table[0].metric_query : join(" ", [one(query.metric[*].metric_name), lookup(one(query.metric[*].dimensions), "Operation", "")]) if length(query.metric) > 0]) == toset(["ReadThrottleEvents ", "WriteThrottleEvents ", "SystemErrors GetItem", "SystemErrors PutItem", "SystemErrors Query", "SystemErrors TransactWriteItems", "SystemErrors UpdateItem"])
-    error_message = "What DynamoDB refuses is counted."
+    error_message = "The alarm must count DynamoDB's throttled and failed requests."
   }
 
   assert {
     condition     = strcontains(jsondecode(trimprefix(aws_instance.chat.user_data, "#cloud-config\n")).write_files[0].content, "metrics = \"ssh-chat\"\n")
-    error_message = "The server sends the figures that alarms are about."
+    error_message = "The server must send the metrics that the alarms use."
   }
 
   assert {
     condition     = aws_sns_topic_subscription.alarms[0].endpoint == "operators@example.com" && aws_sns_topic_subscription.alarms[0].protocol == "email"
-    error_message = "The address is that of the operators."
+    error_message = "Alarms must go to alarm_email."
   }
 
   assert {
     condition     = [for statement in jsondecode(aws_sns_topic_policy.alarms[0].policy).Statement : [statement.Principal.Service, statement.Action, try(statement.Condition.StringEquals["aws:SourceAccount"], "")]] == [["cloudwatch.amazonaws.com", "sns:Publish", "123456789012"], ["events.amazonaws.com", "sns:Publish", ""]]
-    error_message = "Somebody else may send alarms."
+    error_message = "Only CloudWatch of this account and EventBridge may publish."
   }
 }
 
-run "the_host_key_is_watched" {
+run "host_key_events" {
   assert {
     condition     = jsondecode(aws_cloudwatch_event_rule.host_key["host-key-written"].event_pattern).detail.requestParameters.secretId == ["ssh-chat/host-key", { prefix = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:ssh-chat/host-key" }]
-    error_message = "The secret can be named in three ways: by name, by ARN, and by ARN without what AWS adds."
+    error_message = "The rule must match the secret by name, by ARN, and by ARN without the suffix that AWS adds."
   }
 
   assert {
     condition     = alltrue([for target in aws_cloudwatch_event_target.host_key : target.arn == aws_sns_topic.alarms[0].arn && can(jsondecode(target.input_transformer[0].input_template)) && strcontains(target.input_transformer[0].input_template, "At <at> in account <account>")])
-    error_message = "What people are told is one sentence with a place and a time."
+    error_message = "The notification must be one string with account, region and time."
   }
 }
 
-run "one_page_with_all_of_it" {
+run "dashboard" {
   assert {
     condition = toset(flatten([for widget in jsondecode(aws_cloudwatch_dashboard.chat[0].dashboard_body).widgets : [for metric in widget.properties.metrics : metric[1] if metric[0] == "ssh-chat"] if widget.type == "metric"])) == toset([
       "Heartbeat", "Sessions", "MessagesAccepted", "MessagesRefused", "MessagesFailed", "LoginsRefused", "StoreErrors", "CommitP99", "SlowReaderCloses", "MemoryBytes",
     ])
-    error_message = "Each metric of the server's own is on the dashboard."
+    error_message = "The dashboard must show each of the server's metrics."
   }
 
   assert {
     condition     = length(distinct([for widget in jsondecode(aws_cloudwatch_dashboard.chat[0].dashboard_body).widgets : "${widget.x} ${widget.y}"])) == length(jsondecode(aws_cloudwatch_dashboard.chat[0].dashboard_body).widgets) && length(jsondecode(aws_cloudwatch_dashboard.chat[0].dashboard_body).widgets[0].properties.alarms) == 11
-    error_message = "Each graph has a place of its own, and all alarms are on top."
+    error_message = "Graphs must not overlap, and the first widget must list all alarms."
   }
 }
 
-run "without_a_page" {
+run "alarms_without_page" {
   variables {
     web = false
   }
 
   assert {
     condition     = length(aws_cloudwatch_metric_alarm.chat) == 7 && !strcontains(aws_cloudwatch_dashboard.chat[0].dashboard_body, "ApiGateway")
-    error_message = "Nobody is told of a page that is not there."
+    error_message = "Without a page there must be no alarms or graphs for it."
   }
 }
 
-run "nobody_is_told" {
+run "no_alarms" {
   variables {
     alarm_email = ""
   }
 
   assert {
     condition     = length(aws_cloudwatch_metric_alarm.chat) + length(aws_cloudwatch_metric_alarm.table) + length(aws_cloudwatch_event_rule.host_key) + length(aws_sns_topic.alarms) + length(aws_cloudwatch_dashboard.chat) == 0
-    error_message = "Without an address there are no alarms."
+    error_message = "Without an address there must be no alarms."
   }
 
   assert {
     condition     = aws_cloudwatch_metric_alarm.recover.alarm_actions == toset(["arn:aws:automate:eu-central-1:ec2:recover"])
-    error_message = "EC2 moves the machine all the same."
+    error_message = "EC2 must recover the machine anyway."
   }
 
   assert {
     condition     = !strcontains(aws_instance.chat.user_data, "metrics")
-    error_message = "Nobody pays for figures that nobody is told of."
+    error_message = "Without alarms the server must not send metrics."
   }
 }

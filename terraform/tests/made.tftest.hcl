@@ -1,4 +1,4 @@
-# What is made, as it is planned; that AWS takes it is for ci/terraform to show.
+# Tests the planned resources. ci/terraform tests that AWS accepts them.
 
 mock_provider "aws" {
   override_data {
@@ -30,7 +30,7 @@ variables {
   operator_keys  = ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f alice"]
 }
 
-run "a_vpc_of_its_own" {
+run "created_vpc" {
   variables {
     operator_cidrs = ["203.0.113.7/32", "198.51.100.0/24", "2001:db8:7::/48"]
     settings       = { motd = "Say \"friend\"\nand enter." }
@@ -38,42 +38,42 @@ run "a_vpc_of_its_own" {
 
   assert {
     condition     = length(aws_vpc_security_group_ingress_rule.chat) == 3 && alltrue([for rule in aws_vpc_security_group_ingress_rule.chat : rule.from_port == 22 && rule.to_port == 22 && rule.ip_protocol == "tcp"])
-    error_message = "One rule for each range of addresses, on the chat's port."
+    error_message = "There must be one rule per network, for the chat's port."
   }
 
   assert {
     condition     = aws_vpc_security_group_ingress_rule.chat["2001:db8:7::/48"].cidr_ipv6 == "2001:db8:7::/48" && aws_vpc_security_group_ingress_rule.chat["203.0.113.7/32"].cidr_ipv4 == "203.0.113.7/32"
-    error_message = "Each range in the family it belongs to."
+    error_message = "IPv4 and IPv6 networks must be in their own fields."
   }
 
   assert {
     condition     = join(" ", [for subnet in aws_subnet.public : "${subnet.availability_zone} ${subnet.cidr_block}"]) == "eu-central-1a 10.71.0.0/26 eu-central-1b 10.71.0.64/26"
-    error_message = "Two subnets in the first two zones by name."
+    error_message = "There must be two subnets in the first two zones by name."
   }
 
   assert {
     condition     = aws_instance.chat.ami == "ami-0a00000000000001" && aws_instance.chat.metadata_options[0].http_tokens == "required" && aws_instance.chat.metadata_options[0].http_put_response_hop_limit == 1 && aws_instance.chat.root_block_device[0].encrypted && aws_instance.chat.user_data_replace_on_change
-    error_message = "The image that was found, IMDSv2 over one hop, an encrypted disk."
+    error_message = "The machine must use the found image, IMDSv2 with a hop limit of one, and an encrypted disk."
   }
 
   assert {
     condition     = aws_eip_association.chat.instance_id == aws_instance.chat.id && aws_eip_association.chat.allocation_id == aws_eip.chat.id
-    error_message = "The address belongs to no machine, and is led to this one."
+    error_message = "The address must be a separate resource, associated with this machine."
   }
 
   assert {
     condition     = aws_cloudwatch_metric_alarm.recover.alarm_actions == toset(["arn:aws:automate:eu-central-1:ec2:recover"]) && aws_cloudwatch_metric_alarm.recover.dimensions.InstanceId == aws_instance.chat.id
-    error_message = "EC2 recovers this machine."
+    error_message = "EC2 must recover this machine."
   }
 
   assert {
     condition     = aws_dynamodb_table.chat.hash_key == "pk" && aws_dynamodb_table.chat.range_key == "sk" && aws_dynamodb_table.chat.billing_mode == "PAY_PER_REQUEST" && aws_dynamodb_table.chat.deletion_protection_enabled && aws_dynamodb_table.chat.point_in_time_recovery[0].enabled && aws_dynamodb_table.chat.ttl[0].attribute_name == "expires_at" && length(aws_dynamodb_table.chat.global_secondary_index) == 0
-    error_message = "The table as the server expects it, protected."
+    error_message = "The table must have the server's schema and deletion protection."
   }
 
   assert {
     condition     = aws_secretsmanager_secret.host_key.recovery_window_in_days == 30
-    error_message = "A deleted host key can be brought back."
+    error_message = "A deleted host key must be restorable."
   }
 
   assert {
@@ -86,16 +86,16 @@ run "a_vpc_of_its_own" {
       "region = \"eu-central-1\"",
       "table = \"ssh-chat\"",
     ] : contains(split("\n", jsondecode(trimprefix(aws_instance.chat.user_data, "#cloud-config\n")).write_files[0].content), line)])
-    error_message = "The machine is told where everything is."
+    error_message = "The machine's configuration must name all resources."
   }
 
   assert {
     condition     = output.address == "198.51.100.7" && output.ssh == "ssh 198.51.100.7" && output.host_key == "aws ssm get-parameter --region eu-central-1 --name /ssh-chat/host-key --query Parameter.Value --output text"
-    error_message = "People are told what to type."
+    error_message = "The outputs must have the address and the commands."
   }
 }
 
-run "the_role_names_single_things" {
+run "machine_permissions" {
   assert {
     condition = {
       for statement in jsondecode(aws_iam_role_policy.chat.policy).Statement : statement.Sid => [statement.Resource, join(" ", flatten([statement.Action]))]
@@ -106,37 +106,37 @@ run "the_role_names_single_things" {
       SessionManager = ["*", "ssm:UpdateInstanceInformation ssmmessages:CreateControlChannel ssmmessages:CreateDataChannel ssmmessages:OpenControlChannel ssmmessages:OpenDataChannel"]
       Metrics        = ["*", "cloudwatch:PutMetricData"]
     }
-    error_message = "The machine may do something else than it needs."
+    error_message = "The machine's permissions differ from this list."
   }
 
   assert {
     condition     = [for statement in jsondecode(aws_iam_role_policy.chat.policy).Statement : statement.Condition.StringEquals["cloudwatch:namespace"] if statement.Sid == "Metrics"] == ["ssh-chat"]
-    error_message = "Metrics go to one namespace."
+    error_message = "Metrics must be limited to one namespace."
   }
 
   assert {
     condition     = !strcontains(aws_iam_role_policy.chat.policy, "kms:")
-    error_message = "Without a key of one's own nothing is said of KMS."
+    error_message = "Without a custom key, the policy must not mention KMS."
   }
 }
 
-run "a_key_of_ones_own" {
+run "custom_kms_key" {
   variables {
     kms_key_arn = "arn:aws:kms:eu-central-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"
   }
 
   assert {
     condition     = aws_dynamodb_table.chat.server_side_encryption[0].kms_key_arn == var.kms_key_arn && aws_secretsmanager_secret.host_key.kms_key_id == var.kms_key_arn && aws_instance.chat.root_block_device[0].kms_key_id == var.kms_key_arn
-    error_message = "The key is for the table, the secret and the disk."
+    error_message = "The key must encrypt the table, the secret and the disk."
   }
 
   assert {
     condition     = [for statement in jsondecode(aws_iam_role_policy.chat.policy).Statement : statement.Resource if statement.Sid == "Key"] == [var.kms_key_arn]
-    error_message = "The machine may use that key and no other."
+    error_message = "The machine may use only that key."
   }
 }
 
-run "an_existing_vpc" {
+run "existing_vpc" {
   variables {
     subnet_ids = ["subnet-0a1", "subnet-0a2"]
     host_name  = "chat.example.com"
@@ -149,21 +149,21 @@ run "an_existing_vpc" {
 
   assert {
     condition     = length(aws_vpc.chat) + length(aws_subnet.public) + length(aws_internet_gateway.chat) + length(aws_route_table.public) == 0
-    error_message = "Nothing is made in a VPC that is somebody else's."
+    error_message = "No network resources may be created in an existing VPC."
   }
 
   assert {
     condition     = aws_instance.chat.subnet_id == "subnet-0a1" && aws_security_group.chat.vpc_id == "vpc-0a1"
-    error_message = "The machine is in the first of the subnets."
+    error_message = "The machine must be in the first subnet."
   }
 
   assert {
     condition     = output.ssh == "ssh chat.example.com" && strcontains(output.known_hosts, "print \"chat.example.com\", $2, $3")
-    error_message = "People type the name."
+    error_message = "The outputs must use the host name."
   }
 }
 
-run "an_image_from_packers_manifest" {
+run "image_from_packer_manifest" {
   command = plan
 
   variables {
@@ -173,13 +173,13 @@ run "an_image_from_packers_manifest" {
 
   assert {
     condition     = [for filter in data.aws_ami_ids.chat.filter : filter.values if filter.name == "image-id"] == [toset(["ami-0a00000000000001"])]
-    error_message = "The image of this region is looked for."
+    error_message = "The image of this region must be selected."
   }
 }
 
 run "no_page" {
   assert {
     condition     = length(aws_lambda_function.web) + length(aws_apigatewayv2_api.web) + length(aws_iam_role.web) + length(aws_cloudwatch_log_group.web) + length(aws_cloudwatch_log_group.web_requests) == 0 && output.web_url == null
-    error_message = "Nothing of the page is there if nobody wants one."
+    error_message = "Without web = true, none of the page's resources may exist."
   }
 }

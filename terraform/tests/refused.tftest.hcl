@@ -1,4 +1,4 @@
-# Each of these ends in a sentence, before anything is made.
+# Invalid values, which must be rejected before anything is created.
 
 mock_provider "aws" {
   override_data {
@@ -30,7 +30,7 @@ variables {
   operator_keys  = ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f alice"]
 }
 
-run "everybody" {
+run "whole_internet" {
   command         = plan
   expect_failures = [var.operator_cidrs]
 
@@ -39,7 +39,7 @@ run "everybody" {
   }
 }
 
-run "everybody_with_ipv6" {
+run "whole_internet_ipv6" {
   command         = plan
   expect_failures = [var.operator_cidrs]
 
@@ -48,7 +48,7 @@ run "everybody_with_ipv6" {
   }
 }
 
-run "everybody_in_disguise" {
+run "whole_internet_with_host_bits" {
   command         = plan
   expect_failures = [var.operator_cidrs]
 
@@ -57,7 +57,7 @@ run "everybody_in_disguise" {
   }
 }
 
-run "everybody_in_two_halves" {
+run "whole_internet_in_two_halves" {
   command         = plan
   expect_failures = [var.operator_cidrs]
 
@@ -66,7 +66,7 @@ run "everybody_in_two_halves" {
   }
 }
 
-run "nobody" {
+run "no_networks" {
   command         = plan
   expect_failures = [var.operator_cidrs]
 
@@ -75,7 +75,7 @@ run "nobody" {
   }
 }
 
-run "an_address_without_a_mask" {
+run "address_without_mask" {
   command         = plan
   expect_failures = [var.operator_cidrs]
 
@@ -84,7 +84,7 @@ run "an_address_without_a_mask" {
   }
 }
 
-run "a_range_off_its_boundary" {
+run "network_with_host_bits" {
   command         = plan
   expect_failures = [var.operator_cidrs]
 
@@ -93,7 +93,7 @@ run "a_range_off_its_boundary" {
   }
 }
 
-run "no_range_at_all" {
+run "not_a_network" {
   command         = plan
   expect_failures = [var.operator_cidrs]
 
@@ -102,7 +102,7 @@ run "no_range_at_all" {
   }
 }
 
-run "no_region" {
+run "not_a_region" {
   command         = plan
   expect_failures = [var.region]
 
@@ -111,7 +111,7 @@ run "no_region" {
   }
 }
 
-run "a_zone_for_a_region" {
+run "zone_as_region" {
   command         = plan
   expect_failures = [var.region]
 
@@ -120,7 +120,7 @@ run "a_zone_for_a_region" {
   }
 }
 
-run "a_name_in_capitals" {
+run "name_in_capitals" {
   command         = plan
   expect_failures = [var.name]
 
@@ -129,7 +129,7 @@ run "a_name_in_capitals" {
   }
 }
 
-run "a_name_that_aws_keeps" {
+run "reserved_name" {
   command         = plan
   expect_failures = [var.name]
 
@@ -147,7 +147,7 @@ run "no_image" {
   }
 }
 
-run "two_images" {
+run "version_and_id" {
   command         = plan
   expect_failures = [var.image_version]
 
@@ -156,7 +156,7 @@ run "two_images" {
   }
 }
 
-run "no_id_of_an_image" {
+run "not_an_image_id" {
   command         = plan
   expect_failures = [var.ami_id]
 
@@ -166,7 +166,7 @@ run "no_id_of_an_image" {
   }
 }
 
-run "an_image_of_another_region" {
+run "image_in_another_region" {
   command         = plan
   expect_failures = [var.ami_id]
 
@@ -176,7 +176,7 @@ run "an_image_of_another_region" {
   }
 }
 
-run "no_owner" {
+run "not_an_owner" {
   command         = plan
   expect_failures = [var.image_owner]
 
@@ -185,7 +185,7 @@ run "no_owner" {
   }
 }
 
-run "no_instance_type" {
+run "not_an_instance_type" {
   command         = plan
   expect_failures = [var.instance_type]
 
@@ -194,7 +194,7 @@ run "no_instance_type" {
   }
 }
 
-run "half_a_gibibyte" {
+run "fractional_disk_size" {
   command         = plan
   expect_failures = [var.root_volume_size]
 
@@ -203,7 +203,7 @@ run "half_a_gibibyte" {
   }
 }
 
-run "no_subnet" {
+run "not_a_subnet" {
   command         = plan
   expect_failures = [var.subnet_ids]
 
@@ -212,7 +212,7 @@ run "no_subnet" {
   }
 }
 
-run "a_vpc_off_its_boundary" {
+run "vpc_with_host_bits" {
   command         = plan
   expect_failures = [var.vpc_cidr]
 
@@ -221,7 +221,7 @@ run "a_vpc_off_its_boundary" {
   }
 }
 
-run "a_vpc_without_room" {
+run "vpc_too_small" {
   command         = plan
   expect_failures = [var.vpc_cidr]
 
@@ -239,7 +239,7 @@ run "one_zone" {
   }
 }
 
-run "an_alias_of_a_key" {
+run "kms_alias" {
   command         = plan
   expect_failures = [var.kms_key_arn]
 
@@ -248,7 +248,7 @@ run "an_alias_of_a_key" {
   }
 }
 
-run "a_window_too_short" {
+run "recovery_window_too_short" {
   command         = plan
   expect_failures = [var.recovery_window_in_days]
 
@@ -257,7 +257,7 @@ run "a_window_too_short" {
   }
 }
 
-run "a_tag_that_is_taken" {
+run "reserved_tag" {
   command         = plan
   expect_failures = [var.tags]
 
@@ -266,7 +266,7 @@ run "a_tag_that_is_taken" {
   }
 }
 
-run "a_page_of_nothing" {
+run "page_without_package" {
   command         = plan
   expect_failures = [var.web_package]
 
@@ -275,7 +275,7 @@ run "a_page_of_nothing" {
   }
 }
 
-run "a_page_that_is_not_there" {
+run "page_package_not_found" {
   command         = plan
   expect_failures = [var.web_package]
 
@@ -285,7 +285,7 @@ run "a_page_that_is_not_there" {
   }
 }
 
-run "a_page_that_is_no_zip" {
+run "page_package_not_a_zip" {
   command         = plan
   expect_failures = [var.web_package]
 
@@ -295,7 +295,7 @@ run "a_page_that_is_no_zip" {
   }
 }
 
-run "a_page_for_no_processor" {
+run "page_for_unknown_processor" {
   command         = plan
   expect_failures = [var.web_architecture]
 
@@ -304,7 +304,7 @@ run "a_page_for_no_processor" {
   }
 }
 
-run "a_page_for_nobody" {
+run "page_without_concurrency" {
   command         = plan
   expect_failures = [var.web_concurrency]
 
@@ -313,7 +313,7 @@ run "a_page_for_nobody" {
   }
 }
 
-run "logs_for_ten_days" {
+run "unsupported_log_retention" {
   command         = plan
   expect_failures = [var.web_log_days]
 
@@ -322,7 +322,7 @@ run "logs_for_ten_days" {
   }
 }
 
-run "alarms_for_two" {
+run "two_alarm_addresses" {
   command         = plan
   expect_failures = [var.alarm_email]
 
@@ -331,7 +331,7 @@ run "alarms_for_two" {
   }
 }
 
-run "everybody_said_aloud" {
+run "explicitly_public" {
   command = plan
 
   variables {
@@ -340,7 +340,7 @@ run "everybody_said_aloud" {
   }
 }
 
-run "no_such_image" {
+run "image_not_found" {
   command         = plan
   expect_failures = [data.aws_ami_ids.chat]
 
@@ -350,7 +350,7 @@ run "no_such_image" {
   }
 }
 
-run "two_images_of_one_version" {
+run "ambiguous_image" {
   command         = plan
   expect_failures = [data.aws_ami_ids.chat]
 

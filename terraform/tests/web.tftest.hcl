@@ -1,5 +1,4 @@
-# The page where invites are redeemed, as it is planned; that it works with these permissions is for
-# ci/page.py to show.
+# Tests the planned invite page. ci/page.py tests that it works with these permissions.
 
 mock_provider "aws" {
   override_data {
@@ -42,13 +41,13 @@ variables {
   operator_cidrs = ["203.0.113.7/32"]
   operator_keys  = ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f alice"]
   web            = true
-  web_package    = "tests/page.zip" # made by ci/terraform
+  web_package    = "tests/page.zip" # created by ci/terraform
 }
 
-run "a_page" {
+run "page" {
   assert {
     condition     = aws_lambda_function.web[0].runtime == "provided.al2023" && aws_lambda_function.web[0].architectures == tolist(["arm64"]) && aws_lambda_function.web[0].reserved_concurrent_executions == 5 && aws_lambda_function.web[0].source_code_hash == filebase64sha256("tests/page.zip")
-    error_message = "The program runs, not too often at once, and another package is another function."
+    error_message = "The function must run the program with limited concurrency, and change with its package."
   }
 
   assert {
@@ -62,31 +61,31 @@ run "a_page" {
       SSH_CHAT_DATA_DIR               = "/tmp/ssh-chat"
       SSH_CHAT_LOG_FORMAT             = "json"
     })
-    error_message = "The page is told where everything is, and never of the secret."
+    error_message = "The page's configuration must name its resources, but not the secret."
   }
 
   assert {
     condition     = aws_apigatewayv2_integration.web[0].payload_format_version == "2.0" && aws_apigatewayv2_stage.web[0].default_route_settings[0].throttling_rate_limit == 10 && aws_apigatewayv2_stage.web[0].default_route_settings[0].throttling_burst_limit == 20
-    error_message = "The program reads payload format 2.0, and is asked only so often."
+    error_message = "The API must use payload format 2.0 and limit the request rate."
   }
 
   assert {
     condition     = aws_lambda_permission.web[0].principal == "apigateway.amazonaws.com" && aws_lambda_permission.web[0].source_arn == "arn:aws:execute-api:eu-central-1:123456789012:abc123/*"
-    error_message = "This API may call it, and no other."
+    error_message = "Only this API may invoke the function."
   }
 
   assert {
     condition     = length([for word in ["sourceIp", "userAgent", "identity", "path", "domainName", "authorizer"] : word if strcontains(aws_apigatewayv2_stage.web[0].access_log_settings[0].format, word)]) == 0 && aws_cloudwatch_log_group.web[0].retention_in_days == 30 && aws_cloudwatch_log_group.web_requests[0].retention_in_days == 30
-    error_message = "The logs say nothing of anybody, and end."
+    error_message = "The logs must contain no personal data and have a retention."
   }
 
   assert {
     condition     = output.web_url == "https://abc123.execute-api.eu-central-1.amazonaws.com/" && contains(split("\n", jsondecode(trimprefix(aws_instance.chat.user_data, "#cloud-config\n")).write_files[0].content), "web_url = \"https://abc123.execute-api.eu-central-1.amazonaws.com/\"")
-    error_message = "The machine knows where the page is, for the links of invites."
+    error_message = "The machine must know the page's address for invite links."
   }
 }
 
-run "the_page_may_do_little" {
+run "page_permissions" {
   assert {
     condition = {
       for statement in jsondecode(aws_iam_role_policy.web[0].policy).Statement : statement.Sid => [
@@ -100,7 +99,7 @@ run "the_page_may_do_little" {
       PublicHalf   = [aws_ssm_parameter.host_key.arn, "ssm:GetParameter", ""]
       Log          = ["${aws_cloudwatch_log_group.web[0].arn}:*", "logs:CreateLogStream logs:PutLogEvents", ""]
     }
-    error_message = "The page may do something else than it needs."
+    error_message = "The page's permissions differ from this list."
   }
 
   assert {
@@ -108,27 +107,27 @@ run "the_page_may_do_little" {
       for statement in jsondecode(aws_iam_role_policy.web[0].policy).Statement : statement.Condition.Null["dynamodb:LeadingKeys"] == "false"
       if can(statement.Condition["ForAllValues:StringLike"])
     ])
-    error_message = "A call without keys must not count as one whose keys are all allowed."
+    error_message = "A request without keys must not pass the key condition."
   }
 
   assert {
     condition     = !strcontains(aws_iam_role_policy.web[0].policy, "secretsmanager") && !strcontains(aws_iam_role_policy.web[0].policy, "kms:")
-    error_message = "The page has nothing to do with the secret."
+    error_message = "The page must have no access to the secret."
   }
 }
 
-run "a_page_with_a_key_of_ones_own" {
+run "page_with_custom_kms_key" {
   variables {
     kms_key_arn = "arn:aws:kms:eu-central-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"
   }
 
   assert {
     condition     = [for statement in jsondecode(aws_iam_role_policy.web[0].policy).Statement : [statement.Resource, statement.Condition.StringEquals["kms:ViaService"]] if statement.Sid == "Key"] == [[var.kms_key_arn, ["dynamodb.eu-central-1.amazonaws.com"]]]
-    error_message = "The page uses that key for the table alone."
+    error_message = "The page may use the key only for the table."
   }
 }
 
-run "a_page_behind_ones_own_name" {
+run "page_with_custom_values" {
   variables {
     web_url          = "https://join.example.com/"
     web_architecture = "x86_64"
@@ -138,6 +137,6 @@ run "a_page_behind_ones_own_name" {
 
   assert {
     condition     = output.web_url == "https://join.example.com/" && aws_lambda_function.web[0].environment[0].variables.SSH_CHAT_WEB_URL == "https://join.example.com/" && aws_lambda_function.web[0].architectures == tolist(["x86_64"]) && aws_lambda_function.web[0].reserved_concurrent_executions == -1
-    error_message = "What is said of the page holds."
+    error_message = "The page must use the configured values."
   }
 }
