@@ -209,7 +209,7 @@ def read_journal(chat):
 
 
 def stop_the_journal(chat):
-    """journald that hangs delays nobody, and has new lines again once it goes on."""
+    """A hung journald delays no one, and receives new lines once it resumes."""
     run, journald = chat.machine.run, "systemd-journald.service"
     flood = ("import socket\nfor _ in range(6000):\n"
              " socket.create_connection(('127.0.0.1', 22)).close()")
@@ -217,7 +217,7 @@ def stop_the_journal(chat):
     run("systemctl", "reload", SERVICE)
     run("systemctl", "kill", "--signal=STOP", journald)
     try:
-        # More lines than the queue and the socket take.
+        # More lines than fit the queue and the socket.
         subprocess.run(chat.machine.in_its_network("python3", "-c", flood), check=True, timeout=60)
         for _ in range(5):
             chat.talks()
@@ -229,7 +229,7 @@ def stop_the_journal(chat):
     before = reloads()
     chat.configure(r"^level = .*$", '#level = "info"')
     run("systemctl", "reload", SERVICE)
-    wait_for("the journal to go on", lambda: reloads() > before)
+    wait_for("the journal to resume", lambda: reloads() > before)
 
 
 def kill(chat):
@@ -449,7 +449,7 @@ def main(template, deb, newer):
         log_in(chat)
         step("journal")
         read_journal(chat)
-        step("a journal that hangs")
+        step("hung journald")
         stop_the_journal(chat)
         step("kill -9")
         kill(chat)
