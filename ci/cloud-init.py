@@ -156,7 +156,8 @@ def main(work, binary):
     check(not missing, f"cloud-init/settings.tf lacks {missing}, which docs/configuration.md lists: add them")
     gone = (offered() | OF_THE_IMAGE | own) - set(settings)
     check(not gone, f"cloud-init/settings.tf has {gone}, which docs/configuration.md doesn't list: remove them")
-    without = {"motd": NASTY, "metrics.listen": "127.0.0.1:9622", "aws.metrics": "team-1", "web.host_key": f"ssh-ed25519 {KEY}"}
+    without = {"motd": NASTY, "metrics.listen": "127.0.0.1:9622", "aws.metrics": "team-1", "web.host_key": f"ssh-ed25519 {KEY}",
+               "limits.trusted_networks": "192.0.2.0/24, 2001:db8::/48", "limits.disk_reserve": "512MiB", "history.max_size": "2GiB"}
     defaults = {name: without.get(name, settings[name].strip("`")) for name in offered()}
     read_by_the_server(binary, work, template.config({"access": "open", "settings": defaults}))
     passed(f"all {len(defaults)} settings of docs/configuration.md can be set to their defaults")

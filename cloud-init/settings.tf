@@ -28,6 +28,16 @@ locals {
       right   = "an address and a port, such as 127.0.0.1:9622"
       quoted  = true
     }
+    networks = {
+      pattern = "^[0-9A-Fa-f:.]+(/[0-9]{1,3})?(, ?[0-9A-Fa-f:.]+(/[0-9]{1,3})?)*$"
+      right   = "addresses or networks, such as 192.0.2.0/24, separated by commas"
+      quoted  = true
+    }
+    size = {
+      pattern = "^(0|[1-9][0-9]{0,9}(KiB|MiB|GiB|TiB))$"
+      right   = "a size with a unit, such as 512MiB or 2GiB, or 0"
+      quoted  = true
+    }
     name = {
       pattern = "^[A-Za-z0-9_.-]{1,64}$"
       right   = "a name of up to 64 letters, digits, _, - and ."
@@ -61,6 +71,8 @@ locals {
     "motd"                           = "words"
     "limits.connections"             = "number"
     "limits.connections_per_address" = "number"
+    "limits.trusted_networks"        = "networks"
+    "limits.people_per_address"      = "number"
     "limits.unauthenticated"         = "number"
     "limits.login_grace"             = "time"
     "limits.outage_logins"           = "time"
@@ -68,11 +80,14 @@ locals {
     "limits.channels_per_connection" = "number"
     "limits.stall"                   = "time"
     "limits.rooms"                   = "number"
+    "limits.rooms_per_account"       = "number"
     "limits.message_burst"           = "number"
     "limits.message_rate"            = "rate"
     "limits.command_burst"           = "number"
     "limits.command_rate"            = "rate"
+    "limits.disk_reserve"            = "size"
     "history.on_join"                = "number"
+    "history.max_size"               = "size"
     "log.format"                     = "format"
     "log.level"                      = "level"
     "metrics.listen"                 = "address"
