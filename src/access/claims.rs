@@ -39,6 +39,7 @@ impl Guard {
                 key: None,
                 addr: who.addr.ip(),
                 client: who.client,
+                configured: false,
             };
             snapshot.ban(suspect, now).is_none()
         });

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::carry_out::{OrderContext, failed, not_done};
 use super::orders::PurgeWhom;
-use crate::chat::access::Role;
+use crate::chat::access::{Deed, Rank};
 use crate::chat::duration;
 use crate::chat::ids::{AccountId, Conversation, RoomName};
 use crate::clock;
@@ -122,7 +122,7 @@ impl OrderContext<'_> {
                 Ok(Chosen::of(Authors::Named(name), &label))
             }
             PurgeWhom::Person(name) => {
-                let person = self.person(&name).await?;
+                let person = self.subject(&name).await?;
                 let accounts = BTreeSet::from([person.id]);
                 Ok(Chosen::of(Authors::Accounts(accounts), name.as_str()))
             }
@@ -143,7 +143,7 @@ impl OrderContext<'_> {
                 } else {
                     String::new()
                 };
-                let accounts = self.without_operators(accounts).await?;
+                let accounts = self.without_higher_ranks(accounts).await?;
                 if accounts.is_empty() {
                     return Err(format!(
                         "No one who can be purged connected from {label}.{remark}"
@@ -159,24 +159,21 @@ impl OrderContext<'_> {
         }
     }
 
-    /// Who happens to share an address with a flood keeps what they said if they keep order.
-    async fn without_operators(
+    /// Leaves out those who can't be restricted by whoever gives the order: they may only share an
+    /// address with a flood.
+    async fn without_higher_ranks(
         &self,
         mut accounts: BTreeSet<AccountId>,
     ) -> Result<BTreeSet<AccountId>, String> {
         if accounts.is_empty() {
             return Ok(accounts);
         }
-        let all = self
-            .guard
-            .store
-            .accounts_with_keys()
-            .await
-            .map_err(failed)?;
-        for (account, keys) in all.into_iter().flatten() {
-            let configured = &self.guard.rules().operator_keys;
-            let is_configured = keys.iter().any(|key| configured.contains(&key.fingerprint));
-            if account.role >= Role::Operator || is_configured {
+        let all = self.guard.store.accounts_with_keys().await;
+        let rules = self.guard.rules();
+        for (account, keys) in all.map_err(failed)?.into_iter().flatten() {
+            let configured = keys.iter().any(|key| rules.names(&key.fingerprint));
+            let rank = Rank::of(account.role, configured);
+            if self.rank.may(Deed::Restrict, rank).is_err() {
                 accounts.remove(&account.id);
             }
         }
@@ -227,11 +224,7 @@ impl OrderContext<'_> {
     /// Each room is told in one line.
     async fn tell(&self, rooms: &[(RoomName, u64)], whose: &str) {
         for (room, count) in rooms {
-            let words = format!(
-                "{} removed {} by {whose}.",
-                self.actor.name,
-                messages(*count)
-            );
+            let words = format!("{} removed {} by {whose}.", self.actor, messages(*count));
             let words = Text::stored(&words);
             self.guard.hub.tell_room(room.clone(), words).await;
         }

@@ -77,4 +77,8 @@ impl Outbound for Written {
     async fn finish(&self, _status: u32) {}
 
     fn cut(&self, _why: Cut) {}
+
+    async fn gone(&self) {
+        std::future::pending().await
+    }
 }

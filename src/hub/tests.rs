@@ -330,7 +330,7 @@ async fn who_is_muted_writes_nothing_that_others_see() {
         .hub
         .set_mutes(vec![Mute {
             account: AccountId(1),
-            by: "op".to_owned(),
+            by: "op".into(),
             until: None,
             reason: None,
         }])

@@ -203,7 +203,7 @@ impl Record {
             store_errors: more(|f| f.store_errors),
             lockdown: status.lockdown.as_ref().map(|lockdown| Locked {
                 scope: lockdown.scope.as_str(),
-                by: lockdown.by.clone(),
+                by: lockdown.by.to_string(),
                 seconds_left: status.lockdown_left().map(|left| left.div_ceil(1000)),
             }),
             latency_ms: Latencies {

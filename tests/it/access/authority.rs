@@ -198,9 +198,9 @@ async fn decisions_are_lifted_by_equals_and_above() {
                     Order::Unmute(name("other")),
                 ),
                 (
-                    Order::Lockdown(Some(None)),
-                    Some(Order::Lockdown(Some(Some(60_000)))),
-                    Order::Lockdown(None),
+                    Order::Lockdown(LockdownScope::Everyone, None),
+                    Some(Order::Lockdown(LockdownScope::Guests, Some(60_000))),
+                    Order::EndLockdown,
                 ),
             ] {
                 house.by(by, begin.clone()).await.unwrap();

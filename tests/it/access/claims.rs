@@ -77,7 +77,7 @@ async fn a_refused_claim_is_gone() {
     assert_eq!(owner, Ok(None));
     let audit = house.store.audits(1).await.unwrap().remove(0);
     assert_eq!(audit.action, "key_refuse");
-    assert_eq!(audit.detail, "member, by the owner of the key");
+    assert_eq!(audit.detail.as_str(), "member, by the owner of the key");
     // Its owner, who comes without it, has no say.
     let nobody = Candidate { key: None, ..who };
     claim(&house, "member", "second").await.unwrap();

@@ -212,7 +212,10 @@ async fn a_purge_that_is_cut_says_how_far_it_got() {
         "{cut}"
     );
     let audits = house.store.audits(1).await.unwrap();
-    assert!(audits[0].detail.ends_with("not complete"), "{audits:?}");
+    assert!(
+        audits[0].detail.as_str().ends_with("not complete"),
+        "{audits:?}"
+    );
 }
 
 #[tokio::test]

@@ -183,7 +183,7 @@ fn samples() -> Vec<String> {
         store_answers: true,
         lockdown: Some(Lockdown {
             scope: LockdownScope::Guests,
-            by: "alice".to_owned(),
+            by: "alice".into(),
             until: Some(AT.plus(86_400_000 + 3_600_000)),
         }),
     };

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use serde_json::Value;
 use tokio::sync::mpsc;
 
-use crate::access::door::{Candidate, Pass, ProvenKey};
+use crate::access::door::{Candidate, ClaimAnswer, Pass, ProvenKey};
 use crate::access::orders::{Order, Report, Requester};
 use crate::access::{Admission, Guard, Keeper, Mode, NotAdmitted, Rules};
 use crate::chat::access::{KeyRecord, Role};
@@ -203,8 +203,15 @@ impl House {
     /// Sessions as those of the whole program, with another admin service.
     pub fn chat(&self, orders: Arc<dyn Keeper>) -> Arc<Chat> {
         let store = Arc::clone(&self.store);
-        let stall = Duration::from_secs(30);
-        Arc::new(Chat::new(self.hub.clone(), store, orders, server(), stall))
+        let (limits, stall) = (UsageLimits::default(), Duration::from_secs(30));
+        Arc::new(Chat::new(
+            self.hub.clone(),
+            store,
+            orders,
+            server(),
+            limits,
+            stall,
+        ))
     }
 
     /// Runs a command to its end.
@@ -302,7 +309,6 @@ fn server() -> Server {
         started: clock::both(),
         motd: None,
         on_join: 20,
-        commands: Quota::UNLIMITED,
     }
 }
 
@@ -333,6 +339,14 @@ impl Keeper for Silent {
     }
 
     async fn is_free(&self, _: &Name) -> bool {
+        std::future::pending().await
+    }
+
+    async fn claims(&self, _: Candidate<'_>) -> Vec<Name> {
+        std::future::pending().await
+    }
+
+    async fn answer_claim(&self, _: Candidate<'_>, _: &str) -> ClaimAnswer {
         std::future::pending().await
     }
 

@@ -162,7 +162,10 @@ async fn claims_are_refused_and_withdrawn(place: &impl Place) {
     assert_eq!(claimed(store, 2, 6).await, [fingerprint(20)]);
     let last = &store.audits(1).await.unwrap()[0];
     assert_eq!(last.action, "key_refuse");
-    assert_eq!(last.detail, "user-1, user-2, by the owner of the key");
+    assert_eq!(
+        last.detail.as_str(),
+        "user-1, user-2, by the owner of the key"
+    );
 }
 
 async fn claims_are_bounded(place: &impl Place) {

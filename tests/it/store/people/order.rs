@@ -171,7 +171,12 @@ async fn slow_mode_is_of_the_room(place: &impl Place) {
             action: Action::SetSlow { room, slow },
         };
         let applied = store.apply(&change).await;
-        applied.map(|applied| (applied.outcome, applied.audit.map(|audit| audit.detail)))
+        applied.map(|applied| {
+            (
+                applied.outcome,
+                applied.audit.map(|audit| audit.detail.to_string()),
+            )
+        })
     };
     let done = |detail: &str| Ok((ChangeOutcome::Done, Some(detail.to_owned())));
     let unchanged = Ok((ChangeOutcome::Unchanged, None));
