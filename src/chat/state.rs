@@ -333,6 +333,11 @@ impl State {
             && *name != RoomName::lobby()
     }
 
+    /// Whether there is such a room.
+    pub fn has_room(&self, name: &RoomName) -> bool {
+        self.rooms.contains_key(name)
+    }
+
     /// Whose account made a room, as far as is known.
     pub fn maker_of(&self, name: &RoomName) -> Option<AccountId> {
         self.rooms.get(name)?.made_by

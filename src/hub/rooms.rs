@@ -67,8 +67,8 @@ impl Hub {
     }
 
     /// Takes the room that has been idle for longest, of those that an account has made if one is
-    /// given, out of the chat; the store removes it next. If it is joined meanwhile, it is made
-    /// again after that. Returns whether there was one.
+    /// given, out of the chat; the store removes it next, unless somebody joins it before.
+    /// Returns whether there was one.
     fn remove_idle_room(&mut self, made_by: Option<AccountId>) -> bool {
         let mut rooms = self.idle.by_time.iter().map(|(_, room)| room);
         let is_one = |room: &&RoomName| made_by.is_none() || self.state.maker_of(room) == made_by;
@@ -109,10 +109,15 @@ impl Hub {
         self.state.decide(session, Intent::Join(room), now)
     }
 
-    /// Has the store remove the next room, unless something that was said there is still to be
-    /// saved: whoever said it has left before it was.
+    /// Has the store remove the next room, unless somebody has come back to it, or something that
+    /// was said there is still to be saved: whoever said it has left before it was.
     pub(super) fn start_removal(&mut self) -> Option<InFlight> {
-        let (room, made_by) = self.idle.doomed.pop_front()?;
+        let (room, made_by) = loop {
+            let (room, made_by) = self.idle.doomed.pop_front()?;
+            if !self.state.has_room(&room) {
+                break (room, made_by);
+            }
+        };
         let conversation = Conversation::Room(room.clone());
         let is_said = |pending: &super::Pending| pending.draft.conversation == conversation;
         if self.gathered.iter().any(is_said) {

@@ -218,10 +218,12 @@ async fn joining_costs_no_message_and_new_rooms_are_few() {
         (5, say(1), "done"),
     ];
     for (number, intent, expected) in script {
-        if !people.contains_key(&number) {
-            people.insert(number, house.arrive(number).await);
-        }
-        let found = outcome(&people[&number], intent.clone()).await;
+        let person = match people.remove(&number) {
+            Some(person) => person,
+            None => house.arrive(number).await,
+        };
+        let found = outcome(&person, intent.clone()).await;
+        people.insert(number, person);
         assert_eq!(found, expected, "{number}: {intent:?}");
     }
 }
@@ -296,6 +298,24 @@ async fn empty_rooms_make_place_when_there_are_too_many() {
         assert_eq!(outcome(who, intent).await, expected, "{case}");
     }
     assert_eq!(house.rooms().await, ["a", "c", "lobby"]);
+}
+
+/// A room that had to make place is joined again before the store has removed it.
+#[tokio::test]
+async fn a_room_that_is_joined_again_stays() {
+    let house = House::with_rooms(4).await;
+    let (ann, bob) = (house.arrive(1).await, house.arrive(2).await);
+    for room in ["a", "b", "c"] {
+        assert_eq!(outcome(&ann, join(room)).await, "done");
+    }
+    for room in ["a", "b"] {
+        let leave = Intent::Leave(RoomName::new(room).unwrap());
+        assert_eq!(outcome(&ann, leave).await, "done");
+    }
+    // Both before the hub does anything: first `a` makes place, then `b`.
+    bob.0.intend(1, join("d")).unwrap();
+    assert_eq!(outcome(&ann, join("a")).await, "done");
+    assert_eq!(house.rooms().await, ["a", "c", "d", "lobby"]);
 }
 
 #[tokio::test]
