@@ -8,6 +8,7 @@ mod chat;
 mod editor;
 mod hub;
 mod keys;
+mod limits;
 mod samples;
 mod screen;
 mod session;
@@ -27,6 +28,7 @@ fn main() -> Result<()> {
         .configure_from_args();
     admission::bench(&mut criterion);
     keys::bench(&mut criterion);
+    limits::bench(&mut criterion);
     editor::bench(&mut criterion);
     text::bench(&mut criterion);
     wrap::bench(&mut criterion);
