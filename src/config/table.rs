@@ -316,7 +316,7 @@ pub static SETTINGS: &[Setting] = &[
         kind: Kind::Number,
         otherwise: Otherwise::Fixed,
         help: "Commands that one account may give at once, after a pause, in all of its sessions and \
-               as `ssh host COMMAND`; a search counts as 5",
+               as `ssh host COMMAND`; a search counts as 3",
         reloadable: true,
         set: |c, v| put(&mut c.limits.command_burst, number(v, 1..=1000)),
         show: |c| Some(c.limits.command_burst.to_string()),

@@ -170,14 +170,29 @@ impl<O: Outbound> Exec<'_, O> {
         }
     }
 
+    /// Takes what a command costs. What says something waits until it can, as messages do.
+    async fn allow(&self, run: &Run) -> Result<(), End> {
+        let (cost, waits) = match run.form.action {
+            Action::Send | Action::Verb(Verb::Msg | Verb::Me) => (1, true),
+            Action::Verb(verb) => (cost(verb, run.arg(1)), false),
+            Action::Tail => (cost(Verb::History, Some(&run.last.to_string())), false),
+            Action::Whoami | Action::Ping => (1, false),
+        };
+        loop {
+            let taken = self.context.commands.take(cost, clock::monotonic());
+            let Err(refusal) = taken else {
+                return Ok(());
+            };
+            match refusal.retry_after() {
+                Some(wait) if waits => tokio::time::sleep(wait).await,
+                _ => return Err(refusal.into()),
+            }
+        }
+    }
+
     async fn command(&mut self, run: &Run, mut stdin: Stdin) -> Result<(), End> {
         self.out.set_json(run.json);
-        let cost = match run.form.action {
-            Action::Verb(verb) => cost(verb, run.arg(1)),
-            Action::Tail => cost(Verb::History, Some(&run.last.to_string())),
-            _ => 1,
-        };
-        self.context.commands.take(cost, clock::monotonic())?;
+        self.allow(run).await?;
         if !run.reads_input() {
             stdin.close();
         }

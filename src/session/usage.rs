@@ -15,7 +15,7 @@ use crate::rate_limit::{KeyedRateLimiter, Quota, Shares, TrustedNetworks, source
 /// none.
 const MAX_ADDRESSES: usize = 65_536;
 /// What a search costs, in commands.
-const SEARCH: u32 = 5;
+const SEARCH: u32 = 3;
 /// How many lines of history cost one command more.
 const LINES: usize = 100;
 
@@ -176,7 +176,7 @@ mod tests {
     fn a_command_costs_what_it_makes_the_store_read() {
         for (verb, lines, expected) in [
             (Verb::Who, None, 1),
-            (Verb::Search, None, 5),
+            (Verb::Search, None, 3),
             (Verb::History, None, 1),
             (Verb::History, Some("99"), 1),
             (Verb::History, Some("100"), 2),

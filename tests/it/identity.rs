@@ -122,7 +122,7 @@ fn a_login_name_that_can_t_be_a_name_keeps_nobody_out() {
 /// Not by name, not here only, and not only who is online.
 #[test]
 fn people_are_ignored_by_account_and_in_all_sessions() {
-    let server = Server::with(&["limits.message_rate=0"]);
+    let server = Server::with(&["limits.message_rate=0", "limits.command_rate=0"]);
     let enter = |name: &str| Login::new(&server, name).size(120, 40).terminal();
     let run = |command: &str| {
         let login = Login::new(&server, "alice").option(&format!("RemoteCommand={command}"));

@@ -60,6 +60,7 @@ impl From<Refusal> for End {
         let status = match refusal {
             Refusal::TooFast { .. }
             | Refusal::AddressTooFast { .. }
+            | Refusal::TooManyNewRooms { .. }
             | Refusal::TooMuch(_)
             | Refusal::Busy
             | Refusal::Stopping
