@@ -69,7 +69,7 @@ const BYTES_PER_MESSAGE: usize = 2048;
 
 impl Intent {
     /// How many messages it counts as against the message rate: one, and one more for each further
-    /// [`BYTES_PER_MESSAGE`] of text that it would have saved.
+    /// 2 KiB of text that it would have saved.
     pub fn cost(&self) -> u32 {
         let text = match self {
             Intent::Say { text, .. } => Some(text),
