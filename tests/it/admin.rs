@@ -57,6 +57,38 @@ fn objects(server: &Server, words: &[&str]) -> Vec<Value> {
         .collect()
 }
 
+/// What is ordered at the console, and what it says.
+const AT_CONSOLE: &[(&[&str], &str)] = &[
+    (&["deop", "rob"], "rob is the last operator"),
+    (&["op", "zoe"], "zoe is now an operator."),
+    (&["deop", "rob"], "rob is now a member."),
+    (&["unban", "1"], "Ban 1 is ended."),
+    (&["lockdown", "off"], "New people are let in again."),
+    (
+        &["mute", "rob", "1h"],
+        "rob can only listen for 60 minutes.",
+    ),
+    (&["unmute", "rob"], "rob can speak again."),
+    (&["rename", "rob", "rogue"], "rob is now known as rogue."),
+    (
+        &["kick", "zoe"],
+        "Only the running server itself can do that. ssh-chat admin ban zoe 1m",
+    ),
+    (&["announce", "x"], "Only the running server itself"),
+    (&["status"], "Only the running server itself"),
+    (
+        &["unban", "1"],
+        "There is no ban 1. ssh-chat admin bans lists them.",
+    ),
+    (
+        &["ban", "nobody"],
+        "No account is called nobody. ssh-chat keys list has them all.",
+    ),
+    (&["who"], "who is nothing that operators order."),
+    (&["baan", "zoe"], "No command \"baan\". Nearest: ban"),
+    (&["help"], "ssh-chat admin --help lists"),
+];
+
 /// A rogue operator can't touch who stands above; the console takes the power away, and undoes
 /// what was done, while the server runs.
 #[test]
@@ -105,36 +137,7 @@ fn the_console_regains_control() {
         "{}",
         refused.stderr
     );
-    for (words, said) in [
-        (&["deop", "rob"][..], "rob is the last operator"),
-        (&["op", "zoe"], "zoe is now an operator."),
-        (&["deop", "rob"], "rob is now a member."),
-        (&["unban", "1"], "Ban 1 is ended."),
-        (&["lockdown", "off"], "New people are let in again."),
-        (
-            &["mute", "rob", "1h"],
-            "rob can only listen for 60 minutes.",
-        ),
-        (&["unmute", "rob"], "rob can speak again."),
-        (&["rename", "rob", "rogue"], "rob is now known as rogue."),
-        (
-            &["kick", "zoe"],
-            "Only the running server itself can do that. ssh-chat admin ban zoe 1m",
-        ),
-        (&["announce", "x"], "Only the running server itself"),
-        (&["status"], "Only the running server itself"),
-        (
-            &["unban", "1"],
-            "There is no ban 1. ssh-chat admin bans lists them.",
-        ),
-        (
-            &["ban", "nobody"],
-            "No account is called nobody. ssh-chat keys list has them all.",
-        ),
-        (&["who"], "who is nothing that operators order."),
-        (&["baan", "zoe"], "No command \"baan\". Nearest: ban"),
-        (&["help"], "ssh-chat admin --help lists"),
-    ] {
+    for (words, said) in AT_CONSOLE {
         let ended = admin(&server, words);
         assert!(ended.stderr.contains(said), "{words:?}: {}", ended.stderr);
     }
