@@ -316,6 +316,7 @@ fn rules(config: &Config) -> Rules {
             AddKeys::Members => Role::Member,
             AddKeys::Operators => Role::Operator,
         },
+        trusted: TrustedNetworks::new(config.limits.trusted_networks.clone()),
         web_url: config.web_url.clone(),
         invite_life: u64::try_from(config.invite_expires.as_millis()).unwrap_or(u64::MAX),
         outage_logins: config.limits.outage_logins,

@@ -1,12 +1,15 @@
 //! Letting people in: invites, keys that ask, one's own keys.
 
+use std::net::IpAddr;
+
 use super::Keeper as _;
 use super::carry_out::{OrderContext, failed, not_done};
 use super::judge::new_account;
 use super::orders::Report;
-use crate::chat::access::{Issuer, KeyRecord, PendingKey, Role};
-use crate::chat::ids::Name;
+use crate::chat::access::{Issuer, KeyRecord, PendingKey, Role, network};
+use crate::chat::ids::{Fingerprint, Name};
 use crate::chat::invite::{Code, Invite, InviteId};
+use crate::store::change::{MAX_DENIED, key_count};
 use crate::store::{Action, ChangeError, ChangeOutcome};
 
 /// The fewest characters of a fingerprint that name a key.
@@ -66,6 +69,12 @@ impl OrderContext<'_> {
     }
 
     pub(super) async fn deny(&self, which: String) -> Result<String, String> {
+        if which == "all" {
+            return self.deny_all(which, |_| true).await;
+        }
+        if let Some(net) = network(&which) {
+            return self.deny_all(which, |from| net.contains(&from)).await;
+        }
         let waiting = self.waiting(&which).await?;
         self.settle(Action::Deny {
             key: waiting.key.fingerprint,
@@ -75,9 +84,47 @@ impl OrderContext<'_> {
         Ok(format!("{} does not come in.", waiting.name))
     }
 
+    /// Denies all keys that wait from such addresses, in as few transactions as the stores take.
+    async fn deny_all(
+        &self,
+        which: String,
+        from: impl Fn(IpAddr) -> bool + Send,
+    ) -> Result<String, String> {
+        let pending = self.guard.store.pending(self.now).await.map_err(failed)?;
+        let keys = pending.into_iter().filter(|pending| from(pending.from));
+        let keys: Vec<Fingerprint> = keys.map(|pending| pending.key.fingerprint).collect();
+        let mut denied = 0;
+        for some in keys.chunks(MAX_DENIED) {
+            let deny = Action::DenyAll {
+                keys: some.to_vec(),
+                which: which.clone(),
+            };
+            match self.apply(deny).await {
+                Ok(ChangeOutcome::Denied(count)) => denied += count,
+                // Others have answered them meanwhile.
+                Ok(_) | Err(ChangeError::NotFound) => {}
+                Err(error) if denied > 0 => {
+                    return Err(format!(
+                        "Denied {} of {}, then it failed: {error}. /deny {which} denies the rest.",
+                        key_count(denied),
+                        keys.len()
+                    ));
+                }
+                Err(error) => return Err(not_done(error)),
+            }
+        }
+        match denied {
+            0 if which == "all" => Err("No key waits.".into()),
+            0 => Err(format!(
+                "No key from {which} waits. /pending lists those that do."
+            )),
+            denied => Ok(format!("Denied {}.", key_count(denied))),
+        }
+    }
+
     /// The key that waits under this name or fingerprint.
     async fn waiting(&self, which: &str) -> Result<PendingKey, String> {
-        let pending = self.guard.store.pending().await.map_err(failed)?;
+        let pending = self.guard.store.pending(self.now).await.map_err(failed)?;
         let mut fitting = pending.into_iter().filter(|pending| {
             pending.name.as_str() == which || begins(pending.key.fingerprint.as_str(), which)
         });

@@ -247,7 +247,10 @@ impl OrderContext<'_> {
                 let invites = store.invites(self.now).await;
                 return invites.map(Report::Invites).map_err(failed);
             }
-            Order::Pending => return store.pending().await.map(Report::Pending).map_err(failed),
+            Order::Pending => {
+                let pending = store.pending(self.now).await;
+                return pending.map(Report::Pending).map_err(failed);
+            }
             Order::Keys => {
                 let own = self.own()?.id;
                 let keys = store.keys_of(own).await.map_err(failed)?;

@@ -156,8 +156,8 @@ pub enum ClaimAnswer {
 }
 
 /// What the owner of a claimed key is told before the question. One line.
-pub const CLAIM_NOTICE: &str = "Accept only if that account is yours: you log in to it with this \
-     key from then on, and its owner can read what you write.";
+pub const CLAIM_NOTICE: &str =
+    "Accept only for an account of yours: its owner can read what you write.";
 
 /// What the owner of a claimed key is asked, given the names of the accounts that claim it.
 pub fn claim_question(names: &[Name]) -> String {

@@ -116,7 +116,7 @@ impl Guard {
     }
 
     /// Watches the store for changes by others, for ever: what is revoked elsewhere ends here
-    /// within about `every`. It also confirms what is known, for the time when the store does not
+    /// within about `every`. It also tells operators of keys that asked meanwhile, and confirms what is known, for the time when the store does not
     /// answer. And it forgets accounts that nobody proved to be theirs.
     pub async fn watch(self: Arc<Self>, every: Duration) {
         let mut sweeps = RateLimiter::default();
@@ -126,6 +126,7 @@ impl Guard {
                 // What is left for lack of an answer goes next time.
                 let _later = self.forget_unproven(clock::now()).await;
             }
+            self.tell_news().await;
             match self.look_again().await {
                 Ok(()) => self.outage.ended(),
                 Err(error) => {

@@ -21,6 +21,8 @@ use crate::text::Text;
 
 /// How often operators are alerted about one name.
 pub(super) const ALERTS: Quota = Quota::every(Duration::from_secs(600), 1);
+/// How many keys from one source can wait for an operator.
+const WAITING_PER_SOURCE: usize = 5;
 /// How long it may take to find out whom a name belongs to.
 const ALERT_PATIENCE: Duration = Duration::from_secs(1);
 /// How many names have alerts of their own; those beyond share one.
@@ -362,24 +364,30 @@ impl Guard {
         let pending = PendingKey {
             key,
             name: name.clone(),
-            from: who.addr.ip().to_string(),
+            from: who.addr.ip().to_canonical(),
             at: now,
         };
         let id = AccountId(rand::random());
-        let ask = Action::AddPending(pending.clone());
+        let trusted = self.rules().trusted.contains(pending.from);
+        let ask = Action::AddPending {
+            pending: pending.clone(),
+            per_source: (!trusted).then_some(WAITING_PER_SOURCE),
+        };
         match self.apply(&Change::by(id, name.clone(), now, ask)).await {
+            Ok(ChangeOutcome::Unchanged) => {
+                no("The operators have been asked already. Connect again in a while.")
+            }
             Ok(_) => {
-                let words = format!(
-                    "{name} asks to come in with the key {fingerprint} from {}. /approve {name} or /deny {name}",
-                    pending.from
-                );
-                self.hub.tell_operators(Text::stored(&words)).await;
+                self.news(pending).await;
                 tracing::info!(event = "key_pending", %name, key = %fingerprint, "a key waits for an operator");
                 no("The operators have been asked. Connect again in a while.")
             }
             Err(ChangeError::TooManyPending) => {
                 no("Too many wait already. Ask an operator for an invite.")
             }
+            Err(ChangeError::TooManyFromSource(count)) => no(&format!(
+                "{count} keys from your address are waiting already. Ask an operator for an invite."
+            )),
             Err(ChangeError::KeyTaken) => no("You are let in already. Connect again."),
             Err(_) => no(NOT_NOW),
         }

@@ -17,6 +17,7 @@ mod enforce;
 mod judge;
 mod known;
 mod moderation;
+mod news;
 pub mod orders;
 mod outage;
 mod owners;
@@ -35,12 +36,13 @@ use tokio::time::timeout;
 
 use self::door::{Candidate, ClaimAnswer, Pass};
 use self::known::Known;
+use self::news::PendingNews;
 use self::orders::{Order, Report, Requester};
 use self::outage::Outage;
 use crate::chat::access::{Ban, KeyRecord, Lockdown, LockdownScope, Mute, Role, Suspect, length};
 use crate::chat::ids::{Fingerprint, Name, Time};
 use crate::hub::Handle;
-use crate::rate_limit::KeyedRateLimiter;
+use crate::rate_limit::{KeyedRateLimiter, TrustedNetworks};
 use crate::store::{Account, Change, ChangeError, ChangeOutcome, Store, StoreError};
 use crate::text::Text;
 
@@ -71,6 +73,8 @@ pub struct Rules {
     pub approval: bool,
     /// The lowest role that may claim keys for its account.
     pub add_keys: Role,
+    /// Networks from which any number of keys may wait for an operator.
+    pub trusted: TrustedNetworks,
     /// The page where keys are registered.
     pub web_url: Option<String>,
     /// How long an invite is good unless its maker says otherwise, in milliseconds.
@@ -225,6 +229,8 @@ pub struct Guard {
     outage: Outage,
     /// Alerts to operators, by the name that they are about.
     alerts: Mutex<KeyedRateLimiter<Name>>,
+    /// The keys that operators have yet to hear of.
+    news: Mutex<PendingNews>,
     refreshing: tokio::sync::Mutex<()>,
     /// One permit for each order that is carried out.
     permits: Arc<Semaphore>,
@@ -247,6 +253,7 @@ impl Guard {
             known: Known::default(),
             outage: Outage::default(),
             alerts: Mutex::new(KeyedRateLimiter::new(judge::ALERTS, judge::ALERTED)),
+            news: Mutex::default(),
             refreshing: tokio::sync::Mutex::default(),
             permits: Arc::new(Semaphore::new(ORDERS)),
             stopping: AtomicBool::new(false),

@@ -113,7 +113,7 @@ pub enum Order {
     Pending,
     /// `/approve KEY|NAME [NAME]`
     Approve(String, Option<Name>),
-    /// `/deny KEY|NAME`
+    /// `/deny all|ADDRESS|KEY|NAME`
     Deny(String),
     /// `/keys [list]`: one's own.
     Keys,

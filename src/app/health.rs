@@ -141,6 +141,7 @@ mod tests {
             operator_keys: Vec::new(),
             approval: false,
             add_keys: crate::chat::access::Role::Member,
+            trusted: crate::rate_limit::TrustedNetworks::default(),
             web_url: None,
             invite_life: 1000,
             outage_logins: Duration::ZERO,

@@ -1,7 +1,7 @@
 //! Who may do what, and who may come in at all.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
 
 use ipnet::IpNet;
@@ -428,9 +428,23 @@ pub struct PendingKey {
     /// The name that it would like.
     pub name: Name,
     /// Where it came from.
-    pub from: String,
+    pub from: IpAddr,
     /// When it asked first.
     pub at: Time,
+}
+
+impl PendingKey {
+    /// Whether it has waited for [`WAITS`], and waits no longer.
+    pub fn is_over(&self, now: Time) -> bool {
+        self.at.plus(WAITS) <= now
+    }
+}
+
+/// An address that was stored. Earlier versions took any text for one: what is none is the
+/// unspecified address.
+pub fn stored_address(raw: &str) -> IpAddr {
+    let address = raw.parse().map(plain);
+    address.unwrap_or(IpAddr::from(Ipv6Addr::UNSPECIFIED))
 }
 
 /// Who made a change.

@@ -126,7 +126,8 @@ async fn read_line(
                     return Line::Leave;
                 }
                 Key::Enter => {
-                    let _gone = timeout(stall, output.write("\r\n".into())).await;
+                    echo.push_str("\r\n");
+                    let _gone = timeout(stall, output.write(echo.into())).await;
                     return Line::Typed(line);
                 }
                 _ => {}

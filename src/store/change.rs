@@ -13,6 +13,7 @@ use crate::chat::access::{
 use crate::chat::duration::{self, every};
 use crate::chat::ids::{AccountId, Fingerprint, Name, RoomName, Time};
 use crate::chat::invite::{Invite, InviteId};
+use crate::rate_limit::source;
 use crate::text::Text;
 
 /// The most keys that one account can have.
@@ -21,6 +22,9 @@ pub const MAX_KEYS: usize = 20;
 pub const MAX_CLAIMS: usize = 5;
 /// The most keys that can wait for an operator.
 pub const MAX_PENDING: usize = 200;
+
+/// The most keys that one [`Action::DenyAll`] denies: a transaction of `DynamoDB` takes 100 writes.
+pub const MAX_DENIED: usize = 90;
 
 /// One change to people or access: who makes it, when, and what it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -141,8 +145,14 @@ pub enum Action {
         /// Its name.
         name: Name,
     },
-    /// A key waits for an operator; if it does already, nothing changes.
-    AddPending(PendingKey),
+    /// A key waits for an operator, for [`WAITS`](crate::chat::access::WAITS); if it does already,
+    /// nothing changes.
+    AddPending {
+        /// The key.
+        pending: PendingKey,
+        /// The most keys that can wait from its source; `None` is any number.
+        per_source: Option<usize>,
+    },
     /// Makes an account for a key that waits.
     Approve {
         /// The key.
@@ -156,6 +166,13 @@ pub enum Action {
         key: Fingerprint,
         /// The name that it asked for.
         name: Name,
+    },
+    /// Several keys wait no longer: those of these that do, at most [`MAX_DENIED`].
+    DenyAll {
+        /// The keys.
+        keys: Vec<Fingerprint>,
+        /// What they have in common: `all`, or an address or network.
+        which: String,
     },
     /// Keeps a ban; the store chooses its id.
     Ban(Ban),
@@ -232,6 +249,8 @@ pub enum ChangeOutcome {
     RedeemedBefore(Account),
     /// The key that waited, and doesn't any more.
     Settled(PendingKey),
+    /// So many keys waited, and don't any more.
+    Denied(usize),
 }
 
 /// Whether anything changed.
@@ -284,6 +303,9 @@ pub enum ChangeError {
     /// [`MAX_PENDING`] other keys wait.
     #[error("{MAX_PENDING} keys are waiting already")]
     TooManyPending,
+    /// So many other keys from the same source wait, and no more can.
+    #[error("{0} keys from the same address are waiting already")]
+    TooManyFromSource(usize),
     /// The time for a proof is over, or the account is gone.
     #[error("the time to prove the key is over")]
     Forfeit,
@@ -307,7 +329,7 @@ impl Change {
         let (target, detail) = match &self.action {
             Action::CreateAccount { account, .. } if own(account.id) => return None,
             Action::Rename { account, .. } if own(*account) => return None,
-            Action::AddPending(_) => return None,
+            Action::AddPending { .. } => return None,
             Action::CreateAccount { account, key } => (
                 key.fingerprint.to_string(),
                 format!("{}, a new account ({})", account.name, account.role),
@@ -349,6 +371,7 @@ impl Change {
             ),
             Action::Approve { key, account } => (account.name.to_string(), key.to_string()),
             Action::Deny { key, name } => (name.to_string(), key.to_string()),
+            Action::DenyAll { keys, which } => (which.clone(), key_count(keys.len())),
             Action::Ban(ban) => (
                 ban.target.to_string(),
                 with_reason(&ends(ban.until), ban.reason.as_ref()),
@@ -421,10 +444,11 @@ impl Change {
             outcome,
             ChangeOutcome::Unchanged | ChangeOutcome::RedeemedBefore(_)
         );
-        Applied {
-            audit: if same { None } else { self.audit() },
-            outcome,
+        let mut audit = if same { None } else { self.audit() };
+        if let (Some(audit), ChangeOutcome::Denied(count)) = (&mut audit, &outcome) {
+            audit.detail = key_count(*count);
         }
+        Applied { outcome, audit }
     }
 }
 
@@ -460,9 +484,10 @@ impl Action {
             Action::RedeemInvite { .. } => "invite_redeem",
             Action::ProveKey { .. } => "key_proven",
             Action::ForgetAccount { .. } => "account_forgotten",
-            Action::AddPending(_) => "key_pending",
+            Action::AddPending { .. } => "key_pending",
             Action::Approve { .. } => "approve",
             Action::Deny { .. } => "deny",
+            Action::DenyAll { .. } => "deny_all",
             Action::Ban(_) => "ban",
             Action::Unban(_) => "unban",
             Action::Mute { .. } => "mute",
@@ -479,6 +504,29 @@ impl Action {
 /// ` for 2 hours`, or nothing.
 pub fn lasting(millis: Option<u64>) -> String {
     millis.map_or_else(String::new, |millis| format!(" for {}", length(millis)))
+}
+
+/// `1 key`, `2 keys`
+pub fn key_count(count: usize) -> String {
+    format!("{count} key{}", if count == 1 { "" } else { "s" })
+}
+
+/// Whether a key can wait beside those that do.
+pub(super) fn can_wait(
+    pending: &PendingKey,
+    per_source: Option<usize>,
+    waiting: &[PendingKey],
+) -> Result<(), ChangeError> {
+    let from = source(pending.from);
+    let near = waiting.iter().filter(|other| source(other.from) == from);
+    let near = near.count();
+    if per_source.is_some_and(|most| near >= most) {
+        return Err(ChangeError::TooManyFromSource(near));
+    }
+    if waiting.len() >= MAX_PENDING {
+        return Err(ChangeError::TooManyPending);
+    }
+    Ok(())
 }
 
 /// `alice, bob`

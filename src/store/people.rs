@@ -66,8 +66,8 @@ pub trait People: Send + Sync {
     /// The accounts that wait for their proof, in any order.
     async fn unproven(&self) -> Result<Vec<Account>, StoreError>;
 
-    /// The keys that wait, the oldest first.
-    async fn pending(&self) -> Result<Vec<PendingKey>, StoreError>;
+    /// The keys that still wait for an operator, the oldest first.
+    async fn pending(&self, now: Time) -> Result<Vec<PendingKey>, StoreError>;
 
     /// All bans that are not over, the oldest first.
     async fn bans(&self, now: Time) -> Result<Vec<Ban>, StoreError>;

@@ -218,7 +218,7 @@ timed! { People:
     fn invites(now: Time) -> Vec<Invite>, StoreError;
     fn invite_by_hash(hash: &str, now: Time) -> Option<Invite>, StoreError;
     fn unproven() -> Vec<Account>, StoreError;
-    fn pending() -> Vec<PendingKey>, StoreError;
+    fn pending(now: Time) -> Vec<PendingKey>, StoreError;
     fn bans(now: Time) -> Vec<Ban>, StoreError;
     fn mutes(now: Time) -> Vec<Mute>, StoreError;
     fn lockdown(now: Time) -> Option<Lockdown>, StoreError;

@@ -20,6 +20,7 @@ use ssh_chat::chat::ids::{AccountId, Fingerprint, Name, SessionId, Time};
 use ssh_chat::chat::intent::{Arrival, Intent, Target};
 use ssh_chat::hub::feed::{Delivery, Inbox};
 use ssh_chat::hub::{self, Attachment, Hub};
+use ssh_chat::rate_limit::{Quota, TrustedNetworks};
 use ssh_chat::store::sqlite::Sqlite;
 use ssh_chat::store::{Account, People as _, Store as _};
 use ssh_chat::text::Text;
@@ -74,6 +75,7 @@ fn rules(mode: Mode, operator: &str) -> Rules {
         operator_keys: vec![key(operator).fingerprint],
         approval: false,
         add_keys: Role::Member,
+        trusted: ssh_chat::rate_limit::TrustedNetworks::default(),
         web_url: None,
         invite_life: 86_400_000,
         outage_logins: Duration::from_secs(3600),

@@ -12,7 +12,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("term", &["text"]),
     ("chat", &["rate_limit", "text"]),
     ("clock", &["chat::ids"]),
-    ("store", &["chat", "telemetry::metrics", "text"]),
+    (
+        "store",
+        &["chat", "rate_limit", "telemetry::metrics", "text"],
+    ),
     ("store::dynamo", &["aws", "chat", "clock", "text", "store"]),
     ("aws", &["clock", "rate_limit", "telemetry::metrics"]),
     ("secrets", &["aws", "chat::ids"]),

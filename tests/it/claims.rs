@@ -90,7 +90,7 @@ fn the_login_asks_where_only_registered_keys_come_in() {
     );
 
     let laptop = enter(&server, "laptop");
-    laptop.wait_text("Accept only if that account is yours");
+    laptop.wait_text("Accept only for an account of yours");
     laptop.wait_last(ONE);
     laptop.line("alice");
     laptop.wait_text("you are alice (");

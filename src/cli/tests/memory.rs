@@ -161,7 +161,7 @@ impl People for Memory {
         unreachable!()
     }
 
-    async fn pending(&self) -> Result<Vec<PendingKey>, StoreError> {
+    async fn pending(&self, _: Time) -> Result<Vec<PendingKey>, StoreError> {
         unreachable!()
     }
 

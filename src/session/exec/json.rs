@@ -267,7 +267,7 @@ impl<'a> Record<'a> {
                 key: pending.key.fingerprint.as_str(),
                 algorithm: clean_line(&pending.key.algorithm),
                 comment: pending.key.comment.as_str(),
-                from: clean_line(&pending.from),
+                from: pending.from.to_string(),
                 at: At(pending.at),
             },
             Item::Audit(audit) => Record::Audit {

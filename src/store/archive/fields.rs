@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::net::IpAddr;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use serde::de::{self, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::MAX_NUMBER;
-use crate::chat::access::{ClientPrefix, Issuer, Role};
+use crate::chat::access::{ClientPrefix, Issuer, Role, stored_address};
 use crate::chat::ids::{Conversation, Fingerprint, Name, RoomName, Seq, Time};
 use crate::text::{MAX_BYTES, MAX_CHARS, Text, clean_line};
 
@@ -104,6 +105,7 @@ strings! {
         raw => Ok(ClientPrefix::stored(raw)),
     };
     IpNet: str::parse;
+    IpAddr: |raw| bounded(raw, MAX_BYTES).map(stored_address);
     Role: str::parse;
 }
 

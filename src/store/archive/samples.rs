@@ -165,7 +165,7 @@ pub(crate) fn records() -> Vec<Record> {
                 ..key()
             },
             name: name("carol"),
-            from: "203.0.113.7".to_owned(),
+            from: "203.0.113.7".parse().unwrap(),
             at: AT,
         }),
         Record::Numbers(Numbers { ban: 7 }),

@@ -1,6 +1,8 @@
 //! The shapes that the types of [`chat`](crate::chat) have in an archive. They follow the types
 //! field by field: the compiler says when one is forgotten.
 
+use std::net::IpAddr;
+
 use ipnet::IpNet;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -60,7 +62,7 @@ pub(super) struct PendingKey {
     #[serde(with = "fields")]
     name: Name,
     #[serde(with = "fields")]
-    from: String,
+    from: IpAddr,
     #[serde(with = "fields")]
     at: Time,
 }

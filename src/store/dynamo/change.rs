@@ -172,9 +172,13 @@ impl Dynamo {
             }
             Action::ProveKey { account, .. } => self.end_unproven(*account, now).await,
             Action::ForgetAccount { account, .. } => self.forget_account(*account, now).await,
-            Action::AddPending(pending) => self.have_wait(pending).await,
-            Action::Approve { key, account } => self.end_wait(key, Some(account)).await,
-            Action::Deny { key, .. } => self.end_wait(key, None).await,
+            Action::AddPending {
+                pending,
+                per_source,
+            } => self.have_wait(pending, *per_source, now).await,
+            Action::Approve { key, account } => self.end_wait(key, Some(account), now).await,
+            Action::Deny { key, .. } => self.end_wait(key, None, now).await,
+            Action::DenyAll { keys, .. } => self.end_waits(keys).await,
             Action::Ban(ban) => self.keep_ban(ban).await,
             Action::Unban(id) => self.end(Key::ban(*id), now).await,
             Action::Mute { mute, .. } => Ok(ChangePlan::done(vec![super::mutes::put(mute)])),

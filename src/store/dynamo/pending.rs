@@ -9,9 +9,9 @@ use super::key::{self, Key};
 use super::keys;
 use super::table::Range;
 use super::write::{Condition, Write};
-use crate::chat::access::PendingKey;
-use crate::chat::ids::Fingerprint;
-use crate::store::change::MAX_PENDING;
+use crate::chat::access::{PendingKey, stored_address};
+use crate::chat::ids::{Fingerprint, Time};
+use crate::store::change::{MAX_DENIED, MAX_PENDING, can_wait};
 use crate::store::{Account, ChangeError, ChangeOutcome, StoreError};
 
 /// Where the write about their number is in [`begin_wait`].
@@ -38,19 +38,39 @@ pub(super) fn no_longer<'a>(keys: impl IntoIterator<Item = (&'a Fingerprint, boo
 
 /// A key waits, unless it does already, or is an account's, or too many do.
 pub(super) fn begin_wait(pending: &PendingKey) -> Vec<Write> {
+    begin_wait_after(pending, &[])
+}
+
+/// The same in place of keys that have waited too long, of which it may be one.
+fn begin_wait_after(pending: &PendingKey, over: &[&PendingKey]) -> Vec<Write> {
     let key = &pending.key.fingerprint;
-    vec![
+    let (before, others): (Vec<&PendingKey>, Vec<&PendingKey>) =
+        over.iter().partition(|over| over.key.fingerprint == *key);
+    let as_before = |over: &PendingKey| Condition::Is("at", number(over.at.0));
+    let unless_changed = before
+        .first()
+        .map_or(Condition::Absent, |over| as_before(over));
+    let most = MAX_PENDING.saturating_add(over.len()).saturating_sub(1);
+    let more = 1 - i64::try_from(over.len()).unwrap_or(0);
+    let put = Write::put(Key::pending(key), |item| {
+        keys::with(item, &pending.key)
+            .text("name", pending.name.as_str())
+            .text("from", &pending.from.to_string())
+            .number("at", pending.at.0)
+    });
+    let mut writes = vec![
         Write::update(Key::waiting())
-            .add("number", number(1))
-            .when(Condition::NoneOrAtMost("number", number(MAX_PENDING - 1))),
-        Write::create(Key::pending(key), |item| {
-            keys::with(item, &pending.key)
-                .text("name", pending.name.as_str())
-                .text("from", &pending.from)
-                .number("at", pending.at.0)
-        }),
+            .add("number", number(more))
+            .when(Condition::NoneOrAtMost("number", number(most))),
+        put.when(unless_changed),
         Write::check(Key::fingerprint(key)).when(Condition::Absent),
-    ]
+    ];
+    writes.extend(
+        others
+            .into_iter()
+            .map(|over| Write::delete(Key::pending(&over.key.fingerprint)).when(as_before(over))),
+    );
+    writes
 }
 
 impl Dynamo {
@@ -60,25 +80,46 @@ impl Dynamo {
 
     /// Has a key wait, unless it does already. One that has become an account's meanwhile has
     /// nothing to wait for.
-    pub(super) async fn have_wait(&self, pending: &PendingKey) -> Result<ChangePlan, ChangeError> {
+    pub(super) async fn have_wait(
+        &self,
+        pending: &PendingKey,
+        per_source: Option<usize>,
+        now: Time,
+    ) -> Result<ChangePlan, ChangeError> {
         let key = &pending.key.fingerprint;
         let guard = Key::fingerprint(key);
-        let (waits, owner) = tokio::join!(self.waits(key), self.owner(&guard));
-        if waits? {
+        let (all, owner) = tokio::join!(self.all_pending(), self.owner(&guard));
+        let (mut over, waiting): (Vec<PendingKey>, Vec<PendingKey>) =
+            all?.into_iter().partition(|waiting| waiting.is_over(now));
+        if waiting
+            .iter()
+            .any(|waiting| waiting.key.fingerprint == *key)
+        {
             return Ok(ChangePlan::unchanged());
         }
         if owner?.is_some() {
             return Err(ChangeError::KeyTaken);
         }
+        can_wait(pending, per_source, &waiting)?;
+        // Its own first, since it takes that one's place.
+        over.sort_by_key(|over| over.key.fingerprint != *key);
+        let over: Vec<&PendingKey> = over.iter().take(MAX_DENIED).collect();
         Ok(ChangePlan {
             // Nothing else is in its way, and it does not wait already.
             refusal: Some((NUMBER, ChangeError::TooManyPending)),
-            ..ChangePlan::done(begin_wait(pending))
+            ..ChangePlan::done(begin_wait_after(pending, &over))
         })
     }
 
-    /// All that wait, the oldest first.
-    pub(super) async fn all_waiting(&self) -> Result<Vec<PendingKey>, StoreError> {
+    /// All that still wait, the oldest first.
+    pub(super) async fn all_waiting(&self, now: Time) -> Result<Vec<PendingKey>, StoreError> {
+        let mut waiting = self.all_pending().await?;
+        waiting.retain(|pending| !pending.is_over(now));
+        Ok(waiting)
+    }
+
+    /// All that wait or have waited too long, the oldest first.
+    pub(super) async fn all_pending(&self) -> Result<Vec<PendingKey>, StoreError> {
         let rows = self.table.all(&Range::all(key::PENDING)).await?;
         let waiting = rows.iter().map(read);
         let mut waiting = waiting.collect::<Result<Vec<PendingKey>, StoreError>>()?;
@@ -91,9 +132,13 @@ impl Dynamo {
         &self,
         key: &Fingerprint,
         account: Option<&Account>,
+        now: Time,
     ) -> Result<ChangePlan, ChangeError> {
         let row = self.table.get(&Key::pending(key)).await?;
         let pending = read(&row.ok_or(ChangeError::NotFound)?)?;
+        if pending.is_over(now) {
+            return Err(ChangeError::NotFound);
+        }
         let mut writes = no_longer([(key, true)]);
         if let Some(account) = account
             && self.claim(account, &pending.key).await? != Claim::Made
@@ -102,13 +147,28 @@ impl Dynamo {
         }
         Ok(ChangePlan::to(ChangeOutcome::Settled(pending), writes))
     }
+
+    /// Ends the waiting of those of these keys that wait.
+    pub(super) async fn end_waits(&self, keys: &[Fingerprint]) -> Result<ChangePlan, ChangeError> {
+        let keys: Vec<&Fingerprint> = keys.iter().take(MAX_DENIED).collect();
+        let at: Vec<Key> = keys.iter().map(|key| Key::pending(key)).collect();
+        let found = self.table.each(&at).await?;
+        let waiting = keys.into_iter().zip(&at);
+        let waiting = waiting.filter(|(_, at)| found.contains_key(at));
+        let waiting: Vec<(&Fingerprint, bool)> = waiting.map(|(key, _)| (key, true)).collect();
+        if waiting.is_empty() {
+            return Err(ChangeError::NotFound);
+        }
+        let denied = ChangeOutcome::Denied(waiting.len());
+        Ok(ChangePlan::to(denied, no_longer(waiting)))
+    }
 }
 
 pub(super) fn read(row: &Row) -> Result<PendingKey, StoreError> {
     Ok(PendingKey {
         key: keys::read(row)?,
         name: row.name("name")?,
-        from: row.line("from")?.to_string(),
+        from: stored_address(row.text("from")?),
         at: row.time("at")?,
     })
 }

@@ -100,7 +100,7 @@ port! { People:
     fn invites(now: Time) -> Vec<Invite>, StoreError = good_invites;
     fn invite_by_hash(hash: &str, now: Time) -> Option<Invite>, StoreError = good_invite;
     fn unproven() -> Vec<Account>, StoreError = all_unproven;
-    fn pending() -> Vec<PendingKey>, StoreError = all_waiting;
+    fn pending(now: Time) -> Vec<PendingKey>, StoreError = all_waiting;
     fn bans(now: Time) -> Vec<Ban>, StoreError = current_bans;
     fn mutes(now: Time) -> Vec<Mute>, StoreError = current_mutes;
     fn lockdown(now: Time) -> Option<Lockdown>, StoreError = current_lockdown;

@@ -2,11 +2,11 @@
 
 use rusqlite::{Connection, Row};
 
-use super::columns::{line, to_name};
+use super::columns::to_name;
 use super::{accounts, keys};
-use crate::chat::access::PendingKey;
+use crate::chat::access::{PendingKey, WAITS, stored_address};
 use crate::chat::ids::{Fingerprint, Time};
-use crate::store::change::MAX_PENDING;
+use crate::store::change::{MAX_DENIED, MAX_PENDING, can_wait};
 use crate::store::{Account, ChangeError, ChangeOutcome, StoreError};
 
 /// What [`to_pending`] needs.
@@ -14,20 +14,27 @@ const COLUMNS: &str = "fingerprint, algorithm, comment, added, name, origin, at"
 
 /// Has a key wait, unless it does already. One that has become an account's meanwhile has nothing
 /// to wait for.
-pub(super) fn add(db: &Connection, pending: &PendingKey) -> Result<ChangeOutcome, ChangeError> {
-    let key = &pending.key;
-    let waits = db
-        .prepare_cached("SELECT 1 FROM pending WHERE fingerprint = ?1")?
-        .exists([key.fingerprint.as_str()])?;
-    if waits {
+pub(super) fn add(
+    db: &Connection,
+    pending: &PendingKey,
+    per_source: Option<usize>,
+    now: Time,
+) -> Result<ChangeOutcome, ChangeError> {
+    let key = &pending.key.fingerprint;
+    let mut waiting = all(db)?;
+    waiting.retain(|pending| !pending.is_over(now));
+    if waiting
+        .iter()
+        .any(|waiting| waiting.key.fingerprint == *key)
+    {
         return Ok(ChangeOutcome::Unchanged);
     }
-    if keys::owner(db, &key.fingerprint)?.is_some() {
+    if keys::owner(db, key)?.is_some() {
         return Err(ChangeError::KeyTaken);
     }
-    if is_full(db)? {
-        return Err(ChangeError::TooManyPending);
-    }
+    can_wait(pending, per_source, &waiting)?;
+    db.prepare_cached("DELETE FROM pending WHERE at + ?1 <= ?2")?
+        .execute((WAITS.cast_signed(), now.0))?;
     insert(db, pending)?;
     Ok(ChangeOutcome::Done)
 }
@@ -52,7 +59,7 @@ pub(super) fn insert(db: &Connection, pending: &PendingKey) -> rusqlite::Result<
         key.comment.as_str(),
         key.added.0,
         pending.name.as_str(),
-        &pending.from,
+        pending.from.to_string(),
         pending.at.0,
     ))?;
     Ok(())
@@ -82,6 +89,7 @@ pub(super) fn settle(
     db: &Connection,
     key: &Fingerprint,
     account: Option<&Account>,
+    now: Time,
 ) -> Result<ChangeOutcome, ChangeError> {
     let settled = db
         .prepare_cached(&format!(
@@ -90,7 +98,8 @@ pub(super) fn settle(
         .query_and_then([key.as_str()], to_pending)?
         .next()
         .transpose()?;
-    let Some(pending) = settled else {
+    // The refusal brings one back that is over.
+    let Some(pending) = settled.filter(|pending| !pending.is_over(now)) else {
         return Err(ChangeError::NotFound);
     };
     if let Some(account) = account {
@@ -99,12 +108,28 @@ pub(super) fn settle(
     Ok(ChangeOutcome::Settled(pending))
 }
 
+/// Ends the waiting of those of these keys that wait.
+pub(super) fn deny_all(
+    db: &Connection,
+    keys: &[Fingerprint],
+) -> Result<ChangeOutcome, ChangeError> {
+    let mut delete = db.prepare_cached("DELETE FROM pending WHERE fingerprint = ?1")?;
+    let mut denied = 0;
+    for key in keys.iter().take(MAX_DENIED) {
+        denied += delete.execute([key.as_str()])?;
+    }
+    if denied == 0 {
+        return Err(ChangeError::NotFound);
+    }
+    Ok(ChangeOutcome::Denied(denied))
+}
+
 fn to_pending(row: &Row<'_>) -> Result<PendingKey, StoreError> {
     let key = keys::to_key(row)?;
     let name: String = row.get("name")?;
     Ok(PendingKey {
         name: to_name(&name, || format!("pending key {}", key.fingerprint))?,
-        from: line(row, "origin")?.to_string(),
+        from: stored_address(&row.get::<_, String>("origin")?),
         at: Time(row.get("at")?),
         key,
     })

@@ -50,8 +50,10 @@ impl People for Sqlite {
         self.read(accounts::unproven).await
     }
 
-    async fn pending(&self) -> Result<Vec<PendingKey>, StoreError> {
-        self.read(pending::all).await
+    async fn pending(&self, now: Time) -> Result<Vec<PendingKey>, StoreError> {
+        let mut waiting = self.read(pending::all).await?;
+        waiting.retain(|pending| !pending.is_over(now));
+        Ok(waiting)
     }
 
     async fn bans(&self, now: Time) -> Result<Vec<Ban>, StoreError> {

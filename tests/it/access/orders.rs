@@ -412,8 +412,8 @@ async fn a_name_that_is_reserved_by_now_is_not_approved() {
     let pending = PendingKey {
         key: key("stranger"),
         name: name("admin"),
-        from: "192.0.2.9".to_owned(),
-        at: Time(0),
+        from: "192.0.2.9".parse().unwrap(),
+        at: ssh_chat::clock::now(),
     };
     assert!(house.store.add_pending(&pending).await.unwrap());
     let approve = |name| Order::Approve("admin".to_owned(), name);
@@ -422,8 +422,97 @@ async fn a_name_that_is_reserved_by_now_is_not_approved() {
         refused.contains("the name admin is reserved") && refused.contains("/approve KEY NAME"),
         "{refused}"
     );
-    assert_eq!(house.store.pending().await, Ok(vec![pending]));
+    assert_eq!(
+        house.store.pending(ssh_chat::clock::now()).await,
+        Ok(vec![pending])
+    );
     let named = approve(Some(name("zoe")));
     assert_eq!(house.order("operator", named).await, Ok(()));
     assert_eq!(house.find("zoe").await.role, Role::Member);
+}
+
+#[tokio::test]
+async fn keys_that_wait_are_denied_together() {
+    let house = House::new(Mode::Allowlist).await;
+    let ask = async |number: usize, from: &str| {
+        let pending = PendingKey {
+            key: key(&format!("stranger{number}")),
+            name: name(&format!("stranger{number}")),
+            from: from.parse().unwrap(),
+            at: ssh_chat::clock::now(),
+        };
+        assert!(house.store.add_pending(&pending).await.unwrap());
+    };
+    let deny = async |which: &str| {
+        let requester = house.requester("operator").await;
+        let order = Order::Deny(which.to_owned());
+        match Arc::clone(&house.guard).carry_out(requester, order).await {
+            Ok(Report::Done(words)) | Err(words) => words,
+            other => panic!("{other:?}"),
+        }
+    };
+    for number in 0..100 {
+        ask(number, "192.0.2.1").await;
+    }
+    ask(100, "192.0.2.9").await;
+    ask(101, "2001:db8::1").await;
+    for (which, expected) in [
+        (
+            "192.0.2.7",
+            "No key from 192.0.2.7 waits. /pending lists those that do.",
+        ),
+        ("2001:db8::/64", "Denied 1 key."),
+        ("192.0.2.9", "Denied 1 key."),
+        ("stranger0", "stranger0 does not come in."),
+        ("all", "Denied 99 keys."),
+        ("all", "No key waits."),
+    ] {
+        assert_eq!(deny(which).await, expected, "{which}");
+    }
+    let audits = house.store.audits(3).await.unwrap();
+    let details: Vec<&str> = audits.iter().map(|audit| audit.detail.as_str()).collect();
+    assert_eq!(details[..2], ["9 keys", "90 keys"], "in two transactions");
+}
+
+/// What somebody is told who asks to come in, and what operators hear of it.
+#[tokio::test]
+async fn one_address_has_few_keys_ask() {
+    let house = House::new(Mode::Allowlist).await;
+    house.guard.set_rules(Rules {
+        approval: true,
+        trusted: TrustedNetworks::new(vec![network("198.51.100.0/24").unwrap()]),
+        ..rules(Mode::Allowlist, "config")
+    });
+    let (_operator, inbox) = house.online("operator").await;
+    let ask = async |number: usize, from: &str| {
+        let stranger = proven(&format!("stranger{number}"));
+        let who = Candidate {
+            addr: format!("{from}:4022").parse().unwrap(),
+            user: "somebody",
+            client: OPENSSH,
+            key: Some(&stranger),
+        };
+        let asked = house
+            .guard
+            .redeem(who, "", &format!("stranger{number}"))
+            .await;
+        asked.unwrap_err().notice
+    };
+    let asked = "The operators have been asked. Connect again in a while.";
+    for number in 0..7 {
+        let expected = match number {
+            0..5 => asked,
+            _ => "5 keys from your address are waiting already. Ask an operator for an invite.",
+        };
+        assert_eq!(ask(number, "192.0.2.1").await, expected, "{number}");
+    }
+    let again = "The operators have been asked already. Connect again in a while.";
+    assert_eq!(ask(0, "192.0.2.1").await, again);
+    for number in 10..20 {
+        assert_eq!(ask(number, "198.51.100.1").await, asked, "{number}");
+    }
+    house.hub.ping().await.unwrap();
+    let heard = format!("{:?}", inbox.take().0);
+    assert_eq!(heard.matches("to come in").count(), 1, "{heard}");
+    assert!(heard.contains("/approve stranger0"), "{heard}");
 }

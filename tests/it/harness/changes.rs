@@ -138,7 +138,10 @@ pub trait Changes: People {
 
     /// Whether it waits now.
     async fn add_pending(&self, pending: &PendingKey) -> Result<bool, ChangeError> {
-        let add = Action::AddPending(pending.clone());
+        let add = Action::AddPending {
+            pending: pending.clone(),
+            per_source: None,
+        };
         let change = Change::by(AccountId(0), pending.name.clone(), pending.at, add);
         match self.apply(&change).await {
             Ok(_) => Ok(true),

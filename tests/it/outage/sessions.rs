@@ -112,6 +112,7 @@ async fn serve(home: &Home) -> (u16, Arc<Flaky>) {
         web_url: None,
         invite_life: 86_400_000,
         add_keys: ssh_chat::chat::access::Role::Member,
+        trusted: ssh_chat::rate_limit::TrustedNetworks::default(),
         outage_logins: Duration::from_secs(3600),
     };
     let guard = Guard::new(store.clone(), hub.clone(), rules).await.unwrap();

@@ -52,7 +52,7 @@ fn pending(who: &str, number: u32) -> PendingKey {
     PendingKey {
         key: key(number),
         name: name(who),
-        from: "203.0.113.7".to_owned(),
+        from: "203.0.113.7".parse().unwrap(),
         at: NOW,
     }
 }
@@ -85,6 +85,13 @@ fn lockdown() -> Lockdown {
     }
 }
 
+fn wait(who: &str, number: u32) -> Action {
+    Action::AddPending {
+        pending: pending(who, number),
+        per_source: Some(5),
+    }
+}
+
 /// Bob claims a key.
 fn claim(number: u32) -> Action {
     Action::ClaimKey {
@@ -114,8 +121,10 @@ fn before() -> Vec<Action> {
             key: key(5),
         },
         Action::CreateInvite(invite(1)),
-        Action::AddPending(pending("erik", 6)),
-        Action::AddPending(pending("fay", 7)),
+        wait("erik", 6),
+        wait("fay", 7),
+        wait("gil", 15),
+        wait("hank", 16),
         claim(12),
         claim(13),
         Action::Ban(ban("SSH-2.0-Go")),
@@ -181,7 +190,7 @@ fn changes() -> Vec<Action> {
             key: fingerprint(13),
             names: vec![name("bob")],
         },
-        Action::AddPending(pending("ida", 11)),
+        wait("ida", 11),
         Action::Approve {
             key: fingerprint(6),
             account: account("erik"),
@@ -189,6 +198,10 @@ fn changes() -> Vec<Action> {
         Action::Deny {
             key: fingerprint(7),
             name: name("fay"),
+        },
+        Action::DenyAll {
+            keys: vec![fingerprint(15), fingerprint(16), fingerprint(99)],
+            which: "all".to_owned(),
         },
         Action::Ban(ban("SSH-2.0-PuTTY")),
         Action::Unban(1),

@@ -128,7 +128,7 @@ async fn those_who_wait_are_counted() {
     store.add_key(alice.id, &key(7), audit).await.unwrap();
     store.settle_pending(&fifth, None, audit).await.unwrap();
     assert_eq!(table.number(["STATE", "WAITING"]), 1);
-    assert_eq!(store.pending().await.unwrap().len(), 1);
+    assert_eq!(store.pending(audit.at).await.unwrap().len(), 1);
 }
 
 /// Settings are not lost when something else about an account changes at the same moment.

@@ -159,7 +159,7 @@ fn samples() -> Vec<String> {
     let pending = PendingKey {
         key: record.clone(),
         name: name("bob"),
-        from: "203.0.113.7".to_owned(),
+        from: "203.0.113.7".parse().unwrap(),
         at: AT,
     };
     let figures = |saved| Figures {

@@ -153,6 +153,7 @@ impl House {
             operator_keys: Vec::new(),
             approval: false,
             add_keys: Role::Member,
+            trusted: crate::rate_limit::TrustedNetworks::default(),
             web_url: None,
             invite_life: 86_400_000,
             outage_logins: Duration::from_secs(3600),

@@ -121,7 +121,7 @@ impl<'a> Export<'a> {
         }
         let invites = dynamo.good_invites(ALWAYS).await?;
         records.extend(invites.into_iter().map(Record::Invite));
-        let waiting = dynamo.all_waiting().await?;
+        let waiting = dynamo.all_pending().await?;
         records.extend(waiting.into_iter().map(Record::Pending));
         // The bans first: one that comes meanwhile has a number that is not given again.
         let bans = dynamo.current_bans(ALWAYS).await?;

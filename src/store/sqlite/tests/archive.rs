@@ -23,6 +23,11 @@ const TABLES: &[(&str, &str, &str)] = &[
         "id kind subject name made_by at until reason",
         "ban",
     ),
+    (
+        "claims",
+        "fingerprint account algorithm comment added",
+        "(left out: good for days, and given nothing)",
+    ),
     ("commits", "only identity number", "(of this file only)"),
     ("conversations", "id key", "message"),
     ("indexed", "last", "(an index)"),

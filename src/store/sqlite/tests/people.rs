@@ -55,7 +55,7 @@ fn pending(raw: &str) -> PendingKey {
     PendingKey {
         key: key(raw),
         name: Name::new("carol").unwrap(),
-        from: "203.0.113.7".to_owned(),
+        from: "203.0.113.7".parse().unwrap(),
         at: Time(1),
     }
 }
@@ -176,7 +176,10 @@ async fn rows_about_people_are_judged_when_they_are_read() {
     let (alice, first) = alice();
     create(&store, &alice, &first).await.unwrap();
     for action in [
-        Action::AddPending(pending("SHA256:waits")),
+        Action::AddPending {
+            pending: pending("SHA256:waits"),
+            per_source: None,
+        },
         Action::CreateInvite(invite()),
     ] {
         change(&store, 1, action).await.unwrap();
@@ -200,10 +203,10 @@ async fn rows_about_people_are_judged_when_they_are_read() {
         (key.algorithm.as_str(), key.comment.as_str()),
         (CLEAN, CLEAN)
     );
-    let waits = store.pending().await.unwrap().remove(0);
+    let waits = store.pending(Time(2)).await.unwrap().remove(0);
     assert_eq!(
-        (waits.from.as_str(), waits.key.comment.as_str()),
-        (CLEAN, CLEAN)
+        (waits.from.to_string().as_str(), waits.key.comment.as_str()),
+        ("::", CLEAN)
     );
     let by = Issuer::Unverified(Text::stored(CLEAN));
     assert_eq!(store.invites(Time(2)).await.unwrap()[0].by, by);

@@ -58,7 +58,7 @@ async fn what_differs_is_refused_and_nothing_is_done(place: &impl Archived) {
                 "left"
             }
             Record::Pending(pending) => {
-                pending.from.clear();
+                pending.from = "192.0.2.99".parse().unwrap();
                 "from"
             }
             Record::Numbers(_) => continue,

@@ -213,7 +213,7 @@ async fn what_is_counted_is_counted() {
     assert_eq!(table.number(["STATE", "WAITING"]), 2);
     assert_eq!(store.import(records).await, Ok(0));
     assert_eq!(table.number(["STATE", "WAITING"]), 2);
-    assert_eq!(store.pending().await.unwrap().len(), 2);
+    assert_eq!(store.pending(audit.at).await.unwrap().len(), 2);
     let last = store.set_role(zoe.id, Role::Member, audit).await;
     assert_eq!(last, Err(ChangeError::LastOperator));
 }

@@ -56,7 +56,7 @@ pub(super) fn pending(who: &str, number: u32) -> PendingKey {
     PendingKey {
         key: key(number),
         name: name(who),
-        from: "203.0.113.7".to_owned(),
+        from: "203.0.113.7".parse().unwrap(),
         at: Time(1_600_000_000_000),
     }
 }
@@ -280,7 +280,7 @@ async fn what_failed_may_be_repeated() {
     twice!(store.add_pending(&pending("carol", 3)));
     assert_eq!(store.accounts().await.unwrap().len(), 2);
     assert_eq!(store.invites(audit.at).await.unwrap()[0].left, 1);
-    assert_eq!(store.pending().await.unwrap().len(), 1);
+    assert_eq!(store.pending(audit.at).await.unwrap().len(), 1);
     assert_eq!(store.audits(9).await.unwrap().len(), 2);
     let again = store.add_key(alice.id, &key(2), audit).await;
     assert_eq!(again, Err(ChangeError::KeyTaken));

@@ -2,6 +2,8 @@
 
 use super::*;
 use crate::harness::Changes;
+use ssh_chat::chat::access::WAITS;
+use ssh_chat::store::{Action, ChangeOutcome};
 
 contract! {
     keys_come_and_go,
@@ -16,6 +18,9 @@ contract! {
     so_many_keys_wait_and_no_more,
     settling_is_all_or_nothing,
     a_key_that_is_in_waits_no_longer,
+    few_keys_wait_from_one_source,
+    keys_wait_for_so_long,
+    many_keys_are_denied_at_once,
 }
 
 async fn keys_come_and_go(place: &impl Place) {
@@ -313,7 +318,7 @@ async fn invites_end(place: &impl Place) {
 
 async fn keys_wait_once_and_in_order(place: &impl Place) {
     let store = place.open();
-    assert_eq!(store.pending().await, Ok(Vec::new()));
+    assert_eq!(store.pending(at(0)).await, Ok(Vec::new()));
     for number in [2, 3, 1] {
         assert_eq!(store.add_pending(&pending(number)).await, Ok(true));
     }
@@ -324,7 +329,7 @@ async fn keys_wait_once_and_in_order(place: &impl Place) {
     };
     assert_eq!(store.add_pending(&again).await, Ok(true), "waits already");
     let expected = vec![pending(1), pending(2), pending(3)];
-    assert_eq!(store.pending().await, Ok(expected));
+    assert_eq!(store.pending(at(0)).await, Ok(expected));
 }
 
 async fn so_many_keys_wait_and_no_more(place: &impl Place) {
@@ -335,7 +340,7 @@ async fn so_many_keys_wait_and_no_more(place: &impl Place) {
     })
     .await;
     assert_eq!(added.iter().filter(|added| **added).count(), MAX_PENDING);
-    let waiting = store.pending().await.unwrap();
+    let waiting = store.pending(at(0)).await.unwrap();
     assert_eq!(waiting.len(), MAX_PENDING);
     assert_eq!(store.add_pending(&pending(1000)).await, Ok(false));
     assert_eq!(
@@ -366,7 +371,10 @@ async fn settling_is_all_or_nothing(place: &impl Place) {
     };
     let refused = settle(2, Some(looks_like)).await;
     assert_eq!(refused, Err(ChangeError::NameTaken));
-    assert_eq!(store.pending().await.unwrap(), [pending(2), pending(3)]);
+    assert_eq!(
+        store.pending(at(0)).await.unwrap(),
+        [pending(2), pending(3)]
+    );
     assert_eq!(store.account_by_key(&fingerprint(2)).await, Ok(None));
     assert_eq!(store.audits(9).await, Ok(Vec::new()));
 
@@ -376,7 +384,7 @@ async fn settling_is_all_or_nothing(place: &impl Place) {
     assert_eq!(keys_of(&*store, 2).await, [key(2)], "all of it");
     assert_eq!(settle(3, None).await, Ok(Some(pending(3))));
     assert_eq!(store.account_by_key(&fingerprint(3)).await, Ok(None));
-    assert_eq!(store.pending().await, Ok(Vec::new()));
+    assert_eq!(store.pending(at(0)).await, Ok(Vec::new()));
 
     assert_eq!(settle(3, None).await, Ok(None), "it did not wait");
     assert_eq!(settle(3, Some(account(3))).await, Ok(None));
@@ -397,7 +405,133 @@ async fn a_key_that_is_in_waits_no_longer(place: &impl Place) {
     let (fourth, hash) = (account(4), &made.hash);
     let redeemed = store.redeem(hash, &fourth, &key(4), &done()).await;
     assert_eq!(redeemed, Ok(fourth));
-    assert_eq!(store.pending().await, Ok(vec![pending(5)]));
+    assert_eq!(store.pending(at(0)).await, Ok(vec![pending(5)]));
     assert_eq!(store.add_pending(&pending(2)).await, Ok(false));
-    assert_eq!(store.pending().await, Ok(vec![pending(5)]));
+    assert_eq!(store.pending(at(0)).await, Ok(vec![pending(5)]));
+}
+
+/// A key that waits from somewhere, at most so many from there.
+async fn ask(
+    store: &dyn Store,
+    number: u32,
+    from: &str,
+    per_source: Option<usize>,
+    seconds: i64,
+) -> Result<ChangeOutcome, ChangeError> {
+    let pending = PendingKey {
+        from: from.parse().unwrap(),
+        at: at(seconds),
+        ..pending(number)
+    };
+    let (by, add) = (
+        audit(seconds, "asks"),
+        Action::AddPending {
+            pending,
+            per_source,
+        },
+    );
+    Ok(store.act(add, &by).await?.outcome)
+}
+
+async fn few_keys_wait_from_one_source(place: &impl Place) {
+    use ChangeOutcome::{Done, Unchanged};
+    let store = &*place.open();
+    let too_many = || Err(ChangeError::TooManyFromSource(2));
+    let table = [
+        (1, "192.0.2.1", Some(2), Ok(Done)),
+        (2, "192.0.2.1", Some(2), Ok(Done)),
+        (3, "192.0.2.1", Some(2), too_many()),
+        (3, "192.0.2.2", Some(2), Ok(Done)),
+        (2, "192.0.2.1", Some(2), Ok(Unchanged)),
+        (4, "2001:db8::1", Some(2), Ok(Done)),
+        (5, "2001:db8::ffff", Some(2), Ok(Done)),
+        (6, "2001:db8::2", Some(2), too_many()),
+        (6, "2001:db8:0:1::2", Some(2), Ok(Done)),
+        // Where many share an address.
+        (7, "192.0.2.1", None, Ok(Done)),
+    ];
+    for (number, from, per_source, expected) in table {
+        let asked = ask(store, number, from, per_source, 0).await;
+        assert_eq!(asked, expected, "{number} from {from}");
+    }
+    let waiting = store.pending(at(0)).await.unwrap();
+    let from = |number: u32| {
+        let of = |waiting: &&PendingKey| waiting.key.fingerprint == fingerprint(number);
+        waiting.iter().find(of).unwrap().from.to_string()
+    };
+    assert_eq!(
+        (from(1), from(5)),
+        ("192.0.2.1".into(), "2001:db8::ffff".into())
+    );
+    // At the same time, through two openings.
+    let asked = all_at_once(place, 10, |store, n| async move {
+        ask(&*store, 100 + n, "198.51.100.1", Some(3), 0)
+            .await
+            .is_ok()
+    })
+    .await;
+    let let_in = asked.into_iter().filter(|asked| *asked).count();
+    assert!((3..=4).contains(&let_in), "{let_in}");
+}
+
+async fn keys_wait_for_so_long(place: &impl Place) {
+    let store = &*place.open();
+    let many = u32::try_from(MAX_PENDING).unwrap();
+    for number in 0..many {
+        ask(store, number, "192.0.2.1", None, 0).await.unwrap();
+    }
+    let end = i64::try_from(WAITS / 1000).unwrap();
+    let full = ask(store, many, "192.0.2.2", Some(1), end - 1).await;
+    assert_eq!(full, Err(ChangeError::TooManyPending));
+    assert_eq!(store.pending(at(end - 1)).await.unwrap().len(), MAX_PENDING);
+    assert_eq!(store.pending(at(end)).await, Ok(Vec::new()));
+    let (first, by) = (fingerprint(1), audit(end, "late"));
+    for account in [None, Some(&account(1))] {
+        assert_eq!(store.settle_pending(&first, account, &by).await, Ok(None));
+    }
+    // There is room for all of them again, and each can ask anew.
+    for number in 0..=many {
+        let asked = ask(store, number, "192.0.2.1", None, end).await;
+        let full = number == many;
+        let expected = if full {
+            Err(ChangeError::TooManyPending)
+        } else {
+            Ok(ChangeOutcome::Done)
+        };
+        assert_eq!(asked, expected, "{number}");
+    }
+    assert_eq!(store.pending(at(end)).await.unwrap().len(), MAX_PENDING);
+}
+
+async fn many_keys_are_denied_at_once(place: &impl Place) {
+    let store = &*place.open();
+    for number in 1..=5 {
+        store.add_pending(&pending(number)).await.unwrap();
+    }
+    let deny = async |numbers: &[u32]| {
+        let deny = Action::DenyAll {
+            keys: numbers.iter().map(|number| fingerprint(*number)).collect(),
+            which: "203.0.113.0/24".to_owned(),
+        };
+        let applied = store.act(deny, &audit(1, "denies")).await?;
+        Ok::<ChangeOutcome, ChangeError>(applied.outcome)
+    };
+    let denied = deny(&[1, 3, 5, 9]).await;
+    assert_eq!(denied, Ok(ChangeOutcome::Denied(3)));
+    assert_eq!(
+        store.pending(at(1)).await.unwrap(),
+        [pending(2), pending(4)]
+    );
+    assert_eq!(deny(&[1, 9]).await, Err(ChangeError::NotFound));
+    let audits = store.audits(9).await.unwrap();
+    assert_eq!(audits.len(), 1);
+    assert_eq!(audits[0].action, "deny_all");
+    assert_eq!(audits[0].target, "203.0.113.0/24");
+    assert_eq!(audits[0].detail, "3 keys", "those that waited");
+    // The number of those that wait is right.
+    let many = u32::try_from(MAX_PENDING).unwrap();
+    for number in 10..many + 8 {
+        assert_eq!(store.add_pending(&pending(number)).await, Ok(true));
+    }
+    assert_eq!(store.add_pending(&pending(1000)).await, Ok(false));
 }

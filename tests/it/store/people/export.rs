@@ -106,7 +106,7 @@ async fn people_are_there_after_reopening(place: &impl Place) {
     assert_eq!(store.accounts().await, Ok(vec![operator]));
     assert_eq!(keys_of(&*store, 1).await, [key(1), key(2)]);
     assert_eq!(store.invites(now).await, Ok(vec![invite(1, 3)]));
-    assert_eq!(store.pending().await, Ok(vec![pending(3)]));
+    assert_eq!(store.pending(at(0)).await, Ok(vec![pending(3)]));
     assert_eq!(store.bans(now).await, Ok(vec![ban]));
     assert_eq!(store.mutes(now).await, Ok(vec![mute]));
     assert_eq!(store.lockdown(now).await, Ok(Some(lockdown)));

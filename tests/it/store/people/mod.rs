@@ -90,7 +90,7 @@ fn pending(number: u32) -> PendingKey {
     PendingKey {
         key: key(number),
         name: name(&format!("user-{number}")),
-        from: "203.0.113.7".to_owned(),
+        from: "203.0.113.7".parse().unwrap(),
         at: at(number.into()),
     }
 }
