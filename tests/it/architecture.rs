@@ -217,7 +217,9 @@ const WALL_TIME: &[(&str, &[&str])] = &[
         &[
             "access::admission",
             "access::moderation",
+            "chat::access",
             "cli::invite",
+            "store::dynamo::claims",
             "store::dynamo::log",
             "web::desk",
         ],
