@@ -71,6 +71,9 @@ fn asked_claim(prompt: &str) -> Heard {
     asked(&format!("{CLAIM_NOTICE}\n"), prompt)
 }
 
+/// What is said, and what is heard upon it.
+type Talk = Vec<(&'static str, Heard)>;
+
 /// A server that knows nobody and a client that has proven these keys, each claimed by these.
 async fn claimed(keys: &[(&Arc<PrivateKey>, &[&'static str])]) -> (Running, Handle<Trusting>) {
     let claims = keys
@@ -97,7 +100,7 @@ async fn the_owner_of_a_claimed_key_is_asked_before_the_code() {
                Type one of the names to accept, or press Enter to refuse all: ";
     let again = || asked("", "Which? ");
     // (who claims the second key that is proven, what is said, what is heard)
-    let table: [(&[&'static str], Vec<(&str, Heard)>); 6] = [
+    let table: [(&[&'static str], Talk); 6] = [
         (&["amy"], vec![("", asked_claim(one)), ("amy", Heard::In)]),
         (&["amy"], vec![("", asked_claim(one)), ("", asked_who())]),
         (

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use serde_json::json;
 use ssh_chat::aws::Aws;
-use ssh_chat::chat::access::{Actor, Audit};
+use ssh_chat::chat::access::{Actor, Audit, PendingKey, WAITS};
 use ssh_chat::store::dynamo::Dynamo;
-use ssh_chat::store::{Archive, People as _, StoreError};
+use ssh_chat::store::{Action, Archive, People as _, StoreError};
 
 use super::*;
 use crate::harness::moto::Moto;
@@ -129,6 +129,30 @@ async fn those_who_wait_are_counted() {
     store.settle_pending(&fifth, None, audit).await.unwrap();
     assert_eq!(table.number(["STATE", "WAITING"]), 1);
     assert_eq!(store.pending(audit.at).await.unwrap().len(), 1);
+}
+
+/// Also when they are denied together, and when they have waited too long.
+#[tokio::test]
+async fn those_who_wait_no_longer_are_not_counted() {
+    let table = OwnTable::new();
+    let (store, audit) = (table.dynamo(), &audit("it"));
+    for number in 1..=6 {
+        let pending = lost::pending(&format!("user-{number}"), number);
+        assert_eq!(store.add_pending(&pending).await, Ok(true));
+    }
+    let deny = Action::DenyAll {
+        keys: [1, 2, 99].map(fingerprint).to_vec(),
+        which: "all".to_owned(),
+    };
+    store.act(deny, audit).await.unwrap();
+    assert_eq!(table.number(["STATE", "WAITING"]), 4);
+    let again = PendingKey {
+        at: audit.at.plus(WAITS),
+        ..lost::pending("user-3", 3)
+    };
+    assert_eq!(store.add_pending(&again).await, Ok(true));
+    assert_eq!(table.number(["STATE", "WAITING"]), 1, "the others are over");
+    assert_eq!(store.pending(again.at).await, Ok(vec![again]));
 }
 
 /// Settings are not lost when something else about an account changes at the same moment.
