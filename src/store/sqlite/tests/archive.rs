@@ -130,7 +130,8 @@ async fn the_rows_are_the_same() {
     let (original, copied) = (rows(&one), rows(&other));
     assert_eq!(copied, original);
     for (table, rows) in original {
-        assert!(!rows.is_empty(), "{table} is empty");
+        // The only one that is left out.
+        assert_eq!(rows.is_empty(), table == "claims", "{table}");
     }
 }
 
