@@ -31,6 +31,7 @@ mod archive;
 mod audit;
 mod bans;
 mod change;
+mod check;
 mod claims;
 mod columns;
 mod commits;

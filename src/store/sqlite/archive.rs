@@ -10,11 +10,11 @@ use async_trait::async_trait;
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Sqlite, file};
+use super::{Sqlite, check};
 use crate::store::StoreError;
 use crate::store::archive::{Archive, BATCH, ImportError, Pages, Record};
 
-mod read;
+pub(super) mod read;
 mod take;
 
 /// Pages that are read ahead.
@@ -41,7 +41,7 @@ impl Archive for Sqlite {
         let db = self.file.reopen_to_read()?;
         let (reply, answer) = oneshot::channel();
         on_a_thread("store-check", move || {
-            let _nobody_waits = reply.send(file::damage(&db, DAMAGE));
+            let _nobody_waits = reply.send(check::damage(&db, DAMAGE));
         })?;
         let found = answer.await;
         found
@@ -72,7 +72,7 @@ impl Export {
         let (sender, pages) = mpsc::channel(AHEAD);
         let thread = on_a_thread("store-export", move || {
             let mut outlet = Outlet {
-                sender,
+                sender: Some(sender),
                 page: Vec::with_capacity(BATCH),
             };
             let last = match read::all(&db, &mut outlet) {
@@ -80,7 +80,9 @@ impl Export {
                 Err(Stop::Failed(error)) => Err(error),
                 Err(Stop::Unwanted) => return,
             };
-            let _nobody_waits = outlet.sender.blocking_send(last);
+            if let Some(sender) = outlet.sender {
+                let _nobody_waits = sender.blocking_send(last);
+            }
         })?;
         Ok(Export {
             pages,
@@ -112,13 +114,14 @@ impl Drop for Export {
 }
 
 /// Where records go, page by page.
-struct Outlet {
-    sender: mpsc::Sender<Page>,
+pub(super) struct Outlet {
+    /// Nobody, if records are only read to see whether they can be.
+    sender: Option<mpsc::Sender<Page>>,
     page: Vec<Record>,
 }
 
 /// Why an export goes no further.
-enum Stop {
+pub(super) enum Stop {
     /// Nobody reads it any more.
     Unwanted,
     /// The store failed.
@@ -126,6 +129,14 @@ enum Stop {
 }
 
 impl Outlet {
+    /// One that drops whatever it is given.
+    pub(super) fn nowhere() -> Outlet {
+        Outlet {
+            sender: None,
+            page: Vec::new(),
+        }
+    }
+
     fn put(&mut self, record: Record) -> Result<(), Stop> {
         self.page.push(record);
         if self.page.len() < BATCH {
@@ -139,9 +150,10 @@ impl Outlet {
         if page.is_empty() {
             return Ok(());
         }
-        self.sender
-            .blocking_send(Ok(page))
-            .map_err(|_| Stop::Unwanted)
+        match &self.sender {
+            Some(sender) => sender.blocking_send(Ok(page)).map_err(|_| Stop::Unwanted),
+            None => Ok(()),
+        }
     }
 }
 

@@ -10,7 +10,7 @@
 //! and never as a loss.
 
 use std::fs::{File, OpenOptions, remove_file};
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Read as _};
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -72,6 +72,70 @@ impl Commits {
             identity: *identity,
             number: u64::from_be_bytes(number.try_into().ok()?),
         })
+    }
+}
+
+/// The largest database that is sealed, in bytes: a tenth of a second.
+const SEALED: u64 = 64 << 20;
+
+/// The first bytes of a seal, with the version of its format.
+const SEAL: &[u8; 8] = b"sshseal1";
+
+/// What a database was when it was closed, with all of it in the file: any byte that is another
+/// one later is noticed. Stands in the same file, behind the count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Seal {
+    /// How many commits it had.
+    pub(super) commits: Commits,
+    /// SHA-256 of its bytes.
+    digest: [u8; 32],
+}
+
+impl Seal {
+    /// Magic, the count as it's written above, the digest, and SHA-256 of these.
+    const LENGTH: usize = 8 + LENGTH + 32 + 32;
+
+    fn to_bytes(self) -> Vec<u8> {
+        let mut bytes = SEAL.to_vec();
+        bytes.extend_from_slice(&self.commits.to_bytes());
+        bytes.extend_from_slice(&self.digest);
+        bytes.extend_from_slice(&Sha256::digest(&bytes));
+        bytes
+    }
+
+    fn from_bytes(bytes: &[u8; Seal::LENGTH]) -> Option<Seal> {
+        let (hashed, hash) = bytes.split_at_checked(Seal::LENGTH - 32)?;
+        let (magic, rest) = hashed.split_first_chunk()?;
+        let (commits, digest) = rest.split_first_chunk()?;
+        let good = magic == SEAL && Sha256::digest(hashed).as_slice() == hash;
+        let seal = Seal {
+            commits: Commits::from_bytes(commits)?,
+            digest: digest.try_into().ok()?,
+        };
+        good.then_some(seal)
+    }
+
+    /// Whether a database is what it was. Nobody may have it open, since to close it here would drop
+    /// the locks of this process (<https://sqlite.org/howtocorrupt.html> §2.2).
+    pub(super) fn fits(&self, database: &Path) -> bool {
+        digest(database).is_none_or(|digest| digest == self.digest)
+    }
+}
+
+/// SHA-256 of a database; `None` if it can't be read, or takes too long.
+fn digest(database: &Path) -> Option<[u8; 32]> {
+    let mut file = File::open(database).ok()?;
+    if file.metadata().ok()?.len() > SEALED {
+        return None;
+    }
+    let mut digest = Sha256::new();
+    let mut buffer = vec![0; 64 * 1024];
+    loop {
+        let read = file.read(&mut buffer).ok()?;
+        match buffer.get(..read) {
+            None | Some([]) => return digest.finalize().as_slice().try_into().ok(),
+            Some(bytes) => digest.update(bytes),
+        }
     }
 }
 
@@ -150,6 +214,25 @@ impl CommitFile {
         }
         if let Err(error) = file.write_all_at(&commits.to_bytes(), 0) {
             self.complain(&error);
+        }
+    }
+
+    /// What the database was when it was closed last, if that is known.
+    pub(super) fn seal(&self) -> Option<Seal> {
+        let mut bytes = [0; Seal::LENGTH];
+        let file = File::open(&self.path).ok()?;
+        file.read_exact_at(&mut bytes, LENGTH as u64).ok()?;
+        Seal::from_bytes(&bytes)
+    }
+
+    /// Writes what the database is, now that it's closed. If that can't be, it's not known.
+    pub(super) fn write_seal(&self, database: &Path) {
+        if let Ok(Some(commits)) = self.read()
+            && let Some(digest) = digest(database)
+            && let Some(Some(file)) = self.file.get()
+        {
+            let seal = Seal { commits, digest };
+            let _unknown = file.write_all_at(&seal.to_bytes(), LENGTH as u64);
         }
     }
 

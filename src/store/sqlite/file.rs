@@ -4,37 +4,18 @@ use std::fs::{self, OpenOptions};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _};
 
+use super::check;
 use super::commits::{self, CommitFile, Commits};
 use super::{Options, schema};
 use crate::chat::ids::Time;
 use crate::store::StoreError;
-
-/// The largest file that is checked as a whole when it is opened, in pages (4 KiB each): about
-/// a quarter of a second. In a larger one the tables of messages are left out.
-const CHECKED_WHOLE: i64 = 16_384;
-
-/// The tables that say who gets in. They stay small.
-const CHECKED_ALWAYS: &[&str] = &[
-    "accounts",
-    "names",
-    "keys",
-    "rooms",
-    "conversations",
-    "marks",
-    "invites",
-    "pending",
-    "bans",
-    "mutes",
-    "lockdown",
-    "revision",
-    "commits",
-];
 
 /// Permissions that no file of the database may give: its group may read it, as a backup does.
 const EXPOSED: u32 = 0o027;
@@ -210,6 +191,8 @@ pub(super) struct DatabaseFile {
     path: PathBuf,
     options: Options,
     acknowledged: CommitFile,
+    /// Whether it was opened to be written, and is what it was when it was closed last.
+    seal: AtomicBool,
 }
 
 impl DatabaseFile {
@@ -218,6 +201,7 @@ impl DatabaseFile {
             path: path.to_owned(),
             options,
             acknowledged: CommitFile::beside(path),
+            seal: AtomicBool::new(false),
         }
     }
 
@@ -396,14 +380,18 @@ impl DatabaseFile {
     fn prepare(&self) -> Result<Connection, Trouble> {
         // Before the database is read: what another process commits meanwhile is in both.
         let acknowledged = self.acknowledged().map_err(Trouble::Known)?;
+        let sealed = self.is_folded().then(|| self.acknowledged.seal()).flatten();
+        let same = sealed.as_ref().map(|seal| seal.fits(&self.path));
         let mut db = self.connect(OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         // A database that is refused is left as it is, its log included.
         db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
         // Nothing is written before all of this is known to be ours.
         let (ours, _) = self.recognise(&mut db)?;
         self.private().map_err(Trouble::Known)?;
-        self.complete(commits::of(&db)?, acknowledged)
+        let commits = commits::of(&db)?;
+        self.complete(commits, acknowledged)
             .map_err(Trouble::Known)?;
+        let changed = same == Some(false) && commits == sealed.map(|seal| seal.commits);
         if db.is_readonly("main")? {
             let path = self.path.clone();
             return Err(Trouble::Known(OpenError::NotWritable { path }));
@@ -411,12 +399,16 @@ impl DatabaseFile {
         if ours {
             self.undamaged(&db)?;
         }
+        if changed {
+            self.suspect(&db)?;
+        }
         self.settle(&db)?;
         schema::migrate(&mut db)?;
         db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
         if let Some(commits) = commits::of(&db)? {
             self.acknowledge(commits);
         }
+        self.seal.store(!changed, Ordering::Relaxed);
         Ok(db)
     }
 
@@ -470,8 +462,29 @@ impl DatabaseFile {
         Ok((ours, found))
     }
 
+    /// Whether all of the database is in the file itself, and so nobody has it open.
+    fn is_folded(&self) -> bool {
+        let mut log = self.path.clone().into_os_string();
+        log.push("-wal");
+        fs::metadata(log).map_or_else(|e| e.kind() == ErrorKind::NotFound, |log| log.len() == 0)
+    }
+
+    /// The file isn't what it was when it was closed, although nothing was committed since.
+    fn suspect(&self, db: &Connection) -> Result<(), Trouble> {
+        if let Some(what) = check::whole(db, 1)?.pop() {
+            let path = self.path.clone();
+            return Err(Trouble::Known(OpenError::Damaged { path, what }));
+        }
+        tracing::warn!(
+            event = "database_changed",
+            path = %self.path.display(),
+            "the database was changed while no ssh-chat used it: by another program, or by a fault of the disk"
+        );
+        Ok(())
+    }
+
     fn undamaged(&self, db: &Connection) -> Result<(), Trouble> {
-        match flaw(db)? {
+        match check::flaw(db)? {
             None => Ok(()),
             Some(what) => {
                 let path = self.path.clone();
@@ -551,6 +564,15 @@ impl DatabaseFile {
     }
 }
 
+/// Closed: whoever opens it next can tell whether it is still the same.
+impl Drop for DatabaseFile {
+    fn drop(&mut self) {
+        if self.seal.load(Ordering::Relaxed) && self.is_folded() {
+            self.acknowledged.write_seal(&self.path);
+        }
+    }
+}
+
 /// Why a file could not be prepared: seen by us, or by `SQLite`.
 enum Trouble {
     Known(OpenError),
@@ -574,41 +596,4 @@ fn newest(db: &Connection) -> rusqlite::Result<Option<Time>> {
         }
     }
     Ok(newest.map(Time))
-}
-
-/// The first `most` things that are wrong in the file, all of which is read.
-pub(super) fn damage(db: &Connection, most: u32) -> Result<Vec<String>, StoreError> {
-    match quick_check(db, most).map_err(StoreError::from) {
-        // It could not be read as far as it takes to say where.
-        Err(StoreError::Corrupt(what)) => Ok(vec![what]),
-        found => found,
-    }
-}
-
-fn quick_check(db: &Connection, most: u32) -> rusqlite::Result<Vec<String>> {
-    let mut statement = db.prepare(&format!("PRAGMA quick_check({most})"))?;
-    let found = statement.query_map([], |row| row.get(0))?;
-    let mut found: Vec<String> = found.collect::<Result<_, _>>()?;
-    found.retain(|found| found != "ok");
-    Ok(found)
-}
-
-/// The first thing that is wrong in the file, as far as that is found out quickly.
-fn flaw(db: &Connection) -> rusqlite::Result<Option<String>> {
-    let pages: i64 = db.query_row("PRAGMA page_count", [], |row| row.get(0))?;
-    if pages <= CHECKED_WHOLE {
-        return Ok(quick_check(db, 1)?.pop());
-    }
-    for table in CHECKED_ALWAYS {
-        // A file of an earlier version does not have them all.
-        if !db.table_exists(None, *table)? {
-            continue;
-        }
-        let check = format!("PRAGMA quick_check({table})");
-        let found: String = db.query_row(&check, [], |row| row.get(0))?;
-        if found != "ok" {
-            return Ok(Some(found));
-        }
-    }
-    Ok(None)
 }

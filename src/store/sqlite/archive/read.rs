@@ -16,6 +16,14 @@ pub(super) const ALWAYS: Time = Time(i64::MIN);
 pub(super) fn all(db: &Connection, out: &mut Outlet) -> Result<(), Stop> {
     // Ends with the connection.
     db.execute_batch("BEGIN")?;
+    every_record(db, out)
+}
+
+/// The same within a transaction of the caller.
+pub(in crate::store::sqlite) fn every_record(
+    db: &Connection,
+    out: &mut Outlet,
+) -> Result<(), Stop> {
     people(db, out)?;
     marks(db, out)?;
     for room in rooms::all(db)? {

@@ -68,3 +68,89 @@ async fn damage_is_found_wherever_it_is() {
     fs::write(folder.file(), whole).unwrap();
     assert_eq!(store.damage().await, Ok(Some(Vec::new())));
 }
+
+/// A database that was closed is sealed: any byte that is another one is noticed, and what is
+/// provably wrong is refused.
+#[tokio::test]
+async fn no_flipped_byte_goes_unnoticed() {
+    let folder = Folder::new();
+    let store = Sqlite::open(&folder.file()).unwrap();
+    store.append(vec![said("some words"); 200]).await.unwrap();
+    drop(store);
+    let count = folder.0.path().join("chat.db-commits");
+    let (whole, sealed) = (fs::read(folder.file()).unwrap(), fs::read(&count).unwrap());
+    let seal = || commits::CommitFile::beside(&folder.file()).seal().unwrap();
+    assert!(seal().fits(&folder.file()));
+    for at in (0..whole.len()).step_by(whole.len() / 97) {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 0x04;
+        fs::write(folder.file(), &bytes).unwrap();
+        assert!(!seal().fits(&folder.file()), "byte {at}");
+        // If it opens, it stays marked as changed, also for those who look later.
+        if Sqlite::open(&folder.file()).is_ok() {
+            assert!(!seal().fits(&folder.file()), "byte {at}, opened");
+        }
+        fs::write(&count, &sealed).unwrap();
+    }
+    fs::write(folder.file(), &whole).unwrap();
+    let store = Sqlite::open(&folder.file()).unwrap();
+    assert_eq!(history(&store).await.len(), 200);
+    store.append(vec![said("more")]).await.unwrap();
+    drop(store);
+    assert!(seal().fits(&folder.file()), "sealed again");
+    let last = fs::read(&count).unwrap().len() - 1;
+    let mut torn = fs::read(&count).unwrap();
+    torn[last] ^= 1;
+    fs::write(&count, torn).unwrap();
+    let torn = commits::CommitFile::beside(&folder.file()).seal();
+    assert_eq!(torn, None, "unknown");
+}
+
+/// What only contradicts something else is found when somebody asks.
+#[tokio::test]
+async fn contradictions_are_damage() {
+    for (damage, found) in [
+        (
+            "DELETE FROM messages WHERE seq = 3",
+            "in the middle of room/ops 1 entries are missing",
+        ),
+        (
+            "PRAGMA foreign_keys = off; UPDATE keys SET account = zeroblob(16)",
+            "a row of keys refers to nothing in accounts",
+        ),
+        (
+            "DELETE FROM words WHERE rowid = 2",
+            "1 messages can't be found by search",
+        ),
+        (
+            "UPDATE messages SET shown = 0 WHERE seq = 2",
+            "1 entries of the search index are of no message",
+        ),
+        (
+            "UPDATE messages SET author_name = 'No Body' WHERE seq = 2",
+            "message 2 of room/ops has the bad name",
+        ),
+        (
+            "UPDATE bans SET until = 1, subject = 'nonsense', kind = 'none'",
+            "ban 1 ",
+        ),
+    ] {
+        let folder = Folder::new();
+        let store = Sqlite::open(&folder.file()).unwrap();
+        let (account, key) = alice();
+        create(&store, &account, &key).await.unwrap();
+        store.append(vec![said("words"); 5]).await.unwrap();
+        assert_eq!(super::found(&store, "words").await.unwrap().len(), 5);
+        let other = Connection::open(folder.file()).unwrap();
+        let ban =
+            "INSERT INTO bans (kind, subject, made_by, at) VALUES ('key', 'SHA256:x', 'a', 1)";
+        other.execute(ban, []).unwrap();
+        assert_eq!(store.damage().await, Ok(Some(Vec::new())));
+        other.execute_batch(damage).unwrap();
+        let all = store.damage().await.unwrap().unwrap();
+        assert!(
+            all.iter().any(|one| one.contains(found)),
+            "{damage}: {all:?}"
+        );
+    }
+}
