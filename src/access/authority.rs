@@ -182,7 +182,7 @@ impl OrderContext<'_> {
         for online in self.guard.hub.online().await {
             found.extend(online.key.map(|key| (key, online.name)));
         }
-        for pending in store.pending().await.map_err(failed)? {
+        for pending in store.pending(self.now).await.map_err(failed)? {
             found.insert(pending.key.fingerprint, pending.name);
         }
         let accounts = store.accounts_with_keys().await.map_err(failed)?;

@@ -446,7 +446,7 @@ impl Change {
         );
         let mut audit = if same { None } else { self.audit() };
         if let (Some(audit), ChangeOutcome::Denied(count)) = (&mut audit, &outcome) {
-            audit.detail = key_count(*count);
+            audit.detail = Text::stored_line(&key_count(*count));
         }
         Applied { outcome, audit }
     }

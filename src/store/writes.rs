@@ -59,7 +59,7 @@ impl Writes {
 pub(super) fn grows(action: &Action) -> bool {
     matches!(
         action,
-        Action::CreateAccount { .. } | Action::RedeemInvite { .. } | Action::AddPending(_)
+        Action::CreateAccount { .. } | Action::RedeemInvite { .. } | Action::AddPending { .. }
     )
 }
 

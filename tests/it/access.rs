@@ -20,7 +20,7 @@ use ssh_chat::chat::ids::{AccountId, Fingerprint, Name, SessionId, Time};
 use ssh_chat::chat::intent::{Arrival, Intent, Target};
 use ssh_chat::hub::feed::{Delivery, Inbox};
 use ssh_chat::hub::{self, Attachment, Hub};
-use ssh_chat::rate_limit::{Quota, TrustedNetworks};
+use ssh_chat::rate_limit::TrustedNetworks;
 use ssh_chat::store::sqlite::Sqlite;
 use ssh_chat::store::{Account, People as _, Store as _};
 use ssh_chat::text::Text;
