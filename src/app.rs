@@ -172,13 +172,8 @@ async fn run(
             return Ok(Exit::Good);
         }
     };
-    let watch = space::Watch {
-        store: Arc::downgrade(&store),
-        writes: Arc::clone(&writes),
-        folder: config.aws.table.is_none().then(|| folder.to_owned()),
-        reserve: config.limits.disk_reserve,
-    };
-    tasks.spawn("space watch", watch.run());
+    let space = space::Watch::new(&config, folder, &store, &writes);
+    tasks.spawn("space watch", space.run());
     let (hub, handle) = Hub::load(Arc::clone(&store), hub_limits(&config)).await?;
     tasks.spawn("hub", hub.run());
     let guard = Guard::new(Arc::clone(&store), handle.clone(), rules(&config)).await?;

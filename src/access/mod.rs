@@ -327,9 +327,8 @@ impl Guard {
                 tracing::error!(event = "lookup_failed", %error, "the store can't answer this");
             }
             // It answers, and refuses what is new.
-            Err(StoreError::AlmostFull) => {}
+            Ok(_) | Err(StoreError::AlmostFull) => {}
             Err(error) => self.outage.failed(error),
-            Ok(_) => {}
         }
         answer
     }

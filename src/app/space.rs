@@ -2,7 +2,7 @@
 //! works again after it failed.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::systemd;
+use crate::config::Config;
 use crate::store::{Store, Writes};
 use crate::telemetry::metrics;
 
@@ -30,7 +31,7 @@ pub(super) struct Space {
 
 impl Space {
     /// Of the file system that has this folder.
-    pub(super) fn of(folder: &std::path::Path) -> io::Result<Space> {
+    pub(super) fn of(folder: &Path) -> io::Result<Space> {
         let found = rustix::fs::statvfs(folder)?;
         Ok(Space {
             total: found.f_blocks.saturating_mul(found.f_frsize),
@@ -55,16 +56,31 @@ impl Space {
 /// What is watched.
 pub(super) struct Watch {
     /// The store. Held weakly: whoever stops the server closes it.
-    pub store: Weak<dyn Store>,
+    store: Weak<dyn Store>,
     /// Where what is found is written.
-    pub writes: Arc<Writes>,
+    writes: Arc<Writes>,
     /// The folder with the database; `None` if it's in none.
-    pub folder: Option<PathBuf>,
+    folder: Option<PathBuf>,
     /// What the configuration says must stay free, in bytes.
-    pub reserve: Option<u64>,
+    reserve: Option<u64>,
 }
 
 impl Watch {
+    /// What this configuration says of the data folder, if the database is there.
+    pub(super) fn new(
+        config: &Config,
+        folder: &Path,
+        store: &Arc<dyn Store>,
+        writes: &Arc<Writes>,
+    ) -> Watch {
+        Watch {
+            store: Arc::downgrade(store),
+            writes: Arc::clone(writes),
+            folder: config.aws.table.is_none().then(|| folder.to_owned()),
+            reserve: config.limits.disk_reserve,
+        }
+    }
+
     /// Looks each second, for as long as the server runs.
     pub(super) async fn run(self) {
         let mut ticks = interval(EVERY);
@@ -107,7 +123,7 @@ impl Watch {
         let low = space.is_low(reserve, was);
         if low != was {
             self.writes.set_low(low);
-            let folder = self.folder.as_deref().unwrap_or(std::path::Path::new(""));
+            let folder = self.folder.as_deref().unwrap_or(Path::new(""));
             let (path, free_bytes) = (folder.display(), space.free);
             if low {
                 tracing::error!(event = "disk_low", %path, free_bytes, reserve_bytes = reserve, "the disk is almost full: new messages, accounts and rooms are refused until space is free");

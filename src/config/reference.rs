@@ -146,7 +146,7 @@ mod tests {
             let key = setting.key;
             match setting.otherwise {
                 _ if ["motd_file", "history.max_size"].contains(&key) => {
-                    assert_eq!(after[key], None)
+                    assert_eq!(after[key], None);
                 }
                 _ if PACKAGED.iter().any(|(set, _)| *set == key) => {}
                 Otherwise::Fixed => assert_eq!(before[key], after[key], "{key}"),
