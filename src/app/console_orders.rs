@@ -80,6 +80,6 @@ impl Outbound for Written {
     fn cut(&self, _why: Cut) {}
 
     async fn gone(&self) {
-        std::future::pending().await;
+        std::future::pending::<()>().await;
     }
 }
