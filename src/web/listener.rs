@@ -24,7 +24,7 @@ use super::Peer;
 use crate::rate_limit::source;
 
 /// Connections at a time. Further ones wait in the system's queue.
-const MAX_CONNECTIONS: usize = 256;
+const MAX_CONNECTIONS: usize = 1024;
 /// How many of those one source may have: browsers open six. Behind a proxy, which every connection
 /// comes from, the proxy has to see to that.
 pub const PER_SOURCE: usize = MAX_CONNECTIONS / 8;

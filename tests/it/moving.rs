@@ -147,13 +147,13 @@ fn move_house(old: Arc<Home>, home: Arc<Home>) -> String {
         .option("LogLevel=INFO")
         .bare_terminal();
     mallory.wait_text("You are banned here");
-    alice.line("/mute bob 1h");
-    alice.wait_text("bob can only listen");
     bob.line("/tz");
     bob.wait_text("Tokyo");
     // The old name is still hers.
     bob.line("/nick alice");
     bob.wait_text("taken");
+    alice.line("/mute bob 1h");
+    alice.wait_text("bob can only listen");
     written
 }
 

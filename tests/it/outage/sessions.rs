@@ -291,6 +291,7 @@ fn a_store_that_hangs_holds_up_nobody() {
 fn orders_are_carried_out_though_the_connection_is_lost() {
     let server = Inside::start();
     server.register("bob");
+    server.register("zoe");
     server.register("olga");
     server.promote("olga");
     let alice = server.login("alice").terminal();
@@ -299,7 +300,7 @@ fn orders_are_carried_out_though_the_connection_is_lost() {
     alice.wait_text("olga joined");
 
     server.store.set(Weather::Holding("role"));
-    olga.line("/op bob");
+    olga.line("/op zoe");
     server.runtime().block_on(server.store.holds());
     olga.type_text("/rename bob robert");
     olga.wait_for("the line", |screen| screen.prompt().ends_with("robert"));
