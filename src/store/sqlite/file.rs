@@ -17,8 +17,13 @@ use super::{Options, schema};
 use crate::chat::ids::Time;
 use crate::store::StoreError;
 
-/// Permissions that no file of the database may give: its group may read it, as a backup does.
-const EXPOSED: u32 = 0o027;
+/// Permissions to change a file that only its owner may have.
+const WRITABLE: u32 = 0o022;
+/// Permissions to read a file that only its owner and its group may have: a backup runs in the
+/// group.
+const READABLE: u32 = 0o005;
+/// Permissions to reach what is in a folder.
+const REACHABLE: u32 = 0o001;
 
 /// How much of the file each connection keeps in memory, in KiB. Less than `SQLite`'s 2,000, for
 /// which it would grow for hours: the system has the file in memory too, and a connection that
@@ -387,10 +392,10 @@ impl DatabaseFile {
         db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
         // Nothing is written before all of this is known to be ours.
         let (ours, _) = self.recognise(&mut db)?;
-        self.private().map_err(Trouble::Known)?;
         let commits = commits::of(&db)?;
         self.complete(commits, acknowledged)
             .map_err(Trouble::Known)?;
+        self.private().map_err(Trouble::Known)?;
         let changed = same == Some(false) && commits == sealed.map(|seal| seal.commits);
         if db.is_readonly("main")? {
             let path = self.path.clone();
@@ -412,8 +417,19 @@ impl DatabaseFile {
         Ok(db)
     }
 
-    /// An error if other users can read or change the file or one that belongs to it.
+    /// An error if other users can read or change the file or one that belongs to it. Files that
+    /// others could read are fine in a folder that keeps others out: copies are often made so.
     fn private(&self) -> Result<(), OpenError> {
+        let folder = self
+            .path
+            .parent()
+            .and_then(|folder| fs::metadata(folder).ok());
+        let hidden = folder.is_some_and(|folder| folder.mode() & REACHABLE == 0);
+        let exposed_by = if hidden {
+            WRITABLE
+        } else {
+            WRITABLE | READABLE
+        };
         let beside = |end: &str| {
             let mut path = self.path.clone().into_os_string();
             path.push(end);
@@ -422,7 +438,7 @@ impl DatabaseFile {
         let mut exposed = Vec::new();
         for path in ["", "-wal", "-shm", "-commits"].map(beside) {
             match fs::metadata(&path) {
-                Ok(found) if found.mode() & EXPOSED != 0 => {
+                Ok(found) if found.mode() & exposed_by != 0 => {
                     exposed.push((path, found.mode() & 0o7777));
                 }
                 Ok(_) => {}

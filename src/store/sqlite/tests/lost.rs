@@ -151,15 +151,20 @@ async fn each_commit_that_changes_something_is_counted() {
 
 #[tokio::test]
 async fn files_that_others_can_read_or_write_are_refused() {
-    for (mode, refused) in [
-        (0o600, false),
-        (0o640, false),
-        (0o660, true),
-        (0o604, true),
-        (0o666, true),
+    // The modes of the folder and of a file in it.
+    for (around, mode, refused) in [
+        (0o755, 0o600, false),
+        (0o755, 0o640, false),
+        (0o755, 0o660, true),
+        (0o755, 0o604, true),
+        (0o755, 0o666, true),
+        (0o700, 0o644, false),
+        (0o750, 0o644, false),
+        (0o700, 0o666, true),
     ] {
         for file in ["chat.db", "chat.db-wal", "chat.db-commits"] {
             let folder = killed(1).await;
+            fs::set_permissions(folder.0.path(), fs::Permissions::from_mode(around)).unwrap();
             let path = folder.0.path().join(file);
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
             let opened = Sqlite::open(&folder.file()).map(drop);
