@@ -149,7 +149,7 @@ pub fn read_public_key(raw: &str, now: Time) -> Result<KeyRecord, KeyLineError> 
     judge(&key)?;
     Ok(KeyRecord {
         fingerprint: fingerprint(&key),
-        algorithm: kind.to_owned(),
+        algorithm: Text::stored_line(kind),
         comment: Text::stored(clip(&clean_line(comment), MAX_COMMENT)),
         added: now,
     })

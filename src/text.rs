@@ -40,8 +40,8 @@ pub enum TextError {
     },
 }
 
-/// Clean text of at most [`MAX_CHARS`] and [`MAX_BYTES`]. Cheap to clone.
-#[derive(Clone, PartialEq, Eq, Hash)]
+/// Clean text of at most [`MAX_CHARS`] and [`MAX_BYTES`]. Cheap to clone. The default is empty.
+#[derive(Clone, Default, PartialEq, Eq, Hash)]
 pub struct Text(Arc<str>);
 
 impl Text {
@@ -79,6 +79,19 @@ impl Text {
     /// The same as one line, as [`clean_line`] cleans it.
     pub fn stored_line(raw: &str) -> Text {
         Text::stored(&clean_line(raw))
+    }
+
+    /// The first `max_chars` characters of what a stranger sent, as one line of printable ASCII:
+    /// `?` stands for every other character and for bytes that aren't UTF-8. For what clients
+    /// call themselves and for error messages in the log. Never fails; may be empty.
+    pub fn ascii(raw: &[u8], max_chars: usize) -> Text {
+        let max_chars = max_chars.min(MAX_CHARS);
+        // A character has at most four bytes: don't decode more than can be needed.
+        let bytes = raw.get(..max_chars.saturating_mul(4)).unwrap_or(raw);
+        let decoded = String::from_utf8_lossy(bytes);
+        let visible = |c| if matches!(c, ' '..='~') { c } else { '?' };
+        let line: String = decoded.chars().take(max_chars).map(visible).collect();
+        Text(line.into())
     }
 
     /// The text. Lines are separated by `\n`; there is no other control character.

@@ -91,7 +91,7 @@ pub fn arrival(number: u32) -> Result<Arrival, NameError> {
         role: Role::Member,
         key: None,
         addr: IpAddr::V4(Ipv4Addr::LOCALHOST),
-        client: "SSH-2.0-OpenSSH_10.0".to_owned(),
+        client: Text::stored_line("SSH-2.0-OpenSSH_10.0"),
         ignored: Arc::default(),
     })
 }

@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use super::known::Asked;
 use crate::chat::ids::{Fingerprint, Name};
 use crate::store::Account;
+use crate::text::Text;
 
 /// A public key of which the client proved to have the private half.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,7 +14,7 @@ pub struct ProvenKey {
     /// By which it is known.
     pub fingerprint: Fingerprint,
     /// `ssh-ed25519`, …
-    pub algorithm: String,
+    pub algorithm: Text,
 }
 
 /// Somebody who wants to come in, as far as is proven.
@@ -21,10 +22,10 @@ pub struct ProvenKey {
 pub struct Candidate<'a> {
     /// Where they connect from.
     pub addr: SocketAddr,
-    /// The login name they asked for, cleaned and bounded.
-    pub user: &'a str,
-    /// What their client says it is, cleaned and bounded.
-    pub client: &'a str,
+    /// The login name they requested.
+    pub user: &'a Text,
+    /// Their client's version line.
+    pub client: &'a Text,
     /// Their key; `None` if they came without one.
     pub key: Option<&'a ProvenKey>,
 }

@@ -96,7 +96,7 @@ impl Door for Guard {
             account: None,
             key: None,
             addr,
-            client: "",
+            client: &Text::default(),
             // Who they are, nobody knows yet.
             configured: false,
         };
@@ -174,7 +174,7 @@ impl Door for Guard {
             return not(LOCKED, Again::Nothing);
         }
         let wanted = if name.trim().is_empty() {
-            who.user
+            who.user.as_str()
         } else {
             name
         };
@@ -330,7 +330,11 @@ impl Guard {
     /// What the owner of an unknown key is told.
     fn unknown_key(&self, key: &ProvenKey) -> String {
         let rules = self.rules();
-        let algorithm = key.algorithm.trim_start_matches("ssh-").to_uppercase();
+        let algorithm = key
+            .algorithm
+            .as_str()
+            .trim_start_matches("ssh-")
+            .to_uppercase();
         let mut notice = format!(
             "This chat only admits registered keys.\nYour key:  {algorithm} {}\n\
              To get in: ask an operator for an invite, then connect again and enter the code",
@@ -395,7 +399,7 @@ impl Guard {
 
     /// Tells operators when an unknown key comes under a name that belongs to somebody.
     pub(super) async fn alert(&self, who: Candidate<'_>) {
-        let (Some(key), Ok(name)) = (who.key, Name::existing(who.user)) else {
+        let (Some(key), Ok(name)) = (who.key, Name::existing(who.user.as_str())) else {
             return;
         };
         // Who waits at the door does not wait for this for long.

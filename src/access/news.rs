@@ -78,7 +78,7 @@ mod tests {
         PendingKey {
             key: KeyRecord {
                 fingerprint: Fingerprint::new("SHA256:x"),
-                algorithm: "ssh-ed25519".to_owned(),
+                algorithm: Text::stored_line("ssh-ed25519"),
                 comment: Text::stored(""),
                 added: Time(0),
             },

@@ -38,7 +38,7 @@ pub struct Requester {
     /// Where they connect from.
     pub addr: IpAddr,
     /// What their client says it is.
-    pub client: String,
+    pub client: Text,
 }
 
 /// Whom a ban is to be about, as typed.

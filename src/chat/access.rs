@@ -80,7 +80,7 @@ pub struct KeyRecord {
     /// By which it is known.
     pub fingerprint: Fingerprint,
     /// `ssh-ed25519`, …
-    pub algorithm: String,
+    pub algorithm: Text,
     /// What its owner calls it; may be empty.
     pub comment: Text,
     /// When it was added.
@@ -294,7 +294,7 @@ pub struct Suspect<'a> {
     /// Where they connect from.
     pub addr: IpAddr,
     /// What their client says it is.
-    pub client: &'a str,
+    pub client: &'a Text,
     /// Whether the configuration names the key they proved to have as an operator's.
     pub configured: bool,
 }
@@ -312,7 +312,9 @@ impl Ban {
             BanTarget::Account(account, _) => who.account == Some(*account),
             BanTarget::Key(key) => who.key == Some(key),
             BanTarget::Network(net) => !who.configured && net.contains(&plain(who.addr)),
-            BanTarget::Client(client) => !who.configured && who.client.starts_with(client.as_str()),
+            BanTarget::Client(client) => {
+                !who.configured && who.client.as_str().starts_with(client.as_str())
+            }
         }
     }
 }
@@ -541,7 +543,7 @@ pub struct Online {
     /// Where they connect from.
     pub addr: IpAddr,
     /// What their client says it is.
-    pub client: String,
+    pub client: Text,
 }
 
 /// A length of time in words: `2 hours`. Less than a minute is "a minute".
@@ -580,11 +582,12 @@ mod tests {
     #[test]
     fn a_ban_hits_whom_it_is_about() {
         let key = Fingerprint::new("SHA256:abc");
+        let version = Text::stored_line("SSH-2.0-Go");
         let who = Suspect {
             account: Some(AccountId(1)),
             key: Some(&key),
             addr: "::ffff:203.0.113.7".parse().unwrap(),
-            client: "SSH-2.0-Go",
+            client: &version,
             configured: false,
         };
         let configured = Suspect {

@@ -406,7 +406,7 @@ pub struct Arrival {
     /// Where they connect from.
     pub addr: IpAddr,
     /// What their client says it is.
-    pub client: String,
+    pub client: Text,
     /// Whom they ignore, as it was saved.
     pub ignored: Arc<[Ignored]>,
 }

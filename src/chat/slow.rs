@@ -115,6 +115,7 @@ mod tests {
     use crate::chat::event::Author;
     use crate::chat::ids::{Name, Now, Time};
     use crate::chat::intent::Arrival;
+    use crate::text::Text;
 
     /// A room with a member (1), two guests from one IPv6 network (2, 3), two people in a trusted
     /// office (4, 5) and an operator (6).
@@ -142,7 +143,7 @@ mod tests {
                 role,
                 key: None,
                 addr: addr.parse().unwrap(),
-                client: String::new(),
+                client: Text::default(),
                 ignored: Arc::default(),
             };
             let now = Now {

@@ -106,7 +106,7 @@ pub(super) struct Attached {
     pub bot: bool,
     pub key: Option<Fingerprint>,
     pub addr: IpAddr,
-    pub client: String,
+    pub client: Text,
     pub rooms: BTreeSet<RoomName>,
 }
 

@@ -126,7 +126,7 @@ async fn list(args: &List, store: &dyn Store, console: &mut Console<'_>) -> Resu
                     account: account.name.as_str(),
                     role: account.role,
                     fingerprint: key.fingerprint.as_str(),
-                    algorithm: &key.algorithm,
+                    algorithm: key.algorithm.as_str(),
                     comment: key.comment.as_str(),
                     added: stamp(key.added),
                     proof_by: account.proof_by.map(stamp),
@@ -136,7 +136,7 @@ async fn list(args: &List, store: &dyn Store, console: &mut Console<'_>) -> Resu
                     account.name.to_string(),
                     account.role.to_string(),
                     key.fingerprint.to_string(),
-                    key.algorithm,
+                    key.algorithm.to_string(),
                     shown(key.added),
                     key.comment.to_string(),
                 ]);

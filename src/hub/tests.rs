@@ -85,7 +85,7 @@ impl House {
             role: Role::Member,
             key: None,
             addr,
-            client: String::new(),
+            client: Text::default(),
             ignored: Arc::default(),
         };
         let (attachment, _joined) = self.hub.attach(arrival, Arc::clone(&inbox)).await.unwrap();

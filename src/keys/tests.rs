@@ -5,6 +5,7 @@ use russh::keys::ssh_key::public::{DsaPublicKey, Ed25519PublicKey, RsaPublicKey,
 use russh::keys::{Algorithm, EcdsaCurve, PrivateKey};
 
 use super::*;
+use crate::text::Text;
 
 const KEY: &str =
     "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f";
@@ -106,7 +107,7 @@ fn the_ways_to_write_a_line_mean_the_same_key() {
         let record = read(&raw).unwrap_or_else(|error| panic!("{raw:?}: {error}"));
         let expected = KeyRecord {
             fingerprint: Fingerprint::new(FINGERPRINT),
-            algorithm: "ssh-ed25519".to_owned(),
+            algorithm: Text::stored_line("ssh-ed25519"),
             comment: Text::stored(comment),
             added: NOW,
         };

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use tracing::Span;
 
 use crate::access::door::{Candidate, Pass, ProvenKey};
+use crate::text::Text;
 
 /// Who is at the other end, as far as the transport knows.
 #[derive(Debug)]
@@ -18,12 +19,12 @@ pub struct Peer {
     pub span: Span,
     /// Where they connect from.
     pub addr: SocketAddr,
-    /// The login name they asked for, at most 64 characters, printable ASCII only.
-    pub user: String,
+    /// The login name they requested: at most 64 characters of printable ASCII.
+    pub user: Text,
     /// The key whose possession they proved; `None` for a guest.
     pub key: Option<ProvenKey>,
-    /// What their client says it is, at most 128 characters, printable ASCII only.
-    pub client: String,
+    /// Their client's version line: at most 128 characters of printable ASCII.
+    pub client: Text,
     /// What was found out about their key at the door, until the first session takes it.
     pub pass: Mutex<Option<Box<Pass>>>,
 }
@@ -58,7 +59,7 @@ pub enum Input {
     /// A terminal of this type and size is there. The size is as claimed: clamp it.
     Pty {
         /// `TERM`.
-        term: String,
+        term: Text,
         /// Columns.
         cols: u32,
         /// Rows.

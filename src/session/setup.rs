@@ -4,11 +4,12 @@ use super::display::Display;
 use super::peer::{Inbound, Input};
 use super::theme::Theme;
 use crate::term::screen::Size;
+use crate::text::Text;
 
 /// What the client said about itself before it asked for a shell.
 #[derive(Default)]
 pub(super) struct Setup {
-    terminal: Option<(String, Size)>,
+    terminal: Option<(Text, Size)>,
     locale: [Option<String>; 3],
     no_color: bool,
     /// The command, if one was given instead of asking for a shell.

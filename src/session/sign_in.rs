@@ -92,7 +92,7 @@ pub async fn sign_in(
         take_newcomer(usage, Newcomer::Account, peer, now)?;
     }
     let now = now.wall;
-    let wanted = Name::new(&peer.user);
+    let wanted = Name::new(peer.user.as_str());
     if let Ok(name) = &wanted
         && let Some(account) = create(store, orders, peer, name.clone(), key, now).await?
     {
@@ -104,7 +104,10 @@ pub async fn sign_in(
         if let Some(account) = create(store, orders, peer, name.clone(), key, now).await? {
             let reason = match wanted {
                 Ok(name) => format!("The name {name} is taken."),
-                Err(error) => format!("{:?} can't be your name: {error}.", clip(&peer.user, SHOWN)),
+                Err(error) => format!(
+                    "{:?} can't be your name: {error}.",
+                    clip(peer.user.as_str(), SHOWN)
+                ),
             };
             let remark = format!("{reason} /nick NAME takes another one, which stays yours.");
             // Unless the same key signed in elsewhere just now, and got the name.
@@ -289,16 +292,16 @@ mod tests {
     async fn a_session_goes_on_for_the_account_that_began_it() {
         let key = ProvenKey {
             fingerprint: Fingerprint::new("SHA256:x"),
-            algorithm: "ssh-ed25519".to_owned(),
+            algorithm: Text::stored_line("ssh-ed25519"),
         };
         let name = || Name::new("ann").unwrap();
         let account = |id, role| Account::new(AccountId(id), name(), role, Time(0));
         let peer = |key| Peer {
             span: tracing::Span::none(),
             addr: "192.0.2.1:1".parse().unwrap(),
-            user: "ann".to_owned(),
+            user: Text::stored_line("ann"),
             key,
-            client: "SSH-2.0-Test".to_owned(),
+            client: Text::stored_line("SSH-2.0-Test"),
             pass: Mutex::default(),
         };
         let hers = account(1, Role::Member);

@@ -13,12 +13,12 @@ use tokio::time::{Instant, sleep_until, timeout};
 use crate::access::door::Door;
 use crate::session::peer::Sessions;
 use crate::telemetry::metrics;
+use crate::text::Text;
 
 use super::config::keepalive;
 use super::eviction::Stage;
 use super::handler::Handler;
 use super::link::{Link, State};
-use super::printable::printable;
 use super::transport::{Cut, Transport};
 use super::{Edge, Settings};
 
@@ -273,7 +273,7 @@ fn log_end(
     );
     let attempts = link.attempts();
     if let Some(key) = &attempts.stranger {
-        let (user, client) = (&attempts.user, link.control.client());
+        let (user, client) = (attempts.user.as_str(), link.control.client().as_str());
         tracing::info!(event = "auth_refused", user, %key, client, "a key was not let in");
     }
     if attempts.tried {
@@ -281,7 +281,7 @@ fn log_end(
         metrics::login_failed();
         tracing::info!(
             event = "auth_failed",
-            user = attempts.user,
+            user = attempts.user.as_str(),
             refused,
             reason,
             "nobody logged in"
@@ -303,8 +303,8 @@ fn reason(cut: Option<Cut>, outcome: &Result<(), russh::Error>) -> (&'static str
             return ("protocol", Some(NOT_UTF8.to_owned()));
         }
         (None, Err(error)) => {
-            let words = printable(error.to_string().as_bytes(), 200);
-            return ("protocol", Some(words));
+            let words = Text::ascii(error.to_string().as_bytes(), 200);
+            return ("protocol", Some(words.to_string()));
         }
     };
     (word, None)

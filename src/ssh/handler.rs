@@ -20,12 +20,12 @@ use tokio::time::{Instant, sleep};
 use crate::access::door::{Door, ProvenKey};
 use crate::session::peer::{Peer, Sessions};
 use crate::telemetry::metrics;
+use crate::text::Text;
 
 use super::config::{MAX_PACKET, WINDOW, time_to_answer};
 use super::keys::{self, Refusal};
 use super::link::Link;
 use super::login::{self, Login, Step};
-use super::printable::printable;
 use super::requests::Requests;
 use super::transport::Cut;
 use super::window::Window;
@@ -103,8 +103,8 @@ impl<S: Sessions, D: Door> Handler<S, D> {
     }
 
     /// The name that they ask for, fit to be shown.
-    fn user(&self, raw: &str) -> String {
-        let user = printable(raw.as_bytes(), MAX_USER);
+    fn user(&self, raw: &str) -> Text {
+        let user = Text::ascii(raw.as_bytes(), MAX_USER);
         self.link.attempts().user.clone_from(&user);
         user
     }
@@ -281,7 +281,7 @@ impl<S: Sessions, D: Door> russh::server::Handler for Handler<S, D> {
         }
         let key = ProvenKey {
             fingerprint: crate::keys::fingerprint(key.public_key),
-            algorithm: key.public_key.algorithm().to_string(),
+            algorithm: Text::stored_line(key.public_key.algorithm().as_str()),
         };
         Ok(if self.login.proven(&user, &key).await {
             self.enter("publickey", Some(key))
@@ -326,16 +326,16 @@ impl<S: Sessions, D: Door> russh::server::Handler for Handler<S, D> {
             addr: self.link.addr,
             user: self.link.attempts().user.clone(),
             key,
-            client: self.link.control.client().to_owned(),
+            client: self.link.control.client().clone(),
             pass: Mutex::new(self.login.take_pass()),
         };
         tracing::info!(
             parent: &peer.span,
             event = "connection_open",
-            user = peer.user,
+            user = peer.user.as_str(),
             method,
             key = peer.key.as_ref().map(|key| tracing::field::display(&key.fingerprint)),
-            client = peer.client,
+            client = peer.client.as_str(),
             "somebody logged in"
         );
         metrics::accepted(method);

@@ -1,6 +1,6 @@
 //! The first line that a client sends: what it says it is (RFC 4253 §4.2).
 
-use super::printable::printable;
+use crate::text::Text;
 
 /// The longest such line, its end included (RFC 4253 §4.2).
 const MAX_LINE: usize = 255;
@@ -17,7 +17,7 @@ pub(super) struct Ident {
 impl Ident {
     /// Takes bytes in the order in which they arrive. What the client says it is, once: when its
     /// first line has ended or is too long to be one.
-    pub(super) fn hear(&mut self, bytes: &[u8]) -> Option<String> {
+    pub(super) fn hear(&mut self, bytes: &[u8]) -> Option<Text> {
         if self.heard {
             return None;
         }
@@ -28,7 +28,7 @@ impl Ident {
         self.heard = end.is_some() || self.line.len() >= MAX_LINE;
         self.heard.then(|| {
             let line = std::mem::take(&mut self.line);
-            printable(line.strip_suffix(b"\r").unwrap_or(&line), MAX_CLIENT)
+            Text::ascii(line.strip_suffix(b"\r").unwrap_or(&line), MAX_CLIENT)
         })
     }
 }
@@ -54,7 +54,8 @@ mod tests {
             (&long, Some(&kept)),
         ];
         for (bytes, expected) in cases {
-            assert_eq!(Ident::default().hear(bytes).as_deref(), expected);
+            let heard = Ident::default().hear(bytes);
+            assert_eq!(heard.as_ref().map(Text::as_str), expected);
         }
     }
 
@@ -63,7 +64,7 @@ mod tests {
         fn the_pieces_make_no_difference(bytes: Vec<u8>, size in 1usize..300) {
             let whole = Ident::default().hear(&bytes);
             let mut ident = Ident::default();
-            let heard: Vec<String> =
+            let heard: Vec<Text> =
                 bytes.chunks(size).filter_map(|piece| ident.hear(piece)).collect();
             prop_assert!(heard.len() <= 1, "told once");
             prop_assert_eq!(heard.into_iter().next(), whole);

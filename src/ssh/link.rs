@@ -10,6 +10,7 @@ use tracing::Span;
 use tracing::field::Empty;
 
 use crate::chat::ids::Fingerprint;
+use crate::text::Text;
 
 use super::eviction::Stage;
 use super::exchange::{Budget, Seen};
@@ -54,8 +55,8 @@ pub(super) struct State {
 /// What was tried to get in.
 #[derive(Debug, Default)]
 pub(super) struct Attempts {
-    /// The name that was asked for, printable.
-    pub(super) user: String,
+    /// The login name that was requested.
+    pub(super) user: Text,
     /// Whether there was more than the usual `none`, with which clients ask for the methods.
     pub(super) tried: bool,
     /// Requests that were refused, proven keys apart: to have a key that is not known here is no

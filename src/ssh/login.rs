@@ -16,6 +16,7 @@ use crate::access::door::{
     claim_question,
 };
 use crate::chat::ids::Name;
+use crate::text::Text;
 use crate::text::clean_line;
 
 use super::keys::Refusal;
@@ -173,7 +174,7 @@ impl<D: Door> Login<D> {
     }
 
     /// They proved to have a key. Whether they are in with it.
-    pub(super) async fn proven(&mut self, user: &str, key: &ProvenKey) -> bool {
+    pub(super) async fn proven(&mut self, user: &Text, key: &ProvenKey) -> bool {
         if self
             .stranger
             .as_ref()
@@ -233,7 +234,7 @@ impl<D: Door> Login<D> {
     }
 
     /// They want to talk.
-    pub(super) async fn begin(&mut self, user: &str) -> Step {
+    pub(super) async fn begin(&mut self, user: &Text) -> Step {
         self.said = Said::Nothing;
         if self.over {
             return Step::Refuse;
@@ -257,7 +258,7 @@ impl<D: Door> Login<D> {
         }
     }
 
-    async fn begin_without_key(&mut self, user: &str) -> Step {
+    async fn begin_without_key(&mut self, user: &Text) -> Step {
         if self.keyless.is_none() {
             let verdict = self.judge(user, None).await;
             self.keyless = verdict.map(|verdict| self.unless_penalised(verdict, false));
@@ -281,7 +282,7 @@ impl<D: Door> Login<D> {
     }
 
     /// They answered.
-    pub(super) async fn answered(&mut self, user: &str, answer: String) -> Step {
+    pub(super) async fn answered(&mut self, user: &Text, answer: String) -> Step {
         if self.said == Said::Claim
             && let Some(key) = self.claimed.take()
         {
@@ -309,7 +310,7 @@ impl<D: Door> Login<D> {
     }
 
     /// Asks about the next key that accounts claim, if there is one. Each is asked about once.
-    async fn ask_about_claims(&mut self, user: &str) -> Option<Step> {
+    async fn ask_about_claims(&mut self, user: &Text) -> Option<Step> {
         while !self.strangers.is_empty() {
             let key = self.strangers.remove(0);
             // Boxed, as in `judge`.
@@ -327,7 +328,7 @@ impl<D: Door> Login<D> {
         None
     }
 
-    async fn answer_claim(&mut self, user: &str, key: ProvenKey, answer: &str) -> Step {
+    async fn answer_claim(&mut self, user: &Text, key: ProvenKey, answer: &str) -> Step {
         // Boxed, as in `judge`.
         let answered = self
             .door
@@ -351,7 +352,7 @@ impl<D: Door> Login<D> {
 
     /// Looks at a code, before anything else is asked for: whoever has a good one keeps it while they
     /// look for a name that is free.
-    async fn check(&mut self, user: &str, key: &ProvenKey, code: String) -> Step {
+    async fn check(&mut self, user: &Text, key: &ProvenKey, code: String) -> Step {
         // Those who were asked before the penalty guess no more either.
         if let Some(left) = self.link.seat.penalty(std::time::Instant::now()) {
             return self.goodbye(&penalised(left));
@@ -369,7 +370,7 @@ impl<D: Door> Login<D> {
                 } else {
                     "The code is good. "
                 };
-                let usual = Name::new(user).ok();
+                let usual = Name::new(user.as_str()).ok();
                 let usual = usual.map_or_else(String::new, |_| format!("Enter keeps {user}. "));
                 self.code = code;
                 let prompt = format!("{good}{usual}Name: ");
@@ -380,7 +381,7 @@ impl<D: Door> Login<D> {
                 if !code.is_empty() {
                     self.link.seat.counters().invites_wrong.up();
                     self.guessed = true;
-                    tracing::info!(parent: &self.link.span, event = "invite_wrong", user, key = %key.fingerprint, "an invite code did not let somebody in");
+                    tracing::info!(parent: &self.link.span, event = "invite_wrong", user = user.as_str(), key = %key.fingerprint, "an invite code did not let somebody in");
                     self.link.seat.penalise(std::time::Instant::now());
                 }
                 sleep_until(judged).await;
@@ -393,7 +394,7 @@ impl<D: Door> Login<D> {
         }
     }
 
-    async fn redeem(&mut self, user: &str, key: ProvenKey, name: &str) -> Step {
+    async fn redeem(&mut self, user: &Text, key: ProvenKey, name: &str) -> Step {
         let who = self.candidate(user, Some(&key));
         // Boxed, as in `judge`.
         let redeeming = self.door.redeem(who, &self.code, name);
@@ -402,7 +403,7 @@ impl<D: Door> Login<D> {
         match redeemed {
             Ok(Ok(())) => {
                 self.link.seat.counters().invites_redeemed.up();
-                tracing::info!(parent: &self.link.span, event = "invite_redeemed", user, key = %key.fingerprint, "somebody was let in");
+                tracing::info!(parent: &self.link.span, event = "invite_redeemed", user = user.as_str(), key = %key.fingerprint, "somebody was let in");
                 Step::Enter(Some(key))
             }
             // Not a guess, even if the code was used up in the meantime.
@@ -453,7 +454,7 @@ impl<D: Door> Login<D> {
     }
 
     /// What the door says; `None` if it says nothing in time.
-    async fn judge(&mut self, user: &str, key: Option<&ProvenKey>) -> Option<Verdict> {
+    async fn judge(&mut self, user: &Text, key: Option<&ProvenKey>) -> Option<Verdict> {
         if self.silent {
             return None;
         }
@@ -479,7 +480,7 @@ impl<D: Door> Login<D> {
         );
     }
 
-    fn candidate<'a>(&'a self, user: &'a str, key: Option<&'a ProvenKey>) -> Candidate<'a> {
+    fn candidate<'a>(&'a self, user: &'a Text, key: Option<&'a ProvenKey>) -> Candidate<'a> {
         Candidate {
             addr: self.link.addr,
             user,

@@ -30,7 +30,6 @@ mod link;
 mod listener;
 mod login;
 mod penalties;
-mod printable;
 pub mod probe;
 mod recent;
 mod refusal;

@@ -16,8 +16,8 @@ use russh::{ChannelMsg, Disconnect, SshId};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
-use super::printable::printable;
 use crate::chat::ids::Fingerprint;
+use crate::text::Text;
 
 /// What the probe says it is, by which it can be told apart in the log.
 const CLIENT: &str = "SSH-2.0-ssh-chat-probe";
@@ -77,7 +77,7 @@ pub enum Miss {
     },
     /// What answered does not speak SSH as it should.
     #[error("the connection failed before the login: {0}")]
-    Protocol(String),
+    Protocol(Text),
     /// The key is not let in.
     #[error("{0} is not let in with the key {1}; an operator lets it in with ssh-chat keys add")]
     Login(String, Fingerprint),
@@ -87,7 +87,7 @@ pub enum Miss {
         /// The exit status; 255 if there was none.
         status: u32,
         /// What the server said.
-        words: String,
+        words: Text,
     },
     /// It took too long.
     #[error("{0} took longer than {1:?}")]
@@ -188,7 +188,7 @@ pub async fn probe(aim: &Aim) -> Result<Seen, Miss> {
     }
     let session = logged_in.map_err(|_| late("the login"))??;
     let Some(fingerprint) = fingerprint else {
-        return Err(Miss::Protocol("no host key was shown".to_owned()));
+        return Err(Miss::Protocol(Text::stored_line("no host key was shown")));
     };
     let entered = Instant::now();
 
@@ -204,8 +204,8 @@ pub async fn probe(aim: &Aim) -> Result<Seen, Miss> {
     })
 }
 
-fn broken(error: &russh::Error) -> String {
-    printable(error.to_string().as_bytes(), 200)
+fn broken(error: &russh::Error) -> Text {
+    Text::ascii(error.to_string().as_bytes(), 200)
 }
 
 async fn login(aim: &Aim, stream: TcpStream, looker: Looker) -> Result<Handle<Looker>, Miss> {
@@ -268,7 +268,7 @@ async fn echo(session: &Handle<Looker>) -> Result<(), Miss> {
     }
     Err(Miss::Echo {
         status,
-        words: printable(words.trim_ascii_end(), WORDS),
+        words: Text::ascii(words.trim_ascii_end(), WORDS),
     })
 }
 

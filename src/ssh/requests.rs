@@ -1,6 +1,6 @@
 //! What a client asks of a channel before and while a session runs on it (RFC 4254 §6).
 
-use super::printable::printable;
+use crate::text::Text;
 
 /// The longest command line, in bytes. What is longer belongs on standard input.
 const MAX_COMMAND: usize = 16 * 1024;
@@ -64,8 +64,8 @@ impl Requests {
 }
 
 /// The terminal type, fit to be matched and logged.
-pub(super) fn term(raw: &str) -> String {
-    printable(raw.as_bytes(), MAX_TERM)
+pub(super) fn term(raw: &str) -> Text {
+    Text::ascii(raw.as_bytes(), MAX_TERM)
 }
 
 /// Variables that change how a session looks. Everything else is none of our business.

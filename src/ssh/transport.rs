@@ -7,7 +7,7 @@
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -16,6 +16,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::telemetry::metrics;
+use crate::text::Text;
 
 use super::exchange::Exchanges;
 use super::ident::Ident;
@@ -85,7 +86,7 @@ pub(super) struct Control {
     held: AtomicUsize,
     /// Writes that wait for the client.
     waiting_writes: AtomicUsize,
-    client: OnceLock<String>,
+    client: OnceLock<Text>,
     fault: OnceLock<&'static str>,
 }
 
@@ -146,11 +147,12 @@ impl Control {
         self.sent.load(Ordering::Relaxed)
     }
 
-    /// What the client says it is, printable and bounded; empty until it has said so.
+    /// The client's version line; empty until it has arrived.
     ///
     /// Read here because russh tells it only to those who are in.
-    pub(super) fn client(&self) -> &str {
-        self.client.get().map_or("", String::as_str)
+    pub(super) fn client(&self) -> &Text {
+        static UNKNOWN: LazyLock<Text> = LazyLock::new(Text::default);
+        self.client.get().unwrap_or(&UNKNOWN)
     }
 
     /// How the client broke the protocol, if it was sent away for it.

@@ -398,3 +398,29 @@ proptest! {
         prop_assert_eq!(ours, raw.graphemes(true).collect::<Vec<_>>());
     }
 }
+
+#[test]
+fn only_printable_ascii_is_left() {
+    let cases: [(&[u8], &str); 6] = [
+        (b"alice", "alice"),
+        (b"", ""),
+        (b"SSH-2.0-OpenSSH_9.2p1 Debian", "SSH-2.0-OpenSSH_"),
+        (b"a\x1b[2J\r\nb", "a?[2J??b"),
+        ("jürgen".as_bytes(), "j?rgen"),
+        (b"\xff\xfe\x00", "???"),
+    ];
+    for (raw, expected) in cases {
+        assert_eq!(Text::ascii(raw, 16).as_str(), expected, "{raw:?}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn ascii_is_bounded_clean_and_stable(raw: Vec<u8>, max in 0usize..64) {
+        let once = Text::ascii(&raw, max);
+        prop_assert!(once.as_str().len() <= max);
+        prop_assert!(once.as_str().bytes().all(|b| (b' '..=b'~').contains(&b)));
+        prop_assert_eq!(clean(once.as_str()), once.as_str());
+        prop_assert_eq!(Text::ascii(once.as_str().as_bytes(), max), once);
+    }
+}

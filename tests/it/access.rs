@@ -7,7 +7,7 @@ mod orders;
 mod proof;
 
 use crate::harness::Changes;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use ssh_chat::access::door::{Candidate, Door as _, ProvenKey, Verdict};
@@ -41,7 +41,7 @@ pub(crate) struct House {
 pub(crate) fn key(name: &str) -> KeyRecord {
     KeyRecord {
         fingerprint: Fingerprint::new(&format!("SHA256:{name:0>43}")),
-        algorithm: "ssh-ed25519".into(),
+        algorithm: Text::stored_line("ssh-ed25519"),
         comment: Text::stored(""),
         added: Time(0),
     }
@@ -50,7 +50,7 @@ pub(crate) fn key(name: &str) -> KeyRecord {
 fn proven(name: &str) -> ProvenKey {
     ProvenKey {
         fingerprint: key(name).fingerprint,
-        algorithm: "ssh-ed25519".into(),
+        algorithm: Text::stored_line("ssh-ed25519"),
     }
 }
 
@@ -178,8 +178,8 @@ impl House {
         let proven = proven(who);
         let candidate = Candidate {
             addr: format!("{addr}:4022").parse().unwrap(),
-            user: "somebody",
-            client,
+            user: &SOMEBODY,
+            client: &Text::stored_line(client),
             key: (who != "nobody").then_some(&proven),
         };
         match self.guard.judge(candidate).await {
@@ -196,7 +196,7 @@ impl House {
             name: name(who),
             key: (who != "nobody").then(|| key(who).fingerprint),
             addr: "198.51.100.9".parse().unwrap(),
-            client: OPENSSH.into(),
+            client: Text::stored_line(OPENSSH),
         }
     }
 
@@ -245,7 +245,7 @@ fn arriving(account: Account, key: Option<Fingerprint>) -> Arrival {
         role: account.role,
         key,
         addr: "192.0.2.7".parse().unwrap(),
-        client: "SSH-2.0-Test".into(),
+        client: Text::stored_line("SSH-2.0-Test"),
         ignored: Arc::default(),
     }
 }
@@ -259,6 +259,12 @@ pub(crate) async fn dismissed(house: &House, inbox: &Inbox) -> bool {
 }
 
 pub(crate) const OPENSSH: &str = "SSH-2.0-OpenSSH_9.2";
+
+/// [`OPENSSH`] as it arrives.
+static CLIENT: LazyLock<Text> = LazyLock::new(|| Text::stored_line(OPENSSH));
+
+/// A login name that says nothing about who it is.
+static SOMEBODY: LazyLock<Text> = LazyLock::new(|| Text::stored_line("somebody"));
 
 #[tokio::test]
 async fn the_door_opens_for_whom_it_should() {

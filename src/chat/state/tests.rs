@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::chat::intent::{Answer, Query};
+use crate::text::Text;
 
 fn arrival(author: Author) -> Arrival {
     Arrival {
@@ -15,7 +16,7 @@ fn arrival(author: Author) -> Arrival {
         role: Role::Member,
         key: None,
         addr: Ipv4Addr::LOCALHOST.into(),
-        client: String::new(),
+        client: Text::default(),
         ignored: Arc::default(),
     }
 }

@@ -148,7 +148,7 @@ enum Record<'a> {
     },
     Key {
         key: &'a str,
-        algorithm: String,
+        algorithm: &'a str,
         comment: &'a str,
         added: At,
         waiting: bool,
@@ -180,7 +180,7 @@ enum Record<'a> {
     Pending {
         name: &'a str,
         key: &'a str,
-        algorithm: String,
+        algorithm: &'a str,
         comment: &'a str,
         from: String,
         at: At,
@@ -254,7 +254,7 @@ impl<'a> Record<'a> {
             },
             Item::Key(key) | Item::ClaimedKey(key) => Record::Key {
                 key: key.fingerprint.as_str(),
-                algorithm: clean_line(&key.algorithm),
+                algorithm: key.algorithm.as_str(),
                 comment: key.comment.as_str(),
                 added: At(key.added),
                 waiting: matches!(item, Item::ClaimedKey(_)),
@@ -265,7 +265,7 @@ impl<'a> Record<'a> {
             Item::Pending(pending) => Record::Pending {
                 name: pending.name.as_str(),
                 key: pending.key.fingerprint.as_str(),
-                algorithm: clean_line(&pending.key.algorithm),
+                algorithm: pending.key.algorithm.as_str(),
                 comment: pending.key.comment.as_str(),
                 from: pending.from.to_string(),
                 at: At(pending.at),

@@ -3,6 +3,7 @@ use crate::chat::ids::Fingerprint;
 use crate::rate_limit::TrustedNetworks;
 use crate::ssh::gate::Gate;
 use crate::ssh::limits::Caps;
+use crate::text::Text;
 use proptest::prelude::*;
 use std::net::{IpAddr, SocketAddr};
 
@@ -55,7 +56,7 @@ fn login() -> Login<Asking> {
 fn key() -> ProvenKey {
     ProvenKey {
         fingerprint: Fingerprint::new("SHA256:x"),
-        algorithm: "ssh-ed25519".to_owned(),
+        algorithm: Text::stored_line("ssh-ed25519"),
     }
 }
 
@@ -69,31 +70,31 @@ fn asked() -> Step {
 
 #[tokio::test]
 async fn who_begins_anew_has_no_more_questions() {
-    let mut login = login();
-    assert!(!login.proven("ann", &key()).await);
+    let (mut login, ann) = (login(), Text::stored_line("ann"));
+    assert!(!login.proven(&ann, &key()).await);
     for _ in 0..MAX_CODES {
-        assert_eq!(login.begin("ann").await, asked());
+        assert_eq!(login.begin(&ann).await, asked());
     }
-    assert_eq!(login.begin("ann").await, Step::Tell("Who?".to_owned()));
-    let uncalled = login.answered("ann", "code".to_owned());
+    assert_eq!(login.begin(&ann).await, Step::Tell("Who?".to_owned()));
+    let uncalled = login.answered(&ann, "code".to_owned());
     assert_eq!(uncalled.await, Step::Refuse);
 }
 
 #[tokio::test]
 async fn an_answer_needs_a_question() {
-    let mut login = login();
+    let (mut login, ann) = (login(), Text::stored_line("ann"));
     let uncalled = || "code".to_owned();
-    assert_eq!(login.answered("ann", uncalled()).await, Step::Refuse);
-    assert!(!login.proven("ann", &key()).await);
-    assert_eq!(login.begin("ann").await, asked());
+    assert_eq!(login.answered(&ann, uncalled()).await, Step::Refuse);
+    assert!(!login.proven(&ann, &key()).await);
+    assert_eq!(login.begin(&ann).await, asked());
     let name = Step::Ask {
         words: String::new(),
         prompt: "The code is good. Enter keeps ann. Name: ".to_owned(),
     };
-    assert_eq!(login.answered("ann", "code".to_owned()).await, name);
-    let entered = login.answered("ann", String::new()).await;
+    assert_eq!(login.answered(&ann, "code".to_owned()).await, name);
+    let entered = login.answered(&ann, String::new()).await;
     assert_eq!(entered, Step::Enter(Some(key())));
-    assert_eq!(login.answered("ann", uncalled()).await, Step::Refuse);
+    assert_eq!(login.answered(&ann, uncalled()).await, Step::Refuse);
 }
 
 #[test]

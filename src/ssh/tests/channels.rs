@@ -3,6 +3,7 @@
 use russh::ChannelOpenFailure;
 
 use super::*;
+use crate::text::Text;
 
 fn rejected<T: std::fmt::Debug>(opened: Result<T, russh::Error>) -> ChannelOpenFailure {
     match opened {
@@ -40,7 +41,7 @@ async fn requests_arrive_in_order_and_only_those_that_are_granted() {
             value: "C".into(),
         },
         Input::Pty {
-            term: "xterm?".into(),
+            term: Text::stored_line("xterm?"),
             cols: 80,
             rows: 24,
         },

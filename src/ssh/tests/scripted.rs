@@ -93,7 +93,7 @@ impl Scripted {
     }
 
     fn note(&self, who: Candidate<'_>, what: &str) {
-        assert!(who.client.starts_with("SSH-2.0-russh"), "{who:?}");
+        assert!(who.client.as_str().starts_with("SSH-2.0-russh"), "{who:?}");
         assert!(who.addr.ip().is_loopback(), "{who:?}");
         self.seen().push(format!("{}{what}", who.user));
     }

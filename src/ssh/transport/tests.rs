@@ -30,12 +30,12 @@ async fn bytes_are_counted_and_the_first_line_is_noted() {
     client.write_all(b"SSH-2.0-x\r\n").await.unwrap();
     let mut buf = [0; 5];
     transport.read_exact(&mut buf).await.unwrap();
-    assert_eq!(control.client(), "");
+    assert_eq!(control.client().as_str(), "");
     transport.read_exact(&mut buf).await.unwrap();
     transport.read_u8().await.unwrap();
     transport.write_all(b"hi").await.unwrap();
     assert_eq!((control.received(), control.sent()), (11, 2));
-    assert_eq!(control.client(), "SSH-2.0-x");
+    assert_eq!(control.client().as_str(), "SSH-2.0-x");
 }
 
 #[tokio::test]

@@ -28,7 +28,7 @@ fn name(raw: &str) -> Name {
 fn key() -> KeyRecord {
     KeyRecord {
         fingerprint: Fingerprint::new("SHA256:0jvS3JZ4PfHpKoEvRBgAsdBmzJO2Tdcs0O1XWyV9X5c"),
-        algorithm: "ssh-ed25519".to_owned(),
+        algorithm: Text::stored_line("ssh-ed25519"),
         comment: Text::stored("alice@laptop"),
         added: AT,
     }

@@ -20,7 +20,7 @@ pub(super) struct KeyRecord {
     #[serde(with = "fields")]
     fingerprint: Fingerprint,
     #[serde(with = "fields")]
-    algorithm: String,
+    algorithm: Text,
     #[serde(with = "fields")]
     comment: Text,
     #[serde(with = "fields")]

@@ -88,7 +88,7 @@ pub(super) fn list<'a>(keys: impl IntoIterator<Item = &'a KeyRecord>) -> Attribu
 /// An item, or a part of one, with what is known of a key.
 pub(super) fn with(item: Item, key: &KeyRecord) -> Item {
     item.text("fingerprint", key.fingerprint.as_str())
-        .text("algorithm", &key.algorithm)
+        .text("algorithm", key.algorithm.as_str())
         .text("comment", key.comment.as_str())
         .number("added", key.added.0)
 }
@@ -97,7 +97,7 @@ pub(super) fn with(item: Item, key: &KeyRecord) -> Item {
 pub(super) fn read(row: &Row) -> Result<KeyRecord, StoreError> {
     Ok(KeyRecord {
         fingerprint: Fingerprint::stored(row.text("fingerprint")?),
-        algorithm: row.line("algorithm")?.to_string(),
+        algorithm: row.line("algorithm")?,
         comment: Text::stored(row.text("comment")?),
         added: row.time("added")?,
     })

@@ -44,7 +44,7 @@ pub(super) fn add(
     .execute((
         key.fingerprint.as_str(),
         blob(account),
-        &key.algorithm,
+        key.algorithm.as_str(),
         key.comment.as_str(),
         key.added.0,
     ))?;

@@ -79,7 +79,7 @@ pub(super) fn insert(db: &Connection, account: AccountId, key: &KeyRecord) -> ru
     .execute((
         key.fingerprint.as_str(),
         blob(account),
-        &key.algorithm,
+        key.algorithm.as_str(),
         key.comment.as_str(),
         key.added.0,
     ))?;
@@ -94,7 +94,7 @@ pub(super) fn to_key(row: &Row<'_>) -> Result<KeyRecord, StoreError> {
     let comment: String = row.get("comment")?;
     Ok(KeyRecord {
         fingerprint: Fingerprint::stored(&fingerprint),
-        algorithm: line(row, "algorithm")?.to_string(),
+        algorithm: line(row, "algorithm")?,
         comment: Text::stored(&comment),
         added: Time(row.get("added")?),
     })

@@ -55,7 +55,7 @@ pub(super) fn insert(db: &Connection, pending: &PendingKey) -> rusqlite::Result<
     ))?
     .execute((
         key.fingerprint.as_str(),
-        &key.algorithm,
+        key.algorithm.as_str(),
         key.comment.as_str(),
         key.added.0,
         pending.name.as_str(),

@@ -82,7 +82,7 @@ fn alice() -> (Account, KeyRecord) {
     };
     let key = KeyRecord {
         fingerprint: Fingerprint::new("SHA256:alice"),
-        algorithm: "ssh-ed25519".to_owned(),
+        algorithm: Text::stored_line("ssh-ed25519"),
         comment: Text::stored("laptop"),
         added: Time(0),
     };

@@ -39,7 +39,7 @@ fn whatever_is_shown_is_escaped() {
         role: Role::Operator,
         key: KeyRecord {
             fingerprint: Fingerprint::new(EVIL),
-            algorithm: EVIL.into(),
+            algorithm: Text::stored_line(EVIL),
             comment: Text::stored(EVIL),
             added: Time(0),
         },

@@ -7,8 +7,8 @@ use super::*;
 fn candidate(key: &ProvenKey) -> Candidate<'_> {
     Candidate {
         addr: "192.0.2.1:4022".parse().unwrap(),
-        user: "somebody",
-        client: OPENSSH,
+        user: &SOMEBODY,
+        client: &CLIENT,
         key: Some(key),
     }
 }

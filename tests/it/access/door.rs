@@ -9,17 +9,18 @@ use ssh_chat::chat::preferences::Ignored;
 use super::*;
 
 /// Somebody at the door, from the usual place.
-fn candidate<'a>(user: &'a str, key: &'a ProvenKey) -> Candidate<'a> {
+fn candidate<'a>(user: &'a Text, key: &'a ProvenKey) -> Candidate<'a> {
     Candidate {
         addr: "192.0.2.1:4022".parse().unwrap(),
         user,
-        client: OPENSSH,
+        client: &CLIENT,
         key: Some(key),
     }
 }
 
 async fn pass(house: &House, who: &str) -> Option<Box<Pass>> {
-    match house.guard.judge(candidate(who, &proven(who))).await {
+    let user = Text::stored_line(who);
+    match house.guard.judge(candidate(&user, &proven(who))).await {
         Verdict::Welcome(pass) => pass,
         other => panic!("{who} is not let in: {other:?}"),
     }
@@ -31,7 +32,8 @@ async fn pass(house: &House, who: &str) -> Option<Box<Pass>> {
 async fn a_pass_stands_for_the_store_until_something_changes() {
     let house = House::new(Mode::Allowlist).await;
     let (member, operator) = (proven("member"), proven("operator"));
-    let with = |pass, key| house.guard.admit(candidate("member", key), pass);
+    let user = Text::stored_line("member");
+    let with = |pass, key| house.guard.admit(candidate(&user, key), pass);
 
     let fresh = pass(&house, "member").await;
     assert!(fresh.is_some());
@@ -65,7 +67,8 @@ async fn a_pass_stands_for_the_store_until_something_changes() {
 async fn who_is_made_an_account_is_known() {
     let house = House::new(Mode::Open).await;
     let stranger = proven("stranger");
-    let who = candidate("stranger", &stranger);
+    let user = Text::stored_line("stranger");
+    let who = candidate(&user, &stranger);
     let fresh = pass(&house, "stranger").await;
     assert!(house.guard.admit(who, fresh).await.unwrap().may_be_new);
     let account = Account::new(AccountId(9), name("stranger"), Role::Member, Time(0));
@@ -92,7 +95,8 @@ async fn operators_hear_who_comes_under_a_name_that_is_not_theirs() {
         let house = House::new(mode).await;
         let (_operator, inbox) = house.online("operator").await;
         let stranger = proven("stranger");
-        let who = candidate(user, &stranger);
+        let login = Text::stored_line(user);
+        let who = candidate(&login, &stranger);
         for _ in 0..2 {
             if let Verdict::Welcome(pass) = house.guard.judge(who).await {
                 assert_eq!(mode, Mode::Open);

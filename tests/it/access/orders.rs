@@ -488,8 +488,8 @@ async fn one_address_has_few_keys_ask() {
         let stranger = proven(&format!("stranger{number}"));
         let who = Candidate {
             addr: format!("{from}:4022").parse().unwrap(),
-            user: "somebody",
-            client: OPENSSH,
+            user: &SOMEBODY,
+            client: &CLIENT,
             key: Some(&stranger),
         };
         let asked = house

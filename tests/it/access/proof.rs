@@ -12,8 +12,8 @@ async fn who_comes_in_proves_that_the_key_is_theirs() {
             let key = proven(who);
             let candidate = Candidate {
                 addr: "192.0.2.1:4022".parse().unwrap(),
-                user: "somebody",
-                client: OPENSSH,
+                user: &SOMEBODY,
+                client: &CLIENT,
                 key: Some(&key),
             };
             house.guard.admit(candidate, None).await

@@ -14,6 +14,7 @@ use crate::chat::intent::{PersonInfo, RoomInfo};
 use crate::session::exec::table;
 use crate::session::machine::{Me, Server};
 use crate::telemetry::metrics::Figures;
+use crate::text::Text;
 
 /// Where the document begins and ends to be written here.
 const COMMANDS: [&str; 2] = [
@@ -135,7 +136,7 @@ fn samples() -> Vec<String> {
     };
     let record = KeyRecord {
         fingerprint: key(),
-        algorithm: "ssh-ed25519".to_owned(),
+        algorithm: Text::stored_line("ssh-ed25519"),
         comment: Text::stored("bob@laptop"),
         added: AT,
     };

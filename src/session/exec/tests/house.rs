@@ -191,7 +191,7 @@ impl House {
         };
         let key = KeyRecord {
             fingerprint: fingerprint(name),
-            algorithm: "ssh-ed25519".into(),
+            algorithm: Text::stored_line("ssh-ed25519"),
             comment: Text::stored("laptop"),
             added: Time(0),
         };
@@ -296,9 +296,9 @@ pub(super) fn peer(user: &str, key: Option<ProvenKey>) -> Peer {
     Peer {
         span: tracing::Span::none(),
         addr: "192.0.2.1:4000".parse().unwrap(),
-        user: user.to_owned(),
+        user: Text::stored_line(user),
         key,
-        client: "SSH-2.0-test".to_owned(),
+        client: Text::stored_line("SSH-2.0-test"),
         pass: Mutex::default(),
     }
 }

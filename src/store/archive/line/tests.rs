@@ -226,7 +226,7 @@ fn the_longest_account_fits_into_a_line() {
     let [key] = &alice.keys[..] else { panic!() };
     let mut key = key.clone();
     key.comment = Text::message(&"\"".repeat(crate::text::MAX_CHARS)).unwrap();
-    key.algorithm = "\\".repeat(crate::text::MAX_BYTES);
+    key.algorithm = Text::message(&"\\".repeat(crate::text::MAX_CHARS)).unwrap();
     let keys = (0..MAX_KEYS).map(|n| {
         let mut key = key.clone();
         key.fingerprint = crate::chat::ids::Fingerprint::new(&format!("SHA256:{n:043}"));

@@ -95,7 +95,7 @@ async fn is_brought_up(folder: &Folder) {
     let keys = store.keys_of(AccountId(7)).await.unwrap();
     let expected = KeyRecord {
         fingerprint: Fingerprint::new("SHA256:alice"),
-        algorithm: String::new(),
+        algorithm: Text::default(),
         comment: Text::stored(""),
         added: Time(11),
     };

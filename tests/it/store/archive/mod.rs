@@ -9,6 +9,7 @@ use ssh_chat::chat::invite::{Code, Invite};
 use ssh_chat::store::Archive;
 use ssh_chat::store::archive::line::Line;
 use ssh_chat::store::archive::{BATCH, Record};
+use ssh_chat::text::Text;
 
 mod reading;
 mod refusing;
@@ -96,7 +97,7 @@ pub(crate) async fn fill(store: &dyn Store) {
     store.create_account(&alice, &key(1)).await.unwrap();
     store.create_account(&bob, &key(2)).await.unwrap();
     let late = KeyRecord {
-        algorithm: "ssh-rsa".to_owned(),
+        algorithm: Text::stored_line("ssh-rsa"),
         comment: text("phone \"2\" \\ 語"),
         added: after(5),
         ..key(3)

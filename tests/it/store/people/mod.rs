@@ -51,7 +51,7 @@ fn fingerprint(number: u32) -> Fingerprint {
 fn key(number: u32) -> KeyRecord {
     KeyRecord {
         fingerprint: fingerprint(number),
-        algorithm: "ssh-ed25519".to_owned(),
+        algorithm: Text::stored_line("ssh-ed25519"),
         comment: Text::stored(&format!("laptop {number}")),
         added: at(number.into()),
     }
