@@ -211,8 +211,10 @@ def read_journal(chat):
 def stop_the_journal(chat):
     """A hung journald delays no one, and receives new lines once it resumes."""
     run, journald = chat.machine.run, "systemd-journald.service"
-    flood = ("import socket\nfor _ in range(6000):\n"
-             " socket.create_connection(('127.0.0.1', 22)).close()")
+    # From many addresses, since each has only so many lines.
+    flood = ("import socket\nfor i in range(6000):\n"
+             " source = (f'127.1.{i % 250}.1', 0)\n"
+             " socket.create_connection(('127.0.0.1', 22), source_address=source).close()")
     chat.configure(r"^.*level = .*$", 'level = "debug"')
     run("systemctl", "reload", SERVICE)
     run("systemctl", "kill", "--signal=STOP", journald)
