@@ -199,6 +199,12 @@ pub enum Action {
         /// How long each person has to wait between two messages; `None` ends it.
         slow: Option<Duration>,
     },
+    /// Removes a room. What was said there is hidden from then on, and deleted afterwards
+    /// ([`Store::clear_room`](super::Store::clear_room)).
+    RemoveRoom {
+        /// The room.
+        room: RoomName,
+    },
     /// Begins a lockdown in place of any other, or ends it.
     SetLockdown(Option<Lockdown>),
     /// Somebody's sessions are ended. Only the audit entry is kept.
@@ -397,6 +403,7 @@ impl Change {
                     |slow| format!("one message {}", every(slow)),
                 ),
             ),
+            Action::RemoveRoom { room } => (room.to_string(), String::new()),
             Action::Kick { name, reason } => (name.to_string(), with_reason("", reason.as_ref())),
             Action::Announce => ("everybody".to_owned(), String::new()),
             Action::Purge {
@@ -494,6 +501,7 @@ impl Action {
             Action::Unmute { .. } => "unmute",
             Action::SetLockdown(_) => "lockdown",
             Action::SetSlow { .. } => "slow",
+            Action::RemoveRoom { .. } => "room_remove",
             Action::Kick { .. } => "kick",
             Action::Announce => "announce",
             Action::Purge { .. } => "purge",

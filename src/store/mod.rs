@@ -17,7 +17,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::chat::access::Role;
-use crate::chat::event::{Draft, Message};
+use crate::chat::event::{Author, Draft, Message};
 use crate::chat::ids::{AccountId, Conversation, Fingerprint, Name, RoomName, Seq, Time};
 use crate::chat::preferences::Preferences;
 use crate::text::Text;
@@ -168,6 +168,30 @@ pub(crate) fn stored_role(role: Role) -> Result<&'static str, StoreError> {
     }
 }
 
+/// Who the last entry of a removed room's log is by: no account's id. Nothing of what was said
+/// before is shown, and it is to be deleted.
+pub(crate) const REMOVED: AccountId = AccountId(0);
+
+/// The entry that ends the log of a room that is removed.
+pub(crate) fn removed(
+    conversation: Conversation,
+    seq: Seq,
+    at: Time,
+) -> Result<archive::Entry, StoreError> {
+    let name = Name::stored("removed").map_err(|error| StoreError::Internal(error.to_string()))?;
+    Ok(archive::Entry {
+        conversation,
+        seq,
+        at,
+        author: Author {
+            account: REMOVED,
+            name,
+        },
+        to: None,
+        kept: archive::Kept::Gone,
+    })
+}
+
 /// A room as the store knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RoomRecord {
@@ -175,7 +199,8 @@ pub struct RoomRecord {
     pub name: RoomName,
     /// What it is about.
     pub topic: Option<Text>,
-    /// The last place taken in its log; `Seq(0)` if nothing was ever said.
+    /// The last place taken in its log; `Seq(0)` if nothing was ever said, or nothing since a room
+    /// of this name was removed.
     pub last: Seq,
     /// When it was made.
     pub created: Time,
@@ -309,6 +334,12 @@ pub trait Store: People + 'static {
     /// Removes a room if nothing was ever said there. Returns the room if something was, and it
     /// stays.
     async fn remove_empty_room(&self, name: &RoomName) -> Result<Option<RoomRecord>, StoreError>;
+
+    /// Deletes some of what was said in a room before it was removed: one step, of bounded size.
+    /// Returns whether there may be more to do. Does nothing if there is such a room, since
+    /// [`open_room`](Store::open_room) has done all of it. Its place in the log stays taken, so
+    /// that the numbers of entries and read marks stay right.
+    async fn clear_room(&self, name: &RoomName) -> Result<bool, StoreError>;
 
     /// The account that a key belongs to.
     async fn account_by_key(&self, key: &Fingerprint) -> Result<Option<Account>, StoreError>;

@@ -276,6 +276,8 @@ impl Store for Sqlite {
         made_by: Option<AccountId>,
         now: Time,
     ) -> Result<RoomRecord, StoreError> {
+        // What a removal has left that was cut.
+        while self.clear_room(name).await? {}
         let name = name.clone();
         self.write(1, move |db| rooms::open(db, &name, made_by, now))
             .await
@@ -285,6 +287,19 @@ impl Store for Sqlite {
         let name = name.clone();
         self.write(1, move |db| rooms::remove_empty(db, &name))
             .await
+    }
+
+    async fn clear_room(&self, name: &RoomName) -> Result<bool, StoreError> {
+        let name = name.clone();
+        let ids = self
+            .read(move |db| messages::left_of_removed(db, &name))
+            .await?;
+        if ids.is_empty() {
+            return Ok(false);
+        }
+        self.write(ids.len(), move |db| messages::delete(db, &ids))
+            .await?;
+        Ok(true)
     }
 
     async fn account_by_key(&self, key: &Fingerprint) -> Result<Option<Account>, StoreError> {

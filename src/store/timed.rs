@@ -194,6 +194,7 @@ timed! { Store:
     ) -> Vec<Message>, StoreError;
     fn rooms() -> Vec<RoomRecord>, StoreError;
     fn remove_empty_room(name: &RoomName) -> Option<RoomRecord>, StoreError;
+    fn clear_room(name: &RoomName) -> bool, StoreError;
     fn account_by_key(key: &Fingerprint) -> Option<Account>, StoreError;
     fn account_by_name(name: &Name) -> Option<Account>, StoreError;
     fn mark(account: AccountId, conversation: &Conversation) -> Option<Mark>, StoreError;

@@ -262,6 +262,10 @@ impl Store for Memory {
         unreachable!()
     }
 
+    async fn clear_room(&self, _: &RoomName) -> Result<bool, StoreError> {
+        unreachable!()
+    }
+
     async fn remove_empty_room(&self, _: &RoomName) -> Result<Option<RoomRecord>, StoreError> {
         unreachable!()
     }

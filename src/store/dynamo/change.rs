@@ -188,6 +188,7 @@ impl Dynamo {
             }
             Action::SetLockdown(None) => self.end_if_there(Key::lockdown(), now).await,
             Action::SetSlow { room, slow } => self.change_slow(room, *slow).await,
+            Action::RemoveRoom { room } => self.close_room(room, now).await,
             Action::Kick { .. } | Action::Announce | Action::Purge { .. } => {
                 Ok(ChangePlan::done(Vec::new()))
             }
@@ -215,7 +216,8 @@ impl Dynamo {
         self.table.write(writes, Some(&Proof { key, write })).await
     }
 
-    async fn clear(&self, remains: Vec<Write>) -> Result<(), StoreError> {
+    /// Writes these, some at a time.
+    pub(super) async fn clear(&self, remains: Vec<Write>) -> Result<(), StoreError> {
         for writes in remains.chunks(super::table::MOST_WRITES) {
             done(self.table.write(writes.to_vec(), None).await)?;
         }

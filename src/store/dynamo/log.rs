@@ -43,6 +43,8 @@ const LATEST: Duration = Duration::from_secs(600);
 pub(super) struct Tail {
     /// The last place that is taken.
     pub last: Seq,
+    /// Whether that is where the log of a removed room ended.
+    pub is_removed: bool,
     /// The segment that it is in, with the time of its newest entry.
     segment: Option<(Seq, Time)>,
 }
@@ -208,6 +210,7 @@ impl Dynamo {
         let tail = match self.last_segment(conversation).await? {
             None => Tail {
                 last: Seq(0),
+                is_removed: false,
                 segment: None,
             },
             Some(mut segment) => {
@@ -225,7 +228,7 @@ impl Dynamo {
         Ok(tail)
     }
 
-    async fn last_segment(
+    pub(super) async fn last_segment(
         &self,
         conversation: &Conversation,
     ) -> Result<Option<Segment>, StoreError> {
@@ -306,6 +309,7 @@ impl Tail {
     pub fn of(segment: &Segment) -> Tail {
         Tail {
             last: segment.last(),
+            is_removed: segment.is_removed(),
             segment: Some((segment.first, segment.newest())),
         }
     }

@@ -75,6 +75,7 @@ port! { Store:
         name: &RoomName, made_by: Option<AccountId>, now: Time
     ) -> RoomRecord, StoreError = open;
     fn remove_empty_room(name: &RoomName) -> Option<RoomRecord>, StoreError = remove_empty;
+    fn clear_room(name: &RoomName) -> bool, StoreError = clear_log;
     fn account_by_key(key: &Fingerprint) -> Option<Account>, StoreError = by_key;
     fn account_by_name(name: &Name) -> Option<Account>, StoreError = by_name;
     fn save_preferences(

@@ -6,12 +6,16 @@ use super::Dynamo;
 use super::change::ChangePlan;
 use super::item::{Row, number, text};
 use super::key::{self, Key};
+use super::segment::{Entry, Segment};
 use super::table::{Range, WriteError};
 use super::write::{Condition, Write};
 use crate::chat::ids::{AccountId, Conversation, RoomName, Seq, Time};
 use crate::store::archive::Room;
-use crate::store::{ChangeError, RoomRecord, StoreError};
+use crate::store::{ChangeError, RoomRecord, StoreError, removed};
 use crate::text::Text;
+
+/// How many segments of a removed room are deleted in one step.
+const CLEARED: usize = 100;
 
 impl Dynamo {
     pub(super) async fn all_rooms(&self) -> Result<Vec<RoomRecord>, StoreError> {
@@ -29,6 +33,8 @@ impl Dynamo {
         made_by: Option<AccountId>,
         now: Time,
     ) -> Result<RoomRecord, StoreError> {
+        // What a removal has left that was cut.
+        while self.clear_log(name).await? {}
         let key = Key::room(name);
         let made_by = made_by.map(|account| account.to_string());
         let create = Write::create(key.clone(), |item| {
@@ -63,6 +69,66 @@ impl Dynamo {
         Ok(None)
     }
 
+    /// Removes a room, and ends the log of what was said there. One whose answer was lost may have
+    /// been done, and something may have been said since: then only the log is ended again.
+    pub(super) async fn close_room(
+        &self,
+        name: &RoomName,
+        now: Time,
+    ) -> Result<ChangePlan, ChangeError> {
+        let key = Key::room(name);
+        let there = self.table.get(&key).await?.is_some();
+        let conversation = Conversation::Room(name.clone());
+        let mut tails = self.tails.lock().await;
+        tails.remove(&conversation);
+        let tail = self.tail(&mut tails, &conversation).await?;
+        // It is another one next.
+        tails.remove(&conversation);
+        let mut writes = Vec::new();
+        if there {
+            writes.push(Write::delete(key).when(Condition::Present));
+        }
+        if tail.last > Seq(0) && !tail.is_removed {
+            let seq = Seq(tail.last.0.saturating_add(1));
+            let entry = removed(conversation.clone(), seq, now)?;
+            let end = Segment {
+                conversation,
+                first: seq,
+                entries: vec![Entry::restored(&entry)],
+                version: 1,
+                write: format!("{:032x}", rand::random::<u128>()),
+            };
+            writes.push(end.create()?);
+        }
+        if writes.is_empty() {
+            return Err(ChangeError::NotFound);
+        }
+        Ok(ChangePlan::done(writes))
+    }
+
+    /// Deletes some of what was said in a room before it was removed.
+    pub(super) async fn clear_log(&self, name: &RoomName) -> Result<bool, StoreError> {
+        if self.table.get(&Key::room(name)).await?.is_some() {
+            return Ok(false);
+        }
+        let conversation = Conversation::Room(name.clone());
+        let Some(end) = self.last_segment(&conversation).await? else {
+            return Ok(false);
+        };
+        if !end.is_removed() || end.first <= Seq(1) {
+            return Ok(false);
+        }
+        let before = key::number(end.first.0.saturating_sub(1));
+        let range = Range::all(key::log(&conversation)).between(key::number(0), before);
+        let page = self.table.page(&range.page(CLEARED), None).await?;
+        let mut deletes = Vec::with_capacity(page.rows.len());
+        for row in &page.rows {
+            deletes.push(Write::delete(Segment::read(&conversation, row)?.key()));
+        }
+        self.clear(deletes).await?;
+        Ok(page.next.is_some())
+    }
+
     /// Puts a room into slow mode, or ends it.
     pub(super) async fn change_slow(
         &self,
@@ -93,7 +159,8 @@ impl Dynamo {
         let mut tails = self.tails.lock().await;
         let conversation = Conversation::Room(name.clone());
         tails.remove(&conversation);
-        let last = self.tail(&mut tails, &conversation).await?.last;
+        let tail = self.tail(&mut tails, &conversation).await?;
+        let last = if tail.is_removed { Seq(0) } else { tail.last };
         Ok(RoomRecord {
             name,
             topic,

@@ -13,7 +13,7 @@ use super::key::Key;
 use super::write::Write;
 use crate::chat::event::{Author, Body, Draft, Message};
 use crate::chat::ids::{AccountId, Conversation, Name, Seq, Time};
-use crate::store::{Purge, StoreError};
+use crate::store::{Purge, REMOVED, StoreError};
 use crate::text::Text;
 
 mod kept;
@@ -248,6 +248,11 @@ impl Segment {
     pub fn last(&self) -> Seq {
         let more = u64::try_from(self.entries.len()).unwrap_or(u64::MAX);
         Seq(self.first.0.saturating_add(more).saturating_sub(1))
+    }
+
+    /// Whether the log of a removed room ended with it.
+    pub fn is_removed(&self) -> bool {
+        self.entries.last().is_some_and(|entry| entry.by == REMOVED)
     }
 
     /// When the last of its entries was said.

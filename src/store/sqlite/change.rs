@@ -54,6 +54,7 @@ fn write(db: &Connection, change: &Change) -> Result<ChangeOutcome, ChangeError>
         Action::Unmute { account, .. } => mutes::set(db, *account, None, now),
         Action::SetLockdown(lockdown) => mutes::set_lockdown(db, lockdown.as_ref(), now),
         Action::SetSlow { room, slow } => rooms::set_slow(db, room, *slow),
+        Action::RemoveRoom { room } => rooms::remove(db, room, now),
         Action::Kick { .. } | Action::Announce | Action::Purge { .. } => Ok(ChangeOutcome::Done),
     }
 }

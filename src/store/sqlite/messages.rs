@@ -5,10 +5,13 @@ use rusqlite::{Connection, OptionalExtension, Row};
 use super::entries::{COLUMNS, Cells, DELETED, DID, EDITED, SAID, TOPIC, to_entry, to_message};
 use super::search;
 use crate::chat::event::{Author, Body, Draft, Message};
-use crate::chat::ids::{AccountId, Conversation, Name, Seq, Time};
+use crate::chat::ids::{AccountId, Conversation, Name, RoomName, Seq, Time};
 use crate::store::archive::{Conflict, Entry, Kept};
-use crate::store::{AmendError, Amendment, MAX_COUNT, StoreError};
+use crate::store::{AmendError, Amendment, MAX_COUNT, REMOVED, StoreError, removed};
 use crate::text::Text;
+
+/// How many entries of a removed room are deleted in one transaction.
+const STEP: i64 = 500;
 
 /// Adds entries to the ends of their logs.
 pub(super) fn append(db: &Connection, batch: &[Draft]) -> Result<Vec<Seq>, StoreError> {
@@ -290,6 +293,41 @@ pub(super) fn restore(db: &Connection, entry: &Entry) -> Result<Result<(), Confl
     };
     end.insert(db, entry.at, &entry.author, entry.to.as_ref(), &cells)?;
     Ok(Ok(()))
+}
+
+/// Ends the log of a room that is removed.
+pub(super) fn end(db: &Connection, conversation: Conversation, at: Time) -> Result<(), StoreError> {
+    let mut end = End::of(db, &conversation)?;
+    end.last = end.last.saturating_add(1);
+    let entry = removed(conversation, Seq(unsigned(end.last)?), at)?;
+    let cells = Cells::hidden(SAID, None);
+    Ok(end.insert(db, at, &entry.author, None, &cells)?)
+}
+
+/// Some of what was said in a room before it was removed.
+pub(super) fn left_of_removed(db: &Connection, name: &RoomName) -> Result<Vec<i64>, StoreError> {
+    let mut statement = db.prepare_cached(
+        "SELECT m.id FROM messages m
+         WHERE m.conversation = (SELECT id FROM conversations WHERE key = 'room/' || ?1)
+           AND m.seq < (SELECT iif(author = ?2, seq, 0) FROM messages
+                        WHERE conversation = m.conversation ORDER BY seq DESC LIMIT 1)
+           AND NOT EXISTS (SELECT 1 FROM rooms WHERE name = ?1)
+         LIMIT ?3",
+    )?;
+    let ids = statement.query_map((name.as_str(), blob(REMOVED), STEP), |row| row.get(0))?;
+    Ok(ids.collect::<Result<_, _>>()?)
+}
+
+/// Deletes rows, and what the index of words has of them.
+pub(super) fn delete(db: &Connection, ids: &[i64]) -> Result<(), StoreError> {
+    // What isn't in the index yet can't be taken out of it.
+    search::catch_up(db)?;
+    let mut delete = db.prepare_cached("DELETE FROM messages WHERE id = ?1")?;
+    for id in ids {
+        search::unindex(db, *id)?;
+        delete.execute([id])?;
+    }
+    Ok(())
 }
 
 fn said(row: &Row<'_>) -> rusqlite::Result<(i64, i64, bool)> {

@@ -4,16 +4,17 @@ use std::time::Duration;
 
 use rusqlite::{Connection, Row};
 
-use super::messages::{blob, unsigned};
-use crate::chat::ids::{AccountId, RoomName, Seq, Time};
+use super::messages::{self, blob, unsigned};
+use crate::chat::ids::{AccountId, Conversation, RoomName, Seq, Time};
 use crate::store::archive::Room;
 use crate::store::{ChangeError, ChangeOutcome, RoomRecord, StoreError};
 use crate::text::Text;
 
 const SELECT: &str = "
     SELECT name, topic, created, slow,
-           (SELECT coalesce(max(seq), 0) FROM messages WHERE conversation =
-               (SELECT id FROM conversations WHERE key = 'room/' || name)),
+           (SELECT iif(author = zeroblob(16), 0, seq) FROM messages WHERE conversation =
+               (SELECT id FROM conversations WHERE key = 'room/' || name)
+            ORDER BY seq DESC LIMIT 1),
            made_by
     FROM rooms";
 
@@ -61,6 +62,21 @@ pub(super) fn remove_empty(
         }
         found => Ok(found),
     }
+}
+
+/// Removes a room, and ends the log of what was said there.
+pub(super) fn remove(
+    db: &Connection,
+    name: &RoomName,
+    now: Time,
+) -> Result<ChangeOutcome, ChangeError> {
+    let room = named(db, name)?.ok_or(ChangeError::NotFound)?;
+    if room.last > Seq(0) {
+        messages::end(db, Conversation::Room(name.clone()), now)?;
+    }
+    db.prepare_cached("DELETE FROM rooms WHERE name = ?1")?
+        .execute([name.as_str()])?;
+    Ok(ChangeOutcome::Done)
 }
 
 /// Writes what a room is, over what it was.
@@ -119,7 +135,7 @@ fn to_room(row: &Row<'_>) -> Result<RoomRecord, StoreError> {
             StoreError::Corrupt(format!("room {name:?} has a bad name: {error}"))
         })?,
         topic: topic.as_deref().map(Text::stored),
-        last: Seq(unsigned(row.get(4)?)?),
+        last: Seq(unsigned(row.get::<_, Option<i64>>(4)?.unwrap_or(0))?),
         created: Time(row.get(2)?),
         made_by: made_by.map(|id| AccountId(u128::from_be_bytes(id))),
         slow: slow

@@ -6,7 +6,7 @@
 
 use rusqlite::Connection;
 
-use super::search;
+use super::messages;
 use crate::store::StoreError;
 
 /// Entries that are removed in one transaction: some milliseconds, which messages wait for.
@@ -128,8 +128,6 @@ fn used(db: &Connection) -> Result<u64, StoreError> {
 /// Removes the oldest messages but the newest of each conversation, and what the index of words has
 /// of them.
 fn remove(db: &Connection) -> Result<usize, StoreError> {
-    // What isn't in the index yet can't be taken out of it.
-    search::catch_up(db)?;
     let mut oldest = db.prepare_cached(
         "SELECT id FROM messages m
          WHERE seq < (SELECT max(seq) FROM messages WHERE conversation = m.conversation)
@@ -138,10 +136,6 @@ fn remove(db: &Connection) -> Result<usize, StoreError> {
     let ids: Vec<i64> = oldest
         .query_map([BATCH], |row| row.get(0))?
         .collect::<Result<_, _>>()?;
-    let mut delete = db.prepare_cached("DELETE FROM messages WHERE id = ?1")?;
-    for id in &ids {
-        search::unindex(db, *id)?;
-        delete.execute([id])?;
-    }
+    messages::delete(db, &ids)?;
     Ok(ids.len())
 }

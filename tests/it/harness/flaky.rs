@@ -139,6 +139,7 @@ pass! { Store:
         name: &RoomName, made_by: Option<AccountId>, now: Time
     ) -> RoomRecord, StoreError;
     fn remove_empty_room(name: &RoomName) -> Option<RoomRecord>, StoreError;
+    fn clear_room(name: &RoomName) -> bool, StoreError;
     fn account_by_key(key: &Fingerprint) -> Option<Account>, StoreError;
     fn account_by_name(name: &Name) -> Option<Account>, StoreError;
     fn save_preferences(account: AccountId, preferences: &Preferences) -> (), StoreError;

@@ -218,6 +218,9 @@ fn changes() -> Vec<Action> {
             room: RoomName::lobby(),
             slow: Some(Duration::from_secs(30)),
         },
+        Action::RemoveRoom {
+            room: RoomName::new("ops").unwrap(),
+        },
         Action::Kick {
             name: name("bob"),
             reason: None,
@@ -251,6 +254,10 @@ async fn fill(store: &dyn Archive) {
         .open_room(&RoomName::lobby(), None, NOW)
         .await
         .unwrap();
+    let ops = RoomName::new("ops").unwrap();
+    store.open_room(&ops, None, NOW).await.unwrap();
+    let said = super::said(&super::room("ops"), "bob", "hi");
+    store.append(vec![said]).await.unwrap();
     for action in before() {
         store.apply(&change(action)).await.unwrap();
     }

@@ -57,6 +57,8 @@ mod log;
 mod people;
 /// What is removed after a flood.
 mod purge;
+/// Rooms that operators remove.
+mod rooms;
 /// What is found.
 mod search;
 
