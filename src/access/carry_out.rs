@@ -150,6 +150,9 @@ impl Guard {
             Order::Kick(name, _) => {
                 format!("ssh-chat admin ban {name} 1m ends their sessions, too.")
             }
+            Order::RemoveRoom(room) => {
+                format!("Connect as an operator: ssh HOST remove-room {room}")
+            }
             Order::Announce(_) => "Connect as an operator: ssh HOST announce TEXT".to_owned(),
             Order::Status => "Connect as an operator: ssh HOST status. ssh-chat doctor checks \
                               what the server needs."
@@ -278,6 +281,7 @@ impl OrderContext<'_> {
             Order::EndLockdown => self.end_lockdown().await,
             Order::Slow(room, slow) => self.slow(room, slow).await,
             Order::Purge(whom, millis) => self.purge(whom, millis).await,
+            Order::RemoveRoom(room) => self.remove_room(room).await,
             Order::Announce(text) => self.announce(text).await,
             Order::RevokeInvite(id) => self.revoke_invite(id).await,
             Order::Approve(which, name) => self.approve(which, name).await,
@@ -290,12 +294,16 @@ impl OrderContext<'_> {
 
     /// Makes a change on behalf of whoever gives the order.
     pub(super) async fn apply(&self, action: Action) -> Result<ChangeOutcome, ChangeError> {
-        let change = Change {
+        self.guard.apply(&self.change(action)).await
+    }
+
+    /// A change on behalf of whoever gives the order.
+    pub(super) fn change(&self, action: Action) -> Change {
+        Change {
             at: self.now,
             actor: self.actor.clone(),
             action,
-        };
-        self.guard.apply(&change).await
+        }
     }
 
     /// The account of this name, online or not.

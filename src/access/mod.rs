@@ -43,7 +43,7 @@ use crate::chat::access::{Ban, KeyRecord, Lockdown, LockdownScope, Mute, Role, S
 use crate::chat::ids::{Fingerprint, Name, Time};
 use crate::hub::Handle;
 use crate::rate_limit::{KeyedRateLimiter, TrustedNetworks};
-use crate::store::{Account, Change, ChangeError, ChangeOutcome, Store, StoreError};
+use crate::store::{Account, Applied, Change, ChangeError, ChangeOutcome, Store, StoreError};
 use crate::text::Text;
 
 /// How long the store may take to answer somebody at the door: less than the edge waits for us.
@@ -288,19 +288,7 @@ impl Guard {
 
     /// Saves a change, and says so in the log once it is saved.
     async fn apply(&self, change: &Change) -> Result<ChangeOutcome, ChangeError> {
-        let applied = self.store.apply(change).await?;
-        if let Some(audit) = &applied.audit {
-            tracing::info!(
-                event = "audit",
-                actor = %audit.actor,
-                actor_kind = audit.actor.kind(),
-                action = audit.action.as_str(),
-                whom = audit.target.as_str(),
-                detail = audit.detail.as_str(),
-                "a change was made"
-            );
-        }
-        Ok(applied.outcome)
+        Ok(log_applied(self.store.apply(change).await?))
     }
 
     /// Asks the store something that somebody waits for at the door. The error comes soon, and
@@ -345,6 +333,22 @@ fn banned(ban: &Ban, now: Time) -> Text {
         None => ".".to_owned(),
     };
     Text::stored(&format!("You are banned here{until}{reason}"))
+}
+
+/// Says in the log what was saved.
+fn log_applied(applied: Applied) -> ChangeOutcome {
+    if let Some(audit) = &applied.audit {
+        tracing::info!(
+            event = "audit",
+            actor = %audit.actor,
+            actor_kind = audit.actor.kind(),
+            action = audit.action.as_str(),
+            whom = audit.target.as_str(),
+            detail = audit.detail.as_str(),
+            "a change was made"
+        );
+    }
+    applied.outcome
 }
 
 #[cfg(test)]

@@ -94,6 +94,8 @@ pub enum Order {
     Slow(RoomName, Option<Duration>),
     /// `/purge WHOM [DURATION]`; the duration in milliseconds.
     Purge(PurgeWhom, u64),
+    /// `/remove-room ROOM`
+    RemoveRoom(RoomName),
     /// `/announce TEXT`
     Announce(Text),
     /// `/invite [USES] [DURATION] [ROLE]`
@@ -212,6 +214,7 @@ pub fn read(
         Verb::Lockdown => lockdown(first, rest),
         Verb::Slow => command::room(first).and_then(|room| Ok(Order::Slow(room, slow(rest)?))),
         Verb::Purge => purge(first, rest),
+        Verb::RemoveRoom => command::room(first).map(Order::RemoveRoom),
         Verb::Announce => Text::message(first)
             .map(Order::Announce)
             .map_err(|error| error.to_string()),

@@ -8,8 +8,9 @@ use super::orders::PurgeWhom;
 use crate::chat::access::{Deed, Rank};
 use crate::chat::duration;
 use crate::chat::ids::{AccountId, Conversation, RoomName};
+use crate::chat::intent::Refusal;
 use crate::clock;
-use crate::store::{Action, Authors, Purge};
+use crate::store::{Action, Authors, ChangeError, Purge};
 use crate::text::Text;
 
 /// The most pieces of work after a purge: there is an end to them, however much is said meanwhile.
@@ -210,15 +211,62 @@ impl OrderContext<'_> {
             end?;
         }
         // Also when nothing was found: one before may have been cut here.
+        self.clean().await
+    }
+
+    /// Sees to it that nothing of what was removed is left on the disk. The error is why it was cut.
+    async fn clean(&self) -> Result<(), String> {
         for _ in 0..CLEANING {
             if self.guard.is_stopping() {
                 return Err(STOPPING.to_owned());
             }
-            if !store.purged().await.map_err(words)? {
+            let more = self.guard.store.purged().await;
+            if !more.map_err(|error| error.to_string())? {
                 break;
             }
         }
         Ok(())
+    }
+
+    /// Removes a room and everything that was said there. The hub does the first, so that nothing
+    /// is said there meanwhile.
+    pub(super) async fn remove_room(&self, room: RoomName) -> Result<String, String> {
+        if room == RoomName::lobby() {
+            return Err("The lobby can't be removed. /purge removes what was said there.".into());
+        }
+        let remove = self.change(Action::RemoveRoom { room: room.clone() });
+        let told = Text::stored(&format!("{} removed the room {room}.", self.actor));
+        let removed = self.guard.hub.remove_room(room.clone(), remove, told).await;
+        let removed = removed.ok_or_else(|| format!("Not done: {STOPPING}."))?;
+        let there = match removed {
+            Ok(applied) => {
+                super::log_applied(applied);
+                true
+            }
+            // A removal before may have been cut after that.
+            Err(ChangeError::NotFound) => false,
+            Err(error) => return Err(not_done(error)),
+        };
+        match self.clear_room(&room).await {
+            Err(why) => Err(format!(
+                "{room} is removed, but not everything that was said there is deleted yet: {why}. \
+                 Repeat the command to delete the rest."
+            )),
+            Ok(()) if there => Ok(format!("{room} and everything said there is removed.")),
+            Ok(()) => Err(Refusal::NoRoom(room).to_string()),
+        }
+    }
+
+    async fn clear_room(&self, room: &RoomName) -> Result<(), String> {
+        loop {
+            if self.guard.is_stopping() {
+                return Err(STOPPING.to_owned());
+            }
+            let more = self.guard.store.clear_room(room).await;
+            if !more.map_err(|error| error.to_string())? {
+                return self.clean().await;
+            }
+        }
     }
 
     /// Each room is told in one line.

@@ -91,6 +91,8 @@ pub enum Verb {
     Slow,
     /// `/purge WHOM [DURATION]`
     Purge,
+    /// `/remove-room ROOM`
+    RemoveRoom,
     /// `/announce TEXT`
     Announce,
     /// `/invite [USES] [DURATION] [ROLE]`

@@ -9,6 +9,7 @@ use ipnet::IpNet;
 use tokio::sync::oneshot;
 
 use super::feed::Delivery;
+use super::rooms::Removal;
 use super::{Handle, Hub, Request};
 use crate::chat::access::{Mute, Online, Role};
 use crate::chat::event::{Author, Event};
@@ -17,6 +18,7 @@ use crate::chat::ignore::Ignoring;
 use crate::chat::origins::CameFrom;
 use crate::chat::preferences::Ignored;
 use crate::clock;
+use crate::store::{Applied, Change, ChangeError};
 use crate::text::Text;
 
 /// Something that only the rules or an operator may want.
@@ -37,6 +39,8 @@ pub(super) enum Authority {
     Announce(Text),
     /// A room is in slow mode, or no longer, and is told so in these words if there are any.
     Slow(RoomName, Option<Duration>, Option<Text>),
+    /// A room is removed, and those in it are told so.
+    RemoveRoom(Box<Removal>),
     /// Those in a room are told something.
     TellRoom(RoomName, Text),
     /// Who connected from a network, and since when that is known.
@@ -83,6 +87,7 @@ impl Hub {
                     self.tell_rooms([room], &notice(words));
                 }
             }
+            Authority::RemoveRoom(removal) => self.removals.push_back(removal),
             Authority::TellRoom(room, words) => self.tell_rooms([room], &notice(words)),
             Authority::CameFrom(network, reply) => {
                 let CameFrom {
@@ -204,6 +209,26 @@ impl Handle {
     /// or no longer. It is told so in these words, if there are any.
     pub async fn set_slow(&self, room: RoomName, every: Option<Duration>, words: Option<Text>) {
         self.authority(Authority::Slow(room, every, words)).await;
+    }
+
+    /// Has the store make a change that removes a room, while nothing is said there; tells those
+    /// who are in it, and moves them out. `None` if the hub has ended.
+    pub async fn remove_room(
+        &self,
+        room: RoomName,
+        change: Change,
+        words: Text,
+    ) -> Option<Result<Applied, ChangeError>> {
+        let (reply, answer) = oneshot::channel();
+        let removal = Removal {
+            room,
+            change,
+            words,
+            reply,
+        };
+        self.authority(Authority::RemoveRoom(Box::new(removal)))
+            .await;
+        answer.await.ok()
     }
 
     /// Tells those who are in a room.

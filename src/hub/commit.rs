@@ -8,13 +8,16 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::feed::Delivery;
+use super::rooms::Removal;
 use super::{Feed, Hub};
 use crate::chat::event::{Author, Draft, Event, Message};
 use crate::chat::ids::{AccountId, Conversation, Name, RoomName, Seq, SessionId};
 use crate::chat::intent::{Intent, Refusal};
 use crate::chat::state::Decision;
 use crate::clock;
-use crate::store::{Action, AmendError, Amendment, Change, ChangeError, RoomRecord, StoreError};
+use crate::store::{
+    Action, AmendError, Amendment, Applied, Change, ChangeError, RoomRecord, StoreError,
+};
 use crate::telemetry::metrics;
 
 /// A message that is allowed and not yet saved, and who waits to hear of it.
@@ -47,6 +50,8 @@ pub(super) enum Outcome {
         Option<AccountId>,
         Result<Option<RoomRecord>, StoreError>,
     ),
+    /// A room is gone by an order, or why not.
+    RemovedByOrder(Box<Removal>, Result<Applied, ChangeError>),
     Renamed {
         session: SessionId,
         id: u32,
@@ -75,6 +80,8 @@ impl Hub {
             let turn = self.barriers.front().is_some_and(|b| b.after <= answered);
             if turn && let Some(barrier) = self.barriers.pop_front() {
                 self.in_flight = self.decide_by_store(barrier);
+            } else if let Some(removal) = self.removals.pop_front() {
+                self.in_flight = Some(self.remove_by_order(removal));
             } else if let Some(removal) = self.start_removal() {
                 self.in_flight = Some(removal);
             } else if !self.gathered.is_empty() {
@@ -239,6 +246,7 @@ impl Hub {
                 self.enter(session, id, name);
             }
             Outcome::Removed(room, made_by, removed) => self.removed(room, made_by, removed),
+            Outcome::RemovedByOrder(removal, result) => self.removed_by_order(*removal, result),
             Outcome::Opened(session, id, Err(error)) => self.not_saved(session, id, &error),
             Outcome::Renamed {
                 session,

@@ -103,6 +103,8 @@ pub enum Delivery {
     Joined(u32, Joined),
     /// The session has left this room.
     Left(u32, RoomName),
+    /// This room is removed, as these words say: the session is not in it any more.
+    Removed(RoomName, Text),
     /// The answer to the query of this number.
     Answer(u32, Answer),
     /// A direct message or a notice.

@@ -31,7 +31,7 @@ use self::commit::{Barrier, InFlight, Outcome, Pending};
 use self::feed::{Delivery, Inbox, Joined, Ring};
 use self::handle::Request;
 pub use self::handle::{Attachment, Handle};
-use self::rooms::Idle;
+use self::rooms::{Idle, Removal};
 use self::wait::{maybe, until};
 use crate::chat::event::{Author, Event};
 use crate::chat::ids::{Conversation, RoomName, SessionId};
@@ -132,6 +132,8 @@ pub struct Hub {
     messages: Progress,
     /// Decisions that the store has to make, each after the messages that came before it.
     barriers: VecDeque<Barrier>,
+    /// Rooms that an operator removes.
+    removals: VecDeque<Box<Removal>>,
     in_flight: Option<InFlight>,
     stopping: Option<oneshot::Sender<()>>,
     stopped: bool,
@@ -165,6 +167,7 @@ impl Hub {
             gathered: Vec::new(),
             messages: Progress::default(),
             barriers: VecDeque::new(),
+            removals: VecDeque::new(),
             in_flight: None,
             stopping: None,
             stopped: false,

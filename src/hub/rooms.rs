@@ -1,18 +1,22 @@
 //! How rooms come and go: made when somebody joins them, and removed some time after everybody has
-//! left if nothing was ever said there.
+//! left if nothing was ever said there, or when an operator says so.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::sync::oneshot;
+
 use super::Hub;
 use super::commit::{InFlight, Outcome};
+use super::feed::Delivery;
 use crate::chat::ids::{AccountId, Conversation, RoomName, Seq, SessionId, Time};
 use crate::chat::intent::{Intent, Refusal};
 use crate::chat::state::Decision;
 use crate::clock;
-use crate::store::{RoomRecord, StoreError};
+use crate::store::{Applied, Change, ChangeError, ChangeOutcome, RoomRecord, StoreError};
 use crate::telemetry::metrics;
+use crate::text::Text;
 
 /// Rooms in which nobody is and nothing was ever said, by when that began; and those of them that
 /// the store is still to remove.
@@ -22,6 +26,16 @@ pub(super) struct Idle {
     since: HashMap<RoomName, Instant>,
     /// Not part of the chat any more; with whose account made each.
     doomed: VecDeque<(RoomName, Option<AccountId>)>,
+}
+
+/// An operator's order to remove a room.
+pub(super) struct Removal {
+    pub room: RoomName,
+    /// What the store is to do.
+    pub change: Change,
+    /// What those in the room are told.
+    pub words: Text,
+    pub reply: oneshot::Sender<Result<Applied, ChangeError>>,
 }
 
 impl Idle {
@@ -156,6 +170,75 @@ impl Hub {
                     slow: None,
                 });
             }
+        }
+    }
+
+    /// Has the store remove a room. What was handed over before is saved; what comes meanwhile waits.
+    pub(super) fn remove_by_order(&self, removal: Box<Removal>) -> InFlight {
+        let store = Arc::clone(&self.store);
+        Box::pin(async move {
+            let result = store.apply(&removal.change).await;
+            Outcome::RemovedByOrder(removal, result)
+        })
+    }
+
+    /// The store has removed a room, or it has not.
+    pub(super) fn removed_by_order(
+        &mut self,
+        removal: Removal,
+        result: Result<Applied, ChangeError>,
+    ) {
+        let Removal {
+            room, words, reply, ..
+        } = removal;
+        let result = match result {
+            // Done before, though the answer was lost.
+            Err(ChangeError::NotFound) if self.state.has_room(&room) => Ok(Applied {
+                outcome: ChangeOutcome::Unchanged,
+                audit: None,
+            }),
+            result => result,
+        };
+        if result.is_ok() {
+            self.refuse_waiting(&room);
+            self.idle.end(&room);
+            let feed = self.feeds.remove(&room).unwrap_or_default();
+            metrics::rooms(self.feeds.len());
+            for session in feed.listeners.into_keys() {
+                self.state.leave(session, &room);
+                self.reply(session, Delivery::Removed(room.clone(), words.clone()));
+            }
+            self.state.close_room(&room);
+        }
+        let _gone_already = reply.send(result);
+    }
+
+    /// Refuses what is still to be saved in a room that is gone: it would be there again.
+    fn refuse_waiting(&mut self, room: &RoomName) {
+        let conversation = Conversation::Room(room.clone());
+        let mut refused = Vec::new();
+        let gathered = self.gathered.len();
+        self.gathered.retain(|pending| {
+            let keep = pending.draft.conversation != conversation;
+            if !keep {
+                refused.push((pending.session, pending.id));
+            }
+            keep
+        });
+        self.messages.answered += (gathered - self.gathered.len()) as u64;
+        self.barriers.retain(|barrier| {
+            let keep = !matches!(&barrier.decision,
+                Decision::Amend { conversation: of, .. } if *of == conversation);
+            if !keep {
+                refused.push((barrier.session, barrier.id));
+            }
+            keep
+        });
+        for (session, id) in refused {
+            self.reply(
+                session,
+                Delivery::Refused(id, Refusal::NoRoom(room.clone())),
+            );
         }
     }
 

@@ -196,6 +196,7 @@ impl Machine {
             | Verb::Lockdown
             | Verb::Slow
             | Verb::Purge
+            | Verb::RemoveRoom
             | Verb::Announce
             | Verb::Audit
             | Verb::Status => {

@@ -410,6 +410,10 @@ impl Driver {
                     self.feeds.retain(|feed| feed.room != room);
                     self.machine.left(id, &room, now);
                 }
+                Delivery::Removed(room, words) => {
+                    self.feeds.retain(|feed| feed.room != room);
+                    self.machine.room_removed(&room, words, now);
+                }
                 Delivery::Answer(id, answer) => self.machine.answer(id, answer, now),
                 Delivery::Event(event) => {
                     let before = self.machine.waiting_output();

@@ -108,6 +108,26 @@ impl Machine {
         self.release(now);
     }
 
+    /// A room is removed that the session was in: if it is shown, the lobby is shown next.
+    pub fn room_removed(&mut self, room: &RoomName, words: Text, now: Now) {
+        let Some(at) = self.tabs.iter().position(|tab| tab.name == *room) else {
+            return;
+        };
+        self.tabs.remove(at);
+        let shown = self.current == at;
+        if self.current > at {
+            self.current -= 1;
+        }
+        self.display.touch();
+        let (at, text) = (now.wall, words);
+        self.private_event(&Event::Notice { at, text }, now);
+        if shown {
+            // It comes first, and can't be removed.
+            self.current = 0;
+            self.intend(Asked::Join, Intent::Join(RoomName::lobby()), now);
+        }
+    }
+
     /// Something happened in a room that the session is in.
     pub fn room_event(&mut self, room: &RoomName, post: &Post, now: Now) {
         let event = &*post.event;

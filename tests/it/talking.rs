@@ -31,6 +31,7 @@ transcripts! {
     names,
     pasting,
     purging,
+    removing_a_room,
     rooms,
     saying,
     second_thoughts,

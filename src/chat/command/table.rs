@@ -117,6 +117,8 @@ pub const COMMANDS: &[Command] = &[
         "slow mode for a room", "/slow lobby 30s"),
     command!(Purge, "purge", "NAME|ADDRESS|guests [DURATION]", [Arg::Person, Arg::NewName] 1, Operators,
         "remove recent messages", "/purge mallory 1h"),
+    command!(RemoveRoom, "remove-room", "ROOM", [Arg::Room] 1, Operators,
+        "remove a room for good", "/remove-room ops"),
     command!(Announce, "announce", "TEXT", [Arg::Rest] 1, Operators,
         "tell everybody everywhere", "/announce back at noon"),
     command!(Audit, "audit", "[COUNT]", [Arg::Count] 0, Operators,

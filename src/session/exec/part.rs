@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::time::{Instant, sleep_until};
 
 use super::ExecContext;
-use super::out::{End, TRY_LATER};
+use super::out::{End, FAILED, TRY_LATER};
 use crate::chat::event::Event;
 use crate::chat::ids::{AccountId, RoomName};
 use crate::chat::intent::{Answer, Intent, Query, Refusal};
@@ -155,6 +155,9 @@ impl Part {
         match &delivery {
             Delivery::Close(reason) | Delivery::Dismissed(reason) => {
                 return Err(End::Told(TRY_LATER, reason.to_string()));
+            }
+            Delivery::Removed(_, words) => {
+                return Err(End::Told(FAILED, words.to_string()));
             }
             Delivery::Ignored(ignored) => self.ignored = Arc::clone(ignored),
             _ => {}
