@@ -160,6 +160,7 @@ pub(super) async fn run<S: Sessions, D: Door>(
     // Boxed: it is large, and done once the client has said which version it speaks.
     let greeting = Box::pin(russh::server::run_stream(config, transport, handler));
     let session = async {
+        link.seat.greeted().await;
         let running = greeting.await?;
         link.seat.reached(Stage::Identified);
         let goodbye = goodbye(&link, running.handle());

@@ -178,6 +178,17 @@ pub(super) struct Seat {
 }
 
 impl Seat {
+    /// Waits until it's the connection's turn to be greeted, or it's cut.
+    pub(super) async fn greeted(&self) {
+        while self.control.why().is_none() {
+            let turn = self.gate.inside().table.greet(self.addr, Instant::now());
+            match turn {
+                Ok(()) => return,
+                Err(wait) => tokio::time::sleep(wait).await,
+            }
+        }
+    }
+
     /// The connection has come as far as that on its way to a login.
     pub(super) fn reached(&self, stage: Stage) {
         if !self.is_authenticated() {

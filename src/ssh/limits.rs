@@ -92,6 +92,12 @@ const RESERVE: usize = 32;
 const LEAST_RATE: usize = 16;
 /// In which a source may open as many connections as it may have at a time.
 const RATE_PERIOD: Duration = Duration::from_secs(30);
+/// How many times that rate a source has that logged in before.
+const KNOWN_RATE: u32 = 4;
+/// Of the connections that a source may have at a time, the part that is greeted at once and then
+/// each second: ten of 64. Slower than what counts as an attack on key exchange (CVE-2002-20001: 20
+/// a second from one source), and quick enough for an office that comes back after a restart.
+const GREETED: (u32, u32) = (10, 64);
 /// How many times the rate of one source a /48 has.
 const NET_RATE: u32 = 4;
 /// Sources whose rate is counted; all others share one.
@@ -114,6 +120,8 @@ struct Rates {
     nets: KeyedRateLimiter<IpAddr>,
     /// Those that logged in before: a flood of new sources uses up nothing of theirs.
     known: KeyedRateLimiter<IpAddr>,
+    /// The pace at which connections that were let in are greeted.
+    greeted: KeyedRateLimiter<IpAddr>,
 }
 
 impl Rates {
@@ -127,7 +135,8 @@ impl Rates {
         Rates {
             sources: KeyedRateLimiter::new(quota, RATED_SOURCES),
             nets: KeyedRateLimiter::new(net, RATED_SOURCES),
-            known: KeyedRateLimiter::new(quota, KNOWN_SOURCES),
+            known: KeyedRateLimiter::new(quota.times(KNOWN_RATE), KNOWN_SOURCES),
+            greeted: KeyedRateLimiter::new(greeted(each), RATED_SOURCES),
         }
     }
 
@@ -140,6 +149,16 @@ impl Rates {
         }
         self.sources.take(source, now)
     }
+}
+
+/// The pace of greetings where one source may have `each` connections at a time.
+fn greeted(each: u32) -> Quota {
+    let (part, of) = GREETED;
+    let burst = each.saturating_mul(part).div_ceil(of);
+    Quota::every(
+        Duration::from_secs(u64::from(of)) / each.saturating_mul(part),
+        burst,
+    )
 }
 
 /// Who is connected, and what is known about where from.
@@ -186,6 +205,15 @@ impl Table {
             strikes: Recent::new(STRUCK_SOURCES),
             caps,
         }
+    }
+
+    /// A connection from there wants to be greeted, or returns how long to wait before asking
+    /// again.
+    pub fn greet(&mut self, addr: IpAddr, now: Instant) -> Result<(), Duration> {
+        if self.caps.trusted.contains(addr) {
+            return Ok(());
+        }
+        self.rates.greeted.take(source(addr), now)
     }
 
     /// A connection from there arrives. If it's let in, it is counted until [`Table::leave`].

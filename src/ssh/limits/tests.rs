@@ -317,6 +317,18 @@ fn a_source_has_a_rate_and_those_that_logged_in_have_one_of_their_own() {
         }
         entered.map(|_| ())
     };
+    // Ten are greeted at once, then ten a second.
+    for _ in 0..10 {
+        assert_eq!(table.greet(a, start), Ok(()));
+    }
+    let turn = Duration::from_millis(100);
+    assert_eq!(table.greet(a, start), Err(turn));
+    assert_eq!(table.greet(b, start), Ok(()));
+    assert_eq!(table.greet(a, start + turn), Ok(()));
+    for _ in 0..100 {
+        assert_eq!(table.greet(ip("198.51.100.9"), start), Ok(()));
+    }
+
     for _ in 0..128 {
         assert_eq!(enter(&mut table, a, start), Ok(()));
     }
