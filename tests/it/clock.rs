@@ -11,10 +11,12 @@ use crate::harness::http::Form;
 use crate::harness::moto::Moto;
 use crate::harness::{Finished, Home, Login, Server, Terminal, run};
 
-/// How often somebody may speak: less than they do here, so that they wait for it.
-const LIMITS: [&str; 4] = [
+/// How often somebody may speak: less than they do here, so that they wait for it. Commands, which
+/// are refused instead, only ask whether somebody gets in.
+const LIMITS: [&str; 5] = [
     "limits.message_burst=2",
     "limits.message_rate=20/s",
+    "limits.command_rate=0",
     "web.burst=1",
     "web.rate=20/s",
 ];
