@@ -113,6 +113,14 @@ const LEAST_GRACE: u32 = 8;
 /// How many connections one admission may find too slow: it must stay cheap.
 const MOST_TOO_SLOW: usize = 4;
 
+impl Caps {
+    /// Whether one source may have every connection, as where only one program connects: then
+    /// nothing is limited per source.
+    fn one_may_have_all(&self) -> bool {
+        self.per_address >= self.total
+    }
+}
+
 /// Rate limiters for new connections. Each leads to a key exchange, which is what is expensive.
 #[derive(Debug)]
 struct Rates {
@@ -125,8 +133,17 @@ struct Rates {
 }
 
 impl Rates {
-    fn new(per_address: usize) -> Rates {
-        let each = u32::try_from(per_address.max(LEAST_RATE)).unwrap_or(u32::MAX);
+    fn new(caps: &Caps) -> Rates {
+        if caps.one_may_have_all() {
+            let unlimited = || KeyedRateLimiter::new(Quota::UNLIMITED, KNOWN_SOURCES);
+            return Rates {
+                sources: unlimited(),
+                nets: unlimited(),
+                known: unlimited(),
+                greeted: unlimited(),
+            };
+        }
+        let each = u32::try_from(caps.per_address.max(LEAST_RATE)).unwrap_or(u32::MAX);
         let quota = Quota::every(RATE_PERIOD / each, each.saturating_mul(2));
         let net = Quota::every(
             RATE_PERIOD / each / NET_RATE,
@@ -199,7 +216,7 @@ impl Table {
             late: Pool::new(),
             ages: HashMap::new(),
             by_age: BTreeSet::new(),
-            rates: Rates::new(caps.per_address),
+            rates: Rates::new(&caps),
             penalties: Penalties::new(),
             known: Recent::new(KNOWN_SOURCES),
             strikes: Recent::new(STRUCK_SOURCES),
@@ -290,6 +307,9 @@ impl Table {
 
     /// How many connections that have not logged in one source may have.
     fn most_waiting(&self) -> usize {
+        if self.caps.one_may_have_all() {
+            return self.caps.unauthenticated;
+        }
         let half = (self.caps.unauthenticated / 2).max(1);
         self.caps.per_address.min(half)
     }

@@ -302,6 +302,27 @@ fn a_flood_of_reconnects_pushes_out_nobody_who_logs_in() {
     }
 }
 
+/// As load generators set them.
+#[test]
+fn one_source_that_may_have_all_has_no_share() {
+    let now = Instant::now();
+    let mut table = Table::new(Caps {
+        total: 21,
+        per_address: 21,
+        unauthenticated: 21,
+        ..caps()
+    });
+    let addr = ip("192.0.2.1");
+    for _ in 0..1000 {
+        let entered: Vec<_> = (0..20).map(|_| table.enter(addr, now).unwrap()).collect();
+        for admitted in entered {
+            assert_eq!(admitted.evicted, []);
+            assert_eq!(table.greet(addr, now), Ok(()));
+            table.leave(admitted.id, now);
+        }
+    }
+}
+
 #[test]
 fn a_source_has_a_rate_and_those_that_logged_in_have_one_of_their_own() {
     let start = Instant::now();
