@@ -170,7 +170,7 @@ REFUSED = [
     ("there is no key", {"operator_keys": []}, "operator_keys is empty and access is allowlist, so no one could ever log in. Add your own public key"),
     ("a key is private", {"operator_keys": [PRIVATE]}, "operator_keys contains a PRIVATE key. Use the line from the .pub file instead, and replace that key pair"),
     ("a key is the name of a file", {"operator_keys": [KEY, "id_ed25519.pub"]}, "must be one line as in a .pub file (ssh-ed25519 AAAA… name) or a fingerprint (SHA256:…), without options and without commas. Invalid: number 2."),
-    ("a setting doesn't exist", {"settings": {"limits.room": 5}}, "settings can't include limits.room. Allowed: aws.metrics,"),
+    ("a setting doesn't exist", {"settings": {"limits.room": 5}}, "settings can't include limits.room. Allowed: add_keys, aws.metrics,"),
     ("a setting has the wrong type", {"settings": {"limits.rooms": "many"}}, "settings: limits.rooms must be a whole number, such as 50."),
     ("no image is set", {"image_version": None}, "Set either image_version (the tag Version"),
     ("no image has this version", {"image_version": "9.9.9"}, "No image found with the tags Project=ssh-chat and Version=9.9.9 for arm64 (t4g.small) in eu-central-1 owned by this account. Build one with Packer"),
