@@ -45,6 +45,9 @@ use crate::clock;
 use crate::hub;
 use crate::store::Store;
 
+/// How long a command waits for its account's or its address's share of the command rate.
+const PATIENCE: Duration = Duration::from_secs(2);
+
 /// What probes do every minute: of no interest while it works.
 const PROBED: &str = "ping";
 
@@ -170,7 +173,8 @@ impl<O: Outbound> Exec<'_, O> {
         }
     }
 
-    /// Takes what a command costs. What says something waits until it can, as messages do.
+    /// Takes what a command costs. What says something waits until it can, as messages do; all
+    /// else waits for [`PATIENCE`] at most, so that a script needs no pauses of its own.
     async fn allow(&self, run: &Run) -> Result<(), End> {
         let (cost, waits) = match run.form.action {
             Action::Send | Action::Verb(Verb::Msg | Verb::Me) => (1, true),
@@ -178,13 +182,15 @@ impl<O: Outbound> Exec<'_, O> {
             Action::Tail => (cost(Verb::History, Some(&run.last.to_string())), false),
             Action::Whoami | Action::Ping => (1, false),
         };
+        let begin = clock::monotonic();
         loop {
-            let taken = self.context.commands.take(cost, clock::monotonic());
-            let Err(refusal) = taken else {
+            let now = clock::monotonic();
+            let Err(refusal) = self.context.commands.take(cost, now) else {
                 return Ok(());
             };
+            let left = PATIENCE.saturating_sub(now.saturating_duration_since(begin));
             match refusal.retry_after() {
-                Some(wait) if waits => tokio::time::sleep(wait).await,
+                Some(wait) if waits || wait <= left => tokio::time::sleep(wait).await,
                 _ => return Err(refusal.into()),
             }
         }
