@@ -196,8 +196,11 @@ fn one_address_may_not_connect_again_and_again() {
     let server = Server::with(&["limits.connections_per_address=1"]);
     let streams = silent(&server, 200);
     let words = last_words(streams.last().unwrap());
+    // One place is free again after two seconds, some of which may have passed.
+    let why =
+        |seconds| format!("Too many new connections from your address. Try again in {seconds} s.");
     assert!(
-        words.contains("Too many new connections from your address. Try again in "),
+        [1, 2].map(why).iter().any(|why| words.contains(why)),
         "{words}"
     );
 }
