@@ -37,17 +37,7 @@ pub(super) fn add(
     }
     db.prepare_cached("DELETE FROM claims WHERE added + ?1 <= ?2")?
         .execute((WAITS.cast_signed(), now.0))?;
-    db.prepare_cached(
-        "INSERT INTO claims (fingerprint, account, algorithm, comment, added)
-         VALUES (?1, ?2, ?3, ?4, ?5)",
-    )?
-    .execute((
-        key.fingerprint.as_str(),
-        blob(account),
-        key.algorithm.as_str(),
-        key.comment.as_str(),
-        key.added.0,
-    ))?;
+    keys::insert_into("claims", db, account, key)?;
     Ok(ChangeOutcome::Done)
 }
 

@@ -72,10 +72,23 @@ pub(super) fn owner(db: &Connection, key: &Fingerprint) -> rusqlite::Result<Opti
 
 /// Gives an account a key that is nobody's. It waits for an operator no longer.
 pub(super) fn insert(db: &Connection, account: AccountId, key: &KeyRecord) -> rusqlite::Result<()> {
-    db.prepare_cached(
-        "INSERT INTO keys (fingerprint, account, algorithm, comment, added)
-         VALUES (?1, ?2, ?3, ?4, ?5)",
-    )?
+    insert_into("keys", db, account, key)?;
+    db.prepare_cached("DELETE FROM pending WHERE fingerprint = ?1")?
+        .execute([key.fingerprint.as_str()])?;
+    Ok(())
+}
+
+/// Adds a row to `keys` or to `claims`.
+pub(super) fn insert_into(
+    table: &'static str,
+    db: &Connection,
+    account: AccountId,
+    key: &KeyRecord,
+) -> rusqlite::Result<()> {
+    db.prepare_cached(&format!(
+        "INSERT INTO {table} (fingerprint, account, algorithm, comment, added)
+         VALUES (?1, ?2, ?3, ?4, ?5)"
+    ))?
     .execute((
         key.fingerprint.as_str(),
         blob(account),
@@ -83,8 +96,6 @@ pub(super) fn insert(db: &Connection, account: AccountId, key: &KeyRecord) -> ru
         key.comment.as_str(),
         key.added.0,
     ))?;
-    db.prepare_cached("DELETE FROM pending WHERE fingerprint = ?1")?
-        .execute([key.fingerprint.as_str()])?;
     Ok(())
 }
 
