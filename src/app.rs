@@ -33,7 +33,7 @@ use anyhow::{Context as _, Result};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 
-use crate::access::{Guard, Keeper, Mode, Rules};
+use crate::access::{AccessControl, AdminService, Mode, Rules};
 use crate::chat::access::Role;
 use crate::chat::ids::Now;
 use crate::cli::{Cli, Command, Exit};
@@ -176,7 +176,7 @@ async fn run(
     tasks.spawn("space watch", space.run());
     let (hub, handle) = Hub::load(Arc::clone(&store), hub_limits(&config)).await?;
     tasks.spawn("hub", hub.run());
-    let guard = Guard::new(Arc::clone(&store), handle.clone(), rules(&config)).await?;
+    let guard = AccessControl::new(Arc::clone(&store), handle.clone(), rules(&config)).await?;
     let guard = Arc::new(guard);
     let watch = Arc::clone(&guard).watch(keeping::refresh(&config));
     tasks.spawn("access watch", watch);
@@ -192,7 +192,7 @@ async fn run(
     let chat = Arc::new(Chat::new(
         handle.clone(),
         Arc::clone(&store),
-        Arc::clone(&guard) as Arc<dyn Keeper>,
+        Arc::clone(&guard) as Arc<dyn AdminService>,
         about,
         usage_limits(&config),
         config.limits.stall,
@@ -253,7 +253,7 @@ async fn run(
 /// Starts to accept connections on these sockets.
 fn accept(
     tasks: &mut Supervisor,
-    server: ssh::Server<Chat, Guard>,
+    server: ssh::Server<Chat, AccessControl>,
     listeners: Vec<Socket<TcpListener>>,
 ) -> Accepting {
     let server = Arc::new(server);
@@ -350,8 +350,8 @@ fn ssh_settings(config: &Config) -> ssh::Settings {
 }
 
 /// What sessions show of the server.
-fn about(config: &Config, started: Now) -> machine::Server {
-    machine::Server {
+fn about(config: &Config, started: Now) -> machine::ServerInfo {
+    machine::ServerInfo {
         host: config.host_name.clone(),
         version: env!("CARGO_PKG_VERSION"),
         started,

@@ -12,10 +12,10 @@ use ssh_chat::chat::event::{Body, Event, Message};
 use ssh_chat::chat::ids::{Conversation, RoomName, Seq};
 use ssh_chat::chat::intent::RoomView;
 use ssh_chat::chat::preferences::Preferences;
-use ssh_chat::hub::feed::Post;
+use ssh_chat::hub::feed::RoomEvent;
 use ssh_chat::hub::sheet::Sheet;
 use ssh_chat::session::display::Display;
-use ssh_chat::session::machine::{Effect, Fetched, Machine, Me, Server};
+use ssh_chat::session::machine::{Effect, Fetched, Machine, ServerInfo, SessionUser};
 use ssh_chat::session::theme::Theme;
 use ssh_chat::term::screen::Size;
 use ssh_chat::text::Text;
@@ -37,14 +37,14 @@ pub fn bench(criterion: &mut Criterion) -> Result<()> {
 
 /// A session in the lobby, its prompt drawn.
 fn session() -> Result<Machine> {
-    let me = Me {
+    let me = SessionUser {
         author: samples::author(0)?,
         guest: false,
         role: Role::Member,
         key: None,
         remark: None,
     };
-    let server = Server {
+    let server = ServerInfo {
         host: "chat.example".to_owned(),
         version: "0",
         started: *NOW,
@@ -89,8 +89,8 @@ fn message(text: &str) -> Result<Message> {
     })
 }
 
-fn post(message: &Message) -> Post {
-    Post {
+fn post(message: &Message) -> RoomEvent {
+    RoomEvent {
         pushed: Instant::now(),
         event: Arc::new(Event::Message(message.clone())),
         sheet: Sheet::default(),
@@ -133,7 +133,7 @@ fn joined_messages(criterion: &mut Criterion) -> Result<()> {
     group.throughput(Throughput::Elements(EVENTS as u64));
     for (name, text) in &cases {
         let message = message(text)?;
-        let posts: Vec<Post> = (0..EVENTS).map(|_| post(&message)).collect();
+        let posts: Vec<RoomEvent> = (0..EVENTS).map(|_| post(&message)).collect();
         let mut machine = session()?;
         group.bench_function(*name, |b| {
             b.iter(|| {

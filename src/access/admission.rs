@@ -2,9 +2,9 @@
 
 use std::net::IpAddr;
 
-use super::Keeper as _;
+use super::AdminService as _;
+use super::authenticate::new_account;
 use super::carry_out::{OrderContext, failed, not_done};
-use super::judge::new_account;
 use super::orders::Report;
 use crate::chat::access::{Issuer, KeyRecord, PendingKey, Role, network};
 use crate::chat::ids::{Fingerprint, Name};

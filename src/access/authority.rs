@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use super::carry_out::{OrderContext, failed};
-use crate::chat::access::{Ban, BanTarget, Deed, Issuer, Rank, Suspect};
+use crate::chat::access::{Ban, BanSubject, BanTarget, Deed, Issuer, Rank};
 use crate::chat::ids::{AccountId, Fingerprint, FingerprintPrefix, Name};
 use crate::store::Account;
 
@@ -87,7 +87,7 @@ impl OrderContext<'_> {
             return Ok(());
         };
         let (addr, client) = (requester.addr.to_canonical(), &requester.client);
-        let them = Suspect {
+        let them = BanSubject {
             account: Some(account.id),
             key: requester.key.as_ref(),
             addr,
@@ -113,7 +113,7 @@ impl OrderContext<'_> {
     async fn may_ban_crowd(&self, ban: &Ban) -> Result<(), String> {
         let online = self.guard.hub.online().await;
         let hit = online.into_iter().filter(|online| {
-            let who = Suspect {
+            let who = BanSubject {
                 account: Some(online.account),
                 key: online.key.as_ref(),
                 addr: online.addr,

@@ -6,10 +6,10 @@ use std::sync::atomic::Ordering;
 use async_trait::async_trait;
 use tracing::Instrument as _;
 
-use super::door::{Candidate, ClaimAnswer, Pass, Verdict};
-use super::judge::NotNow;
+use super::authenticate::NotNow;
+use super::authenticator::{AuthDecision, AuthRequest, AuthTicket, ClaimAnswer};
 use super::orders::{Order, Report, Requester};
-use super::{Admission, Guard, Keeper, Mode, NotAdmitted, ORDERS};
+use super::{AccessControl, AdminService, Admission, Mode, NotAdmitted, ORDERS};
 use crate::chat::access::{Actor, KeyRecord, Rank, Role};
 use crate::chat::ids::{AccountId, Fingerprint, Name, Time};
 use crate::clock;
@@ -19,7 +19,7 @@ const NOT_REGISTERED: &str = "Your key is not registered here any more.";
 const NOT_ALLOWED: &str = "That is for operators.";
 
 #[async_trait]
-impl Keeper for Guard {
+impl AdminService for AccessControl {
     async fn carry_out(
         self: Arc<Self>,
         requester: Requester,
@@ -45,13 +45,13 @@ impl Keeper for Guard {
 
     async fn admit(
         &self,
-        who: Candidate<'_>,
-        pass: Option<Box<Pass>>,
+        who: AuthRequest<'_>,
+        ticket: Option<Box<AuthTicket>>,
     ) -> Result<Admission, NotAdmitted> {
-        let looked = self.look(who, pass).await;
+        let looked = self.look(who, ticket).await;
         let looked = looked.map_err(|NotNow| NotAdmitted::NotNow)?;
-        match looked.verdict {
-            Verdict::Welcome(_) => {
+        match looked.decision {
+            AuthDecision::Accepted(_) => {
                 let account = looked.into_account();
                 if let (Some(account), Some(key)) = (&account, who.key) {
                     let proven = self.prove(account, key, clock::now()).await;
@@ -64,22 +64,22 @@ impl Keeper for Guard {
                     may_be_new: self.rules().mode == Mode::Open || self.is_named(who.key),
                 })
             }
-            Verdict::AskInvite { .. } => Err(NotAdmitted::Refused(NOT_REGISTERED.into())),
-            Verdict::Refused { notice, .. } => Err(NotAdmitted::Refused(notice)),
+            AuthDecision::AskInvite { .. } => Err(NotAdmitted::Refused(NOT_REGISTERED.into())),
+            AuthDecision::Refused { notice, .. } => Err(NotAdmitted::Refused(notice)),
         }
     }
 
-    async fn claims(&self, who: Candidate<'_>) -> Vec<Name> {
+    async fn claims(&self, who: AuthRequest<'_>) -> Vec<Name> {
         self.claims_on(who).await
     }
 
-    async fn answer_claim(&self, who: Candidate<'_>, answer: &str) -> ClaimAnswer {
-        Guard::answer_claim(self, who, answer).await
+    async fn answer_claim(&self, who: AuthRequest<'_>, answer: &str) -> ClaimAnswer {
+        AccessControl::answer_claim(self, who, answer).await
     }
 
     async fn make_account(
         &self,
-        who: Candidate<'_>,
+        who: AuthRequest<'_>,
         account: &Account,
         key: &KeyRecord,
     ) -> Result<(), ChangeError> {
@@ -131,7 +131,7 @@ pub(super) fn not_done(error: ChangeError) -> String {
     }
 }
 
-impl Guard {
+impl AccessControl {
     /// Waits until all orders are done that were given so far; from now on none is carried out.
     pub async fn finish_orders(&self) {
         self.stopping.store(true, Ordering::Relaxed);
@@ -210,7 +210,7 @@ impl Guard {
 /// One order while it is carried out. The orders themselves stand by subject: `moderation.rs`,
 /// `admission.rs`; who may give them about whom, `authority.rs`.
 pub(super) struct OrderContext<'a> {
-    pub guard: &'a Guard,
+    pub guard: &'a AccessControl,
     /// Who gives it.
     pub actor: Actor,
     /// How far up they stand: by the role that the store has now, and by the key they came with.

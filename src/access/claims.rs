@@ -1,10 +1,10 @@
 //! Keys that accounts claim. Anybody's public key can be claimed, so a claim gives nothing until
 //! the owner of the key has logged in with it and typed the name of the account.
 
-use super::Guard;
-use super::door::{Candidate, ClaimAnswer, ProvenKey, claim_question_again};
-use super::judge::NOT_NOW;
-use crate::chat::access::{Actor, Suspect};
+use super::AccessControl;
+use super::authenticate::NOT_NOW;
+use super::authenticator::{AuthRequest, ClaimAnswer, ProvenKey, claim_question_again};
+use crate::chat::access::{Actor, BanSubject};
 use crate::chat::ids::{Name, Time};
 use crate::clock;
 use crate::store::{Account, Action, Change, ChangeError, StoreError};
@@ -12,10 +12,10 @@ use crate::store::{Account, Action, Change, ChangeError, StoreError};
 /// How often in the life of a connection its owner is asked for a name.
 pub const MAX_ANSWERS: usize = 3;
 
-impl Guard {
+impl AccessControl {
     /// The names of the accounts that claim a key, without those that are banned. None if the
     /// store does not answer: a claim never keeps anybody out.
-    pub(super) async fn claims_on(&self, who: Candidate<'_>) -> Vec<Name> {
+    pub(super) async fn claims_on(&self, who: AuthRequest<'_>) -> Vec<Name> {
         let now = clock::now();
         let Some(key) = who.key else {
             return Vec::new();
@@ -26,7 +26,7 @@ impl Guard {
 
     async fn claimants(
         &self,
-        who: Candidate<'_>,
+        who: AuthRequest<'_>,
         key: &ProvenKey,
         now: Time,
     ) -> Result<Vec<Account>, StoreError> {
@@ -34,21 +34,21 @@ impl Guard {
         let mut claimants = self.ask(asked).await?;
         let snapshot = self.snapshot();
         claimants.retain(|account| {
-            let suspect = Suspect {
+            let subject = BanSubject {
                 account: Some(account.id),
                 key: None,
                 addr: who.addr.ip(),
                 client: who.client,
                 configured: false,
             };
-            snapshot.ban(suspect, now).is_none()
+            snapshot.ban(subject, now).is_none()
         });
         Ok(claimants)
     }
 
     /// Takes the answer of the owner of a claimed key: the name of an account gives it the key,
     /// nothing refuses all claims.
-    pub(super) async fn answer_claim(&self, who: Candidate<'_>, answer: &str) -> ClaimAnswer {
+    pub(super) async fn answer_claim(&self, who: AuthRequest<'_>, answer: &str) -> ClaimAnswer {
         let now = clock::now();
         let failed = || ClaimAnswer::Failed(NOT_NOW.to_owned());
         let Some(key) = who.key else {

@@ -1,6 +1,6 @@
 //! What changed, here or elsewhere, is read and holds for everybody who is online.
 //!
-//! Nobody slips through: who is attached before [`Guard::refresh`] looks who is online is found by
+//! Nobody slips through: who is attached before [`AccessControl::refresh`] looks who is online is found by
 //! it, and who is attached later finds that what is known was replaced since they were admitted,
 //! and is admitted once more, by what it has read.
 
@@ -8,9 +8,9 @@ use std::collections::HashSet;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use super::owners::Owners;
-use super::{Guard, Keeper as _, Snapshot, banned};
-use crate::chat::access::Suspect;
+use super::key_index::KeyIndex;
+use super::{AccessControl, AdminService as _, Snapshot, banned};
+use crate::chat::access::BanSubject;
 use crate::chat::ids::{SessionId, Time};
 use crate::clock;
 use crate::rate_limit::{Quota, RateLimiter};
@@ -22,7 +22,7 @@ const SWEEPS: Quota = Quota::every(Duration::from_secs(60), 1);
 
 const NOT_YOURS: &str = "This key does not belong to your account any more.";
 
-impl Guard {
+impl AccessControl {
     /// Reads bans, mutes, the lockdown and the keys again, and has the hub enforce them on
     /// everybody who is online.
     pub async fn refresh(&self) -> Result<(), StoreError> {
@@ -41,7 +41,7 @@ impl Guard {
             read: now,
         });
         let all = self.store.accounts_with_keys().await?;
-        let owners: Arc<Owners> = Arc::new(all.into_iter().flatten().collect());
+        let owners: Arc<KeyIndex> = Arc::new(all.into_iter().flatten().collect());
         *self
             .snapshot
             .write()
@@ -59,7 +59,7 @@ impl Guard {
     async fn enforce(
         &self,
         snapshot: &Snapshot,
-        owners: &Owners,
+        owners: &KeyIndex,
         before: &HashSet<SessionId>,
         now: Time,
     ) -> Result<(), StoreError> {
@@ -68,7 +68,7 @@ impl Guard {
         let mut enforced = Ok(());
         let rules = self.rules();
         for online in self.hub.online().await {
-            let who = Suspect {
+            let who = BanSubject {
                 account: Some(online.account),
                 key: online.key.as_ref(),
                 addr: online.addr,

@@ -1,6 +1,6 @@
 //! Who gets in, who stays out, who keeps order.
 //!
-//! [`Guard`] decides at the door, carries out what operators order, and holds what everybody
+//! [`AccessControl`] decides at the door, carries out what operators order, and holds what everybody
 //! online is measured by: a [`Snapshot`] of bans, mutes and the lockdown, and whose the keys are.
 //! Whenever that changes, here or by another process on the same store, the hub is given the new
 //! one and ends the sessions that may not be there any more.
@@ -9,18 +9,18 @@
 //! are known come in by what it said last, for a bounded time; nobody else does.
 
 mod admission;
+mod authenticate;
+pub mod authenticator;
 mod authority;
 mod carry_out;
 pub mod claims;
-pub mod door;
 mod enforce;
-mod judge;
-mod known;
+mod key_cache;
+mod key_index;
 mod moderation;
 mod news;
 pub mod orders;
 mod outage;
-mod owners;
 mod proof;
 mod purge;
 pub mod status;
@@ -34,12 +34,14 @@ use async_trait::async_trait;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use self::door::{Candidate, ClaimAnswer, Pass};
-use self::known::Known;
+use self::authenticator::{AuthRequest, AuthTicket, ClaimAnswer};
+use self::key_cache::KeyCache;
 use self::news::PendingNews;
 use self::orders::{Order, Report, Requester};
 use self::outage::Outage;
-use crate::chat::access::{Ban, KeyRecord, Lockdown, LockdownScope, Mute, Role, Suspect, length};
+use crate::chat::access::{
+    Ban, BanSubject, KeyRecord, Lockdown, LockdownScope, Mute, Role, length,
+};
 use crate::chat::ids::{Fingerprint, Name, Time};
 use crate::hub::Handle;
 use crate::rate_limit::{KeyedRateLimiter, TrustedNetworks};
@@ -106,7 +108,7 @@ pub enum NotAdmitted {
     #[error("{0}")]
     Refused(String),
     /// The store does not answer, and without it nobody knows whether they may.
-    #[error("{}", judge::NOT_NOW)]
+    #[error("{}", authenticate::NOT_NOW)]
     NotNow,
 }
 
@@ -125,7 +127,7 @@ pub struct Snapshot {
 
 impl Snapshot {
     /// The ban that hits somebody, if one does.
-    pub fn ban(&self, who: Suspect<'_>, now: Time) -> Option<&Ban> {
+    pub fn ban(&self, who: BanSubject<'_>, now: Time) -> Option<&Ban> {
         self.bans
             .iter()
             .find(|ban| !ban.is_over(now) && ban.hits(who))
@@ -173,32 +175,32 @@ impl Snapshot {
 
 /// What sessions need of the one who decides.
 #[async_trait]
-pub trait Keeper: Send + Sync {
+pub trait AdminService: Send + Sync {
     /// Another number whenever something was read that may end sessions.
     fn changes(&self) -> u64;
 
     /// Whether somebody may begin a session at this moment. A connection can be older than a ban,
     /// or than the loss of its key, so this is asked for each session, and again once it is
-    /// attached if there were [`Keeper::changes`] meanwhile: what changes after that ends it.
+    /// attached if there were [`AdminService::changes`] meanwhile: what changes after that ends it.
     /// With a pass that is still fresh, the store is not asked whose the key is.
     async fn admit(
         &self,
-        who: Candidate<'_>,
-        pass: Option<Box<Pass>>,
+        who: AuthRequest<'_>,
+        ticket: Option<Box<AuthTicket>>,
     ) -> Result<Admission, NotAdmitted>;
 
     /// The names of the accounts that claim a key which is nobody's. None if that can't be found
     /// out now.
-    async fn claims(&self, who: Candidate<'_>) -> Vec<Name>;
+    async fn claims(&self, who: AuthRequest<'_>) -> Vec<Name>;
 
     /// Takes the answer of the owner of a claimed key: a name that was typed, or nothing.
-    async fn answer_claim(&self, who: Candidate<'_>, answer: &str) -> ClaimAnswer;
+    async fn answer_claim(&self, who: AuthRequest<'_>, answer: &str) -> ClaimAnswer;
 
     /// Makes an account for somebody new, who is known from then on. If their name is taken,
     /// operators are told.
     async fn make_account(
         &self,
-        who: Candidate<'_>,
+        who: AuthRequest<'_>,
         account: &Account,
         key: &KeyRecord,
     ) -> Result<(), ChangeError>;
@@ -220,12 +222,12 @@ pub trait Keeper: Send + Sync {
 }
 
 /// The one who decides. One for the whole program.
-pub struct Guard {
+pub struct AccessControl {
     store: Arc<dyn Store>,
     hub: Handle,
     rules: RwLock<Arc<Rules>>,
     snapshot: RwLock<Arc<Snapshot>>,
-    known: Known,
+    known: KeyCache,
     outage: Outage,
     /// Alerts to operators, by the name that they are about.
     alerts: Mutex<KeyedRateLimiter<Name>>,
@@ -238,21 +240,24 @@ pub struct Guard {
     stopping: AtomicBool,
 }
 
-impl Guard {
+impl AccessControl {
     /// Reads what is in the store, and enforces it from now on.
     pub async fn new(
         store: Arc<dyn Store>,
         hub: Handle,
         rules: Rules,
-    ) -> Result<Guard, StoreError> {
-        let guard = Guard {
+    ) -> Result<AccessControl, StoreError> {
+        let guard = AccessControl {
             store,
             hub,
             rules: RwLock::new(Arc::new(rules)),
             snapshot: RwLock::default(),
-            known: Known::default(),
+            known: KeyCache::default(),
             outage: Outage::default(),
-            alerts: Mutex::new(KeyedRateLimiter::new(judge::ALERTS, judge::ALERTED)),
+            alerts: Mutex::new(KeyedRateLimiter::new(
+                authenticate::ALERTS,
+                authenticate::ALERTED,
+            )),
             news: Mutex::default(),
             refreshing: tokio::sync::Mutex::default(),
             permits: Arc::new(Semaphore::new(ORDERS)),

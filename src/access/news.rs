@@ -4,7 +4,7 @@
 use std::sync::{MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::Guard;
+use super::AccessControl;
 use crate::chat::access::PendingKey;
 use crate::clock;
 use crate::rate_limit::{Quota, RateLimiter};
@@ -48,7 +48,7 @@ impl PendingNews {
     }
 }
 
-impl Guard {
+impl AccessControl {
     /// Has operators hear of a key, now or soon.
     pub(super) async fn news(&self, pending: PendingKey) {
         self.lock_news().add(pending);

@@ -179,7 +179,7 @@ pub enum Report {
         claimed: Vec<KeyRecord>,
     },
     /// What was done lately, newest first.
-    Audits(Vec<crate::chat::access::Audit>),
+    Audits(Vec<crate::chat::access::AuditEntry>),
     /// How the server is.
     Status(Box<Status>),
 }

@@ -1,13 +1,13 @@
 //! Accounts made for a key that nobody has proven to have: whoever first comes in with it proves
 //! it, and if nobody does in time the account is forgotten.
 
-use super::Guard;
-use super::door::ProvenKey;
+use super::AccessControl;
+use super::authenticator::ProvenKey;
 use crate::chat::access::Actor;
 use crate::chat::ids::{Fingerprint, Time};
 use crate::store::{Account, Action, Change, ChangeError, ChangeOutcome, StoreError};
 
-impl Guard {
+impl AccessControl {
     /// Somebody comes in with a key of the account. Whether it is there and proven from now on.
     pub(super) async fn prove(
         &self,

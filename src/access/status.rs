@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Guard;
+use super::AccessControl;
 use crate::chat::access::Lockdown;
 use crate::chat::ids::Now;
 use crate::clock;
@@ -54,7 +54,7 @@ impl Status {
     }
 }
 
-impl Guard {
+impl AccessControl {
     /// How the server is at this moment.
     pub(super) async fn status(&self) -> Result<Status, String> {
         let waiting = self.hub.waiting();

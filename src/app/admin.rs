@@ -18,7 +18,7 @@ use crate::config::{self, Config, Environment, Flags};
 use super::console_orders;
 use super::data_dir::DataDir;
 use super::diagnose;
-use super::host_key::keeper;
+use super::host_key::admin;
 use super::keeping::{self, Opened};
 use super::probe;
 
@@ -80,7 +80,7 @@ pub(super) fn run(command: &Command, flags: &Flags) -> Exit {
         {
             return console.failed(&format!("{error:#}"));
         }
-        let keys = keeper(&config, &config.data_dir, AT_ONCE);
+        let keys = admin(&config, &config.data_dir, AT_ONCE);
         let mut input = std::io::stdin();
         let done = host_key::run(command, &*keys, &config, &mut input, console);
         return runtime.block_on(done);

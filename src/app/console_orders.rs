@@ -5,14 +5,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 
-use crate::access::Guard;
+use crate::access::AccessControl;
 use crate::cli::admin::Admin;
 use crate::cli::{Console, Exit};
 use crate::clock;
 use crate::config::Config;
 use crate::hub;
 use crate::session::at_console;
-use crate::session::peer::{Cut, Gone, Outbound};
+use crate::session::peer::{DisconnectReason, Gone, Outbound};
 use crate::store::Store;
 
 /// What `ssh host` ends with when the command line is wrong (`EX_USAGE` of sysexits.h).
@@ -26,7 +26,7 @@ pub(super) async fn run(
     console: Console<'_>,
 ) -> Exit {
     // Nobody is online here: a server that runs enforces what it finds in the store.
-    let guard = Guard::new(store, hub::Handle::detached(), super::rules(config)).await;
+    let guard = AccessControl::new(store, hub::Handle::detached(), super::rules(config)).await;
     let guard = match guard {
         Ok(guard) => guard,
         Err(error) => return console.failed(&error.to_string()),
@@ -77,7 +77,7 @@ impl Outbound for Written {
 
     async fn finish(&self, _status: u32) {}
 
-    fn cut(&self, _why: Cut) {}
+    fn cut(&self, _why: DisconnectReason) {}
 
     async fn gone(&self) {
         std::future::pending::<()>().await;

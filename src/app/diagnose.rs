@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::data_dir::DataDir;
-use super::host_key::keeper;
+use super::host_key::admin;
 use super::keeping;
 use super::space::Space;
 use super::systemd;
@@ -37,9 +37,9 @@ pub(super) async fn run(
             None
         }
     };
-    let keeper = keeper(config, &config.data_dir, AT_ONCE);
+    let admin = admin(config, &config.data_dir, AT_ONCE);
     // What does not answer is waited for once, not for each of them in turn.
-    let (opened, host_key, cloud) = tokio::join!(opening, keeper.find(), cloud::look(config));
+    let (opened, host_key, cloud) = tokio::join!(opening, admin.find(), cloud::look(config));
     let found = Found {
         config,
         host_key: host_key

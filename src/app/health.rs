@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use super::stop::Reason;
 use super::supervisor::Supervisor;
-use crate::access::Guard;
+use crate::access::AccessControl;
 use crate::hub::Handle;
 use crate::store::Writes;
 use crate::telemetry::listener::{self, Inside};
@@ -32,7 +32,7 @@ enum Stage {
 #[derive(Clone)]
 struct Open {
     hub: Handle,
-    guard: Arc<Guard>,
+    guard: Arc<AccessControl>,
     writes: Arc<Writes>,
 }
 
@@ -65,7 +65,7 @@ impl Health {
     }
 
     /// People can connect from now on.
-    pub(super) fn open(&self, hub: Handle, guard: Arc<Guard>, writes: Arc<Writes>) {
+    pub(super) fn open(&self, hub: Handle, guard: Arc<AccessControl>, writes: Arc<Writes>) {
         *self.stage() = Stage::Open(Open { hub, guard, writes });
     }
 
@@ -153,13 +153,15 @@ mod tests {
     }
 
     /// What a server opens, and the task of its hub.
-    async fn parts(folder: &Path) -> (Handle, Arc<Guard>, JoinHandle<()>) {
+    async fn parts(folder: &Path) -> (Handle, Arc<AccessControl>, JoinHandle<()>) {
         let store = store(folder);
         let (hub, handle) = Hub::load(Arc::clone(&store), Limits::default())
             .await
             .unwrap();
         let hub = tokio::spawn(hub.run());
-        let guard = Guard::new(store, handle.clone(), rules()).await.unwrap();
+        let guard = AccessControl::new(store, handle.clone(), rules())
+            .await
+            .unwrap();
         (handle, Arc::new(guard), hub)
     }
 

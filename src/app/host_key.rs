@@ -20,11 +20,7 @@ const HOST_KEY: &str = "host_key";
 
 /// Where the configuration says that the host key is kept. What fails and may pass is tried again
 /// for so long.
-pub(super) fn keeper(
-    config: &Config,
-    data_dir: &Path,
-    patience: Duration,
-) -> Box<dyn HostKeyAdmin> {
+pub(super) fn admin(config: &Config, data_dir: &Path, patience: Duration) -> Box<dyn HostKeyAdmin> {
     match &config.aws.host_key_secret {
         Some(secret) => Box::new(SecretsManager::new(aws(config, patience), secret)),
         None => Box::new(AdminFile::new(data_dir.join(HOST_KEY), date())),
@@ -60,17 +56,17 @@ pub(super) struct Found {
 impl Found {
     /// Waits for the key, or for the end of the patience.
     pub(super) async fn load(config: &Config, data_dir: &Path) -> Result<Found> {
-        let keeper = keeper(config, data_dir, config.aws.patience);
-        let Loaded { key, created } = keeper.load_or_create().await?;
+        let admin = admin(config, data_dir, config.aws.patience);
+        let Loaded { key, created } = admin.load_or_create().await?;
         tracing::info!(
             event = "host_key_loaded",
-            source = keeper.place(),
+            source = admin.place(),
             fingerprint = %key.fingerprint(),
             created,
             "the server has its host key"
         );
         let (source, place) = match config.aws.host_key_secret {
-            Some(_) => ("secretsmanager", keeper.place()),
+            Some(_) => ("secretsmanager", admin.place()),
             None => ("file", super::shown(&config.data_dir)),
         };
         metrics::host_key(source);

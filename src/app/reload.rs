@@ -1,7 +1,7 @@
 //! SIGHUP: reads the configuration again and takes over what can change while people talk.
 
 use super::{about, hub_limits, rules, systemd, usage_limits};
-use crate::access::Guard;
+use crate::access::AccessControl;
 use crate::chat::ids::Now;
 use crate::config::{self, Config, Environment, Flags};
 use crate::hub::Handle;
@@ -15,7 +15,7 @@ pub(super) struct Reloader<'a> {
     pub log: &'a LogHandle,
     pub hub: &'a Handle,
     pub chat: &'a Chat,
-    pub guard: &'a Guard,
+    pub guard: &'a AccessControl,
     pub started: Now,
 }
 

@@ -20,7 +20,7 @@ use tokio::time::Instant;
 
 use super::reload::Reloader;
 use super::supervisor::Supervisor;
-use crate::access::Guard;
+use crate::access::AccessControl;
 use crate::hub::Handle;
 use crate::session::start::Chat;
 use crate::ssh::Drained;
@@ -41,7 +41,7 @@ pub(super) struct Parts {
     pub tasks: Supervisor,
     pub watchdog: JoinHandle<()>,
     pub hub: Handle,
-    pub guard: Arc<Guard>,
+    pub guard: Arc<AccessControl>,
     pub chat: Arc<Chat>,
     pub store: Arc<dyn Store>,
 }

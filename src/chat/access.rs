@@ -286,7 +286,7 @@ pub struct Ban {
 
 /// What is known of somebody who wants to come in or is in.
 #[derive(Debug, Clone, Copy)]
-pub struct Suspect<'a> {
+pub struct BanSubject<'a> {
     /// Who they are, if they have an account.
     pub account: Option<AccountId>,
     /// The key they proved to have.
@@ -307,7 +307,7 @@ impl Ban {
 
     /// Whether it is about them. Bans of networks and clients are about crowds: nobody who has
     /// proven a key that the configuration names is kept out by one.
-    pub fn hits(&self, who: Suspect<'_>) -> bool {
+    pub fn hits(&self, who: BanSubject<'_>) -> bool {
         match &self.target {
             BanTarget::Account(account, _) => who.account == Some(*account),
             BanTarget::Key(key) => who.key == Some(key),
@@ -514,7 +514,7 @@ impl fmt::Display for Actor {
 
 /// A change to people or access as it is recorded, for good.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Audit {
+pub struct AuditEntry {
     /// When.
     pub at: Time,
     /// Who made it.
@@ -583,14 +583,14 @@ mod tests {
     fn a_ban_hits_whom_it_is_about() {
         let key = Fingerprint::new("SHA256:abc");
         let version = Text::stored_line("SSH-2.0-Go");
-        let who = Suspect {
+        let who = BanSubject {
             account: Some(AccountId(1)),
             key: Some(&key),
             addr: "::ffff:203.0.113.7".parse().unwrap(),
             client: &version,
             configured: false,
         };
-        let configured = Suspect {
+        let configured = BanSubject {
             configured: true,
             ..who
         };

@@ -4,7 +4,7 @@ use std::io::Read;
 use clap::CommandFactory as _;
 
 use super::*;
-use crate::chat::access::{Actor, Audit};
+use crate::chat::access::{Actor, AuditEntry};
 use crate::chat::ids::{AccountId, Name, Time};
 use crate::config::{Config, settings};
 
@@ -200,7 +200,7 @@ fn what_was_done_is_shown_with_the_newest_last() {
     let nothing = run("audit", &store, "");
     assert_eq!((nothing.exit, nothing.out.as_str()), (Exit::Good, ""));
     for n in 1..=3 {
-        let entry = Audit {
+        let entry = AuditEntry {
             at: NOW.plus(n * 60_000),
             actor: Actor::Account(AccountId(n.into()), Name::new(&format!("op{n}")).unwrap()),
             action: "ban".to_owned(),

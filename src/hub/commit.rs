@@ -16,7 +16,7 @@ use crate::chat::intent::{Intent, Refusal};
 use crate::chat::state::Decision;
 use crate::clock;
 use crate::store::{
-    Action, AmendError, Amendment, Applied, Change, ChangeError, RoomRecord, StoreError,
+    Action, Applied, Change, ChangeError, EditError, MessageEdit, RoomRecord, StoreError,
 };
 use crate::telemetry::metrics;
 
@@ -41,7 +41,7 @@ pub(super) enum Outcome {
         since: Instant,
         /// Where new words were to be seen; none to delete.
         edited: Option<Conversation>,
-        result: Result<Message, AmendError>,
+        result: Result<Message, EditError>,
     },
     Opened(SessionId, u32, Result<RoomRecord, StoreError>),
     /// An empty room is gone, or what it is.
@@ -126,7 +126,7 @@ impl Hub {
                 to,
                 text,
             } => {
-                let amendment = Amendment {
+                let amendment = MessageEdit {
                     conversation,
                     target: None,
                     author,
@@ -142,7 +142,7 @@ impl Hub {
                         id,
                         since,
                         edited,
-                        result: store.amend(amendment).await,
+                        result: store.edit_message(amendment).await,
                     }
                 }))
             }
@@ -233,10 +233,10 @@ impl Hub {
                         self.state.unsaid(session, &conversation);
                     }
                     match error {
-                        AmendError::NotFound | AmendError::Gone => {
+                        EditError::NotFound | EditError::Gone => {
                             self.reply(session, Delivery::Refused(id, Refusal::NothingToAmend));
                         }
-                        AmendError::Store(error) => self.not_saved(session, id, &error),
+                        EditError::Store(error) => self.not_saved(session, id, &error),
                     }
                 }
             },

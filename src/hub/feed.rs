@@ -25,7 +25,7 @@ const INBOX: usize = 256;
 
 /// An event of a room.
 #[derive(Debug)]
-pub struct Post {
+pub struct RoomEvent {
     /// When it was pushed.
     pub pushed: Instant,
     /// What happened.
@@ -42,7 +42,7 @@ pub struct Ring {
 
 #[derive(Debug, Default)]
 struct Recent {
-    posts: VecDeque<Arc<Post>>,
+    posts: VecDeque<Arc<RoomEvent>>,
     /// The number of events that have ever been pushed.
     pushed: u64,
 }
@@ -59,7 +59,7 @@ impl Ring {
         if recent.posts.len() == RING {
             recent.posts.pop_front();
         }
-        recent.posts.push_back(Arc::new(Post {
+        recent.posts.push_back(Arc::new(RoomEvent {
             pushed: now,
             event,
             sheet: Sheet::default(),
@@ -80,7 +80,7 @@ impl Ring {
 
     /// Appends to `posts` at most `most` events from the cursor on, and moves it behind them.
     /// Returns how many events were forgotten before they could be read.
-    pub fn read(&self, cursor: &mut Cursor, most: usize, posts: &mut Vec<Arc<Post>>) -> u64 {
+    pub fn read(&self, cursor: &mut Cursor, most: usize, posts: &mut Vec<Arc<RoomEvent>>) -> u64 {
         let recent = self.inner.read().unwrap_or_else(PoisonError::into_inner);
         let first = recent.pushed - recent.posts.len() as u64;
         let skipped = first.saturating_sub(cursor.0);
@@ -251,7 +251,7 @@ mod tests {
         })
     }
 
-    fn events(posts: &[Arc<Post>]) -> Vec<Arc<Event>> {
+    fn events(posts: &[Arc<RoomEvent>]) -> Vec<Arc<Event>> {
         posts.iter().map(|post| Arc::clone(&post.event)).collect()
     }
 

@@ -9,7 +9,7 @@ use crate::chat::duration::every;
 use crate::chat::event::{Author, Message};
 use crate::chat::ids::{Conversation, Name, Now, RoomName, Time};
 use crate::chat::intent::{Answer, PersonInfo, Refusal, RoomInfo, RoomView};
-use crate::store::{Found, Mark};
+use crate::store::{ReadMarker, SearchHits};
 use crate::text;
 
 /// How many names a list of people shows before it only counts.
@@ -102,7 +102,7 @@ impl Machine {
         &mut self,
         room: &RoomName,
         messages: &[Message],
-        mark: Option<Mark>,
+        mark: Option<ReadMarker>,
         new: u64,
         now: Time,
     ) {
@@ -161,7 +161,7 @@ impl Machine {
         self.forget_day();
     }
 
-    fn show_found(&mut self, found: Found, now: Time) {
+    fn show_found(&mut self, found: SearchHits, now: Time) {
         let mut messages = found.messages;
         let mut looked = match self.hide(&mut messages) {
             0 => String::new(),

@@ -8,9 +8,9 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::peer::{Inbound, Input, Outbound, Peer};
 use super::setup::Setup;
-use crate::access::Keeper;
+use crate::access::AdminService;
+use crate::access::authenticator::{CLAIM_NOTICE, ClaimAnswer, claim_question};
 use crate::access::claims::MAX_ANSWERS;
-use crate::access::door::{CLAIM_NOTICE, ClaimAnswer, claim_question};
 use crate::chat::ids::{MAX_NAME, Name};
 use crate::term::keys::{Decoder, Key};
 
@@ -32,7 +32,7 @@ pub(super) enum Asked {
 
 /// Asks the owner of a new key that accounts claim. Without a terminal, nobody is asked.
 pub(super) async fn ask(
-    orders: &dyn Keeper,
+    orders: &dyn AdminService,
     peer: &Peer,
     setup: &mut Setup,
     stall: Duration,
@@ -42,7 +42,7 @@ pub(super) async fn ask(
     if !peer.is_new() {
         return Asked::Settled;
     }
-    let names = orders.claims(peer.candidate()).await;
+    let names = orders.claims(peer.auth_request()).await;
     if names.is_empty() {
         return Asked::Settled;
     }
@@ -59,10 +59,10 @@ pub(super) async fn ask(
             Ok(Line::End) => return unanswered(&names),
             Ok(Line::Leave) => return Asked::Leave(None),
         };
-        question = match orders.answer_claim(peer.candidate(), &answer).await {
+        question = match orders.answer_claim(peer.auth_request(), &answer).await {
             ClaimAnswer::Accepted => {
                 // It says that the key is nobody's.
-                let _outdated = peer.take_pass();
+                let _outdated = peer.take_ticket();
                 return Asked::Settled;
             }
             ClaimAnswer::Refused => return Asked::Settled,

@@ -95,9 +95,9 @@ impl Machine {
             }
             Verb::Edit => {
                 let text = Text::message(words).map_err(|e| e.to_string())?;
-                self.amend(Some(text), now);
+                self.edit_message(Some(text), now);
             }
-            Verb::Delete => self.amend(None, now),
+            Verb::Delete => self.edit_message(None, now),
             Verb::Join => {
                 let room = command::room(words)?;
                 self.intend(Asked::Join, Intent::Join(room), now);
@@ -217,7 +217,7 @@ impl Machine {
         Ok(())
     }
 
-    fn amend(&mut self, text: Option<Text>, now: Now) {
+    fn edit_message(&mut self, text: Option<Text>, now: Now) {
         let to = self.target();
         self.intend(Asked::Change, Intent::Amend { to, text }, now);
     }

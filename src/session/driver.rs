@@ -18,11 +18,11 @@ use super::machine::{Effect, Fetched, GOOD, Machine};
 use super::parting::Parting;
 use super::peer::{Gone, Inbound, Input, Outbound, Peer};
 use super::waits::{Round, Waits, Woken, earliest};
-use crate::access::Keeper;
+use crate::access::AdminService;
 use crate::chat::ids::RoomName;
 use crate::clock;
 use crate::hub::Attachment;
-use crate::hub::feed::{Cursor, Delivery, Inbox, Joined, Post, Ring};
+use crate::hub::feed::{Cursor, Delivery, Inbox, Joined, Ring, RoomEvent};
 use crate::store::Store;
 use crate::telemetry::metrics;
 use crate::term::screen::Size;
@@ -96,7 +96,7 @@ pub(super) struct Driver {
     attachment: Attachment,
     inbox: Arc<Inbox>,
     store: Arc<dyn Store>,
-    orders: Arc<dyn Keeper>,
+    orders: Arc<dyn AdminService>,
     peer: Arc<Peer>,
     stall: Duration,
     feeds: Vec<Feed>,
@@ -123,7 +123,7 @@ impl Driver {
         attachment: Attachment,
         inbox: Arc<Inbox>,
         store: Arc<dyn Store>,
-        orders: Arc<dyn Keeper>,
+        orders: Arc<dyn AdminService>,
         peer: Arc<Peer>,
         stall: Duration,
     ) -> Driver {
@@ -440,7 +440,7 @@ impl Driver {
     /// may be more.
     fn read_rooms(&mut self) -> bool {
         let now = clock::both();
-        let mut posts: Vec<Arc<Post>> = Vec::new();
+        let mut posts: Vec<Arc<RoomEvent>> = Vec::new();
         for feed in self.feeds.iter_mut().filter(|feed| feed.live) {
             loop {
                 let mut before = self.machine.waiting_output();

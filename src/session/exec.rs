@@ -33,10 +33,10 @@ use self::out::{DONE, End, Out, TRY_LATER};
 use self::request::{Request, Run};
 use self::say::Stdin;
 use self::table::Action;
-use super::machine::{Me, Server};
-use super::peer::{Cut, Inbound, Outbound, Peer};
+use super::machine::{ServerInfo, SessionUser};
+use super::peer::{DisconnectReason, Inbound, Outbound, Peer};
 use super::usage::{CommandShare, cost};
-use crate::access::Keeper;
+use crate::access::AdminService;
 use crate::chat::command::Verb;
 use crate::chat::ids::SessionId;
 use crate::chat::intent::Query;
@@ -58,15 +58,15 @@ pub(super) struct ExecContext<'a> {
     /// What was said.
     pub store: &'a dyn Store,
     /// Who carries out orders.
-    pub orders: &'a Arc<dyn Keeper>,
+    pub orders: &'a Arc<dyn AdminService>,
     /// Who gives the command.
-    pub me: Me,
+    pub me: SessionUser,
     /// Where they are.
     pub peer: &'a Peer,
     /// By which number the chat knows them if they take part.
     pub session: SessionId,
     /// What the server is.
-    pub server: Arc<Server>,
+    pub server: Arc<ServerInfo>,
     /// How often commands may be given.
     pub commands: CommandShare,
     /// Whether they have a terminal after all (`ssh -t`), in raw mode.
@@ -121,7 +121,7 @@ pub(super) async fn run<I: Inbound, O: Outbound>(
         }
     };
     let status = status.unwrap_or_else(|| {
-        output.cut(Cut::Stalled);
+        output.cut(DisconnectReason::Stalled);
         TRY_LATER
     });
     let me = &context.me.author;

@@ -9,12 +9,12 @@ use tokio::time::timeout;
 use super::facts::FOUND;
 
 use super::machine::{Fetch, Fetched};
-use crate::access::Keeper;
+use crate::access::AdminService;
 use crate::access::orders::{Order, Report, Requester};
 use crate::chat::event::Author;
 use crate::chat::ids::{AccountId, Conversation, Name, RoomName, Seq};
 use crate::chat::preferences::{Ignored, Preferences};
-use crate::store::{Account, Mark, Search, Store, StoreError};
+use crate::store::{Account, ReadMarker, SearchQuery, Store, StoreError};
 
 /// How many messages that were seen before are shown above the new ones of a room.
 const CONTEXT: usize = 3;
@@ -46,7 +46,7 @@ impl Job {
 /// Does it. A failure is an answer too.
 pub(super) async fn carry_out(
     store: Arc<dyn Store>,
-    orders: Arc<dyn Keeper>,
+    orders: Arc<dyn AdminService>,
     requester: Requester,
     job: Job,
 ) -> Done {
@@ -90,7 +90,7 @@ async fn read_back(store: &dyn Store, reader: AccountId, fetch: Fetch) -> Fetche
         }
         Fetch::Names(ignored) => return names(store, ignored).await,
         Fetch::Search { words, within } => {
-            let search = Search {
+            let search = SearchQuery {
                 words,
                 within,
                 limit: FOUND,
@@ -133,7 +133,7 @@ async fn recall(
     reader: AccountId,
     room: RoomName,
     last: Seq,
-    seen: Option<Mark>,
+    seen: Option<ReadMarker>,
     limit: usize,
 ) -> Result<Fetched, StoreError> {
     if last == Seq(0) {

@@ -23,7 +23,7 @@ use crate::chat::ids::{Conversation, Fingerprint, Name, Now, RoomName, Seq, Sess
 use crate::chat::intent::{Arrival, Intent, Query};
 use crate::chat::preferences::{Ignored, Preferences};
 use crate::rate_limit::RateLimiter;
-use crate::store::{Found, Mark};
+use crate::store::{ReadMarker, SearchHits};
 use crate::term::editor::{Edit, Editor};
 use crate::term::keys::{Decoder, Key};
 use crate::term::screen::Size;
@@ -41,7 +41,7 @@ pub(super) const TRY_LATER: u32 = 75;
 
 /// What the server is, as far as sessions show it.
 #[derive(Debug, Clone)]
-pub struct Server {
+pub struct ServerInfo {
     /// What it is called.
     pub host: String,
     /// The program's version.
@@ -56,7 +56,7 @@ pub struct Server {
 
 /// Who the session belongs to.
 #[derive(Debug, Clone)]
-pub struct Me {
+pub struct SessionUser {
     /// Account and name.
     pub author: Author,
     /// Whether they came without a key.
@@ -69,7 +69,7 @@ pub struct Me {
     pub remark: Option<String>,
 }
 
-impl Me {
+impl SessionUser {
     /// How they arrive in the hub.
     pub(super) fn arrival(
         &self,
@@ -130,7 +130,7 @@ pub enum Fetch {
         /// The last entry that belongs to it.
         last: Seq,
         /// What was seen before, if it was since the session began.
-        seen: Option<Mark>,
+        seen: Option<ReadMarker>,
         /// How many messages.
         limit: usize,
     },
@@ -173,14 +173,14 @@ pub enum Fetched {
         /// The messages.
         messages: Vec<Message>,
         /// Where the last visit ended, if it did.
-        mark: Option<Mark>,
+        mark: Option<ReadMarker>,
         /// How many messages came since.
         new: u64,
     },
     /// To [`Fetch::History`].
     History(Vec<Message>),
     /// To [`Fetch::Search`].
-    Found(Found),
+    Found(SearchHits),
     /// To [`Fetch::Account`]: the account and its name of today, if there is one; or why that can't
     /// be found out.
     Account(Name, Wish, Result<Option<Author>, String>),
@@ -204,8 +204,8 @@ pub(super) enum Source {
 
 /// One session.
 pub struct Machine {
-    pub(super) me: Me,
-    pub(super) server: Arc<Server>,
+    pub(super) me: SessionUser,
+    pub(super) server: Arc<ServerInfo>,
     pub(super) preferences: Preferences,
     pub(super) zone: Zone,
     pub(super) display: Display,
@@ -230,9 +230,9 @@ pub struct Machine {
 impl Machine {
     /// A session that is about to enter the lobby.
     pub fn new(
-        me: Me,
+        me: SessionUser,
         preferences: Preferences,
-        server: Arc<Server>,
+        server: Arc<ServerInfo>,
         mut display: Display,
     ) -> Machine {
         let source = if display.interactive() {
@@ -350,7 +350,7 @@ impl Machine {
     }
 
     /// Who the session belongs to.
-    pub fn me(&self) -> &Me {
+    pub fn me(&self) -> &SessionUser {
         &self.me
     }
 

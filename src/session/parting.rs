@@ -9,7 +9,7 @@ use tracing::Instrument as _;
 use super::driver::Working;
 use crate::chat::ids::{AccountId, Conversation};
 use crate::chat::preferences::Preferences;
-use crate::store::{Mark, Store};
+use crate::store::{ReadMarker, Store};
 
 /// How long a client that leaves waits for it to be saved. Who comes back at once finds it then.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -23,7 +23,7 @@ pub(super) struct Parting {
     /// Settings that were not saved yet.
     pub preferences: Option<Preferences>,
     /// How far each room was read.
-    pub marks: Vec<(Conversation, Mark)>,
+    pub marks: Vec<(Conversation, ReadMarker)>,
 }
 
 impl Parting {

@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use tracing::Span;
 
-use crate::access::door::{Candidate, Pass, ProvenKey};
+use crate::access::authenticator::{AuthRequest, AuthTicket, ProvenKey};
 use crate::text::Text;
 
 /// Who is at the other end, as far as the transport knows.
@@ -26,25 +26,25 @@ pub struct Peer {
     /// Their client's version line: at most 128 characters of printable ASCII.
     pub client: Text,
     /// What was found out about their key at the door, until the first session takes it.
-    pub pass: Mutex<Option<Box<Pass>>>,
+    pub ticket: Mutex<Option<Box<AuthTicket>>>,
 }
 
 impl Peer {
     /// Takes the pass, if it is still there.
-    pub fn take_pass(&self) -> Option<Box<Pass>> {
-        let mut pass = self.pass.lock().unwrap_or_else(PoisonError::into_inner);
-        pass.take()
+    pub fn take_ticket(&self) -> Option<Box<AuthTicket>> {
+        let mut ticket = self.ticket.lock().unwrap_or_else(PoisonError::into_inner);
+        ticket.take()
     }
 
     /// Whether their key was nobody's at the door, and no session has begun since.
     pub fn is_new(&self) -> bool {
-        let pass = self.pass.lock().unwrap_or_else(PoisonError::into_inner);
-        pass.as_ref().is_some_and(|pass| pass.is_new())
+        let ticket = self.ticket.lock().unwrap_or_else(PoisonError::into_inner);
+        ticket.as_ref().is_some_and(|ticket| ticket.is_new())
     }
 
     /// What the rules look at.
-    pub fn candidate(&self) -> Candidate<'_> {
-        Candidate {
+    pub fn auth_request(&self) -> AuthRequest<'_> {
+        AuthRequest {
             addr: self.addr,
             user: &self.user,
             client: &self.client,
@@ -129,14 +129,14 @@ pub trait Outbound: Send + Sync {
     /// Ends the channel in good order, with an exit status.
     fn finish(&self, status: u32) -> impl Future<Output = ()> + Send;
     /// Cuts the connection now, whatever waits to be sent.
-    fn cut(&self, why: Cut);
+    fn cut(&self, why: DisconnectReason);
     /// Waits until the connection has ended.
     fn gone(&self) -> impl Future<Output = ()> + Send;
 }
 
 /// Why a session has its connection cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Cut {
+pub enum DisconnectReason {
     /// The other end takes nothing.
     Stalled,
     /// They were thrown out, and did not take the last words.

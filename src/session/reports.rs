@@ -5,7 +5,7 @@ use super::facts;
 use super::machine::Machine;
 use super::status;
 use crate::access::orders::Report;
-use crate::chat::access::{Audit, Ban, KeyRecord, PendingKey};
+use crate::chat::access::{AuditEntry, Ban, KeyRecord, PendingKey};
 use crate::chat::ids::{Now, Time};
 
 impl Machine {
@@ -113,9 +113,9 @@ impl Machine {
         self.item(&head, &facts);
     }
 
-    fn show_audit(&mut self, audit: &Audit, now: Time) {
+    fn show_audit(&mut self, audit: &AuditEntry, now: Time) {
         let at = self.zone.moment(audit.at, now);
-        let Audit {
+        let AuditEntry {
             actor,
             action,
             target,

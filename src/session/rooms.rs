@@ -9,10 +9,10 @@ use super::zone::day_name;
 use crate::chat::event::{Body, Event, Message};
 use crate::chat::ids::{Conversation, Now, RoomName, Seq, Time};
 use crate::chat::intent::{Intent, RoomView, Target};
-use crate::hub::feed::Post;
+use crate::hub::feed::RoomEvent;
 use crate::hub::sheet::Sheet;
 use crate::rate_limit::Quota;
-use crate::store::Mark;
+use crate::store::ReadMarker;
 use crate::text::Text;
 
 /// How often the bell rings.
@@ -68,7 +68,7 @@ impl Machine {
             tab.topic.clone_from(&view.topic);
             (tab.unread, tab.named) = (0, false);
             let at = tab.seen_at.filter(|_| tab.recalled)?;
-            Some(Mark { seq: tab.seen, at })
+            Some(ReadMarker { seq: tab.seen, at })
         });
         if first {
             self.greet(&view);
@@ -129,7 +129,7 @@ impl Machine {
     }
 
     /// Something happened in a room that the session is in.
-    pub fn room_event(&mut self, room: &RoomName, post: &Post, now: Now) {
+    pub fn room_event(&mut self, room: &RoomName, post: &RoomEvent, now: Now) {
         let event = &*post.event;
         if let Event::Renamed { account, to, .. } = event
             && *account == self.me.author.account
@@ -255,10 +255,10 @@ impl Machine {
 
     /// How far each room was read, to be kept for the next visit. A room whose history could not
     /// be shown is not counted as read.
-    pub fn marks(&self, now: Time) -> Vec<(Conversation, Mark)> {
+    pub fn marks(&self, now: Time) -> Vec<(Conversation, ReadMarker)> {
         let seen = self.tabs.iter();
         let seen = seen.filter(|tab| tab.recalled && tab.seen > Seq(0));
-        let mark = |tab: &Tab| Mark {
+        let mark = |tab: &Tab| ReadMarker {
             seq: tab.seen,
             at: now,
         };
@@ -277,7 +277,7 @@ mod tests {
     use crate::chat::ids::{AccountId, Name};
     use crate::chat::preferences::Preferences;
     use crate::session::display::Display;
-    use crate::session::machine::{Fetched, Me, Server};
+    use crate::session::machine::{Fetched, ServerInfo, SessionUser};
     use crate::session::theme::Theme;
     use crate::term::screen::Size;
 
@@ -302,14 +302,14 @@ mod tests {
 
     /// Alice in the lobby, who is shown these.
     fn machine(messages: Vec<Message>, now: Now) -> Machine {
-        let me = Me {
+        let me = SessionUser {
             author: author(1, "alice"),
             guest: false,
             role: Role::Member,
             key: None,
             remark: None,
         };
-        let server = Server {
+        let server = ServerInfo {
             host: "chat.example".to_owned(),
             version: "0",
             started: now,

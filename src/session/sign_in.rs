@@ -2,17 +2,17 @@
 
 use std::time::Duration;
 
-use crate::access::{Keeper, NotAdmitted};
+use crate::access::{AdminService, NotAdmitted};
 use crate::chat::access::{KeyRecord, Role, length};
 use crate::chat::event::Author;
 use crate::chat::ids::{AccountId, Name, Now, Time};
 use crate::chat::preferences::Preferences;
 use crate::store::{Account, ChangeError, Store, StoreError};
 
-use super::machine::Me;
+use super::machine::SessionUser;
 use super::peer::Peer;
 use super::usage::{Newcomer, Usage};
-use crate::access::door::ProvenKey;
+use crate::access::authenticator::ProvenKey;
 use crate::text::{Text, clip};
 
 /// Why somebody has no part in the chat.
@@ -52,19 +52,21 @@ const SHOWN: usize = 40;
 /// the session.
 pub async fn sign_in(
     store: &dyn Store,
-    orders: &dyn Keeper,
+    orders: &dyn AdminService,
     usage: &Usage,
     peer: &Peer,
     now: Now,
-) -> Result<(Me, Preferences), NotSignedIn> {
-    let admission = orders.admit(peer.candidate(), peer.take_pass()).await?;
+) -> Result<(SessionUser, Preferences), NotSignedIn> {
+    let admission = orders
+        .admit(peer.auth_request(), peer.take_ticket())
+        .await?;
     let Some(key) = &peer.key else {
         take_newcomer(usage, Newcomer::Guest, peer, now)?;
         let author = Author {
             account: AccountId(rand::random()),
             name: guest_name(orders).await?,
         };
-        let me = Me {
+        let me = SessionUser {
             author,
             guest: true,
             role: Role::Guest,
@@ -145,11 +147,11 @@ fn take_newcomer(
 /// Whether somebody who takes part in the chat by now may still: what changes from now on finds
 /// them there. Returns their role.
 pub(super) async fn still_admitted(
-    orders: &dyn Keeper,
+    orders: &dyn AdminService,
     peer: &Peer,
-    me: &Me,
+    me: &SessionUser,
 ) -> Result<Role, NotAdmitted> {
-    let admission = orders.admit(peer.candidate(), None).await?;
+    let admission = orders.admit(peer.auth_request(), None).await?;
     let Some(key) = &peer.key else {
         return Ok(me.role);
     };
@@ -162,9 +164,14 @@ pub(super) async fn still_admitted(
     }
 }
 
-fn known(orders: &dyn Keeper, account: &Account, key: &ProvenKey, remark: Option<String>) -> Me {
+fn known(
+    orders: &dyn AdminService,
+    account: &Account,
+    key: &ProvenKey,
+    remark: Option<String>,
+) -> SessionUser {
     let key = &key.fingerprint;
-    Me {
+    SessionUser {
         author: Author {
             account: account.id,
             name: account.name.clone(),
@@ -180,7 +187,7 @@ fn known(orders: &dyn Keeper, account: &Account, key: &ProvenKey, remark: Option
 /// elsewhere in the meantime, that account is the answer.
 async fn create(
     store: &dyn Store,
-    orders: &dyn Keeper,
+    orders: &dyn AdminService,
     peer: &Peer,
     name: Name,
     key: &ProvenKey,
@@ -193,7 +200,7 @@ async fn create(
         added: now,
     };
     let account = Account::new(AccountId(rand::random()), name, Role::Member, now);
-    let made = orders.make_account(peer.candidate(), &account, &record);
+    let made = orders.make_account(peer.auth_request(), &account, &record);
     match made.await {
         Ok(()) => Ok(Some(account)),
         Err(ChangeError::KeyTaken) => store.account_by_key(&key.fingerprint).await,
@@ -203,7 +210,7 @@ async fn create(
 }
 
 /// A name for somebody without an account. The store need not answer for that.
-async fn guest_name(orders: &dyn Keeper) -> Result<Name, StoreError> {
+async fn guest_name(orders: &dyn AdminService) -> Result<Name, StoreError> {
     for _ in 0..TRIES {
         let name = Name::guest(rand::random());
         if orders.is_free(&name).await {
@@ -231,7 +238,7 @@ async fn free_guest_name(store: &dyn Store) -> Result<Name, StoreError> {
 mod tests {
     use super::*;
     use crate::access::Admission;
-    use crate::access::door::{Candidate, ClaimAnswer, Pass};
+    use crate::access::authenticator::{AuthRequest, AuthTicket, ClaimAnswer};
     use crate::access::orders::{Order, Report, Requester};
     use crate::chat::ids::Fingerprint;
     use async_trait::async_trait;
@@ -241,15 +248,15 @@ mod tests {
     struct Saying(Result<Option<Account>, NotAdmitted>);
 
     #[async_trait]
-    impl Keeper for Saying {
+    impl AdminService for Saying {
         fn changes(&self) -> u64 {
             0
         }
 
         async fn admit(
             &self,
-            _: Candidate<'_>,
-            _: Option<Box<Pass>>,
+            _: AuthRequest<'_>,
+            _: Option<Box<AuthTicket>>,
         ) -> Result<Admission, NotAdmitted> {
             self.0.clone().map(|account| Admission {
                 account,
@@ -257,17 +264,17 @@ mod tests {
             })
         }
 
-        async fn claims(&self, _: Candidate<'_>) -> Vec<Name> {
+        async fn claims(&self, _: AuthRequest<'_>) -> Vec<Name> {
             Vec::new()
         }
 
-        async fn answer_claim(&self, _: Candidate<'_>, _: &str) -> ClaimAnswer {
+        async fn answer_claim(&self, _: AuthRequest<'_>, _: &str) -> ClaimAnswer {
             ClaimAnswer::Refused
         }
 
         async fn make_account(
             &self,
-            _: Candidate<'_>,
+            _: AuthRequest<'_>,
             _: &Account,
             _: &KeyRecord,
         ) -> Result<(), ChangeError> {
@@ -302,11 +309,11 @@ mod tests {
             user: Text::stored_line("ann"),
             key,
             client: Text::stored_line("SSH-2.0-Test"),
-            pass: Mutex::default(),
+            ticket: Mutex::default(),
         };
         let hers = account(1, Role::Member);
-        let keeper = Saying(Ok(None));
-        let me = known(&keeper, &hers, &key, None);
+        let admin = Saying(Ok(None));
+        let me = known(&admin, &hers, &key, None);
         let gone = Err(NotAdmitted::Refused(NOT_REGISTERED.to_owned()));
         for (found, expected) in [
             (Ok(Some(hers)), Ok(Role::Member)),
@@ -319,7 +326,7 @@ mod tests {
             let still = still_admitted(&Saying(found), &peer(Some(key.clone())), &me).await;
             assert_eq!(still, expected, "{case}");
         }
-        let guest = still_admitted(&keeper, &peer(None), &me).await;
+        let guest = still_admitted(&admin, &peer(None), &me).await;
         assert_eq!(guest, Ok(me.role), "who has no key has no account");
     }
 }

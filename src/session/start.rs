@@ -11,12 +11,12 @@ use tracing::Instrument as _;
 use super::claims::{self, Asked};
 use super::driver::{Driver, End};
 use super::exec::{self, ExecContext};
-use super::machine::{FAILED, Machine, Server, TRY_LATER};
-use super::peer::{Cut, Inbound, Outbound, Peer, Sessions};
+use super::machine::{FAILED, Machine, ServerInfo, TRY_LATER};
+use super::peer::{DisconnectReason, Inbound, Outbound, Peer, Sessions};
 use super::setup::Setup;
 use super::sign_in::{NotSignedIn, sign_in, still_admitted};
 use super::usage::{CommandShare, Usage, UsageLimits};
-use crate::access::{Keeper, NotAdmitted};
+use crate::access::{AdminService, NotAdmitted};
 use crate::chat::ids::SessionId;
 use crate::chat::intent::Refusal;
 use crate::clock;
@@ -35,8 +35,8 @@ const GONE: Duration = Duration::from_secs(2);
 pub struct Chat {
     hub: Handle,
     store: Arc<dyn Store>,
-    orders: Arc<dyn Keeper>,
-    server: RwLock<Arc<Server>>,
+    orders: Arc<dyn AdminService>,
+    server: RwLock<Arc<ServerInfo>>,
     usage: Arc<Usage>,
     stall: Duration,
     sessions: AtomicU64,
@@ -48,8 +48,8 @@ impl Chat {
     pub fn new(
         hub: Handle,
         store: Arc<dyn Store>,
-        orders: Arc<dyn Keeper>,
-        server: Server,
+        orders: Arc<dyn AdminService>,
+        server: ServerInfo,
         limits: UsageLimits,
         stall: Duration,
     ) -> Chat {
@@ -65,7 +65,7 @@ impl Chat {
     }
 
     /// Sessions that begin from now on show this.
-    pub fn set_server(&self, server: Server) {
+    pub fn set_server(&self, server: ServerInfo) {
         *self.server.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(server);
     }
 
@@ -75,7 +75,7 @@ impl Chat {
     }
 
     /// What sessions show of the server.
-    pub fn server(&self) -> Arc<Server> {
+    pub fn server(&self) -> Arc<ServerInfo> {
         let server = self.server.read().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(&server)
     }
@@ -102,8 +102,8 @@ impl Sessions for Chat {
             Begun::In(mut visit) => {
                 let end = visit.driver.run(&mut input, &output).await;
                 match end {
-                    End::Stalled => output.cut(Cut::Stalled),
-                    End::Dismissed => output.cut(Cut::Dismissed),
+                    End::Stalled => output.cut(DisconnectReason::Stalled),
+                    End::Dismissed => output.cut(DisconnectReason::Dismissed),
                     End::Left | End::Lost => {}
                 }
                 let status = visit.driver.status();
@@ -115,7 +115,7 @@ impl Sessions for Chat {
         drop(input);
         let finished = Box::pin(output.finish(status));
         if tokio::time::timeout(self.stall, finished).await.is_err() {
-            output.cut(Cut::Stalled);
+            output.cut(DisconnectReason::Stalled);
         }
     }
 }

@@ -5,14 +5,14 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::facts::ago;
-use super::machine::Server;
+use super::machine::ServerInfo;
 use crate::access::status::Status;
 use crate::chat::access::LockdownScope;
 use crate::store::change::lasting;
 use crate::telemetry::metrics::{Counts, Figures};
 
 /// The same in lines: a word, and what there is to say about it.
-pub(super) fn lines(status: &Status, server: &Server) -> [(&'static str, String); 9] {
+pub(super) fn lines(status: &Status, server: &ServerInfo) -> [(&'static str, String); 9] {
     let Figures {
         sessions,
         rooms,
@@ -105,7 +105,7 @@ fn lockdown(status: &Status) -> String {
     )
 }
 
-fn uptime(status: &Status, server: &Server) -> Duration {
+fn uptime(status: &Status, server: &ServerInfo) -> Duration {
     let started = server.started.mono;
     status.at.mono.saturating_duration_since(started)
 }
@@ -178,7 +178,7 @@ struct Quantiles {
 }
 
 impl Record {
-    pub(super) fn of(status: &Status, server: &Server) -> Record {
+    pub(super) fn of(status: &Status, server: &ServerInfo) -> Record {
         let more = |of| status.more(of);
         let quantiles = |of| {
             let (p50, p99) = (status.millis(of, 0.5)?, status.millis(of, 0.99)?);

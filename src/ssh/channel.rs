@@ -231,10 +231,10 @@ impl Outbound for SshOutbound {
         .await;
     }
 
-    fn cut(&self, why: peer::Cut) {
+    fn cut(&self, why: peer::DisconnectReason) {
         self.link.control.cut(match why {
-            peer::Cut::Stalled => Cut::WriteStall,
-            peer::Cut::Dismissed => Cut::Session,
+            peer::DisconnectReason::Stalled => Cut::WriteStall,
+            peer::DisconnectReason::Dismissed => Cut::Session,
         });
     }
 

@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::access::door::Door;
+use crate::access::authenticator::Authenticator;
 use crate::session::peer::Sessions;
 use crate::telemetry::metrics;
 use crate::text::Text;
@@ -131,7 +131,7 @@ async fn reached((at, due): (Instant, Due)) -> Due {
 }
 
 /// Runs a connection to its end and until all its sessions have ended.
-pub(super) async fn run<S: Sessions, D: Door>(
+pub(super) async fn run<S: Sessions, D: Authenticator>(
     edge: Arc<Edge<S, D>>,
     stream: TcpStream,
     link: Arc<Link>,

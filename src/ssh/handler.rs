@@ -17,7 +17,7 @@ use russh::{
 };
 use tokio::time::{Instant, sleep};
 
-use crate::access::door::{Door, ProvenKey};
+use crate::access::authenticator::{Authenticator, ProvenKey};
 use crate::session::peer::{Peer, Sessions};
 use crate::telemetry::metrics;
 use crate::text::Text;
@@ -87,7 +87,7 @@ struct Entry {
     key: Option<ProvenKey>,
 }
 
-impl<S: Sessions, D: Door> Handler<S, D> {
+impl<S: Sessions, D: Authenticator> Handler<S, D> {
     pub(super) fn new(edge: Arc<Edge<S, D>>, link: Arc<Link>) -> Handler<S, D> {
         let time_to_answer = time_to_answer(&edge.settings);
         let login = Login::new(Arc::clone(&edge.door), Arc::clone(&link), time_to_answer);
@@ -238,7 +238,7 @@ fn answer(session: &mut Session, id: ChannelId, granted: bool) -> Result<(), Err
     }
 }
 
-impl<S: Sessions, D: Door> russh::server::Handler for Handler<S, D> {
+impl<S: Sessions, D: Authenticator> russh::server::Handler for Handler<S, D> {
     type Error = Error;
 
     /// Never enough: a client that gets in like this would not offer its key.
@@ -327,7 +327,7 @@ impl<S: Sessions, D: Door> russh::server::Handler for Handler<S, D> {
             user: self.link.attempts().user.clone(),
             key,
             client: self.link.control.client().clone(),
-            pass: Mutex::new(self.login.take_pass()),
+            ticket: Mutex::new(self.login.take_ticket()),
         };
         tracing::info!(
             parent: &peer.span,

@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tracing::Instrument as _;
 
-use crate::access::door::Door;
+use crate::access::authenticator::Authenticator;
 use crate::session::peer::Sessions;
 use crate::telemetry::metrics;
 
@@ -49,7 +49,7 @@ pub struct Drained {
     pub cut: usize,
 }
 
-impl<S: Sessions, D: Door> Server<S, D> {
+impl<S: Sessions, D: Authenticator> Server<S, D> {
     /// Accepts connections until `stop`, then lets those that are open end, for at most
     /// [`Settings::drain`](super::Settings::drain), and cuts the others. Returns when all have
     /// ended.

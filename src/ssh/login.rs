@@ -1,4 +1,4 @@
-//! The way in: what the [`Door`] says to somebody, and the talk about it.
+//! The way in: what the [`Authenticator`] says to somebody, and the talk about it.
 //!
 //! A key that is proven and not known lets its owner go on: clients offer all their keys, and
 //! any of them may be the one. Only when they have no more to offer do they come to
@@ -10,11 +10,11 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::Instrument as _;
 
-use crate::access::claims::MAX_ANSWERS;
-use crate::access::door::{
-    Again, CLAIM_NOTICE, Candidate, ClaimAnswer, Door, NotRedeemed, Pass, ProvenKey, Verdict, Why,
-    claim_question,
+use crate::access::authenticator::{
+    AuthDecision, AuthRequest, AuthTicket, Authenticator, CLAIM_NOTICE, ClaimAnswer,
+    InviteRejected, ProvenKey, RefusalReason, RetryPrompt, claim_question,
 };
+use crate::access::claims::MAX_ANSWERS;
 use crate::chat::ids::Name;
 use crate::text::Text;
 use crate::text::clean_line;
@@ -111,7 +111,7 @@ pub(super) struct Login<D> {
     /// Why the last key that they offered can't be used.
     unusable: Option<Refusal>,
     /// The first key that they proved to have and that was not welcome, and what was said to it.
-    stranger: Option<(ProvenKey, Verdict)>,
+    stranger: Option<(ProvenKey, AuthDecision)>,
     /// The keys that they proved to have and whose claims were not looked up yet.
     strangers: Vec<ProvenKey>,
     /// The key that they are asked about, because accounts claim it.
@@ -119,7 +119,7 @@ pub(super) struct Login<D> {
     /// How often they were asked about it.
     answers: usize,
     /// What the door says to them without a key, once it was asked.
-    keyless: Option<Verdict>,
+    keyless: Option<AuthDecision>,
     /// Whether the door did not answer. It is not asked again, or somebody with many keys would
     /// wait for each of them.
     silent: bool,
@@ -136,10 +136,10 @@ pub(super) struct Login<D> {
     /// Whether they have been told all there is to say.
     over: bool,
     /// What came with the welcome.
-    pass: Option<Box<Pass>>,
+    ticket: Option<Box<AuthTicket>>,
 }
 
-impl<D: Door> Login<D> {
+impl<D: Authenticator> Login<D> {
     pub(super) fn new(door: Arc<D>, link: Arc<Link>, time_to_answer: Duration) -> Login<D> {
         Login {
             door,
@@ -159,13 +159,13 @@ impl<D: Door> Login<D> {
             enter: "leave",
             guessed: false,
             over: false,
-            pass: None,
+            ticket: None,
         }
     }
 
     /// What came with the welcome, once.
-    pub(super) fn take_pass(&mut self) -> Option<Box<Pass>> {
-        self.pass.take()
+    pub(super) fn take_ticket(&mut self) -> Option<Box<AuthTicket>> {
+        self.ticket.take()
     }
 
     /// They offered a key that can't be used.
@@ -182,16 +182,16 @@ impl<D: Door> Login<D> {
         {
             return false;
         }
-        let verdict = self.judge(user, Some(key)).await;
-        match verdict.map(|verdict| self.unless_penalised(verdict, true)) {
-            Some(Verdict::Welcome(pass)) => {
-                self.pass = pass;
+        let decision = self.judge(user, Some(key)).await;
+        match decision.map(|decision| self.unless_penalised(decision, true)) {
+            Some(AuthDecision::Accepted(ticket)) => {
+                self.ticket = ticket;
                 return true;
             }
-            Some(verdict) if self.stranger.is_none() => {
+            Some(decision) if self.stranger.is_none() => {
                 self.strangers.push(key.clone());
                 self.link.attempts().stranger = Some(key.fingerprint.clone());
-                self.stranger = Some((key.clone(), verdict));
+                self.stranger = Some((key.clone(), decision));
                 self.over = false;
             }
             Some(_) if self.strangers.len() < MAX_CLAIMED && !self.strangers.contains(key) => {
@@ -204,32 +204,34 @@ impl<D: Door> Login<D> {
 
     /// What the door says, unless their address is penalised: then only those get in whose key is
     /// known, and all others are told how long to wait.
-    fn unless_penalised(&self, verdict: Verdict, has_key: bool) -> Verdict {
-        let stays = match &verdict {
-            Verdict::Welcome(_) => has_key && verdict.knows_the_key(),
-            Verdict::AskInvite { .. } => false,
+    fn unless_penalised(&self, decision: AuthDecision, has_key: bool) -> AuthDecision {
+        let stays = match &decision {
+            AuthDecision::Accepted(_) => has_key && decision.knows_the_key(),
+            AuthDecision::AskInvite { .. } => false,
             // It has a reason of its own.
-            Verdict::Refused { .. } => true,
+            AuthDecision::Refused { .. } => true,
         };
         match self.link.seat.penalty(std::time::Instant::now()) {
-            Some(left) if !stays => Verdict::Refused {
-                why: Why::Penalty,
+            Some(left) if !stays => AuthDecision::Refused {
+                why: RefusalReason::Penalty,
                 notice: penalised(left),
             },
-            _ => verdict,
+            _ => decision,
         }
     }
 
     /// Why they are not in, in a word.
     pub(super) fn why_not(&self) -> &'static str {
-        let stranger = self.stranger.as_ref().map(|(_, verdict)| verdict);
-        let judged = stranger.or(self.keyless.as_ref()).and_then(Verdict::reason);
+        let stranger = self.stranger.as_ref().map(|(_, decision)| decision);
+        let judged = stranger
+            .or(self.keyless.as_ref())
+            .and_then(AuthDecision::reason);
         match judged {
-            _ if self.silent => Why::NoAnswer.as_str(),
+            _ if self.silent => RefusalReason::NoAnswer.as_str(),
             _ if self.guessed => "wrong_code",
             Some(reason) => reason,
             None if self.unusable.is_some() => "unusable_key",
-            None => Why::NoKey.as_str(),
+            None => RefusalReason::NoKey.as_str(),
         }
     }
 
@@ -242,35 +244,38 @@ impl<D: Door> Login<D> {
         if self.silent {
             return self.goodbye(CANT_JUDGE);
         }
-        if let Some((_, Verdict::AskInvite { .. })) = &self.stranger
+        if let Some((_, AuthDecision::AskInvite { .. })) = &self.stranger
             && let Some(step) = self.ask_about_claims(user).await
         {
             return step;
         }
         match self.stranger.clone() {
-            Some((_, Verdict::AskInvite { notice, enter })) => {
+            Some((_, AuthDecision::AskInvite { notice, enter })) => {
                 self.enter = enter;
                 let reason = notice.lines().next().unwrap_or_default().to_owned();
                 self.ask_code(notice, &reason)
             }
-            Some((_, Verdict::Refused { notice, .. })) => self.goodbye(&notice),
+            Some((_, AuthDecision::Refused { notice, .. })) => self.goodbye(&notice),
             _ => self.begin_without_key(user).await,
         }
     }
 
     async fn begin_without_key(&mut self, user: &Text) -> Step {
         if self.keyless.is_none() {
-            let verdict = self.judge(user, None).await;
-            self.keyless = verdict.map(|verdict| self.unless_penalised(verdict, false));
+            let decision = self.judge(user, None).await;
+            self.keyless = decision.map(|decision| self.unless_penalised(decision, false));
         }
         match (&self.keyless, &self.unusable) {
-            (Some(Verdict::Welcome(_)), None) => Step::Enter(None),
-            (Some(Verdict::Welcome(_)), Some(why)) => {
+            (Some(AuthDecision::Accepted(_)), None) => Step::Enter(None),
+            (Some(AuthDecision::Accepted(_)), Some(why)) => {
                 self.said = Said::Hello;
                 Step::Tell(format!("{why}\nUntil then you are a guest."))
             }
             // Nobody to redeem an invite for: that takes a key.
-            (Some(Verdict::Refused { notice, .. } | Verdict::AskInvite { notice, .. }), why) => {
+            (
+                Some(AuthDecision::Refused { notice, .. } | AuthDecision::AskInvite { notice, .. }),
+                why,
+            ) => {
                 let words = match why {
                     None => notice.clone(),
                     Some(why) => format!("{why}\n{notice}"),
@@ -314,7 +319,7 @@ impl<D: Door> Login<D> {
         while !self.strangers.is_empty() {
             let key = self.strangers.remove(0);
             // Boxed, as in `judge`.
-            let claims = self.door.claims(self.candidate(user, Some(&key)));
+            let claims = self.door.claims(self.auth_request(user, Some(&key)));
             let claims = Box::pin(claims.instrument(self.link.span.clone()));
             // Who can't be asked now goes on as without the claims.
             let names = timeout(PATIENCE, claims).await.unwrap_or_default();
@@ -332,7 +337,7 @@ impl<D: Door> Login<D> {
         // Boxed, as in `judge`.
         let answered = self
             .door
-            .answer_claim(self.candidate(user, Some(&key)), answer);
+            .answer_claim(self.auth_request(user, Some(&key)), answer);
         let answered = Box::pin(answered.instrument(self.link.span.clone()));
         match timeout(PATIENCE, answered).await {
             Ok(ClaimAnswer::Accepted) => Step::Confirmed(key),
@@ -359,7 +364,7 @@ impl<D: Door> Login<D> {
         }
         let judged = Instant::now() + WRONG;
         // Boxed, as in `judge`.
-        let checking = self.door.check(self.candidate(user, Some(key)), &code);
+        let checking = self.door.check(self.auth_request(user, Some(key)), &code);
         let checking = Box::pin(checking.instrument(self.link.span.clone()));
         let checked = timeout(PATIENCE, checking).await;
         match checked {
@@ -376,7 +381,7 @@ impl<D: Door> Login<D> {
                 let prompt = format!("{good}{usual}Name: ");
                 self.ask_name(prompt, "")
             }
-            Ok(Err(NotRedeemed { notice, again })) => {
+            Ok(Err(InviteRejected { notice, again })) => {
                 // To leave the code empty is no guess.
                 if !code.is_empty() {
                     self.link.seat.counters().invites_wrong.up();
@@ -395,7 +400,7 @@ impl<D: Door> Login<D> {
     }
 
     async fn redeem(&mut self, user: &Text, key: ProvenKey, name: &str) -> Step {
-        let who = self.candidate(user, Some(&key));
+        let who = self.auth_request(user, Some(&key));
         // Boxed, as in `judge`.
         let redeeming = self.door.redeem(who, &self.code, name);
         let redeeming = Box::pin(redeeming.instrument(self.link.span.clone()));
@@ -407,7 +412,7 @@ impl<D: Door> Login<D> {
                 Step::Enter(Some(key))
             }
             // Not a guess, even if the code was used up in the meantime.
-            Ok(Err(NotRedeemed { notice, again })) => self.again(&notice, again),
+            Ok(Err(InviteRejected { notice, again })) => self.again(&notice, again),
             Err(_) => {
                 self.no_answer();
                 self.goodbye(CANT_REDEEM)
@@ -415,11 +420,11 @@ impl<D: Door> Login<D> {
         }
     }
 
-    fn again(&mut self, notice: &str, again: Again) -> Step {
+    fn again(&mut self, notice: &str, again: RetryPrompt) -> Step {
         match again {
-            Again::Nothing => self.goodbye(notice),
-            Again::Code => self.ask_code(String::new(), notice),
-            Again::Name => self.ask_name(prompt(notice, "Another name: "), notice),
+            RetryPrompt::Nothing => self.goodbye(notice),
+            RetryPrompt::Code => self.ask_code(String::new(), notice),
+            RetryPrompt::Name => self.ask_name(prompt(notice, "Another name: "), notice),
         }
     }
 
@@ -454,18 +459,18 @@ impl<D: Door> Login<D> {
     }
 
     /// What the door says; `None` if it says nothing in time.
-    async fn judge(&mut self, user: &Text, key: Option<&ProvenKey>) -> Option<Verdict> {
+    async fn judge(&mut self, user: &Text, key: Option<&ProvenKey>) -> Option<AuthDecision> {
         if self.silent {
             return None;
         }
         // Boxed: russh keeps room for what a handler awaits for as long as the connection lives.
-        let judging = self.door.judge(self.candidate(user, key));
+        let judging = self.door.judge(self.auth_request(user, key));
         let judging = Box::pin(judging.instrument(self.link.span.clone()));
-        let verdict = timeout(PATIENCE, judging).await;
-        if verdict.is_err() {
+        let decision = timeout(PATIENCE, judging).await;
+        if decision.is_err() {
             self.no_answer();
         }
-        verdict.ok()
+        decision.ok()
     }
 
     fn no_answer(&mut self) {
@@ -480,8 +485,8 @@ impl<D: Door> Login<D> {
         );
     }
 
-    fn candidate<'a>(&'a self, user: &'a Text, key: Option<&'a ProvenKey>) -> Candidate<'a> {
-        Candidate {
+    fn auth_request<'a>(&'a self, user: &'a Text, key: Option<&'a ProvenKey>) -> AuthRequest<'a> {
+        AuthRequest {
             addr: self.link.addr,
             user,
             client: self.link.control.client(),

@@ -46,7 +46,7 @@ use std::time::Duration;
 
 use russh::keys::PrivateKey;
 
-use crate::access::door::Door;
+use crate::access::authenticator::Authenticator;
 use crate::rate_limit::TrustedNetworks;
 use crate::session::peer::Sessions;
 
@@ -142,7 +142,7 @@ struct Edge<S, D> {
     connections: AtomicU64,
 }
 
-impl<S: Sessions, D: Door> Server<S, D> {
+impl<S: Sessions, D: Authenticator> Server<S, D> {
     /// A server that proves itself with these host keys, lets in whom `door` says, and runs
     /// `sessions` on its channels.
     pub fn new(

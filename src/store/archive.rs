@@ -29,8 +29,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use super::{Account, Mark, Store, StoreError};
-use crate::chat::access::{Actor, Audit, Ban, KeyRecord, Lockdown, Mute, PendingKey, Role};
+use super::{Account, ReadMarker, Store, StoreError};
+use crate::chat::access::{Actor, AuditEntry, Ban, KeyRecord, Lockdown, Mute, PendingKey, Role};
 use crate::chat::event::Author;
 use crate::chat::ids::{AccountId, Conversation, Fingerprint, Name, RoomName, Seq, Time};
 use crate::chat::invite::Invite;
@@ -338,8 +338,8 @@ impl Person {
 
 impl Reading {
     /// The mark alone.
-    pub fn mark(&self) -> Mark {
-        Mark {
+    pub fn mark(&self) -> ReadMarker {
+        ReadMarker {
             seq: self.seq,
             at: self.at,
         }
@@ -348,7 +348,7 @@ impl Reading {
 
 impl Order {
     /// An entry with its place.
-    pub fn new(number: u64, audit: Audit) -> Order {
+    pub fn new(number: u64, audit: AuditEntry) -> Order {
         let (actor, kind) = match &audit.actor {
             Actor::Unverified(text) => (text.to_string(), None),
             actor => (actor.to_string(), Some(actor.kind().to_owned())),
@@ -366,8 +366,8 @@ impl Order {
     }
 
     /// The entry alone.
-    pub fn audit(&self) -> Audit {
-        Audit {
+    pub fn audit(&self) -> AuditEntry {
+        AuditEntry {
             at: self.at,
             actor: Actor::from_parts(self.actor_kind.as_deref(), self.actor_account, &self.actor),
             action: self.action.clone(),

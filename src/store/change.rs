@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::{Account, MAX_NAMES, StoreError};
 use crate::chat::access::{
-    Actor, Audit, Ban, KeyRecord, Lockdown, LockdownScope, Mute, PendingKey, Role, length,
+    Actor, AuditEntry, Ban, KeyRecord, Lockdown, LockdownScope, Mute, PendingKey, Role, length,
 };
 use crate::chat::duration::{self, every};
 use crate::chat::ids::{AccountId, Fingerprint, Name, RoomName, Time};
@@ -237,7 +237,7 @@ pub struct Applied {
     /// The entry that was saved with it. There is none if nothing changed, or if people did
     /// something that concerns only themselves: signing up, another name of their own, asking to
     /// be let in.
-    pub audit: Option<Audit>,
+    pub audit: Option<AuditEntry>,
 }
 
 /// What a change came to.
@@ -329,7 +329,7 @@ impl Change {
     }
 
     /// What is recorded of it. `None` if someone did something that concerns only themselves.
-    pub fn audit(&self) -> Option<Audit> {
+    pub fn audit(&self) -> Option<AuditEntry> {
         let own = |account: AccountId| self.actor.account() == Some(account);
         let ends = |until: Option<Time>| lasting(until.map(|until| self.at.left_until(until)));
         let (target, detail) = match &self.action {
@@ -420,7 +420,7 @@ impl Change {
                 )
             }
         };
-        Some(Audit {
+        Some(AuditEntry {
             at: self.at,
             actor: self.actor.clone(),
             action: self.action.as_str().to_owned(),

@@ -76,7 +76,7 @@ pub enum StoreError {
 
 /// Why a message could not be edited or deleted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum AmendError {
+pub enum EditError {
     /// There is no such message, or it is not one that was said by this account.
     #[error("there is no such message of yours")]
     NotFound,
@@ -113,7 +113,7 @@ macro_rules! fails {
     )+};
 }
 
-fails!(AmendError, ChangeError, archive::ImportError);
+fails!(EditError, ChangeError, archive::ImportError);
 
 /// A person as the store knows them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -212,7 +212,7 @@ pub struct RoomRecord {
 
 /// How far somebody had read when they left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Mark {
+pub struct ReadMarker {
     /// The last entry that they could have seen.
     pub seq: Seq,
     /// When they left.
@@ -221,7 +221,7 @@ pub struct Mark {
 
 /// What to change about a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Amendment {
+pub struct MessageEdit {
     /// The conversation it is in.
     pub conversation: Conversation,
     /// Which message; `None` is the author's last one that is not deleted.
@@ -238,7 +238,7 @@ pub struct Amendment {
 
 /// A search through what was said.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Search {
+pub struct SearchQuery {
     /// The words, all of which must occur (the last may be the beginning of a word). Taken
     /// literally: no character has a special meaning.
     pub words: String,
@@ -250,7 +250,7 @@ pub struct Search {
 
 /// What a search found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Found {
+pub struct SearchHits {
     /// What matches, newest first.
     pub messages: Vec<Message>,
     /// What was said before this was not looked at. `None` if everything was, or as much as it
@@ -273,7 +273,7 @@ pub trait Store: People + 'static {
 
     /// Changes or deletes a message of the asking author's own (`Body::Said` or `Body::Did`
     /// only), and returns the new log entry (`Body::Edited` or `Body::Deleted`) that says so.
-    async fn amend(&self, amendment: Amendment) -> Result<Message, AmendError>;
+    async fn edit_message(&self, amendment: MessageEdit) -> Result<Message, EditError>;
 
     /// Takes the words out of some entries of a log, for good: one step, back from `before` or the
     /// end, which looks at a bounded number of entries. No entry is added that says so. Repeating
@@ -306,7 +306,7 @@ pub trait Store: People + 'static {
     -> Result<u64, StoreError>;
 
     /// What matches, newest first, with the same words that `history` shows.
-    async fn search(&self, search: Search) -> Result<Found, StoreError>;
+    async fn search(&self, search: SearchQuery) -> Result<SearchHits, StoreError>;
 
     /// Every conversation in which something was ever said, in a fixed order.
     async fn conversations(&self) -> Result<Vec<Conversation>, StoreError>;
@@ -359,13 +359,13 @@ pub trait Store: People + 'static {
         &self,
         account: AccountId,
         conversation: &Conversation,
-    ) -> Result<Option<Mark>, StoreError>;
+    ) -> Result<Option<ReadMarker>, StoreError>;
 
     /// Keeps how far accounts have read. A mark never moves back; one of an account that does
     /// not exist (a guest) is not kept.
     async fn save_marks(
         &self,
-        marks: Vec<(AccountId, Conversation, Mark)>,
+        marks: Vec<(AccountId, Conversation, ReadMarker)>,
     ) -> Result<(), StoreError>;
 
     /// Answers once the store can be written, for health checks.

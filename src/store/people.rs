@@ -20,12 +20,12 @@ use async_trait::async_trait;
 
 use super::change::{Applied, Change, ChangeError};
 use super::{Account, StoreError};
-use crate::chat::access::{Audit, Ban, KeyRecord, Lockdown, Mute, PendingKey};
+use crate::chat::access::{AuditEntry, Ban, KeyRecord, Lockdown, Mute, PendingKey};
 use crate::chat::ids::{AccountId, Fingerprint, Time};
 use crate::chat::invite::Invite;
 
 /// An account with its keys, the oldest first.
-pub type WithKeys = (Account, Vec<KeyRecord>);
+pub type AccountWithKeys = (Account, Vec<KeyRecord>);
 
 /// Keys, roles, invites, bans: see the module for what adapters must keep.
 #[async_trait]
@@ -48,7 +48,9 @@ pub trait People: Send + Sync {
     /// adapter can, and in as few reads as that takes, not one for each account. Logins fall back on
     /// it while the store can't be reached. An account that can't be read is an error
     /// among them, so that one damaged record does not stand for all.
-    async fn accounts_with_keys(&self) -> Result<Vec<Result<WithKeys, StoreError>>, StoreError>;
+    async fn accounts_with_keys(
+        &self,
+    ) -> Result<Vec<Result<AccountWithKeys, StoreError>>, StoreError>;
 
     /// All accounts by name.
     async fn accounts(&self) -> Result<Vec<Account>, StoreError> {
@@ -79,7 +81,7 @@ pub trait People: Send + Sync {
     async fn lockdown(&self, now: Time) -> Result<Option<Lockdown>, StoreError>;
 
     /// The newest `limit` audit entries, newest first.
-    async fn audits(&self, limit: usize) -> Result<Vec<Audit>, StoreError>;
+    async fn audits(&self, limit: usize) -> Result<Vec<AuditEntry>, StoreError>;
 
     /// Another number whenever something changed that can concern somebody who is online. Cheap:
     /// it is asked every second.

@@ -17,8 +17,8 @@ use self::error::Failure;
 use self::file::DatabaseFile;
 use self::threads::Threads;
 use super::{
-    Account, AmendError, Amendment, Found, Mark, Purge, PurgeStep, RoomRecord, Search, Store,
-    StoreError,
+    Account, EditError, MessageEdit, Purge, PurgeStep, ReadMarker, RoomRecord, SearchHits,
+    SearchQuery, Store, StoreError,
 };
 use crate::chat::event::{Draft, Message};
 use crate::chat::ids::{AccountId, Conversation, Fingerprint, Name, RoomName, Seq, Time};
@@ -180,8 +180,8 @@ impl Store for Sqlite {
         Ok(places)
     }
 
-    async fn amend(&self, amendment: Amendment) -> Result<Message, AmendError> {
-        self.write(1, move |db| messages::amend(db, amendment))
+    async fn edit_message(&self, amendment: MessageEdit) -> Result<Message, EditError> {
+        self.write(1, move |db| messages::edit_message(db, amendment))
             .await
     }
 
@@ -239,13 +239,13 @@ impl Store for Sqlite {
             .await
     }
 
-    async fn search(&self, search: Search) -> Result<Found, StoreError> {
+    async fn search(&self, search: SearchQuery) -> Result<SearchHits, StoreError> {
         if self.read(search::is_behind).await? {
             // Where nothing can be written, what is older can still be found.
             let _caught_up: Result<(), StoreError> = self.write(1, search::catch_up).await;
         }
         let messages = self.read(move |db| search::search(db, &search)).await?;
-        Ok(Found {
+        Ok(SearchHits {
             messages,
             back_to: None,
         })
@@ -328,7 +328,7 @@ impl Store for Sqlite {
         &self,
         account: AccountId,
         conversation: &Conversation,
-    ) -> Result<Option<Mark>, StoreError> {
+    ) -> Result<Option<ReadMarker>, StoreError> {
         let conversation = conversation.clone();
         self.read(move |db| accounts::mark(db, account, &conversation))
             .await
@@ -336,7 +336,7 @@ impl Store for Sqlite {
 
     async fn save_marks(
         &self,
-        marks: Vec<(AccountId, Conversation, Mark)>,
+        marks: Vec<(AccountId, Conversation, ReadMarker)>,
     ) -> Result<(), StoreError> {
         self.together().await;
         self.write(marks.len(), move |db| accounts::save_marks(db, &marks))

@@ -6,13 +6,13 @@ use std::time::Instant;
 
 use async_trait::async_trait;
 
-use super::people::WithKeys;
+use super::people::AccountWithKeys;
 use super::writes::{Writes, grows};
 use super::{
-    Account, AmendError, Amendment, Applied, Change, ChangeError, Fails, Found, Mark, People,
-    Purge, PurgeStep, RoomRecord, Search, Store, StoreError,
+    Account, Applied, Change, ChangeError, EditError, Fails, MessageEdit, People, Purge, PurgeStep,
+    ReadMarker, RoomRecord, SearchHits, SearchQuery, Store, StoreError,
 };
-use crate::chat::access::{Audit, Ban, KeyRecord, Lockdown, Mute, PendingKey};
+use crate::chat::access::{AuditEntry, Ban, KeyRecord, Lockdown, Mute, PendingKey};
 use crate::chat::event::{Draft, Message};
 use crate::chat::ids::{AccountId, Conversation, Fingerprint, Name, RoomName, Seq, Time};
 use crate::chat::invite::Invite;
@@ -139,9 +139,9 @@ timed! { Store:
         }
 
         /// A deletion makes room.
-        async fn amend(&self, amendment: Amendment) -> Result<Message, AmendError> {
+        async fn edit_message(&self, amendment: MessageEdit) -> Result<Message, EditError> {
             let deletes = amendment.text.is_none();
-            let call = self.store.amend(amendment);
+            let call = self.store.edit_message(amendment);
             if deletes {
                 self.write("amend", call).await
             } else {
@@ -170,7 +170,7 @@ timed! { Store:
 
         async fn save_marks(
             &self,
-            marks: Vec<(AccountId, Conversation, Mark)>,
+            marks: Vec<(AccountId, Conversation, ReadMarker)>,
         ) -> Result<(), StoreError> {
             self.write("save_marks", self.store.save_marks(marks)).await
         }
@@ -187,7 +187,7 @@ timed! { Store:
         conversation: &Conversation, before: Option<Seq>, limit: usize
     ) -> Vec<Message>, StoreError;
     fn count_after(conversation: &Conversation, after: Seq) -> u64, StoreError;
-    fn search(search: Search) -> Found, StoreError;
+    fn search(search: SearchQuery) -> SearchHits, StoreError;
     fn conversations() -> Vec<Conversation>, StoreError;
     fn log_after(
         conversation: &Conversation, after: Seq, limit: usize
@@ -197,7 +197,7 @@ timed! { Store:
     fn clear_room(name: &RoomName) -> bool, StoreError;
     fn account_by_key(key: &Fingerprint) -> Option<Account>, StoreError;
     fn account_by_name(name: &Name) -> Option<Account>, StoreError;
-    fn mark(account: AccountId, conversation: &Conversation) -> Option<Mark>, StoreError;
+    fn mark(account: AccountId, conversation: &Conversation) -> Option<ReadMarker>, StoreError;
 }
 
 timed! { People:
@@ -215,7 +215,7 @@ timed! { People:
     fn keys_of(account: AccountId) -> Vec<KeyRecord>, StoreError;
     fn claims_of(account: AccountId, now: Time) -> Vec<KeyRecord>, StoreError;
     fn claimants(key: &Fingerprint, now: Time) -> Vec<Account>, StoreError;
-    fn accounts_with_keys() -> Vec<Result<WithKeys, StoreError>>, StoreError;
+    fn accounts_with_keys() -> Vec<Result<AccountWithKeys, StoreError>>, StoreError;
     fn invites(now: Time) -> Vec<Invite>, StoreError;
     fn invite_by_hash(hash: &str, now: Time) -> Option<Invite>, StoreError;
     fn unproven() -> Vec<Account>, StoreError;
@@ -223,6 +223,6 @@ timed! { People:
     fn bans(now: Time) -> Vec<Ban>, StoreError;
     fn mutes(now: Time) -> Vec<Mute>, StoreError;
     fn lockdown(now: Time) -> Option<Lockdown>, StoreError;
-    fn audits(limit: usize) -> Vec<Audit>, StoreError;
+    fn audits(limit: usize) -> Vec<AuditEntry>, StoreError;
     fn revision() -> u64, StoreError;
 }

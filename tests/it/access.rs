@@ -1,8 +1,8 @@
 //! Who gets in and who may do what: every combination as a table, on the real store.
 
+mod authenticator;
 mod authority;
 mod claims;
-mod door;
 mod orders;
 mod proof;
 
@@ -10,11 +10,12 @@ use crate::harness::Changes;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use ssh_chat::access::door::{Candidate, Door as _, ProvenKey, Verdict};
+use ssh_chat::access::authenticator::{AuthDecision, AuthRequest, Authenticator as _, ProvenKey};
 use ssh_chat::access::orders::{BanWhom, Order, Report, Requester};
-use ssh_chat::access::{Guard, Keeper as _, Mode, Rules};
+use ssh_chat::access::{AccessControl, AdminService as _, Mode, Rules};
 use ssh_chat::chat::access::{
-    Actor, Audit, Ban, BanTarget, ClientPrefix, KeyRecord, Lockdown, LockdownScope, Role, network,
+    Actor, AuditEntry, Ban, BanTarget, ClientPrefix, KeyRecord, Lockdown, LockdownScope, Role,
+    network,
 };
 use ssh_chat::chat::ids::{AccountId, Fingerprint, Name, SessionId, Time};
 use ssh_chat::chat::intent::{Arrival, Intent, Target};
@@ -30,7 +31,7 @@ use crate::harness::flaky::{Flaky, Weather};
 
 /// The parts that the rules work on, without SSH.
 pub(crate) struct House {
-    pub guard: Arc<Guard>,
+    pub guard: Arc<AccessControl>,
     pub hub: hub::Handle,
     /// What is behind the port: changes here are those of another process.
     pub store: Arc<Sqlite>,
@@ -58,8 +59,8 @@ pub(crate) fn name(name: &str) -> Name {
     Name::stored(name).unwrap()
 }
 
-pub(crate) fn audit() -> Audit {
-    Audit {
+pub(crate) fn audit() -> AuditEntry {
+    AuditEntry {
         at: Time(0),
         actor: Actor::System,
         action: "test".into(),
@@ -93,7 +94,7 @@ impl House {
         let port = Arc::new(Flaky::new(store.clone()));
         let (task, hub) = Hub::load(port.clone(), limits).await.unwrap();
         tokio::spawn(task.run());
-        let guard = Guard::new(port.clone(), hub.clone(), rules(mode, "config"));
+        let guard = AccessControl::new(port.clone(), hub.clone(), rules(mode, "config"));
         let guard = guard.await.unwrap();
         let house = House {
             guard: Arc::new(guard),
@@ -176,16 +177,16 @@ impl House {
 
     pub async fn judge(&self, who: &str, addr: &str, client: &str) -> &'static str {
         let proven = proven(who);
-        let candidate = Candidate {
+        let candidate = AuthRequest {
             addr: format!("{addr}:4022").parse().unwrap(),
             user: &SOMEBODY,
             client: &Text::stored_line(client),
             key: (who != "nobody").then_some(&proven),
         };
         match self.guard.judge(candidate).await {
-            Verdict::Welcome(_) => "in",
-            Verdict::AskInvite { .. } => "invite",
-            Verdict::Refused { .. } => "no",
+            AuthDecision::Accepted(_) => "in",
+            AuthDecision::AskInvite { .. } => "invite",
+            AuthDecision::Refused { .. } => "no",
         }
     }
 
@@ -325,9 +326,9 @@ async fn the_door_opens_for_whom_it_should() {
         }
         let house = house.refreshed().await;
         for (who, addr, client, expected) in &table {
-            let verdict = house.judge(who, addr, client).await;
+            let decision = house.judge(who, addr, client).await;
             assert_eq!(
-                verdict, expected[column],
+                decision, expected[column],
                 "{who} from {addr} with {client}, {mode:?}, locked: {locked}"
             );
         }
@@ -354,8 +355,8 @@ async fn a_lockdown_for_guests_is_for_guests() {
         house.order("operator", lockdown).await.unwrap();
         for (who, open, allowlist) in table {
             let expected = if mode == Mode::Open { open } else { allowlist };
-            let verdict = house.judge(who, "192.0.2.1", OPENSSH).await;
-            assert_eq!(verdict, expected, "{who}, {mode:?}");
+            let decision = house.judge(who, "192.0.2.1", OPENSSH).await;
+            assert_eq!(decision, expected, "{who}, {mode:?}");
         }
         house.order("operator", Order::EndLockdown).await.unwrap();
         let expected = if mode == Mode::Open { "in" } else { "no" };

@@ -62,7 +62,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "ssh",
         &[
             "access::claims",
-            "access::door",
+            "access::authenticator",
             "session::peer",
             "chat::ids",
             "keys",

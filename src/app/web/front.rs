@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
-use crate::app::host_key::{keeper, parameter};
+use crate::app::host_key::{admin, parameter};
 use crate::clock;
 use crate::config::Config;
 use crate::rate_limit::Quota;
@@ -105,13 +105,13 @@ async fn host_key(config: &Config) -> Result<PublicHostKey> {
         })?;
         return PublicHostKey::read(&value).with_context(|| format!("the parameter {name}"));
     }
-    let keeper = keeper(config, &config.data_dir, config.aws.patience);
-    match keeper.find().await? {
+    let admin = admin(config, &config.data_dir, config.aws.patience);
+    match admin.find().await? {
         Some(key) => Ok(key.public().clone()),
         None => Err(anyhow!(
             "there is no host key yet in {}: start the server once, or make one with `ssh-chat \
              host-key init`",
-            keeper.place()
+            admin.place()
         )),
     }
 }
@@ -151,7 +151,7 @@ mod tests {
             ..Flags::default()
         };
         let config = Config::load(&flags, &Environment::default(), &read_file).unwrap();
-        let admin = keeper(&config, folder.path(), Duration::ZERO);
+        let admin = admin(&config, folder.path(), Duration::ZERO);
         let first = admin.load_or_create().await.unwrap().key;
         let window = Window::open(config).await.unwrap();
         let opened = clock::monotonic();

@@ -4,17 +4,17 @@ use std::sync::{Mutex, MutexGuard};
 
 use async_trait::async_trait;
 
-use crate::chat::access::{Audit, Ban, KeyRecord, Lockdown, Mute, PendingKey, Role};
+use crate::chat::access::{AuditEntry, Ban, KeyRecord, Lockdown, Mute, PendingKey, Role};
 use crate::chat::event::{Draft, Message};
 use crate::chat::ids::{AccountId, Conversation, Fingerprint, Name, RoomName, Seq, Time};
 use crate::chat::invite::Invite;
 use crate::chat::preferences::Preferences;
 use crate::store::archive::{Archive, ImportError, Pages, Record};
 use crate::store::change::MAX_KEYS;
-use crate::store::people::WithKeys;
+use crate::store::people::AccountWithKeys;
 use crate::store::{
-    Account, Action, AmendError, Amendment, Applied, Change, ChangeError, ChangeOutcome, Found,
-    Mark, People, Purge, PurgeStep, RoomRecord, Search, Store, StoreError,
+    Account, Action, Applied, Change, ChangeError, ChangeOutcome, EditError, MessageEdit, People,
+    Purge, PurgeStep, ReadMarker, RoomRecord, SearchHits, SearchQuery, Store, StoreError,
 };
 
 /// What is in it.
@@ -23,7 +23,7 @@ pub(in crate::cli) struct Content {
     pub accounts: Vec<Account>,
     pub keys: Vec<(AccountId, KeyRecord)>,
     pub invites: Vec<Invite>,
-    pub audits: Vec<Audit>,
+    pub audits: Vec<AuditEntry>,
     /// What is in an archive of it.
     pub records: Vec<Record>,
     /// Everything fails with this, if it is there.
@@ -131,7 +131,9 @@ impl People for Memory {
         unreachable!()
     }
 
-    async fn accounts_with_keys(&self) -> Result<Vec<Result<WithKeys, StoreError>>, StoreError> {
+    async fn accounts_with_keys(
+        &self,
+    ) -> Result<Vec<Result<AccountWithKeys, StoreError>>, StoreError> {
         let content = self.open()?;
         let with_keys = |account: &Account| {
             let keys = content
@@ -153,7 +155,7 @@ impl People for Memory {
         unreachable!()
     }
 
-    async fn audits(&self, limit: usize) -> Result<Vec<Audit>, StoreError> {
+    async fn audits(&self, limit: usize) -> Result<Vec<AuditEntry>, StoreError> {
         Ok(self.open()?.audits.iter().take(limit).cloned().collect())
     }
 
@@ -232,7 +234,7 @@ impl Store for Memory {
         unreachable!()
     }
 
-    async fn amend(&self, _: Amendment) -> Result<Message, AmendError> {
+    async fn edit_message(&self, _: MessageEdit) -> Result<Message, EditError> {
         unreachable!()
     }
 
@@ -249,7 +251,7 @@ impl Store for Memory {
         unreachable!()
     }
 
-    async fn search(&self, _: Search) -> Result<Found, StoreError> {
+    async fn search(&self, _: SearchQuery) -> Result<SearchHits, StoreError> {
         unreachable!()
     }
 
@@ -274,11 +276,14 @@ impl Store for Memory {
         unreachable!()
     }
 
-    async fn mark(&self, _: AccountId, _: &Conversation) -> Result<Option<Mark>, StoreError> {
+    async fn mark(&self, _: AccountId, _: &Conversation) -> Result<Option<ReadMarker>, StoreError> {
         unreachable!()
     }
 
-    async fn save_marks(&self, _: Vec<(AccountId, Conversation, Mark)>) -> Result<(), StoreError> {
+    async fn save_marks(
+        &self,
+        _: Vec<(AccountId, Conversation, ReadMarker)>,
+    ) -> Result<(), StoreError> {
         unreachable!()
     }
 }

@@ -11,7 +11,7 @@ use crate::chat::command::Group;
 use crate::chat::event::Author;
 use crate::chat::ids::{AccountId, Name};
 use crate::chat::preferences::Preferences;
-use crate::session::machine::Server;
+use crate::session::machine::ServerInfo;
 use crate::session::peer::Outbound;
 
 /// How long a write may wait: it goes to memory.
@@ -23,7 +23,7 @@ const STALL: Duration = Duration::from_secs(60);
 pub async fn at_console<O: Outbound>(
     words: &[String],
     json: bool,
-    server: &Server,
+    server: &ServerInfo,
     carry_out: impl AsyncFnOnce(Order) -> Result<Report, String>,
     output: &O,
 ) -> u32 {
@@ -47,7 +47,7 @@ pub async fn at_console<O: Outbound>(
 async fn obey<O: Outbound>(
     words: &[String],
     json: bool,
-    server: &Server,
+    server: &ServerInfo,
     carry_out: impl AsyncFnOnce(Order) -> Result<Report, String>,
     out: &mut Out<'_, O>,
 ) -> Result<(), End> {

@@ -1,12 +1,12 @@
 //! What there is to tell, before it is decided in which form.
 
 use crate::access::status::Status;
-use crate::chat::access::{Audit, Ban, KeyRecord, PendingKey};
+use crate::chat::access::{AuditEntry, Ban, KeyRecord, PendingKey};
 use crate::chat::event::{Event, Message};
 use crate::chat::ids::RoomName;
 use crate::chat::intent::{PersonInfo, RoomInfo, Target};
 use crate::chat::invite::Invite;
-use crate::session::machine::{Me, Server};
+use crate::session::machine::{ServerInfo, SessionUser};
 
 /// One piece of data: one object in JSON, usually one line in the plain form.
 #[derive(Debug, Clone, Copy)]
@@ -19,10 +19,10 @@ pub(super) enum Item<'a> {
     Event(&'a RoomName, &'a Event),
     Person(&'a PersonInfo),
     Room(&'a RoomInfo),
-    Me(&'a Me),
-    Server(&'a Server),
+    Me(&'a SessionUser),
+    Server(&'a ServerInfo),
     /// How it is.
-    Status(&'a Status, &'a Server),
+    Status(&'a Status, &'a ServerInfo),
     Key(&'a KeyRecord),
     /// A key that waits for its owner to confirm.
     ClaimedKey(&'a KeyRecord),
@@ -32,7 +32,7 @@ pub(super) enum Item<'a> {
     Invited(&'a Invite, &'a str, Option<&'a str>),
     Ban(&'a Ban),
     Pending(&'a PendingKey),
-    Audit(&'a Audit),
+    Audit(&'a AuditEntry),
     /// Something was done: a sentence. In the plain form a diagnostic.
     Done(&'a str),
     /// So many messages were sent. In the plain form a diagnostic.

@@ -13,7 +13,7 @@ use crate::chat::ids::{Conversation, Name, RoomName};
 use crate::chat::intent::{Answer, Query};
 use crate::session::facts::{FOUND, HISTORY};
 use crate::session::peer::Outbound;
-use crate::store::Search;
+use crate::store::SearchQuery;
 
 impl<O: Outbound> Exec<'_, O> {
     /// `ping`: the way of a message, without a message.
@@ -114,7 +114,7 @@ impl<O: Outbound> Exec<'_, O> {
     pub(super) async fn search(&mut self, run: &Run) -> Result<(), End> {
         let store = self.context.store;
         let rooms = store.rooms().await?.into_iter();
-        let search = Search {
+        let search = SearchQuery {
             words: run.arg(0).unwrap_or_default().to_owned(),
             within: rooms.map(|room| Conversation::Room(room.name)).collect(),
             limit: FOUND,

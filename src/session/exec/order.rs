@@ -11,7 +11,7 @@ use super::table::Action;
 use crate::access::orders::{self, Order, Report};
 use crate::clock;
 use crate::keys;
-use crate::session::machine::Server;
+use crate::session::machine::ServerInfo;
 use crate::session::peer::Outbound;
 
 impl<O: Outbound> Exec<'_, O> {
@@ -55,7 +55,7 @@ pub(super) fn read(run: &Run, input: &str) -> Result<Order, End> {
 /// Shows what came of an order.
 pub(super) async fn report<O: Outbound>(
     out: &mut Out<'_, O>,
-    server: &Server,
+    server: &ServerInfo,
     report: &Report,
 ) -> Result<(), End> {
     match report {

@@ -10,7 +10,7 @@ use super::request::Run;
 use super::say::room;
 use crate::chat::event::Event;
 use crate::chat::ids::{Conversation, RoomName, Seq};
-use crate::hub::feed::Post;
+use crate::hub::feed::RoomEvent;
 use crate::session::peer::Outbound;
 use crate::telemetry::metrics;
 
@@ -36,7 +36,7 @@ impl<O: Outbound> Exec<'_, O> {
             }
         }
         let mut cursor = joined.cursor;
-        let mut posts: Vec<Arc<Post>> = Vec::new();
+        let mut posts: Vec<Arc<RoomEvent>> = Vec::new();
         loop {
             let (mut shown, mut since) = (0, None);
             // Taken out first and heard last: who is told to go has seen what was said before.

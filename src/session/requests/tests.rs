@@ -9,7 +9,7 @@ use crate::chat::ids::{AccountId, Name, RoomName, Seq, Time};
 use crate::chat::intent::{RoomView, Target};
 use crate::chat::preferences::Preferences;
 use crate::session::display::Display;
-use crate::session::machine::{FAILED, GOOD, Me, Server, TRY_LATER};
+use crate::session::machine::{FAILED, GOOD, ServerInfo, SessionUser, TRY_LATER};
 use crate::session::refused::TALLY;
 use crate::session::theme::Theme;
 use crate::term::screen::Size;
@@ -41,7 +41,7 @@ struct Session {
 
 impl Session {
     fn new(display: Display) -> Session {
-        let me = Me {
+        let me = SessionUser {
             author: Author {
                 account: AccountId(1),
                 name: Name::new("alice").unwrap(),
@@ -51,7 +51,7 @@ impl Session {
             key: None,
             remark: None,
         };
-        let server = Server {
+        let server = ServerInfo {
             host: String::new(),
             version: "0",
             started: now(),

@@ -10,31 +10,31 @@ use std::net::{IpAddr, SocketAddr};
 /// Asks everybody for an invite, and takes any.
 struct Asking;
 
-impl Door for Asking {
+impl Authenticator for Asking {
     fn serves(&self, _: IpAddr) -> bool {
         true
     }
 
-    async fn judge(&self, _: Candidate<'_>) -> Verdict {
-        Verdict::AskInvite {
+    async fn judge(&self, _: AuthRequest<'_>) -> AuthDecision {
+        AuthDecision::AskInvite {
             notice: "Who?".to_owned(),
             enter: "leave",
         }
     }
 
-    async fn claims(&self, _: Candidate<'_>) -> Vec<Name> {
+    async fn claims(&self, _: AuthRequest<'_>) -> Vec<Name> {
         Vec::new()
     }
 
-    async fn answer_claim(&self, _: Candidate<'_>, _: &str) -> ClaimAnswer {
+    async fn answer_claim(&self, _: AuthRequest<'_>, _: &str) -> ClaimAnswer {
         ClaimAnswer::Refused
     }
 
-    async fn check(&self, _: Candidate<'_>, _: &str) -> Result<(), NotRedeemed> {
+    async fn check(&self, _: AuthRequest<'_>, _: &str) -> Result<(), InviteRejected> {
         Ok(())
     }
 
-    async fn redeem(&self, _: Candidate<'_>, _: &str, _: &str) -> Result<(), NotRedeemed> {
+    async fn redeem(&self, _: AuthRequest<'_>, _: &str, _: &str) -> Result<(), InviteRejected> {
         Ok(())
     }
 }

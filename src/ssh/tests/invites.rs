@@ -2,12 +2,12 @@
 
 use super::scripted::{GOOD, SLOW, Scripted, TAKEN, USED, fingerprint, for_members, refused};
 use super::*;
-use crate::access::door::CLAIM_NOTICE;
+use crate::access::authenticator::CLAIM_NOTICE;
 
 /// Offers a key, proves it, and is in or not.
 async fn offer_key(client: &mut Handle<Trusting>, key: &Arc<PrivateKey>) -> bool {
     let login = client.authenticate_publickey("ann", offer(Arc::clone(key)));
-    soon("a verdict", login).await.unwrap().success()
+    soon("a decision", login).await.unwrap().success()
 }
 
 /// A server that knows nobody, and a client whose key it has refused.
@@ -282,7 +282,7 @@ async fn a_refusal_is_explained() {
 #[tokio::test]
 async fn an_invite_is_for_those_who_have_a_key() {
     let door = Scripted {
-        guests: Verdict::AskInvite {
+        guests: AuthDecision::AskInvite {
             notice: "Bring a key.".to_owned(),
             enter: "leave",
         },

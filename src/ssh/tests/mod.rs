@@ -22,8 +22,8 @@ use tokio::time::timeout;
 use super::*;
 use scripted::Scripted;
 
-use crate::access::door::{ProvenKey, Verdict};
-use crate::session::peer::{Cut, Inbound, Input, Outbound, Peer};
+use crate::access::authenticator::{AuthDecision, ProvenKey};
+use crate::session::peer::{DisconnectReason, Inbound, Input, Outbound, Peer};
 
 /// Far longer than anything here takes, by a stopped clock too: a test that waits for it has
 /// failed.
@@ -112,7 +112,7 @@ impl Puppets {
                         }
                         return;
                     }
-                    b"cut" => return output.cut(Cut::Dismissed),
+                    b"cut" => return output.cut(DisconnectReason::Dismissed),
                     b"return" => return,
                     b"hang" => std::future::pending().await,
                     _ => {}

@@ -7,7 +7,10 @@ use std::sync::{Mutex, MutexGuard};
 use russh::keys::{HashAlg, PrivateKey};
 use tokio::sync::watch;
 
-use crate::access::door::{Again, Candidate, ClaimAnswer, Door, NotRedeemed, Verdict, Why};
+use crate::access::authenticator::{
+    AuthDecision, AuthRequest, Authenticator, ClaimAnswer, InviteRejected, RefusalReason,
+    RetryPrompt,
+};
 use crate::chat::ids::Name;
 
 /// The code that lets in.
@@ -24,13 +27,13 @@ pub(super) struct Scripted {
     /// Whether it serves nobody.
     pub(super) banned: bool,
     /// To keys that are not in `keys`.
-    pub(super) strangers: Verdict,
+    pub(super) strangers: AuthDecision,
     /// To keys, by fingerprint.
-    pub(super) keys: HashMap<String, Verdict>,
+    pub(super) keys: HashMap<String, AuthDecision>,
     /// Who claims keys, by fingerprint.
     pub(super) claims: HashMap<String, Vec<&'static str>>,
     /// To people without a key.
-    pub(super) guests: Verdict,
+    pub(super) guests: AuthDecision,
     /// Whether it says nothing to anybody, ever.
     pub(super) silent: bool,
     /// How often it was asked something that it will not answer.
@@ -44,10 +47,10 @@ impl Default for Scripted {
     fn default() -> Scripted {
         Scripted {
             banned: false,
-            strangers: Verdict::Welcome(None),
+            strangers: AuthDecision::Accepted(None),
             keys: HashMap::new(),
             claims: HashMap::new(),
-            guests: Verdict::Welcome(None),
+            guests: AuthDecision::Accepted(None),
             silent: false,
             waiting: watch::Sender::new(0),
             asked: Mutex::default(),
@@ -55,9 +58,9 @@ impl Default for Scripted {
     }
 }
 
-pub(super) fn refused(notice: &str) -> Verdict {
-    Verdict::Refused {
-        why: Why::Banned,
+pub(super) fn refused(notice: &str) -> AuthDecision {
+    AuthDecision::Refused {
+        why: RefusalReason::Banned,
         notice: notice.to_owned(),
     }
 }
@@ -65,18 +68,18 @@ pub(super) fn refused(notice: &str) -> Verdict {
 /// A door that knows one key and asks all others for an invite.
 pub(super) fn for_members(known: &PrivateKey) -> Scripted {
     Scripted {
-        strangers: Verdict::AskInvite {
+        strangers: AuthDecision::AskInvite {
             notice: "Who are you?\nYou may be asked.".to_owned(),
             enter: "leave",
         },
-        keys: [(fingerprint(known), Verdict::Welcome(None))].into(),
+        keys: [(fingerprint(known), AuthDecision::Accepted(None))].into(),
         guests: refused("Not without a key."),
         ..Scripted::default()
     }
 }
 
-fn not(notice: &str, again: Again) -> Result<(), NotRedeemed> {
-    Err(NotRedeemed {
+fn not(notice: &str, again: RetryPrompt) -> Result<(), InviteRejected> {
+    Err(InviteRejected {
         notice: notice.to_owned(),
         again,
     })
@@ -92,7 +95,7 @@ impl Scripted {
         self.asked.lock().unwrap()
     }
 
-    fn note(&self, who: Candidate<'_>, what: &str) {
+    fn note(&self, who: AuthRequest<'_>, what: &str) {
         assert!(who.client.as_str().starts_with("SSH-2.0-russh"), "{who:?}");
         assert!(who.addr.ip().is_loopback(), "{who:?}");
         self.seen().push(format!("{}{what}", who.user));
@@ -104,12 +107,12 @@ impl Scripted {
     }
 }
 
-impl Door for Scripted {
+impl Authenticator for Scripted {
     fn serves(&self, _addr: IpAddr) -> bool {
         !self.banned
     }
 
-    async fn judge(&self, who: Candidate<'_>) -> Verdict {
+    async fn judge(&self, who: AuthRequest<'_>) -> AuthDecision {
         let key = who.key.map(|key| key.fingerprint.as_str());
         self.note(who, &format!(" {}", key.unwrap_or("none")));
         if self.silent {
@@ -121,14 +124,14 @@ impl Door for Scripted {
         }
     }
 
-    async fn claims(&self, who: Candidate<'_>) -> Vec<Name> {
+    async fn claims(&self, who: AuthRequest<'_>) -> Vec<Name> {
         let key = who.key.map(|key| key.fingerprint.as_str());
         let names = key.and_then(|key| self.claims.get(key));
         let names = names.into_iter().flatten();
         names.map(|name| Name::new(name).unwrap()).collect()
     }
 
-    async fn answer_claim(&self, who: Candidate<'_>, answer: &str) -> ClaimAnswer {
+    async fn answer_claim(&self, who: AuthRequest<'_>, answer: &str) -> ClaimAnswer {
         self.note(who, &format!(" claim {answer:?}"));
         match answer {
             "" => ClaimAnswer::Refused,
@@ -141,25 +144,30 @@ impl Door for Scripted {
         }
     }
 
-    async fn check(&self, who: Candidate<'_>, code: &str) -> Result<(), NotRedeemed> {
+    async fn check(&self, who: AuthRequest<'_>, code: &str) -> Result<(), InviteRejected> {
         assert!(who.key.is_some());
         self.note(who, &format!(" code {code:?}"));
         match code {
             GOOD | USED | "" => Ok(()),
             SLOW => self.never().await,
-            _ => not("That code opens nothing.", Again::Code),
+            _ => not("That code opens nothing.", RetryPrompt::Code),
         }
     }
 
-    async fn redeem(&self, who: Candidate<'_>, code: &str, name: &str) -> Result<(), NotRedeemed> {
+    async fn redeem(
+        &self,
+        who: AuthRequest<'_>,
+        code: &str,
+        name: &str,
+    ) -> Result<(), InviteRejected> {
         assert!(who.key.is_some());
         self.note(who, &format!(" code {code:?} name {name:?}"));
         match (code, name) {
-            (GOOD, TAKEN) => not("It is taken.", Again::Name),
+            (GOOD, TAKEN) => not("It is taken.", RetryPrompt::Name),
             (GOOD, SLOW) => self.never().await,
             (GOOD, _) => Ok(()),
-            ("", _) => not("An operator was asked.", Again::Nothing),
-            _ => not("That code opens nothing.", Again::Code),
+            ("", _) => not("An operator was asked.", RetryPrompt::Nothing),
+            _ => not("That code opens nothing.", RetryPrompt::Code),
         }
     }
 }

@@ -21,7 +21,7 @@ use super::{keys, pending, proof};
 use crate::chat::access::{KeyRecord, Role};
 use crate::chat::ids::{AccountId, Fingerprint, Name, Time};
 use crate::chat::preferences::Preferences;
-use crate::store::people::WithKeys;
+use crate::store::people::AccountWithKeys;
 use crate::store::{Account, ChangeError, MAX_NAMES, StoreError, stored_role};
 
 /// Where the write about the operators is among those that change a role.
@@ -178,15 +178,16 @@ impl Dynamo {
     /// All accounts by name with their keys, out of one partition; those that make no sense first.
     pub(super) async fn all_with_keys(
         &self,
-    ) -> Result<Vec<Result<WithKeys, StoreError>>, StoreError> {
+    ) -> Result<Vec<Result<AccountWithKeys, StoreError>>, StoreError> {
         let rows = self.table.all(&Range::all(key::ACCOUNTS)).await?;
         let with_keys = |row| {
             let mut record = Record::read(row)?;
             keys::oldest_first(&mut record.keys);
             Ok((record.account, record.keys))
         };
-        let mut all: Vec<Result<WithKeys, StoreError>> = rows.iter().map(with_keys).collect();
-        let name = |found: &Result<WithKeys, StoreError>| {
+        let mut all: Vec<Result<AccountWithKeys, StoreError>> =
+            rows.iter().map(with_keys).collect();
+        let name = |found: &Result<AccountWithKeys, StoreError>| {
             let (account, _) = found.as_ref().ok()?;
             Some(account.name.clone())
         };

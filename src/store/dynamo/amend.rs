@@ -12,7 +12,7 @@ use super::segment::{Entry, Segment};
 use super::table::{Proof, WriteError};
 use crate::chat::event::{Body, Draft, Message};
 use crate::chat::ids::{AccountId, Conversation, Seq};
-use crate::store::{AmendError, Amendment, Purge, PurgeStep, StoreError};
+use crate::store::{EditError, MessageEdit, Purge, PurgeStep, StoreError};
 
 /// How often to look again because somebody else was first.
 const CONFLICTS: u32 = 30;
@@ -22,7 +22,7 @@ const PURGED: usize = 25;
 const LOOK_BACK: usize = 5_000;
 
 impl Dynamo {
-    pub(super) async fn amend_entry(&self, amendment: Amendment) -> Result<Message, AmendError> {
+    pub(super) async fn amend_entry(&self, amendment: MessageEdit) -> Result<Message, EditError> {
         let conversation = &amendment.conversation;
         let account = amendment.author.account;
         let mut tails = self.tails.lock().await;
@@ -34,14 +34,14 @@ impl Dynamo {
                     .map(|s| (s, target)),
                 None => self.last_words(conversation, account).await?,
             };
-            let (mut segment, target) = found.ok_or(AmendError::NotFound)?;
+            let (mut segment, target) = found.ok_or(EditError::NotFound)?;
             let oldest = self.oldest();
             let entry = segment
                 .entry_mut(target)
                 .filter(|entry| entry.is_speech_of(account) && entry.at() >= oldest)
-                .ok_or(AmendError::NotFound)?;
+                .ok_or(EditError::NotFound)?;
             if entry.is_gone() {
-                return Err(AmendError::Gone);
+                return Err(EditError::Gone);
             }
             entry.change(amendment.text.as_ref());
             let draft = Draft {

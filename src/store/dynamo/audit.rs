@@ -7,7 +7,7 @@ use super::item::Row;
 use super::key::{self, Key, number};
 use super::table::Range;
 use super::write::Write;
-use crate::chat::access::{Actor, Audit};
+use crate::chat::access::{Actor, AuditEntry};
 use crate::chat::ids::Time;
 use crate::clock;
 use crate::store::StoreError;
@@ -42,7 +42,7 @@ impl Arrivals {
 }
 
 /// A new entry there.
-pub(super) fn entry(key: Key, audit: &Audit) -> Write {
+pub(super) fn entry(key: Key, audit: &AuditEntry) -> Write {
     let account = audit.actor.account().map(|account| account.to_string());
     Write::create(key, |item| {
         item.number("at", audit.at.0)
@@ -57,7 +57,7 @@ pub(super) fn entry(key: Key, audit: &Audit) -> Write {
 
 impl Dynamo {
     /// The newest entries, newest first: in the order of arrival, since clocks step back.
-    pub(super) async fn newest_audits(&self, limit: usize) -> Result<Vec<Audit>, StoreError> {
+    pub(super) async fn newest_audits(&self, limit: usize) -> Result<Vec<AuditEntry>, StoreError> {
         let mut audits = Vec::new();
         let range = Range::all(key::AUDIT).backwards().page(limit.min(PAGE));
         let mut from = None;
@@ -95,8 +95,8 @@ fn actor(row: &Row) -> Result<Actor, StoreError> {
     ))
 }
 
-pub(super) fn read(row: &Row) -> Result<Audit, StoreError> {
-    Ok(Audit {
+pub(super) fn read(row: &Row) -> Result<AuditEntry, StoreError> {
+    Ok(AuditEntry {
         at: row.time("at")?,
         actor: actor(row)?,
         action: row.line("action")?.to_string(),

@@ -8,14 +8,14 @@ use super::item::{Row, number};
 use super::key::Key;
 use super::write::{Condition, Write};
 use crate::chat::ids::{AccountId, Conversation, Seq};
-use crate::store::{Mark, StoreError};
+use crate::store::{ReadMarker, StoreError};
 
 impl Dynamo {
     pub(super) async fn read_mark(
         &self,
         account: AccountId,
         conversation: &Conversation,
-    ) -> Result<Option<Mark>, StoreError> {
+    ) -> Result<Option<ReadMarker>, StoreError> {
         let Some(row) = self.table.get(&Key::mark(account, conversation)).await? else {
             return Ok(None);
         };
@@ -25,7 +25,7 @@ impl Dynamo {
     /// Moves marks forward. Those of guests, who have no account, are not kept.
     pub(super) async fn keep_marks(
         &self,
-        marks: &[(AccountId, Conversation, Mark)],
+        marks: &[(AccountId, Conversation, ReadMarker)],
     ) -> Result<(), StoreError> {
         // An account that is there stays.
         let mut there = HashMap::new();
@@ -42,7 +42,7 @@ impl Dynamo {
         Ok(())
     }
 
-    async fn move_mark(&self, key: Key, mark: Mark) -> Result<(), StoreError> {
+    async fn move_mark(&self, key: Key, mark: ReadMarker) -> Result<(), StoreError> {
         let (seq, at) = (number(mark.seq.0), number(mark.at.0));
         let on = Write::update(key)
             .set("seq", seq.clone())
@@ -59,14 +59,14 @@ impl Dynamo {
 }
 
 /// A mark where there is none.
-pub(super) fn create(account: AccountId, conversation: &Conversation, mark: Mark) -> Write {
+pub(super) fn create(account: AccountId, conversation: &Conversation, mark: ReadMarker) -> Write {
     Write::create(Key::mark(account, conversation), |item| {
         item.number("seq", mark.seq.0).number("at", mark.at.0)
     })
 }
 
-pub(super) fn read(row: &Row) -> Result<Mark, StoreError> {
-    Ok(Mark {
+pub(super) fn read(row: &Row) -> Result<ReadMarker, StoreError> {
+    Ok(ReadMarker {
         seq: row.number("seq").map(Seq)?,
         at: row.time("at")?,
     })

@@ -5,16 +5,16 @@ use async_trait::async_trait;
 use super::rooms::touch;
 use super::table::WriteError;
 use super::{Dynamo, segment};
-use crate::chat::access::{Audit, Ban, KeyRecord, Lockdown, Mute, PendingKey};
+use crate::chat::access::{AuditEntry, Ban, KeyRecord, Lockdown, Mute, PendingKey};
 use crate::chat::event::{Draft, Message};
 use crate::chat::ids::{AccountId, Conversation, Fingerprint, Name, RoomName, Seq, Time};
 use crate::chat::invite::Invite;
 use crate::chat::preferences::Preferences;
 use crate::clock;
-use crate::store::people::{People, WithKeys};
+use crate::store::people::{AccountWithKeys, People};
 use crate::store::{
-    Account, AmendError, Amendment, Applied, Change, ChangeError, Found, Mark, Purge, PurgeStep,
-    RoomRecord, Search, Store, StoreError,
+    Account, Applied, Change, ChangeError, EditError, MessageEdit, Purge, PurgeStep, ReadMarker,
+    RoomRecord, SearchHits, SearchQuery, Store, StoreError,
 };
 
 /// Implements a port, after what is written out: each method by the one named behind it.
@@ -42,13 +42,13 @@ port! { Store:
             self.append_batch(&batch).await
         }
 
-        async fn search(&self, search: Search) -> Result<Found, StoreError> {
+        async fn search(&self, search: SearchQuery) -> Result<SearchHits, StoreError> {
             self.look_back(&search).await
         }
 
         async fn save_marks(
             &self,
-            marks: Vec<(AccountId, Conversation, Mark)>,
+            marks: Vec<(AccountId, Conversation, ReadMarker)>,
         ) -> Result<(), StoreError> {
             self.keep_marks(&marks).await
         }
@@ -58,7 +58,7 @@ port! { Store:
             touched.map_err(WriteError::into_store)
         }
     ]
-    fn amend(amendment: Amendment) -> Message, AmendError = amend_entry;
+    fn edit_message(amendment: MessageEdit) -> Message, EditError = amend_entry;
     fn purge(
         conversation: &Conversation, purge: &Purge, before: Option<Seq>
     ) -> PurgeStep, StoreError = purge_back;
@@ -81,7 +81,7 @@ port! { Store:
     fn save_preferences(
         account: AccountId, preferences: &Preferences
     ) -> (), StoreError = keep_preferences;
-    fn mark(account: AccountId, conversation: &Conversation) -> Option<Mark>, StoreError = read_mark;
+    fn mark(account: AccountId, conversation: &Conversation) -> Option<ReadMarker>, StoreError = read_mark;
 }
 
 port! { People:
@@ -96,7 +96,7 @@ port! { People:
     fn apply(change: &Change) -> Applied, ChangeError = make;
     fn claims_of(account: AccountId, now: Time) -> Vec<KeyRecord>, StoreError = claimed_by;
     fn claimants(key: &Fingerprint, now: Time) -> Vec<Account>, StoreError = claiming;
-    fn accounts_with_keys() -> Vec<Result<WithKeys, StoreError>>, StoreError = all_with_keys;
+    fn accounts_with_keys() -> Vec<Result<AccountWithKeys, StoreError>>, StoreError = all_with_keys;
     fn keys_of(account: AccountId) -> Vec<KeyRecord>, StoreError = keys_with;
     fn invites(now: Time) -> Vec<Invite>, StoreError = good_invites;
     fn invite_by_hash(hash: &str, now: Time) -> Option<Invite>, StoreError = good_invite;
@@ -105,5 +105,5 @@ port! { People:
     fn bans(now: Time) -> Vec<Ban>, StoreError = current_bans;
     fn mutes(now: Time) -> Vec<Mute>, StoreError = current_mutes;
     fn lockdown(now: Time) -> Option<Lockdown>, StoreError = current_lockdown;
-    fn audits(limit: usize) -> Vec<Audit>, StoreError = newest_audits;
+    fn audits(limit: usize) -> Vec<AuditEntry>, StoreError = newest_audits;
 }

@@ -12,7 +12,7 @@ use super::read::Reader;
 use crate::chat::event::{Body, Message};
 use crate::chat::ids::{Conversation, Seq, Time};
 use crate::store::words::{Matcher, Words};
-use crate::store::{Found, Search, StoreError};
+use crate::store::{SearchHits, SearchQuery, StoreError};
 
 /// How many entries are looked at.
 const MOST_ENTRIES: usize = 20_000;
@@ -57,8 +57,8 @@ impl Source<'_> {
 }
 
 impl Dynamo {
-    pub(super) async fn look_back(&self, search: &Search) -> Result<Found, StoreError> {
-        let mut found = Found::default();
+    pub(super) async fn look_back(&self, search: &SearchQuery) -> Result<SearchHits, StoreError> {
+        let mut found = SearchHits::default();
         let Some(words) = Words::typed(&search.words) else {
             return Ok(found);
         };

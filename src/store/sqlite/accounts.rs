@@ -8,8 +8,10 @@ use super::messages::{blob, conversation_id, place, unsigned};
 use crate::chat::access::{KeyRecord, Role};
 use crate::chat::ids::{AccountId, Conversation, Fingerprint, Name, Seq, Time};
 use crate::chat::preferences::Preferences;
-use crate::store::people::WithKeys;
-use crate::store::{Account, ChangeError, ChangeOutcome, MAX_NAMES, Mark, StoreError, stored_role};
+use crate::store::people::AccountWithKeys;
+use crate::store::{
+    Account, ChangeError, ChangeOutcome, MAX_NAMES, ReadMarker, StoreError, stored_role,
+};
 
 /// What [`to_account`] needs, of an `accounts` called `a`.
 pub(super) const COLUMNS: &str = "a.id, a.name, a.role, a.created, a.preferences, a.proof_by";
@@ -47,14 +49,14 @@ pub(super) fn by_name(db: &Connection, name: &Name) -> Result<Option<Account>, S
 /// All accounts by name with their keys.
 pub(super) fn all_with_keys(
     db: &Connection,
-) -> Result<Vec<Result<WithKeys, StoreError>>, StoreError> {
+) -> Result<Vec<Result<AccountWithKeys, StoreError>>, StoreError> {
     let mut statement = db.prepare_cached(&format!(
         "SELECT {COLUMNS}, k.fingerprint, k.algorithm, k.comment, k.added
          FROM accounts a LEFT JOIN keys k ON k.account = a.id
          ORDER BY a.name, a.id, k.added, k.fingerprint"
     ))?;
     let mut rows = statement.query([])?;
-    let mut all: Vec<Result<WithKeys, StoreError>> = Vec::new();
+    let mut all: Vec<Result<AccountWithKeys, StoreError>> = Vec::new();
     let mut before: Option<[u8; 16]> = None;
     while let Some(row) = rows.next()? {
         let id = row.get(0)?;
@@ -252,7 +254,7 @@ pub(super) fn mark(
     db: &Connection,
     account: AccountId,
     conversation: &Conversation,
-) -> Result<Option<Mark>, StoreError> {
+) -> Result<Option<ReadMarker>, StoreError> {
     let found: Option<(i64, i64)> = db
         .prepare_cached(
             "SELECT seq, at FROM marks
@@ -265,7 +267,7 @@ pub(super) fn mark(
         .optional()?;
     found
         .map(|(seq, at)| {
-            Ok(Mark {
+            Ok(ReadMarker {
                 seq: Seq(unsigned(seq)?),
                 at: Time(at),
             })
@@ -276,7 +278,7 @@ pub(super) fn mark(
 /// Moves marks forward. Those of guests, who have no account, are not kept.
 pub(super) fn save_marks(
     db: &Connection,
-    marks: &[(AccountId, Conversation, Mark)],
+    marks: &[(AccountId, Conversation, ReadMarker)],
 ) -> Result<(), StoreError> {
     for (account, conversation, mark) in marks {
         if !exists(db, *account)? {

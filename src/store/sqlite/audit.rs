@@ -6,7 +6,7 @@ use rusqlite::{Connection, Row};
 
 use super::columns::line;
 use super::messages::blob;
-use crate::chat::access::{Actor, Audit};
+use crate::chat::access::{Actor, AuditEntry};
 use crate::chat::ids::{AccountId, Time};
 use crate::store::StoreError;
 
@@ -14,7 +14,7 @@ use crate::store::StoreError;
 pub(super) const COLUMNS: &str = "at, actor, actor_kind, actor_account, action, target, detail";
 
 /// Keeps an entry, together with whatever else the transaction does.
-pub(super) fn keep(db: &Connection, audit: &Audit) -> Result<(), StoreError> {
+pub(super) fn keep(db: &Connection, audit: &AuditEntry) -> Result<(), StoreError> {
     db.prepare_cached(
         "INSERT INTO audit (at, actor, actor_kind, actor_account, action, target, detail)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
@@ -32,7 +32,7 @@ pub(super) fn keep(db: &Connection, audit: &Audit) -> Result<(), StoreError> {
 }
 
 /// The newest entries, newest first: in the order of arrival, since clocks step back.
-pub(super) fn newest(db: &Connection, limit: usize) -> Result<Vec<Audit>, StoreError> {
+pub(super) fn newest(db: &Connection, limit: usize) -> Result<Vec<AuditEntry>, StoreError> {
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     db.prepare_cached(&format!(
         "SELECT {COLUMNS} FROM audit ORDER BY id DESC LIMIT ?1"
@@ -42,7 +42,7 @@ pub(super) fn newest(db: &Connection, limit: usize) -> Result<Vec<Audit>, StoreE
 }
 
 /// The entry of this number. They are counted from 1 and never deleted.
-pub(super) fn numbered(db: &Connection, number: u64) -> Result<Option<Audit>, StoreError> {
+pub(super) fn numbered(db: &Connection, number: u64) -> Result<Option<AuditEntry>, StoreError> {
     db.prepare_cached(&format!("SELECT {COLUMNS} FROM audit WHERE id = ?1"))?
         .query_and_then([i64::try_from(number).unwrap_or(i64::MAX)], to_audit)?
         .next()
@@ -83,8 +83,8 @@ fn to_actor(row: &Row<'_>) -> Result<Actor, StoreError> {
 }
 
 /// A row with [`COLUMNS`].
-pub(super) fn to_audit(row: &Row<'_>) -> Result<Audit, StoreError> {
-    Ok(Audit {
+pub(super) fn to_audit(row: &Row<'_>) -> Result<AuditEntry, StoreError> {
+    Ok(AuditEntry {
         at: Time(row.get("at")?),
         actor: to_actor(row)?,
         action: line(row, "action")?.to_string(),

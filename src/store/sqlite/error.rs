@@ -11,7 +11,7 @@ use rusqlite::ffi::{
 };
 
 use crate::store::archive::ImportError;
-use crate::store::{AmendError, ChangeError, Fails, StoreError};
+use crate::store::{ChangeError, EditError, Fails, StoreError};
 
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> StoreError {
@@ -72,7 +72,7 @@ macro_rules! from_sqlite {
     )+};
 }
 
-from_sqlite!(AmendError, ChangeError, ImportError);
+from_sqlite!(EditError, ChangeError, ImportError);
 
 /// Finds out why writing failed where `SQLite` says no more than "disk I/O error": tries to write
 /// a small file beside the database. (Never the database itself: to close it here would drop

@@ -7,7 +7,7 @@ use super::search;
 use crate::chat::event::{Author, Body, Draft, Message};
 use crate::chat::ids::{AccountId, Conversation, Name, RoomName, Seq, Time};
 use crate::store::archive::{Conflict, Entry, Kept};
-use crate::store::{AmendError, Amendment, MAX_COUNT, REMOVED, StoreError, removed};
+use crate::store::{EditError, MAX_COUNT, MessageEdit, REMOVED, StoreError, removed};
 use crate::text::Text;
 
 /// How many entries of a removed room are deleted in one transaction.
@@ -36,7 +36,7 @@ pub(super) fn append(db: &Connection, batch: &[Draft]) -> Result<Vec<Seq>, Store
 }
 
 /// Changes a message and adds the entry that says so.
-pub(super) fn amend(db: &Connection, amendment: Amendment) -> Result<Message, AmendError> {
+pub(super) fn edit_message(db: &Connection, amendment: MessageEdit) -> Result<Message, EditError> {
     let mut end = End::of(db, &amendment.conversation)?;
     let conversation = end.conversation;
     let author = blob(amendment.author.account);
@@ -58,10 +58,10 @@ pub(super) fn amend(db: &Connection, amendment: Amendment) -> Result<Message, Am
             .optional()?,
     };
     let Some((id, seq, shown)) = found else {
-        return Err(AmendError::NotFound);
+        return Err(EditError::NotFound);
     };
     if !shown {
-        return Err(AmendError::Gone);
+        return Err(EditError::Gone);
     }
     search::catch_up(db)?;
     search::unindex(db, id)?;

@@ -3,10 +3,10 @@
 use async_trait::async_trait;
 
 use super::{Sqlite, accounts, audit, bans, change, claims, invites, keys, mutes, pending};
-use crate::chat::access::{Audit, Ban, KeyRecord, Lockdown, Mute, PendingKey};
+use crate::chat::access::{AuditEntry, Ban, KeyRecord, Lockdown, Mute, PendingKey};
 use crate::chat::ids::{AccountId, Fingerprint, Time};
 use crate::chat::invite::Invite;
-use crate::store::people::{People, WithKeys};
+use crate::store::people::{AccountWithKeys, People};
 use crate::store::{Account, Action, Applied, Change, ChangeError, StoreError};
 
 #[async_trait]
@@ -32,7 +32,9 @@ impl People for Sqlite {
         self.read(move |db| claims::on(db, &key, now)).await
     }
 
-    async fn accounts_with_keys(&self) -> Result<Vec<Result<WithKeys, StoreError>>, StoreError> {
+    async fn accounts_with_keys(
+        &self,
+    ) -> Result<Vec<Result<AccountWithKeys, StoreError>>, StoreError> {
         self.read(accounts::all_with_keys).await
     }
 
@@ -68,7 +70,7 @@ impl People for Sqlite {
         self.read(move |db| mutes::lockdown(db, now)).await
     }
 
-    async fn audits(&self, limit: usize) -> Result<Vec<Audit>, StoreError> {
+    async fn audits(&self, limit: usize) -> Result<Vec<AuditEntry>, StoreError> {
         self.read(move |db| audit::newest(db, limit)).await
     }
 

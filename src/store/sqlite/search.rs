@@ -12,7 +12,7 @@ use super::messages::to_conversation;
 use crate::chat::event::Message;
 use crate::chat::ids::Conversation;
 use crate::store::words::{Words, apart};
-use crate::store::{Search, StoreError};
+use crate::store::{SearchQuery, StoreError};
 
 /// How many messages wait for the index before it is time to catch up. Adding each at once would
 /// cost more than to save it: an index of words has its place in many pages.
@@ -66,7 +66,7 @@ pub(super) fn unindex(db: &Connection, id: i64) -> rusqlite::Result<()> {
 }
 
 /// What matches, newest first.
-pub(super) fn search(db: &Connection, search: &Search) -> Result<Vec<Message>, StoreError> {
+pub(super) fn search(db: &Connection, search: &SearchQuery) -> Result<Vec<Message>, StoreError> {
     let Some(words) = words(&search.words) else {
         return Ok(Vec::new());
     };

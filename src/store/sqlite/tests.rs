@@ -94,7 +94,7 @@ async fn history(store: &Sqlite) -> Vec<String> {
 }
 
 async fn found(store: &Sqlite, words: &str) -> Result<Vec<String>, StoreError> {
-    let search = Search {
+    let search = SearchQuery {
         words: words.to_owned(),
         within: vec![ops()],
         limit: 9,

@@ -253,15 +253,15 @@ async fn a_crowd_has_no_configured_operators() {
     let house = house.refreshed().await;
     assert!(!dismissed(&house, &inbox).await);
     assert!(dismissed(&house, &others).await);
-    for (who, verdict) in [("config", "in"), ("second", "no"), ("other", "no")] {
+    for (who, decision) in [("config", "in"), ("second", "no"), ("other", "no")] {
         assert_eq!(
             house.judge(who, "192.0.2.7", OPENSSH).await,
-            verdict,
+            decision,
             "{who}"
         );
         assert_eq!(
             house.judge(who, "198.51.100.1", "SSH-2.0-Test").await,
-            verdict,
+            decision,
             "{who}"
         );
     }

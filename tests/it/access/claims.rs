@@ -1,11 +1,11 @@
 //! Keys that accounts claim: who may, and what their owners make of it.
 
-use ssh_chat::access::door::{ClaimAnswer, Door};
+use ssh_chat::access::authenticator::{Authenticator, ClaimAnswer};
 
 use super::*;
 
-fn candidate(key: &ProvenKey) -> Candidate<'_> {
-    Candidate {
+fn auth_request(key: &ProvenKey) -> AuthRequest<'_> {
+    AuthRequest {
         addr: "192.0.2.1:4022".parse().unwrap(),
         user: &SOMEBODY,
         client: &CLIENT,
@@ -25,13 +25,13 @@ async fn claim(house: &House, who: &str, which: &str) -> Result<(), String> {
 async fn a_key_is_an_account_s_once_its_owner_says_so() {
     let house = House::new(Mode::Allowlist).await.refreshed().await;
     let second = proven("second");
-    let who = candidate(&second);
-    assert!(Door::claims(&*house.guard, who).await.is_empty());
+    let who = auth_request(&second);
+    assert!(Authenticator::claims(&*house.guard, who).await.is_empty());
     claim(&house, "operator", "second").await.unwrap();
     claim(&house, "member", "second").await.unwrap();
     claim(&house, "banned", "second").await.unwrap();
     assert_eq!(house.judge("second", "192.0.2.1", OPENSSH).await, "invite");
-    let names = Door::claims(&*house.guard, who).await;
+    let names = Authenticator::claims(&*house.guard, who).await;
     assert_eq!(
         names,
         [name("operator"), name("member")],
@@ -39,17 +39,17 @@ async fn a_key_is_an_account_s_once_its_owner_says_so() {
     );
 
     for wrong in ["banned", "someone", "mem ber", "\u{1b}[2J"] {
-        let answer = Door::answer_claim(&*house.guard, who, wrong).await;
+        let answer = Authenticator::answer_claim(&*house.guard, who, wrong).await;
         let again = "That is none of operator, member. Type one of the names to accept, or press \
                      Enter to refuse all: ";
         assert_eq!(answer, ClaimAnswer::Again(again.to_owned()), "{wrong:?}");
     }
-    let answer = Door::answer_claim(&*house.guard, who, " Member ").await;
+    let answer = Authenticator::answer_claim(&*house.guard, who, " Member ").await;
     assert_eq!(answer, ClaimAnswer::Accepted);
     assert_eq!(house.judge("second", "192.0.2.1", OPENSSH).await, "in");
     let owner = house.store.account_by_key(&second.fingerprint).await;
     assert_eq!(owner.unwrap().unwrap().name, name("member"));
-    assert!(Door::claims(&*house.guard, who).await.is_empty());
+    assert!(Authenticator::claims(&*house.guard, who).await.is_empty());
     // What was learned holds while the store does not answer.
     house.port.set(Weather::Down);
     assert_eq!(house.judge("second", "192.0.2.1", OPENSSH).await, "in");
@@ -59,31 +59,41 @@ async fn a_key_is_an_account_s_once_its_owner_says_so() {
 async fn a_refused_claim_is_gone() {
     let house = House::new(Mode::Allowlist).await;
     let second = proven("second");
-    let who = candidate(&second);
+    let who = auth_request(&second);
     claim(&house, "member", "second").await.unwrap();
     house.port.set(Weather::Down);
-    let failed = Door::answer_claim(&*house.guard, who, "").await;
+    let failed = Authenticator::answer_claim(&*house.guard, who, "").await;
     assert!(matches!(failed, ClaimAnswer::Failed(_)), "{failed:?}");
     assert!(
-        Door::claims(&*house.guard, who).await.is_empty(),
+        Authenticator::claims(&*house.guard, who).await.is_empty(),
         "a claim keeps nobody waiting"
     );
     house.port.set(Weather::Fair);
-    assert_eq!(Door::claims(&*house.guard, who).await, [name("member")]);
-    let refused = Door::answer_claim(&*house.guard, who, " ").await;
+    assert_eq!(
+        Authenticator::claims(&*house.guard, who).await,
+        [name("member")]
+    );
+    let refused = Authenticator::answer_claim(&*house.guard, who, " ").await;
     assert_eq!(refused, ClaimAnswer::Refused);
-    assert!(Door::claims(&*house.guard, who).await.is_empty());
+    assert!(Authenticator::claims(&*house.guard, who).await.is_empty());
     let owner = house.store.account_by_key(&second.fingerprint).await;
     assert_eq!(owner, Ok(None));
     let audit = house.store.audits(1).await.unwrap().remove(0);
     assert_eq!(audit.action, "key_refuse");
     assert_eq!(audit.detail.as_str(), "member, by the owner of the key");
     // Its owner, who comes without it, has no say.
-    let nobody = Candidate { key: None, ..who };
+    let nobody = AuthRequest { key: None, ..who };
     claim(&house, "member", "second").await.unwrap();
-    assert!(Door::claims(&*house.guard, nobody).await.is_empty());
-    Door::answer_claim(&*house.guard, nobody, "member").await;
-    assert_eq!(Door::claims(&*house.guard, who).await, [name("member")]);
+    assert!(
+        Authenticator::claims(&*house.guard, nobody)
+            .await
+            .is_empty()
+    );
+    Authenticator::answer_claim(&*house.guard, nobody, "member").await;
+    assert_eq!(
+        Authenticator::claims(&*house.guard, who).await,
+        [name("member")]
+    );
 }
 
 #[tokio::test]
@@ -120,6 +130,6 @@ async fn one_s_claims_are_listed_and_withdrawn() {
     assert_eq!(house.order("member", revoke()).await, Ok(()));
     assert!(house.order("member", revoke()).await.is_err());
     let second = proven("second");
-    let claims = Door::claims(&*house.guard, candidate(&second)).await;
+    let claims = Authenticator::claims(&*house.guard, auth_request(&second)).await;
     assert!(claims.is_empty(), "{claims:?}");
 }

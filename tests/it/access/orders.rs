@@ -486,7 +486,7 @@ async fn one_address_has_few_keys_ask() {
     let (_operator, inbox) = house.online("operator").await;
     let ask = async |number: usize, from: &str| {
         let stranger = proven(&format!("stranger{number}"));
-        let who = Candidate {
+        let who = AuthRequest {
             addr: format!("{from}:4022").parse().unwrap(),
             user: &SOMEBODY,
             client: &CLIENT,

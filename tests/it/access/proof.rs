@@ -10,7 +10,7 @@ async fn who_comes_in_proves_that_the_key_is_theirs() {
         let house = House::new(mode).await.with_unproven().await;
         let admit = async |who: &str| {
             let key = proven(who);
-            let candidate = Candidate {
+            let candidate = AuthRequest {
                 addr: "192.0.2.1:4022".parse().unwrap(),
                 user: &SOMEBODY,
                 client: &CLIENT,

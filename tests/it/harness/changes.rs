@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use ssh_chat::chat::access::{Audit, Ban, KeyRecord, Lockdown, Mute, PendingKey, Role};
+use ssh_chat::chat::access::{AuditEntry, Ban, KeyRecord, Lockdown, Mute, PendingKey, Role};
 use ssh_chat::chat::ids::{AccountId, Fingerprint, Name, Time};
 use ssh_chat::chat::invite::{Invite, InviteIdError};
 use ssh_chat::store::{Account, Action, Applied, Change, ChangeError, ChangeOutcome, People};
@@ -11,13 +11,13 @@ use ssh_chat::store::{Account, Action, Applied, Change, ChangeError, ChangeOutco
 #[async_trait]
 pub trait Changes: People {
     /// Applies a change of this actor at this time.
-    async fn act(&self, action: Action, by: &Audit) -> Result<Applied, ChangeError> {
+    async fn act(&self, action: Action, by: &AuditEntry) -> Result<Applied, ChangeError> {
         let (at, actor) = (by.at, by.actor.clone());
         self.apply(&Change { at, actor, action }).await
     }
 
     /// Applies it, or says that there was nothing to change.
-    async fn try_act(&self, action: Action, by: &Audit) -> Result<bool, ChangeError> {
+    async fn try_act(&self, action: Action, by: &AuditEntry) -> Result<bool, ChangeError> {
         match self.act(action, by).await {
             Ok(applied) => Ok(applied.outcome != ChangeOutcome::Unchanged),
             Err(ChangeError::NotFound) => Ok(false),
@@ -50,7 +50,7 @@ pub trait Changes: People {
         &self,
         account: AccountId,
         key: &KeyRecord,
-        by: &Audit,
+        by: &AuditEntry,
     ) -> Result<(), ChangeError> {
         let (name, key) = (somebody(), key.clone());
         let add = Action::AddKey { account, name, key };
@@ -62,7 +62,7 @@ pub trait Changes: People {
         account: AccountId,
         key: &Fingerprint,
         last: bool,
-        by: &Audit,
+        by: &AuditEntry,
     ) -> Result<(), ChangeError> {
         let remove = Action::RemoveKey {
             account,
@@ -77,7 +77,7 @@ pub trait Changes: People {
         &self,
         account: AccountId,
         role: Role,
-        by: &Audit,
+        by: &AuditEntry,
     ) -> Result<(), ChangeError> {
         let name = somebody();
         let set = Action::SetRole {
@@ -88,12 +88,12 @@ pub trait Changes: People {
         self.act(set, by).await.map(|_| ())
     }
 
-    async fn create_invite(&self, invite: &Invite, by: &Audit) -> Result<(), ChangeError> {
+    async fn create_invite(&self, invite: &Invite, by: &AuditEntry) -> Result<(), ChangeError> {
         let create = Action::CreateInvite(invite.clone());
         self.act(create, by).await.map(|_| ())
     }
 
-    async fn revoke_invite(&self, id: &str, by: &Audit) -> Result<bool, ChangeError> {
+    async fn revoke_invite(&self, id: &str, by: &AuditEntry) -> Result<bool, ChangeError> {
         match id.parse() {
             Ok(id) => self.try_act(Action::RevokeInvite(id), by).await,
             Err(InviteIdError) => Ok(false),
@@ -105,7 +105,7 @@ pub trait Changes: People {
         hash: &str,
         account: &Account,
         key: &KeyRecord,
-        by: &Audit,
+        by: &AuditEntry,
     ) -> Result<Account, ChangeError> {
         let redeem = Action::RedeemInvite {
             hash: hash.to_owned(),
@@ -121,7 +121,7 @@ pub trait Changes: People {
     }
 
     /// Whether it is proven now.
-    async fn prove(&self, account: AccountId, by: &Audit) -> Result<bool, ChangeError> {
+    async fn prove(&self, account: AccountId, by: &AuditEntry) -> Result<bool, ChangeError> {
         let key = Fingerprint::new("SHA256:proven");
         match self.act(Action::ProveKey { account, key }, by).await {
             Ok(_) => Ok(true),
@@ -130,7 +130,7 @@ pub trait Changes: People {
         }
     }
 
-    async fn forget(&self, account: AccountId, by: &Audit) -> Result<bool, ChangeError> {
+    async fn forget(&self, account: AccountId, by: &AuditEntry) -> Result<bool, ChangeError> {
         let name = somebody();
         self.try_act(Action::ForgetAccount { account, name }, by)
             .await
@@ -154,7 +154,7 @@ pub trait Changes: People {
         &self,
         key: &Fingerprint,
         account: Option<&Account>,
-        by: &Audit,
+        by: &AuditEntry,
     ) -> Result<Option<PendingKey>, ChangeError> {
         let key = key.clone();
         let settle = match account.cloned() {
@@ -174,14 +174,14 @@ pub trait Changes: People {
         }
     }
 
-    async fn add_ban(&self, ban: &Ban, by: &Audit) -> Result<u64, ChangeError> {
+    async fn add_ban(&self, ban: &Ban, by: &AuditEntry) -> Result<u64, ChangeError> {
         match self.act(Action::Ban(ban.clone()), by).await?.outcome {
             ChangeOutcome::Banned(id) => Ok(id),
             other => panic!("banned as {other:?}"),
         }
     }
 
-    async fn remove_ban(&self, id: u64, by: &Audit) -> Result<bool, ChangeError> {
+    async fn remove_ban(&self, id: u64, by: &AuditEntry) -> Result<bool, ChangeError> {
         self.try_act(Action::Unban(id), by).await
     }
 
@@ -189,7 +189,7 @@ pub trait Changes: People {
         &self,
         account: AccountId,
         mute: Option<&Mute>,
-        by: &Audit,
+        by: &AuditEntry,
     ) -> Result<(), ChangeError> {
         let name = somebody();
         let set = match mute.cloned() {
@@ -202,14 +202,14 @@ pub trait Changes: People {
     async fn set_lockdown(
         &self,
         lockdown: Option<&Lockdown>,
-        by: &Audit,
+        by: &AuditEntry,
     ) -> Result<(), ChangeError> {
         let set = Action::SetLockdown(lockdown.cloned());
         self.act(set, by).await.map(|_| ())
     }
 
     /// Only this entry, which has to be of a kick.
-    async fn audit(&self, by: &Audit) -> Result<(), ChangeError> {
+    async fn audit(&self, by: &AuditEntry) -> Result<(), ChangeError> {
         let kick = Action::Kick {
             name: Name::new(by.target.as_str()).unwrap(),
             reason: Some(by.detail.clone()),

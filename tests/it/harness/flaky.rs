@@ -6,16 +6,16 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use tokio::sync::watch;
 
-use ssh_chat::chat::access::{Audit, Ban, KeyRecord, Lockdown, Mute, PendingKey};
+use ssh_chat::chat::access::{AuditEntry, Ban, KeyRecord, Lockdown, Mute, PendingKey};
 use ssh_chat::chat::event::{Draft, Message};
 use ssh_chat::chat::ids::{AccountId, Conversation, Fingerprint, Name, RoomName, Seq, Time};
 use ssh_chat::chat::invite::Invite;
 use ssh_chat::chat::preferences::Preferences;
-use ssh_chat::store::people::WithKeys;
+use ssh_chat::store::people::AccountWithKeys;
 use ssh_chat::store::sqlite::Sqlite;
 use ssh_chat::store::{
-    Account, AmendError, Amendment, Applied, Change, ChangeError, Found, Mark, People, Purge,
-    PurgeStep, RoomRecord, Search, Store, StoreError,
+    Account, Applied, Change, ChangeError, EditError, MessageEdit, People, Purge, PurgeStep,
+    ReadMarker, RoomRecord, SearchHits, SearchQuery, Store, StoreError,
 };
 
 /// How the store behaves.
@@ -120,7 +120,7 @@ macro_rules! pass {
 
 pass! { Store:
     fn append(batch: Vec<Draft>) -> Vec<Seq>, StoreError;
-    fn amend(amendment: Amendment) -> Message, AmendError;
+    fn edit_message(amendment: MessageEdit) -> Message, EditError;
     fn purge(
         conversation: &Conversation, purge: &Purge, before: Option<Seq>
     ) -> PurgeStep, StoreError;
@@ -129,7 +129,7 @@ pass! { Store:
         conversation: &Conversation, before: Option<Seq>, limit: usize
     ) -> Vec<Message>, StoreError;
     fn count_after(conversation: &Conversation, after: Seq) -> u64, StoreError;
-    fn search(search: Search) -> Found, StoreError;
+    fn search(search: SearchQuery) -> SearchHits, StoreError;
     fn conversations() -> Vec<Conversation>, StoreError;
     fn log_after(
         conversation: &Conversation, after: Seq, limit: usize
@@ -143,8 +143,8 @@ pass! { Store:
     fn account_by_key(key: &Fingerprint) -> Option<Account>, StoreError;
     fn account_by_name(name: &Name) -> Option<Account>, StoreError;
     fn save_preferences(account: AccountId, preferences: &Preferences) -> (), StoreError;
-    fn mark(account: AccountId, conversation: &Conversation) -> Option<Mark>, StoreError;
-    fn save_marks(marks: Vec<(AccountId, Conversation, Mark)>) -> (), StoreError;
+    fn mark(account: AccountId, conversation: &Conversation) -> Option<ReadMarker>, StoreError;
+    fn save_marks(marks: Vec<(AccountId, Conversation, ReadMarker)>) -> (), StoreError;
     fn ping() -> (), StoreError;
 }
 
@@ -161,7 +161,7 @@ pass! { People:
     fn keys_of(account: AccountId) -> Vec<KeyRecord>, StoreError;
     fn claims_of(account: AccountId, now: Time) -> Vec<KeyRecord>, StoreError;
     fn claimants(key: &Fingerprint, now: Time) -> Vec<Account>, StoreError;
-    fn accounts_with_keys() -> Vec<Result<WithKeys, StoreError>>, StoreError;
+    fn accounts_with_keys() -> Vec<Result<AccountWithKeys, StoreError>>, StoreError;
     fn invites(now: Time) -> Vec<Invite>, StoreError;
     fn invite_by_hash(hash: &str, now: Time) -> Option<Invite>, StoreError;
     fn unproven() -> Vec<Account>, StoreError;
@@ -169,6 +169,6 @@ pass! { People:
     fn bans(now: Time) -> Vec<Ban>, StoreError;
     fn mutes(now: Time) -> Vec<Mute>, StoreError;
     fn lockdown(now: Time) -> Option<Lockdown>, StoreError;
-    fn audits(limit: usize) -> Vec<Audit>, StoreError;
+    fn audits(limit: usize) -> Vec<AuditEntry>, StoreError;
     fn revision() -> u64, StoreError;
 }

@@ -8,7 +8,7 @@ use russh::keys::{Algorithm, PrivateKey};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 
-use ssh_chat::access::{Guard, Mode, Rules};
+use ssh_chat::access::{AccessControl, Mode, Rules};
 use ssh_chat::chat::access::{Actor, Role};
 use ssh_chat::chat::ids::{Name, Time};
 use ssh_chat::hub::{self, Hub};
@@ -115,10 +115,12 @@ async fn serve(home: &Home) -> (u16, Arc<Flaky>) {
         trusted: ssh_chat::rate_limit::TrustedNetworks::default(),
         outage_logins: Duration::from_secs(3600),
     };
-    let guard = Guard::new(store.clone(), hub.clone(), rules).await.unwrap();
+    let guard = AccessControl::new(store.clone(), hub.clone(), rules)
+        .await
+        .unwrap();
     let guard = Arc::new(guard);
     tokio::spawn(guard.clone().watch(EVERY));
-    let about = machine::Server {
+    let about = machine::ServerInfo {
         host: "chat.example.com".to_owned(),
         version: "0.1.0",
         started: ssh_chat::clock::both(),

@@ -171,7 +171,7 @@ async fn marks_never_move_back(place: &impl Place) {
         .await
         .unwrap();
     assert_eq!(store.mark(id, &ops).await, Ok(None));
-    let mark = |seq, at| Mark {
+    let mark = |seq, at| ReadMarker {
         seq: Seq(seq),
         at: Time(at),
     };
@@ -329,7 +329,7 @@ async fn reopening_shows_all_again(place: &impl Place) {
     let store = place.open();
     let ops = room("ops");
     let alice = account("alice");
-    let mark = Mark {
+    let mark = ReadMarker {
         seq: Seq(2),
         at: Time(3),
     };
@@ -338,11 +338,11 @@ async fn reopening_shows_all_again(place: &impl Place) {
     store.rename(alice.id, &name("alina")).await.unwrap();
     say(&*store, &["one", "two", "three"]).await;
     store
-        .amend(amendment(Some(1), "alice", Some("uno")))
+        .edit_message(amendment(Some(1), "alice", Some("uno")))
         .await
         .unwrap();
     store
-        .amend(amendment(Some(2), "alice", None))
+        .edit_message(amendment(Some(2), "alice", None))
         .await
         .unwrap();
     store

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 use ssh_chat::aws::Aws;
-use ssh_chat::chat::access::{Actor, Audit, PendingKey, WAITS};
+use ssh_chat::chat::access::{Actor, AuditEntry, PendingKey, WAITS};
 use ssh_chat::store::dynamo::Dynamo;
 use ssh_chat::store::{Action, Archive, People as _, StoreError};
 
@@ -92,8 +92,8 @@ impl super::archive::Archived for OwnTable {
 }
 
 /// A kick of somebody called so.
-fn audit(whom: &str) -> Audit {
-    Audit {
+fn audit(whom: &str) -> AuditEntry {
+    AuditEntry {
         at: Time(1_600_000_000_000),
         actor: Actor::Unverified(Text::stored("zoe")),
         action: "kick".to_owned(),

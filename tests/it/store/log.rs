@@ -103,7 +103,7 @@ async fn history_shows_the_latest_words(place: &impl Place) {
     ];
     store.append(batch).await.unwrap();
     let edited = store
-        .amend(amendment(Some(1), "alice", Some("hello")))
+        .edit_message(amendment(Some(1), "alice", Some("hello")))
         .await
         .unwrap();
     let expected = Body::Edited {
@@ -115,13 +115,16 @@ async fn history_shows_the_latest_words(place: &impl Place) {
         (Seq(5), expected, false)
     );
     assert_eq!(edited.at, Time(1_700_000_099_000));
-    let deleted = store.amend(amendment(Some(4), "bob", None)).await.unwrap();
+    let deleted = store
+        .edit_message(amendment(Some(4), "bob", None))
+        .await
+        .unwrap();
     assert_eq!(
         (deleted.seq, deleted.body),
         (Seq(6), Body::Deleted { target: Seq(4) })
     );
     store
-        .amend(amendment(Some(2), "alice", Some("winks")))
+        .edit_message(amendment(Some(2), "alice", Some("winks")))
         .await
         .unwrap();
 
@@ -181,7 +184,7 @@ async fn history_is_what_a_list_would_say(place: &impl Place) {
                 Step::Amend(first, target, words) => {
                     let mut asked = amendment(*target, who(*first), words.as_deref());
                     asked.conversation = here.clone();
-                    let done = store.amend(asked).await.is_ok();
+                    let done = store.edit_message(asked).await.is_ok();
                     let mine = |(author, shown): &(&str, Option<String>)| {
                         *author == who(*first) && shown.is_some()
                     };
@@ -213,7 +216,7 @@ async fn amending_has_rules(place: &impl Place) {
     let store = place.open();
     let ops = room("ops");
     let amend = async |target, who: &str, words| {
-        let done = store.amend(amendment(target, who, words)).await;
+        let done = store.edit_message(amendment(target, who, words)).await;
         done.map(|message| message.body)
     };
     let edited = |target, words| {
@@ -227,7 +230,7 @@ async fn amending_has_rules(place: &impl Place) {
             target: Seq(target),
         })
     };
-    let (not_found, gone) = (Err(AmendError::NotFound), Err(AmendError::Gone));
+    let (not_found, gone) = (Err(EditError::NotFound), Err(EditError::Gone));
 
     assert_eq!(
         amend(None, "alice", None).await,
@@ -281,6 +284,6 @@ async fn amending_has_rules(place: &impl Place) {
     // Another name is no other person.
     let mut renamed = amendment(Some(2), "bob", Some("zwei"));
     renamed.author.name = name("robert");
-    assert!(store.amend(renamed).await.is_ok());
+    assert!(store.edit_message(renamed).await.is_ok());
     assert_eq!(history(&*store, None, 10).await, ["2 zwei*", "4 /topic"]);
 }

@@ -18,7 +18,7 @@ use ssh_chat::chat::ids::{AccountId, Conversation, Fingerprint, Name, RoomName, 
 use ssh_chat::chat::preferences::{Ignored, Preferences, Timestamps};
 use ssh_chat::store::sqlite::Sqlite;
 use ssh_chat::store::{
-    Account, AmendError, Amendment, ChangeError, MAX_NAMES, Mark, Search, Store,
+    Account, ChangeError, EditError, MAX_NAMES, MessageEdit, ReadMarker, SearchQuery, Store,
 };
 use ssh_chat::text::Text;
 use std::collections::BTreeMap;
@@ -109,8 +109,8 @@ fn said(conversation: &Conversation, who: &str, words: &str) -> Draft {
     draft(conversation, who, Body::Said(text(words)))
 }
 
-fn amendment(target: Option<u64>, who: &str, words: Option<&str>) -> Amendment {
-    Amendment {
+fn amendment(target: Option<u64>, who: &str, words: Option<&str>) -> MessageEdit {
+    MessageEdit {
         conversation: room("ops"),
         target: target.map(Seq),
         author: author(who),
@@ -120,8 +120,8 @@ fn amendment(target: Option<u64>, who: &str, words: Option<&str>) -> Amendment {
     }
 }
 
-fn search(words: &str) -> Search {
-    Search {
+fn search(words: &str) -> SearchQuery {
+    SearchQuery {
         words: words.to_owned(),
         within: vec![room("ops")],
         limit: 100,

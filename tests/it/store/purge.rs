@@ -70,11 +70,11 @@ async fn words_are_removed_for_whom_and_when_it_says(place: &impl Place) {
             at(5, draft(&room, "bob", Body::Topic(Some(text("mine"))))),
         ];
         store.append(batch).await.unwrap();
-        let delete = Amendment {
+        let delete = MessageEdit {
             conversation: room.clone(),
             ..amendment(Some(4), "guest-1111", None)
         };
-        store.amend(delete).await.unwrap();
+        store.edit_message(delete).await.unwrap();
         let wanted = Purge {
             authors,
             since: minutes_ago(minutes),
@@ -89,7 +89,7 @@ async fn words_are_removed_for_whom_and_when_it_says(place: &impl Place) {
             let log = store.log_after(&room, Seq(0), 100).await.unwrap();
             assert_eq!(log, found);
             for words in ["old", "spam", "g1", "g2", "hi"] {
-                let search = Search {
+                let search = SearchQuery {
                     within: vec![room.clone()],
                     ..search(words)
                 };

@@ -47,7 +47,7 @@ async fn words(store: &dyn Store, of: &str) -> Vec<String> {
 }
 
 async fn found(store: &dyn Store, words: &str) -> usize {
-    let search = Search {
+    let search = SearchQuery {
         words: words.to_owned(),
         within: vec![room("ops"), room("tea")],
         limit: 10,

@@ -98,7 +98,7 @@ async fn search_stays_within(place: &impl Place) {
     ];
     for (within, limit, expected) in cases {
         let within = within.into_iter().cloned().collect();
-        let asked = Search {
+        let asked = SearchQuery {
             words: "word".to_owned(),
             within,
             limit,
@@ -112,7 +112,7 @@ async fn search_stays_within(place: &impl Place) {
         assert_eq!(found, expected, "{asked:?}");
     }
     let within = vec![direct.clone()];
-    let asked = Search {
+    let asked = SearchQuery {
         words: "word 2".to_owned(),
         within,
         limit: 9,
@@ -137,22 +137,22 @@ async fn search_follows_changes(place: &impl Place) {
         "no topics"
     );
     store
-        .amend(amendment(Some(1), "alice", Some("red pear")))
+        .edit_message(amendment(Some(1), "alice", Some("red pear")))
         .await
         .unwrap();
     store
-        .amend(amendment(Some(3), "alice", Some("blue apple")))
+        .edit_message(amendment(Some(3), "alice", Some("blue apple")))
         .await
         .unwrap();
     store
-        .amend(amendment(Some(2), "alice", None))
+        .edit_message(amendment(Some(2), "alice", None))
         .await
         .unwrap();
     assert_eq!(find("apple").await, ["3 blue apple*"]);
     assert_eq!(find("red").await, ["1 red pear*"]);
     assert_eq!(find("green").await, [""; 0]);
     store
-        .amend(amendment(Some(3), "alice", Some("black apple")))
+        .edit_message(amendment(Some(3), "alice", Some("black apple")))
         .await
         .unwrap();
     assert_eq!(find("blue").await, [""; 0]);

@@ -7,12 +7,12 @@ use serde_json::Value;
 
 use super::*;
 use crate::access::status::Status;
-use crate::chat::access::{Actor, Audit, KeyRecord, Lockdown, LockdownScope, PendingKey};
+use crate::chat::access::{Actor, AuditEntry, KeyRecord, Lockdown, LockdownScope, PendingKey};
 use crate::chat::event::{Author, Presence};
 use crate::chat::ids::{Now, Seq};
 use crate::chat::intent::{PersonInfo, RoomInfo};
 use crate::session::exec::table;
-use crate::session::machine::{Me, Server};
+use crate::session::machine::{ServerInfo, SessionUser};
 use crate::telemetry::metrics::Figures;
 use crate::text::Text;
 
@@ -113,7 +113,7 @@ fn samples() -> Vec<String> {
         topic: Some(Text::stored("release on Friday")),
         slow: Some(Duration::from_secs(30)),
     };
-    let me = Me {
+    let me = SessionUser {
         author: Author {
             account: AccountId(0xa11ce),
             name: name("alice"),
@@ -127,7 +127,7 @@ fn samples() -> Vec<String> {
         wall: AT,
         mono: Instant::now(),
     };
-    let server = Server {
+    let server = ServerInfo {
         host: "chat.example.com".to_owned(),
         version: "0.1.0",
         started: now,
@@ -188,7 +188,7 @@ fn samples() -> Vec<String> {
             until: Some(AT.plus(86_400_000 + 3_600_000)),
         }),
     };
-    let audit = Audit {
+    let audit = AuditEntry {
         at: AT,
         actor: Actor::Account(AccountId(7), Name::new("alice").unwrap()),
         action: "ban".to_owned(),
@@ -270,7 +270,7 @@ fn every_field_is_documented() {
 
 #[test]
 fn no_control_character_leaves() {
-    let audit = Audit {
+    let audit = AuditEntry {
         at: AT,
         actor: Actor::Unverified(Text::stored("a\u{9b}31m")),
         action: String::new(),
@@ -286,7 +286,7 @@ fn no_control_character_leaves() {
         wall: AT,
         mono: Instant::now(),
     };
-    let server = Server {
+    let server = ServerInfo {
         host: "\u{9b}2J\u{7f}".to_owned(),
         version: "0",
         started: now,

@@ -10,9 +10,9 @@ use bytes::Bytes;
 use serde_json::Value;
 use tokio::sync::mpsc;
 
-use crate::access::door::{Candidate, ClaimAnswer, Pass, ProvenKey};
+use crate::access::authenticator::{AuthRequest, AuthTicket, ClaimAnswer, ProvenKey};
 use crate::access::orders::{Order, Report, Requester};
-use crate::access::{Admission, Guard, Keeper, Mode, NotAdmitted, Rules};
+use crate::access::{AccessControl, AdminService, Admission, Mode, NotAdmitted, Rules};
 use crate::chat::access::{KeyRecord, Role};
 use crate::chat::event::Author;
 use crate::chat::ids::{AccountId, Fingerprint, Name, SessionId, Time};
@@ -21,8 +21,8 @@ use crate::clock;
 use crate::hub::{self, Hub, Limits};
 use crate::rate_limit::Quota;
 use crate::session::exec::{ExecContext, run};
-use crate::session::machine::{Me, Server};
-use crate::session::peer::{Cut, Gone, Inbound, Input, Outbound, Peer};
+use crate::session::machine::{ServerInfo, SessionUser};
+use crate::session::peer::{DisconnectReason, Gone, Inbound, Input, Outbound, Peer};
 use crate::session::start::Chat;
 use crate::session::usage::{CommandShare, Usage, UsageLimits};
 use crate::store::sqlite::Sqlite;
@@ -82,7 +82,7 @@ impl Outbound for Shown {
 
     async fn finish(&self, _status: u32) {}
 
-    fn cut(&self, _why: Cut) {
+    fn cut(&self, _why: DisconnectReason) {
         *self.cut.lock().unwrap() = true;
     }
 
@@ -131,7 +131,7 @@ impl Ended {
 pub(super) struct House {
     hub: hub::Handle,
     store: Arc<Sqlite>,
-    guard: Arc<dyn Keeper>,
+    guard: Arc<dyn AdminService>,
     pub usage: Arc<Usage>,
     _folder: tempfile::TempDir,
 }
@@ -158,7 +158,7 @@ impl House {
             invite_life: 86_400_000,
             outage_logins: Duration::from_secs(3600),
         };
-        let guard = Guard::new(port, hub.clone(), rules).await.unwrap();
+        let guard = AccessControl::new(port, hub.clone(), rules).await.unwrap();
         let house = House {
             hub,
             store,
@@ -202,7 +202,7 @@ impl House {
     }
 
     /// Sessions as those of the whole program, with another admin service.
-    pub fn chat(&self, orders: Arc<dyn Keeper>) -> Arc<Chat> {
+    pub fn chat(&self, orders: Arc<dyn AdminService>) -> Arc<Chat> {
         let store = Arc::clone(&self.store);
         let (limits, stall) = (UsageLimits::default(), Duration::from_secs(30));
         Arc::new(Chat::new(
@@ -233,7 +233,7 @@ impl House {
             hub: &self.hub,
             store: &*self.store,
             orders: &self.guard,
-            me: Me {
+            me: SessionUser {
                 author: Author {
                     account: account.id,
                     name,
@@ -299,12 +299,12 @@ pub(super) fn peer(user: &str, key: Option<ProvenKey>) -> Peer {
         user: Text::stored_line(user),
         key,
         client: Text::stored_line("SSH-2.0-test"),
-        pass: Mutex::default(),
+        ticket: Mutex::default(),
     }
 }
 
-fn server() -> Server {
-    Server {
+fn server() -> ServerInfo {
+    ServerInfo {
         host: "chat.example.com".to_owned(),
         version: "0.1.0",
         started: clock::both(),
@@ -317,22 +317,22 @@ fn server() -> Server {
 pub(super) struct Silent;
 
 #[async_trait]
-impl Keeper for Silent {
+impl AdminService for Silent {
     fn changes(&self) -> u64 {
         0
     }
 
     async fn admit(
         &self,
-        _: Candidate<'_>,
-        _: Option<Box<Pass>>,
+        _: AuthRequest<'_>,
+        _: Option<Box<AuthTicket>>,
     ) -> Result<Admission, NotAdmitted> {
         std::future::pending().await
     }
 
     async fn make_account(
         &self,
-        _: Candidate<'_>,
+        _: AuthRequest<'_>,
         _: &Account,
         _: &KeyRecord,
     ) -> Result<(), ChangeError> {
@@ -343,11 +343,11 @@ impl Keeper for Silent {
         std::future::pending().await
     }
 
-    async fn claims(&self, _: Candidate<'_>) -> Vec<Name> {
+    async fn claims(&self, _: AuthRequest<'_>) -> Vec<Name> {
         std::future::pending().await
     }
 
-    async fn answer_claim(&self, _: Candidate<'_>, _: &str) -> ClaimAnswer {
+    async fn answer_claim(&self, _: AuthRequest<'_>, _: &str) -> ClaimAnswer {
         std::future::pending().await
     }
 

@@ -9,7 +9,7 @@
 use std::collections::HashMap;
 use std::ops::RangeInclusive;
 
-use crate::chat::access::Audit;
+use crate::chat::access::AuditEntry;
 use crate::store::StoreError;
 use crate::store::archive::{Conflict, Order, Record};
 use crate::store::dynamo::Dynamo;
@@ -20,7 +20,7 @@ use crate::store::dynamo::write::Write;
 
 /// The entries of a batch that are there, and the end behind which the others go.
 pub(super) struct Ledger {
-    found: HashMap<u64, Audit>,
+    found: HashMap<u64, AuditEntry>,
     /// The number of the last.
     last: u64,
     /// When the last was made that is not named by its number, in microseconds.

@@ -130,7 +130,7 @@ async fn each_commit_that_changes_something_is_counted() {
         .save_marks(vec![(
             account.id,
             ops(),
-            Mark {
+            ReadMarker {
                 seq: Seq(2),
                 at: Time(0),
             },

@@ -5,16 +5,16 @@ use std::os::unix::fs::PermissionsExt;
 use super::*;
 
 /// A file made with SQL, or of these bytes.
-enum Found {
+enum SearchHits {
     Sql(&'static str),
     Bytes(&'static [u8]),
 }
 
 #[test]
 fn what_is_not_ours_is_refused_and_left_alone() {
-    use Found::{Bytes, Sql};
+    use SearchHits::{Bytes, Sql};
     type Is = fn(&OpenError) -> bool;
-    let cases: [(&str, Found, Is); 7] = [
+    let cases: [(&str, SearchHits, Is); 7] = [
         ("a text", Bytes(b"hello"), |e| {
             matches!(e, OpenError::NotADatabase { .. })
         }),

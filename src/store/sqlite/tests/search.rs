@@ -30,7 +30,7 @@ async fn what_the_index_lacks_is_found() {
         .await
         .unwrap();
     for (target, text) in [(3, Some("right")), (4, None)] {
-        let amendment = Amendment {
+        let amendment = MessageEdit {
             conversation: ops(),
             author: said("x").author,
             target: Some(Seq(target)),
@@ -38,7 +38,7 @@ async fn what_the_index_lacks_is_found() {
             to: None,
             at: Time(9),
         };
-        store.amend(amendment).await.unwrap();
+        store.edit_message(amendment).await.unwrap();
     }
     for (words, expected) in [("wrong", &[][..]), ("secret", &[]), ("right", &["3 right"])] {
         assert_eq!(found(&store, words).await.unwrap(), expected, "{words}");

@@ -36,7 +36,7 @@ async fn the_oldest_messages_are_removed_and_the_numbers_go_on() {
     let (account, key) = alice();
     create(&store, &account, &key).await.unwrap();
     store.append(vec![elsewhere("quiet")]).await.unwrap();
-    let mark = Mark {
+    let mark = ReadMarker {
         seq: Seq(5),
         at: Time(0),
     };

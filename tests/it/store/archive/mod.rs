@@ -3,7 +3,8 @@
 use super::*;
 use crate::harness::Changes;
 use ssh_chat::chat::access::{
-    Actor, Audit, Ban, BanTarget, ClientPrefix, Lockdown, LockdownScope, Mute, PendingKey, network,
+    Actor, AuditEntry, Ban, BanTarget, ClientPrefix, Lockdown, LockdownScope, Mute, PendingKey,
+    network,
 };
 use ssh_chat::chat::invite::{Code, Invite};
 use ssh_chat::store::Archive;
@@ -40,8 +41,8 @@ fn after(seconds: i64) -> Time {
 }
 
 /// A kick of somebody called so.
-fn audit(whom: &str) -> Audit {
-    Audit {
+fn audit(whom: &str) -> AuditEntry {
+    AuditEntry {
         at: NOW,
         actor: Actor::Unverified(Text::stored("zoe")),
         action: "kick".to_owned(),
@@ -219,15 +220,15 @@ async fn talk(store: &dyn Store) {
         (&dev, 3, "alice", None),
     ];
     for (conversation, target, who, words) in changes {
-        let amendment = Amendment {
+        let amendment = MessageEdit {
             conversation: conversation.clone(),
             ..amendment(Some(target), who, words)
         };
-        store.amend(amendment).await.unwrap();
+        store.edit_message(amendment).await.unwrap();
     }
     let marks = [("alice", &ops, 3), ("alice", &whisper, 1), ("bob", &dev, 0)];
     let marks = marks.map(|(who, conversation, seq)| {
-        let mark = Mark {
+        let mark = ReadMarker {
             seq: Seq(seq),
             at: after(7),
         };
@@ -305,7 +306,7 @@ async fn answers(store: &dyn Store) -> Vec<String> {
         ask!(store.account_by_name(&name(owned)));
     }
     for words in ["flag", "first", "waves", "lowers", "psst", "a"] {
-        let search = Search {
+        let search = SearchQuery {
             words: words.to_owned(),
             within: conversations.clone(),
             limit: 3,

@@ -29,7 +29,7 @@ async fn writers_go_on_while_it_is_read(place: &impl Archived) {
         store.append(vec![words(3000 + n)]).await.unwrap();
         for target in [1000 + u64::from(n), 2000 - u64::from(n)] {
             let amendment = amendment(Some(target), "alice", None);
-            store.amend(amendment).await.unwrap();
+            store.edit_message(amendment).await.unwrap();
         }
     }
     let entries: Vec<&Entry> = records

@@ -183,7 +183,9 @@ async fn a_log_begins_where_it_begins(place: &impl Archived) {
     let shown = history(&*store, Some(44), 2).await;
     assert_eq!(shown, ["42 hm", "43 hm"]);
     assert_eq!(store.count_after(&room("ops"), Seq(0)).await, Ok(4));
-    let edited = store.amend(amendment(Some(41), "bob", Some("aha"))).await;
+    let edited = store
+        .edit_message(amendment(Some(41), "bob", Some("aha")))
+        .await;
     assert_eq!(edited.unwrap().seq, Seq(45));
     assert_eq!(history(&*store, Some(42), 2).await, ["41 aha*"]);
 }

@@ -59,12 +59,12 @@ async fn any_story_reads_the_same_elsewhere(place: &impl Archived) {
                 continue;
             };
             let words = (n % 2 == 0).then_some(words.as_str());
-            let amendment = Amendment {
+            let amendment = MessageEdit {
                 conversation,
                 ..amendment(*target, who, words)
             };
             // There may be nothing to change.
-            let _ = store.amend(amendment).await;
+            let _ = store.edit_message(amendment).await;
         }
         let records = export(&*store).await;
         import(&*copy, &through_a_file(&records)).await;
@@ -87,9 +87,9 @@ async fn life_goes_on_where_it_was(place: &impl Archived) {
     let (alice, bob) = (account("alice").id, account("bob").id);
     let next = copy.append(vec![said(&ops, "bob", "next")]).await;
     assert_eq!(next, store.append(vec![said(&ops, "bob", "next")]).await);
-    let amend = async |target, who, words| copy.amend(amendment(target, who, words)).await;
-    assert_eq!(amend(Some(2), "bob", None).await, Err(AmendError::Gone));
-    assert_eq!(amend(Some(3), "bob", None).await, Err(AmendError::NotFound));
+    let amend = async |target, who, words| copy.edit_message(amendment(target, who, words)).await;
+    assert_eq!(amend(Some(2), "bob", None).await, Err(EditError::Gone));
+    assert_eq!(amend(Some(3), "bob", None).await, Err(EditError::NotFound));
     assert!(amend(Some(1), "alice", Some("hers")).await.is_ok());
     let found = copy.search(search("hers")).await.unwrap();
     assert_eq!(lines(&found.messages), ["1 hers*"]);

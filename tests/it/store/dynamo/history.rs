@@ -64,8 +64,10 @@ async fn what_is_too_old_is_not_shown_and_the_last_of_a_log_stays() {
     assert_eq!(lines(&found), ["3 lately", "4 now"]);
     let found = store.search(search("long")).await.unwrap();
     assert_eq!(lines(&found.messages), [""; 0]);
-    let gone = store.amend(amendment(Some(2), "alice", Some("x"))).await;
-    assert_eq!(gone, Err(AmendError::NotFound), "what nobody can read");
+    let gone = store
+        .edit_message(amendment(Some(2), "alice", Some("x")))
+        .await;
+    assert_eq!(gone, Err(EditError::NotFound), "what nobody can read");
     // Each expires once there is another behind it.
     let deadline = Instant::now() + Duration::from_secs(10);
     while segments(&table) != [(1, true), (2, true), (3, true), (4, false)] {
@@ -144,7 +146,7 @@ async fn a_long_log_is_read_page_by_page() {
         Ok(total as u64 - 5)
     );
     let found = store
-        .search(Search {
+        .search(SearchQuery {
             limit: 1,
             ..search("3 word")
         })

@@ -124,7 +124,7 @@ async fn accounts_change_once() {
     assert_eq!(kept.await, Ok(()));
     let (ops, mark) = (
         &room("ops"),
-        Mark {
+        ReadMarker {
             seq: Seq(4),
             at: Time(5),
         },
@@ -251,7 +251,7 @@ async fn messages_are_kept_once() {
     let second = lossy.lose(PUT, 0, store.append(hi("there"))).await;
     assert_eq!(second, Ok(vec![Seq(2)]));
     let change = amendment(Some(1), "alice", Some("hello"));
-    let changed = lossy.lose(ALL, 0, store.amend(change)).await;
+    let changed = lossy.lose(ALL, 0, store.edit_message(change)).await;
     assert_eq!(changed.map(|message| message.seq), Ok(Seq(3)));
     assert_eq!(history(store, None, 9).await, ["1 hello*", "2 there"]);
 }

@@ -25,7 +25,7 @@ async fn the_log_is_paged_from_the_beginning(place: &impl Place) {
         (30, None),
     ];
     for (target, words) in changes {
-        store.amend(amendment(target, words)).await.unwrap();
+        store.edit_message(amendment(target, words)).await.unwrap();
     }
     store.append(vec![said("ops", "the end")]).await.unwrap();
 
@@ -59,8 +59,8 @@ async fn conversations_are_those_with_entries(place: &impl Place) {
     };
     let batch = vec![said("ops", "hi"), whisper, said("dev", "hi")];
     store.append(batch).await.unwrap();
-    store.amend(amendment(1, None)).await.unwrap();
-    let mark = Mark {
+    store.edit_message(amendment(1, None)).await.unwrap();
+    let mark = ReadMarker {
         seq: Seq(0),
         at: at(0),
     };

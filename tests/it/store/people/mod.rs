@@ -2,7 +2,7 @@
 
 use crate::harness::Changes;
 use ssh_chat::chat::access::{
-    Actor, Audit, Ban, BanTarget, KeyRecord, Lockdown, LockdownScope, Mute, PendingKey, Role,
+    Actor, AuditEntry, Ban, BanTarget, KeyRecord, Lockdown, LockdownScope, Mute, PendingKey, Role,
     network,
 };
 use ssh_chat::chat::event::{Author, Body, Draft};
@@ -10,7 +10,7 @@ use ssh_chat::chat::ids::{AccountId, Conversation, Fingerprint, Name, RoomName, 
 use ssh_chat::chat::invite::{Code, Invite};
 use ssh_chat::chat::preferences::Preferences;
 use ssh_chat::store::change::{MAX_KEYS, MAX_PENDING};
-use ssh_chat::store::{Account, Amendment, ChangeError, Mark, Store};
+use ssh_chat::store::{Account, ChangeError, MessageEdit, ReadMarker, Store};
 use ssh_chat::text::Text;
 use std::collections::BTreeSet;
 use std::future::Future;
@@ -58,8 +58,8 @@ fn key(number: u32) -> KeyRecord {
 }
 
 /// A kick of somebody called so.
-fn audit(seconds: i64, whom: &str) -> Audit {
-    Audit {
+fn audit(seconds: i64, whom: &str) -> AuditEntry {
+    AuditEntry {
         at: at(seconds),
         actor: Actor::Unverified(Text::stored("zoe")),
         action: "kick".to_owned(),
@@ -69,7 +69,7 @@ fn audit(seconds: i64, whom: &str) -> Audit {
 }
 
 /// What is done where it does not matter what the audit says: at the very beginning.
-fn done() -> Audit {
+fn done() -> AuditEntry {
     audit(0, "done")
 }
 
@@ -168,9 +168,9 @@ fn said(place: &str, words: &str) -> Draft {
     }
 }
 
-fn amendment(target: u64, words: Option<&str>) -> Amendment {
+fn amendment(target: u64, words: Option<&str>) -> MessageEdit {
     let draft = said("ops", "-");
-    Amendment {
+    MessageEdit {
         conversation: draft.conversation,
         target: Some(Seq(target)),
         author: draft.author,

@@ -362,7 +362,7 @@ async fn audits_are_newest_first(place: &impl Place) {
     let store = place.open();
     assert_eq!(store.audits(9).await, Ok(Vec::new()));
     // The order is that of arrival: clocks step back.
-    let kept: Vec<Audit> = [5, 6, 4, 7, 7]
+    let kept: Vec<AuditEntry> = [5, 6, 4, 7, 7]
         .into_iter()
         .enumerate()
         .map(|(n, seconds)| audit(seconds, &format!("action-{n}")))
@@ -370,7 +370,7 @@ async fn audits_are_newest_first(place: &impl Place) {
     for audit in &kept {
         store.audit(audit).await.unwrap();
     }
-    let newest: Vec<Audit> = kept.into_iter().rev().collect();
+    let newest: Vec<AuditEntry> = kept.into_iter().rev().collect();
     for limit in [0, 1, 3, 5, 9, usize::MAX] {
         let found = store.audits(limit).await.unwrap();
         assert_eq!(found, newest[..limit.min(5)], "{limit}");

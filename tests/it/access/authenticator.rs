@@ -1,7 +1,7 @@
 //! What the store is asked at the door and behind it, and what operators are told.
 
 use crate::harness::Changes;
-use ssh_chat::access::door::Pass;
+use ssh_chat::access::authenticator::AuthTicket;
 use ssh_chat::chat::ignore::Ignoring;
 use ssh_chat::chat::intent::Intent;
 use ssh_chat::chat::preferences::Ignored;
@@ -9,8 +9,8 @@ use ssh_chat::chat::preferences::Ignored;
 use super::*;
 
 /// Somebody at the door, from the usual place.
-fn candidate<'a>(user: &'a Text, key: &'a ProvenKey) -> Candidate<'a> {
-    Candidate {
+fn auth_request<'a>(user: &'a Text, key: &'a ProvenKey) -> AuthRequest<'a> {
+    AuthRequest {
         addr: "192.0.2.1:4022".parse().unwrap(),
         user,
         client: &CLIENT,
@@ -18,10 +18,10 @@ fn candidate<'a>(user: &'a Text, key: &'a ProvenKey) -> Candidate<'a> {
     }
 }
 
-async fn pass(house: &House, who: &str) -> Option<Box<Pass>> {
+async fn pass(house: &House, who: &str) -> Option<Box<AuthTicket>> {
     let user = Text::stored_line(who);
-    match house.guard.judge(candidate(&user, &proven(who))).await {
-        Verdict::Welcome(pass) => pass,
+    match house.guard.judge(auth_request(&user, &proven(who))).await {
+        AuthDecision::Accepted(pass) => pass,
         other => panic!("{who} is not let in: {other:?}"),
     }
 }
@@ -33,7 +33,7 @@ async fn a_pass_stands_for_the_store_until_something_changes() {
     let house = House::new(Mode::Allowlist).await;
     let (member, operator) = (proven("member"), proven("operator"));
     let user = Text::stored_line("member");
-    let with = |pass, key| house.guard.admit(candidate(&user, key), pass);
+    let with = |pass, key| house.guard.admit(auth_request(&user, key), pass);
 
     let fresh = pass(&house, "member").await;
     assert!(fresh.is_some());
@@ -68,7 +68,7 @@ async fn who_is_made_an_account_is_known() {
     let house = House::new(Mode::Open).await;
     let stranger = proven("stranger");
     let user = Text::stored_line("stranger");
-    let who = candidate(&user, &stranger);
+    let who = auth_request(&user, &stranger);
     let fresh = pass(&house, "stranger").await;
     assert!(house.guard.admit(who, fresh).await.unwrap().may_be_new);
     let account = Account::new(AccountId(9), name("stranger"), Role::Member, Time(0));
@@ -96,9 +96,9 @@ async fn operators_hear_who_comes_under_a_name_that_is_not_theirs() {
         let (_operator, inbox) = house.online("operator").await;
         let stranger = proven("stranger");
         let login = Text::stored_line(user);
-        let who = candidate(&login, &stranger);
+        let who = auth_request(&login, &stranger);
         for _ in 0..2 {
-            if let Verdict::Welcome(pass) = house.guard.judge(who).await {
+            if let AuthDecision::Accepted(pass) = house.guard.judge(who).await {
                 assert_eq!(mode, Mode::Open);
                 house.guard.admit(who, pass).await.unwrap();
                 let id = AccountId(rand::random());

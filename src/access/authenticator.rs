@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 
-use super::known::Asked;
+use super::key_cache::QueryStamp;
 use crate::chat::ids::{Fingerprint, Name};
 use crate::store::Account;
 use crate::text::Text;
@@ -19,7 +19,7 @@ pub struct ProvenKey {
 
 /// Somebody who wants to come in, as far as is proven.
 #[derive(Debug, Clone, Copy)]
-pub struct Candidate<'a> {
+pub struct AuthRequest<'a> {
     /// Where they connect from.
     pub addr: SocketAddr,
     /// The login name they requested.
@@ -33,18 +33,18 @@ pub struct Candidate<'a> {
 /// What the store said about the key of somebody who is welcome. It is good for a moment: the
 /// session that they begin right away need not ask again.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pass {
+pub struct AuthTicket {
     /// The key that it is about.
     pub(super) key: Fingerprint,
     /// Whose it is; `None` if nobody's.
     pub(super) owner: Option<Account>,
     /// When that was asked.
-    pub(super) asked: Asked,
+    pub(super) asked: QueryStamp,
     /// Whether the configuration names it.
     pub(super) named: bool,
 }
 
-impl Pass {
+impl AuthTicket {
     /// Whether the key was nobody's.
     pub fn is_new(&self) -> bool {
         self.owner.is_none()
@@ -53,10 +53,10 @@ impl Pass {
 
 /// What is to be done with somebody.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
+pub enum AuthDecision {
     /// They may come in. Without a pass, they have no key, or one that is known although the store
     /// does not answer.
-    Welcome(Option<Box<Pass>>),
+    Accepted(Option<Box<AuthTicket>>),
     /// They may come in with an invite, so ask for one.
     AskInvite {
         /// Why they can't come in as they are, and what to do. Several lines, of which the first
@@ -68,7 +68,7 @@ pub enum Verdict {
     /// They may not come in.
     Refused {
         /// Why, in a word.
-        why: Why,
+        why: RefusalReason,
         /// Why, and what to do. Several lines.
         notice: String,
     },
@@ -76,7 +76,7 @@ pub enum Verdict {
 
 /// Why somebody may not come in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Why {
+pub enum RefusalReason {
     /// They are banned.
     Banned,
     /// Nobody new comes in for a while.
@@ -89,52 +89,52 @@ pub enum Why {
     Penalty,
 }
 
-impl Why {
+impl RefusalReason {
     /// The word for it in metrics.
     pub fn as_str(self) -> &'static str {
         match self {
-            Why::Banned => "banned",
-            Why::Lockdown => "lockdown",
-            Why::NoKey => "no_key",
-            Why::NoAnswer => "no_answer",
-            Why::Penalty => "penalty",
+            RefusalReason::Banned => "banned",
+            RefusalReason::Lockdown => "lockdown",
+            RefusalReason::NoKey => "no_key",
+            RefusalReason::NoAnswer => "no_answer",
+            RefusalReason::Penalty => "penalty",
         }
     }
 }
 
-impl Verdict {
+impl AuthDecision {
     /// Whether somebody with a key is welcome because it's known: that of an account, or of an
     /// operator whom the configuration names. A server that is open lets in others, too.
     pub fn knows_the_key(&self) -> bool {
         match self {
-            Verdict::Welcome(Some(pass)) => pass.owner.is_some() || pass.named,
-            Verdict::Welcome(None) => true,
-            Verdict::AskInvite { .. } | Verdict::Refused { .. } => false,
+            AuthDecision::Accepted(Some(ticket)) => ticket.owner.is_some() || ticket.named,
+            AuthDecision::Accepted(None) => true,
+            AuthDecision::AskInvite { .. } | AuthDecision::Refused { .. } => false,
         }
     }
 
     /// Why they are not in, in a word; nothing if they are.
     pub fn reason(&self) -> Option<&'static str> {
         match self {
-            Verdict::Welcome(_) => None,
-            Verdict::AskInvite { .. } => Some("unknown_key"),
-            Verdict::Refused { why, .. } => Some(why.as_str()),
+            AuthDecision::Accepted(_) => None,
+            AuthDecision::AskInvite { .. } => Some("unknown_key"),
+            AuthDecision::Refused { why, .. } => Some(why.as_str()),
         }
     }
 }
 
 /// A code and a name that did not open the door.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NotRedeemed {
+pub struct InviteRejected {
     /// What was wrong, and what to do.
     pub notice: String,
     /// What to ask for again.
-    pub again: Again,
+    pub again: RetryPrompt,
 }
 
 /// What somebody who was not let in is asked for again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Again {
+pub enum RetryPrompt {
     /// Nothing: they stay outside.
     Nothing,
     /// The code.
@@ -192,21 +192,21 @@ fn listed(names: &[Name]) -> String {
 }
 
 /// Decides who may come in. Calls may wait for the store; the caller sets a deadline.
-pub trait Door: Send + Sync + 'static {
+pub trait Authenticator: Send + Sync + 'static {
     /// Whether connections from there are served at all. Never waits.
     fn serves(&self, addr: IpAddr) -> bool;
 
     /// What is to be done with somebody.
-    fn judge(&self, who: Candidate<'_>) -> impl Future<Output = Verdict> + Send;
+    fn judge(&self, who: AuthRequest<'_>) -> impl Future<Output = AuthDecision> + Send;
 
     /// The names of the accounts that claim a proven key which is nobody's. None if that can't be
     /// found out now.
-    fn claims(&self, who: Candidate<'_>) -> impl Future<Output = Vec<Name>> + Send;
+    fn claims(&self, who: AuthRequest<'_>) -> impl Future<Output = Vec<Name>> + Send;
 
     /// Takes the answer of the owner of a claimed key: a name that was typed, or nothing.
     fn answer_claim(
         &self,
-        who: Candidate<'_>,
+        who: AuthRequest<'_>,
         answer: &str,
     ) -> impl Future<Output = ClaimAnswer> + Send;
 
@@ -214,16 +214,16 @@ pub trait Door: Send + Sync + 'static {
     /// one is where asking an operator is allowed.
     fn check(
         &self,
-        who: Candidate<'_>,
+        who: AuthRequest<'_>,
         code: &str,
-    ) -> impl Future<Output = Result<(), NotRedeemed>> + Send;
+    ) -> impl Future<Output = Result<(), InviteRejected>> + Send;
 
     /// Tries an invite code and a name for somebody with a proven key. If that works, they may
     /// come in. An empty code asks an operator, where that is allowed.
     fn redeem(
         &self,
-        who: Candidate<'_>,
+        who: AuthRequest<'_>,
         code: &str,
         name: &str,
-    ) -> impl Future<Output = Result<(), NotRedeemed>> + Send;
+    ) -> impl Future<Output = Result<(), InviteRejected>> + Send;
 }

@@ -1,7 +1,7 @@
 //! Whose keys are known: what logins fall back on while the store can't be reached.
 //!
 //! It is what the store said last, and only good for as long as nothing speaks against it. A
-//! question to the store begins with [`Known::asks`]; what is learned from its answer counts only
+//! question to the store begins with [`KeyCache::asks`]; what is learned from its answer counts only
 //! if what is known was not replaced or doubted meanwhile, so that an answer that was long on its
 //! way brings back no key that is gone.
 
@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::owners::Owners;
+use super::key_index::KeyIndex;
 use crate::chat::ids::{Fingerprint, Name};
 use crate::store::Account;
 
@@ -23,11 +23,11 @@ const MOMENT: Duration = Duration::from_secs(1);
 
 /// The keys that are known.
 #[derive(Default)]
-pub(super) struct Known(Mutex<Inner>);
+pub(super) struct KeyCache(Mutex<Inner>);
 
 #[derive(Default)]
 struct Inner {
-    owners: Arc<Owners>,
+    owners: Arc<KeyIndex>,
     /// How many of them lookups added since all were read.
     found: usize,
     /// The store's revision when they were read.
@@ -44,12 +44,12 @@ struct Inner {
 
 /// A question to the store: when it was asked, and what was known then.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Asked {
+pub struct QueryStamp {
     at: Instant,
     generation: u64,
 }
 
-impl Known {
+impl KeyCache {
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -60,8 +60,8 @@ impl Known {
     }
 
     /// The store is about to be asked.
-    pub fn asks(&self) -> Asked {
-        Asked {
+    pub fn asks(&self) -> QueryStamp {
+        QueryStamp {
             at: Instant::now(),
             generation: self.lock().generation,
         }
@@ -69,12 +69,12 @@ impl Known {
 
     /// Whether the answer to a question is as good as another one: it was asked a moment ago, and
     /// nothing was replaced or doubted since.
-    pub fn is_fresh(&self, asked: Asked) -> bool {
+    pub fn is_fresh(&self, asked: QueryStamp) -> bool {
         asked.at.elapsed() < MOMENT && self.lock().generation == asked.generation
     }
 
     /// The store told all keys. What was doubted while it did stays in doubt.
-    pub fn replace(&self, owners: Arc<Owners>, revision: u64, asked: Asked) -> Asked {
+    pub fn replace(&self, owners: Arc<KeyIndex>, revision: u64, asked: QueryStamp) -> QueryStamp {
         let mut known = self.lock();
         known.doubted = known.generation != asked.generation;
         known.revision = (!known.doubted).then_some(revision);
@@ -83,14 +83,14 @@ impl Known {
         known.owners = owners;
         known.found = 0;
         known.generation += 1;
-        Asked {
+        QueryStamp {
             generation: known.generation,
             ..asked
         }
     }
 
-    /// Everybody who is online was measured by what [`Known::replace`] was given.
-    pub fn enforced(&self, replaced: Asked) {
+    /// Everybody who is online was measured by what [`KeyCache::replace`] was given.
+    pub fn enforced(&self, replaced: QueryStamp) {
         let mut known = self.lock();
         known.enforced |= known.generation == replaced.generation;
     }
@@ -102,7 +102,7 @@ impl Known {
 
     /// The store told its revision. Whether what is known still holds, and is enforced; if not,
     /// all has to be read again, and is in doubt until then.
-    pub fn holds(&self, revision: u64, asked: Asked) -> bool {
+    pub fn holds(&self, revision: u64, asked: QueryStamp) -> bool {
         let mut known = self.lock();
         if known.generation != asked.generation {
             return false;
@@ -122,7 +122,7 @@ impl Known {
     }
 
     /// The store told whose a key is.
-    pub fn learn(&self, key: &Fingerprint, account: Option<&Account>, asked: Asked) {
+    pub fn learn(&self, key: &Fingerprint, account: Option<&Account>, asked: QueryStamp) {
         let mut known = self.lock();
         let before = known.owners.get(key);
         let is_new = before.is_none();
@@ -192,22 +192,22 @@ mod tests {
         Account::new(AccountId(n as u128), name, Role::Member, Time(0))
     }
 
-    fn owners(numbers: &[usize]) -> Arc<Owners> {
-        let mut owners = Owners::default();
+    fn owners(numbers: &[usize]) -> Arc<KeyIndex> {
+        let mut owners = KeyIndex::default();
         for &n in numbers {
             owners.insert(&key(n), &account(n));
         }
         Arc::new(owners)
     }
 
-    fn known(numbers: &[usize]) -> Known {
-        let known = Known::default();
+    fn known(numbers: &[usize]) -> KeyCache {
+        let known = KeyCache::default();
         let replaced = known.replace(owners(numbers), 1, known.asks());
         known.enforced(replaced);
         known
     }
 
-    fn knows(known: &Known, n: usize) -> bool {
+    fn knows(known: &KeyCache, n: usize) -> bool {
         known.owner(&key(n), GRACE).is_some()
     }
 
@@ -225,7 +225,7 @@ mod tests {
         assert!(knows(&known, 1));
         tokio::time::advance(SECOND).await;
         assert!(!knows(&known, 1));
-        assert!(!knows(&Known::default(), 1), "nothing was ever read");
+        assert!(!knows(&KeyCache::default(), 1), "nothing was ever read");
     }
 
     #[tokio::test(start_paused = true)]

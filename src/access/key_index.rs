@@ -12,7 +12,7 @@ use crate::chat::access::Role;
 use crate::chat::ids::{AccountId, Fingerprint, MAX_NAME, Name, Time};
 use crate::chat::preferences::Preferences;
 use crate::store::Account;
-use crate::store::people::WithKeys;
+use crate::store::people::AccountWithKeys;
 
 /// The length of a fingerprint, in bytes: `SHA256:` and 43 characters.
 const FINGERPRINT: usize = 50;
@@ -61,9 +61,9 @@ impl Packed {
 
 /// Every key with its account.
 #[derive(Clone, Default)]
-pub(super) struct Owners(HashMap<ArrayString<FINGERPRINT>, Packed>);
+pub(super) struct KeyIndex(HashMap<ArrayString<FINGERPRINT>, Packed>);
 
-impl Owners {
+impl KeyIndex {
     /// Whose a key is.
     pub fn get(&self, key: &Fingerprint) -> Option<Account> {
         self.0.get(key.as_str())?.account()
@@ -88,9 +88,9 @@ impl Owners {
     }
 }
 
-impl FromIterator<WithKeys> for Owners {
-    fn from_iter<I: IntoIterator<Item = WithKeys>>(all: I) -> Owners {
-        let mut owners = Owners::default();
+impl FromIterator<AccountWithKeys> for KeyIndex {
+    fn from_iter<I: IntoIterator<Item = AccountWithKeys>>(all: I) -> KeyIndex {
+        let mut owners = KeyIndex::default();
         for (account, keys) in all {
             for key in keys {
                 owners.insert(&key.fingerprint, &account);
@@ -128,7 +128,7 @@ mod tests {
             },
         ];
         for account in table {
-            let mut owners = Owners::default();
+            let mut owners = KeyIndex::default();
             owners.insert(&key("a"), &plain);
             owners.insert(&key("a"), &account);
             assert_eq!(owners.get(&key("a")), Some(account.clone()));
@@ -148,7 +148,7 @@ mod tests {
             Role::Member,
             Time(7),
         );
-        let mut owners = Owners::default();
+        let mut owners = KeyIndex::default();
         owners.insert(&long, &ann);
         assert_eq!(owners.get(&long), None);
     }

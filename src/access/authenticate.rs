@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use super::known::Asked;
-use super::{Guard, Mode, Snapshot, banned};
-use crate::access::door::{
-    Again, Candidate, ClaimAnswer, Door, NotRedeemed, Pass, ProvenKey, Verdict, Why,
+use super::key_cache::QueryStamp;
+use super::{AccessControl, Mode, Snapshot, banned};
+use crate::access::authenticator::{
+    AuthDecision, AuthRequest, AuthTicket, Authenticator, ClaimAnswer, InviteRejected, ProvenKey,
+    RefusalReason, RetryPrompt,
 };
-use crate::chat::access::{KeyRecord, PendingKey, Role, Suspect};
+use crate::chat::access::{BanSubject, KeyRecord, PendingKey, Role};
 use crate::chat::ids::{AccountId, Fingerprint, Name, Time};
 use crate::chat::invite::Code;
 use crate::clock;
@@ -71,7 +72,7 @@ impl Owner {
 
 /// What is to be done with somebody, and who they are.
 pub(super) struct Looked {
-    pub verdict: Verdict,
+    pub decision: AuthDecision,
     owner: Owner,
 }
 
@@ -83,16 +84,16 @@ impl Looked {
 
     /// The account that lets them in although the store does not answer.
     fn remembered(&self) -> Option<&Account> {
-        match (&self.verdict, &self.owner) {
-            (Verdict::Welcome(_), Owner::Remembered(account)) => Some(account),
+        match (&self.decision, &self.owner) {
+            (AuthDecision::Accepted(_), Owner::Remembered(account)) => Some(account),
             _ => None,
         }
     }
 }
 
-impl Door for Guard {
+impl Authenticator for AccessControl {
     fn serves(&self, addr: IpAddr) -> bool {
-        let who = Suspect {
+        let who = BanSubject {
             account: None,
             key: None,
             addr,
@@ -103,75 +104,81 @@ impl Door for Guard {
         self.snapshot().ban(who, clock::now()).is_none()
     }
 
-    async fn judge(&self, who: Candidate<'_>) -> Verdict {
+    async fn judge(&self, who: AuthRequest<'_>) -> AuthDecision {
         let asked = self.known.asks();
         let Ok(looked) = self.look(who, None).await else {
-            return refused(Why::NoAnswer, NOT_NOW);
+            return refused(RefusalReason::NoAnswer, NOT_NOW);
         };
         if let Some(account) = looked.remembered() {
             self.outage.logged_in(account);
         }
-        match (looked.verdict, looked.owner, who.key) {
-            (Verdict::Welcome(_), Owner::Told(account), Some(key)) => {
+        match (looked.decision, looked.owner, who.key) {
+            (AuthDecision::Accepted(_), Owner::Told(account), Some(key)) => {
                 welcome(key, Some(account), asked, false)
             }
-            (Verdict::Welcome(_), Owner::None, Some(key)) => {
+            (AuthDecision::Accepted(_), Owner::None, Some(key)) => {
                 welcome(key, None, asked, self.is_named(who.key))
             }
             (
-                banned @ Verdict::Refused {
-                    why: Why::Banned, ..
+                banned @ AuthDecision::Refused {
+                    why: RefusalReason::Banned,
+                    ..
                 },
                 ..,
             ) => banned,
-            (verdict, Owner::None, Some(_)) => {
+            (decision, Owner::None, Some(_)) => {
                 self.alert(who).await;
-                verdict
+                decision
             }
-            (verdict, ..) => verdict,
+            (decision, ..) => decision,
         }
     }
 
-    async fn claims(&self, who: Candidate<'_>) -> Vec<Name> {
+    async fn claims(&self, who: AuthRequest<'_>) -> Vec<Name> {
         self.claims_on(who).await
     }
 
-    async fn answer_claim(&self, who: Candidate<'_>, answer: &str) -> ClaimAnswer {
-        Guard::answer_claim(self, who, answer).await
+    async fn answer_claim(&self, who: AuthRequest<'_>, answer: &str) -> ClaimAnswer {
+        AccessControl::answer_claim(self, who, answer).await
     }
 
-    async fn check(&self, who: Candidate<'_>, code: &str) -> Result<(), NotRedeemed> {
+    async fn check(&self, who: AuthRequest<'_>, code: &str) -> Result<(), InviteRejected> {
         let now = clock::now();
         if who.key.is_none() {
-            return not("An invite needs a key.", Again::Nothing);
+            return not("An invite needs a key.", RetryPrompt::Nothing);
         }
         if self.snapshot().locked(now) {
-            return not(LOCKED, Again::Nothing);
+            return not(LOCKED, RetryPrompt::Nothing);
         }
         if code.trim().is_empty() {
             return if self.rules().approval {
                 Ok(())
             } else {
-                not(NO_CODE, Again::Nothing)
+                not(NO_CODE, RetryPrompt::Nothing)
             };
         }
         match self.store.invite_by_hash(&hash(code), now).await {
             Ok(Some(_good)) => Ok(()),
-            Ok(None) => not(BAD_CODE, Again::Code),
+            Ok(None) => not(BAD_CODE, RetryPrompt::Code),
             Err(error) => {
                 tracing::error!(event = "redeem_failed", %error, "an invite could not be looked up");
-                not(NOT_NOW, Again::Nothing)
+                not(NOT_NOW, RetryPrompt::Nothing)
             }
         }
     }
 
-    async fn redeem(&self, who: Candidate<'_>, code: &str, name: &str) -> Result<(), NotRedeemed> {
+    async fn redeem(
+        &self,
+        who: AuthRequest<'_>,
+        code: &str,
+        name: &str,
+    ) -> Result<(), InviteRejected> {
         let now = clock::now();
         let Some(key) = who.key else {
-            return not("An invite needs a key.", Again::Nothing);
+            return not("An invite needs a key.", RetryPrompt::Nothing);
         };
         if self.snapshot().locked(now) {
-            return not(LOCKED, Again::Nothing);
+            return not(LOCKED, RetryPrompt::Nothing);
         }
         let wanted = if name.trim().is_empty() {
             who.user.as_str()
@@ -183,7 +190,7 @@ impl Door for Guard {
             Err(error) => {
                 return not(
                     format!("{wanted:?} can't be your name: {error}."),
-                    Again::Name,
+                    RetryPrompt::Name,
                 );
             }
         };
@@ -212,74 +219,76 @@ impl Door for Guard {
                 }
                 Ok(())
             }
-            Err(ChangeError::BadCode) => not(BAD_CODE, Again::Code),
+            Err(ChangeError::BadCode) => not(BAD_CODE, RetryPrompt::Code),
             Err(ChangeError::KeyTaken) => Ok(()),
-            Err(ChangeError::Store(StoreError::AlmostFull)) => not(ALMOST_FULL, Again::Nothing),
+            Err(ChangeError::Store(StoreError::AlmostFull)) => {
+                not(ALMOST_FULL, RetryPrompt::Nothing)
+            }
             Err(ChangeError::Store(error)) => {
                 tracing::error!(event = "redeem_failed", %error, "an invite could not be looked up");
-                not(NOT_NOW, Again::Nothing)
+                not(NOT_NOW, RetryPrompt::Nothing)
             }
-            Err(_) => not(format!("\"{name}\" is taken."), Again::Name),
+            Err(_) => not(format!("\"{name}\" is taken."), RetryPrompt::Name),
         }
     }
 }
 
-impl Guard {
+impl AccessControl {
     /// What is to be done with somebody. The store is asked first, whatever is known; unless it
     /// just was, and they have a pass.
     pub(super) async fn look(
         &self,
-        who: Candidate<'_>,
-        pass: Option<Box<Pass>>,
+        who: AuthRequest<'_>,
+        ticket: Option<Box<AuthTicket>>,
     ) -> Result<Looked, NotNow> {
         let now = clock::now();
-        let owner = match (who.key, pass) {
+        let owner = match (who.key, ticket) {
             (None, _) => Owner::None,
-            (Some(key), Some(pass))
-                if pass.key == key.fingerprint && self.known.is_fresh(pass.asked) =>
+            (Some(key), Some(ticket))
+                if ticket.key == key.fingerprint && self.known.is_fresh(ticket.asked) =>
             {
-                pass.owner.map_or(Owner::None, Owner::Told)
+                ticket.owner.map_or(Owner::None, Owner::Told)
             }
             (Some(key), _) => self.owner(&key.fingerprint, now).await,
         };
         let snapshot = self.snapshot();
-        let suspect = Suspect {
+        let subject = BanSubject {
             account: owner.account().map(|account| account.id),
             key: who.key.map(|key| &key.fingerprint),
             addr: who.addr.ip(),
             client: who.client,
             configured: self.is_named(who.key),
         };
-        let verdict = if let Some(ban) = snapshot.ban(suspect, now) {
-            refused(Why::Banned, banned(ban, now).as_str())
+        let decision = if let Some(ban) = snapshot.ban(subject, now) {
+            refused(RefusalReason::Banned, banned(ban, now).as_str())
         } else if let Some(account) = owner.account() {
             // Whoever has not proven that it is theirs was never here: they are new.
             if account.proof_by.is_some() && snapshot.locked(now) && !self.is_named(who.key) {
-                refused(Why::Lockdown, LOCKED)
+                refused(RefusalReason::Lockdown, LOCKED)
             } else {
-                Verdict::Welcome(None)
+                AuthDecision::Accepted(None)
             }
         } else if matches!(owner, Owner::Unknowable) {
             return Err(NotNow);
         } else {
             self.look_at_stranger(who, &snapshot, now)?
         };
-        Ok(Looked { verdict, owner })
+        Ok(Looked { decision, owner })
     }
 
     /// What is to be done with somebody who has no account and is not banned.
     fn look_at_stranger(
         &self,
-        who: Candidate<'_>,
+        who: AuthRequest<'_>,
         snapshot: &Snapshot,
         now: Time,
-    ) -> Result<Verdict, NotNow> {
+    ) -> Result<AuthDecision, NotNow> {
         let rules = self.rules();
         if self.is_named(who.key) {
-            return Ok(Verdict::Welcome(None));
+            return Ok(AuthDecision::Accepted(None));
         }
         if snapshot.locked(now) {
-            return Ok(refused(Why::Lockdown, LOCKED));
+            return Ok(refused(RefusalReason::Lockdown, LOCKED));
         }
         Ok(match (rules.mode, who.key) {
             // By bans that are long out of date nobody is judged.
@@ -289,11 +298,11 @@ impl Guard {
                 return Err(NotNow);
             }
             (Mode::Open, None) => match snapshot.no_guests(now) {
-                Some(words) => refused(Why::Lockdown, words.as_str()),
-                None => Verdict::Welcome(None),
+                Some(words) => refused(RefusalReason::Lockdown, words.as_str()),
+                None => AuthDecision::Accepted(None),
             },
-            (Mode::Open, Some(_)) => Verdict::Welcome(None),
-            (Mode::Allowlist, Some(key)) => Verdict::AskInvite {
+            (Mode::Open, Some(_)) => AuthDecision::Accepted(None),
+            (Mode::Allowlist, Some(key)) => AuthDecision::AskInvite {
                 notice: self.unknown_key(key),
                 enter: if rules.approval {
                     "ask the operators"
@@ -302,7 +311,7 @@ impl Guard {
                 },
             },
             (Mode::Allowlist, None) => refused(
-                Why::NoKey,
+                RefusalReason::NoKey,
                 "This chat only admits registered keys, and you offered none.\n\
                          Make one with ssh-keygen, and ask an operator for an invite.",
             ),
@@ -355,12 +364,12 @@ impl Guard {
 
     async fn ask_operator(
         &self,
-        who: Candidate<'_>,
+        who: AuthRequest<'_>,
         key: KeyRecord,
         name: Name,
         now: Time,
-    ) -> Result<(), NotRedeemed> {
-        let no = |notice: &str| not(notice, Again::Nothing);
+    ) -> Result<(), InviteRejected> {
+        let no = |notice: &str| not(notice, RetryPrompt::Nothing);
         if !self.rules().approval {
             return no(NO_CODE);
         }
@@ -398,7 +407,7 @@ impl Guard {
     }
 
     /// Tells operators when an unknown key comes under a name that belongs to somebody.
-    pub(super) async fn alert(&self, who: Candidate<'_>) {
+    pub(super) async fn alert(&self, who: AuthRequest<'_>) {
         let (Some(key), Ok(name)) = (who.key, Name::existing(who.user.as_str())) else {
             return;
         };
@@ -435,15 +444,20 @@ fn hash(code: &str) -> String {
     Code::parse(code).map_or_else(String::new, |code| code.hash())
 }
 
-fn not(notice: impl Into<String>, again: Again) -> Result<(), NotRedeemed> {
-    Err(NotRedeemed {
+fn not(notice: impl Into<String>, again: RetryPrompt) -> Result<(), InviteRejected> {
+    Err(InviteRejected {
         notice: notice.into(),
         again,
     })
 }
 
-fn welcome(key: &ProvenKey, owner: Option<Account>, asked: Asked, named: bool) -> Verdict {
-    Verdict::Welcome(Some(Box::new(Pass {
+fn welcome(
+    key: &ProvenKey,
+    owner: Option<Account>,
+    asked: QueryStamp,
+    named: bool,
+) -> AuthDecision {
+    AuthDecision::Accepted(Some(Box::new(AuthTicket {
         key: key.fingerprint.clone(),
         owner,
         asked,
@@ -451,8 +465,8 @@ fn welcome(key: &ProvenKey, owner: Option<Account>, asked: Asked, named: bool) -
     })))
 }
 
-fn refused(why: Why, notice: &str) -> Verdict {
-    Verdict::Refused {
+fn refused(why: RefusalReason, notice: &str) -> AuthDecision {
+    AuthDecision::Refused {
         why,
         notice: notice.to_owned(),
     }
