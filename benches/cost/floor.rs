@@ -1,6 +1,5 @@
-//! The floor: what is left of a chat over SSH without the chat. No names, no terminal, no
-//! history, no limits: a line goes to every session's queue, and what waits for a session is
-//! joined into one write.
+//! The floor: a chat over SSH without the chat. No names, terminal, history or limits: a line goes
+//! to every session's queue, and everything queued for a session is joined into one write.
 
 use std::borrow::Cow;
 use std::io::Write as _;
@@ -15,13 +14,13 @@ use russh::{Channel, ChannelMsg, MethodKind, MethodSet, Preferred, cipher, compr
 use tokio::net::TcpListener;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-/// How many bytes one write joins, about; as in `src/session/driver.rs`.
+/// Approximate maximum size of a joined write, in bytes; as in `src/session/driver.rs`.
 const JOINED: usize = 32 * 1024;
 
-/// What tells this executable to be the floor.
+/// Makes this executable run as the floor.
 pub const ARGUMENT: &str = "--be-the-floor";
 
-/// Serves until standard input ends, which it does with whoever started this process.
+/// Serves until standard input closes, which happens when the parent process exits.
 pub async fn run() -> Result<()> {
     let config = Arc::new(config()?);
     let room = Arc::new(Room::default());
@@ -89,7 +88,7 @@ impl Room {
         waiting
     }
 
-    /// Under one lock, so that everybody sees one order.
+    /// Under one lock, so that all sessions see the same order.
     fn say(&self, line: &Bytes) {
         let mut queues = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         queues.retain(|queue| queue.send(line.clone()).is_ok());

@@ -1,7 +1,7 @@
-//! What a delivery, a login and an idle session cost the server, beside the same for a **floor**:
-//! a bare russh broadcaster that does nothing but what no chat over SSH can leave out.
+//! The server's cost of a delivery, a login and an idle session, next to a **floor**: a bare russh
+//! broadcaster that does only what every chat over SSH has to do.
 //!
-//! See `benches/README.md` for the method and for how to read the figures.
+//! See `benches/README.md` for the method and how to interpret the figures.
 
 #![allow(
     clippy::cast_precision_loss,
@@ -26,35 +26,35 @@ use tokio::signal::unix::{SignalKind, signal};
 use report::{Figures, Report, progress};
 use server::{Kind, Server};
 
-/// Measure what the server costs, and what a bare russh broadcaster costs on the same machine.
+/// Measure the server's cost, and that of a bare russh broadcaster on the same machine.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "cost")]
 struct Options {
-    /// SSH sessions, each with a key and a terminal
+    /// Number of SSH sessions, each with its own key and a terminal
     #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(2..=5000))]
     clients: u32,
-    /// How many of them send
+    /// Number of sessions that send
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=100))]
     senders: u32,
-    /// As fast as messages are accepted, or at a rate
+    /// Send as fast as messages are accepted (flat), or at a fixed rate (light)
     #[arg(long, value_enum, default_value_t = Mode::Flat)]
     mode: Mode,
-    /// Flat: messages that each sender has under way
+    /// Flat: messages in flight per sender
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=32))]
     window: u32,
-    /// Light: messages a second, of all senders together
+    /// Light: messages a second, for all senders together
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1000))]
     rate: u32,
-    /// Bytes of a message
+    /// Message size in bytes
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(9..=2000))]
     bytes: u16,
-    /// How long messages are sent, in each round
+    /// Seconds of sending in each round
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=60))]
     seconds: u64,
-    /// How often each server is started and measured, by turns
+    /// Number of alternating rounds
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=20))]
     rounds: u32,
-    /// Measure only this one
+    /// Measure only this server
     #[arg(long, value_enum)]
     only: Option<Kind>,
     /// Measure this build of ssh-chat instead of the one built with the benchmark
@@ -63,10 +63,10 @@ struct Options {
     /// Print one JSON object instead of a table
     #[arg(long)]
     json: bool,
-    /// Only show that it works: 20 clients, 2 seconds, one round
+    /// Only check that everything works: 20 clients, 2 seconds, one round
     #[arg(long)]
     quick: bool,
-    /// What cargo says to every benchmark
+    /// Passed by cargo to every benchmark
     #[arg(long, hide = true)]
     bench: bool,
 }
@@ -83,7 +83,7 @@ impl Options {
         if self.quick {
             (self.clients, self.seconds, self.rounds) = (20, 2, 1);
         }
-        // Somebody must only listen: the order of messages is compared between listeners.
+        // At least one client must only listen: message order is compared between listeners.
         self.senders = self.senders.min(self.clients - 1);
         self
     }
@@ -112,7 +112,7 @@ impl Options {
 }
 
 fn main() -> ExitCode {
-    // The same executable is the floor, as a process of its own.
+    // The floor is this executable, in its own process.
     let is_floor = std::env::args()
         .nth(1)
         .is_some_and(|arg| arg == floor::ARGUMENT);
@@ -139,18 +139,18 @@ fn run(what: impl Future<Output = Result<bool>>) -> Result<bool> {
         .block_on(what)
 }
 
-/// What is measured is dropped, and its server ended, when a signal comes.
+/// On a signal, drops the measurement, which also stops the server.
 async fn measure_until_signal(options: Options) -> Result<bool> {
     let mut terminated = signal(SignalKind::terminate())?;
     let mut interrupted = signal(SignalKind::interrupt())?;
     tokio::select! {
         done = measure(&options) => done,
-        _ = terminated.recv() => bail!("ended by SIGTERM"),
-        _ = interrupted.recv() => bail!("ended by SIGINT"),
+        _ = terminated.recv() => bail!("stopped by SIGTERM"),
+        _ = interrupted.recv() => bail!("stopped by SIGINT"),
     }
 }
 
-/// Returns whether every message came everywhere, in one order.
+/// Returns whether every message reached every client, in the same order.
 async fn measure(options: &Options) -> Result<bool> {
     check_descriptors(options.clients)?;
     let mut report = Report::new(options);
@@ -171,7 +171,7 @@ async fn measure(options: &Options) -> Result<bool> {
     Ok(report.all_arrived())
 }
 
-/// Starts one server, measures it and ends it.
+/// Starts one server, measures it and stops it.
 async fn one_round(kind: Kind, options: &Options) -> Result<Figures> {
     let server = Server::start(kind, options.clients, &options.binary)?;
     let clients = f64::from(options.clients);
@@ -183,11 +183,11 @@ async fn one_round(kind: Kind, options: &Options) -> Result<Figures> {
     let login_us = process.cpu()?.since(&cpu_before) / clients;
     let session_kib = (process.rss_kib()? - rss_before) / clients;
 
-    // Everybody who is in sees these; and nothing is measured that happens only once.
+    // Every client sees these messages, and one-time costs aren't measured.
     let missing = one_each(&crowd).await?;
     ensure!(
         missing == 0,
-        "{missing} of the first messages did not arrive"
+        "{missing} deliveries of the first messages are missing"
     );
 
     crowd.forget();

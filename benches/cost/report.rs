@@ -10,40 +10,40 @@ use ssh_chat_load::process::load_average;
 use super::server::Kind;
 use super::{Mode, Options};
 
-/// What one round of one server gave.
+/// The figures of one round of one server.
 #[derive(Debug, Clone, Copy)]
 pub struct Figures {
-    /// Processor time of the server for a login, in microseconds, telling others included.
+    /// Server CPU time per login, in microseconds, including the announcement to the others.
     pub login_us: f64,
-    /// Memory for a session in which nothing happens, in KiB.
+    /// Memory per idle session, in KiB.
     pub session_kib: f64,
-    /// Processor time of the server for a delivery, in microseconds.
+    /// Server CPU time per delivery, in microseconds.
     pub delivery_us: f64,
-    /// Deliveries a second.
+    /// Deliveries per second.
     pub per_second: f64,
-    /// Processors that the server kept busy meanwhile.
+    /// Average number of CPUs that the server used.
     pub busy: f64,
-    /// Deliveries that were joined into one SSH packet, on average.
+    /// Average number of deliveries per SSH packet.
     pub joined: f64,
-    /// Bytes that a client was sent for a delivery, before encryption.
+    /// Bytes sent to a client per delivery, before encryption.
     pub bytes: f64,
-    /// From send to receipt, in milliseconds: half of the deliveries were as fast.
+    /// Median latency from sending to receipt, in milliseconds.
     pub p50_ms: f64,
-    /// The same for 99 of 100.
+    /// 99th percentile of the latency, in milliseconds.
     pub p99_ms: f64,
     /// Messages sent.
     pub messages: u64,
-    /// Messages that came to a client, each once for each client.
+    /// Distinct messages received, summed over all clients.
     pub deliveries: u64,
-    /// Deliveries that should have been and were not.
+    /// Expected deliveries that didn't arrive.
     pub lost: u64,
-    /// Messages that came again.
+    /// Messages received more than once.
     pub duplicated: u64,
-    /// Clients that saw another order than others.
+    /// Clients that saw a different order.
     pub disordered: u64,
 }
 
-/// One row of the table: name, unit, digits after the point, where it is found.
+/// One row of the table: name, unit, decimal places, accessor.
 type Row = (&'static str, &'static str, usize, fn(&Figures) -> f64);
 
 const ROWS: &[Row] = &[
@@ -63,10 +63,10 @@ const ROWS: &[Row] = &[
 ];
 
 impl Figures {
-    /// The most important in one line.
+    /// The most important figures in one line.
     pub fn brief(&self) -> String {
         format!(
-            "{:.2} µs a delivery, {} deliveries, p99 {:.1} ms, {:.0} µs a login, {:.1} KiB a session",
+            "{:.2} µs per delivery, {} deliveries, p99 {:.1} ms, {:.0} µs per login, {:.1} KiB per session",
             self.delivery_us, self.deliveries, self.p99_ms, self.login_us, self.session_kib
         )
     }
@@ -78,7 +78,7 @@ pub struct Report {
     rounds: Vec<(Kind, Figures)>,
 }
 
-/// The middle and the ends of a figure over all rounds.
+/// Median, minimum and maximum of a figure over all rounds.
 #[derive(Clone, Copy)]
 struct Spread {
     median: f64,
@@ -87,12 +87,12 @@ struct Spread {
 }
 
 impl Report {
-    /// Nothing measured yet.
+    /// An empty report.
     pub fn new(options: &Options) -> Report {
         let load = load_average();
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         if load.is_some_and(|load| load > 0.5) {
-            progress("note: other processes are running; latencies and rates will be worse");
+            progress("note: other processes are running; latencies and rates will look worse");
         }
         let how = match options.mode {
             Mode::Flat => json!({ "mode": "flat", "window": options.window }),
@@ -112,12 +112,12 @@ impl Report {
         }
     }
 
-    /// One more round.
+    /// Adds a round.
     pub fn add(&mut self, kind: Kind, figures: Figures) {
         self.rounds.push((kind, figures));
     }
 
-    /// Whether every message came to everybody, and in the same order.
+    /// Whether every message reached every client, in the same order.
     pub fn all_arrived(&self) -> bool {
         self.rounds
             .iter()
@@ -135,7 +135,7 @@ impl Report {
         })
     }
 
-    /// Says it on standard output.
+    /// Prints the report to standard output.
     pub fn print(&self, as_json: bool) -> Result<()> {
         let text = if as_json {
             serde_json::to_string_pretty(&self.json())?
@@ -202,7 +202,7 @@ impl Report {
     }
 }
 
-/// A line for the person who waits.
+/// Prints a progress line to standard error.
 pub fn progress(words: &str) {
     let _nobody_reads = writeln!(std::io::stderr(), "{words}");
 }

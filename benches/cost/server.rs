@@ -1,4 +1,4 @@
-//! A server as a process of its own.
+//! A server in its own process.
 
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader};
@@ -15,12 +15,12 @@ use tempfile::TempDir;
 
 use super::floor;
 
-/// How long a server may take to start.
+/// Time a server may take to start.
 const START: Duration = Duration::from_secs(20);
-/// What comes before the address in the line that a server says when it is ready.
+/// Precedes the address in the server's startup output.
 const READY: &str = " is listening on ";
 
-/// What is measured.
+/// The server to measure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Kind {
     /// The bare russh broadcaster.
@@ -38,20 +38,20 @@ impl Kind {
     }
 }
 
-/// A running server; it ends when this is dropped.
+/// A running server; stopped when dropped.
 pub struct Server {
     child: Child,
-    /// Where it listens.
+    /// The address it listens on.
     pub addr: SocketAddr,
-    /// Its data and its log.
+    /// Its data folder and log.
     _home: TempDir,
 }
 
 impl Server {
-    /// Starts a server for so many sessions and waits until it listens.
+    /// Starts a server for this many sessions and waits until it listens.
     pub fn start(kind: Kind, sessions: u32, binary: &Path) -> Result<Server> {
-        // Beside the build, not in the system's folder for temporary files: that may be memory,
-        // where saving costs nothing.
+        // Next to the build, not in the system's folder for temporary files: that may be in memory,
+        // where a commit costs nothing.
         let home = TempDir::with_prefix_in("cost-", env!("CARGO_TARGET_TMPDIR"))?;
         let log = home.path().join("log");
         let mut command = match kind {
@@ -59,7 +59,7 @@ impl Server {
             Kind::Product => product(binary, home.path(), sessions),
         };
         let mut child = command
-            // No setting of whoever measures, and the same for both.
+            // Without the caller's environment, so that both servers have the same settings.
             .env_clear()
             .env("HOME", home.path())
             .stdin(Stdio::piped())
@@ -76,19 +76,16 @@ impl Server {
         let ready = stdout.and_then(ready);
         server.addr = ready.with_context(|| {
             let log = fs::read_to_string(&log).unwrap_or_default();
-            format!(
-                "{} does not say where it listens; its log:\n{log}",
-                kind.name()
-            )
+            format!("{} didn't print its address; its log:\n{log}", kind.name())
         })?;
         ensure!(
             server.addr.ip().is_loopback(),
-            "only this machine is measured"
+            "the address must be a loopback address"
         );
         Ok(server)
     }
 
-    /// It, as the system sees it.
+    /// Its process.
     pub fn process(&self) -> Process {
         Process(self.child.id())
     }
@@ -120,7 +117,7 @@ fn product(binary: &Path, home: &Path, sessions: u32) -> Command {
     command
 }
 
-/// The address that a server says it listens on; its further words are read and dropped.
+/// Reads the address that a server listens on from its output, and discards the rest.
 fn ready(stdout: ChildStdout) -> Option<SocketAddr> {
     let (said, heard) = mpsc::channel();
     std::thread::spawn(move || {

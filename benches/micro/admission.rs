@@ -1,4 +1,4 @@
-//! A connection that arrives, before anything is computed for it.
+//! Admitting a new connection, before any key exchange.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
@@ -8,7 +8,7 @@ use ssh_chat::rate_limit::TrustedNetworks;
 use ssh_chat::ssh::eviction::Stage;
 use ssh_chat::ssh::limits::{Caps, Table};
 
-/// Between two connections: five thousand a second.
+/// Time between two connections: five thousand a second.
 const APART: Duration = Duration::from_micros(200);
 
 fn table(unauthenticated: usize) -> Table {
@@ -21,7 +21,7 @@ fn table(unauthenticated: usize) -> Table {
     })
 }
 
-/// The source of the nth connection, of so many.
+/// The source address of the nth connection, out of this many.
 fn source(nth: u32, sources: u32) -> IpAddr {
     Ipv4Addr::from_bits(0x0a00_0000 + nth % sources).into()
 }
@@ -39,7 +39,7 @@ pub fn bench(criterion: &mut Criterion) {
             }
         });
     });
-    // Each takes the place of another: from few sources with many, or from very many with one.
+    // Each evicts another: from a few addresses with many connections, or from many with one each.
     for (name, sources, places) in [
         ("full_1000_sources", 1000, 1024),
         ("full_100000_sources", 100_000, 1024),

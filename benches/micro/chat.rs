@@ -1,4 +1,4 @@
-//! The rules: what is decided about an intent, and what changes once it is certain.
+//! The rules: deciding about an intent, and applying the decision.
 
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
@@ -14,10 +14,10 @@ use ssh_chat::text::Text;
 
 use crate::samples::{self, AT, NOW};
 
-/// How many people are in the room.
+/// Numbers of users in the room.
 pub const CROWDS: [u32; 2] = [10, 1000];
 
-/// The first session of a crowd.
+/// The first user's session.
 const SPEAKER: SessionId = SessionId(0);
 
 pub fn bench(criterion: &mut Criterion) -> Result<()> {
@@ -40,7 +40,7 @@ pub fn bench(criterion: &mut Criterion) -> Result<()> {
     }
     group.finish();
 
-    let mut group = criterion.benchmark_group("chat/come_and_go");
+    let mut group = criterion.benchmark_group("chat/join_and_leave");
     for members in CROWDS {
         let mut state = room_of(members)?;
         let newcomer = arrival(members)?;
@@ -54,7 +54,7 @@ pub fn bench(criterion: &mut Criterion) -> Result<()> {
     }
     group.finish();
 
-    // What Tab asks for at each press, and the longest list that somebody can ask for.
+    // Tab completion, and the longest list that a user can request.
     let queries = [
         ("chat/names_like", Query::NamesLike("person-9".to_owned())),
         ("chat/who", Query::Who(lobby.clone())),
@@ -72,7 +72,7 @@ pub fn bench(criterion: &mut Criterion) -> Result<()> {
     Ok(())
 }
 
-/// Something said to the lobby.
+/// A message to the lobby.
 pub fn message() -> Result<Intent> {
     Ok(Intent::Say {
         to: Target::Room(RoomName::lobby()),
@@ -81,7 +81,7 @@ pub fn message() -> Result<Intent> {
     })
 }
 
-/// Somebody with one session, both of this number.
+/// A user with one session, both with this number.
 pub fn arrival(number: u32) -> Result<Arrival, NameError> {
     Ok(Arrival {
         session: SessionId(number.into()),

@@ -1,4 +1,4 @@
-//! Keys to an edited line.
+//! From keys to an edited line.
 
 use std::hint::black_box;
 
@@ -10,10 +10,10 @@ use ssh_chat::text::{MAX_BYTES, MAX_CHARS};
 
 use crate::samples;
 
-/// How many earlier lines the editor has at most.
+/// Maximum number of history lines in the editor.
 const HISTORY: usize = 200;
 
-/// The most that the decoder gives as one paste, in bytes.
+/// Maximum size of a paste from the decoder, in bytes.
 const LONGEST_PASTE: usize = 64 * 1024;
 
 pub fn bench(criterion: &mut Criterion) {
@@ -33,7 +33,7 @@ fn typed(text: &str) -> Vec<Key> {
     text.chars().map(Key::Char).collect()
 }
 
-/// Types these keys into an editor, again and again.
+/// Types these keys into an editor, repeatedly.
 fn type_into(
     group: &mut BenchmarkGroup<'_, WallTime>,
     name: &str,
@@ -54,7 +54,7 @@ fn type_into(
     });
 }
 
-/// A whole line, from nothing to Enter.
+/// A whole line, from empty to Enter.
 fn typing(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("editor/line");
     for (name, text) in [("ascii", samples::LINE), ("mixed", samples::MIXED)] {
@@ -65,16 +65,16 @@ fn typing(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// Where in the line something is typed.
+/// Where in the line the text is typed.
 #[derive(Clone, Copy, PartialEq)]
 enum Place {
     Middle,
     End,
 }
 
-/// One change and back again, where the line is short or as long as it can be.
+/// A change and its reversal, in lines that are short or as long as allowed.
 fn at_one_place(criterion: &mut Criterion) {
-    // Room for what is typed.
+    // Room for the typed text.
     let long = samples::repeated(samples::LINE, MAX_CHARS - 100);
     let stacked = samples::STACKED.repeat(200);
     let backspace = |text: &str| {
@@ -163,7 +163,7 @@ fn size(key: &Key) -> usize {
     }
 }
 
-/// Up and down, and a search that finds nothing.
+/// Up and down, and a search without a match.
 fn earlier_lines(criterion: &mut Criterion) {
     let mut editor = editor("");
     for number in 0..HISTORY {

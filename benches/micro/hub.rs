@@ -1,5 +1,5 @@
-//! The hub with its store: from an intent until everybody in the room has taken the message out of
-//! the ring. The store is in memory, so no disk is waited for; see `store` for what that adds.
+//! The hub with its store: from an intent until every session in the room has read the message from
+//! the ring. The store is in memory, so the disk isn't included; see `store` for that.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -18,7 +18,7 @@ use tokio::sync::Notify;
 use crate::chat;
 use crate::store::{IN_MEMORY, open};
 
-/// How many messages are under way at once when many talk.
+/// Messages in flight when many users talk.
 const BURST: u32 = 64;
 
 pub fn bench(criterion: &mut Criterion) -> Result<()> {
@@ -39,7 +39,7 @@ pub fn bench(criterion: &mut Criterion) -> Result<()> {
         group.finish();
     }
 
-    let mut group = criterion.benchmark_group("hub/come_and_go");
+    let mut group = criterion.benchmark_group("hub/join_and_leave");
     for members in chat::CROWDS {
         let mut room = runtime.block_on(Room::of(members))?;
         group.bench_function(BenchmarkId::from_parameter(members), |b| {
@@ -51,7 +51,7 @@ pub fn bench(criterion: &mut Criterion) -> Result<()> {
     Ok(())
 }
 
-/// A lobby in which everybody listens.
+/// A lobby in which every session listens.
 struct Room {
     hub: Handle,
     attachments: Vec<Attachment>,
@@ -62,14 +62,14 @@ struct Room {
     _folder: TempDir,
 }
 
-/// What all listeners together have heard.
+/// What all listeners together have received.
 #[derive(Default)]
 struct Heard {
     messages: AtomicU64,
-    /// Rings when that is as much as was waited for.
+    /// Notified when the expected number is reached.
     enough: Notify,
     wanted: AtomicU64,
-    /// Something was refused or missed.
+    /// Whether a message was refused or missed.
     failed: AtomicBool,
 }
 
@@ -102,7 +102,7 @@ impl Room {
         })
     }
 
-    /// The first members say something each, and everybody hears it.
+    /// The first members send a message each, and all sessions receive it.
     async fn say(&self, messages: u32) {
         let wanted = u64::from(messages) * self.attachments.len() as u64;
         self.heard.wanted.fetch_add(wanted, Ordering::Relaxed);
@@ -115,7 +115,7 @@ impl Room {
         self.heard.enough.notified().await;
     }
 
-    /// Somebody comes in and goes again, and the hub has noticed both.
+    /// A user joins and leaves, and the hub has processed both.
     async fn come_and_go(&mut self) {
         if self.one_more().await.is_err() {
             self.heard.fail();
@@ -132,7 +132,7 @@ impl Room {
         Ok(())
     }
 
-    /// Ends it; an error if anything was not as it should be.
+    /// Stops the hub; fails if any message was refused or missed.
     fn leave(self, runtime: &Runtime) -> Result<()> {
         drop(self.attachments);
         runtime.block_on(self.hub.ping())?;
@@ -152,12 +152,12 @@ impl Heard {
 
     fn fail(&self) {
         self.failed.store(true, Ordering::Relaxed);
-        // What was waited for will not come.
+        // The expected messages won't arrive.
         self.enough.notify_one();
     }
 }
 
-/// One session's part, without a client.
+/// A session's part in the chat, without a client.
 async fn listen(inbox: Arc<Inbox>, joined: Joined, heard: Arc<Heard>) {
     let Joined {
         ring, mut cursor, ..

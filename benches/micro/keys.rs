@@ -1,4 +1,4 @@
-//! Bytes to keys.
+//! Decoding bytes into keys.
 
 use std::hint::black_box;
 
@@ -10,7 +10,7 @@ use crate::samples;
 pub fn bench(criterion: &mut Criterion) {
     let bracketed = |text: &str| format!("\x1b[200~{text}\x1b[201~").into_bytes();
     let paste = samples::paste();
-    // Arrows, words, function keys, and what terminals answer unasked: colours, a mouse, focus.
+    // Arrows, words, function keys, and unsolicited terminal replies: colours, mouse, focus.
     let sequences = "\x1b[A\x1bOB\x1b[1;5C\x1bb\x1b[3~\x1b[27;5;105~\x1b]11;rgb:1e1e/1e1e/1e1e\x07\
                      \x1b[<0;10;20M\x1b[I";
     let inputs = [
@@ -18,13 +18,13 @@ pub fn bench(criterion: &mut Criterion) {
         ("typed_mixed", [samples::MIXED, "\r"].concat().into_bytes()),
         ("paste", paste.clone().into_bytes()),
         ("paste_bracketed", bracketed(&paste)),
-        // As nearly the end of a paste as often as can be.
+        // As many almost-complete paste terminators as possible.
         (
             "paste_almost_ended",
             bracketed(&"\x1b[201".repeat(samples::PASTE / 5)),
         ),
         ("sequences", sequences.repeat(10).into_bytes()),
-        // A sequence that does not end.
+        // A sequence that never ends.
         (
             "endless_sequence",
             ["\x1b[", &"9;".repeat(samples::PASTE / 2)]

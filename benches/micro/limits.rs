@@ -1,6 +1,5 @@
-//! What it costs to account for one message and one command, with many accounts and addresses:
-//! `account` is the limiter that counts accounts only, the ratio to which is what limits per address
-//! add.
+//! Accounting for one message and one command, with many accounts and addresses. `account` counts
+//! accounts only; the ratio to it is the cost of the limits per address.
 
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
@@ -11,11 +10,11 @@ use ssh_chat::chat::ids::AccountId;
 use ssh_chat::rate_limit::{KeyedRateLimiter, Quota, Shares, TrustedNetworks};
 use ssh_chat::session::usage::{Usage, UsageLimits};
 
-/// How many accounts and addresses are active.
+/// Number of active accounts and addresses.
 const CROWDS: [u32; 3] = [100, 10_000, 100_000];
-/// More accounts and addresses than have limiters of their own don't slow it down either.
+/// More accounts and addresses than have limiters of their own aren't slower either.
 const MAX_KEYS: usize = 65_536;
-/// Nobody is refused, and nobody is forgotten while it is measured.
+/// No one is refused or evicted during the measurement.
 const QUOTA: Quota = Quota::every(Duration::from_nanos(100), 1_000_000_000);
 const PEOPLE: u32 = 10;
 
@@ -54,7 +53,7 @@ pub fn bench(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// So many people, who come round in turn, some from the same address.
+/// This many users, who take turns, some from the same address.
 struct People {
     crowd: u32,
     next: u32,
@@ -72,7 +71,7 @@ impl People {
 
     fn next(&mut self) -> (AccountId, IpAddr, Instant) {
         self.next = (self.next + 1) % self.crowd;
-        // A microsecond between two messages of all people together.
+        // A microsecond between two messages, over all users.
         self.now += Duration::from_micros(1);
         let addr = Ipv4Addr::from_bits(0x0a00_0000 + self.next / 4);
         (AccountId(self.next.into()), IpAddr::V4(addr), self.now)

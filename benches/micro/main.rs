@@ -1,7 +1,7 @@
-//! What a single step costs: each stage between the bytes of a client and those of the others,
-//! alone, with what people really write and with the worst that somebody can send.
+//! Each stage between one client's bytes and the other clients' bytes, measured alone, with typical
+//! input and with the worst that a client can send.
 //!
-//! See "What a single step costs" in `benches/README.md`.
+//! See "Micro-benchmarks" in `benches/README.md`.
 
 mod admission;
 mod chat;

@@ -1,4 +1,4 @@
-//! What is typed, said and sent: as people do it, and as somebody would who means harm.
+//! Sample text: typical and hostile.
 
 use std::sync::LazyLock;
 use std::time::Instant;
@@ -7,7 +7,7 @@ use ssh_chat::chat::event::Author;
 use ssh_chat::chat::ids::{AccountId, Name, NameError, Now, Time};
 use ssh_chat::text::{MAX_BYTES, MAX_CHARS};
 
-/// When everything happens.
+/// The time of all events.
 pub const AT: Time = Time(1_795_356_120_000); // 2026-11-22T14:02:00Z
 
 /// The same on both clocks.
@@ -16,20 +16,20 @@ pub static NOW: LazyLock<Now> = LazyLock::new(|| Now {
     mono: Instant::now(),
 });
 
-/// A line as people type it, 64 bytes.
+/// A typical line, 64 bytes.
 pub const LINE: &str = "did anyone look at the build? it has been red since this morning";
 
-/// The same in the scripts and signs of a mixed company.
+/// The same with several scripts and symbols.
 pub const MIXED: &str =
     "Grüße aus Köln 🎉 — кто сегодня дежурит? 明日の会議は三時です 👩‍💻 naïve café";
 
-/// How many bytes somebody pastes: a stack trace, a paragraph.
+/// Size of a typical paste in bytes: a stack trace, a paragraph.
 pub const PASTE: usize = 900;
 
-/// One grapheme of eight code points, as many as the sanitiser leaves together.
+/// One grapheme of eight code points, the most that the sanitizer keeps together.
 pub const STACKED: &str = "e\u{301}\u{302}\u{303}\u{304}\u{306}\u{307}\u{308}";
 
-/// `text` again and again with spaces between, as much of it as fits into so many bytes.
+/// `text` repeated with spaces in between, as often as fits into this many bytes.
 pub fn repeated(text: &str, bytes: usize) -> String {
     let mut all = String::with_capacity(bytes);
     for c in text.chars().chain([' ']).cycle() {
@@ -51,18 +51,18 @@ pub fn longest() -> String {
     repeated(LINE, MAX_CHARS)
 }
 
-/// The longest message of graphemes that take looking up, each of several code points.
+/// The longest message of graphemes that need table lookups, each of several code points.
 pub fn stacked() -> String {
     STACKED.repeat(MAX_CHARS / STACKED.chars().count())
 }
 
-/// As many bytes as a message may have, of what must not reach a terminal.
+/// The longest message of bytes that must not reach a terminal.
 pub fn hostile() -> String {
     let attack = "\x1b]0;title\x07\x1b[2J\x1b[31m\u{9b}5n\u{202e}gnp\u{200b}\0\x08\u{e0041}\u{300}";
     repeated(attack, MAX_BYTES)
 }
 
-/// So many bytes without any meaning, the same each time (xorshift64, Marsaglia 2003).
+/// This many bytes of noise, the same each time (xorshift64, Marsaglia 2003).
 pub fn noise(length: usize) -> Vec<u8> {
     let mut state: u64 = 0x9e37_79b9_7f4a_7c15;
     let mut next = || {
@@ -75,7 +75,7 @@ pub fn noise(length: usize) -> Vec<u8> {
     (0..length).map(|_| next()).collect()
 }
 
-/// Somebody, with a number instead of a person.
+/// A user, with a number for a name.
 pub fn author(number: u32) -> Result<Author, NameError> {
     Ok(Author {
         account: AccountId(number.into()),

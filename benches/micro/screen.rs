@@ -1,4 +1,4 @@
-//! The prompt that stays below what is printed.
+//! The prompt that stays below the printed lines.
 
 use std::hint::black_box;
 
@@ -59,7 +59,7 @@ pub fn bench(criterion: &mut Criterion) {
     }
     group.finish();
 
-    // One more character, and gone again.
+    // One more character, and its deletion.
     let mut group = criterion.benchmark_group("screen/key");
     for (name, text) in &texts {
         let more = [text, "x"].concat();

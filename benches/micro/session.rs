@@ -1,5 +1,5 @@
-//! A session between the bytes of its client and what it wants of the chat, and between what
-//! happens in a room and the bytes for its client.
+//! A session between its client's bytes and its requests to the hub, and between a room's events
+//! and the bytes for its client.
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -22,10 +22,10 @@ use ssh_chat::text::Text;
 
 use crate::samples::{self, AT, NOW};
 
-/// How many messages a session takes out of a room at a time.
+/// Messages that a session reads from a room at a time.
 const EVENTS: usize = 64;
 
-/// How many messages `/history` shows.
+/// Messages that `/history` shows.
 const HISTORY: usize = 50;
 
 pub fn bench(criterion: &mut Criterion) -> Result<()> {
@@ -35,7 +35,7 @@ pub fn bench(criterion: &mut Criterion) -> Result<()> {
     lines(criterion)
 }
 
-/// A session in the lobby, its prompt drawn.
+/// A session in the lobby, with its prompt drawn.
 fn session() -> Result<Machine> {
     let me = SessionUser {
         author: samples::author(0)?,
@@ -97,8 +97,8 @@ fn post(message: &Message) -> RoomEvent {
     }
 }
 
-/// As many messages as go into one write, laid out by the first reader of a room, and copied by
-/// the others.
+/// As many messages as fit into one write, rendered by a room's first reader and copied by the
+/// others.
 fn joined_messages(criterion: &mut Criterion) -> Result<()> {
     let room = RoomName::lobby();
     let cases = [
@@ -106,10 +106,10 @@ fn joined_messages(criterion: &mut Criterion) -> Result<()> {
         ("mixed", samples::MIXED.to_owned()),
         ("longest", samples::longest()),
         ("stacked_longest", samples::stacked()),
-        // The name of the reader is in it, so that what others see is of no use.
+        // Contains the reader's name, so the cached rendering can't be used.
         ("mention", format!("@person-0 {}", samples::LINE)),
     ];
-    let mut group = criterion.benchmark_group("session/first_layout");
+    let mut group = criterion.benchmark_group("session/first_render");
     group.throughput(Throughput::Elements(EVENTS as u64));
     for (name, text) in &cases {
         let message = message(text)?;
@@ -129,7 +129,7 @@ fn joined_messages(criterion: &mut Criterion) -> Result<()> {
     }
     group.finish();
 
-    let mut group = criterion.benchmark_group("session/from_sheet");
+    let mut group = criterion.benchmark_group("session/from_cache");
     group.throughput(Throughput::Elements(EVENTS as u64));
     for (name, text) in &cases {
         let message = message(text)?;
@@ -148,7 +148,7 @@ fn joined_messages(criterion: &mut Criterion) -> Result<()> {
     Ok(())
 }
 
-/// What was said before, shown on entering a room and by `/history`.
+/// History, as shown on entering a room and by `/history`.
 fn history(criterion: &mut Criterion) -> Result<()> {
     let mut group = criterion.benchmark_group("session/history");
     group.throughput(Throughput::Elements(HISTORY as u64));
@@ -173,7 +173,7 @@ fn history(criterion: &mut Criterion) -> Result<()> {
     Ok(())
 }
 
-/// One message alone, which others have seen, and the prompt below it with what is half typed.
+/// A single message that others have already seen, and the prompt below it with a half-typed line.
 fn a_message_above(criterion: &mut Criterion) -> Result<()> {
     let room = RoomName::lobby();
     let post = post(&message(samples::LINE)?);
@@ -198,8 +198,8 @@ fn a_message_above(criterion: &mut Criterion) -> Result<()> {
     Ok(())
 }
 
-/// From bytes to what is asked of the hub, and what is echoed meanwhile. Each packet is answered
-/// with what is to be drawn, as the driver does.
+/// From bytes to requests to the hub and the echo. The machine's output is drained after each
+/// packet, as the driver does.
 fn lines(criterion: &mut Criterion) -> Result<()> {
     let paste = samples::paste();
     let one_by_one = |text: &str| -> Vec<Vec<u8>> {
@@ -225,7 +225,7 @@ fn lines(criterion: &mut Criterion) -> Result<()> {
                 .into_bytes(),
             ],
         ),
-        // Each line is a message, and most are too many.
+        // Each line is a message, and most exceed the rate limit.
         (
             "paste_of_lines",
             vec!["a\r".repeat(samples::PASTE / 2).into_bytes()],
@@ -234,7 +234,7 @@ fn lines(criterion: &mut Criterion) -> Result<()> {
     let mut group = criterion.benchmark_group("session/lines");
     for (name, packets) in cases {
         let (wanted, _) = said(&mut session()?, &packets);
-        ensure!(wanted > 0, "{name} says something");
+        ensure!(wanted > 0, "{name} sends something");
         let bytes: usize = packets.iter().map(Vec::len).sum();
         group.throughput(Throughput::Bytes(bytes as u64));
         group.bench_function(name, |b| {
@@ -249,8 +249,8 @@ fn lines(criterion: &mut Criterion) -> Result<()> {
     Ok(())
 }
 
-/// Gives a session packets, and has the hub accept whatever it wants. Returns how much was wanted
-/// and how many bytes were echoed.
+/// Gives packets to a session, and lets the hub accept every request. Returns the number of
+/// requests and of echoed bytes.
 fn said(machine: &mut Machine, packets: &[Vec<u8>]) -> (usize, usize) {
     let (mut wanted, mut echoed) = (0, 0);
     for packet in packets {

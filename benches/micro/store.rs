@@ -18,22 +18,22 @@ use tokio::task::JoinSet;
 
 use crate::samples::{self, AT};
 
-/// Where nothing has to be waited for: a sync of a file in it does nothing.
+/// A folder in memory, where a sync does nothing.
 pub const IN_MEMORY: &str = "/dev/shm";
 
-/// The disk that the build is on.
+/// The disk with the build.
 const ON_DISK: &str = env!("CARGO_TARGET_TMPDIR");
 
-/// How many messages one commit saves.
+/// Messages per commit.
 const BATCHES: [usize; 3] = [1, 10, 64];
 
-/// How many messages there are when some are read.
+/// Number of messages in the store while reading.
 const KEPT: usize = 5_000;
 
-/// How many are read.
+/// Number of messages read.
 const READ: usize = 50;
 
-/// What is synced alone, and the file that it is written into again and again, in bytes.
+/// Bytes written and synced alone, and the size of the file they're written to.
 const PAGES: usize = 8 * 1024;
 const FILE: usize = 4 * 1024 * 1024;
 
@@ -46,10 +46,10 @@ pub fn bench(criterion: &mut Criterion) -> Result<()> {
     history(criterion, &runtime)
 }
 
-/// A new store in a folder of its own, which goes when the first half is dropped.
+/// A new store in its own folder, which is deleted when the first half is dropped.
 pub fn open(within: &Path) -> Result<(TempDir, Arc<dyn Store>)> {
     let folder = tempfile::tempdir_in(within)
-        .with_context(|| format!("no folder can be made in {}", within.display()))?;
+        .with_context(|| format!("can't create a folder in {}", within.display()))?;
     let store = Sqlite::open(&folder.path().join("chat.db"))?;
     Ok((folder, Arc::new(store)))
 }
@@ -69,9 +69,8 @@ fn drafts(count: usize, text: &str) -> Result<Vec<Draft>> {
     Ok(vec![draft; count])
 }
 
-/// What any program pays that wants two pages of a file to survive a power cut: the part of a
-/// commit that is the disk's. `data` is `fdatasync`, which leaves out when the file was changed;
-/// `all` is `fsync`.
+/// The cost for any program to make two pages of a file durable: the disk's share of a commit.
+/// `data` is `fdatasync`, which skips the modification time; `all` is `fsync`.
 fn sync_alone(criterion: &mut Criterion) -> Result<()> {
     let mut file = tempfile::tempfile_in(ON_DISK)?;
     file.write_all(&vec![0; FILE])?;
@@ -126,7 +125,7 @@ fn commits(criterion: &mut Criterion, runtime: &Runtime) -> Result<()> {
         group.finish();
     }
 
-    // Each with a batch of its own, all at the same time: the store makes a commit of many.
+    // Concurrent callers, each with its own batch: the store joins many into one commit.
     let mut group = criterion.benchmark_group("store/callers_on_disk");
     for callers in BATCHES {
         let (_folder, store) = open(ON_DISK.as_ref())?;
@@ -182,7 +181,7 @@ fn history(criterion: &mut Criterion, runtime: &Runtime) -> Result<()> {
     Ok(())
 }
 
-/// What failed was not measured.
+/// Failures don't count as measurements.
 fn good(failed: Option<StoreError>) -> Result<()> {
     failed.map_or(Ok(()), |error| Err(error.into()))
 }

@@ -1,4 +1,4 @@
-//! Raw text to text that is safe to show.
+//! Sanitizing raw text.
 
 use std::hint::black_box;
 
@@ -15,15 +15,15 @@ pub fn bench(criterion: &mut Criterion) {
         ("stacked_longest", samples::stacked()),
         ("hostile_8_kib", samples::hostile()),
     ];
-    // When it is typed or arrives.
+    // When text is typed or received.
     step(criterion, "text/clean", &inputs, |raw| {
         text::clean(raw).len()
     });
-    // What a message goes through again when it is read from the store.
+    // When a message is read from the store.
     step(criterion, "text/stored", &inputs, |raw| {
         Text::stored(raw).as_str().len()
     });
-    // What the prompt is asked all the time.
+    // Measured constantly by the prompt.
     step(criterion, "text/width", &inputs, text::width);
 }
 

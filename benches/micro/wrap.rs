@@ -1,5 +1,5 @@
-//! Text to the rows of a terminal: the part of showing a message that is done once for all whose
-//! windows are alike.
+//! Wrapping text to a terminal's rows: the part of rendering that's done once for all windows of
+//! the same shape.
 
 use std::hint::black_box;
 
@@ -15,10 +15,9 @@ pub fn bench(criterion: &mut Criterion) {
         ("ascii_longest", 80, samples::longest()),
         ("ascii_longest_narrow", 20, samples::longest()),
         ("mixed", 80, samples::MIXED.to_owned()),
-        // Nowhere to break but in the word.
+        // A single word that has to be broken.
         ("one_word_longest", 80, "a".repeat(2000)),
-        // A word that is just too long for the rest of each row is moved to the next, again and
-        // again.
+        // Words slightly too long for the rest of a row, so that each one moves to the next row.
         ("moved_words", 80, samples::repeated(&"漢".repeat(20), 6000)),
         ("stacked_longest", 80, samples::stacked()),
     ];

@@ -1,4 +1,4 @@
-//! The sessions.
+//! SSH sessions that send and receive messages.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -15,42 +15,42 @@ use tokio::time::timeout;
 
 use super::seen::{AllSeen, Seen, message};
 
-/// The most messages in one run.
+/// Maximum number of messages in one run.
 pub const MOST_MESSAGES: u32 = 1 << 20;
 
-/// Logins at a time.
+/// Concurrent logins.
 const LOGINS: usize = 16;
-/// How long one login may take.
+/// Time limit for one login.
 const LOGIN: Duration = Duration::from_secs(60);
-/// Nobody is sent anything for this long: longer than a server gathers joins to tell of them
-/// together.
+/// The server counts as idle after this long without output: longer than it batches joins before it
+/// announces them.
 const QUIET: Duration = Duration::from_millis(2_500);
-/// How long it may take until all is quiet.
+/// Time limit for the server to become idle.
 const UNTIL_QUIET: Duration = Duration::from_secs(60);
 
-/// Who takes part. Senders are the first of the clients, the frozen ones the last.
+/// Composition of the crowd. Senders are the first clients, frozen ones the last.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// SSH sessions.
+    /// Number of SSH sessions.
     pub clients: u32,
-    /// How many of them send; fewer than listen.
+    /// Number of senders, smaller than the number of clients.
     pub senders: u32,
-    /// How many of them stop reading when [`Crowd::freeze`] says so.
+    /// Number of clients that stop reading after [`Crowd::freeze`].
     pub frozen: u32,
-    /// Bytes of a message, at least the nine that tell them apart.
+    /// Message size in bytes, at least the nine of the id.
     pub bytes: usize,
-    /// What their names begin with; a number follows.
+    /// Prefix of the clients' names, followed by a number.
     pub name: String,
 }
 
 impl Plan {
-    /// How many read to the end and say nothing.
+    /// Number of clients that never freeze and only listen.
     pub fn listeners(&self) -> u32 {
         self.clients.saturating_sub(self.senders + self.frozen)
     }
 }
 
-/// Where all clients note what happens.
+/// Shared record of sent and received messages.
 #[derive(Debug)]
 pub struct Board {
     start: Instant,
@@ -58,11 +58,11 @@ pub struct Board {
     /// When each message was sent, in microseconds since the start.
     sent_at: Vec<AtomicU32>,
     sent: AtomicU64,
-    /// Messages that came to a client that was to see them, each once.
+    /// Distinct messages received, summed over all clients that should receive them.
     deliveries: AtomicU64,
-    /// Bytes that came to clients.
+    /// Bytes received by all clients.
     bytes: AtomicU64,
-    /// For each sender, how many more messages it may send.
+    /// For each sender, permits for further messages.
     windows: Vec<Semaphore>,
     frozen: watch::Sender<bool>,
 }
@@ -85,19 +85,17 @@ impl Board {
         u32::try_from(self.start.elapsed().as_micros()).unwrap_or(u32::MAX)
     }
 
-    /// Messages that were sent until now.
+    /// Messages sent so far.
     pub fn sent(&self) -> u64 {
         self.sent.load(Ordering::Relaxed)
     }
 
-    /// Messages that came to a client until now; a sender's own don't count, since a terminal may
-    /// echo what is typed into it.
+    /// Deliveries so far, without a sender's own messages, because a terminal may echo typed text.
     pub fn deliveries(&self) -> u64 {
         self.deliveries.load(Ordering::Relaxed)
     }
 
-    /// What allows a sender to send: one permit for each of its messages that was shown to a
-    /// certain listener.
+    /// A sender's permits: one for each of its messages that a designated listener has received.
     pub fn window(&self, sender: u32) -> Option<&Semaphore> {
         self.windows.get(sender as usize)
     }
@@ -110,7 +108,7 @@ impl Board {
         id % self.plan.senders.max(1)
     }
 
-    /// A client has seen a message for the first time.
+    /// Records that a client has received a message for the first time.
     fn seen(&self, client: u32, id: u32) {
         if self.is_frozen_one(client) {
             return;
@@ -127,9 +125,9 @@ impl Board {
     }
 }
 
-/// What russh tells of one client.
+/// The russh handler of one client.
 struct Handler {
-    /// None is a visitor's: what they see is not looked at.
+    /// `None` for a visitor, whose output is ignored.
     number: Option<u32>,
     board: Arc<Board>,
     seen: Arc<Mutex<Seen>>,
@@ -139,7 +137,7 @@ struct Handler {
 impl client::Handler for Handler {
     type Error = russh::Error;
 
-    /// Nothing is said here that is worth an eavesdropper's while.
+    /// Nothing confidential is sent, so any host key will do.
     async fn check_server_key(&mut self, _: &PublicKeyOrCertificate) -> Result<bool, russh::Error> {
         Ok(true)
     }
@@ -154,18 +152,18 @@ impl client::Handler for Handler {
             return Ok(());
         };
         if *self.frozen.borrow() && self.board.is_frozen_one(number) {
-            // russh reads on only when this returns.
+            // russh reads more only after this returns.
             let _thawed = self.frozen.wait_for(|frozen| !frozen).await;
         }
         let now = self.board.now();
         let mut seen = lock(&self.seen);
         let mut scanner = std::mem::take(&mut seen.scanner);
         scanner.feed(data, |id| {
-            // A sender's own messages may be echoed before they are said.
+            // A sender's own messages may be echoed before they're sent.
             if self.board.sender_of(id) == number {
                 return;
             }
-            // Eight digits that nobody sent are part of something else.
+            // Eight digits that no client sent are part of something else.
             let sent_at = self.board.sent_at.get(id as usize);
             let sent_at = sent_at.map_or(0, |at| at.load(Ordering::Relaxed));
             if sent_at != 0 && seen.message(id, now.saturating_sub(sent_at)) {
@@ -192,7 +190,7 @@ pub struct Client {
     name: String,
     seen: Arc<Mutex<Seen>>,
     write: ChannelWriteHalf<Msg>,
-    /// The connection ends when this is dropped.
+    /// Keeps the connection open; dropping it disconnects.
     connection: Handle<Handler>,
 }
 
@@ -218,13 +216,16 @@ impl Client {
         let key = PrivateKeyWithHashAlg::new(Arc::new(key), None);
         let mut connection = client::connect(config, addr, handler).await?;
         let login = connection.authenticate_publickey(&name, key);
-        ensure!(login.await?.success(), "the server does not let {name} in");
+        ensure!(
+            login.await?.success(),
+            "the server refused the login of {name}"
+        );
         let channel = connection.channel_open_session().await?;
         channel
             .request_pty(false, "xterm-256color", 80, 24, 0, 0, &[])
             .await?;
         channel.request_shell(false).await?;
-        // What arrives is seen by the handler, without the way through the channel.
+        // The handler sees all data, so the channel isn't read.
         let (_, write) = channel.split();
         Ok(Client {
             name,
@@ -237,33 +238,33 @@ impl Client {
     /// Types a message and Enter, in one packet.
     ///
     /// # Errors
-    /// If the connection is lost.
+    /// Fails if the connection is lost.
     pub async fn say(&self, id: u32, board: &Board) -> Result<()> {
         let sent_at = board
             .sent_at
             .get(id as usize)
             .context("too many messages")?;
-        // Zero is "not sent".
+        // Zero means "not sent".
         sent_at.store(board.now().max(1), Ordering::Relaxed);
         board.sent.fetch_add(1, Ordering::Relaxed);
         let sent = self.write.data_bytes(message(id, board.plan.bytes)).await;
-        sent.with_context(|| format!("the connection of {} is lost", self.name))
+        sent.with_context(|| format!("{} lost its connection", self.name))
     }
 }
 
 /// All clients.
 pub struct Crowd {
-    /// What happens to them.
+    /// Shared record of what they send and receive.
     pub board: Arc<Board>,
     addr: SocketAddr,
     clients: Vec<Arc<Client>>,
 }
 
 impl Crowd {
-    /// Connects them all, a few at a time, calling `progress` with how many are in.
+    /// Connects all clients, a few at a time, and calls `progress` with the number connected.
     ///
     /// # Errors
-    /// If one of them can't get in, or takes more than a minute.
+    /// Fails if a client can't log in, or takes more than a minute.
     pub async fn join(
         addr: SocketAddr,
         plan: Plan,
@@ -290,10 +291,10 @@ impl Crowd {
                 break;
             };
             let (number, joined) = joined?;
-            let joined = joined.context("a login takes too long")?;
+            let joined = joined.context("the login timed out")?;
             joined_as.push((
                 number,
-                joined.with_context(|| format!("client {number} can't join {addr}"))?,
+                joined.with_context(|| format!("client {number} can't log in at {addr}"))?,
             ));
             progress(joined_as.len());
         }
@@ -303,39 +304,40 @@ impl Crowd {
         Ok(crowd)
     }
 
-    /// Somebody new comes, stays for a time and goes; they are no part of the crowd.
+    /// A visitor logs in, stays for a while and leaves; it isn't counted.
     ///
     /// # Errors
-    /// If they can't get in.
+    /// Fails if the visitor can't log in.
     pub fn visit(&self, number: u32, stay: Duration) -> impl Future<Output = Result<()>> + use<> {
         let (addr, board) = (self.addr, Arc::clone(&self.board));
         async move {
             let name = format!("{}-visitor-{number}", board.plan.name);
             let visitor = timeout(LOGIN, Client::join(addr, name, None, board));
-            let visitor = visitor.await.context("a login takes too long")??;
+            let visitor = visitor.await.context("the login timed out")??;
             tokio::time::sleep(stay).await;
             visitor.write.close().await?;
             Ok(())
         }
     }
 
-    /// The readers of each message: all but its sender and those who are frozen.
+    /// Number of clients that receive each message: all except its sender and the frozen ones.
     pub fn readers(&self) -> u64 {
         let plan = &self.board.plan;
         u64::from(plan.listeners() + plan.senders.saturating_sub(1))
     }
 
-    /// Those who send, in the order of their numbers.
+    /// The senders, in order of their numbers.
     pub fn senders(&self) -> impl Iterator<Item = &Arc<Client>> {
         self.clients.iter().take(self.board.plan.senders as usize)
     }
 
-    /// From now on those who are to be frozen read nothing.
+    /// Makes the clients to be frozen stop reading.
     pub fn freeze(&self) {
         self.board.frozen.send_replace(true);
     }
 
-    /// Lets the frozen ones read again, and tells how many of them the server has cut meanwhile.
+    /// Lets the frozen clients read again, and returns how many of them the server has
+    /// disconnected.
     pub async fn thaw(&self) -> usize {
         self.board.frozen.send_replace(false);
         tokio::time::sleep(QUIET).await;
@@ -346,10 +348,10 @@ impl Crowd {
             .count()
     }
 
-    /// Waits until nobody has been sent anything for some time.
+    /// Waits until no client has received anything for a while.
     ///
     /// # Errors
-    /// If that takes more than a minute.
+    /// Fails after a minute.
     pub async fn quiet(&self) -> Result<()> {
         let quiet = async {
             let mut before = None;
@@ -363,17 +365,17 @@ impl Crowd {
         };
         timeout(UNTIL_QUIET, quiet)
             .await
-            .context("the server does not become quiet")
+            .context("the server keeps sending output")
     }
 
-    /// Counting begins anew.
+    /// Resets all counters.
     pub fn forget(&mut self) {
         for client in &self.clients {
             lock(&client.seen).forget();
         }
     }
 
-    /// What those who are not frozen have seen since counting began.
+    /// What the clients that aren't frozen have received since the last reset.
     pub fn seen(&self) -> AllSeen {
         let plan = &self.board.plan;
         let readers = self.clients.iter();

@@ -1,9 +1,9 @@
-//! Real SSH sessions with terminals, all in this process: they say things, at a pace, and each
-//! counts what it sees.
+//! Real SSH sessions with terminals, all in this process: they send messages at a given pace, and
+//! each counts what it receives.
 //!
-//! They know nothing of the server but that a line and Enter is a message, and that everybody is
-//! shown it. So one generator measures any chat over SSH: `main.rs` from outside, `cargo bench`
-//! this repository's beside a bare russh server.
+//! They assume only that a line and Enter is a message, and that it's displayed to everyone. So one
+//! generator loads any chat over SSH: `main.rs` one that's already running, `cargo bench` this
+//! repository's next to a bare russh server.
 
 #![allow(
     clippy::cast_precision_loss,

@@ -1,6 +1,6 @@
-//! Loads a chat that is reached over SSH, and tells what came of it.
+//! A load generator for chats that are reached over SSH.
 //!
-//! See `benches/README.md` for what is measured and how to read it.
+//! See `benches/README.md` for what is measured and how to interpret it.
 
 #![allow(
     clippy::cast_precision_loss,
@@ -28,44 +28,44 @@ use report::{Report, progress};
 /// How long a visitor stays.
 const VISIT: Duration = Duration::from_secs(1);
 
-/// Open SSH sessions with a chat, each with a key and a terminal, let some of them talk, and count
-/// what each of them sees.
+/// Open SSH sessions with a chat, each with its own key and a terminal, let some of them send
+/// messages, and count what each of them receives.
 ///
-/// Measure only what is yours: this is as much load as the machine can make.
+/// Measure only your own servers: this creates as much load as the machine can produce.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "ssh-chat-load", version)]
 struct Options {
-    /// Where the chat listens, such as 127.0.0.1:2222
+    /// Address of the chat, such as 127.0.0.1:2222
     #[arg(value_name = "HOST:PORT")]
     server: String,
-    /// SSH sessions
+    /// Number of SSH sessions
     #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(2..=20_000))]
     clients: u32,
-    /// How many of them send; 0 only holds the sessions
+    /// Number of sessions that send; 0 only holds them open
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(0..=1000))]
     senders: u32,
-    /// Messages that each sender has under way: the next is typed when one was shown
+    /// Messages in flight per sender: the next is typed when one was displayed
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=32))]
     window: u32,
-    /// Instead: messages a second, of all senders together
+    /// Send this many messages a second instead, for all senders together
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     rate: Option<u32>,
-    /// Bytes of a message
+    /// Message size in bytes
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(9..=2000))]
     bytes: u16,
-    /// How long messages are sent, or sessions held
+    /// Seconds to send messages or hold the sessions open
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     seconds: u64,
-    /// How many clients stop reading once all are in
+    /// Number of clients that stop reading once all have joined
     #[arg(long, default_value_t = 0)]
     frozen: u32,
-    /// People a second who come, stay for a second and go, beside the others
+    /// Visitors a second who join, stay for a second and leave, besides the others
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1000))]
     churn: Option<u32>,
-    /// What the clients' names begin with
+    /// Prefix of the clients' names
     #[arg(long, default_value = "load")]
     name: String,
-    /// The server's process on this machine, to measure its processor time and memory
+    /// The server's process id on this machine, to measure its CPU time and memory
     #[arg(long)]
     pid: Option<u32>,
     /// Print one JSON object instead of a table
@@ -85,7 +85,7 @@ impl Options {
         let needed = u64::from(self.senders) + u64::from(self.frozen) + 1;
         ensure!(
             u64::from(self.clients) >= needed,
-            "--clients {} leaves nobody to listen: {} send and {} are frozen, so it takes {needed}",
+            "--clients {} leaves no listeners: {} send and {} are frozen, so use at least {needed}",
             self.clients,
             self.senders,
             self.frozen
@@ -115,12 +115,12 @@ async fn until_signal(options: &Options) -> Result<bool> {
     let mut interrupted = signal(SignalKind::interrupt())?;
     tokio::select! {
         done = load(options) => done,
-        _ = terminated.recv() => bail!("ended by SIGTERM"),
-        _ = interrupted.recv() => bail!("ended by Ctrl-C"),
+        _ = terminated.recv() => bail!("stopped by SIGTERM"),
+        _ = interrupted.recv() => bail!("stopped by Ctrl-C"),
     }
 }
 
-/// Returns whether every message came everywhere, in one order.
+/// Returns whether every message reached every client, in the same order.
 async fn load(options: &Options) -> Result<bool> {
     let plan = options.plan()?;
     check_descriptors(options.clients)?;
@@ -135,12 +135,12 @@ async fn load(options: &Options) -> Result<bool> {
     let mut crowd = Crowd::join(addr, plan, |joined| {
         if said.elapsed() >= Duration::from_secs(1) {
             said = Instant::now();
-            progress(&format!("{joined} of {} are in", options.clients));
+            progress(&format!("{joined} of {} have joined", options.clients));
         }
     })
     .await?;
     report.joined(options.clients, start.elapsed());
-    progress("all are in; waiting until all is quiet");
+    progress("all have joined; waiting until the server is idle");
     crowd.quiet().await?;
     if let (Some(server), Some(cpu), Some(rss)) = (server, cpu, rss) {
         let clients = f64::from(options.clients);
@@ -151,7 +151,7 @@ async fn load(options: &Options) -> Result<bool> {
     let missing = one_each(&crowd).await?;
     if missing > 0 {
         progress(&format!(
-            "{missing} of the first messages did not arrive: is there a limit on how fast one may write?"
+            "{missing} deliveries of the first messages are missing: does the server limit the message rate?"
         ));
     }
     if options.frozen > 0 {
@@ -204,12 +204,12 @@ async fn load(options: &Options) -> Result<bool> {
 
 async fn address(server: &str) -> Result<SocketAddr> {
     let mut found = tokio::net::lookup_host(server).await.with_context(|| {
-        format!("{server:?} is no host and port that can be reached, such as 127.0.0.1:2222")
+        format!("can't resolve {server:?}; expected a host and port, such as 127.0.0.1:2222")
     })?;
     found.next().context("the host has no address")
 }
 
-/// Lets people come and go until it is dropped; ends only with an error.
+/// Lets visitors join and leave until dropped; returns only on an error.
 async fn come_and_go(
     crowd: &Crowd,
     churn: Option<u32>,
@@ -223,15 +223,15 @@ async fn come_and_go(
         ticks.tick().await;
         visits.spawn(crowd.visit(number, VISIT));
     }
-    anyhow::anyhow!("more people than there are numbers")
+    anyhow::anyhow!("out of visitor numbers")
 }
 
-/// What goes on beside the measurement, until it is dropped.
+/// Background work during the measurement, until dropped.
 #[derive(Default)]
 struct Beside(Option<AbortHandle>);
 
 impl Beside {
-    /// Tells once a second how far it got.
+    /// Prints progress once a second.
     fn tell(&mut self, board: Arc<Board>) {
         let telling = tokio::spawn(async move {
             let start = Instant::now();

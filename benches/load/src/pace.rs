@@ -1,4 +1,4 @@
-//! How fast messages are sent, and how their arrival is awaited.
+//! How fast messages are sent, and waiting for their arrival.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,41 +9,41 @@ use tokio::time::{MissedTickBehavior, interval, timeout, timeout_at};
 
 use super::crowd::{Board, Client, Crowd, MOST_MESSAGES};
 
-/// How long messages may take to arrive after the last was sent.
+/// Time limit for messages to arrive after the last one was sent.
 const ARRIVAL: Duration = Duration::from_secs(30);
-/// How often it is looked whether all have arrived.
+/// Polling interval while waiting for arrivals.
 const LOOK: Duration = Duration::from_millis(2);
-/// A message that nobody has seen for so long is given up, and its sender goes on.
+/// A message that no client has received after this long is given up, and its sender continues.
 const GIVEN_UP: Duration = Duration::from_secs(10);
 
-/// How fast.
+/// The pace of sending.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pace {
-    /// Each sender has so many messages under way, and types the next when one was shown.
+    /// Each sender has this many messages in flight, and types the next when one was displayed.
     Flat(u32),
-    /// So many messages a second, the senders taking turns.
+    /// This many messages a second, with the senders taking turns.
     Rate(u32),
 }
 
-/// What was sent.
+/// The result of a run.
 #[derive(Debug, Clone, Copy)]
 pub struct Sent {
-    /// Messages.
+    /// Number of messages sent.
     pub messages: u64,
-    /// From the first to the last arrival.
+    /// Time from the first message to the last arrival.
     pub took: Duration,
 }
 
-/// The id of a sender's message. Those of the first round are [`one_each`]'s.
+/// The id of a sender's message. The first round's ids belong to [`one_each`].
 fn id(senders: u32, sender: u32, nth: u32) -> Option<u32> {
     let id = nth.checked_mul(senders)?.checked_add(sender)?;
     (id < MOST_MESSAGES).then_some(id)
 }
 
-/// Each sender says one thing. Returns how often it did not arrive.
+/// Each sender sends one message. Returns how many deliveries are missing.
 ///
 /// # Errors
-/// If a connection is lost.
+/// Fails if a connection is lost.
 pub async fn one_each(crowd: &Crowd) -> Result<u64> {
     let before = crowd.board.deliveries();
     let mut said = 0;
@@ -54,10 +54,10 @@ pub async fn one_each(crowd: &Crowd) -> Result<u64> {
     Ok(arrived(crowd, before, said).await)
 }
 
-/// Messages are sent for so long; returns when they have arrived, or half a minute later.
+/// Sends messages for the given time; returns when they have arrived, or half a minute later.
 ///
 /// # Errors
-/// If a sender's connection is lost.
+/// Fails if a sender's connection is lost.
 pub async fn send(crowd: &Crowd, pace: Pace, length: Duration) -> Result<Sent> {
     let before = crowd.board.deliveries();
     let start = Instant::now();
@@ -96,7 +96,7 @@ async fn flat_sender(
     end: Instant,
 ) -> Result<u64> {
     let shown = board.window(sender).context("no such sender")?;
-    // One is there from the message before.
+    // One permit is left from the message before.
     shown.add_permits(window.saturating_sub(1) as usize);
     let mut sent = 0;
     for nth in 1.. {
@@ -104,7 +104,7 @@ async fn flat_sender(
         match timeout_at(given_up.into(), shown.acquire()).await {
             Ok(permit) => permit?.forget(),
             Err(_) if Instant::now() >= end => break,
-            // A server that drops what it does not like must not end the measurement.
+            // A server that drops messages must not end the measurement.
             Err(_) => {}
         }
         let Some(id) = id(senders, sender, nth) else {
@@ -138,8 +138,8 @@ async fn at_rate(crowd: &Crowd, rate: u32, end: Instant) -> Result<u64> {
     Ok(messages)
 }
 
-/// Waits until so many messages have come to everybody; not for ever. Returns how many deliveries
-/// are missing.
+/// Waits until this many messages have reached every client, up to a time limit. Returns how many
+/// deliveries are missing.
 async fn arrived(crowd: &Crowd, before: u64, messages: u64) -> u64 {
     let expected = before + messages * crowd.readers();
     let all = async {

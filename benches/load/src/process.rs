@@ -1,4 +1,4 @@
-//! What Linux says of the process that is measured.
+//! What Linux reports about the measured process.
 
 use std::collections::HashMap;
 use std::fs;
@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, ensure};
 
-/// Descriptors that are needed beside one for each session.
+/// File descriptors needed in addition to one per session.
 const SPARE: u64 = 100;
 
 /// A process on this machine.
@@ -18,45 +18,45 @@ impl Process {
         PathBuf::from(format!("/proc/{}/{file}", self.0))
     }
 
-    /// The processor time that each of its threads has used until now.
+    /// The CPU time that each of its threads has used so far.
     ///
     /// # Errors
-    /// If there is no such process, or the kernel keeps no schedstat.
+    /// Fails if there is no such process, or the kernel has no schedstat.
     pub fn cpu(self) -> Result<Cpu> {
         let mut threads = HashMap::new();
         let tasks = fs::read_dir(self.proc("task"));
         for thread in tasks.with_context(|| format!("there is no process {}", self.0))? {
             let thread = thread?;
-            // A thread may end at this moment.
+            // A thread may end at any moment.
             let Ok(stat) = fs::read_to_string(thread.path().join("schedstat")) else {
                 continue;
             };
             let nanos = stat.split_whitespace().next().and_then(|n| n.parse().ok());
-            let nanos = nanos.context("the kernel keeps no schedstat")?;
+            let nanos = nanos.context("the kernel has no schedstat")?;
             threads.insert(thread.file_name().to_string_lossy().into_owned(), nanos);
         }
         Ok(Cpu(threads))
     }
 
-    /// The memory that it has in use (`VmRSS`), in KiB.
+    /// Resident memory (`VmRSS`), in KiB.
     ///
     /// # Errors
-    /// If there is no such process.
+    /// Fails if there is no such process.
     pub fn rss_kib(self) -> Result<f64> {
         let status = fs::read_to_string(self.proc("status"));
         let status = status.with_context(|| format!("there is no process {}", self.0))?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
         let kib = line.and_then(|line| line.trim().strip_suffix(" kB"));
-        Ok(kib.context("the kernel does not tell VmRSS")?.parse()?)
+        Ok(kib.context("the kernel doesn't report VmRSS")?.parse()?)
     }
 }
 
-/// Processor time by thread, in nanoseconds.
+/// CPU time by thread, in nanoseconds.
 #[derive(Debug)]
 pub struct Cpu(HashMap<String, u64>);
 
 impl Cpu {
-    /// What was used since an earlier moment, in microseconds, without threads that have ended.
+    /// CPU time since an earlier reading, in microseconds, without threads that have ended.
     pub fn since(&self, earlier: &Cpu) -> f64 {
         let threads = self.0.iter();
         let nanos: u64 = threads
@@ -66,10 +66,10 @@ impl Cpu {
     }
 }
 
-/// Whether this process may open as many descriptors as so many sessions need.
+/// Checks that this process may open enough file descriptors for this many sessions.
 ///
 /// # Errors
-/// If it may not, with what to do.
+/// Fails if it may not, and tells how to raise the limit.
 pub fn check_descriptors(sessions: u32) -> Result<()> {
     let limits = fs::read_to_string("/proc/self/limits").context("this needs Linux")?;
     let line = limits
@@ -87,7 +87,7 @@ pub fn check_descriptors(sessions: u32) -> Result<()> {
     Ok(())
 }
 
-/// How many processes wanted to run in the last minute, on average.
+/// The load average of the last minute.
 pub fn load_average() -> Option<f64> {
     let text = fs::read_to_string("/proc/loadavg").ok()?;
     text.split_whitespace().next()?.parse().ok()

@@ -7,10 +7,10 @@ use anyhow::Result;
 use serde_json::{Map, Value, json};
 use ssh_chat_load::seen::AllSeen;
 
-/// One figure: name, unit, digits after the point, value.
+/// One figure: name, unit, decimal places, value.
 type Row = (&'static str, &'static str, usize, f64);
 
-/// What was measured, in the order in which it was.
+/// All figures, in the order of measurement.
 #[derive(Debug, Default)]
 pub struct Report {
     rows: Vec<Row>,
@@ -22,31 +22,32 @@ impl Report {
         self.rows.push((name, unit, digits, value));
     }
 
-    /// So many came in, in this time.
+    /// Records that this many clients logged in within this time.
     pub fn joined(&mut self, clients: u32, took: Duration) {
         let clients = f64::from(clients);
         self.add("clients", "", 0, clients);
         self.add("logins_per_second", "/s", 0, clients / took.as_secs_f64());
     }
 
-    /// The server's processor time for a login, in microseconds, telling others included.
+    /// Records the server's CPU time per login, in microseconds, including the announcement to the
+    /// others.
     pub fn login(&mut self, micros: f64) {
         self.add("cpu_per_login", "µs", 0, micros);
     }
 
-    /// The server's memory with all of them in, and what was added for each, in KiB.
+    /// Records the server's memory with all clients connected, and the increase per client, in KiB.
     pub fn memory(&mut self, whole: f64, each: f64) {
         self.add("memory", "KiB", 0, whole);
         self.add("memory_per_session", "KiB", 1, each);
     }
 
-    /// The same in the end.
+    /// Records the server's memory at the end.
     pub fn memory_after(&mut self, whole: f64) {
         self.add("memory_afterwards", "KiB", 0, whole);
     }
 
-    /// So many messages were sent, each to so many readers, and this was seen. `used` is the
-    /// server's processor time, in microseconds.
+    /// Records that this many messages were sent, each to this many readers, and what was received.
+    /// `used` is the server's CPU time, in microseconds.
     pub fn deliveries(
         &mut self,
         messages: u64,
@@ -84,32 +85,32 @@ impl Report {
         }
     }
 
-    /// The server used so much processor time, in microseconds, in this time.
+    /// Records the server's CPU time, in microseconds, within this time.
     pub fn busy(&mut self, used: f64, took: Duration) {
         let busy = used / 1e6 / took.as_secs_f64();
         self.add("server_cpus_busy", "", 3, busy);
     }
 
-    /// So many people came and went.
+    /// Records the number of visitors.
     pub fn visits(&mut self, visits: usize) {
         self.add("visits", "", 0, visits as f64);
     }
 
-    /// So many clients read nothing, and so many of them were cut by the server.
+    /// Records how many clients were frozen, and how many of them the server disconnected.
     pub fn frozen(&mut self, frozen: u32, cut: usize) {
         self.add("frozen", "", 0, f64::from(frozen));
         self.add("frozen_and_cut", "", 0, cut as f64);
     }
 
-    /// Whether every message came to everybody, and in the same order.
+    /// Whether every message reached every client, in the same order.
     pub fn all_arrived(&self) -> bool {
         !self.missed
     }
 
-    /// Says it on standard output.
+    /// Prints the report to standard output.
     ///
     /// # Errors
-    /// If nobody takes it.
+    /// Fails if standard output is closed.
     pub fn print(&self, as_json: bool) -> Result<()> {
         let mut out = std::io::stdout().lock();
         if as_json {
@@ -133,7 +134,7 @@ impl Report {
     }
 }
 
-/// A line for the person who waits.
+/// Prints a progress line to standard error.
 pub fn progress(words: &str) {
     let _nobody_reads = writeln!(std::io::stderr(), "{words}");
 }

@@ -1,12 +1,12 @@
-//! Message ids in what a client is sent, and what can be said about them afterwards.
+//! Message ids in what a client receives, and statistics about them.
 
 use std::hash::{DefaultHasher, Hasher as _};
 
-/// Digits of an id. With the letter before them they stand at the beginning of a message, where
-/// no terminal row is broken.
+/// Digits of an id. With the letter before them, they're at the start of a message, where no
+/// terminal row is wrapped.
 const DIGITS: u32 = 8;
 
-/// The message of this id, as it is typed: so many bytes, then Enter.
+/// The message with this id, as it's typed: this many bytes, then Enter.
 pub fn message(id: u32, length: usize) -> Vec<u8> {
     const WORDS: &[u8] = b" words as people use them when they have nothing to say at all";
     let mut text = format!("m{id:08}").into_bytes();
@@ -15,11 +15,11 @@ pub fn message(id: u32, length: usize) -> Vec<u8> {
     text
 }
 
-/// Finds ids in a stream of bytes, however it is cut, and whatever colours, names, times, prompts
-/// and breaks of rows are in between.
+/// Finds ids in a byte stream, however it's split, and whatever colours, names, times, prompts and
+/// line breaks are in between.
 #[derive(Debug, Default)]
 pub struct Scanner {
-    /// How many digits have come since the letter, and what they mean; none before the letter.
+    /// Number of digits since the letter, and their value; `None` before the letter.
     partial: Option<(u32, u32)>,
     escape: Escape,
 }
@@ -36,7 +36,7 @@ enum Escape {
 }
 
 impl Scanner {
-    /// Calls `found` with each id that is complete with these bytes.
+    /// Calls `found` with each id that these bytes complete.
     pub fn feed(&mut self, bytes: &[u8], mut found: impl FnMut(u32)) {
         for &byte in bytes {
             self.escape = match (self.escape, byte) {
@@ -72,28 +72,28 @@ impl Scanner {
     }
 }
 
-/// What one client saw.
+/// What one client has received.
 #[derive(Debug, Default)]
 pub struct Seen {
-    /// Finds the ids in what comes.
+    /// Finds the ids in the received bytes.
     pub scanner: Scanner,
     ids: Vec<u64>,
-    /// Different messages since [`Seen::forget`].
+    /// Distinct messages since [`Seen::forget`].
     pub count: u64,
-    /// Messages that came again since then.
+    /// Repeated messages since then.
     pub again: u64,
     /// SSH packets with data since then.
     pub packets: u64,
     /// Bytes in them.
     pub bytes: u64,
-    /// From send to receipt, in microseconds, of each message since then.
+    /// Latency of each message since then, in microseconds.
     pub latencies: Vec<u32>,
     /// Equal for clients that saw the same messages in the same order since then.
     order: DefaultHasher,
 }
 
 impl Seen {
-    /// A message is in the stream. Returns whether for the first time.
+    /// Records a message. Returns whether it was the first time.
     pub fn message(&mut self, id: u32, latency: u32) -> bool {
         let (word, bit) = (id as usize / 64, 1_u64 << (id % 64));
         if self.ids.len() <= word {
@@ -114,7 +114,7 @@ impl Seen {
         first
     }
 
-    /// Counting begins anew; ids stay known.
+    /// Resets the counters, but remembers the ids.
     pub fn forget(&mut self) {
         let ids = std::mem::take(&mut self.ids);
         let scanner = std::mem::take(&mut self.scanner);
@@ -131,25 +131,25 @@ impl Seen {
     }
 }
 
-/// What all clients saw.
+/// What all clients have received.
 #[derive(Debug, Default)]
 pub struct AllSeen {
-    /// Messages that came to a client, each once.
+    /// Distinct messages received, summed over all clients.
     pub deliveries: u64,
-    /// Messages that came again, to clients that don't send.
+    /// Repeated messages, in clients that don't send.
     pub duplicated: u64,
-    /// Clients that did not send and saw another order than the first of them.
+    /// Clients that don't send and saw a different order than the first of them.
     pub disordered: u64,
-    /// SSH packets with data that came to clients.
+    /// SSH packets with data, over all clients.
     pub packets: u64,
     /// Bytes in them.
     pub bytes: u64,
-    /// Sorted.
+    /// Sorted latencies, in microseconds.
     latencies: Vec<u32>,
 }
 
 impl AllSeen {
-    /// The sum; the first `senders` are those who send.
+    /// Sums up the clients; the first `senders` of them are senders.
     pub fn of<'a>(clients: impl Iterator<Item = &'a mut Seen>, senders: u32) -> AllSeen {
         let mut all = AllSeen::default();
         let mut order = None;
@@ -158,7 +158,7 @@ impl AllSeen {
             all.packets += seen.packets;
             all.bytes += seen.bytes;
             all.latencies.append(&mut seen.latencies);
-            // A sender sees all but its own.
+            // A sender receives all messages except its own.
             if number >= senders {
                 all.duplicated += seen.again;
                 all.disordered += u64::from(seen.order() != *order.get_or_insert(seen.order()));
@@ -168,7 +168,7 @@ impl AllSeen {
         all
     }
 
-    /// The latency that this many of a hundred deliveries do not exceed, in milliseconds.
+    /// This percentile of the latency, in milliseconds.
     pub fn latency_ms(&self, percent: usize) -> f64 {
         let last = self.latencies.len().saturating_sub(1);
         let micros = self.latencies.get(last * percent / 100);
@@ -193,7 +193,7 @@ mod tests {
             (b"mm00000007", &[7]),
             (b"00000007", &[]),
         ] {
-            // Cut anywhere.
+            // Split at every position.
             for at in 0..=bytes.len() {
                 let mut scanner = Scanner::default();
                 let mut found = Vec::new();
