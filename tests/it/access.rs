@@ -27,7 +27,7 @@ use ssh_chat::store::{Account, People as _, Store as _};
 use ssh_chat::text::Text;
 
 use crate::harness::DEADLINE;
-use crate::harness::flaky::{Flaky, Weather};
+use crate::harness::flaky::{Flaky, StoreMode};
 
 /// The parts that the rules work on, without SSH.
 pub(crate) struct House {

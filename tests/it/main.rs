@@ -1,7 +1,7 @@
-//! Everything that is tested from outside: the real program with real SSH clients, the contract
-//! of the ports, the directions of dependencies. One binary, so that it is linked once.
+//! The tests from outside: the real program with real SSH clients, the contract of the store ports,
+//! and the directions of dependencies. One binary, so that it's linked only once.
 
-// A test that can't go on panics, in what tests share too.
+// Tests fail by panicking, and so does the code they share.
 #![allow(
     clippy::expect_used,
     clippy::indexing_slicing,
@@ -10,75 +10,75 @@
     clippy::unwrap_used
 )]
 
-/// Who gets in and who may do what, as tables.
+/// Who can log in and what they may do, as tables.
 mod access;
-/// Orders at the console, and hostile ones.
+/// `ssh-chat admin`, and hostile arguments.
 mod admin;
-/// Coming in: refused, invited, approved, thrown out.
+/// Logging in: refused, invited, approved, removed.
 mod admission;
-/// Which module may use which, and what the pure ones never touch.
+/// Which module may use which, and what the pure ones never use.
 mod architecture;
-/// Keys that somebody else adds.
+/// Keys that are added by another user.
 mod claims;
 /// A wall clock that steps.
 mod clock;
-/// Figures for alarms.
+/// Metrics for CloudWatch.
 mod cloudwatch;
-/// What `doctor` says of a database file, and of AWS.
+/// `doctor` on a database file, and on AWS.
 mod doctor;
-/// What kill -9 leaves behind: everything that anybody saw.
+/// After kill -9, everything that anyone saw is still there.
 mod durability;
-/// Out means out.
+/// Bans and removed keys end sessions at once.
 mod eviction;
-/// Commands on the `ssh` line.
+/// Commands with `ssh host COMMAND`.
 mod exec;
-/// DynamoDB that loses, delays and spoils requests.
+/// DynamoDB behind a connection with faults.
 mod faults;
-/// Floods, silent connections, endless lines: what one client can't do to the others.
+/// Floods, silent connections, endless lines: one client's effect on the others.
 mod floods;
-/// The server and the people.
+/// Servers and clients for the tests.
 mod harness;
-/// Who somebody is when they come back.
+/// The same key logs in as the same user.
 mod identity;
-/// The catalogue of events.
+/// The log reference against the code.
 mod logs;
-/// What the private listener tells.
+/// The private metrics listener.
 mod metrics;
-/// Everything out of one server and into another.
+/// Export and import between servers.
 mod moving;
-/// Which store a command opens, and when it makes one.
+/// Which store a command opens, and when it creates one.
 mod opening;
-/// The bugs of the program that this one replaces.
+/// Bugs of the original ssh-chat.
 mod original;
-/// What goes on while the store does not answer.
+/// What works while the store is down.
 mod outage;
-/// More through a pipe than is allowed at once.
+/// Pipes that send more than the rate limits allow.
 mod piping;
-/// Terminals without escape sequences, and none at all.
+/// Terminals without escape sequences, and sessions without a terminal.
 mod plain;
-/// Looking at a server from outside.
+/// `ssh-chat probe`.
 mod probe;
-/// The host key in AWS Secrets Manager, and when it can't be had.
+/// The host key in AWS Secrets Manager, and failures to read it.
 mod secrets_aws;
-/// Readers that do not read.
+/// Clients that stop reading.
 mod slow;
-/// A disk that is almost full, and commits that vanish.
+/// A disk that's almost full, and missing commits.
 mod space;
 /// Starting, and refusing to start.
 mod starting;
-/// How the server is, told to operators.
+/// `/status`.
 mod status;
-/// Signals: stopping and reloading.
+/// Signals: shutdown and reload.
 mod stopping;
-/// The contract of the store port.
+/// The contract of the store ports.
 mod store;
-/// What happens when a part of the server panics.
+/// Panics in parts of the server.
 mod supervision;
-/// What systemd gives the server, and what it is told.
+/// systemd: sockets, notifications, watchdog.
 mod systemd;
-/// What people say and see, as transcripts.
+/// Chat sessions as transcripts.
 mod talking;
-/// Typing, editing and what the terminal looks like meanwhile.
+/// Typing and editing at a terminal, and what it displays.
 mod terminal;
-/// The key page: what it lets in and what not.
+/// The key page: what it accepts and refuses.
 mod web;

@@ -13,7 +13,7 @@ use ssh_chat::cli::{Cli, Exit};
 use ssh_chat::store::Store;
 use ssh_chat::store::sqlite::Sqlite;
 
-use crate::harness::flaky::{Flaky, Weather};
+use crate::harness::flaky::{Flaky, StoreMode};
 use crate::harness::{ARGS, Home, Login, Server, http};
 
 /// The first argument: what panics once the file [`TRIGGER`] is in the server's home.
@@ -32,7 +32,7 @@ fn server() {
     let cli = Cli::read(words.map(Into::into)).unwrap();
     let ended = app::serve(cli.flags(), async |_, folder| {
         let store = Flaky::new(Arc::new(Sqlite::open(&folder.join("chat.db"))?));
-        store.set(Weather::Panicking(panicking, Path::new(TRIGGER)));
+        store.set(StoreMode::Panicking(panicking, Path::new(TRIGGER)));
         Ok(Arc::new(store) as Arc<dyn Store>)
     });
     exit(i32::from(!matches!(ended, Exit::Good)));

@@ -75,7 +75,7 @@ async fn who_is_made_an_account_is_known() {
     let record = key("stranger");
     let made = house.guard.make_account(who, &account, &record);
     made.await.unwrap();
-    house.port.set(Weather::Down);
+    house.port.set(StoreMode::Down);
     let again = house.guard.admit(who, None).await.unwrap();
     assert_eq!(again.account, Some(account));
 }

@@ -51,7 +51,7 @@ async fn a_key_is_an_account_s_once_its_owner_says_so() {
     assert_eq!(owner.unwrap().unwrap().name, name("member"));
     assert!(Authenticator::claims(&*house.guard, who).await.is_empty());
     // What was learned holds while the store does not answer.
-    house.port.set(Weather::Down);
+    house.port.set(StoreMode::Down);
     assert_eq!(house.judge("second", "192.0.2.1", OPENSSH).await, "in");
 }
 
@@ -61,14 +61,14 @@ async fn a_refused_claim_is_gone() {
     let second = proven("second");
     let who = auth_request(&second);
     claim(&house, "member", "second").await.unwrap();
-    house.port.set(Weather::Down);
+    house.port.set(StoreMode::Down);
     let failed = Authenticator::answer_claim(&*house.guard, who, "").await;
     assert!(matches!(failed, ClaimAnswer::Failed(_)), "{failed:?}");
     assert!(
         Authenticator::claims(&*house.guard, who).await.is_empty(),
         "a claim keeps nobody waiting"
     );
-    house.port.set(Weather::Fair);
+    house.port.set(StoreMode::Working);
     assert_eq!(
         Authenticator::claims(&*house.guard, who).await,
         [name("member")]

@@ -176,7 +176,7 @@ async fn a_purge_that_is_cut_says_how_far_it_got() {
     let purge = || Order::Purge(PurgeWhom::Guests, 3_600_000);
     for (without, removed, left) in [("conversations", 0, 6), ("purge", 0, 6), ("purged", 4, 3)] {
         let (house, _people) = flooded().await;
-        house.port.set(Weather::Without(match without {
+        house.port.set(StoreMode::Without(match without {
             "conversations" => &["conversations"],
             "purge" => &["purge"],
             _ => &["purged"],
@@ -189,7 +189,7 @@ async fn a_purge_that_is_cut_says_how_far_it_got() {
             "{cut}"
         );
         assert_eq!(in_the_lobby(&house).await, left);
-        house.port.set(Weather::Fair);
+        house.port.set(StoreMode::Working);
         house.order("operator", purge()).await.unwrap();
         assert_eq!(in_the_lobby(&house).await, 3);
     }
@@ -197,14 +197,14 @@ async fn a_purge_that_is_cut_says_how_far_it_got() {
     // A server that stops waits for its orders, and for this one not long.
     let (house, _people) = flooded().await;
     let house = Arc::new(house);
-    house.port.set(Weather::Holding("purge"));
+    house.port.set(StoreMode::Holding("purge"));
     let ordered = Arc::clone(&house);
     let order = tokio::spawn(async move { ordered.order("operator", purge()).await });
     house.port.holds().await;
     let guard = Arc::clone(&house.guard);
     let finished = tokio::spawn(async move { guard.finish_orders().await });
     tokio::task::yield_now().await;
-    house.port.set(Weather::Fair);
+    house.port.set(StoreMode::Working);
     finished.await.unwrap();
     let cut = order.await.unwrap().unwrap_err();
     assert!(
@@ -355,7 +355,7 @@ async fn the_last_operator_stays() {
 async fn an_order_that_was_begun_is_completed() {
     let house = House::new(Mode::Allowlist).await;
     let (_there, _inbox) = house.online("member").await;
-    house.port.set(Weather::Holding("rename"));
+    house.port.set(StoreMode::Holding("rename"));
     let rename = Order::Rename(name("member"), name("renamed"));
     let guard = Arc::clone(&house.guard);
     let requester = house.requester("operator").await;
@@ -363,7 +363,7 @@ async fn an_order_that_was_begun_is_completed() {
     house.port.holds().await;
     given.abort();
     assert!(given.await.unwrap_err().is_cancelled());
-    house.port.set(Weather::Fair);
+    house.port.set(StoreMode::Working);
     house.guard.finish_orders().await;
     let audits = house.store.audits(1).await.unwrap();
     assert_eq!(audits[0].action, "rename");
@@ -396,7 +396,7 @@ async fn nobody_is_kicked_who_is_not_there() {
 async fn a_rename_that_fails_is_none() {
     let house = House::new(Mode::Allowlist).await;
     let (_there, _inbox) = house.online("member").await;
-    house.port.set(Weather::Without(&["rename"]));
+    house.port.set(StoreMode::Without(&["rename"]));
     let rename = Order::Rename(name("member"), name("renamed"));
     let failed = house.order("operator", rename).await;
     assert!(failed.unwrap_err().starts_with("Not done: "));

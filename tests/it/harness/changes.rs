@@ -1,4 +1,4 @@
-//! Changes as calls, for tests: who makes them and when is taken from an audit entry.
+//! Changes as method calls; the actor and the time come from an audit entry.
 
 use async_trait::async_trait;
 
@@ -10,13 +10,13 @@ use ssh_chat::store::{Account, Action, Applied, Change, ChangeError, ChangeOutco
 /// Each method applies one [`Change`].
 #[async_trait]
 pub trait Changes: People {
-    /// Applies a change of this actor at this time.
+    /// Applies a change by this actor at this time.
     async fn act(&self, action: Action, by: &AuditEntry) -> Result<Applied, ChangeError> {
         let (at, actor) = (by.at, by.actor.clone());
         self.apply(&Change { at, actor, action }).await
     }
 
-    /// Applies it, or says that there was nothing to change.
+    /// Applies a change, or returns that there was nothing to change.
     async fn try_act(&self, action: Action, by: &AuditEntry) -> Result<bool, ChangeError> {
         match self.act(action, by).await {
             Ok(applied) => Ok(applied.outcome != ChangeOutcome::Unchanged),
@@ -120,7 +120,7 @@ pub trait Changes: People {
         }
     }
 
-    /// Whether it is proven now.
+    /// Whether the account is proven now.
     async fn prove(&self, account: AccountId, by: &AuditEntry) -> Result<bool, ChangeError> {
         let key = Fingerprint::new("SHA256:proven");
         match self.act(Action::ProveKey { account, key }, by).await {
@@ -136,7 +136,7 @@ pub trait Changes: People {
             .await
     }
 
-    /// Whether it waits now.
+    /// Whether the key is pending now.
     async fn add_pending(&self, pending: &PendingKey) -> Result<bool, ChangeError> {
         let add = Action::AddPending {
             pending: pending.clone(),
@@ -208,7 +208,7 @@ pub trait Changes: People {
         self.act(set, by).await.map(|_| ())
     }
 
-    /// Only this entry, which has to be of a kick.
+    /// The audit entry alone, which must be a kick.
     async fn audit(&self, by: &AuditEntry) -> Result<(), ChangeError> {
         let kick = Action::Kick {
             name: Name::new(by.target.as_str()).unwrap(),

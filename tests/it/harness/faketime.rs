@@ -1,5 +1,5 @@
-//! A wall clock that steps when a test says so: the server runs under libfaketime. The monotonic
-//! clock stays the machine's, as it does when NTP sets the time or a virtual machine resumes.
+//! A wall clock that steps when a test says so: the server runs under libfaketime. Its monotonic
+//! clock is the machine's, as when NTP sets the time or a virtual machine resumes.
 
 use std::fs;
 use std::path::PathBuf;
@@ -9,18 +9,18 @@ use tempfile::TempDir;
 
 use super::moto::Variables;
 
-/// The wall clock of all programs that have its variables in their environment.
+/// The wall clock of all programs that run with its environment.
 pub struct WallClock {
     folder: TempDir,
     library: String,
 }
 
 impl WallClock {
-    /// One that shows the machine's time at first.
+    /// Starts at the machine's time.
     ///
     /// # Panics
     ///
-    /// If libfaketime is not installed.
+    /// If libfaketime isn't installed.
     pub fn new() -> WallClock {
         let folder = tempfile::Builder::new().prefix("ssh-chat-it-").tempdir();
         let clock = WallClock {
@@ -31,9 +31,9 @@ impl WallClock {
         clock
     }
 
-    /// Shows another time from now on: the machine's and so much more or less, such as `-1h`.
+    /// Sets the offset from the machine's time, such as `-1h`.
     pub fn step(&self, offset: &str) {
-        // Replaced at once: it is read each time somebody wants to know the time.
+        // Replaced atomically, because every reading of the clock reads the file.
         let new = self.folder.path().join("new");
         fs::write(&new, offset).expect("the folder can be written");
         fs::rename(&new, self.file()).expect("the file can be replaced");
@@ -43,7 +43,7 @@ impl WallClock {
         self.folder.path().join("offset")
     }
 
-    /// What programs need in their environment to have this clock.
+    /// The environment that gives a program this clock.
     pub fn variables(&self) -> Variables {
         vec![
             ("LD_PRELOAD", self.library.clone()),
@@ -54,7 +54,7 @@ impl WallClock {
     }
 }
 
-/// Where the library is that fits this machine: what `faketime` itself would load.
+/// The path of the library for this machine: the one that `faketime` would load.
 fn library() -> String {
     let output = Command::new("faketime")
         .args(["-m", "-f", "+0", "env"])

@@ -1,4 +1,4 @@
-//! A way to AWS that loses, delays and spoils what goes over it.
+//! A proxy to AWS that drops, delays and corrupts requests.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -9,28 +9,28 @@ use std::time::Duration;
 
 use super::wait::Watched;
 
-/// What can happen to a request.
+/// What happens to a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// It is answered, but later.
+    /// Executed, with a delayed response.
     Late(Duration),
-    /// It is not done, and answered so: ask less often.
+    /// Not executed; the response says that the client is throttled.
     Throttled,
-    /// It is not done, and answered with a fault of the service's.
+    /// Not executed; the response is an internal server error.
     Broken,
-    /// It is done, and answered all the same with a fault of the service's.
+    /// Executed, but the response is an internal server error.
     BrokenAfter,
-    /// It is not done, and the connection breaks.
+    /// Not executed; the connection is reset.
     Reset,
-    /// It is done, and the connection breaks before the answer.
+    /// Executed; the connection is reset before the response.
     ResetAfter,
-    /// It goes nowhere, and nothing comes back.
+    /// Not executed, and never answered.
     Silent,
-    /// It is done, and nothing comes back.
+    /// Executed, but never answered.
     SilentAfter,
 }
 
-/// A proxy for plain HTTP in front of moto. It lives as long as the test's process.
+/// An HTTP proxy in front of moto. It lives as long as the test process.
 pub struct FaultProxy {
     port: u16,
     plan: Arc<Watched<Plan>>,
@@ -39,16 +39,16 @@ pub struct FaultProxy {
 #[derive(Debug, Default)]
 struct Plan {
     faults: Vec<Fault>,
-    /// How many requests in a hundred something happens to.
+    /// Percentage of requests with a fault.
     percent: u64,
-    /// Raised with each plan, so that what hangs in an old one ends.
+    /// Incremented with each plan, which releases requests that hang in an earlier one.
     turn: u64,
     spoiled: u64,
     requests: u64,
 }
 
 impl FaultProxy {
-    /// In front of what listens on this port.
+    /// Proxies to the server on this port.
     pub fn start(upstream: u16) -> FaultProxy {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let port = listener.local_addr().expect("an address").port();
@@ -69,13 +69,13 @@ impl FaultProxy {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// How many requests have come since the last time.
+    /// Number of requests since the last call.
     pub fn requests(&self) -> u64 {
         self.plan.with(|plan| std::mem::take(&mut plan.requests))
     }
 
-    /// From now on one of these happens to so many requests in a hundred. What hung is let go.
-    /// Returns how many requests the plan before has spoiled.
+    /// From now on, this percentage of requests has one of these faults. Releases hanging requests.
+    /// Returns how many requests the previous plan affected.
     pub fn plan(&self, percent: u64, faults: &[Fault]) -> u64 {
         self.plan.with(|plan| {
             plan.faults = faults.to_vec();
@@ -86,7 +86,7 @@ impl FaultProxy {
     }
 }
 
-/// Numbers without an order that a test can repeat (splitmix64).
+/// Reproducible pseudo-random numbers (splitmix64).
 fn mixed(number: u64) -> u64 {
     let mut z = number.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -94,7 +94,7 @@ fn mixed(number: u64) -> u64 {
     z ^ (z >> 31)
 }
 
-/// Takes one request of a connection.
+/// Handles one request of a connection.
 fn serve(mut client: TcpStream, upstream: u16, plan: &Watched<Plan>, random: u64) {
     let Some(request) = read(&client) else {
         return;
@@ -102,14 +102,14 @@ fn serve(mut client: TcpStream, upstream: u16, plan: &Watched<Plan>, random: u64
     let (fault, turn) = plan.with(|plan| {
         plan.requests += 1;
         let count = plan.faults.len() as u64;
-        // The first one always, so that there is one however few are needed.
+        // The first request always has a fault, so that there is one however few requests come.
         let happens = count > 0 && (plan.spoiled == 0 || random % 100 < plan.percent);
         plan.spoiled += u64::from(happens);
         let fault = happens.then(|| plan.faults[usize::try_from(random / 100 % count).unwrap()]);
         (fault, plan.turn)
     });
     let silence = || {
-        // Until the test plans something else: nobody can wait that long.
+        // Until the test sets another plan; longer than any client waits.
         let other = |plan: &mut Plan| (plan.turn != turn).then_some(());
         plan.wait(Duration::from_secs(120), other);
     };
@@ -147,7 +147,7 @@ fn serve(mut client: TcpStream, upstream: u16, plan: &Watched<Plan>, random: u64
     }
 }
 
-/// A whole request; `None` if the client goes away before its end.
+/// Reads a whole request; `None` if the client disconnects first.
 fn read(client: &TcpStream) -> Option<Vec<u8>> {
     let mut reader = BufReader::new(client);
     let mut request = Vec::new();
@@ -199,7 +199,7 @@ fn answer(client: &mut TcpStream, words: &[u8]) {
     let _gone = client.shutdown(Shutdown::Both);
 }
 
-/// Ends a connection without a word.
+/// Resets a connection.
 fn reset(client: &TcpStream) {
     let _gone = client.shutdown(Shutdown::Both);
 }

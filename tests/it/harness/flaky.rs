@@ -1,4 +1,4 @@
-//! A store that can be made to fail or to hang, in front of one that works.
+//! A store that fails or hangs on demand, in front of a working one.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -20,27 +20,27 @@ use ssh_chat::store::{
 
 /// How the store behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Weather {
-    /// As it should.
+pub enum StoreMode {
+    /// Everything works.
     Fair,
-    /// Nothing is done; the error comes at once.
+    /// Calls have no effect and fail at once.
     Down,
-    /// Nothing is done; the error comes when the weather changes.
+    /// Calls have no effect and fail when the mode changes.
     Hanging,
-    /// These are not done.
+    /// Calls of these methods have no effect and fail.
     Without(&'static [&'static str]),
-    /// This is done, and answered when the weather changes.
+    /// Calls of this method take effect, and return when the mode changes.
     Holding(&'static str),
-    /// This panics once the file is there.
+    /// Calls of this method panic once the file exists.
     Panicking(&'static str, &'static Path),
 }
 
-/// A store whose weather tests make.
+/// A store whose behaviour a test sets.
 pub struct Flaky {
     store: Arc<Sqlite>,
-    weather: watch::Sender<Weather>,
+    store_mode: watch::Sender<StoreMode>,
     calls: Mutex<Vec<&'static str>>,
-    /// How many answers are held back.
+    /// Number of responses being held back.
     held: watch::Sender<usize>,
 }
 
@@ -48,23 +48,23 @@ impl Flaky {
     pub fn new(store: Arc<Sqlite>) -> Flaky {
         Flaky {
             store,
-            weather: watch::Sender::new(Weather::Fair),
+            store_mode: watch::Sender::new(StoreMode::Working),
             calls: Mutex::default(),
             held: watch::Sender::new(0),
         }
     }
 
-    /// Another weather from now on.
-    pub fn set(&self, weather: Weather) {
-        self.weather.send_replace(weather);
+    /// Changes the behaviour.
+    pub fn set(&self, store_mode: StoreMode) {
+        self.store_mode.send_replace(store_mode);
     }
 
-    /// What it was asked since the last time.
+    /// The methods called since the last time.
     pub fn calls(&self) -> Vec<&'static str> {
         std::mem::take(&mut *self.calls.lock().unwrap())
     }
 
-    /// Waits until an answer is held back.
+    /// Waits until a response is being held back.
     pub async fn holds(&self) {
         let mut held = self.held.subscribe();
         held.wait_for(|held| *held > 0).await.unwrap();
@@ -72,36 +72,35 @@ impl Flaky {
 
     async fn before(&self, method: &'static str) -> Result<(), StoreError> {
         self.calls.lock().unwrap().push(method);
-        let mut weather = self.weather.subscribe();
-        let now = *weather.borrow_and_update();
+        let mut store_mode = self.store_mode.subscribe();
+        let now = *store_mode.borrow_and_update();
         match now {
-            Weather::Fair | Weather::Holding(_) => return Ok(()),
-            Weather::Panicking(panicking, file) => {
+            StoreMode::Working | StoreMode::Holding(_) => return Ok(()),
+            StoreMode::Panicking(panicking, file) => {
                 assert!(
                     method != panicking || !file.exists(),
                     "made to panic in {method}"
                 );
                 return Ok(());
             }
-            Weather::Without(methods) if !methods.contains(&method) => return Ok(()),
-            Weather::Down | Weather::Without(_) => {}
-            Weather::Hanging => weather.changed().await.unwrap(),
+            StoreMode::Without(methods) if !methods.contains(&method) => return Ok(()),
+            StoreMode::Down | StoreMode::Without(_) => {}
+            StoreMode::Hanging => store_mode.changed().await.unwrap(),
         }
         Err(StoreError::Unavailable("it is made to fail".to_owned()))
     }
 
     async fn after(&self, method: &'static str) {
-        let mut weather = self.weather.subscribe();
-        if *weather.borrow_and_update() == Weather::Holding(method) {
+        let mut store_mode = self.store_mode.subscribe();
+        if *store_mode.borrow_and_update() == StoreMode::Holding(method) {
             self.held.send_modify(|held| *held += 1);
-            weather.changed().await.unwrap();
+            store_mode.changed().await.unwrap();
             self.held.send_modify(|held| *held -= 1);
         }
     }
 }
 
-/// Implements a port, after what is written out: whatever the weather lets through is done by the
-/// store behind.
+/// Implements a port: calls are passed on to the working store, as far as the mode allows.
 macro_rules! pass {
     ($port:ident: $([$($whole:tt)*])? $(
         fn $name:ident($($arg:ident: $of:ty),*) -> $done:ty, $error:ident;
@@ -150,7 +149,7 @@ pass! { Store:
 
 pass! { People:
     [
-        /// Known by what the change does.
+        /// Identified by the change's action.
         async fn apply(&self, change: &Change) -> Result<Applied, ChangeError> {
             self.before(change.action.as_str()).await?;
             let answer = self.store.apply(change).await;

@@ -1,21 +1,21 @@
-//! A client for HTTP that sends exactly what it is told to, also what no browser would.
+//! An HTTP client that sends exactly the given bytes, including what no browser would.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 
 use super::wait::DEADLINE;
 
-/// What came back.
+/// A response.
 #[derive(Debug, Clone)]
 pub struct Answer {
     pub status: u16,
-    /// Names in lower case.
+    /// Header names are in lower case.
     pub headers: Vec<(String, String)>,
     pub body: String,
 }
 
 impl Answer {
-    /// A header; all that have this name, joined by commas.
+    /// The value of a header; several with the same name are joined with commas.
     pub fn header(&self, name: &str) -> String {
         let all = self.headers.iter().filter(|(other, _)| other == name);
         let all: Vec<&str> = all.map(|(_, value)| value.as_str()).collect();
@@ -23,11 +23,11 @@ impl Answer {
     }
 }
 
-/// Sends these bytes on a connection of their own, and reads until it is closed.
+/// Sends these bytes on a new connection, and reads until it's closed.
 pub fn exchange(port: u16, request: &[u8]) -> Answer {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
     stream.set_read_timeout(Some(DEADLINE)).expect("a deadline");
-    // It may answer and close before it has read all of it.
+    // The server may respond and close before it has read everything.
     let _refused = stream.write_all(request);
     let mut answer = Vec::new();
     let _reset = stream.read_to_end(&mut answer);
@@ -49,12 +49,12 @@ pub fn exchange(port: u16, request: &[u8]) -> Answer {
     }
 }
 
-/// Asks for a page.
+/// Requests a page.
 pub fn get(port: u16, path: &str) -> Answer {
     bare(port, "GET", path)
 }
 
-/// A request of nothing but its method and path.
+/// A request with only a method and a path.
 pub fn bare(port: u16, method: &str, path: &str) -> Answer {
     let request = format!("{method} {path} HTTP/1.1\r\nHost: chat\r\nConnection: close\r\n\r\n");
     exchange(port, request.as_bytes())
@@ -68,7 +68,7 @@ pub struct Form {
 }
 
 impl Form {
-    /// A field, or a file if the name says so (`key"; filename="x`).
+    /// Adds a field, or a file if the name says so (`key"; filename="x`).
     pub fn field(mut self, name: &str, value: impl AsRef<[u8]>) -> Form {
         let head = format!("--XXXX\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n");
         self.parts.extend_from_slice(head.as_bytes());
@@ -83,7 +83,7 @@ impl Form {
         self
     }
 
-    /// As it is sent with `boundary=XXXX`.
+    /// The request body, with `boundary=XXXX`.
     pub fn body(&self) -> Vec<u8> {
         [&self.parts, &b"--XXXX--\r\n"[..]].concat()
     }

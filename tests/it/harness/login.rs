@@ -1,4 +1,4 @@
-//! How somebody connects: OpenSSH's own client, with nothing of the user's configuration.
+//! How a client connects: OpenSSH without the user's own configuration.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -9,7 +9,7 @@ use super::server::{Home, Server};
 use super::terminal::Terminal;
 use super::wait::Output;
 
-/// Who connects, and with what. `terminal` or `pipe` does it.
+/// A client's identity and options. `terminal` or `pipe` connects.
 pub struct Login {
     pub(super) user: String,
     pub(super) size: (u16, u16),
@@ -24,7 +24,7 @@ pub struct Login {
 }
 
 impl Login {
-    /// Somebody with a key of their own, at a terminal of 80 columns and 24 rows.
+    /// A user with their own key, at a terminal of 80 columns and 24 rows.
     pub fn new(server: &Server, user: &str) -> Login {
         Login {
             log: server.log(),
@@ -32,7 +32,7 @@ impl Login {
         }
     }
 
-    /// The same on a server that runs inside of the test.
+    /// The same for a server that runs inside the test.
     pub fn at(home: &Home, port: u16, user: &str) -> Login {
         Login {
             user: user.to_owned(),
@@ -48,7 +48,7 @@ impl Login {
         }
     }
 
-    /// Somebody without a key.
+    /// A user without a key.
     pub fn guest(server: &Server, user: &str) -> Login {
         Login {
             key: None,
@@ -56,31 +56,31 @@ impl Login {
         }
     }
 
-    /// The key of somebody else.
+    /// Uses another user's key.
     pub fn key_of(mut self, server: &Server, name: &str) -> Login {
         self.key = Some(server.home().key(name));
         self
     }
 
-    /// Columns and rows.
+    /// The terminal's columns and rows.
     pub fn size(mut self, cols: u16, rows: u16) -> Login {
         self.size = (cols, rows);
         self
     }
 
-    /// What `TERM` says.
+    /// The value of `TERM`.
     pub fn term(mut self, term: &str) -> Login {
         term.clone_into(&mut self.term);
         self
     }
 
-    /// An option of `ssh`, `KEY=VALUE`; it wins over what is usual here.
+    /// An option of `ssh`, `KEY=VALUE`, which overrides the defaults here.
     pub fn option(mut self, option: &str) -> Login {
         self.options.push(option.to_owned());
         self
     }
 
-    /// Another name for the same server.
+    /// Another host name for the same server.
     pub fn host(mut self, host: &str) -> Login {
         host.clone_into(&mut self.host);
         self
@@ -93,7 +93,7 @@ impl Login {
         terminal
     }
 
-    /// Connects from a terminal, whatever comes of it.
+    /// Connects from a terminal, without waiting.
     pub fn bare_terminal(self) -> Terminal {
         Terminal::open(self)
     }
@@ -105,7 +105,7 @@ impl Login {
         pipe
     }
 
-    /// Connects with pipes, whatever comes of it.
+    /// Connects with pipes, without waiting.
     pub fn try_pipe(self) -> Pipe {
         Pipe::open(&self)
     }
@@ -126,7 +126,7 @@ impl Login {
             "NumberOfPasswordPrompts=1",
             &known_hosts,
         ];
-        // The first value of an option is the one that counts.
+        // ssh uses the first value of an option.
         for option in own.chain(usual) {
             args.extend(["-o".into(), option.into()]);
         }
@@ -139,7 +139,7 @@ impl Login {
         args
     }
 
-    /// The environment for `ssh`, instead of ours.
+    /// The environment of `ssh`, instead of the test's own.
     pub(super) fn environment(&self) -> [(&'static str, OsString); 4] {
         [
             ("PATH", std::env::var_os("PATH").unwrap_or_default()),

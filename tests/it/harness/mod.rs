@@ -1,7 +1,7 @@
-//! The harness: the real server, real clients, and ways to wait for what they show.
+//! The test harness: real servers, real clients, and ways to wait for their output.
 //!
-//! Nothing sleeps. Whatever is waited for has a deadline, and a wait that was in vain shows the
-//! screen and the end of the server's log.
+//! Nothing sleeps. Every wait has a deadline, and a failed wait prints the screen and the end of
+//! the server's log.
 
 mod changes;
 pub mod faketime;

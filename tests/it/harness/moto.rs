@@ -1,4 +1,4 @@
-//! AWS for the tests: `ci/moto-server.py`, which is moto with faults on demand.
+//! A local stand-in for AWS: `ci/moto-server.py`, which is moto with faults on demand.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
@@ -10,22 +10,22 @@ use serde_json::json;
 
 use super::process::Process;
 
-/// The variables with which a program finds it.
+/// The environment variables that point a program to it.
 pub type Variables = Vec<(&'static str, String)>;
 
-/// A stand-in for AWS, on a port of its own.
+/// A local stand-in for AWS, on its own port.
 pub struct Moto {
     port: u16,
-    // It ends with this process, whose end of its standard input it holds.
+    // It exits with this process, because its standard input closes.
     _process: Process,
 }
 
 impl Moto {
-    /// The one that all tests of this process share; each with secrets of its own.
+    /// The instance that all tests of this process share; each test uses its own names.
     ///
     /// # Panics
     ///
-    /// If moto is not installed.
+    /// If moto isn't installed.
     pub fn shared() -> &'static Moto {
         static SHARED: OnceLock<Moto> = OnceLock::new();
         SHARED.get_or_init(Moto::start)
@@ -56,7 +56,7 @@ impl Moto {
         }
     }
 
-    /// Where it listens.
+    /// Its address.
     pub fn port(&self) -> u16 {
         self.port
     }
@@ -65,15 +65,15 @@ impl Moto {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// The environment of a program that takes it for AWS.
+    /// The environment of a program that uses it as AWS.
     pub fn variables(&self) -> Variables {
         variables(&self.url())
     }
 
-    /// Calls an operation, as `secretsmanager.CreateSecret`, with an object. Answers with the
-    /// object that comes back.
+    /// Calls an operation, such as `secretsmanager.CreateSecret`, with a JSON object. Returns the
+    /// JSON response.
     pub fn call(&self, target: &str, body: &serde_json::Value) -> serde_json::Value {
-        // Some have a version behind the name: `DynamoDB_20120810`.
+        // Some targets have a version after the service: `DynamoDB_20120810`.
         let service = target.split(['.', '_']).next().expect("a service");
         let scope = match service.trim_start_matches("Amazon").to_lowercase() {
             cloudwatch if cloudwatch.starts_with("granite") => "monitoring".to_owned(),
@@ -89,7 +89,7 @@ impl Moto {
         serde_json::from_str(object).unwrap_or_else(|error| panic!("{error}: {answer}"))
     }
 
-    /// A new table, as Terraform makes it. Its name.
+    /// Creates a table as Terraform does, and returns its name.
     pub fn table(&self) -> String {
         let name = format!("chat-{:016x}", rand::random::<u64>());
         let attribute = |name| json!({ "AttributeName": name, "AttributeType": "S" });
@@ -104,12 +104,12 @@ impl Moto {
         name
     }
 
-    /// Answers requests with a fault from now on; what it may say is in `ci/moto-server.py`.
+    /// Injects faults from now on; `ci/moto-server.py` documents their form.
     pub fn fault(&self, fault: &serde_json::Value) {
         self.post_fault(&fault.to_string());
     }
 
-    /// Whether faults about this are still to come.
+    /// Whether faults for this target are left.
     pub fn has_faults(&self, about: &str) -> bool {
         let about = serde_json::json!(about).to_string();
         self.post_fault("").contains(&about)
@@ -135,7 +135,7 @@ impl Moto {
     }
 }
 
-/// The environment of a program that takes what is at this address for AWS.
+/// The environment of a program that uses this address as AWS.
 pub fn variables(url: &str) -> Variables {
     [
         ("AWS_ENDPOINT_URL", url),

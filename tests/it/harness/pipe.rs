@@ -1,4 +1,4 @@
-//! `ssh -T`: somebody without a terminal, such as a script.
+//! `ssh -T`: a client without a terminal, such as a script.
 
 use std::io::Write as _;
 use std::process::{ChildStdin, Command, Stdio};
@@ -43,7 +43,7 @@ impl Pipe {
         }
     }
 
-    /// Sends bytes. What can't be sent because the other side is gone is dropped.
+    /// Sends bytes. If the server is gone, they're dropped.
     pub fn write(&mut self, bytes: &[u8]) {
         if let Some(stdin) = &mut self.stdin {
             let _gone = stdin.write_all(bytes).and_then(|()| stdin.flush());
@@ -55,31 +55,31 @@ impl Pipe {
         self.write(format!("{line}\n").as_bytes());
     }
 
-    /// What came so far.
+    /// The output so far.
     pub fn bytes(&self) -> Vec<u8> {
         self.stdout.bytes()
     }
 
-    /// What came so far, times and fingerprints made equal.
+    /// The output so far, with times and fingerprints normalized.
     pub fn text(&self) -> String {
         tidy(&self.stdout.text())
     }
 
-    /// What came on standard error so far.
+    /// The standard error so far.
     pub fn stderr(&self) -> String {
         self.stderr.text()
     }
 
-    /// Whether what is shown passes a check before the deadline.
+    /// Whether the output passes a check before the deadline.
     pub fn shows(&self, check: impl FnMut(&[u8]) -> bool) -> bool {
         self.stdout.wait(check)
     }
 
-    /// Waits until what came fulfils a condition.
+    /// Waits until the output meets a condition.
     pub fn wait_for(&self, what: &str, mut check: impl FnMut(&[u8]) -> bool) {
         assert!(
             self.stdout.wait(&mut check),
-            "{} did not see {what} but\n{}\n{}\nThe server says\n{}",
+            "{} didn't get {what}. Its output:\n{}\n{}\nThe server's log:\n{}",
             self.name,
             self.text(),
             self.stderr(),
@@ -87,14 +87,14 @@ impl Pipe {
         );
     }
 
-    /// Waits for words as they are sent: times are not made equal.
+    /// Waits for exact text in the output; times aren't normalized.
     pub fn wait_text(&self, words: &str) {
         self.wait_for(&format!("{words:?}"), |bytes| {
             contains(bytes, words.as_bytes())
         });
     }
 
-    /// Its standard input, for a test that writes there by itself.
+    /// Its standard input, for a test that writes to it directly.
     pub fn take_stdin(&mut self) -> ChildStdin {
         self.stdin.take().expect("open")
     }
@@ -104,23 +104,23 @@ impl Pipe {
         self.process.signal(name);
     }
 
-    /// Ends the input, as `ssh -T … < file` does.
+    /// Closes the input, as `ssh -T … < file` does.
     pub fn end_input(&mut self) {
         self.stdin = None;
     }
 
-    /// Ends the input and waits for the client's end.
+    /// Closes the input and waits for the client to exit.
     pub fn finish(mut self) -> Finished {
         self.end_input();
         self.wait_end()
     }
 
-    /// Waits for the client's end.
+    /// Waits for the client to exit.
     pub fn wait_end(mut self) -> Finished {
         let ended = self.stdout.wait_end(DEADLINE) && self.stderr.wait_end(DEADLINE);
         assert!(
             ended,
-            "{}'s client did not end within {DEADLINE:?}. It shows\n{}\n{}\nThe server says\n{}",
+            "{}'s client didn't exit within {DEADLINE:?}. Its output:\n{}\n{}\nThe server's log:\n{}",
             self.name,
             self.text(),
             self.stderr(),
@@ -134,7 +134,7 @@ impl Pipe {
     }
 }
 
-/// Sends a whole text through `ssh -T` and returns what came back.
+/// Sends a whole text through `ssh -T` and returns the output.
 pub fn pipe(server: &Server, user: &str, input: &str) -> Finished {
     let mut pipe = Login::new(server, user).try_pipe();
     pipe.write(input.as_bytes());

@@ -1,18 +1,18 @@
-//! Child processes: signals for them, and an end to them whatever a test does.
+//! Child processes, which can be signalled, and are killed at the end of a test.
 
 use std::io;
 use std::process::{Child, Command, ExitStatus};
 
-/// A child that does not outlive its test.
+/// A child process that's killed when dropped.
 #[derive(Debug)]
 pub struct Process(Child);
 
 impl Process {
-    /// Takes over a child that was just started by `program`.
+    /// Takes ownership of a child just started by `program`.
     ///
     /// # Panics
     ///
-    /// If it could not be started.
+    /// If it couldn't be started.
     pub fn new(program: &str, child: io::Result<Child>) -> Process {
         match child {
             Ok(child) => Process(child),
@@ -29,25 +29,25 @@ impl Process {
         &mut self.0
     }
 
-    /// Sends a signal, by its name without `SIG`. The child is not reaped yet, so that its number
-    /// is nobody else's.
+    /// Sends a signal, by its name without `SIG`. The child isn't reaped yet, so its process id
+    /// can't have been reused.
     pub fn signal(&self, name: &str) {
         let number = self.id().to_string();
         let kill = ["-c", "kill -s \"$0\" \"$1\"", name, &number];
         let status = Command::new("/bin/sh").args(kill).status();
         assert!(
             status.is_ok_and(|s| s.success()),
-            "SIG{name} was not sent to {number}"
+            "can't send SIG{name} to process {number}"
         );
     }
 
-    /// Kills it (SIGKILL) and waits for its end.
+    /// Kills it (SIGKILL) and waits until it has exited.
     pub fn kill(&mut self) {
         let _it_may_have_ended = self.0.kill();
         self.wait();
     }
 
-    /// Waits for its end, which must be near: its output has ended.
+    /// Waits for its exit, which must be close: its output has ended.
     pub fn wait(&mut self) -> ExitStatus {
         self.0.wait().expect("the child is ours")
     }
@@ -59,7 +59,7 @@ impl Drop for Process {
     }
 }
 
-/// Why a program that tests need could not be started, in a sentence that says what to do.
+/// Why a program that tests need couldn't be started, and how to install it.
 pub fn not_started(program: &str, error: &io::Error) -> String {
     match (program, error.kind()) {
         ("ssh" | "ssh-keygen", io::ErrorKind::NotFound) => format!(

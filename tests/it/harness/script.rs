@@ -17,7 +17,7 @@
 //! bob leaves                             the client ends with status 0
 //! ```
 //!
-//! Terminals are compared above the prompt, a run of blanks as one, times as `HH:MM`.
+//! Terminal output is compared above the prompt, with blanks collapsed and times as `HH:MM`.
 
 use std::collections::BTreeMap;
 
@@ -30,12 +30,12 @@ use super::tidy::tidy;
 /// Columns and rows: wide enough that nothing wraps.
 const SIZE: (u16, u16) = (120, 40);
 
-/// Somebody in a transcript.
+/// A user in a transcript.
 struct Person {
     client: Client,
-    /// How much of what they were shown has been looked at, in bytes.
+    /// How much of their output was already matched, in bytes.
     seen: usize,
-    /// How many bells have been looked at.
+    /// How many bells were already counted.
     heard: usize,
 }
 
@@ -45,7 +45,7 @@ enum Client {
 }
 
 impl Client {
-    /// What they were shown, apart from the prompt.
+    /// Their output, without the prompt.
     fn shown(&self) -> String {
         match self {
             Client::Terminal(terminal) => terminal.screen().said(),
@@ -53,9 +53,9 @@ impl Client {
         }
     }
 
-    /// Waits for words behind the first `from` bytes; returns where they end.
+    /// Waits for text after the first `from` bytes; returns where it ends.
     fn wait(&self, from: usize, words: &str) -> usize {
-        let what = format!("{words:?} after what was seen before");
+        let what = format!("{words:?} after the text already matched");
         let mut end = 0;
         let mut look = |said: &str| {
             let after = said.get(from..).unwrap_or_default();
@@ -91,7 +91,7 @@ impl Client {
     }
 }
 
-/// Runs a transcript. Panics with the line that went wrong.
+/// Runs a transcript. Panics at the first failing line.
 pub fn run(script: &str) {
     let home = Home::new();
     let mut settings: Vec<String> = Vec::new();
@@ -101,15 +101,21 @@ pub fn run(script: &str) {
         if line.is_empty() || line.starts_with('#') {
             continue;
         }
-        // Shown by the test harness if the step fails.
+        // Printed by the test runner if the step fails.
         eprintln!("line {}: {line}", number + 1);
         if let Some(setting) = line.strip_prefix("set ") {
-            assert!(server.is_none(), "settings come before anybody enters");
+            assert!(
+                server.is_none(),
+                "settings come before the first user enters"
+            );
             settings.push(setting.to_owned());
             continue;
         }
         if let Some(name) = line.strip_prefix("operator ") {
-            assert!(server.is_none(), "operators come before anybody enters");
+            assert!(
+                server.is_none(),
+                "operators come before the first user enters"
+            );
             let key = std::fs::read_to_string(home.key(name).with_extension("pub")).unwrap();
             settings.push(format!("operator_keys={}", key.trim()));
             continue;
@@ -134,17 +140,17 @@ pub fn run(script: &str) {
             "leaves" => {
                 let person = people
                     .remove(name)
-                    .unwrap_or_else(|| panic!("{name} is not there"));
+                    .unwrap_or_else(|| panic!("{name} hasn't entered"));
                 let status = match person.client {
                     Client::Terminal(mut terminal) => terminal.wait_end(),
                     Client::Pipe(pipe) => pipe.wait_end().status,
                 };
-                assert!(status.success(), "{name}'s client ended with {status}");
+                assert!(status.success(), "{name}'s client exited with {status}");
             }
             step => {
                 let person = people
                     .get_mut(name)
-                    .unwrap_or_else(|| panic!("{name} is not there"));
+                    .unwrap_or_else(|| panic!("{name} hasn't entered"));
                 act(person, name, step);
             }
         }
@@ -154,7 +160,7 @@ pub fn run(script: &str) {
 fn split_name(line: &str) -> (&str, &str) {
     let at = line
         .find(['>', ' '])
-        .unwrap_or_else(|| panic!("no step: {line}"));
+        .unwrap_or_else(|| panic!("not a step: {line}"));
     (&line[..at], line[at..].trim_start())
 }
 
@@ -196,6 +202,6 @@ fn act(person: &mut Person, name: &str, step: &str) {
         let bells = person.client.terminal().screen().bells;
         assert_eq!(bells, person.heard, "{name} heard the bell");
     } else {
-        panic!("{step:?} is no step");
+        panic!("not a step: {step:?}");
     }
 }

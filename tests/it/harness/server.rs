@@ -1,4 +1,4 @@
-//! The real server, in a folder of its own, on a port of its own.
+//! The real server, in its own folder and on its own port.
 
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
@@ -14,13 +14,13 @@ use super::moto::{Moto, Variables};
 use super::process::{Process, not_started};
 use super::wait::{DEADLINE, Output, contains};
 
-/// The variable that a server made by a test finds its arguments in.
+/// The environment variable with the arguments of a server that runs inside the test program.
 pub const ARGS: &str = "TEST_ARGS";
 
-/// The last line that a server prints when people can connect.
+/// The last line that a server prints at startup.
 const READY: &[u8] = b"  stop         Ctrl-C\n";
 
-/// A server that runs. It is killed when dropped.
+/// A running server. It's killed when dropped.
 pub struct Server {
     home: Arc<Home>,
     args: Vec<String>,
@@ -38,7 +38,7 @@ pub struct Finished {
 }
 
 impl Server {
-    /// A server as on a laptop, in a new folder.
+    /// Starts a server as on a laptop, in a new folder.
     pub fn start() -> Server {
         Server::with(&[])
     }
@@ -49,21 +49,21 @@ impl Server {
         Server::at(Home::new(), set.map(str::to_owned).collect())
     }
 
-    /// A server in a folder that may have been used before.
+    /// Starts a server in a folder that may have been used before.
     pub fn at(home: Arc<Home>, args: Vec<String>) -> Server {
         let server = Server::starting(home, args);
         server.wait_ready();
         server
     }
 
-    /// A server that may not be ready yet, or never.
+    /// Starts a server that may not be ready yet, or never will be.
     pub fn starting(home: Arc<Home>, args: Vec<String>) -> Server {
         Server::launched(home, args, program())
     }
 
-    /// A server that is given a socket, as systemd does it.
+    /// Starts a server with a socket passed as systemd does.
     pub fn activated(home: Arc<Home>, args: Vec<String>, socket: TcpListener) -> Server {
-        // The number of the process has to be known before the program is there.
+        // The process id has to be known before the program runs.
         const PASS: &str = "exec 3<&0 </dev/null; \
             LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=ssh exec \"$0\" \"$@\"";
         let mut shell = Command::new("/bin/sh");
@@ -75,8 +75,8 @@ impl Server {
         server
     }
 
-    /// A server that somebody starts by hand in a terminal, which closes when the other value is
-    /// dropped. What it says can be seen all the same.
+    /// Starts a server by hand in a terminal, which closes when the other value is dropped. Its
+    /// output is still captured.
     pub fn in_terminal(home: Arc<Home>) -> (Server, Pty) {
         let (pty, pts) = open().expect("a pseudo-terminal");
         let mut server = Command::new(PROGRAM);
@@ -97,8 +97,8 @@ impl Server {
         (server, pty)
     }
 
-    /// What the test's own program makes of a server: [`Home`] and arguments as for any other, and
-    /// the name of the test to run, which finds the arguments in [`ARGS`], one on each line.
+    /// Runs the test program itself as a server: [`Home`] and arguments as for any other, and the
+    /// name of the test to run, which reads the arguments from [`ARGS`], one per line.
     pub fn by_test(test: &str, home: Arc<Home>, args: Vec<String>) -> Server {
         const RUN: &str = "own=$0; test=$1; shift; \
             TEST_ARGS=$(printf '%s\\n' \"$@\") exec \"$own\" --exact \"$test\" --nocapture";
@@ -111,7 +111,7 @@ impl Server {
         server
     }
 
-    /// Where it says that metrics can be asked for.
+    /// The address of its metrics listener, from its log.
     pub fn metrics(&self) -> SocketAddr {
         self.wait_log("metrics_listening");
         let log = self.log.text();
@@ -132,29 +132,29 @@ impl Server {
         }
     }
 
-    /// Waits until people can connect.
+    /// Waits until clients can connect.
     pub fn wait_ready(&self) {
         if !self.stdout.wait(|bytes| contains(bytes, READY)) {
             self.log.wait_end(DEADLINE);
             panic!(
-                "the server did not start.\n{}\n{}",
+                "the server didn't start.\n{}\n{}",
                 self.stdout.text(),
                 self.log.text()
             );
         }
     }
 
-    /// Its folder, which lives on when the server does not.
+    /// Its folder, which can outlive it.
     pub fn home(&self) -> &Arc<Home> {
         &self.home
     }
 
-    /// What it said when it was ready.
+    /// What it printed at startup.
     pub fn announcement(&self) -> String {
         self.stdout.text()
     }
 
-    /// One of the lines of that: `host key`, `known_hosts`, `join`.
+    /// One line of that: `host key`, `known_hosts`, `join`.
     pub fn announced(&self, what: &str) -> String {
         let text = self.announcement();
         let mut lines = text.lines().map(str::trim_start);
@@ -165,7 +165,7 @@ impl Server {
             .to_owned()
     }
 
-    /// The fingerprint of its host key, as it says itself.
+    /// The fingerprint of its host key, from its output.
     pub fn fingerprint(&self) -> String {
         let line = self.announced("host key");
         line.split_whitespace()
@@ -174,7 +174,7 @@ impl Server {
             .to_owned()
     }
 
-    /// The port that it found.
+    /// The port it listens on.
     pub fn port(&self) -> u16 {
         let text = self.announcement();
         let mut lines = text.lines();
@@ -183,21 +183,21 @@ impl Server {
         port.unwrap_or_else(|| panic!("no port in\n{text}"))
     }
 
-    /// What it logged so far.
+    /// Its log so far.
     pub fn log(&self) -> Arc<Output> {
         Arc::clone(&self.log)
     }
 
-    /// Waits for words in the log.
+    /// Waits for text in the log.
     pub fn wait_log(&self, words: &str) {
         assert!(
             self.log.wait(|bytes| contains(bytes, words.as_bytes())),
-            "the log does not say {words:?}:\n{}",
+            "{words:?} isn't in the log:\n{}",
             self.log.text()
         );
     }
 
-    /// The number of its process.
+    /// Its process id.
     pub fn id(&self) -> u32 {
         self.process.id()
     }
@@ -207,71 +207,71 @@ impl Server {
         self.process.signal(name);
     }
 
-    /// Stops it in good order (SIGTERM) and waits for its end.
+    /// Stops it cleanly (SIGTERM) and waits for its exit.
     pub fn stop(&mut self) -> Finished {
         self.signal("TERM");
         self.wait_end()
     }
 
-    /// Waits for its end.
+    /// Waits for its exit.
     pub fn wait_end(&mut self) -> Finished {
         finish(&mut self.process, &self.stdout, &self.log)
     }
 
-    /// Kills it (SIGKILL): what is not on the disk is lost.
+    /// Kills it (SIGKILL): what isn't on disk is lost.
     pub fn kill9(&mut self) {
         self.process.kill();
     }
 
-    /// Starts it again in the same folder. It must have ended.
+    /// Starts it again in the same folder. It must have exited.
     pub fn restart(&mut self) {
         *self = Server::at(Arc::clone(&self.home), self.args.clone());
     }
 }
 
-/// A folder for all that a server and its people keep; removed when dropped.
+/// A folder for the files of a server and its clients; removed when dropped.
 pub struct Home {
     folder: TempDir,
-    /// What its programs have in their environment beside the folders.
+    /// The environment of its programs, in addition to the folders.
     variables: Variables,
-    /// What its programs are told before what the test says.
+    /// Arguments that come before a test's own.
     settings: Vec<String>,
 }
 
-/// The variable that says where the servers of all tests keep what is said: `sqlite`, which is
-/// what they do anyway, or `dynamodb`, in a table of their own on moto.
+/// The environment variable that selects the store of all tests' servers: `sqlite`, the default, or
+/// `dynamodb`, with a new table on moto for each.
 const STORE: &str = "TEST_STORE";
 
 impl Home {
-    /// A folder of a test's own; the store is where [`STORE`] says.
+    /// A new folder for one test, with the store that [`STORE`] selects.
     pub fn new() -> Arc<Home> {
         match std::env::var(STORE).as_deref() {
             Err(_) | Ok("sqlite") => Home::local(),
             Ok("dynamodb") => Home::on_a_table(),
-            Ok(other) => panic!("{STORE} is sqlite or dynamodb, and not {other:?}"),
+            Ok(other) => panic!("{STORE} must be sqlite or dynamodb, not {other:?}"),
         }
     }
 
-    /// A folder in which everything is kept.
+    /// A new folder with everything in it.
     pub fn local() -> Arc<Home> {
         Home::with(Variables::new())
     }
 
-    /// A folder for what is no store, and a new table.
+    /// A new folder for everything except the store, and a new table.
     pub fn on_a_table() -> Arc<Home> {
         let moto = Moto::shared();
         Home::on(moto.variables(), &moto.table())
     }
 
-    /// A folder for what is no store; the store is this table.
+    /// A new folder for everything except the store, which is this table.
     pub fn on(variables: Variables, table: &str) -> Arc<Home> {
-        // Nothing else need be waited for as long as an operator waits.
+        // The wait for the next refresh is the longest that any test has.
         let set = [format!("aws.table={table}"), "aws.refresh=1s".to_owned()];
         let settings = set.into_iter().flat_map(|set| ["--set".to_owned(), set]);
         Home::make(variables, settings.collect())
     }
 
-    /// A folder whose programs have these in their environment.
+    /// A new folder whose programs have these environment variables.
     pub fn with(variables: Variables) -> Arc<Home> {
         Home::make(variables, Vec::new())
     }
@@ -290,12 +290,12 @@ impl Home {
         self.folder.path()
     }
 
-    /// Where a server keeps its data.
+    /// The server's data folder.
     pub fn data(&self) -> PathBuf {
         self.path().join("data")
     }
 
-    /// Somebody's key, made when it is first asked for.
+    /// A user's key, created on first use.
     pub fn key(&self, name: &str) -> PathBuf {
         let path = self.path().join(format!("key-{name}"));
         if !path.exists() {
@@ -306,7 +306,7 @@ impl Home {
             match keygen.stdin(Stdio::null()).output() {
                 Ok(output) => assert!(
                     output.status.success(),
-                    "ssh-keygen made no key: {}",
+                    "ssh-keygen didn't create a key: {}",
                     String::from_utf8_lossy(&output.stderr)
                 ),
                 Err(error) => panic!("{}", not_started("ssh-keygen", &error)),
@@ -315,12 +315,12 @@ impl Home {
         path
     }
 
-    /// The file in which clients remember servers.
+    /// The clients' known_hosts file.
     pub fn known_hosts(&self) -> PathBuf {
         self.path().join("known_hosts")
     }
 
-    /// Every file below the data folder with its bytes, to see that nothing was changed.
+    /// Every file in the data folder with its contents, to check that nothing changed.
     pub fn data_files(&self) -> Vec<(PathBuf, Vec<u8>)> {
         let Ok(entries) = fs::read_dir(self.data()) else {
             return Vec::new();
@@ -337,7 +337,7 @@ impl Home {
     }
 }
 
-/// Runs the program to its end, in this folder, with nothing of our environment.
+/// Runs the program to its end, in this folder, without the test's environment.
 pub fn run(home: &Home, args: &[&str]) -> Finished {
     let args: Vec<String> = args.iter().map(|&arg| arg.to_owned()).collect();
     let (mut process, stdout, log) = launch(home, &args, program());
@@ -362,7 +362,7 @@ fn launch(
     watch(command.spawn())
 }
 
-/// Gives a program its folder and arguments, and nothing of our environment.
+/// Gives a program its folder and arguments, without the test's environment.
 fn prepare(command: &mut Command, home: &Home, args: &[String]) {
     command
         .env_clear()
@@ -375,7 +375,7 @@ fn prepare(command: &mut Command, home: &Home, args: &[String]) {
         .arg(home.data())
         .args(&home.settings)
         .args(args);
-    // A port that was asked for is the only one.
+    // If a port was given, it's the only one.
     if !args.iter().any(|arg| arg == "--listen") {
         command.args(["--listen", "127.0.0.1:0"]);
     }
@@ -392,7 +392,7 @@ fn finish(process: &mut Process, stdout: &Output, log: &Output) -> Finished {
     let ended = stdout.wait_end(DEADLINE) && log.wait_end(DEADLINE);
     assert!(
         ended,
-        "the program did not end within {DEADLINE:?}:\n{}",
+        "the program didn't exit within {DEADLINE:?}:\n{}",
         log.text()
     );
     Finished {

@@ -1,4 +1,4 @@
-//! Somebody at a terminal: OpenSSH in a pseudo-terminal, with an emulated screen behind it.
+//! A user at a terminal: OpenSSH in a pseudo-terminal, with an emulated screen.
 
 use std::io::{Read as _, Write as _};
 use std::num::NonZeroU16;
@@ -14,7 +14,7 @@ use super::process::Process;
 use super::tidy::tidy;
 use super::wait::{DEADLINE, Output, Watched, contains};
 
-/// How many rows that have left the screen are kept.
+/// Number of scrollback rows.
 const SCROLLBACK: usize = 2000;
 
 /// A client in a terminal.
@@ -35,18 +35,18 @@ struct Seen {
     ended: bool,
 }
 
-/// The terminal's contents at one moment; times and fingerprints are made equal.
+/// The terminal's contents at one moment, with times and fingerprints normalized.
 #[derive(Debug, Clone)]
 pub struct Screen {
-    /// Rows that have left the screen, then those on it, without blanks at their ends.
+    /// Scrollback rows, then those on the screen, without trailing blanks.
     pub all: Vec<String>,
-    /// How many of them are on the screen.
+    /// Number of rows on the screen.
     pub height: usize,
-    /// Where the cursor is on the screen: row and column, from 0.
+    /// The cursor's row and column on the screen, from 0.
     pub cursor: (u16, u16),
-    /// Whether the terminal itself had to break a row that was too long for it.
+    /// Whether the terminal itself had to wrap a row that was too long.
     pub broken: bool,
-    /// How often the bell rang.
+    /// Number of bells so far.
     pub bells: usize,
     plain: bool,
 }
@@ -85,20 +85,19 @@ impl Screen {
         }
     }
 
-    /// What can be seen now.
+    /// The visible rows.
     pub fn visible(&self) -> &[String] {
         &self.all[self.all.len() - self.height..]
     }
 
-    /// The row that the prompt begins on.
+    /// The first row of the prompt.
     fn prompt_row(&self) -> Option<usize> {
         let sign = if self.plain { " >" } else { " ▸" };
         let begins = |row: &String| row.contains(sign) || row.starts_with("search \"");
         self.all.iter().rposition(begins)
     }
 
-    /// The prompt with what is typed, its rows put together again without the blanks that
-    /// they are indented by.
+    /// The prompt with the typed text, its rows joined without their indentation.
     pub fn prompt(&self) -> String {
         let rows = self.prompt_row().map_or(&[][..], |at| &self.all[at..]);
         let (first, rest) = rows
@@ -108,7 +107,7 @@ impl Screen {
         format!("{first}{rest}")
     }
 
-    /// What is above the prompt, a run of blanks taken as one.
+    /// The text above the prompt, with blanks collapsed.
     pub fn said(&self) -> String {
         let end = if self.plain { None } else { self.prompt_row() };
         let rows = &self.all[..end.unwrap_or(self.all.len())];
@@ -118,7 +117,7 @@ impl Screen {
         rows.collect::<Vec<_>>().join("\n")
     }
 
-    /// Whether words are above the prompt, on one row or wrapped; a run of blanks is taken as one.
+    /// Whether text is above the prompt, on one row or wrapped, with blanks collapsed.
     pub fn says(&self, words: &str) -> bool {
         let said = self.said();
         said.contains(words) || said.replace('\n', " ").contains(words)
@@ -160,15 +159,15 @@ impl Terminal {
         }
     }
 
-    /// Expects the plain form: no prompt that is drawn over and over.
+    /// Expects the plain form, which doesn't redraw its prompt.
     pub fn plain(mut self) -> Terminal {
         self.plain = true;
         self
     }
 
-    /// Waits until the prompt is there.
+    /// Waits for the prompt.
     pub fn wait_prompt(&self) {
-        // Before the first prompt it is not known yet which of the two it is.
+        // Before the first prompt, the form isn't known.
         self.wait_for("a prompt", |screen| {
             screen
                 .all
@@ -177,7 +176,7 @@ impl Terminal {
         });
     }
 
-    /// Sends bytes as if they were typed.
+    /// Sends bytes as if typed.
     pub fn send(&self, bytes: &[u8]) {
         let mut pty = &*self.pty;
         let sent = pty.write_all(bytes).and_then(|()| pty.flush());
@@ -218,14 +217,14 @@ impl Terminal {
         self.send(b"\x7f");
     }
 
-    /// Pastes, as terminals do that were told to put pastes in brackets.
+    /// Pastes in brackets, as terminals do when asked to.
     pub fn paste(&self, text: &str) {
         let text = text.replace('\n', "\r");
         self.send(format!("\x1b[200~{text}\x1b[201~").as_bytes());
     }
 
-    /// Gives the window another size, and waits until the server has drawn the prompt for it.
-    /// Nothing else may be under way.
+    /// Resizes the window, and waits until the server has redrawn the prompt. Nothing else may be
+    /// pending.
     pub fn resize(&self, cols: u16, rows: u16) {
         let before = self.seen.with(|seen| {
             seen.parser.set_size(cells(rows), cells(cols));
@@ -238,22 +237,22 @@ impl Terminal {
         assert!(drawn, "{}", self.failure("a prompt for the new size"));
     }
 
-    /// What it shows now.
+    /// What it displays now.
     pub fn screen(&self) -> Screen {
         self.seen.with(|seen| Screen::of(seen, self.plain))
     }
 
-    /// All bytes that were received.
+    /// All bytes received.
     pub fn raw(&self) -> Vec<u8> {
         self.seen.with(|seen| seen.raw.clone())
     }
 
-    /// Waits until what it shows fulfils a condition.
+    /// Waits until the display meets a condition.
     pub fn wait_for(&self, what: &str, mut check: impl FnMut(&Screen) -> bool) {
         let plain = self.plain;
         let mut received = usize::MAX;
         let found = self.wait_seen(|seen| {
-            // Nothing new: nothing to look at.
+            // Nothing new to check.
             if seen.raw.len() == received {
                 return false;
             }
@@ -263,12 +262,12 @@ impl Terminal {
         assert!(found, "{}", self.failure(what));
     }
 
-    /// Waits for words above the prompt, on one row or wrapped; a run of blanks is taken as one.
+    /// Waits for text above the prompt, on one row or wrapped, with blanks collapsed.
     pub fn wait_text(&self, words: &str) {
         self.wait_for(&format!("{words:?}"), |screen| screen.says(words));
     }
 
-    /// Waits until the row with the cursor holds these words: a question that waits for an answer.
+    /// Waits until the cursor's row contains this text: a question that waits for input.
     pub fn wait_last(&self, words: &str) {
         self.wait_for(&format!("the question {words:?}"), |screen| {
             let last = screen.all.iter().rev().find(|row| !row.trim().is_empty());
@@ -276,14 +275,14 @@ impl Terminal {
         });
     }
 
-    /// Waits until the prompt, with what is typed in it, is exactly this.
+    /// Waits until the prompt with its typed text is exactly this.
     pub fn wait_typed(&self, prompt: &str) {
         self.wait_for(&format!("the prompt {prompt:?}"), |screen| {
             screen.prompt() == prompt
         });
     }
 
-    /// Waits for bytes, cheaper than for a text where there are many.
+    /// Waits for bytes; cheaper than for text if there are many.
     pub fn wait_raw(&self, bytes: &[u8]) {
         let mut from = 0;
         let found = self.wait_seen(|seen| {
@@ -303,7 +302,7 @@ impl Terminal {
         outcome == Some(true)
     }
 
-    /// Waits for the client's end.
+    /// Waits for the client to exit.
     pub fn wait_end(&mut self) -> ExitStatus {
         let ended = self.seen.wait(DEADLINE, |seen| seen.ended.then_some(()));
         assert!(
@@ -324,13 +323,13 @@ impl Terminal {
         self.process.kill();
     }
 
-    /// What is said when a wait was in vain: the screen, and the end of the server's log.
+    /// The message of a failed wait: the screen, and the end of the server's log.
     fn failure(&self, what: &str) -> String {
         let screen = self.screen();
         let log = self.log.text();
         let log: Vec<&str> = log.lines().collect();
         format!(
-            "{} waited {DEADLINE:?} in vain for {what}\n│ {}\ncursor {:?}\nThe server's log ends\n{}",
+            "{} waited {DEADLINE:?} for {what}\n│ {}\ncursor {:?}\nEnd of the server's log:\n{}",
             self.name,
             screen.all.join("\n│ ").trim_end_matches(['\n', '│', ' ']),
             screen.cursor,
@@ -343,7 +342,7 @@ fn receive(pty: &Pty, seen: &Watched<Seen>) {
     let mut pty = pty;
     let mut chunk = [0; 16 * 1024];
     loop {
-        // An error is how the end of a pseudo-terminal looks.
+        // An error is how a closed pseudo-terminal ends.
         let read = pty.read(&mut chunk).unwrap_or(0);
         seen.with(|seen| {
             seen.parser.process(&chunk[..read]);

@@ -1,4 +1,4 @@
-//! What differs from run to run, made equal: times and fingerprints.
+//! Normalizes what differs from run to run: times and fingerprints.
 
 /// `14:02` becomes `HH:MM`, `14:02:07` `HH:MM:SS`, a fingerprint `SHA256:…`.
 pub fn tidy(text: &str) -> String {
@@ -30,7 +30,7 @@ pub fn tidy(text: &str) -> String {
     out
 }
 
-/// A time at the beginning: how long it is, and what stands for it.
+/// A time at the start of a text: its length and its replacement.
 fn time(text: &str) -> Option<(usize, &'static str)> {
     let fits = |shape: &str| {
         let mut chars = text.chars();

@@ -5,11 +5,11 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long anything may take that should happen at once. Long, because the machine may be busy;
-/// nothing waits for it unless a test fails.
+/// Time limit for anything that should happen at once. Long, because the machine may be busy; only
+/// failing tests wait for it.
 pub const DEADLINE: Duration = Duration::from_secs(10);
 
-/// A value that one thread changes and another waits for.
+/// A value that one thread changes and others wait for.
 #[derive(Debug, Default)]
 pub struct Watched<T> {
     value: Mutex<T>,
@@ -24,14 +24,14 @@ impl<T> Watched<T> {
         }
     }
 
-    /// Looks at the value, or changes it; whoever waits looks again.
+    /// Reads or changes the value; waiters check it again.
     pub fn with<R>(&self, look: impl FnOnce(&mut T) -> R) -> R {
         let result = look(&mut self.lock());
         self.changed.notify_all();
         result
     }
 
-    /// Waits until `check` finds what it looks for; `None` if it did not by the deadline.
+    /// Waits until `check` returns something; `None` if it didn't by the deadline.
     pub fn wait<R>(&self, most: Duration, mut check: impl FnMut(&mut T) -> Option<R>) -> Option<R> {
         let deadline = Instant::now() + most;
         let mut value = self.lock();
@@ -53,7 +53,7 @@ impl<T> Watched<T> {
     }
 }
 
-/// What a process writes into a pipe, as far as it came.
+/// What a process has written to a pipe so far.
 #[derive(Debug, Default)]
 pub struct Output(Watched<Collected>);
 
@@ -64,7 +64,7 @@ struct Collected {
 }
 
 impl Output {
-    /// Collects from a pipe, in a thread of its own, until it ends.
+    /// Collects from a pipe until its end, in a thread.
     pub fn collect(mut pipe: impl Read + Send + 'static) -> Arc<Output> {
         let output = Arc::new(Output::default());
         let ours = Arc::clone(&output);
@@ -84,7 +84,7 @@ impl Output {
         output
     }
 
-    /// All that was written so far.
+    /// Everything written so far.
     pub fn bytes(&self) -> Vec<u8> {
         self.0.with(|collected| collected.bytes.clone())
     }
@@ -94,8 +94,8 @@ impl Output {
         String::from_utf8_lossy(&self.bytes()).into_owned()
     }
 
-    /// Waits until `check` likes what was written; `false` if the deadline came, or the end did
-    /// and it still does not.
+    /// Waits until `check` accepts what was written; `false` if it doesn't by the deadline or the
+    /// end.
     pub fn wait(&self, mut check: impl FnMut(&[u8]) -> bool) -> bool {
         let outcome = self.0.wait(DEADLINE, |collected| {
             let found = check(&collected.bytes);
@@ -104,14 +104,14 @@ impl Output {
         outcome == Some(true)
     }
 
-    /// Waits until the pipe is closed; `false` if it was not by then.
+    /// Waits until the pipe is closed; `false` if it isn't by the deadline.
     pub fn wait_end(&self, most: Duration) -> bool {
         let ended = |collected: &mut Collected| collected.ended.then_some(());
         self.0.wait(most, ended).is_some()
     }
 }
 
-/// Whether bytes contain others.
+/// Whether some bytes contain others.
 pub fn contains(bytes: &[u8], wanted: &[u8]) -> bool {
     bytes.windows(wanted.len()).any(|window| window == wanted)
 }

@@ -14,7 +14,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 
 use crate::access::{House, OPENSSH, audit, dismissed, key, name};
 use crate::harness::DEADLINE;
-use crate::harness::flaky::Weather;
+use crate::harness::flaky::StoreMode;
 
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
@@ -66,7 +66,7 @@ async fn the_door_opens_for_those_who_are_known_and_not_for_ever() {
         ("nobody", ["in", "in", "no"], ["no", "no", "no"]),
     ];
     for (mode, column) in [(Mode::Open, 0), (Mode::Allowlist, 1)] {
-        for down in [Weather::Down, Weather::Hanging] {
+        for down in [StoreMode::Down, StoreMode::Hanging] {
             let house = house(mode).await;
             for (moment, time) in [None, Some(MINUTE), Some(2 * HOUR)].into_iter().enumerate() {
                 if let Some(time) = time {
@@ -88,7 +88,7 @@ async fn the_door_opens_for_those_who_are_known_and_not_for_ever() {
                     tokio::time::resume();
                 }
             }
-            house.port.set(Weather::Fair);
+            house.port.set(StoreMode::Working);
             let house = house.refreshed().await;
             for (who, open, allowlist) in &table {
                 let expected = [open, allowlist][column][0];
@@ -119,15 +119,15 @@ async fn the_watch_confirms_what_is_known() {
     };
     pass(59 * MINUTE).await;
     timeout(DEADLINE, answered()).await.unwrap();
-    house.port.set(Weather::Down);
+    house.port.set(StoreMode::Down);
     pass(59 * MINUTE).await;
     assert_eq!(judge(&house, "member").await, "in");
     pass(MINUTE).await;
     assert_eq!(judge(&house, "member").await, "no");
     timeout(DEADLINE, answered()).await.unwrap();
-    house.port.set(Weather::Fair);
+    house.port.set(StoreMode::Working);
     timeout(DEADLINE, answered()).await.unwrap();
-    house.port.set(Weather::Down);
+    house.port.set(StoreMode::Down);
     assert_eq!(judge(&house, "member").await, "in", "for another hour");
     watch.abort();
 }
@@ -136,7 +136,7 @@ async fn the_watch_confirms_what_is_known() {
 #[tokio::test]
 async fn a_store_that_hangs_is_not_waited_for_for_long() {
     let house = House::new(Mode::Allowlist).await.refreshed().await;
-    house.port.set(Weather::Hanging);
+    house.port.set(StoreMode::Hanging);
     tokio::time::pause();
     let since = tokio::time::Instant::now();
     assert_eq!(judge(&house, "member").await, "in");
@@ -155,14 +155,14 @@ async fn who_logged_in_since_is_known_too() {
     house.account("late", Role::Member).await;
     house.account("later", Role::Member).await;
     assert_eq!(judge(&house, "late").await, "in");
-    house.port.set(Weather::Down);
+    house.port.set(StoreMode::Down);
     assert_eq!(judge(&house, "late").await, "in");
     assert_eq!(judge(&house, "later").await, "no", "never seen here");
 
-    house.port.set(Weather::Fair);
+    house.port.set(StoreMode::Working);
     remove_key(&house, "late").await;
     assert_eq!(judge(&house, "late").await, "invite");
-    house.port.set(Weather::Down);
+    house.port.set(StoreMode::Down);
     assert_eq!(judge(&house, "late").await, "no", "seen to be gone");
 }
 
@@ -172,7 +172,7 @@ async fn what_is_known_to_be_out_of_date_lets_nobody_in() {
     // Another process removed a key, the watch saw that something changed, and no more.
     let house = House::new(Mode::Allowlist).await.refreshed().await;
     let watch = tokio::spawn(house.guard.clone().watch(Duration::from_millis(1)));
-    house.port.set(Weather::Without(&["accounts_with_keys"]));
+    house.port.set(StoreMode::Without(&["accounts_with_keys"]));
     house.port.calls();
     remove_key(&house, "member").await;
     let asked = async {
@@ -181,7 +181,7 @@ async fn what_is_known_to_be_out_of_date_lets_nobody_in() {
         }
     };
     timeout(DEADLINE, asked).await.unwrap();
-    house.port.set(Weather::Down);
+    house.port.set(StoreMode::Down);
     assert_eq!(judge(&house, "member").await, "no");
     watch.abort();
 
@@ -195,17 +195,17 @@ async fn what_is_known_to_be_out_of_date_lets_nobody_in() {
         let (second, entry) = (key("second"), audit());
         let added = house.store.add_key(member.id, &second, &entry);
         added.await.unwrap();
-        house.port.set(Weather::Without(&["revision"]));
+        house.port.set(StoreMode::Without(&["revision"]));
         let by = match order {
             Order::RevokeKey(_) => "member",
             _ => "operator",
         };
         house.order(by, order.clone()).await.unwrap();
-        house.port.set(Weather::Down);
+        house.port.set(StoreMode::Down);
         assert_eq!(judge(&house, "member").await, "no", "{order:?}");
-        house.port.set(Weather::Fair);
+        house.port.set(StoreMode::Working);
         let house = house.refreshed().await;
-        house.port.set(Weather::Down);
+        house.port.set(StoreMode::Down);
         assert_eq!(judge(&house, "member").await, "no", "{order:?}");
         assert_eq!(judge(&house, "operator").await, "in", "{order:?}");
     }
@@ -217,7 +217,7 @@ async fn what_was_ordered_elsewhere_meanwhile_holds_afterwards() {
     let house = House::new(Mode::Allowlist).await.refreshed().await;
     house.account("other", Role::Member).await;
     let house = house.refreshed().await;
-    house.port.set(Weather::Down);
+    house.port.set(StoreMode::Down);
     let watch = tokio::spawn(house.guard.clone().watch(Duration::from_millis(1)));
     let mut sessions = Vec::new();
     for who in ["member", "other", "operator"] {
@@ -229,7 +229,7 @@ async fn what_was_ordered_elsewhere_meanwhile_holds_afterwards() {
     house.ban(BanTarget::Account(other.id, other.name)).await;
     assert!(house.guard.refresh().await.is_err());
     assert!(!dismissed(&house, &sessions[0].1).await, "nobody knows yet");
-    house.port.set(Weather::Fair);
+    house.port.set(StoreMode::Working);
     let enforced = async {
         while house.hub.online().await.len() > 1 {
             tokio::time::sleep(Duration::from_millis(1)).await;
@@ -248,7 +248,7 @@ async fn who_comes_while_the_keys_are_read_is_measured_rightly() {
     let house = House::new(Mode::Allowlist).await.refreshed().await;
     let before = house.online("operator").await;
     remove_key(&house, "member").await;
-    house.port.set(Weather::Holding("accounts_with_keys"));
+    house.port.set(StoreMode::Holding("accounts_with_keys"));
     let refreshing = tokio::spawn({
         let guard = Arc::clone(&house.guard);
         async move { guard.refresh().await }
@@ -259,7 +259,7 @@ async fn who_comes_while_the_keys_are_read_is_measured_rightly() {
     house.account("new", Role::Member).await;
     let new = house.online("new").await;
     house.port.calls();
-    house.port.set(Weather::Fair);
+    house.port.set(StoreMode::Working);
     refreshing.await.unwrap().unwrap();
     assert!(dismissed(&house, &gone.1).await);
     assert!(!dismissed(&house, &new.1).await);
@@ -344,7 +344,7 @@ async fn an_outage_is_a_few_lines_in_the_log() {
     let house = House::new(Mode::Allowlist).await.refreshed().await;
     let watch = tokio::spawn(house.guard.clone().watch(Duration::from_millis(1)));
     for round in 0..2 {
-        house.port.set(Weather::Down);
+        house.port.set(StoreMode::Down);
         for _ in 0..5 {
             judge(&house, "member").await;
             judge(&house, "stranger").await;
@@ -360,7 +360,7 @@ async fn an_outage_is_a_few_lines_in_the_log() {
             };
             timeout(DEADLINE, closed).await.unwrap();
         }
-        house.port.set(Weather::Fair);
+        house.port.set(StoreMode::Working);
         let again = |e: &String| e.contains("access_known_again");
         let known = async {
             while lines.events().iter().filter(|e| again(e)).count() <= round {

@@ -19,7 +19,7 @@ use ssh_chat::ssh;
 use ssh_chat::store::sqlite::Sqlite;
 use ssh_chat::store::{Action, Change, People as _, Store as _};
 
-use crate::harness::flaky::{Flaky, Weather};
+use crate::harness::flaky::{Flaky, StoreMode};
 use crate::harness::{Finished, Home, Login, Terminal};
 
 /// How often the store is asked what changed.
@@ -163,7 +163,7 @@ fn an_outage_is_lived_through() {
     alice.line("before");
     alice.wait_text("alice before");
 
-    server.store.set(Weather::Down);
+    server.store.set(StoreMode::Down);
     alice.line("meanwhile");
     alice.wait_text("the database does not answer");
 
@@ -209,7 +209,7 @@ fn an_outage_is_lived_through() {
     guest.line("/quit");
     guest.wait_end();
 
-    server.store.set(Weather::Fair);
+    server.store.set(StoreMode::Working);
     says_when_it_works(&alice, &bob, "meanwhile");
     says_when_it_works(&bob, &alice, "hello");
     tail.wait_text("bob: hello");
@@ -240,10 +240,10 @@ fn who_saw_no_history_has_it_marked_as_new_the_next_time() {
     alice.line("two");
     alice.wait_text("alice two");
 
-    server.store.set(Weather::Down);
+    server.store.set(StoreMode::Down);
     let mut bob = server.login("bob").terminal();
     bob.wait_text("The history can't be read at this moment");
-    server.store.set(Weather::Fair);
+    server.store.set(StoreMode::Working);
     alice.line("three");
     bob.wait_text("alice three");
     assert!(!bob.screen().says("alice two"));
@@ -264,7 +264,7 @@ fn a_store_that_hangs_holds_up_nobody() {
     alice.line("something to read");
     alice.wait_text("alice something to read");
 
-    server.store.set(Weather::Hanging);
+    server.store.set(StoreMode::Hanging);
     alice.line("meanwhile");
     alice.line("/who");
     alice.wait_text("1 person in lobby");
@@ -282,7 +282,7 @@ fn a_store_that_hangs_holds_up_nobody() {
         screen.said().matches("1 person in lobby").count() == 2
     });
 
-    server.store.set(Weather::Fair);
+    server.store.set(StoreMode::Working);
     let bob = server.login("bob").terminal();
     says_when_it_works(&alice, &bob, "meanwhile");
 }
@@ -301,7 +301,7 @@ fn orders_are_carried_out_though_the_connection_is_lost() {
     let mut olga = server.login("olga").terminal();
     alice.wait_text("olga joined");
 
-    server.store.set(Weather::Holding("role"));
+    server.store.set(StoreMode::Holding("role"));
     olga.line("/op zoe");
     server.runtime().block_on(server.store.holds());
     olga.type_text("/rename bob robert");
@@ -310,7 +310,7 @@ fn orders_are_carried_out_though_the_connection_is_lost() {
     olga.wait_for("the line taken", |screen| screen.prompt().ends_with('▸'));
     olga.kill9();
     alice.wait_text("olga left");
-    server.store.set(Weather::Fair);
+    server.store.set(StoreMode::Working);
     alice.wait_text("robert");
     let audits = server.runtime().block_on(server.store.audits(2)).unwrap();
     let done: Vec<&str> = audits.iter().map(|entry| entry.action.as_str()).collect();
