@@ -1,4 +1,4 @@
-//! Who gets in and who may do what: every combination as a table, on the real store.
+//! Who can log in and what they may do: every combination as a table, on the real store.
 
 mod authenticator;
 mod authority;
@@ -29,11 +29,11 @@ use ssh_chat::text::Text;
 use crate::harness::DEADLINE;
 use crate::harness::flaky::{Flaky, StoreMode};
 
-/// The parts that the rules work on, without SSH.
+/// Access control with a hub and a store, without SSH.
 pub(crate) struct House {
     pub guard: Arc<AccessControl>,
     pub hub: hub::Handle,
-    /// What is behind the port: changes here are those of another process.
+    /// The store behind the port: changes here are those of another process.
     pub store: Arc<Sqlite>,
     pub port: Arc<Flaky>,
     _folder: tempfile::TempDir,
@@ -69,7 +69,7 @@ pub(crate) fn audit() -> AuditEntry {
     }
 }
 
-/// Somebody is an operator by the configuration.
+/// Makes this user a configured operator.
 fn rules(mode: Mode, operator: &str) -> Rules {
     Rules {
         mode,
@@ -128,7 +128,7 @@ impl House {
         self.make(account, who).await
     }
 
-    /// With accounts whose keys nobody has proven to have: in time for it, and too late.
+    /// With accounts whose keys aren't proven yet: before and after the deadline.
     async fn with_unproven(self) -> House {
         let later = ssh_chat::clock::now().plus(3_600_000);
         for (who, proof_by) in [("newcomer", later), ("late", Time(1))] {
@@ -169,7 +169,7 @@ impl House {
         self.store.add_ban(&ban, &audit()).await.unwrap();
     }
 
-    /// What was changed in the store behind its back is known from now on.
+    /// Makes access control notice changes made directly in the store.
     pub async fn refreshed(self) -> House {
         self.guard.refresh().await.unwrap();
         self
@@ -210,12 +210,12 @@ impl House {
         Arc::clone(&self.guard).carry_out(requester, order).await
     }
 
-    /// Somebody is online.
+    /// Brings a user online.
     pub async fn online(&self, who: &str) -> (Attachment, Arc<Inbox>) {
         self.attach(arrival(self, who).await).await
     }
 
-    /// Somebody without a key is online.
+    /// Brings a guest online.
     pub async fn guest(&self, who: &str) -> (Attachment, Arc<Inbox>) {
         let id = AccountId(rand::random());
         let account = Account::new(id, name(who), Role::Guest, Time(0));
@@ -229,7 +229,7 @@ impl House {
     }
 }
 
-/// How somebody with a key comes.
+/// The identity of a user who connects with a key.
 async fn arrival(house: &House, who: &str) -> Arrival {
     arriving(house.find(who).await, Some(key(who).fingerprint))
 }
@@ -251,7 +251,7 @@ fn arriving(account: Account, key: Option<Fingerprint>) -> Arrival {
     }
 }
 
-/// Whether a session was told to end. Waits for the hub to have heard all that came before.
+/// Whether a session was told to end. Waits until the hub has processed everything before.
 pub(crate) async fn dismissed(house: &House, inbox: &Inbox) -> bool {
     house.hub.ping().await.unwrap();
     let (deliveries, _) = inbox.take();
@@ -261,16 +261,16 @@ pub(crate) async fn dismissed(house: &House, inbox: &Inbox) -> bool {
 
 pub(crate) const OPENSSH: &str = "SSH-2.0-OpenSSH_9.2";
 
-/// [`OPENSSH`] as it arrives.
+/// [`OPENSSH`] as a client sends it.
 static CLIENT: LazyLock<Text> = LazyLock::new(|| Text::stored_line(OPENSSH));
 
-/// A login name that says nothing about who it is.
+/// A login name that no account has.
 static SOMEBODY: LazyLock<Text> = LazyLock::new(|| Text::stored_line("somebody"));
 
 #[tokio::test]
 async fn the_door_opens_for_whom_it_should() {
-    // Who they are, from where, with what client; then: open, open and locked, allowlist,
-    // allowlist and locked.
+    // User, address, client; then the decisions with: open, open and lockdown, allowlist, allowlist
+    // and lockdown.
     let table = [
         ("nobody", "192.0.2.1", OPENSSH, ["in", "no", "no", "no"]),
         (
@@ -337,10 +337,10 @@ async fn the_door_opens_for_whom_it_should() {
     }
 }
 
-/// A lockdown for guests concerns nobody else, and no chat that lets no guests in anyway.
+/// A lockdown for guests affects no one else, and no chat that doesn't admit guests anyway.
 #[tokio::test]
 async fn a_lockdown_for_guests_is_for_guests() {
-    // (who, in an open chat, with an allowlist)
+    // (user, in an open chat, with an allowlist)
     let table = [
         ("nobody", "no", "no"),
         ("stranger", "in", "invite"),
@@ -364,7 +364,7 @@ async fn a_lockdown_for_guests_is_for_guests() {
     }
 }
 
-/// Guests who are online are out at once, whichever process made the lockdown; others stay.
+/// A lockdown by any process disconnects guests who are online, and no one else.
 #[tokio::test]
 async fn a_lockdown_for_guests_ends_their_sessions() {
     for (scope, out) in [
@@ -387,7 +387,7 @@ async fn a_lockdown_for_guests_ends_their_sessions() {
     }
 }
 
-/// Operators by configuration are those of the configuration that was read last.
+/// Configured operators are those of the latest configuration.
 #[tokio::test]
 async fn other_rules_hold_for_those_who_are_online() {
     let house = House::new(Mode::Allowlist).await.refreshed().await;
@@ -405,8 +405,8 @@ async fn other_rules_hold_for_those_who_are_online() {
     watch.abort();
 }
 
-/// A key that another process revokes ends its sessions, and lets nobody in any more, however
-/// the two fall together.
+/// A key that another process revokes ends its sessions and can't log in any more, even if both
+/// happen at once.
 #[tokio::test]
 async fn a_key_revoked_elsewhere_is_out() {
     let house = House::new(Mode::Allowlist).await;

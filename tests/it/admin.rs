@@ -1,4 +1,4 @@
-//! `ssh-chat admin`, beside a running server; and what orders keep of hostile arguments.
+//! `ssh-chat admin` next to a running server, and moderation commands with hostile arguments.
 
 use std::time::Instant;
 
@@ -49,7 +49,7 @@ fn admin(server: &Server, words: &[&str]) -> Finished {
     run(server.home(), &[&["admin"], words].concat())
 }
 
-/// The objects that an order at the console shows.
+/// The JSON objects that a command prints at the console.
 fn objects(server: &Server, words: &[&str]) -> Vec<Value> {
     let ended = admin(server, &[words, &["--json"]].concat());
     assert!(ended.status.success(), "{}", ended.stderr);
@@ -59,7 +59,7 @@ fn objects(server: &Server, words: &[&str]) -> Vec<Value> {
         .collect()
 }
 
-/// What is ordered at the console, and what it says.
+/// Commands at the console, and their output.
 const AT_CONSOLE: &[(&[&str], &str)] = &[
     (&["deop", "rob"], "rob is the last operator"),
     (&["op", "zoe"], "zoe is now an operator."),
@@ -91,8 +91,8 @@ const AT_CONSOLE: &[(&[&str], &str)] = &[
     (&["help"], "ssh-chat admin --help lists"),
 ];
 
-/// A rogue operator can't touch who stands above; the console takes the power away, and undoes
-/// what was done, while the server runs.
+/// A rogue operator can't act on users above; the console removes the role and undoes its effects,
+/// while the server runs.
 #[test]
 fn the_console_regains_control() {
     let server = with_operators();
@@ -146,7 +146,7 @@ fn the_console_regains_control() {
     assert_eq!(admin(&server, &["who"]).status.code(), Some(2));
     assert_eq!(admin(&server, &["kick", "zoe"]).status.code(), Some(1));
 
-    // The same lines as on the `ssh` line, and in the running server.
+    // The same lines as with `ssh host COMMAND`, and in the running server.
     let bans = admin(&server, &["bans"]).stdout;
     assert_eq!(bans, order(&server, "olga", "bans").stdout);
     assert!(bans.starts_with("2  rob, by (console) at "), "{bans}");
@@ -173,7 +173,7 @@ fn the_console_regains_control() {
         "invite_create",
     ];
     assert_eq!(own[1..], expected[1..], "{own:?}");
-    // It looks at the store once a second.
+    // The server checks the store once a second.
     let deadline = Instant::now() + DEADLINE;
     while !order(&server, "zoe", "whoami").status.success() {
         assert!(Instant::now() < deadline, "zoe is still banned");
@@ -187,8 +187,7 @@ fn the_console_regains_control() {
 
 const HOSTILE: [&str; 3] = ["\u{202e}", "\u{e0041}", "\u{9b}31m"];
 
-/// Whatever is given as the subject of a ban, or with it: nothing of it gets into lists, logs and
-/// exports that could change how they are read.
+/// Hostile characters in the target or reason of a ban never reach lists, logs or exports.
 #[test]
 fn hostile_arguments_leave_no_trace() {
     let server = with_operators();
@@ -214,13 +213,13 @@ fn hostile_arguments_leave_no_trace() {
                 clean(&ended.stderr);
             }
         }
-        // The prompt takes nothing that can't be shown: what is left is read.
+        // The prompt drops control characters, and reads the rest.
         rob.line(&format!(
             "/ban client NoSuchClient{hostile} 1h be{hostile}cause"
         ));
         rob.wait_text(&format!("/unban {} ends it.", number + 1));
         number += 3;
-        // Reasons are people's words: cleaned, and kept.
+        // Reasons are user text: sanitized, and kept.
         let reason = format!("mute zoe 1h be{hostile}cause");
         assert_eq!(order(&server, "rob", &reason).status.code(), Some(0));
         let reason = format!("ban client NoSuchClient 1h be{hostile}cause");
@@ -250,7 +249,7 @@ fn hostile_arguments_leave_no_trace() {
     clean(&log);
 }
 
-/// Neither as it is, nor as an escape that a reader of JSON would undo.
+/// Neither raw, nor as an escape that a JSON parser would decode.
 fn clean(text: &str) {
     let escaped = ["\\u202e", "\\u009b", "\\udb40", "\\u{202e}", "\\u{9b}"];
     for hostile in HOSTILE.map(|hostile| hostile.chars().next().unwrap()) {

@@ -1,8 +1,8 @@
-//! Coming in with OpenSSH: refused, with an invite, approved, thrown out.
+//! Logging in with OpenSSH: refused, with an invite, approved, removed.
 
 use crate::harness::{Login, Server, Terminal};
 
-/// A server for registered keys, whose operator is alice.
+/// A server for registered keys, with the operator alice.
 fn server(more: &[&str]) -> Server {
     let mut server = Server::start();
     let key = std::fs::read_to_string(server.home().key("alice").with_extension("pub")).unwrap();
@@ -18,7 +18,7 @@ fn server(more: &[&str]) -> Server {
     )
 }
 
-/// Somebody who reads what the server says before they are in.
+/// A user who reads the server's messages before logging in.
 fn stranger(server: &Server, name: &str) -> Terminal {
     Login::new(server, name)
         .option("LogLevel=INFO")
@@ -52,7 +52,7 @@ fn a_code_typed_into_the_login_opens_the_chat() {
     bob.wait_text("Invalid invite code: mistyped, already used or expired. Invite code");
     bob.wait_last("Invite code (Enter to leave):");
     bob.line(&code);
-    // The code is kept until there is a name.
+    // The code is kept until a name is accepted.
     bob.wait_last("Name:");
     bob.line("alice");
     bob.wait_text("\"alice\" is taken. Another name:");
@@ -65,7 +65,7 @@ fn a_code_typed_into_the_login_opens_the_chat() {
     bob.line("/quit");
     bob.wait_end();
 
-    // The key is enough from now on, and the code is used up.
+    // From now on the key is enough, and the code is used up.
     let bob = Login::new(&server, "bob").terminal();
     bob.wait_text("you are bobby");
     let carol = stranger(&server, "carol");
@@ -79,7 +79,7 @@ fn after_three_wrong_codes_it_is_over() {
     let server = server(&[]);
     let mut bob = stranger(&server, "bob");
     for nth in 1..=3 {
-        // Clients throw away what is typed before the question.
+        // Clients discard input typed before the question.
         bob.wait_for("the next question", |screen| {
             screen.said().matches("Invite code").count() == nth
         });
@@ -126,7 +126,7 @@ fn a_trusted_network_is_not_penalised() {
     stranger(&server, "bob").wait_last("Invite code (Enter to leave):");
 }
 
-/// `ssh -q` shows the prompts only, so that they say why they are there.
+/// `ssh -q` shows only the prompts, so each one has to explain itself.
 #[test]
 fn the_prompts_alone_say_enough() {
     let server = server(&[]);

@@ -1,11 +1,10 @@
-//! The directions of dependencies, read from the sources: arrows point down only.
+//! The directions of dependencies, read from the source: arrows point down only.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// What a part of the program may use of the others. A part is named by its path; whatever is
-/// not listed is forbidden.
+/// What each module may use. A module is named by its path; anything not listed is forbidden.
 const MAY_USE: &[(&str, &[&str])] = &[
     ("text", &[]),
     ("rate_limit", &[]),
@@ -106,7 +105,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("lib", &[]),
 ];
 
-/// Adapters: named by `app` only, and by themselves.
+/// Adapters, which only `app` and they themselves may use.
 const ADAPTERS: &[&str] = &[
     "store::dynamo",
     "store::sqlite",
@@ -115,7 +114,7 @@ const ADAPTERS: &[&str] = &[
     "secrets::aws",
 ];
 
-/// Crates that belong to one part, and the only parts that may name them.
+/// Crates that belong to one module, and the modules that may use them.
 const CRATES: &[(&str, &[&str])] = &[
     ("russh", &["ssh"]),
     ("russh::keys", &["keys", "ssh", "secrets"]),
@@ -170,7 +169,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("listenfd", &["app::systemd"]),
 ];
 
-/// What the pure parts never touch. All of them get the time as an argument.
+/// What pure modules never use. They get the time as an argument.
 const PURE: &[&str] = &[
     "chat",
     "rate_limit",
@@ -207,9 +206,9 @@ const IMPURE: &[&str] = &[
     "println!",
 ];
 
-/// Who may read the wall clock and calculate with what it shows: whatever says when an invite, a
-/// ban or the like expires. A duration is measured with an `Instant`, which no step of the wall
-/// clock moves.
+/// Modules that may read the wall clock and do arithmetic on it: those that decide when an invite,
+/// a ban or the like expires. Durations are measured with an `Instant`, which isn't affected when
+/// the wall clock steps.
 const WALL_TIME: &[(&str, &[&str])] = &[
     ("SystemTime::now", &["clock", "telemetry::logs"]),
     (
@@ -228,13 +227,13 @@ const WALL_TIME: &[(&str, &[&str])] = &[
     (".left_until(", &["access", "cli::doctor", "store::change"]),
 ];
 
-/// The longest file, in lines, its own unit tests included.
+/// Maximum length of a file in lines, including its unit tests.
 const LONGEST: usize = 800;
 
-/// A source file without comments and without its unit tests.
+/// A source file without comments and unit tests.
 struct Source {
     path: PathBuf,
-    /// Where it stands: `store::sqlite::schema`.
+    /// Its module path: `store::sqlite::schema`.
     module: String,
     code: String,
     lines: usize,
@@ -254,7 +253,7 @@ fn sources() -> Vec<Source> {
             }
         }
     }
-    assert!(sources.len() > 40, "the sources were found");
+    assert!(sources.len() > 40, "the source files were found");
     sources.sort_by(|a, b| a.path.cmp(&b.path));
     sources
 }
@@ -280,8 +279,8 @@ impl Source {
         self.module.split("::").any(|part| part == "tests")
     }
 
-    /// The paths in it that begin with `start`, such as `crate` or `russh`, without it:
-    /// `use crate::{a::b, c}` gives `a::b` and `c`.
+    /// Paths in it that begin with `start`, such as `crate` or `russh`, without that: `use
+    /// crate::{a::b, c}` yields `a::b` and `c`.
     fn paths(&self, start: &str) -> BTreeSet<String> {
         let wanted = format!("{start}::");
         let mut paths = BTreeSet::new();
@@ -294,7 +293,7 @@ impl Source {
         paths
     }
 
-    /// Whether it is that part or stands in it.
+    /// Whether the file is that module or in it.
     fn within(&self, part: &str) -> bool {
         is_within(&self.module, part)
     }
@@ -321,7 +320,7 @@ fn code(text: &str) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// Adds the paths that a text begins with: one, or a tree of them in braces.
+/// Adds the paths at the start of a text: one, or a tree in braces.
 fn expand(text: &str, before: &str, paths: &mut BTreeSet<String>) {
     let text = text.trim_start();
     if let Some(tree) = text.strip_prefix('{') {
@@ -343,7 +342,7 @@ fn expand(text: &str, before: &str, paths: &mut BTreeSet<String>) {
     }
 }
 
-/// What stands between the commas of a tree, up to the brace that closes it.
+/// The comma-separated parts of a tree, up to its closing brace.
 fn branches(tree: &str) -> Vec<&str> {
     let mut branches = Vec::new();
     let mut from = 0;
@@ -386,7 +385,7 @@ fn arrows_point_down() {
         let rules = MAY_USE.iter().filter(|(name, _)| source.within(name));
         let Some((_, allowed)) = rules.max_by_key(|(name, _)| name.len()) else {
             wrong.push(format!(
-                "{part} is a new part: say in this test what it may use"
+                "{part} is a new module: list in this test what it may use"
             ));
             continue;
         };
@@ -399,18 +398,18 @@ fn arrows_point_down() {
             for adapter in ADAPTERS {
                 let named = is_within(&path, adapter);
                 if named && !source.within(adapter) && part != "app" {
-                    wrong.push(format!(
-                        "{} names the adapter {path}",
-                        source.path.display()
-                    ));
+                    wrong.push(format!("{} uses the adapter {path}", source.path.display()));
                 }
             }
         }
-        // The way around: out of the part by its roof.
+        // `super::super` would leave the module without naming `crate`.
         let depth = source.module.split("::").count();
         let climb = "super::".repeat(depth);
         if part != "lib" && part != "main" && source.code.contains(&climb) {
-            wrong.push(format!("{} climbs out with {climb}", source.path.display()));
+            wrong.push(format!(
+                "{} leaves its module with {climb}",
+                source.path.display()
+            ));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
@@ -477,7 +476,7 @@ fn files_are_short_enough_to_read() {
         .collect();
     assert!(
         long.is_empty(),
-        "more than {LONGEST} lines; split by meaning:\n{}",
+        "more than {LONGEST} lines; split by subject:\n{}",
         long.join("\n")
     );
 }

@@ -1,10 +1,10 @@
-//! A key that somebody else adds: its owner is asked before it is theirs.
+//! A key added by another user: its owner has to confirm.
 
 use crate::harness::{Login, Server, Terminal};
 
 const ONE: &str = "Type alice to accept, or press Enter to refuse:";
 
-/// Alice adds the key of somebody else.
+/// Alice adds another user's key.
 fn add(alice: &Terminal, server: &Server, whose: &str) {
     let path = server.home().key(whose).with_extension("pub");
     let line = std::fs::read_to_string(path).unwrap();
@@ -45,7 +45,7 @@ fn who_comes_with_a_claimed_key_decides_whose_it_is() {
     bob.wait_text("you are bob (");
     assert!(!bob.screen().said().contains("wanted to add this key"));
 
-    // Where nobody can be asked, a claim is in nobody's way.
+    // Where the owner can't be asked, a claim doesn't block the login.
     let carol = Login::new(&server, "carol").option("BatchMode=yes");
     let carol = carol.option("RemoteCommand=whoami").try_pipe().finish();
     assert!(
@@ -80,7 +80,7 @@ fn the_login_asks_where_only_registered_keys_come_in() {
     add(&alice, &server, "laptop");
     add(&alice, &server, "bob");
 
-    // Who can't be asked stays outside, and the claim waits.
+    // A client that can't be asked isn't admitted, and the claim stays pending.
     let batch = Login::new(&server, "laptop").option("BatchMode=yes");
     let batch = batch.option("RemoteCommand=whoami").try_pipe().finish();
     assert!(

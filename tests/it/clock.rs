@@ -1,5 +1,5 @@
-//! The wall clock steps while people talk: by NTP, or because a virtual machine resumes. Nothing
-//! that measures a duration may notice; what expires at a given time does so by the wall clock.
+//! The wall clock steps while users chat: by NTP, or because a virtual machine resumes. Nothing
+//! that measures a duration may be affected; expiry dates follow the wall clock.
 
 use std::sync::Arc;
 
@@ -11,8 +11,8 @@ use crate::harness::http::Form;
 use crate::harness::moto::Moto;
 use crate::harness::{Finished, Home, Login, Server, Terminal, run};
 
-/// How often somebody may speak: less than they do here, so that they wait for it. Commands, which
-/// are refused instead, only ask whether somebody gets in.
+/// Message rate: lower than the test sends, so that it has to wait. Commands, which aren't retried,
+/// only check whether users can log in.
 const LIMITS: [&str; 5] = [
     "limits.message_burst=2",
     "limits.message_rate=20/s",
@@ -21,7 +21,7 @@ const LIMITS: [&str; 5] = [
     "web.rate=20/s",
 ];
 
-/// What the wall clock shows one after the other, beside the machine's time.
+/// The wall clock's offsets from the machine's time, in order.
 const STEPS: [&str; 4] = ["-1h", "+1h", "+1d", "-1d"];
 
 const HOUR: i64 = 3_600_000;
@@ -57,7 +57,7 @@ fn chat(clock: &WallClock, home: Arc<Home>) {
     let mut said = Vec::new();
     let mut dave = None;
     let mut talk = |step: &str| {
-        // Two people at their terminals, and one whose script has more to say than it may at once.
+        // Two users at terminals, and a script that exceeds the message rate.
         for (speaker, listener, name) in [(&alice, &bob, "alice"), (&bob, &alice, "bob")] {
             let words = format!("{name} at {step}");
             speaker.line(&words);
@@ -105,14 +105,14 @@ fn chat(clock: &WallClock, home: Arc<Home>) {
             .is_some_and(|up| up.ends_with(" s"))
     });
 
-    // What expires does so when the wall clock says so, and not when it did in between.
+    // Expiry follows the wall clock as it is now.
     clock.step("+0");
     alice.line("/ban eve 30m");
     alice.wait_text("No account is called eve");
     comes_in(&server, "eve");
     alice.line("/ban eve 30m");
     alice.wait_text("eve is banned");
-    // What was over when the bans were read last is found to hold again when the watch looks.
+    // A ban that had expired is in force again once the access watcher checks.
     let steps = [
         ("-1h", true, 1),
         ("+1h", false, 1),
@@ -125,7 +125,7 @@ fn chat(clock: &WallClock, home: Arc<Home>) {
         assert!(as_expected, "eve is banned at {step}: {banned}");
     }
 
-    // History is in the order in which it was said, whatever the time was.
+    // History is in the order of sending, whatever the clock showed.
     let history = exec(&server, "carol", "history lobby 500 --json", "").stdout;
     let history: Vec<Value> = history
         .lines()
@@ -148,12 +148,12 @@ fn chat(clock: &WallClock, home: Arc<Home>) {
     assert!(end.status.success(), "{}", end.stderr);
 }
 
-/// A line so long that the next one is another message.
+/// A line so long that it isn't joined with the next one.
 fn long(words: &str) -> String {
     words.to_owned() + &"-".repeat(MAX_CHARS / 2)
 }
 
-/// Waits until somebody was told `times` + 1 times that dave came, or went.
+/// Waits for `times` + 1 notices that dave joined or left.
 fn wait_presence(terminal: &Terminal, verb: &str, times: usize) {
     terminal.wait_for(&format!("that dave {verb}"), |screen| {
         let said = screen.said();
@@ -164,7 +164,7 @@ fn wait_presence(terminal: &Terminal, verb: &str, times: usize) {
     });
 }
 
-/// Whether somebody is let in.
+/// Whether a user can log in.
 fn comes_in(server: &Server, name: &str) -> bool {
     exec(server, name, "whoami", "").status.success()
 }

@@ -1,4 +1,4 @@
-//! The figures that a server sends to CloudWatch, as moto has them.
+//! The metrics that a server sends to CloudWatch, as received by moto.
 
 use std::time::Instant;
 
@@ -12,7 +12,7 @@ fn server(home: std::sync::Arc<Home>, chat: &str) -> Server {
     Server::at(home, ["--set", &set].map(str::to_owned).into())
 }
 
-/// The names of a chat's figures.
+/// The names of a chat's metrics.
 fn figures(chat: &str) -> Vec<String> {
     let dimensions = json!([{ "Name": "Chat", "Value": chat }]);
     let asked = json!({ "Namespace": "ssh-chat", "Dimensions": dimensions });
@@ -47,7 +47,7 @@ fn a_server_tells_how_it_is() {
 
 #[test]
 fn without_cloudwatch_people_talk_all_the_same() {
-    // Nobody listens there any more.
+    // No server listens on this port any more.
     let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", gone.local_addr().unwrap());
     drop(gone);

@@ -1,4 +1,4 @@
-//! `ssh-chat doctor`: on a database file, and on AWS as far as moto can stand in for it.
+//! `ssh-chat doctor`: on a database file, and on AWS as far as moto supports it.
 
 use std::fs::{self, DirBuilder};
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::harness::moto::{Moto, variables};
 use crate::harness::{Finished, Home, Server, pipe, run};
 
-/// What it says of each thing, by outcome and words.
+/// Its checks, by outcome and text.
 fn checks(ended: &Finished) -> Vec<(String, String, String)> {
     let parse = |line: &str| -> Value { serde_json::from_str(line).unwrap() };
     let text = |check: &Value, field: &str| check[field].as_str().unwrap().to_owned();
@@ -42,8 +42,8 @@ fn has(ended: &Finished, name: &str, outcome: &str, words: &str) {
     assert!(found, "no {name} {outcome} {words:?} in {checks:#?}");
 }
 
-/// A file so large that opening it leaves out what was said: beside a server that runs, and as a
-/// copy with damaged pages.
+/// A file so large that the startup check skips messages: next to a running server, and as a copy
+/// with corrupt pages.
 #[test]
 fn damage_in_a_large_database_is_found() {
     let server = Server::at(Home::local(), Vec::new());
@@ -151,7 +151,7 @@ fn without_a_way_to_aws_that_is_what_is_said() {
     assert_eq!(ended.status.code(), Some(1), "{ended:?}");
     has(&ended, "DNS", "fail", "nobody.invalid");
     has(&ended, "AWS's clock", "skip", "did not tell");
-    // Where nothing comes back, each call takes ten seconds.
+    // If no responses come, each call takes ten seconds.
     let (table, secret) = ("on table: ", "on key: ");
     let first = format!("dynamodb:DescribeTable {table}AWS is unreachable");
     has(&ended, "permissions", "fail", &first);

@@ -1,7 +1,8 @@
-//! Durable before visible: whatever anybody saw is there after kill -9, in the same order.
+//! Durable before visible: after kill -9, everything that anyone saw is still there, in the same
+//! order.
 //!
-//! (That the disk has it after a power cut as well is up to `synchronous=FULL`, which no test of
-//! this kind can tell apart.)
+//! (That it also survives a power failure depends on `synchronous=FULL`, which a test like this
+//! can't check.)
 
 use std::collections::BTreeMap;
 
@@ -10,8 +11,8 @@ use crate::harness::{Login, Pipe, Server};
 const SENDERS: usize = 4;
 const MESSAGES: usize = 100;
 
-/// The messages of a round in what somebody was shown, in order: `s2:17`. What comes behind the
-/// last line end is not a whole line and does not count.
+/// The messages of a round that a user saw, in order: `s2:17`. Text after the last line end isn't a
+/// whole line and doesn't count.
 fn messages(shown: &str) -> Vec<String> {
     let whole = shown.rfind('\n').map_or("", |end| &shown[..end]);
     let said = whole.lines().filter_map(|line| {
@@ -31,7 +32,7 @@ fn enter(server: &Server, name: &str, room: &str) -> Pipe {
     pipe
 }
 
-/// What `/history 500` says in a room.
+/// The output of `/history 500` in a room.
 fn history(server: &Server, room: &str) -> Vec<String> {
     let mut reader = enter(server, "reader", room);
     reader.line("/history 500");
@@ -44,7 +45,7 @@ fn history(server: &Server, room: &str) -> Vec<String> {
 fn what_anybody_saw_is_there_after_kill_9() {
     let mut server = Server::with(&["limits.message_rate=0"]);
     let mut rounds: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    // How many messages somebody has seen when the server is killed.
+    // The number of messages seen when the server is killed.
     for seen in [1, 5, 20, 60, 150, 300] {
         let room = format!("round-{seen}");
         let mut senders: Vec<Pipe> = (0..SENDERS)
@@ -86,7 +87,7 @@ fn what_anybody_saw_is_there_after_kill_9() {
             );
         }
         assert!(witnesses[0].len() >= seen);
-        // Nothing is there twice, and of each sender's nothing is missing in between.
+        // There are no duplicates, and no gaps in any sender's messages.
         let mut next = [0; SENDERS];
         for message in &kept {
             let (sender, n) = message.split_once(':').unwrap();
@@ -96,7 +97,7 @@ fn what_anybody_saw_is_there_after_kill_9() {
         }
         rounds.insert(room, kept);
     }
-    // Later kills took nothing from earlier rounds.
+    // Later kills lost nothing from earlier rounds.
     for (room, kept) in &rounds {
         assert_eq!(&history(&server, room), kept, "{room}");
     }

@@ -1,4 +1,5 @@
-//! Out means out: through an open connection, without reading, in the moment of arriving.
+//! Bans and removed keys end sessions at once: on an open connection, without reading, during
+//! login.
 
 use crate::harness::{DEADLINE, Finished, Login, Server, run};
 
@@ -30,7 +31,7 @@ fn server(more: &[&str]) -> Server {
     )
 }
 
-/// Gives a command on bob's one connection, which stays open for the next.
+/// Runs a command on bob's only connection, which stays open for the next.
 fn on_open_connection(server: &Server, command: &str) -> Finished {
     let path = server.home().path().join("mux");
     Login::new(server, "bob")
@@ -63,7 +64,7 @@ fn a_revoked_key_is_no_way_in_on_a_connection_that_is_open() {
         assert_eq!(after.status.code(), Some(1), "{command}: {after:?}");
         assert!(after.stderr.contains("not registered"), "{after:?}");
     }
-    // And nobody was made an account for it.
+    // And no account was created.
     assert!(!keys(&server).contains(key.unwrap()), "{}", keys(&server));
 }
 
@@ -90,7 +91,7 @@ fn who_is_banned_and_reads_nothing_is_cut_all_the_same() {
     let mut bob = Login::new(&server, "bob").terminal();
     bob.signal("STOP");
     let filling = "x".repeat(1900);
-    // More than the network between the two holds.
+    // More than the network buffers hold.
     for batch in 0..15 {
         for n in 0..100 {
             alice.line(&format!("{batch}-{n} {filling}"));

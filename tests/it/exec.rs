@@ -1,4 +1,4 @@
-//! `ssh host COMMAND`: what scripts do, with OpenSSH's own client.
+//! `ssh host COMMAND` as scripts use it, with OpenSSH's client.
 
 use std::time::Instant;
 
@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::harness::{DEADLINE, Home, Login, Pipe, Server};
 
-/// How a command ended.
+/// The result of a command.
 #[derive(Debug)]
 struct Ended {
     status: Option<i32>,
@@ -14,14 +14,14 @@ struct Ended {
     stderr: String,
 }
 
-/// Gives a command.
+/// Runs a command.
 fn begin(server: &Server, user: &str, command: &str) -> Pipe {
     let command = command.replace('%', "%%");
     let login = Login::new(server, user).option(&format!("RemoteCommand={command}"));
     login.try_pipe()
 }
 
-/// Gives a command with something on standard input, and waits for its end.
+/// Runs a command with standard input, and waits for its end.
 fn feed(server: &Server, user: &str, command: &str, input: &[u8]) -> Ended {
     let mut pipe = begin(server, user, command);
     pipe.write(input);
@@ -55,14 +55,14 @@ fn parse(lines: &str) -> Vec<Value> {
     objects
 }
 
-/// What was said in a room, from the oldest on.
+/// The messages of a room, oldest first.
 fn said(server: &Server, room: &str) -> Vec<String> {
     let objects = objects(server, "reader", &format!("history {room} 500"));
     let texts = objects.iter().filter_map(|object| object["text"].as_str());
     texts.map(str::to_owned).collect()
 }
 
-/// Asks again and again: each time is a login of its own.
+/// Retries with a new login each time.
 fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     let deadline = Instant::now() + DEADLINE;
     while !is_so() {
@@ -77,7 +77,7 @@ fn assert_plain(bytes: &[u8]) {
     assert_eq!(odd, None, "{:?}", String::from_utf8_lossy(bytes));
 }
 
-/// A server on which olga is an operator from the start.
+/// A server with the operator olga.
 fn with_operator() -> Server {
     let home = Home::new();
     let key = home.key("olga").with_extension("pub");
@@ -101,7 +101,11 @@ fn who_and_rooms_say_how_it_is() {
         who.stdout.starts_with("alice  spoke ") && who.stdout.contains(", in lobby ops, since "),
         "{who:?}"
     );
-    assert_eq!(who.stdout.lines().count(), 1, "who only looks is not there");
+    assert_eq!(
+        who.stdout.lines().count(),
+        1,
+        "a command doesn't join the room"
+    );
 
     let rooms = objects(&server, "bob", "rooms");
     let ops = rooms.iter().find(|room| room["name"] == "ops").unwrap();
@@ -114,7 +118,7 @@ fn who_and_rooms_say_how_it_is() {
         (&people[0]["name"], &people[0]["bot"]),
         (&"alice".into(), &false.into())
     );
-    // Nobody was told that bob came: he did not.
+    // bob's join wasn't announced, because he only ran a command.
     assert!(!alice.screen().said().contains("bob"));
 }
 
@@ -139,7 +143,7 @@ fn whoami_is_the_same_every_time() {
 #[test]
 fn commands_end_with_their_status() {
     let server = Server::start();
-    // (command, status, on standard error)
+    // (command, status, standard error)
     let cases = [
         ("help", 0, ""),
         ("/who", 0, ""),
@@ -220,7 +224,7 @@ fn bytes_that_are_no_text_do_no_harm() {
     assert_eq!(said(&server, "lobby"), ["]0;title café \u{fffd}\nend"]);
 }
 
-/// A command that wants no input, or no more of it, ends while the client is still sending.
+/// A command that needs no more input ends while the client is still sending.
 #[test]
 fn input_that_nobody_wants_holds_nothing_up() {
     let server = Server::start();

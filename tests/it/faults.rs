@@ -1,5 +1,5 @@
-//! DynamoDB behind a way that loses, delays and spoils requests: people go on talking, and what
-//! anybody saw is what the table holds.
+//! DynamoDB behind a connection with faults: users can keep chatting, and whatever anyone saw is in
+//! the table.
 
 use std::time::{Duration, Instant};
 
@@ -8,13 +8,13 @@ use crate::harness::moto::{Moto, variables};
 use crate::harness::{Home, Login, Pipe, Server};
 
 const CLIENTS: usize = 20;
-/// What each says in each phase.
+/// Messages per user and phase.
 const MESSAGES: usize = 2;
-/// How long one phase may take until everybody has an answer for each message.
+/// Time limit of a phase until every message is shown or refused.
 const PATIENCE: Duration = Duration::from_secs(60);
 const REFUSED: &str = "Not saved, so nobody saw it";
 
-/// What was said, in the order in which somebody was shown it: `c3:p1.0`.
+/// The messages in the order a user saw them: `c3:p1.0`.
 fn messages(shown: &str) -> Vec<String> {
     let said = shown.lines().filter_map(|line| {
         let (head, words) = line.split_once(": ")?;
@@ -25,8 +25,7 @@ fn messages(shown: &str) -> Vec<String> {
     said.collect()
 }
 
-/// Waits until a client has been told of each of so many messages what became of it. Returns how
-/// many were refused.
+/// Waits until a client has the result of this many messages. Returns how many were refused.
 fn wait_answered(client: &Pipe, name: &str, said: usize) -> usize {
     let own = format!(" {name}: message ");
     let count = |shown: &str| (shown.matches(&own).count(), shown.matches(REFUSED).count());
@@ -93,11 +92,11 @@ fn what_anybody_saw_is_what_the_table_holds() {
             .map(|(client, name)| wait_answered(client, name, said))
             .sum();
         let (spoiled, more) = (proxy.plan(0, &[]), now - refused);
-        eprintln!("{phase}: {spoiled} requests spoiled, {more} messages refused");
+        eprintln!("{phase}: {spoiled} requests with faults, {more} messages refused");
         assert_eq!(spoiled > 0, !faults.is_empty(), "{phase}");
         match *phase {
-            "silent" => assert!(more > 0, "nothing was saved, so it was said so"),
-            "calm" | "calm again" => assert_eq!(more, 0, "{phase}: it recovered"),
+            "silent" => assert!(more > 0, "nothing was saved, so messages were refused"),
+            "calm" | "calm again" => assert_eq!(more, 0, "{phase}: the server recovered"),
             _ => {}
         }
         refused = now;
@@ -111,7 +110,11 @@ fn what_anybody_saw_is_what_the_table_holds() {
             shown.matches(": message ").count() >= longest
         });
     }
-    assert_eq!(longest + refused, total, "each was saved or refused");
+    assert_eq!(
+        longest + refused,
+        total,
+        "each message was saved or refused"
+    );
     let log = server.stop().stderr;
     for event in [
         "append_failed",
@@ -119,13 +122,10 @@ fn what_anybody_saw_is_what_the_table_holds() {
         "aws_works_again",
         "append_voided",
     ] {
-        assert!(
-            log.contains(event),
-            "the log does not tell of {event}:\n{log}"
-        );
+        assert!(log.contains(event), "the log has no {event}:\n{log}");
     }
 
-    // Another process, which knows nothing of what was in doubt.
+    // Another process, which doesn't know what was in doubt.
     let server = Server::at(Home::on(moto.variables(), &table), Vec::new());
     let mut reader = Login::new(&server, "reader").pipe();
     reader.line("/history 500");

@@ -1,4 +1,4 @@
-//! What one client can't do to the others.
+//! One client's effect on the others.
 
 use std::io::Read as _;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -12,7 +12,7 @@ use tokio::runtime::Runtime;
 
 use crate::harness::{DEADLINE, Login, Screen, Server};
 
-/// Connections that say nothing, from 127.0.0.1.
+/// Connections from 127.0.0.1 that send nothing.
 fn silent(server: &Server, count: usize) -> Vec<TcpStream> {
     let address = ("127.0.0.1", server.port());
     let connect = |_| {
@@ -23,28 +23,28 @@ fn silent(server: &Server, count: usize) -> Vec<TcpStream> {
     (0..count).map(connect).collect()
 }
 
-/// Waits until the server closes a connection. Returns what it said.
+/// Waits until the server closes a connection. Returns what it sent.
 fn last_words(mut stream: &TcpStream) -> String {
     let mut words = Vec::new();
-    // A reset is an end too, but a timeout isn't.
+    // A reset counts as closed, a timeout doesn't.
     if let Err(error) = stream.read_to_end(&mut words) {
         assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
     }
     String::from_utf8_lossy(&words).into_owned()
 }
 
-/// How often each connection of an attack comes back when it's cut.
+/// How often each connection of an attack reconnects.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// An attack from many addresses, until this is dropped.
+/// An attack from many addresses, which ends when this is dropped.
 struct Attack {
     runtime: Option<Runtime>,
     connections: Arc<AtomicUsize>,
 }
 
 impl Attack {
-    /// `each` connections from each of `sources` addresses. Half of them say nothing, the others
-    /// send a version line and then a byte now and then.
+    /// `each` connections from each of `sources` addresses. Half of them send nothing, the others a
+    /// version line and then an occasional byte.
     fn from(sources: u16, each: u16, server: SocketAddr) -> Attack {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
@@ -71,12 +71,12 @@ impl Attack {
         }
     }
 
-    /// Waits until so many more connections have been opened.
+    /// Waits until this many more connections have been opened.
     fn wait(&self, more: usize) {
         let until = self.connections.load(Ordering::Relaxed) + more;
         let start = std::time::Instant::now();
         while self.connections.load(Ordering::Relaxed) < until {
-            assert!(start.elapsed() < DEADLINE, "the attack stands still");
+            assert!(start.elapsed() < DEADLINE, "the attack makes no progress");
             std::thread::yield_now();
         }
     }
@@ -116,7 +116,7 @@ async fn attack(
     }
 }
 
-/// More connections than there are places, which come back whenever they are cut.
+/// More connections than there are places, which reconnect whenever they're closed.
 #[test]
 fn a_flood_from_many_addresses_keeps_nobody_out() {
     let server = Server::with(&["limits.unauthenticated=64"]);
@@ -124,7 +124,7 @@ fn a_flood_from_many_addresses_keeps_nobody_out() {
     let attack = Attack::from(100, 4, address);
     attack.wait(800);
     for nth in 0..10 {
-        // Each from an address that nobody has logged in from before.
+        // Each from an address that hasn't logged in before.
         let bind = format!("BindAddress=127.0.1.{}", nth + 1);
         let login = Login::new(&server, &format!("good{nth}")).option(&bind);
         let login = login.option("RemoteCommand=who").try_pipe().wait_end();
@@ -134,7 +134,7 @@ fn a_flood_from_many_addresses_keeps_nobody_out() {
     let log = server.log().text();
     assert!(log.contains("connections_evicted"), "{log}");
     let lines = log.matches("connections_evicted").count();
-    assert!(lines < 5, "{lines} lines about the same");
+    assert!(lines < 5, "{lines} lines about the same thing");
     let source = log
         .lines()
         .find(|line| line.contains("connections_evicted"));
@@ -153,7 +153,7 @@ fn silent_connections_from_one_address_give_way_to_people_there() {
     let mut bob = Login::new(&server, "bob").pipe();
     bob.line("room enough");
     alice.wait_text("bob room enough");
-    // The others are cut when their time is over.
+    // The others are closed at the login deadline.
     for stream in &streams {
         last_words(stream);
     }
@@ -168,7 +168,7 @@ fn one_address_has_a_limit_and_is_told_so() {
         "limits.login_grace=10m",
     ]);
     let streams = silent(&server, 30);
-    // Those that come later take the place of those that came first.
+    // New connections evict the oldest.
     let (cut, open) = streams.split_at(20);
     for stream in cut {
         last_words(stream);
@@ -179,7 +179,7 @@ fn one_address_has_a_limit_and_is_told_so() {
         let waiting = stream.read_to_end(&mut words).map_err(|e| e.kind());
         assert_eq!(waiting, Err(std::io::ErrorKind::WouldBlock));
     }
-    // People who are in keep their places.
+    // Logged-in users keep their places.
     drop(streams);
     let crowd: Vec<_> = (0..10)
         .map(|_| Login::new(&server, "alice").pipe())
@@ -196,7 +196,7 @@ fn one_address_may_not_connect_again_and_again() {
     let server = Server::with(&["limits.connections_per_address=1"]);
     let streams = silent(&server, 200);
     let words = last_words(streams.last().unwrap());
-    // One place is free again after two seconds, some of which may have passed.
+    // A place is free again after two seconds, some of which may have passed.
     let why =
         |seconds| format!("Too many new connections from your address. Try again in {seconds} s.");
     assert!(
@@ -211,14 +211,14 @@ fn a_client_that_asks_for_new_keys_all_the_time_is_told_to_stop() {
     let mut alice = Login::new(&server, "alice")
         .option("RekeyLimit=16")
         .terminal();
-    // Wherever it is wrapped.
+    // Wherever it's wrapped.
     let told = |screen: &Screen| {
         let all = screen.visible().concat();
         all.split_whitespace()
             .collect::<String>()
             .contains("Toomanykeyexchanges.")
     };
-    // Each key in a packet of its own, and so with keys of its own.
+    // Each key in a packet of its own, after a key exchange of its own.
     for nth in 1..=100 {
         alice.type_text("#");
         alice.wait_for("an echo, or the end", |screen| {
@@ -231,7 +231,7 @@ fn a_client_that_asks_for_new_keys_all_the_time_is_told_to_stop() {
     assert!(!alice.wait_end().success());
     assert!(told(&alice.screen()));
     server.wait_log("reason=rekeys");
-    // Nobody notices who does it as it's meant.
+    // A client with a normal RekeyLimit isn't affected.
     let bob = Login::new(&server, "bob")
         .option("RekeyLimit=1M 1h")
         .terminal();
@@ -249,11 +249,11 @@ fn commands_have_a_rate_too() {
     alice.wait_text("ssh-chat 0.1");
     alice.line("/uptime");
     alice.wait_text("Error: Too fast: wait");
-    // Nothing is lost: what was typed stands in the prompt again.
+    // Nothing is lost: the typed line is back in the prompt.
     alice.wait_typed("lobby ▸ /uptime");
 }
 
-/// A limit for each session is none: a client opens as many as it likes.
+/// A limit per session would limit nothing: a client can open any number of sessions.
 #[test]
 fn all_sessions_of_an_account_share_its_commands() {
     let server = Server::with(&["limits.command_burst=3", "limits.command_rate=1/h"]);
@@ -281,12 +281,12 @@ fn newcomers_from_one_address_have_a_rate() {
         let who = login.option("RemoteCommand=whoami").try_pipe().finish();
         (who.status.code(), who.stderr)
     };
-    // (who, whether without a key, what they are told)
+    // (user, whether a guest, expected error)
     for (name, guest, told) in [
         ("alice", false, ""),
         ("bob", false, ""),
         ("carol", false, "Too many new accounts from your address"),
-        // She is not new.
+        // Her account already exists.
         ("alice", false, ""),
         ("guest", true, ""),
         ("guest", true, ""),
@@ -309,7 +309,7 @@ fn newcomers_from_one_address_have_a_rate() {
     }
 }
 
-/// What `yes | ssh -T` says.
+/// The output of `yes | ssh -T`.
 #[test]
 fn a_flood_of_lines_waits() {
     let server = Server::start();
@@ -334,7 +334,7 @@ fn a_flood_of_keys_does_not_hurt() {
     alice.wait_text("bob y");
     alice.line("let me finish");
     alice.wait_text("alice let me finish");
-    // What was refused came back; it can be thrown away, and the line is a line again.
+    // Refused lines come back; they can be discarded, and the next line works normally.
     bob.wait_text("more lines were not sent");
     bob.ctrl('c');
     bob.wait_typed("lobby ▸");
