@@ -1,8 +1,8 @@
-//! The key is the identity: the same key comes back as the same person.
+//! The key is the identity: the same key logs in as the same user.
 
 use crate::harness::{Login, Server, Terminal};
 
-/// Waits for an answer to `/who` with this many people, and returns its rows.
+/// Waits for the output of `/who` with this many people, and returns its rows.
 fn who(terminal: &Terminal, people: &str) -> Vec<String> {
     let heading = format!("{people} in lobby");
     let before = terminal.screen().said().matches(&heading).count();
@@ -33,7 +33,7 @@ fn a_lost_connection_leaves_no_ghost() {
     bob.wait_text("alice back again");
 }
 
-/// A laptop that was closed: its connection is there, and nobody reads.
+/// A laptop that was closed: its connection is open, and nothing reads from it.
 #[test]
 fn a_sleeping_terminal_does_not_hold_the_name() {
     let server = Server::start();
@@ -60,7 +60,7 @@ fn the_key_decides_not_the_login_name() {
         .key_of(&server, "alice")
         .terminal();
     alice.wait_text("you are alice (");
-    // Another key under her name is not, and is told so.
+    // Another key under her name isn't, and is told so.
     let mallory = Login::new(&server, "alice")
         .key_of(&server, "mallory")
         .terminal();
@@ -95,8 +95,8 @@ fn names_of_guests_are_not_for_choosing() {
     assert!(!login.screen().says("you are guest-abcd"));
 }
 
-/// A login name need not be a name here: whoever has none that will do is let in all the same, and
-/// told why.
+/// A login name doesn't have to be a valid chat name: a user with an invalid one is admitted all
+/// the same, and told why.
 #[test]
 fn a_login_name_that_can_t_be_a_name_keeps_nobody_out() {
     let server = Server::start();
@@ -119,7 +119,7 @@ fn a_login_name_that_can_t_be_a_name_keeps_nobody_out() {
     nobody.wait_text("you are guest-");
 }
 
-/// Not by name, not here only, and not only who is online.
+/// Ignoring follows the account, in all its sessions, and works on users who are offline.
 #[test]
 fn people_are_ignored_by_account_and_in_all_sessions() {
     let server = Server::with(&["limits.message_rate=0", "limits.command_rate=0"]);
@@ -162,7 +162,7 @@ fn people_are_ignored_by_account_and_in_all_sessions() {
         "{seen:?}"
     );
 
-    // Who is gone is found all the same.
+    // Users who are offline are found too.
     mallory.line("/quit");
     mallory.wait_end();
     other.line("/unignore mal");
@@ -220,7 +220,7 @@ fn settings_come_back_with_the_key() {
     );
 }
 
-/// A setting that was confirmed is kept, however soon one leaves.
+/// A confirmed setting is saved, however soon its user leaves.
 #[test]
 fn settings_survive_a_quick_exit() {
     let server = Server::start();
@@ -252,7 +252,7 @@ fn without_a_key_one_is_a_guest() {
     let suffix = name.strip_prefix("guest-").unwrap();
     assert_eq!(suffix.len(), 4, "{name}");
     assert!(rows[0].contains("guest"), "{rows:?}");
-    // Every time another one.
+    // A different one each time.
     let another = Login::guest(&server, "carol").terminal();
     let rows = who(&another, "2 people");
     assert_eq!(
@@ -262,7 +262,7 @@ fn without_a_key_one_is_a_guest() {
     );
 }
 
-/// One person, several devices: all of them see everything, and others see one person.
+/// One user, several devices: all of them see everything, and others see one user.
 #[test]
 fn one_person_may_be_at_several_terminals() {
     let server = Server::with(&["limits.message_rate=0"]);

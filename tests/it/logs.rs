@@ -1,4 +1,4 @@
-//! The catalogue of events, `docs/logs.md`, held against the code in both directions.
+//! The log reference, `docs/logs.md`, compared with the code in both directions.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -6,7 +6,7 @@ use std::path::Path;
 
 const LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
 
-/// The levels and the fields that an event has somewhere.
+/// All levels and fields that an event has anywhere.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 struct Known {
     levels: BTreeSet<String>,
@@ -15,7 +15,7 @@ struct Known {
 
 type Catalogue = BTreeMap<String, Known>;
 
-/// Every event and span that the text of a source file writes, without its unit tests.
+/// Collects the events and spans in a source file, without its unit tests.
 fn events(source: &str, found: &mut Catalogue) {
     let end = source.find("#[cfg(test)]\nmod tests {");
     let source = &source[..end.unwrap_or(source.len())];
@@ -26,7 +26,7 @@ fn events(source: &str, found: &mut Catalogue) {
             let name = arguments
                 .iter()
                 .find_map(|argument| argument.strip_prefix("event = "));
-            let name = name.unwrap_or_else(|| panic!("a line without a name: {arguments:?}"));
+            let name = name.unwrap_or_else(|| panic!("an event without a name: {arguments:?}"));
             add(found, name, level, &arguments);
         }
         let start = format!("tracing::{level}_span!(");
@@ -45,7 +45,7 @@ fn add(found: &mut Catalogue, name: &str, level: &str, arguments: &[String]) {
     known.fields.extend(fields);
 }
 
-/// The name of a field; nothing for the name of the event and the sentence.
+/// The name of a field; `None` for the event's name and its message.
 fn field(argument: &str) -> Option<String> {
     if argument.starts_with("parent: ") {
         return None;
@@ -55,7 +55,7 @@ fn field(argument: &str) -> Option<String> {
     if name == "event" || name.starts_with('"') {
         return None;
     }
-    // `attempts.refused` by itself is the field `attempts.refused`; nobody writes that.
+    // `attempts.refused` as an argument is the field `attempts.refused`, which the code never uses.
     assert!(
         name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_'),
         "{argument:?}"
@@ -63,7 +63,7 @@ fn field(argument: &str) -> Option<String> {
     Some(name.to_owned())
 }
 
-/// What stands between the commas, up to the parenthesis that closes the call.
+/// The arguments of a call, up to its closing parenthesis.
 fn arguments(text: &str) -> Vec<String> {
     let (mut depth, mut quoted, mut escaped) = (0, false, false);
     let mut all = vec![String::new()];
@@ -113,9 +113,9 @@ fn in_document() -> Catalogue {
     for line in text.lines().filter(|line| line.starts_with("| `")) {
         let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
         let [name, levels, fields, meaning] = cells[..] else {
-            panic!("a row has four cells: {line}");
+            panic!("not four cells: {line}");
         };
-        assert!(meaning.len() > 20, "it says what it means: {line}");
+        assert!(meaning.len() > 20, "the meaning is too short: {line}");
         let words = |cell: &str| {
             let words = cell.split(',').map(|word| word.trim().trim_matches('`'));
             words
@@ -128,7 +128,7 @@ fn in_document() -> Catalogue {
             fields: words(fields),
         };
         let twice = found.insert(name.trim_matches('`').to_owned(), known);
-        assert_eq!(twice, None, "{name} has one row");
+        assert_eq!(twice, None, "{name} has two rows");
     }
     found
 }
@@ -136,13 +136,13 @@ fn in_document() -> Catalogue {
 #[test]
 fn every_event_is_in_the_catalogue_and_every_row_in_the_code() {
     let (code, document) = (in_code(), in_document());
-    assert!(code.len() > 40, "the events were found");
+    assert!(code.len() > 40, "too few events found");
     let names: BTreeSet<&String> = code.keys().chain(document.keys()).collect();
     let mut wrong = Vec::new();
     for name in names {
         match (code.get(name), document.get(name)) {
             (Some(_), None) => wrong.push(format!("{name} is not in docs/logs.md")),
-            (None, Some(_)) => wrong.push(format!("{name} is in docs/logs.md and not in the code")),
+            (None, Some(_)) => wrong.push(format!("{name} is in docs/logs.md but not in the code")),
             (code, document) if code != document => {
                 wrong.push(format!(
                     "{name}\n  in the code     {code:?}\n  in the document {document:?}"

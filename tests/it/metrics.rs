@@ -1,5 +1,5 @@
-//! What the private listener tells: each metric moves when what it counts happens, and nothing
-//! that people send makes another series.
+//! The metrics listener: each metric changes when what it counts happens, and user input never
+//! creates another series.
 
 mod moves;
 
@@ -21,7 +21,7 @@ fn args(more: &[&str]) -> Vec<String> {
     all.map(|&arg| arg.to_owned()).collect()
 }
 
-/// The status and the body.
+/// Returns the status and the body.
 fn get(address: SocketAddr, path: &str) -> (u16, String) {
     let mut stream = TcpStream::connect(address).unwrap();
     write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\n\r\n").unwrap();
@@ -32,7 +32,7 @@ fn get(address: SocketAddr, path: &str) -> (u16, String) {
     (status.parse().unwrap(), body.to_owned())
 }
 
-/// Asks until the answer is as it should be.
+/// Repeats the request until the response is as expected.
 fn wait_for(
     address: SocketAddr,
     path: &str,
@@ -49,7 +49,7 @@ fn wait_for(
     }
 }
 
-/// The same of what is counted in whole numbers.
+/// The same for integer metrics.
 fn count(text: &str, sample: &str) -> u64 {
     let rest = text
         .lines()
@@ -57,7 +57,7 @@ fn count(text: &str, sample: &str) -> u64 {
     rest.map_or(0, |value| value.parse().unwrap())
 }
 
-/// The value of a sample, which begins like this; 0 if there is none.
+/// The value of the sample that begins like this; 0 if there is none.
 fn value(text: &str, sample: &str) -> f64 {
     let rest = text
         .lines()
@@ -103,7 +103,7 @@ fn what_happens_is_counted() {
             ("ssh_chat_connections_total{outcome=\"served\"}", 0.0),
         ],
     );
-    // Only what is there before can be seen to grow.
+    // Only samples that exist before can be seen to grow.
     for sample in [
         "ssh_chat_messages_total{outcome=\"failed\"} 0\n",
         "ssh_chat_connections_ended_total{stage=\"in\",reason=\"write_stall\"} 0\n",
@@ -185,7 +185,7 @@ fn refusals_at_the_door_are_counted() {
     ];
     let server = Server::at(home, args(&more));
     let address = server.metrics();
-    // Two that say nothing: the second takes the place of the first.
+    // Two silent connections: the second evicts the first.
     let silent = [(); 2].map(|()| TcpStream::connect(("127.0.0.1", server.port())).unwrap());
     let evicted = |_, text: &str| count(text, "ssh_chat_connections_evicted_total") == 1;
     wait_for(address, "/metrics", "an eviction", evicted);
@@ -215,11 +215,11 @@ fn refusals_at_the_door_are_counted() {
     wait_for(address, "/metrics", "a refused key", counted);
 }
 
-/// What stands before the values.
+/// The part of a sample before its value.
 fn series(text: &str) -> BTreeSet<String> {
     let samples = text.lines().filter(|line| !line.starts_with('#'));
     let names = samples.map(|line| line.rsplit_once(' ').unwrap().0);
-    // How a connection ends is for the network to say.
+    // How a connection ends depends on the network.
     let names = names.filter(|name| !name.starts_with("ssh_chat_connections_ended"));
     names.map(str::to_owned).collect()
 }
@@ -241,9 +241,9 @@ fn nothing_that_people_send_makes_a_series() {
         let _end = stranger.read_to_end(&mut Vec::new());
         assert_eq!(get(address, &format!("/{word}")).0, 404);
     };
-    // The second comes into a room where something was said.
+    // The second user joins a room with history.
     (0..2).for_each(crowd);
-    // What the server asks the store by itself comes sooner or later than the rest.
+    // The server's own calls to the store come at any time.
     let looked = |_, text: &str| text.contains("operation=\"unproven\"");
     let before = wait_for(address, "/metrics", "a look at accounts", looked);
     (2..6).for_each(crowd);
@@ -311,7 +311,7 @@ fn calls_of_aws_are_counted_by_service_and_operation() {
 
 #[test]
 fn a_server_that_waits_is_live_and_not_ready() {
-    // Nobody listens there any more.
+    // No server listens on this port any more.
     let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", gone.local_addr().unwrap());
     drop(gone);

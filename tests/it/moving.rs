@@ -1,4 +1,4 @@
-//! Moving to another machine: export beside a running server, import, and everybody is at home.
+//! Migration: export next to a running server, import elsewhere, and everything is as before.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -6,14 +6,14 @@ use std::sync::Arc;
 
 use crate::harness::{Home, Login, Server, Terminal, pipe, run};
 
-/// Runs a command that must succeed; returns what it said.
+/// Runs a command that must succeed; returns its output.
 fn done(home: &Home, args: &[&str]) -> String {
     let ended = run(home, args);
     assert!(ended.status.success(), "{args:?}: {}", ended.stderr);
     ended.stderr
 }
 
-/// The same people have their keys in another folder.
+/// Copies the users' keys to another folder.
 fn bring_keys(home: &Home, other: &Home, people: &[&str]) {
     for name in people {
         let key = home.key(name);
@@ -22,7 +22,7 @@ fn bring_keys(home: &Home, other: &Home, people: &[&str]) {
     }
 }
 
-/// What an archive has between its first line, which has a time, and its end.
+/// The archive's lines between the first, which has a time, and the last.
 fn records(archive: &str) -> Vec<&str> {
     archive.lines().skip(1).collect()
 }
@@ -31,7 +31,7 @@ fn enter(server: &Server, name: &str) -> Terminal {
     Login::new(server, name).size(120, 40).terminal()
 }
 
-/// People talk, change their minds and names, and one of them is thrown out.
+/// Users chat, edit, rename themselves, and one of them is banned.
 fn live(server: &Server) {
     let alice = enter(server, "alice");
     let mut bob = enter(server, "bob");
@@ -71,7 +71,7 @@ fn everybody_is_at_home_on_the_new_server() {
     move_house(Home::new(), Home::new());
 }
 
-/// From a laptop into the cloud, and back.
+/// From SQLite to DynamoDB, and back.
 #[test]
 fn everybody_is_at_home_on_another_kind_of_store() {
     let written = move_house(Home::local(), Home::on_a_table());
@@ -84,7 +84,7 @@ fn everybody_is_at_home_on_another_kind_of_store() {
     }
 }
 
-/// Has people live in the old place and move to the new one. Returns the archive.
+/// Fills the old server and migrates to the new one. Returns the archive.
 fn move_house(old: Arc<Home>, home: Arc<Home>) -> String {
     let settings = ["--set", "limits.message_rate=0"].map(str::to_owned);
     let mut old = Server::at(old, settings.to_vec());
@@ -149,7 +149,7 @@ fn move_house(old: Arc<Home>, home: Arc<Home>) -> String {
     mallory.wait_text("You are banned here");
     bob.line("/tz");
     bob.wait_text("Tokyo");
-    // The old name is still hers.
+    // The old name still belongs to her.
     bob.line("/nick alice");
     bob.wait_text("taken");
     alice.line("/mute bob 1h");
@@ -157,8 +157,7 @@ fn move_house(old: Arc<Home>, home: Arc<Home>) -> String {
     written
 }
 
-/// Whoever has a name from before it was reserved keeps it, and operators can do something about
-/// it.
+/// An account keeps a name that was reserved later, and operators can rename it.
 #[test]
 fn names_from_before_they_were_reserved_come_along() {
     let old = Server::start();
@@ -182,7 +181,7 @@ fn names_from_before_they_were_reserved_come_along() {
     let mut add = vec!["keys", "add", "--role", "operator", "--account", "alice"];
     add.push(key.to_str().unwrap());
     done(&home, &add);
-    // Not even a shell on the machine makes a new one.
+    // Even at the console, no new account can get the name.
     add[5] = "administrator";
     let refused = run(&home, &add);
     assert!(

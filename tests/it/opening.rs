@@ -1,4 +1,4 @@
-//! Which store a command opens: one that is missing is made only if somebody asked for that.
+//! Which store a command opens: a missing one is created only if requested.
 
 use std::fs;
 use std::sync::Arc;
@@ -9,10 +9,10 @@ use crate::harness::faults::FaultProxy;
 use crate::harness::moto::{Moto, variables};
 use crate::harness::{Finished, Home, Login, Server, run};
 
-/// A fingerprint that nobody's key has.
+/// A fingerprint that no account has.
 const NOBODY: &str = "SHA256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
-/// Every command that opens the store, but for those that may make one.
+/// Every command that opens the store, except those that may create one.
 fn commands(key: &str) -> Vec<Vec<&str>> {
     vec![
         vec!["keys", "list"],
@@ -42,7 +42,7 @@ fn assert_refused(ended: &Finished, words: &str, what: &[&str]) {
     assert!(ended.stderr.contains(words), "{what:?}: {ended:?}");
 }
 
-/// Nothing works without a store, and none of it makes one; with `--create` it does, once.
+/// No command works without a store, and none creates one, except with `--create`.
 fn nothing_is_made_by_mistake(home: &Arc<Home>, missing: &str, place: &str) {
     assert!(run(home, &["host-key", "init"]).status.success());
     let before = home.data_files();
@@ -66,7 +66,10 @@ fn nothing_is_made_by_mistake(home: &Arc<Home>, missing: &str, place: &str) {
     assert!(invited.stderr == format!("store: {place}\n"), "{invited:?}");
     let listed = run(home, &["keys", "list"]);
     assert!(listed.stdout.contains("alice"), "{listed:?}");
-    assert_eq!(listed.stderr, "", "who reads knows");
+    assert_eq!(
+        listed.stderr, "",
+        "commands that only read don't print the store"
+    );
 }
 
 #[test]
@@ -87,7 +90,7 @@ fn a_table_is_made_only_when_somebody_says_so() {
         all["TableNames"].as_array().unwrap().contains(&json!(name))
     };
     assert!(!tables());
-    // An import makes a database, but no table.
+    // An import creates a database, but not a table.
     let archive = home.path().join("none.jsonl");
     fs::write(&archive, "").unwrap();
     let import = ["import", archive.to_str().unwrap()];
@@ -100,13 +103,13 @@ fn a_table_is_made_only_when_somebody_says_so() {
 fn a_folder_of_its_own_is_not_made_either() {
     let home = Home::local();
     for command in commands("none.pub") {
-        // The page wants a host key first.
+        // The page checks for a host key first.
         if command[0] != "web" {
             assert_refused(&run(&home, &command), "there is no database", &command);
         }
         assert!(!home.data().exists(), "{command:?}");
     }
-    // What can't be looked at is not taken for missing.
+    // An unreadable path isn't reported as missing.
     fs::write(home.data(), "a file").unwrap();
     for command in [
         &["export"][..],
@@ -119,7 +122,7 @@ fn a_folder_of_its_own_is_not_made_either() {
     assert_eq!(fs::read(home.data()).unwrap(), b"a file");
 }
 
-/// Reading, beside a server or after its sudden end, changes nothing, and sees the latest.
+/// Reading, next to a server or after a crash, changes nothing and returns the latest data.
 #[test]
 fn reading_beside_a_server_sees_all_and_changes_nothing() {
     let mut server = Server::at(Home::local(), Vec::new());
@@ -147,13 +150,13 @@ fn reading_beside_a_server_sees_all_and_changes_nothing() {
         }
         assert!(
             fs::read(&database).unwrap() == before,
-            "nothing was written"
+            "something was written"
         );
     };
     reads("first");
     alice.line("second");
     alice.wait_text("second");
-    // Both are in the log beside the database only.
+    // Both are only in the write-ahead log.
     reads("second");
     server.kill9();
     reads("second");
@@ -183,11 +186,11 @@ fn what_an_earlier_version_wrote_is_not_read_by_halves() {
     version(Some(now - 1));
     let ended = run(&home, &["export"]);
     assert_refused(&ended, "was made by an earlier version", &["export"]);
-    assert_eq!(version(Some(now)), now - 1, "it is left alone");
+    assert_eq!(version(Some(now)), now - 1, "the database wasn't modified");
     assert!(run(&home, &["export"]).status.success());
 }
 
-/// A command that lists people asks the table as often for many of them as for one.
+/// A command that lists accounts queries the table as often for many of them as for one.
 #[test]
 fn each_further_account_costs_no_further_request() {
     let moto = Moto::shared();
@@ -214,7 +217,10 @@ fn each_further_account_costs_no_further_request() {
     };
     add("ann");
     let of_one = commands.map(|command| requests(command, 1));
-    assert_eq!(of_one[0], 2, "is the table there, and who is in it");
+    assert_eq!(
+        of_one[0], 2,
+        "one query for the table, one for the accounts"
+    );
     for who in ["bob", "cid", "dan", "eve", "fay"] {
         add(who);
     }

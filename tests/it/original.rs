@@ -1,5 +1,4 @@
-//! The bugs of the program that this one replaces, each with a test that this one does not have
-//! it.
+//! Bugs of the original ssh-chat, each with a test that this server doesn't have it.
 
 use crate::harness::{Login, Server, contains};
 
@@ -30,7 +29,7 @@ fn cr_and_lf_are_one_enter() {
     let mut alice = Login::new(&server, "alice").pipe();
     let mut bob = Login::new(&server, "bob").pipe();
     bob.write(b"one\r\ntwo\r");
-    // The two may come apart on the way.
+    // The two may arrive separately.
     alice.wait_text("bob: two");
     bob.write(b"\nthree\nfour\rfive\r\n\r\nsix");
     bob.end_input();
@@ -61,7 +60,7 @@ fn backspace_removes_a_whole_character() {
         for _ in 0..backspaces {
             alice.backspace();
         }
-        // What follows shows that all of it has arrived.
+        // The next line shows that everything has arrived.
         alice.type_text("|");
         alice.wait_typed(&format!("lobby ▸ {left}|"));
         alice.ctrl('u');
@@ -69,11 +68,11 @@ fn backspace_removes_a_whole_character() {
     }
 }
 
-/// What moves cursors, sets titles, touches clipboards or turns text around, from one user to
-/// another, in everything that a user can say of themselves.
+/// Sequences that move cursors, set titles, write to clipboards or reverse text, sent from one user
+/// to another, in every text that a user can set.
 #[test]
 fn control_bytes_do_not_travel() {
-    /// Sequences, none of which the server itself ever sends.
+    /// Sequences that the server itself never sends.
     const HOSTILE: &[&str] = &[
         "\x1b]52;c;SGVsbG8=\x07",
         "\x1b]0;owned\x07",
@@ -124,7 +123,7 @@ fn control_bytes_do_not_travel() {
         carol.line("/whois mallory");
         carol.wait_text(&format!("away{n}"));
     }
-    // Broken UTF-8 too.
+    // Invalid UTF-8, too.
     mallory.write(b"broken \xff\xc2\x9b\xe2\x80 end-of-it\n");
     alice.wait_text("end-of-it");
     carol.wait_text("end-of-it");
@@ -156,7 +155,7 @@ fn control_bytes_do_not_travel() {
             String::from_utf8_lossy(sequence)
         );
     }
-    // A direct message rings; whatever was in it does not ring again.
+    // A direct message rings the bell; its text doesn't ring it again.
     assert!(alice.screen().bells <= HOSTILE.len());
     let text = String::from_utf8(carol.bytes()).unwrap();
     let control = text
@@ -180,7 +179,7 @@ fn a_line_has_a_length() {
     alice.wait_text("mallory short");
     assert!(!alice.screen().says("aaaa"));
 
-    // At a terminal the line is full long before.
+    // At a terminal, the line is full long before.
     alice.paste(&"b".repeat(100_000));
     alice.line("");
     bob.wait_text("alice: bbbb");
@@ -197,7 +196,7 @@ fn a_slow_reader_is_told_what_it_missed() {
     let alice = Login::new(&server, "alice").terminal();
     let mut bob = Login::new(&server, "bob").pipe();
     alice.signal("STOP");
-    // More than the network between the two holds, and more than the server keeps for her.
+    // More than the network buffers hold, and more than the server keeps for her.
     let filling = "x".repeat(1900);
     for batch in 0..20 {
         for n in 0..100 {
@@ -210,7 +209,7 @@ fn a_slow_reader_is_told_what_it_missed() {
     alice.signal("CONT");
     alice.wait_raw(b"messages skipped: your terminal was too slow. /history shows them.");
     alice.wait_raw(b"the last one");
-    // And she can go on.
+    // And she can continue.
     alice.line("I am back");
     bob.wait_text("alice: I am back");
 }
@@ -229,7 +228,7 @@ fn alone_is_nobody_else() {
 #[test]
 fn the_host_key_outlives_the_process() {
     let mut server = Server::start();
-    // Accepted the first time, and from then on nothing else is.
+    // Accepted the first time, and pinned from then on.
     Login::new(&server, "alice").pipe().finish();
     let remembered = std::fs::read_to_string(server.home().known_hosts()).unwrap();
     let fingerprint = server.fingerprint();
@@ -261,12 +260,12 @@ fn the_window_is_respected() {
     let screen = alice.screen();
     assert!(
         !screen.broken,
-        "the terminal had to break a row: {screen:#?}"
+        "the terminal had to wrap a row: {screen:#?}"
     );
     let all = screen.said().replace('\n', " ");
     assert!(
         all.contains(&long),
-        "the words are all there, in order: {screen:#?}"
+        "words are missing or out of order: {screen:#?}"
     );
     let ws: usize = screen.all.iter().map(|row| row.matches('w').count()).sum();
     assert!(ws >= 200, "{screen:#?}");

@@ -1,4 +1,4 @@
-//! More through a pipe than fits or than is allowed at once: it waits, and nothing is lost.
+//! More input from a pipe than the server accepts at once: the client waits, and nothing is lost.
 
 use std::io::Write as _;
 use std::sync::Arc;
@@ -7,27 +7,27 @@ use std::thread;
 
 use crate::harness::{Finished, Home, Login, Pipe, Server};
 
-/// How many lines a long file has.
+/// Number of lines in a long file.
 const LINES: usize = 2_000;
 
-/// Limits that are met all the time, and are over in a moment.
+/// Rate limits that are hit constantly, but recover at once.
 const FAST: &[&str] = &["limits.message_burst=5", "limits.message_rate=1000/s"];
 
-/// Limits that let nothing more through.
+/// Rate limits that let nothing more through.
 const SLOW: &[&str] = &["limits.message_burst=3", "limits.message_rate=1/min"];
 
-/// Lines of about 80 bytes: many times what a client may send ahead.
+/// Lines of about 80 bytes: many times what a client can send ahead.
 fn lines(count: usize) -> Vec<String> {
     let line = |n| format!("line {n:04} {}", "x".repeat(70));
     (0..count).map(line).collect()
 }
 
-/// A file of them.
+/// A file with these lines.
 fn file(lines: &[String]) -> Vec<u8> {
     (lines.join("\n") + "\n").into_bytes()
 }
 
-/// A pipe for the session itself, and one for `send`.
+/// A pipe to the session itself, and one to `send`.
 fn both(server: &Server, user: &str) -> [(&'static str, Pipe); 2] {
     let send = "RemoteCommand=send lobby";
     [
@@ -36,7 +36,7 @@ fn both(server: &Server, user: &str) -> [(&'static str, Pipe); 2] {
     ]
 }
 
-/// The lines of bob that somebody saw, in the order in which they came.
+/// bob's lines that a user saw, in order of arrival.
 fn seen(shown: &str) -> Vec<String> {
     let lines = shown.lines();
     let words = lines.filter_map(|line| {
@@ -46,9 +46,9 @@ fn seen(shown: &str) -> Vec<String> {
     words.collect()
 }
 
-/// Waits until somebody saw each of the lines, and nothing else of bob.
+/// Waits until a user has seen each of the lines, and nothing else from bob.
 fn wait_all(reader: &Pipe, lines: &[String]) {
-    // In steps: each has a deadline of its own.
+    // In steps: each has its own deadline.
     for line in lines.iter().step_by(200).chain(lines.last()) {
         reader.wait_text(line);
     }
@@ -74,7 +74,7 @@ fn a_long_file_arrives_whole_and_in_order() {
     }
 }
 
-/// The same as it is by default, and without a line end at the end.
+/// The same with the default settings, and without a line end at the end.
 #[test]
 fn a_file_goes_as_fast_as_the_limits_allow() {
     let server = Server::start();
@@ -87,7 +87,7 @@ fn a_file_goes_as_fast_as_the_limits_allow() {
     wait_all(&reader, &lines);
 }
 
-/// Writes without end until the client is gone. Returns how many bytes it has taken.
+/// Writes endlessly until the client is gone. Returns how many bytes it accepted.
 fn flood(bob: &mut Pipe) -> Arc<AtomicUsize> {
     let taken = Arc::new(AtomicUsize::new(0));
     let (count, mut stdin) = (Arc::clone(&taken), bob.take_stdin());
@@ -100,7 +100,7 @@ fn flood(bob: &mut Pipe) -> Arc<AtomicUsize> {
     taken
 }
 
-/// It takes no memory, hurts nobody, and is over with the client.
+/// An endless pipe takes no memory, slows down no one, and ends with its client.
 #[test]
 fn an_endless_pipe_waits_until_it_is_killed() {
     let server = Server::with(SLOW);
@@ -110,19 +110,19 @@ fn an_endless_pipe_waits_until_it_is_killed() {
         alice.wait_text("bob: word");
         alice.line("/whois bob");
         alice.wait_text("bob");
-        // As long as it takes to fill what there is between the two.
+        // Until the buffers between the two are full.
         let mut before = usize::MAX;
         while taken.load(Ordering::Relaxed) != before {
             before = taken.load(Ordering::Relaxed);
             Login::new(&server, "dan").pipe().finish();
         }
-        assert!(before < 4 << 20, "{how}: {before} bytes are on the way");
+        assert!(before < 4 << 20, "{how}: {before} bytes are in transit");
         bob.signal("KILL");
         alice.wait_text("bob left");
     }
 }
 
-/// An operator, and bob who may only listen.
+/// An operator, and bob, who is muted.
 fn with_bob_muted() -> Server {
     let home = Home::new();
     let key = home.key("olga").with_extension("pub");
@@ -164,8 +164,7 @@ fn a_pipe_is_told_how_far_it_came_when_the_server_stops() {
         pipe.write(&file(&lines(100)));
         (how, pipe)
     });
-    // All that they may say at once, so that the next line waits: three lines, and three messages
-    // of 24.
+    // The whole burst, so that the next line has to wait: three lines, and three messages of 24.
     reader.wait_text("bob: line 0002");
     reader.wait_text("line 0071");
     server.stop();

@@ -1,8 +1,8 @@
-//! Terminals that get no escape sequence, and no terminal at all.
+//! Terminals that get no escape sequences, and sessions without a terminal.
 
 use crate::harness::{Login, Server, pipe};
 
-/// No escape byte, no bell, nothing but text and what moves the cursor within a row.
+/// No escape byte and no bell: only text and cursor movement within a row.
 fn assert_plain(raw: &[u8]) {
     let odd = raw
         .iter()
@@ -26,7 +26,7 @@ fn plain_terminals_get_no_escape_byte() {
         reader.type_text("half ty");
         bob.line(&format!("for {form}, 日本語"));
         reader.wait_text(&format!("HH:MM bob: for {form}, 日本語"));
-        // What is half typed comes back below the message.
+        // The half-typed line comes back below the message.
         reader.wait_for("the line again", |screen| {
             screen
                 .all
@@ -72,7 +72,7 @@ fn a_pipe_gets_lines_and_an_exit_status() {
     }
 }
 
-/// What follows a `/join` is for that room, and waits until it is clear that one is there.
+/// Lines after a `/join` go to that room, and wait until it's joined.
 #[test]
 fn lines_after_a_join_are_for_that_room() {
     let server = Server::start();
@@ -88,7 +88,7 @@ fn lines_after_a_join_are_for_that_room() {
     assert!(!lobby.text().contains("for ops"));
 }
 
-/// What a script asks for is carried out and answered in its order.
+/// A script's commands are executed and answered in order.
 #[test]
 fn answers_come_in_order() {
     let server = Server::start();
@@ -106,7 +106,7 @@ fn answers_come_in_order() {
         "away: lunch",
     ] {
         let at = rest.find(words);
-        let at = at.unwrap_or_else(|| panic!("no {words:?} in its place in {ended:?}"));
+        let at = at.unwrap_or_else(|| panic!("no {words:?} after the previous text in {ended:?}"));
         rest = &rest[at + words.len()..];
     }
 }
@@ -135,7 +135,7 @@ fn terminals_that_show_no_utf8_get_ascii() {
     assert!(alice.raw().is_ascii(), "{:?}", alice.screen());
 }
 
-/// What people say may be anything; what the server says by itself is not.
+/// User text may contain anything; the server's own output doesn't.
 #[test]
 fn the_plain_form_is_ascii() {
     let server = Server::start();

@@ -1,4 +1,4 @@
-//! `ssh-chat probe`: a login as people have it, and a sentence if it fails.
+//! `ssh-chat probe`: a login like any user's, and an error message if it fails.
 
 use std::io::Write as _;
 use std::net::TcpListener;
@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::harness::{Finished, Home, Login, Server, run};
 
-/// Probes a server with a key that is made for it.
+/// Probes a server with a key created for it.
 fn probe(server: &Server, more: &[&str]) -> Finished {
     let host = format!("127.0.0.1:{}", server.port());
     at(server.home(), &host, more)

@@ -1,5 +1,5 @@
-//! The host key in AWS Secrets Manager, with the real program on moto: made once, never replaced,
-//! and no port that opens without it.
+//! The host key in AWS Secrets Manager, with the real program on moto: created once, never
+//! replaced, and no port is opened without it.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -12,10 +12,10 @@ use serde_json::{Value, json};
 use crate::harness::moto::Moto;
 use crate::harness::{Home, Server, run};
 
-/// What keeps the key from a server, for good.
+/// Permanent reasons why a server can't get the key.
 mod refused;
 
-/// A secret of a test's own, without a value.
+/// A secret for one test, without a value.
 struct Secret {
     moto: &'static Moto,
     name: String,
@@ -34,7 +34,7 @@ impl Secret {
         self.moto.call("secretsmanager.PutSecretValue", &body);
     }
 
-    /// The value at a stage; all of it, whatever kind it has.
+    /// The value at a stage, of either type.
     fn at(&self, stage: &str) -> Value {
         let body = json!({ "SecretId": self.name, "VersionStage": stage });
         self.moto.call("secretsmanager.GetSecretValue", &body)
@@ -50,7 +50,7 @@ impl Secret {
         listed["Versions"].as_array().unwrap().len()
     }
 
-    /// Answers an operation on this secret with an error, some times or always.
+    /// Makes an operation on this secret fail, a number of times or always.
     fn fail(&self, operation: &str, code: &str, message: &str, times: Option<u32>) {
         let mut fault = json!({
             "operation": operation, "about": self.name, "code": code, "message": message,
@@ -65,7 +65,7 @@ impl Secret {
         Home::with(self.moto.variables())
     }
 
-    /// What tells a program of it.
+    /// The arguments that point a program to it.
     fn settings(&self, more: &[&str]) -> Vec<String> {
         let secret = format!("aws.host_key_secret={}", self.name);
         let words = ["--set", &secret];
@@ -110,7 +110,7 @@ fn two_that_start_at_the_same_instant_have_one_key() {
     let mut overtaken = 0;
     for round in 0..50 {
         let secret = Secret::new(&format!("race/{round}"));
-        // So that the other one, too, finds the secret without a value.
+        // So that the other server, too, finds the secret without a value.
         secret.moto.fault(&json!({
             "operation": "PutSecretValue", "about": secret.name, "delay": 0.02,
         }));
@@ -123,7 +123,7 @@ fn two_that_start_at_the_same_instant_have_one_key() {
         assert_eq!(one, other, "round {round}");
         assert_eq!(secret.versions(), 1, "round {round}");
     }
-    assert!(overtaken > 25, "both tried in {overtaken} rounds only");
+    assert!(overtaken > 25, "both tried in only {overtaken} rounds");
 }
 
 #[test]
@@ -141,12 +141,12 @@ fn the_private_key_is_in_no_log_and_on_no_disk() {
         for (_, bytes) in server.home().data_files() {
             everything.push_str(&String::from_utf8_lossy(&bytes));
         }
-        // The first lines are the public half.
+        // The first lines are the public key.
         for private in &lines[2..] {
             assert!(!everything.contains(private), "{private}");
         }
         assert!(!everything.contains("PRIVATE KEY"));
-        // Nor is what the requests are signed with.
+        // Neither are the credentials that sign the requests.
         assert!(!everything.contains("AWS4-HMAC"));
     }
 }
@@ -156,7 +156,7 @@ fn what_passes_is_waited_for_with_the_port_shut() {
     let secret = Secret::new("later/key");
     let busy = "Rate exceeded";
     secret.fail("GetSecretValue", "ThrottlingException", busy, Some(1));
-    // The first key is written, and the answer is lost.
+    // The first key is written, but the response is lost.
     secret.moto.fault(&json!({
         "operation": "PutSecretValue", "about": secret.name, "times": 1,
         "status": 500, "code": "InternalServiceError", "applied": true,
@@ -212,7 +212,7 @@ fn the_public_half_is_published() {
     server.restart();
     server.wait_log("changed=false");
 
-    // Nobody has to wait for it, and nobody is turned away.
+    // No client has to wait, and none is refused.
     server.kill9();
     secret.moto.fault(&json!({
         "operation": "PutParameter", "about": "/elsewhere", "code": "AccessDeniedException",
@@ -245,7 +245,11 @@ fn whoever_runs_the_server_can_look_at_the_key_and_replace_it() {
 
     let before = secret.pem("AWSCURRENT");
     let asked = command(&["host-key", "rotate"]);
-    assert_eq!(asked.status.code(), Some(1), "nobody confirmed: {asked:?}");
+    assert_eq!(
+        asked.status.code(),
+        Some(1),
+        "without a confirmation: {asked:?}"
+    );
     assert_eq!(secret.pem("AWSCURRENT"), before);
     let rotated = command(&["host-key", "rotate", "--yes"]);
     assert!(rotated.status.success(), "{rotated:?}");
@@ -275,7 +279,7 @@ fn the_key_in_a_file_can_be_replaced_too() {
     let server = Server::at(home, Vec::new());
     assert_eq!(server.fingerprint(), rotated.stdout.trim());
 
-    // The record is the one that ssh-keygen makes.
+    // The SSHFP record is the one that ssh-keygen prints.
     let shown = run(server.home(), &["host-key", "show"]).stdout;
     let (_, record) = shown.split_once("IN SSHFP ").unwrap();
     let public = server.home().path().join("public");

@@ -1,4 +1,4 @@
-//! Readers that do not read: they are let go, and nobody else notices.
+//! Clients that stop reading: they're disconnected, and no one else is affected.
 
 use crate::harness::{Login, Server};
 
@@ -10,7 +10,7 @@ fn who_reads_nothing_is_let_go() {
     let mut sleeper = Login::new(&server, "sleeper").terminal();
     sleeper.signal("STOP");
     let filling = "x".repeat(1900);
-    // More than the network between the two holds; everybody else sees all of it.
+    // More than the network buffers hold; everyone else sees all of it.
     for batch in 0..15 {
         for n in 0..100 {
             bob.line(&format!("{batch}-{n} {filling}"));

@@ -1,5 +1,5 @@
-//! A disk that is almost full: what is new is refused with the reason, and operators can act. And
-//! commits that vanish between two starts, which the next one notices.
+//! A disk that's almost full: writes are refused with the reason, and operators can still act. And
+//! commits that are missing at the next start, which refuses.
 
 use std::fs;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ fn args(settings: &[&str]) -> Vec<String> {
     set.map(str::to_owned).collect()
 }
 
-/// Asks the private listener.
+/// Requests a path from the metrics listener.
 fn get(server: &Server, path: &str) -> (u16, String) {
     let port = server.metrics().port();
     let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
@@ -23,7 +23,7 @@ fn get(server: &Server, path: &str) -> (u16, String) {
     (answer.status, answer.body)
 }
 
-/// What `ssh host WORDS` says, and its status.
+/// The exit status and output of `ssh host COMMAND`.
 fn say(server: &Server, who: &str, words: &str) -> (Option<i32>, String) {
     let option = format!("RemoteCommand={words}");
     let ended = Login::new(server, who)
@@ -62,7 +62,7 @@ fn an_almost_full_disk_refuses_what_is_new_and_not_what_operators_do() {
         words.contains("the server's disk is almost full"),
         "{words}"
     );
-    // What is there can be read, and order be kept.
+    // Reading and moderation still work.
     let (status, words) = say(&server, "bob", "history lobby");
     assert_eq!(status, Some(0), "{words}");
     assert!(words.contains("bob: good morning"), "{words}");
@@ -89,7 +89,7 @@ fn an_almost_full_disk_refuses_what_is_new_and_not_what_operators_do() {
     assert!(value("ssh_chat_disk_reserve_bytes ") > 1e15);
     let ended = server.stop();
     let low = ended.stderr.matches("disk_low").count();
-    assert_eq!(low, 1, "it's said once\n{}", ended.stderr);
+    assert_eq!(low, 1, "logged once\n{}", ended.stderr);
     let doctor = run(&home, &["doctor", "--set", RESERVE]);
     assert!(
         doctor.stdout.contains("fail  disk space"),
@@ -115,7 +115,7 @@ fn a_start_misses_what_was_acknowledged() {
             .contains("commits that were acknowledged are missing"),
         "{ended:?}"
     );
-    // Nothing that writes goes on without a decision, and doctor says why.
+    // No command that writes continues without a decision, and doctor tells why.
     for command in [
         &["store", "check"][..],
         &["store", "init"],

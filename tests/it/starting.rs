@@ -1,4 +1,4 @@
-//! Starting: what is made, what is printed, and when the server refuses to start.
+//! Starting: what is created and printed, and when the server refuses to start.
 
 use std::fs::{self, Permissions};
 use std::net::TcpListener;
@@ -15,7 +15,7 @@ fn mode(path: &Path) -> u32 {
 fn a_laptop_needs_no_configuration() {
     let server = Server::start();
     let port = server.port();
-    assert_ne!(port, 0, "the port that was found is printed");
+    assert_ne!(port, 0, "the actual port is printed");
     assert_eq!(server.announced("join"), format!("ssh -p {port} localhost"));
     assert!(server.announced("host key").contains("(new, kept in"));
     assert_eq!(server.announced("access"), "open: anyone on this machine");
@@ -33,7 +33,7 @@ fn what_is_made_is_private() {
     assert_eq!(mode(&data.join("host_key")), 0o600);
     for (path, bytes) in server.home().data_files() {
         let private = bytes.is_empty() || mode(&path).trailing_zeros() >= 6;
-        assert!(private, "{} is for others too", path.display());
+        assert!(private, "{} is accessible to others", path.display());
     }
 }
 
@@ -62,7 +62,7 @@ fn the_printed_known_hosts_line_is_what_clients_want() {
     let ended = login.pipe().finish();
     assert!(ended.status.success(), "{ended:?}");
 
-    // The printed fingerprint is that of the printed key.
+    // The printed fingerprint belongs to the printed key.
     let keygen = std::process::Command::new("ssh-keygen")
         .arg("-lf")
         .arg(server.home().known_hosts())
@@ -72,13 +72,13 @@ fn the_printed_known_hosts_line_is_what_clients_want() {
     assert!(listed.contains(&server.fingerprint()), "{listed}");
 }
 
-/// Something that keeps a server from starting.
+/// A condition under which the server refuses to start.
 struct Refusal {
     what: &'static str,
-    /// Brings it about; returns arguments for the server.
+    /// Creates the condition; returns arguments for the server.
     arrange: fn(&Home) -> Vec<String>,
     status: i32,
-    /// What is said, in this order. `DATA` is the data folder.
+    /// The expected error text, in this order. `DATA` is the data folder.
     says: &'static [&'static str],
 }
 
@@ -90,7 +90,7 @@ fn arguments(args: &[&str]) -> Vec<String> {
     args.iter().map(|&arg| arg.to_owned()).collect()
 }
 
-/// A data folder that has been used: with a host key, a database and a message.
+/// A used data folder: with a host key, a database and a message.
 fn used(home: &Home) {
     fs::create_dir(home.data()).unwrap();
     fs::set_permissions(home.data(), Permissions::from_mode(0o700)).unwrap();
@@ -213,7 +213,7 @@ fn what_is_wrong_is_named_and_nothing_is_overwritten() {
         says,
     } in REFUSALS
     {
-        // Much of it is about files, wherever the other tests keep what is said.
+        // Many of these are about files, so the store is always SQLite.
         let home = Home::local();
         let args = arrange(&home);
         let before = home.data_files();
@@ -221,7 +221,7 @@ fn what_is_wrong_is_named_and_nothing_is_overwritten() {
         let ended = run(&home, &args);
 
         assert_eq!(ended.status.code(), Some(*status), "{what}: {ended:?}");
-        assert_eq!(ended.stdout, "", "{what}: nothing was announced");
+        assert_eq!(ended.stdout, "", "{what}: something was announced");
         let data = fs::canonicalize(home.data()).unwrap_or(home.data());
         let mut rest = ended.stderr.as_str();
         for words in *says {
@@ -269,7 +269,7 @@ fn a_data_folder_has_one_server() {
     );
     assert!(ended.stderr.contains(&words), "{ended:?}");
 
-    // The first one does not notice.
+    // The first server isn't affected.
     alice.line("still here");
     alice.wait_text("alice: still here");
 }
@@ -280,7 +280,7 @@ fn a_configuration_can_be_checked_without_starting() {
     let ended = run(&home, &["check-config", "--set", "motd=hello"]);
     assert!(ended.status.success(), "{ended:?}");
     assert!(ended.stdout.contains("hello"), "{ended:?}");
-    assert!(!home.data().exists(), "nothing was made");
+    assert!(!home.data().exists(), "nothing was created");
 
     let ended = run(&home, &["check-config", "--set", "access=closed"]);
     assert_eq!(ended.status.code(), Some(2), "{ended:?}");

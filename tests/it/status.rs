@@ -1,11 +1,11 @@
-//! `/status`, and `ssh host status`: how the server is, told to its operators.
+//! `/status` and `ssh host status`: the server's health, for operators.
 
 use serde_json::{Value, json};
 
 use crate::harness::moto::Moto;
 use crate::harness::{Finished, Home, Login, Server};
 
-/// A server whose operator is alice.
+/// A server with the operator alice.
 fn server(home: std::sync::Arc<Home>) -> Server {
     let key = std::fs::read_to_string(home.key("alice").with_extension("pub")).unwrap();
     let operator = format!("operator_keys={}", key.trim());

@@ -1,5 +1,5 @@
-//! Signals: SIGTERM stops in good order, and so does SIGHUP where a terminal is closed. Elsewhere
-//! SIGHUP reads the configuration again.
+//! Signals: SIGTERM shuts down cleanly, and so does SIGHUP if a terminal was closed. Otherwise
+//! SIGHUP reloads the configuration.
 
 use std::fs;
 
@@ -100,11 +100,11 @@ fn sighup_changes_the_message_of_the_day() {
     let bob = Login::new(&server, "bob").terminal();
     bob.wait_text("Be bold.");
     assert!(!bob.screen().says("Be kind."));
-    // Those who are there stay.
+    // Users who are online stay.
     alice.line("still here");
     bob.wait_text("alice still here");
 
-    // What is wrong changes nothing.
+    // An invalid configuration changes nothing.
     fs::write(&file, "motdd = \"Be wrong.\"\n").unwrap();
     server.signal("HUP");
     server.wait_log("reload_failed: the configuration is wrong; nothing was changed");

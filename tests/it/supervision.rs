@@ -1,7 +1,8 @@
-//! What a panic costs: a session, or the whole process where half a server would be worse.
+//! The effect of a panic: one session ends, or the whole process where half a server would be
+//! worse.
 //!
-//! The server is the real one but for its store, which panics when it is told to: this binary
-//! runs it in a process of its own, as the test [`server`].
+//! The server is the real one except for its store, which panics on demand: this binary runs it in
+//! a separate process, as the test [`server`].
 
 use std::fs;
 use std::path::Path;
@@ -16,16 +17,17 @@ use ssh_chat::store::sqlite::Sqlite;
 use crate::harness::flaky::{Flaky, StoreMode};
 use crate::harness::{ARGS, Home, Login, Server, http};
 
-/// The first argument: what panics once the file [`TRIGGER`] is in the server's home.
+/// The first argument: the method that panics once the file [`TRIGGER`] exists in the server's
+/// home.
 const TRIGGER: &str = "panic";
 
-/// The server, if this process was started for it.
+/// Runs the server, if this process was started for that.
 #[test]
 fn server() {
     let Ok(args) = std::env::var(ARGS) else {
         return;
     };
-    // The harness puts arguments of its own before those of the test.
+    // The harness puts its own arguments before those of the test.
     let (args, panicking) = args.rsplit_once("--\n").unwrap();
     let panicking: &str = String::leak(panicking.trim().to_owned());
     let words = ["ssh-chat"].into_iter().chain(args.lines());
@@ -38,7 +40,7 @@ fn server() {
     exit(i32::from(!matches!(ended, Exit::Good)));
 }
 
-/// A server whose store panics in this call, from [`panic_now`] on.
+/// A server whose store panics in this method after [`panic_now`].
 fn panicking(call: &str, settings: &[&str]) -> Server {
     let set = settings.iter().flat_map(|setting| ["--set", setting]);
     let args = set.chain(["--listen", "127.0.0.1:0", "--", call]);
@@ -60,7 +62,7 @@ fn without_its_access_watch_a_server_is_not_ready_and_ends() {
     let bob = Login::new(&server, "bob").terminal();
     alice.wait_prompt();
     bob.wait_prompt();
-    // He hears nothing, so that there is some time to look around.
+    // He doesn't read, so that the shutdown takes long enough to be observed.
     bob.signal("STOP");
     panic_now(&server);
 
@@ -83,7 +85,7 @@ fn without_its_access_watch_a_server_is_not_ready_and_ends() {
         "panicked: internal error: a task panicked error=\"made to panic in revision\" at=tests/it/",
         "task_failed: an essential task ended; the server stops task=\"access watch\" error=\"task ",
         "stopping: the server stops reason=failure",
-        // Within the deadline, also for those who do not go.
+        // Within the deadline, even for clients that don't disconnect.
         "stopped_late: everything is saved; some connections had to be cut connections=1 cut=1",
     ] {
         assert!(ended.stderr.contains(line), "{line}\n{}", ended.stderr);

@@ -1,5 +1,5 @@
-//! Under systemd: the socket that the server is given, and what it says of itself.
-//! The real one is in `ci/systemd`.
+//! The systemd interface: socket activation and notifications. `ci/systemd` tests with a real
+//! systemd.
 
 use std::collections::BTreeMap;
 use std::net::{TcpListener, TcpStream};
@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use crate::harness::{DEADLINE, Home, Login, Server, pipe, run};
 
-/// What systemd would hear.
+/// The receiver of notifications, in place of systemd.
 struct Manager {
     socket: UnixDatagram,
     folder: TempDir,
@@ -28,7 +28,7 @@ impl Manager {
         Manager { socket, folder }
     }
 
-    /// A folder whose programs tell it how they are getting on.
+    /// A folder whose programs send their notifications here.
     fn home(&self, more: &[(&'static str, &str)]) -> Arc<Home> {
         let path = self.folder.path().join("notify");
         let mut variables = vec![("NOTIFY_SOCKET", path.to_str().unwrap().into())];
@@ -39,16 +39,19 @@ impl Manager {
         Home::with(variables)
     }
 
-    /// The next message.
+    /// The next notification.
     fn hears(&self) -> Message {
         let mut bytes = [0; 4096];
-        let read = self.socket.recv(&mut bytes).expect("a message in time");
+        let read = self
+            .socket
+            .recv(&mut bytes)
+            .expect("a notification before the deadline");
         let text = std::str::from_utf8(&bytes[..read]).unwrap();
         let pairs = text.lines().map(|line| line.split_once('=').unwrap());
         pairs.map(|(k, v)| (k.to_owned(), v.to_owned())).collect()
     }
 
-    /// The next message with this in it.
+    /// The next notification that contains this text.
     fn waits_for(&self, key: &str) -> Message {
         loop {
             let message = self.hears();
@@ -58,7 +61,7 @@ impl Manager {
         }
     }
 
-    /// Whether there is nothing more that was said.
+    /// Whether there are no more notifications.
     fn has_heard_all(&self) -> bool {
         self.socket.set_nonblocking(true).unwrap();
         let all = self.socket.recv(&mut [0; 16]);
@@ -80,7 +83,7 @@ fn the_server_takes_the_socket_that_it_is_given() {
     let socket = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = socket.local_addr().unwrap().port();
     let kept = socket.try_clone().unwrap();
-    // Another address is set, and does not count.
+    // Another address is set, and ignored.
     let elsewhere = ["--listen", "192.0.2.1:7"].map(str::to_owned).to_vec();
     let mut server = Server::activated(Home::new(), elsewhere, socket);
     assert_eq!(server.port(), port);
@@ -88,7 +91,7 @@ fn the_server_takes_the_socket_that_it_is_given() {
     let ended = pipe(&server, "alice", "hello\n");
     assert!(ended.stdout.contains("alice: hello"), "{ended:?}");
 
-    // Who connects while nobody accepts waits, and is let in by the next server.
+    // A client that connects while no server accepts waits for the next server.
     assert!(server.stop().status.success());
     let early = TcpStream::connect(("127.0.0.1", port)).unwrap();
     let home = Arc::clone(server.home());
@@ -105,7 +108,7 @@ fn the_server_takes_the_socket_that_it_is_given() {
 fn a_socket_for_something_else_is_refused() {
     let variables = [
         ("LISTEN_FDS", "1"),
-        // Anybody's.
+        // For any process.
         ("LISTEN_PID", ""),
         ("LISTEN_FDNAMES", "web"),
     ];
@@ -156,7 +159,7 @@ fn systemd_hears_when_people_can_connect_and_when_it_ends() {
         is(&reloaded, "STATUS", status);
     }
 
-    // There was no watchdog to feed.
+    // There was no watchdog to notify.
     assert!(manager.has_heard_all());
     assert!(server.stop().status.success());
     is(&manager.hears(), "STOPPING", "1");
@@ -211,10 +214,10 @@ fn each_line_of_the_units_is_explained() {
         let lines = file.lines().filter(|line| !line.starts_with(['#', '[']));
         for (key, value) in lines.filter_map(|line| line.split_once('=')) {
             let said = match key {
-                // What a person reads in `systemctl status`.
+                // Displayed by `systemctl status`.
                 "Description" | "Documentation" => continue,
                 "ExecStart" | "ExecReload" => format!("`{key}=`"),
-                // A second line of the same.
+                // A second line of the same directive.
                 _ if value.starts_with('~') => format!("`{value}`"),
                 _ => format!("`{key}={value}`"),
             };

@@ -1,11 +1,11 @@
-//! What people say and see: transcripts, one file each, in `data/`.
+//! Chat sessions as transcripts, one file each, in `data/`.
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
 use crate::harness::script;
 
-/// Makes a test of each transcript.
+/// Defines a test for each transcript.
 macro_rules! transcripts {
     ($($name:ident),+ $(,)?) => {
         const TRANSCRIPTS: &[&str] = &[$(stringify!($name)),+];

@@ -1,8 +1,8 @@
-//! The terminal: typing while others talk, editing, and a window that changes.
+//! The terminal: typing while others talk, editing, and resizing the window.
 
 use crate::harness::{Login, Screen, Server, Terminal, contains};
 
-/// A server on which people may talk as fast as they like.
+/// A server without message rate limits.
 fn server() -> Server {
     Server::with(&["limits.message_rate=0"])
 }
@@ -14,7 +14,7 @@ fn two(server: &Server) -> (Terminal, Terminal) {
     )
 }
 
-/// Waits until bob has said something that alice sees.
+/// Waits until alice sees a message from bob.
 fn bob_says(bob: &Terminal, alice: &Terminal, words: &str) {
     bob.line(words);
     alice.wait_text(words);
@@ -35,7 +35,7 @@ fn half_typed_text_stays_while_others_talk() {
             "{screen:#?}"
         );
     }
-    // In the middle of the line too.
+    // In the middle of the line, too.
     for _ in 0..2 {
         alice.left();
     }
@@ -46,7 +46,7 @@ fn half_typed_text_stays_while_others_talk() {
     alice.enter();
     bob.wait_text("alice half typed, and it ill st");
     alice.wait_typed("lobby ▸");
-    // Every message is there once, in order.
+    // Every message appears once, in order.
     let said = alice.screen().said();
     let numbers: Vec<&str> = said.lines().filter(|row| row.contains("number")).collect();
     let expected: Vec<String> = (0..40)
@@ -73,7 +73,7 @@ fn a_window_may_change_while_somebody_types() {
         bob_says(&bob, &alice, words);
         alice.wait_typed("lobby ▸ half typed");
         let screen = alice.screen();
-        assert!(!screen.broken, "a row was too long at {cols}: {screen:#?}");
+        assert!(!screen.broken, "a row is too long at {cols}: {screen:#?}");
         let prompts = screen
             .visible()
             .iter()
@@ -81,7 +81,7 @@ fn a_window_may_change_while_somebody_types() {
         assert_eq!(
             prompts.count(),
             1,
-            "the prompt is there once at {cols}: {screen:#?}"
+            "the prompt isn't there exactly once at {cols}: {screen:#?}"
         );
     }
     alice.type_text(", then sent");
@@ -89,7 +89,7 @@ fn a_window_may_change_while_somebody_types() {
     bob.wait_text("alice half typed, then sent");
 }
 
-/// What is typed over several rows is the same text in every window.
+/// Text typed over several rows is the same in every window.
 #[test]
 fn a_long_text_is_wrapped_anew() {
     let server = server();
@@ -130,7 +130,7 @@ fn wide_characters_keep_their_cells() {
     alice.type_text("!");
     alice.enter();
     bob.wait_text("alice 日本語 and 👩‍👩‍👧 and é and! 한국어");
-    // A full row of them is wrapped before the last column is reached.
+    // A full row of them wraps before the last column.
     alice.line(&"漢字".repeat(60));
     bob.wait_text("漢字");
     alice.wait_typed("lobby ▸");
@@ -184,7 +184,7 @@ fn ctrl_c_clears_and_twice_leaves() {
     alice.wait_typed("lobby ▸");
     alice.ctrl('c');
     alice.wait_text("Ctrl-C again leaves, and so does Ctrl-D.");
-    // Anything in between, and it was not twice.
+    // With a key in between, Ctrl-C wasn't pressed twice.
     alice.type_text("x");
     alice.backspace();
     alice.ctrl('c');
@@ -210,7 +210,7 @@ fn ctrl_d_leaves_an_empty_line_only() {
     alice.wait_typed("lobby ▸");
     alice.ctrl('d');
     assert!(alice.wait_end().success());
-    // The terminal is left as it was found.
+    // The terminal's modes are restored.
     let raw = alice.raw();
     assert!(
         raw.ends_with(b"\r\n\x1b[m\x1b[?2004l"),
@@ -236,7 +236,7 @@ fn lines_come_back() {
     alice.send(b"\x1b[B\x1b[B");
     alice.wait_typed("lobby ▸ draft");
     alice.ctrl('u');
-    // Ctrl-R looks for a piece of one, again for an older one.
+    // Ctrl-R searches for part of a line, again for an older one.
     alice.ctrl('r');
     alice.type_text("thing");
     alice.wait_typed("search \"thing\": second thing");
@@ -274,7 +274,7 @@ fn tab_completes() {
         alice.ctrl('u');
         alice.wait_typed("lobby ▸");
     }
-    // Where nothing fits the bell says so.
+    // If nothing matches, the bell rings.
     let before = alice.screen().bells;
     alice.type_text("/zz");
     alice.tab();
@@ -286,7 +286,7 @@ fn tab_completes() {
 fn editing_is_as_in_a_shell() {
     let server = Server::start();
     let alice = Login::new(&server, "alice").terminal();
-    // Keys as they arrive, and the prompt afterwards.
+    // Keys as they arrive, and the prompt after them.
     let steps: &[(&[u8], &str)] = &[
         (b"one two three", "lobby ▸ one two three"),
         (b"\x17", "lobby ▸ one two"),
@@ -321,7 +321,7 @@ fn what_is_refused_comes_back() {
     assert!(!bob.screen().says("this is too fast"));
 }
 
-/// A terminal without bracketed paste sends a block as so many lines.
+/// A terminal without bracketed paste sends a block as separate lines.
 #[test]
 fn what_is_refused_comes_back_in_order() {
     let server = Server::with(&["limits.message_burst=5", "limits.message_rate=1/min"]);
@@ -330,19 +330,19 @@ fn what_is_refused_comes_back_in_order() {
     let bob = Login::new(&server, "bob").terminal();
     let lines: Vec<String> = (0..30).map(|n| format!("L{n:02}")).collect();
     alice.send((lines.join("\r") + "\r").as_bytes());
-    // Each once: the rows of the prompt are read one after the other.
+    // Each once, because the rows of the prompt are read in order.
     alice.wait_typed(&format!("lobby ▸ {}", lines[5..].concat()));
     alice.wait_text("It's back in your prompt");
     for line in &lines[..5] {
         bob.wait_text(&format!("alice {line}"));
     }
     assert!(!bob.screen().says("L05"), "{:#?}", bob.screen());
-    // A key of the editor takes it over, all of it.
+    // An editing key takes all of it over into the editor.
     alice.backspace();
     alice.wait_typed(&format!("lobby ▸ {}L2", lines[5..29].concat()));
 }
 
-/// What is typed is no part of what came back, whichever was first.
+/// Typed text never mixes with refused lines, whichever came first.
 #[test]
 fn what_is_refused_is_not_glued_to_what_is_typed() {
     let server = Server::with(&[
@@ -352,7 +352,7 @@ fn what_is_refused_is_not_glued_to_what_is_typed() {
     ]);
     let (alice, bob) = two(&server);
     alice.line("/version");
-    // At once, as from somebody who types ahead, and a moment later.
+    // At once, as when typing ahead, and a moment later.
     alice.send(b"/msg zoe are you there\rhello");
     alice.wait_typed("lobby ▸ hello");
     alice.enter();
@@ -360,13 +360,13 @@ fn what_is_refused_is_not_glued_to_what_is_typed() {
     alice.wait_typed("lobby ▸ /msg zoe are you there");
     alice.type_text("is anybody here");
     alice.wait_typed("lobby ▸ is anybody here");
-    // It comes back for as long as nothing else is there.
+    // It comes back as long as the prompt is empty.
     alice.ctrl('u');
     alice.wait_typed("lobby ▸ /msg zoe are you there");
     alice.send(b"me too\r");
     bob.wait_text("alice me too");
     alice.wait_typed("lobby ▸ /msg zoe are you there");
-    // Until it's thrown away.
+    // Until it's discarded.
     alice.ctrl('c');
     alice.wait_typed("lobby ▸");
     alice.line("the end");
@@ -375,7 +375,7 @@ fn what_is_refused_is_not_glued_to_what_is_typed() {
     assert!(!bob.screen().says("zoe"), "{:#?}", bob.screen());
 }
 
-/// Lines are carried out in the order in which they were typed, however fast.
+/// Lines are executed in the order they were typed, however fast.
 #[test]
 fn what_was_said_before_does_not_bring_one_back() {
     let server = Server::start();
@@ -388,7 +388,7 @@ fn what_was_said_before_does_not_bring_one_back() {
     assert!(bob.screen().says("away: lunch"), "{:#?}", bob.screen());
 }
 
-/// What is typed right after `/join` is for that room.
+/// Text typed right after `/join` goes to that room.
 #[test]
 fn lines_wait_for_the_room() {
     let server = server();
@@ -432,11 +432,11 @@ fn the_terminal_stays_the_readers_own() {
         (b"\x1b[?25l", "the cursor"),
         (b"\x1b[r", "the scrolling region"),
     ] {
-        assert!(!contains(&raw, sequence), "{what} is left alone");
+        assert!(!contains(&raw, sequence), "{what} isn't changed");
     }
 }
 
-/// Answers to questions that nobody asked, keys that there are not: nothing is typed by them.
+/// Unsolicited terminal replies and unknown keys type nothing.
 #[test]
 fn what_terminals_send_unasked_is_not_typed() {
     let server = Server::start();

@@ -1,4 +1,4 @@
-//! The key page: the real program, plain HTTP, and then `ssh` with the key that was uploaded.
+//! The key page: the real program over plain HTTP, then `ssh` with the registered key.
 
 mod lambda;
 mod turned_away;
@@ -15,10 +15,10 @@ use ssh_chat::store::archive::{Person, Record};
 use crate::harness::http::{self, Answer, Form};
 use crate::harness::{Home, Login, Server, contains, run};
 
-/// Nothing that a source sends is too much.
+/// No rate limit for any source.
 const MANY: &str = "web.burst=1000";
 
-/// The page beside a server, or without one, on the same data.
+/// The page next to a server, or without one, on the same data.
 fn page(home: &Arc<Home>, settings: &[&str]) -> Server {
     let set = settings.iter().chain(&["web.listen=127.0.0.1:0"]);
     let mut args: Vec<&str> = set.flat_map(|setting| ["--set", setting]).collect();
@@ -32,7 +32,7 @@ fn lonely(settings: &[&str]) -> (Arc<Home>, Server) {
     alone(Home::new(), settings)
 }
 
-/// What the first start of a server makes.
+/// Creates what a server's first start would.
 fn prepare(home: &Home) {
     for what in ["host-key", "store"] {
         assert!(run(home, &[what, "init"]).status.success());
@@ -51,14 +51,14 @@ fn invite(home: &Home, args: &[&str]) -> String {
     made["code"].as_str().unwrap().to_owned()
 }
 
-/// How many may still come in with the invites there are.
+/// How many uses the invites have left.
 fn uses_left(home: &Home) -> u64 {
     let list = run(home, &["invite", "list", "--json"]).stdout;
     let left = |line| serde_json::from_str::<serde_json::Value>(line).unwrap()["left"].as_u64();
     list.lines().filter_map(left).sum()
 }
 
-/// A public key that nobody has the private half of.
+/// A public key without a private key.
 fn key(number: u32) -> String {
     let mut blob = b"\0\0\0\x0bssh-ed25519\0\0\0\x20".to_vec();
     blob.extend_from_slice(&[number.to_be_bytes(); 8].concat());
@@ -88,7 +88,7 @@ fn account(home: &Home, name: &str) -> Option<Person> {
         })
 }
 
-/// A server for registered keys and the page beside it.
+/// A server for registered keys, and the page next to it.
 fn both(home: Arc<Home>) -> (Server, Server) {
     let args = ["--set", "access=allowlist"].map(str::to_owned).to_vec();
     let server = Server::at(home, args);
@@ -101,13 +101,13 @@ fn a_key_from_the_page_opens_the_chat() {
     let (server, page) = both(Home::new());
     let home = server.home();
     let code = invite(home, &[]);
-    // What mail scanners and previews do.
+    // Requests of mail scanners and link previews.
     for request in ["GET", "HEAD", "OPTIONS", "PUT"] {
         for path in ["/", &format!("/?code={code}&name=bob&key=x")] {
             http::bare(page.port(), request, path);
         }
     }
-    assert_eq!(uses_left(home), 1, "to look is not to redeem");
+    assert_eq!(uses_left(home), 1, "viewing doesn't redeem");
 
     let shown = form(&code, "Bob", &public(home, "bob")).post(page.port());
     assert_eq!(shown.status, 200, "{}", shown.body);
@@ -118,7 +118,7 @@ fn a_key_from_the_page_opens_the_chat() {
     let week = u64::try_from(by.proof_by.unwrap().0 - by.created.0).unwrap();
     assert_eq!(Duration::from_millis(week), Duration::from_hours(7 * 24));
 
-    // Under whatever name they come, the key says who they are.
+    // The key identifies them, whatever their login name is.
     let bob = Login::new(&server, "somebody")
         .key_of(&server, "bob")
         .terminal();
@@ -137,7 +137,7 @@ fn a_key_from_the_page_opens_the_chat() {
 
 #[test]
 fn a_key_that_nobody_came_in_with_is_forgotten() {
-    // Nobody waits a week: the database is told another time.
+    // Instead of waiting a week, the test changes the time in the database.
     let (server, page) = both(Home::local());
     let home = server.home();
     let code = invite(home, &["--uses", "2"]);
@@ -155,7 +155,7 @@ fn a_key_that_nobody_came_in_with_is_forgotten() {
     assert_eq!(other.status, 200, "the name is free: {}", other.body);
 }
 
-/// What stands beside each field and above them, and that all else is as it was typed.
+/// The errors next to the fields and above them, and that all input is preserved.
 #[test]
 fn every_error_says_what_to_change_and_keeps_what_was_typed() {
     let (home, page) = lonely(&[MANY]);
@@ -163,7 +163,7 @@ fn every_error_says_what_to_change_and_keeps_what_was_typed() {
     let taken = form(&code, "taken", &key(1)).post(page.port());
     assert_eq!(taken.status, 200);
     let (fine, wrong) = (key(2), "AAAAA-AAAAA");
-    // Code, name and key; what is said.
+    // Code, name and key; the error.
     for (code, name, key, words) in [
         ("", "bob", &*fine, "There is no invite code."),
         (wrong, "bob", &fine, "That code is not good:"),
@@ -188,7 +188,7 @@ fn every_error_says_what_to_change_and_keeps_what_was_typed() {
             assert!(shown.body.contains(typed), "{typed} in {}", shown.body);
         }
     }
-    assert_eq!(uses_left(&home), 4, "nothing of it took a use");
+    assert_eq!(uses_left(&home), 4, "no use was taken");
 }
 
 #[test]
@@ -362,7 +362,7 @@ fn whatever_is_typed_stays_text() {
     assert_eq!(uses_left(&home), 1);
 }
 
-/// The answers that say no as well.
+/// Error responses included.
 #[test]
 fn every_answer_has_its_headers() {
     let (_home, page) = lonely(&[]);
