@@ -1,4 +1,4 @@
-//! What the store is asked at the door and behind it, and what operators are told.
+//! Store lookups during and after authentication, and notices to operators.
 
 use crate::harness::Changes;
 use ssh_chat::access::authenticator::AuthTicket;
@@ -8,7 +8,7 @@ use ssh_chat::chat::preferences::Ignored;
 
 use super::*;
 
-/// Somebody at the door, from the usual place.
+/// A request with the usual address and client.
 fn auth_request<'a>(user: &'a Text, key: &'a ProvenKey) -> AuthRequest<'a> {
     AuthRequest {
         addr: "192.0.2.1:4022".parse().unwrap(),
@@ -22,12 +22,12 @@ async fn pass(house: &House, who: &str) -> Option<Box<AuthTicket>> {
     let user = Text::stored_line(who);
     match house.guard.judge(auth_request(&user, &proven(who))).await {
         AuthDecision::Accepted(pass) => pass,
-        other => panic!("{who} is not let in: {other:?}"),
+        other => panic!("{who} was refused: {other:?}"),
     }
 }
 
-/// A session right behind the door costs no second question; but whatever is known to have
-/// changed since counts.
+/// A session right after authentication needs no second lookup, unless something changed in
+/// between.
 #[tokio::test]
 async fn a_pass_stands_for_the_store_until_something_changes() {
     let house = House::new(Mode::Allowlist).await;
@@ -40,11 +40,15 @@ async fn a_pass_stands_for_the_store_until_something_changes() {
     house.port.calls();
     let admitted = with(fresh.clone(), &member).await.unwrap();
     assert_eq!(admitted.account.unwrap().name, name("member"));
-    assert!(house.port.calls().is_empty(), "nobody is asked");
+    assert!(house.port.calls().is_empty(), "no lookup");
 
     let other = with(fresh.clone(), &operator).await.unwrap();
     assert_eq!(other.account.unwrap().name, name("operator"));
-    assert_eq!(house.port.calls(), ["account_by_key"], "not their key");
+    assert_eq!(
+        house.port.calls(),
+        ["account_by_key"],
+        "the ticket is for another key"
+    );
 
     let ban = Order::Ban(BanWhom::Key(member.fingerprint.clone()), None, None);
     house.order("operator", ban).await.unwrap();
@@ -59,10 +63,10 @@ async fn a_pass_stands_for_the_store_until_something_changes() {
     removed.await.unwrap();
     house.guard.refresh().await.unwrap();
     let gone = with(fresh, &member).await;
-    assert!(gone.is_err(), "the key is nobody's by now: {gone:?}");
+    assert!(gone.is_err(), "the key was revoked: {gone:?}");
 }
 
-/// Whoever is new is known from then on, also while the store does not answer.
+/// A new user's key is cached from then on, for store outages too.
 #[tokio::test]
 async fn who_is_made_an_account_is_known() {
     let house = House::new(Mode::Open).await;
@@ -80,11 +84,11 @@ async fn who_is_made_an_account_is_known() {
     assert_eq!(again.account, Some(account));
 }
 
-/// Who comes with an unknown key under somebody's name: operators hear of it, once, whether the
-/// door opens or not.
+/// Operators are notified, once, when an unknown key logs in under the name of an account, whether
+/// it's admitted or not.
 #[tokio::test]
 async fn operators_hear_who_comes_under_a_name_that_is_not_theirs() {
-    // (whether anybody may come in, the name, whether it is somebody's)
+    // (access mode, login name, whether it belongs to an account)
     let table = [
         (Mode::Allowlist, "member", true),
         (Mode::Allowlist, "stranger", false),
@@ -122,7 +126,7 @@ async fn operators_hear_who_comes_under_a_name_that_is_not_theirs() {
     }
 }
 
-/// Its settings were read before another session changed them.
+/// The preferences were read before another session changed them.
 #[tokio::test]
 async fn a_session_that_comes_hears_whom_it_ignores() {
     let house = House::new(Mode::Open).await;
@@ -141,7 +145,7 @@ async fn a_session_that_comes_hears_whom_it_ignores() {
         lists.collect::<Vec<_>>()
     };
     let (first, inbox) = house.online("member").await;
-    assert!(told(&inbox).is_empty(), "it is as it was read");
+    assert!(told(&inbox).is_empty(), "the ticket's copy is unchanged");
     let change = Ignoring::Begin(ignored.clone());
     first.intend(1, Intent::Ignore(change)).unwrap();
     let (_second, late) = house.online("member").await;

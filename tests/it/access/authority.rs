@@ -1,11 +1,11 @@
-//! Console over configured operators over operators over members: whom an order can be about, and
-//! whose decisions it can end.
+//! Console over configured operators over operators over members: who can act on whom, and whose
+//! decisions they can lift.
 
 use ssh_chat::chat::access::Issuer;
 
 use super::*;
 
-/// Whom orders are about, beside those of every house.
+/// Targets, in addition to the usual accounts.
 const PEOPLE: [(&str, Role); 4] = [
     ("config", Role::Member),
     ("second", Role::Operator),
@@ -19,7 +19,7 @@ async fn house() -> House {
         house.account(who, role).await;
     }
     let config = house.find("config").await;
-    // The configuration names one of its two keys.
+    // The configuration contains one of its two keys.
     let second = key("configs-second");
     house
         .store
@@ -36,7 +36,7 @@ async fn house() -> House {
 }
 
 impl House {
-    /// An order by name: `(console)` is the console.
+    /// A command by this actor; `(console)` is the console.
     async fn by(&self, who: &str, order: Order) -> Result<(), String> {
         match who {
             "(console)" => self.guard.carry_out_at_console(order).await.map(|_| ()),
@@ -45,7 +45,7 @@ impl House {
     }
 }
 
-/// Every order that takes something from somebody.
+/// Every command that restricts a user.
 fn restricting(whom: &str) -> Vec<(&'static str, Order)> {
     let ban = |whom| Order::Ban(whom, None, None);
     let fingerprint = key(whom).fingerprint;
@@ -67,10 +67,10 @@ fn restricting(whom: &str) -> Vec<(&'static str, Order)> {
     ]
 }
 
-/// Each order by each rank about each rank: all of them pass the same judgement.
+/// Each command by each rank on each rank: all follow the same rule.
 #[tokio::test]
 async fn people_restrict_only_those_below_them() {
-    // (who orders, whether about: a member, an operator, a configured operator)
+    // (actor, whether they can act on: a member, an operator, a configured operator)
     for (actor, allowed) in [
         ("member", [false, false, false]),
         ("operator", [true, false, false]),
@@ -80,12 +80,12 @@ async fn people_restrict_only_those_below_them() {
         for (whom, allowed) in ["other", "second", "config2"].into_iter().zip(allowed) {
             let mut house = house().await;
             for (what, order) in restricting(whom) {
-                // The console can't reach into the running server, and configuration can't be
-                // undone by an order.
+                // The console has no running server to act on, and no command overrides the
+                // configuration.
                 let never = actor == "(console)"
                     && (what == "kick" || (what == "deop" && whom == "config2"));
                 if what == "deop" && whom == "config2" && actor == "config" {
-                    // Refused in either case.
+                    // Refused in any case.
                     continue;
                 }
                 let (_attachment, _inbox) = house.online(whom).await;
@@ -114,7 +114,7 @@ async fn people_restrict_only_those_below_them() {
     }
 }
 
-/// One key in the list is enough to be safe from others; to act as configured takes that key.
+/// One key in the list protects the account; acting with its authority takes that key.
 #[tokio::test]
 async fn an_account_is_configured_by_any_of_its_keys() {
     let house = house().await;
@@ -146,7 +146,7 @@ async fn an_account_is_configured_by_any_of_its_keys() {
         .carry_out(requester, Order::Bans)
         .await;
     assert!(refused.is_err(), "{refused:?}");
-    // A key of the list without an account yet.
+    // A key in the list without an account.
     let unknown = Rules {
         operator_keys: vec![key("unknown").fingerprint],
         ..rules(Mode::Allowlist, "config")
@@ -158,7 +158,7 @@ async fn an_account_is_configured_by_any_of_its_keys() {
     assert!(refused.unwrap_err().contains("operator_keys"));
 }
 
-/// On oneself: what makes sense.
+/// Acting on oneself is allowed where it makes sense.
 #[tokio::test]
 async fn people_may_restrict_themselves() {
     for (order, allowed) in [
@@ -178,7 +178,7 @@ async fn people_may_restrict_themselves() {
     }
 }
 
-/// What somebody higher decided, nobody lower ends or replaces; equals may.
+/// Only the same or a higher rank can lift or replace a decision.
 #[tokio::test]
 async fn decisions_are_lifted_by_equals_and_above() {
     let ranks = ["operator", "config", "(console)"];
@@ -216,8 +216,8 @@ async fn decisions_are_lifted_by_equals_and_above() {
     }
 }
 
-/// A muted operator can still give orders, but not this one about themselves; and who was an
-/// operator and is none now has no say over others.
+/// A muted operator can still use commands, but can't unmute themselves; a demoted operator loses
+/// all authority.
 #[tokio::test]
 async fn the_rank_of_today_counts() {
     let house = house().await;
@@ -237,8 +237,8 @@ async fn the_rank_of_today_counts() {
     assert_eq!(last[1].actor, Actor::Console);
 }
 
-/// Network and client bans are about crowds: whoever proves a key that the configuration names
-/// gets in, and stays. At the first packet nobody has proven anything.
+/// Network and client bans target crowds: after authentication they don't apply to keys in the
+/// configuration. Before it, no one has proven anything.
 #[tokio::test]
 async fn a_crowd_has_no_configured_operators() {
     let house = house().await;
@@ -266,7 +266,7 @@ async fn a_crowd_has_no_configured_operators() {
         );
     }
     assert!(!house.guard.serves("192.0.2.7".parse().unwrap()));
-    // A ban of their own account or key holds, and only the console can make one.
+    // A ban on their own account or key applies, and only the console can make one.
     let ban = Order::Ban(BanWhom::Person(name("config")), None, None);
     house.by("(console)", ban).await.unwrap();
     let house = house.refreshed().await;
@@ -274,7 +274,7 @@ async fn a_crowd_has_no_configured_operators() {
     assert_eq!(house.judge("config", "198.51.100.1", OPENSSH).await, "no");
 }
 
-/// A key by its beginning: exactly one known key, or a refusal that helps.
+/// A key given by a prefix: exactly one known key, or a refusal that helps.
 #[tokio::test]
 async fn a_prefix_names_one_known_key() {
     let house = house().await;
@@ -328,5 +328,5 @@ async fn a_prefix_names_one_known_key() {
         assert!(refused.contains("names no key"), "{refused}");
         assert!(!refused.contains('\u{202e}'), "{refused:?}");
     }
-    assert_eq!(house.store.bans(Time(0)).await.unwrap(), bans, "none more");
+    assert_eq!(house.store.bans(Time(0)).await.unwrap(), bans, "no new ban");
 }

@@ -1,4 +1,4 @@
-//! Keys that accounts claim: who may, and what their owners make of it.
+//! Key claims: who may make them, and how owners confirm or reject them.
 
 use ssh_chat::access::authenticator::{Authenticator, ClaimAnswer};
 
@@ -50,7 +50,7 @@ async fn a_key_is_an_account_s_once_its_owner_says_so() {
     let owner = house.store.account_by_key(&second.fingerprint).await;
     assert_eq!(owner.unwrap().unwrap().name, name("member"));
     assert!(Authenticator::claims(&*house.guard, who).await.is_empty());
-    // What was learned holds while the store does not answer.
+    // The key cache knows the result during a store outage.
     house.port.set(StoreMode::Down);
     assert_eq!(house.judge("second", "192.0.2.1", OPENSSH).await, "in");
 }
@@ -66,7 +66,7 @@ async fn a_refused_claim_is_gone() {
     assert!(matches!(failed, ClaimAnswer::Failed(_)), "{failed:?}");
     assert!(
         Authenticator::claims(&*house.guard, who).await.is_empty(),
-        "a claim keeps nobody waiting"
+        "a claim doesn't block the login"
     );
     house.port.set(StoreMode::Working);
     assert_eq!(
@@ -81,7 +81,7 @@ async fn a_refused_claim_is_gone() {
     let audit = house.store.audits(1).await.unwrap().remove(0);
     assert_eq!(audit.action, "key_refuse");
     assert_eq!(audit.detail.as_str(), "member, by the owner of the key");
-    // Its owner, who comes without it, has no say.
+    // The owner, logged in without the key, can't confirm.
     let nobody = AuthRequest { key: None, ..who };
     claim(&house, "member", "second").await.unwrap();
     assert!(
@@ -110,7 +110,7 @@ async fn only_operators_add_keys_where_the_rules_say_so() {
     assert_eq!(claim(&house, "operator", "second").await, Ok(()));
 }
 
-/// What is shown of one's keys, and that a claim is withdrawn like a key.
+/// The list of a user's own keys, and withdrawing a claim like a key.
 #[tokio::test]
 async fn one_s_claims_are_listed_and_withdrawn() {
     let house = House::new(Mode::Open).await;

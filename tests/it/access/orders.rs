@@ -1,4 +1,4 @@
-//! Orders: who may give them, and for whom they hold.
+//! Moderation commands: who may use them, and their effect.
 
 use ssh_chat::access::orders::PurgeWhom;
 use ssh_chat::chat::access::PendingKey;
@@ -59,7 +59,7 @@ async fn orders_are_for_those_who_may_give_them() {
             let result = house.order(who, order.clone()).await;
             assert_eq!(result.is_ok(), allowed, "{what} by {who}: {result:?}");
         }
-        // One's own keys are one's own affair, for those who have an account.
+        // Users with an account manage their own keys.
         let own = house
             .order(who, Order::AddKey(Box::new(key("second"))))
             .await;
@@ -71,7 +71,7 @@ async fn orders_are_for_those_who_may_give_them() {
     }
 }
 
-/// Has somebody say something, and waits until it is saved.
+/// Sends a message as a user, and waits until it's saved.
 async fn say((person, inbox): &(Attachment, Arc<Inbox>), to: Target, words: &str) {
     let intent = Intent::Say {
         to,
@@ -85,7 +85,7 @@ async fn say((person, inbox): &(Attachment, Arc<Inbox>), to: Target, words: &str
     }
 }
 
-/// A house in which two guests, a member and an operator have said something, all from one address.
+/// Two guests, a member and an operator have sent messages, all from one address.
 async fn flooded() -> (House, Vec<(Attachment, Arc<Inbox>)>) {
     let house = House::new(Mode::Open).await;
     let lobby = || Target::Room(RoomName::lobby());
@@ -120,7 +120,7 @@ async fn a_purge_is_about_whom_it_says() {
     let person = |who| PurgeWhom::Person(name(who));
     let from = |net| PurgeWhom::Network(network(net).unwrap());
     let since = "Only sessions that began in the last";
-    // (whose, what is told, how many are left in the lobby)
+    // (target, output, messages left in the lobby)
     let nothing = "Nothing by guest-9999 found in the last 1h.";
     for (whom, told, left) in [
         (
@@ -138,7 +138,7 @@ async fn a_purge_is_about_whom_it_says() {
             "Removed 2 messages by member from the last 1h, in 1 room.",
             4,
         ),
-        // Not what the operator said.
+        // Except what the operator sent.
         (
             from("192.0.2.0/24"),
             "Removed 6 messages by 192.0.2.0/24 from the last 1h, in 1 room, 1 of them direct.",
@@ -153,7 +153,7 @@ async fn a_purge_is_about_whom_it_says() {
         (person("somebody"), "No account is called somebody.", 6),
     ] {
         let (house, people) = flooded().await;
-        // Gone or not: the log has what it takes.
+        // Online or not: the log contains what's needed.
         drop(people);
         let order = Order::Purge(whom.clone(), 3_600_000);
         let report = match house.report("operator", order).await {
@@ -170,7 +170,7 @@ async fn a_purge_is_about_whom_it_says() {
     }
 }
 
-/// Whatever it is that cuts it: what was removed is, and the rest is removed by the same order.
+/// However a purge is interrupted, completed steps stay, and the same command removes the rest.
 #[tokio::test]
 async fn a_purge_that_is_cut_says_how_far_it_got() {
     let purge = || Order::Purge(PurgeWhom::Guests, 3_600_000);
@@ -194,7 +194,7 @@ async fn a_purge_that_is_cut_says_how_far_it_got() {
         assert_eq!(in_the_lobby(&house).await, 3);
     }
 
-    // A server that stops waits for its orders, and for this one not long.
+    // A shutdown waits for running commands, but not long for this one.
     let (house, _people) = flooded().await;
     let house = Arc::new(house);
     house.port.set(StoreMode::Holding("purge"));
@@ -221,7 +221,7 @@ async fn a_purge_that_is_cut_says_how_far_it_got() {
 #[tokio::test]
 async fn what_was_ordered_holds_for_those_who_are_online() {
     let house = House::new(Mode::Allowlist).await;
-    // (order, whether the member's session ends)
+    // (command, whether the member's session ends)
     let table = [
         (Order::Kick(name("member"), None), true),
         (
@@ -284,10 +284,10 @@ async fn nobody_bans_themselves() {
         let refused = house.order("operator", Order::Ban(whom, None, None)).await;
         assert_eq!(refused, Err(expected));
     }
-    assert_eq!(house.store.bans(Time(0)).await.unwrap(), bans, "none more");
+    assert_eq!(house.store.bans(Time(0)).await.unwrap(), bans, "no new ban");
 }
 
-/// Out of the chat at once, not when their client has taken note of it.
+/// Out of the chat at once, without waiting for the client.
 #[tokio::test]
 async fn who_is_dismissed_can_say_nothing_more() {
     let house = House::new(Mode::Allowlist).await;
@@ -310,10 +310,10 @@ async fn who_is_dismissed_can_say_nothing_more() {
     assert_eq!(online.len(), 1, "{online:?}");
     house.store.ping().await.unwrap();
     house.hub.ping().await.unwrap();
-    assert!(heard.take().0.is_empty(), "nobody hears them");
+    assert!(heard.take().0.is_empty(), "no one sees their message");
 }
 
-/// The store also answers for names that look alike, and for names that somebody had before.
+/// The store also finds look-alike names, and earlier names of an account.
 #[tokio::test]
 async fn an_order_is_about_nobody_else() {
     let house = House::new(Mode::Allowlist).await;
@@ -346,11 +346,11 @@ async fn the_last_operator_stays() {
     promoted.await.unwrap();
     let stepped_down = house.order("operator", Order::SetRole(name("operator"), Role::Member));
     stepped_down.await.unwrap();
-    // A role that was taken away is gone at once.
+    // A revoked role is lost at once.
     assert!(house.order("operator", Order::Bans).await.is_err());
 }
 
-/// Whoever gives an order may be gone before it is done: it is done all the same, and holds.
+/// A command is completed, and takes effect, even if its user disconnects before it's done.
 #[tokio::test]
 async fn an_order_that_was_begun_is_completed() {
     let house = House::new(Mode::Allowlist).await;
@@ -390,8 +390,8 @@ async fn nobody_is_kicked_who_is_not_there() {
     assert_eq!(house.store.audits(1).await.unwrap()[0].action, "kick");
 }
 
-/// The reproduction of a change whose audit entry could not be saved: the store had the new name,
-/// and the chat the old one.
+/// A regression: if a rename's audit entry couldn't be saved, the store had the new name and the
+/// chat the old one.
 #[tokio::test]
 async fn a_rename_that_fails_is_none() {
     let house = House::new(Mode::Allowlist).await;
@@ -405,7 +405,7 @@ async fn a_rename_that_fails_is_none() {
     assert!(matches!(seen, Answer::Refused(_)), "{seen:?}");
 }
 
-/// A key that has waited since before its name was reserved gets in under another one only.
+/// A pending key whose name was reserved in the meantime can only be approved under another one.
 #[tokio::test]
 async fn a_name_that_is_reserved_by_now_is_not_approved() {
     let house = House::new(Mode::Allowlist).await;
@@ -474,7 +474,7 @@ async fn keys_that_wait_are_denied_together() {
     assert_eq!(details[..2], ["9 keys", "90 keys"], "in two transactions");
 }
 
-/// What somebody is told who asks to come in, and what operators hear of it.
+/// Replies to a user who requests access, and notices to operators.
 #[tokio::test]
 async fn one_address_has_few_keys_ask() {
     let house = House::new(Mode::Allowlist).await;

@@ -1,9 +1,8 @@
-//! Accounts that wait for a proof of their key, at the door.
+//! Authentication for accounts whose key isn't proven yet.
 
 use super::*;
 
-/// Whoever comes in with a key that was only claimed to be somebody's proves it; too late, and the
-/// name is free.
+/// Logging in with a claimed key proves it; after the deadline, the name is free.
 #[tokio::test]
 async fn who_comes_in_proves_that_the_key_is_theirs() {
     for mode in [Mode::Open, Mode::Allowlist] {
@@ -21,7 +20,7 @@ async fn who_comes_in_proves_that_the_key_is_theirs() {
         assert_eq!(house.judge("newcomer", "192.0.2.1", OPENSSH).await, "in");
         assert!(
             house.find("newcomer").await.proof_by.is_some(),
-            "not in yet"
+            "not proven yet"
         );
         let first = admit("newcomer").await.unwrap().account.unwrap();
         assert!(first.proof_by.is_some(), "only now");

@@ -1,9 +1,9 @@
-//! Each metric moves when what it counts happens.
+//! Each metric changes when what it counts happens.
 
 use super::{args, get, value, wait_for};
 use crate::harness::{Home, Login, Server};
 
-/// What is done on a server with these settings, and by how much samples grow at least.
+/// An action on a server with these settings, and the minimum increase of samples.
 struct Case {
     what: &'static str,
     settings: &'static [&'static str],
@@ -27,14 +27,14 @@ fn follow(server: &Server) {
         let ci = Login::new(server, "ci").option("RemoteCommand=who");
         ci.try_pipe().wait_end().stdout
     };
-    assert!((0..100).any(|_| who().contains("tim")), "tim never came");
+    assert!((0..100).any(|_| who().contains("tim")), "tim never joined");
     let mut bob = Login::new(server, "bob").pipe();
     bob.line("one for the tail");
     tail.wait_text("one for the tail");
     bob.wait_text("bob: one for the tail");
 }
 
-/// Somebody's machine stands still while more is said than the network between the two holds.
+/// A client stops reading while more is sent than the network buffers hold.
 fn fall_asleep(server: &Server) -> crate::harness::Terminal {
     let alice = Login::new(server, "alice").pipe();
     let mut bob = Login::new(server, "bob").pipe();

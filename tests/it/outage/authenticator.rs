@@ -1,4 +1,4 @@
-//! Who gets in while the store does not answer, as a table; and that nobody is who should not.
+//! Who can log in during a store outage, as a table, and that no one else can.
 
 use crate::harness::Changes;
 use std::io::Write;
@@ -23,7 +23,7 @@ async fn judge(house: &House, who: &str) -> &'static str {
     house.judge(who, "192.0.2.1", OPENSSH).await
 }
 
-/// Removes somebody's key, as another process would.
+/// Revokes a user's key, as another process would.
 async fn remove_key(house: &House, who: &str) {
     let account = house.find(who).await;
     let fingerprint = key(who).fingerprint;
@@ -34,14 +34,14 @@ async fn remove_key(house: &House, who: &str) {
     removed.await.unwrap();
 }
 
-/// Lets time pass at once.
+/// Advances the clock.
 async fn pass(time: Duration) {
     tokio::time::pause();
     tokio::time::advance(time).await;
     tokio::time::resume();
 }
 
-/// A house in which somebody's key was removed and that knows of it.
+/// A user's key was revoked, and access control knows.
 async fn house(mode: Mode) -> House {
     let house = House::new(mode).await;
     house.account("removed", Role::Member).await;
@@ -52,14 +52,14 @@ async fn house(mode: Mode) -> House {
 
 #[tokio::test]
 async fn the_door_opens_for_those_who_are_known_and_not_for_ever() {
-    // Who they are; then, for open and for allowlist: the store is there, down for a minute, down
-    // for two hours.
+    // User; then the decisions for open and for allowlist: the store works, is down for a minute,
+    // is down for two hours.
     let table = [
         ("member", ["in", "in", "no"], ["in", "in", "no"]),
         ("operator", ["in", "in", "no"], ["in", "in", "no"]),
         ("stranger", ["in", "no", "no"], ["invite", "no", "no"]),
         ("removed", ["in", "no", "no"], ["invite", "no", "no"]),
-        // Named by the configuration, and never here: the account can't be made.
+        // In the configuration, but without an account, which can't be created now.
         ("config", ["in", "no", "no"], ["in", "no", "no"]),
         ("banned", ["no", "no", "no"], ["no", "no", "no"]),
         ("badkey", ["no", "no", "no"], ["no", "no", "no"]),
@@ -72,7 +72,7 @@ async fn the_door_opens_for_those_who_are_known_and_not_for_ever() {
                 if let Some(time) = time {
                     house.port.set(down);
                     pass(time).await;
-                    // Hanging calls are given up by the clock.
+                    // Hanging calls time out.
                     tokio::time::pause();
                 }
                 for (who, open, allowlist) in &table {
@@ -80,7 +80,7 @@ async fn the_door_opens_for_those_who_are_known_and_not_for_ever() {
                     let case = format!("{who}, {mode:?}, {down:?} for {time:?}");
                     assert_eq!(judge(&house, who).await, expected, "{case}");
                     let elsewhere = house.judge(who, "203.0.113.9", OPENSSH).await;
-                    // The bans of networks spare those whom the configuration names.
+                    // Network bans don't apply to configured keys.
                     let expected = if *who == "config" { expected } else { "no" };
                     assert_eq!(elsewhere, expected, "{case}, from a banned network");
                 }
@@ -103,7 +103,7 @@ async fn the_watch_confirms_what_is_known() {
     let house = House::new(Mode::Allowlist).await.refreshed().await;
     let every = Duration::from_millis(1);
     let watch = tokio::spawn(house.guard.clone().watch(every));
-    // One that is asked after another has an answer.
+    // A second request gets a response.
     let answered = async || {
         let mut seen = 0;
         house.port.calls();
@@ -132,7 +132,7 @@ async fn the_watch_confirms_what_is_known() {
     watch.abort();
 }
 
-/// Three seconds once, and then so little that a client can offer all the keys of its agent.
+/// Three seconds once, and then so short that a client can offer all keys of its agent.
 #[tokio::test]
 async fn a_store_that_hangs_is_not_waited_for_for_long() {
     let house = House::new(Mode::Allowlist).await.refreshed().await;
@@ -148,7 +148,7 @@ async fn a_store_that_hangs_is_not_waited_for_for_long() {
     assert!(since.elapsed().as_secs() < 10, "{:?}", since.elapsed());
 }
 
-/// What was learned at the last login counts, until something newer says otherwise.
+/// The result of the last login is valid until something newer contradicts it.
 #[tokio::test]
 async fn who_logged_in_since_is_known_too() {
     let house = House::new(Mode::Allowlist).await.refreshed().await;
@@ -157,19 +157,24 @@ async fn who_logged_in_since_is_known_too() {
     assert_eq!(judge(&house, "late").await, "in");
     house.port.set(StoreMode::Down);
     assert_eq!(judge(&house, "late").await, "in");
-    assert_eq!(judge(&house, "later").await, "no", "never seen here");
+    assert_eq!(judge(&house, "later").await, "no", "never logged in here");
 
     house.port.set(StoreMode::Working);
     remove_key(&house, "late").await;
     assert_eq!(judge(&house, "late").await, "invite");
     house.port.set(StoreMode::Down);
-    assert_eq!(judge(&house, "late").await, "no", "seen to be gone");
+    assert_eq!(
+        judge(&house, "late").await,
+        "no",
+        "the key was seen to be revoked"
+    );
 }
 
-/// However the end of a key and the end of the store fall together.
+/// A revoked key can't log in, however its revocation and the outage coincide.
 #[tokio::test]
 async fn what_is_known_to_be_out_of_date_lets_nobody_in() {
-    // Another process removed a key, the watch saw that something changed, and no more.
+    // Another process revoked a key; the watcher noticed that something changed, but couldn't read
+    // it.
     let house = House::new(Mode::Allowlist).await.refreshed().await;
     let watch = tokio::spawn(house.guard.clone().watch(Duration::from_millis(1)));
     house.port.set(StoreMode::Without(&["accounts_with_keys"]));
@@ -185,7 +190,7 @@ async fn what_is_known_to_be_out_of_date_lets_nobody_in() {
     assert_eq!(judge(&house, "member").await, "no");
     watch.abort();
 
-    // An order was saved here, and could not be read back.
+    // A command was saved here, but the result couldn't be read back.
     for order in [
         Order::Ban(BanWhom::Person(name("member")), None, None),
         Order::RevokeKey(key("member").fingerprint.to_string()),
@@ -211,7 +216,7 @@ async fn what_is_known_to_be_out_of_date_lets_nobody_in() {
     }
 }
 
-/// Those who came in during an outage are measured when it is over.
+/// Users who logged in during an outage are checked when it's over.
 #[tokio::test]
 async fn what_was_ordered_elsewhere_meanwhile_holds_afterwards() {
     let house = House::new(Mode::Allowlist).await.refreshed().await;
@@ -228,7 +233,7 @@ async fn what_was_ordered_elsewhere_meanwhile_holds_afterwards() {
     let other = house.find("other").await;
     house.ban(BanTarget::Account(other.id, other.name)).await;
     assert!(house.guard.refresh().await.is_err());
-    assert!(!dismissed(&house, &sessions[0].1).await, "nobody knows yet");
+    assert!(!dismissed(&house, &sessions[0].1).await, "not known yet");
     house.port.set(StoreMode::Working);
     let enforced = async {
         while house.hub.online().await.len() > 1 {
@@ -242,7 +247,8 @@ async fn what_was_ordered_elsewhere_meanwhile_holds_afterwards() {
     watch.abort();
 }
 
-/// Who comes while the keys are read is neither overlooked nor thrown out by what is older.
+/// Logging in while the keys are being read neither escapes the check nor ends because of older
+/// data.
 #[tokio::test]
 async fn who_comes_while_the_keys_are_read_is_measured_rightly() {
     let house = House::new(Mode::Allowlist).await.refreshed().await;
@@ -254,7 +260,7 @@ async fn who_comes_while_the_keys_are_read_is_measured_rightly() {
         async move { guard.refresh().await }
     });
     house.port.holds().await;
-    // One whose key was removed just before, let in by what was known; one who is new.
+    // One whose key was just revoked, admitted from the cache; and a new user.
     let gone = house.online("member").await;
     house.account("new", Role::Member).await;
     let new = house.online("new").await;
@@ -265,11 +271,14 @@ async fn who_comes_while_the_keys_are_read_is_measured_rightly() {
     assert!(!dismissed(&house, &new.1).await);
     assert!(!dismissed(&house, &before.1).await);
     let calls = house.port.calls();
-    assert_eq!(calls, ["account_by_key", "account_by_key"], "only for them");
+    assert_eq!(
+        calls,
+        ["account_by_key", "account_by_key"],
+        "one lookup each"
+    );
 }
 
-/// What everybody online is measured by takes the same number of questions, however many they
-/// are.
+/// Checking all online users takes a constant number of store calls.
 #[tokio::test]
 async fn a_refresh_asks_the_store_a_few_times() {
     let house = House::new(Mode::Allowlist).await;
@@ -294,7 +303,7 @@ async fn a_refresh_asks_the_store_a_few_times() {
     assert_eq!(house.hub.online().await.len(), 200);
 }
 
-/// A log that a test can read.
+/// A log that tests can read.
 #[derive(Clone, Default)]
 struct Lines(Arc<Mutex<Vec<u8>>>);
 
@@ -310,7 +319,7 @@ impl Write for Lines {
 }
 
 impl Lines {
-    /// The events so far, in order, those of orders left out.
+    /// The events so far, in order, without those of commands.
     fn events(&self) -> Vec<String> {
         let log = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
         let lines = log.lines().map(|line| {
@@ -329,8 +338,8 @@ impl Lines {
 
 #[tokio::test]
 async fn an_outage_is_a_few_lines_in_the_log() {
-    // As long as there is one subscriber, of this thread, an event that another thread comes to
-    // first is taken for one that nobody wants.
+    // While there's only one subscriber, on this thread, an event first reached by another thread
+    // would be cached as disabled.
     let elsewhere = tracing_subscriber::registry().with(tracing::level_filters::LevelFilter::INFO);
     let _set_before = tracing::subscriber::set_global_default(elsewhere);
     let lines = Lines::default();

@@ -1,6 +1,6 @@
-//! What goes on while the store does not answer, and that all of it mends itself.
+//! Store outages: what keeps working, and recovery without a restart.
 
-/// Who gets in.
+/// Who can log in.
 mod authenticator;
-/// What people see who are in, with OpenSSH.
+/// What online users see, with OpenSSH.
 mod sessions;

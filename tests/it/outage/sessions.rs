@@ -1,5 +1,5 @@
-//! What people see while the store does not answer: the whole server inside of the test, so that
-//! its store can be made to fail, with OpenSSH from outside.
+//! What users see during a store outage: the whole server runs inside the test, so that its store
+//! can be made to fail, with OpenSSH outside.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,10 +22,10 @@ use ssh_chat::store::{Action, Change, People as _, Store as _};
 use crate::harness::flaky::{Flaky, StoreMode};
 use crate::harness::{Finished, Home, Login, Terminal};
 
-/// How often the store is asked what changed.
+/// Interval between checks of the store for changes.
 const EVERY: Duration = Duration::from_millis(20);
 
-/// A server with a store that fails when it is told to.
+/// A server whose store fails on demand.
 struct Inside {
     home: Arc<Home>,
     port: u16,
@@ -59,7 +59,7 @@ impl Inside {
         self.runtime.as_ref().unwrap()
     }
 
-    /// Makes somebody an operator.
+    /// Makes a user an operator.
     fn promote(&self, who: &str) {
         let name = Name::new(who).unwrap();
         self.runtime().block_on(async {
@@ -78,7 +78,7 @@ impl Inside {
         });
     }
 
-    /// Somebody's account is made by their first visit, and looked up at the second.
+    /// A user's first login creates the account, the second looks it up.
     fn register(&self, who: &str) {
         for _ in 0..2 {
             let visit = self.exec(who, "whoami");
@@ -89,7 +89,7 @@ impl Inside {
 
 impl Drop for Inside {
     fn drop(&mut self) {
-        // A call that hangs is not waited for.
+        // A hanging call isn't waited for.
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
         }
@@ -145,9 +145,9 @@ async fn serve(home: &Home) -> (u16, Arc<Flaky>) {
     (port, store)
 }
 
-/// Somebody says something, and nobody else is shown it; then it works.
+/// A message is refused, and not shown to anyone; then sending works again.
 fn says_when_it_works(from: &Terminal, to: &Terminal, words: &str) {
-    from.wait_for("the words back in the prompt", |screen| {
+    from.wait_for("the text back in the prompt", |screen| {
         screen.prompt().ends_with(words)
     });
     from.enter();
@@ -167,7 +167,7 @@ fn an_outage_is_lived_through() {
     alice.line("meanwhile");
     alice.wait_text("the database does not answer");
 
-    // Bob is known: all works that needs no store, and the rest says so.
+    // bob is known: everything that needs no store works, and the rest tells why not.
     let bob = server.login("bob").terminal();
     bob.wait_text("you are bob");
     bob.wait_text("The history can't be read at this moment");
@@ -198,7 +198,7 @@ fn an_outage_is_lived_through() {
     let tail = tail.try_pipe();
     alice.wait_text("dora joined");
 
-    // Who is not known is told why not; who has no key is a guest, as ever.
+    // An unknown user is told why they're refused; a user without a key is a guest, as always.
     let carol = server.login("carol").option("LogLevel=INFO").try_pipe();
     let carol = carol.finish();
     assert!(!carol.status.success(), "{carol:?}");
@@ -227,7 +227,7 @@ fn an_outage_is_lived_through() {
     server.register("carol");
 }
 
-/// What was not shown is not taken as read.
+/// Messages that weren't shown aren't marked as read.
 #[test]
 fn who_saw_no_history_has_it_marked_as_new_the_next_time() {
     let server = Inside::start();
@@ -254,8 +254,7 @@ fn who_saw_no_history_has_it_marked_as_new_the_next_time() {
     bob.wait_text("alice two");
 }
 
-/// A store that says nothing at all, for as long as it likes, keeps nobody waiting but those who
-/// want something of it.
+/// A store that never responds delays only users who need something from it.
 #[test]
 fn a_store_that_hangs_holds_up_nobody() {
     let server = Inside::start();
@@ -278,7 +277,7 @@ fn a_store_that_hangs_holds_up_nobody() {
     bob.line("/quit");
     bob.wait_end();
     alice.line("/who");
-    alice.wait_for("bob to be gone", |screen| {
+    alice.wait_for("bob to leave", |screen| {
         screen.said().matches("1 person in lobby").count() == 2
     });
 
@@ -287,8 +286,8 @@ fn a_store_that_hangs_holds_up_nobody() {
     says_when_it_works(&alice, &bob, "meanwhile");
 }
 
-/// The reproduction: an order that was being carried out when the connection was lost was dropped,
-/// and so were those typed behind it.
+/// A regression: a command in progress was dropped when its connection was lost, and so were the
+/// commands queued behind it.
 #[test]
 fn orders_are_carried_out_though_the_connection_is_lost() {
     let server = Inside::start();
@@ -307,7 +306,7 @@ fn orders_are_carried_out_though_the_connection_is_lost() {
     olga.type_text("/rename bob robert");
     olga.wait_for("the line", |screen| screen.prompt().ends_with("robert"));
     olga.enter();
-    olga.wait_for("the line taken", |screen| screen.prompt().ends_with('▸'));
+    olga.wait_for("the line accepted", |screen| screen.prompt().ends_with('▸'));
     olga.kill9();
     alice.wait_text("olga left");
     server.store.set(StoreMode::Working);

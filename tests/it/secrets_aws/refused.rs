@@ -1,4 +1,4 @@
-//! What keeps the key from a server: no port opens, and no other key is made.
+//! Reasons why a server can't get its host key: no port is opened, and no other key is created.
 
 use std::fs;
 use std::net::TcpListener;
@@ -10,12 +10,12 @@ use super::{Secret, texts};
 use crate::harness::moto::{Moto, Variables, variables};
 use crate::harness::{Home, run};
 
-/// Something that keeps the key from a server, for good.
+/// A permanent reason why a server can't get the key.
 struct Refusal {
     what: &'static str,
-    /// Brings it about; answers with another environment if need be.
+    /// Creates the condition; returns another environment if needed.
     arrange: fn(&Secret) -> Option<Variables>,
-    /// What is said; `SECRET` is its name.
+    /// The expected error text; `SECRET` is the secret's name.
     says: &'static [&'static str],
 }
 
@@ -151,7 +151,7 @@ const REFUSALS: &[Refusal] = &[
     },
     Refusal {
         what: "at an address that is none",
-        // The error of the SDK has the whole request in it.
+        // The SDK's error contains the whole request.
         arrange: |_| Some(variables("nonsense")),
         says: &["AWS is unreachable", "`nonsense`"],
     },
@@ -208,7 +208,7 @@ fn refuse(
     );
 
     assert_eq!(ended.status.code(), Some(1), "{what}: {ended:?}");
-    assert_eq!(ended.stdout, "", "{what}: nothing was announced");
+    assert_eq!(ended.stdout, "", "{what}: something was announced");
     let at = format!("ssh-chat: the host key in the secret {}: ", secret.name);
     assert!(ended.stderr.contains(&at), "{what}: {ended:?}");
     let mut rest = ended.stderr.as_str();
@@ -220,7 +220,7 @@ fn refuse(
             .1;
     }
     if *what != "deleted" {
-        assert!(secret.versions() <= 1, "{what}: nothing was written");
+        assert!(secret.versions() <= 1, "{what}: something was written");
     }
     assert!(!home.data().join("host_key").exists(), "{what}");
     let silent = ["PRIVATE", "SecretString", "SecretId"];

@@ -1,4 +1,4 @@
-//! Names, keys, marks, settings, rooms, and that all of it is there again.
+//! Names, keys, read markers, preferences and rooms, and that they survive reopening.
 
 use super::*;
 use crate::harness::Changes;
@@ -31,7 +31,7 @@ async fn names_belong_to_one_account(place: &impl Place) {
     assert_eq!(
         store.account_by_key(&fingerprint(2)).await,
         Ok(None),
-        "nothing was done"
+        "no effect"
     );
 
     store
@@ -46,7 +46,7 @@ async fn names_belong_to_one_account(place: &impl Place) {
     assert_eq!(
         store.rename(bob, &name("bobl")).await,
         Ok(()),
-        "his own, spelled anew"
+        "his own, in another spelling"
     );
     assert_eq!(
         store.rename(carol, &name("bob1")).await,
@@ -84,7 +84,7 @@ async fn an_account_keeps_its_names(place: &impl Place) {
     }
     let Err(ChangeError::TooManyNames(mut owned)) = store.rename(alice.id, &name("more")).await
     else {
-        panic!("a name too many");
+        panic!("one name too many");
     };
     owned.sort();
     let mut all = vec![alice.name.clone()];
@@ -120,7 +120,7 @@ async fn keys_belong_to_one_account(place: &impl Place) {
     assert_eq!(
         store.account_by_name(&name("bob")).await,
         Ok(None),
-        "nothing was done"
+        "no effect"
     );
     assert_eq!(
         store.create_account(&alice, &key(1)).await,
@@ -129,7 +129,7 @@ async fn keys_belong_to_one_account(place: &impl Place) {
     );
 }
 
-/// MUST 4, when many want the same at once.
+/// MUST 4, with concurrent callers who want the same.
 async fn one_of_many_gets_the_name(place: &impl Place) {
     let stores = [place.open(), place.open()];
     let mut claims = tokio::task::JoinSet::new();
@@ -141,7 +141,7 @@ async fn one_of_many_gets_the_name(place: &impl Place) {
                 ..account("alice")
             };
             let claim = store.create_account(&account, &key(n)).await;
-            // Others go into the same transactions, and must come to no harm.
+            // Other changes are in the same transactions, and must not be affected.
             store
                 .append(vec![said(&room("ops"), "bob", "hi")])
                 .await
@@ -252,7 +252,11 @@ async fn empty_rooms_can_be_removed(place: &impl Place) {
         let made = store.open_room(name, made_by, Time(10)).await.unwrap();
         assert_eq!(made.made_by, made_by);
         let again = store.open_room(name, Some(AccountId(8)), Time(11)).await;
-        assert_eq!(again.unwrap().made_by, made_by, "it was made by the first");
+        assert_eq!(
+            again.unwrap().made_by,
+            made_by,
+            "created by the first caller"
+        );
     }
     store
         .append(vec![said(&room("ops"), "bob", "hi")])
@@ -267,7 +271,7 @@ async fn empty_rooms_can_be_removed(place: &impl Place) {
     assert_eq!(
         store.remove_empty_room(&tea).await,
         Ok(None),
-        "there is none"
+        "it doesn't exist"
     );
     assert_eq!(rooms().await, [("ops".to_owned(), Some(7))]);
     let made = store
@@ -324,7 +328,7 @@ async fn rooms_have_topics(place: &impl Place) {
     assert_eq!(rooms().await, ["lobby - 0 20", "ops - 5 10"]);
 }
 
-/// MUST 1, as far as it can be seen from here.
+/// MUST 1, as far as a test can observe it.
 async fn reopening_shows_all_again(place: &impl Place) {
     let store = place.open();
     let ops = room("ops");

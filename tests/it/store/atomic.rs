@@ -1,5 +1,5 @@
-//! MUST 5 and 7, under faults: each single write of each change is made to fail once. Then nothing
-//! of the change is there, or all of it with its audit entry, and the answer says which.
+//! MUST 5 and 7, with faults: each single write of each change fails once. Then either no part of
+//! the change is saved, or all of it with its audit entry, and the response tells which.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -104,7 +104,7 @@ fn claim(number: u32) -> Action {
     }
 }
 
-/// What is there before each change.
+/// The contents before each change.
 fn before() -> Vec<Action> {
     let redeem = |account: Account, number| Action::CreateAccount {
         account,
@@ -136,7 +136,7 @@ fn before() -> Vec<Action> {
     ]
 }
 
-/// One of each kind, all of which change what [`before`] has made.
+/// One change of each kind, all with an effect on the contents of [`before`].
 fn changes() -> Vec<Action> {
     let (bob, zoe) = (account("bob"), operator());
     let all = vec![
@@ -233,7 +233,7 @@ fn changes() -> Vec<Action> {
             whole: true,
         },
     ];
-    // Whoever adds a kind of change adds it here.
+    // New kinds of changes are added here.
     let mut kinds: Vec<&str> = all.iter().map(Action::as_str).collect();
     kinds.sort_unstable();
     kinds.dedup();
@@ -263,10 +263,10 @@ async fn fill(store: &dyn Archive) {
     }
 }
 
-/// All that is exported, the revision, and what bob claims.
+/// Everything that's exported, the revision, and bob's claims.
 type Content = (Vec<Record>, u64, Vec<KeyRecord>);
 
-/// All that a store has. The id of a ban is none of it: a failed call may use one up.
+/// The whole contents of a store, except ids of bans: a failed call may use one up.
 async fn content(store: &dyn Archive) -> Content {
     let mut records = Vec::new();
     let mut pages = store.export().await.unwrap();
@@ -287,7 +287,7 @@ async fn content(store: &dyn Archive) -> Content {
     (records, store.revision().await.unwrap(), claims)
 }
 
-/// Every table of the file that a change can write to fails at the write after the next so many.
+/// Makes the write after the next `skip` fail, in every table that a change writes to.
 fn plant(db: &Connection) {
     let tables: Vec<String> = db
         .prepare("SELECT name FROM pragma_table_list WHERE schema = 'main' AND type = 'table' AND name NOT LIKE 'sqlite_%'")
@@ -355,11 +355,11 @@ fn audits_in(records: &[Record]) -> usize {
 /// How a call to `DynamoDB` fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fault {
-    /// It is not done, and the answer says so.
+    /// Not executed, and the response says so.
     Refused,
-    /// It is done, and the answer says otherwise.
+    /// Executed, but the response says otherwise.
     Denied,
-    /// It is done, and there is no answer: it is tried again.
+    /// Executed, without a response: it's retried.
     Lost,
 }
 
@@ -383,7 +383,7 @@ impl OwnTable {
         }));
     }
 
-    /// Whether the fault has come. It does not come any more.
+    /// Whether the fault has occurred. It's cleared.
     fn has_failed(&self) -> bool {
         let to_come = Moto::shared().has_faults(&self.mark());
         Moto::shared().fault(&json!({ "forget": self.mark() }));
@@ -391,7 +391,7 @@ impl OwnTable {
     }
 }
 
-/// A change on a table of its own.
+/// A change on its own table.
 struct Attempt {
     table: OwnTable,
     store: Arc<dyn Archive>,
@@ -414,7 +414,7 @@ impl Attempt {
         }
     }
 
-    /// Tries it, with a write that fails. Whether that write was reached.
+    /// Applies it with a failing write. Returns whether that write was reached.
     async fn fails(&self, fault: Fault, skip: u32) -> bool {
         self.table.fail(fault, skip);
         let answer = self.store.apply(&self.change).await;
@@ -428,7 +428,7 @@ impl Attempt {
             (Err(ChangeError::Store(StoreError::Unavailable(_))), Fault::Refused) => {
                 assert!(!done && reached, "{what}");
             }
-            // The answer was that it may have been done.
+            // The response said that it may have been executed.
             (Err(ChangeError::Store(StoreError::Unavailable(_))), Fault::Denied) => {}
             _ => panic!("{what}"),
         }
@@ -457,7 +457,7 @@ async fn fails_in_turn(action: Action) {
     }
 }
 
-/// One after the other: the stand-in does one thing at a time, and others ask it, too.
+/// Sequential, because moto handles one request at a time, and other tests use it too.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_write_that_fails_leaves_all_or_nothing_in_dynamo() {
     for action in changes() {

@@ -1,4 +1,4 @@
-//! The store in `DynamoDB`: a table of its own for each test, and what only concerns this store.
+//! The store in `DynamoDB`, with a table for each test, and what concerns only this store.
 
 use crate::harness::Changes;
 use std::sync::Arc;
@@ -12,16 +12,16 @@ use ssh_chat::store::{Action, Archive, People as _, StoreError};
 use super::*;
 use crate::harness::moto::Moto;
 
-/// Everything out of a table, and into one.
+/// Export from a table, and import into one.
 mod archive;
-/// How long what was said is kept, how it is read and written.
+/// How long messages are kept, and how they're read and written.
 mod history;
-/// Answers that get lost.
+/// Lost responses.
 pub(super) mod lost;
-/// The table: made, looked at, refused.
+/// The table: created, checked, refused.
 mod setup;
 
-/// A table that one test has for itself.
+/// A table for one test.
 pub(crate) struct OwnTable {
     name: String,
 }
@@ -36,7 +36,7 @@ impl OwnTable {
         self.keeping(None)
     }
 
-    /// A store that keeps entries so long, in milliseconds.
+    /// A store that keeps entries for this long, in milliseconds.
     fn keeping(&self, keep: Option<u64>) -> Dynamo {
         let aws = Aws::stand_in(&Moto::shared().url());
         Dynamo::new(Arc::new(aws), &self.name, keep)
@@ -50,7 +50,7 @@ impl OwnTable {
         Moto::shared().call("DynamoDB_20120810.DeleteItem", &item);
     }
 
-    /// The number that an item has.
+    /// A numeric attribute of an item.
     fn number(&self, key: [&str; 2]) -> u64 {
         let get = json!({
             "TableName": self.name,
@@ -62,7 +62,7 @@ impl OwnTable {
         number.expect("a number").parse().unwrap()
     }
 
-    /// Has an item say something else.
+    /// Overwrites an attribute of an item.
     fn put(&self, key: [&str; 2], name: &str, value: &serde_json::Value) {
         let change = json!({
             "TableName": self.name,
@@ -91,7 +91,7 @@ impl super::archive::Archived for OwnTable {
     }
 }
 
-/// A kick of somebody called so.
+/// An audit entry for a kick of this user.
 fn audit(whom: &str) -> AuditEntry {
     AuditEntry {
         at: Time(1_600_000_000_000),
@@ -102,7 +102,7 @@ fn audit(whom: &str) -> AuditEntry {
     }
 }
 
-/// However keys come in or are refused, the number of those that wait is right.
+/// The count of pending keys is correct, however keys are approved or denied.
 #[tokio::test]
 async fn those_who_wait_are_counted() {
     let table = OwnTable::new();
@@ -124,14 +124,14 @@ async fn those_who_wait_are_counted() {
     settled.unwrap();
     store.settle_pending(&fifth, None, audit).await.unwrap();
     assert_eq!(table.number(["STATE", "WAITING"]), 1);
-    // And none of those who did not wait counts.
+    // Keys that weren't pending don't count.
     store.add_key(alice.id, &key(7), audit).await.unwrap();
     store.settle_pending(&fifth, None, audit).await.unwrap();
     assert_eq!(table.number(["STATE", "WAITING"]), 1);
     assert_eq!(store.pending(audit.at).await.unwrap().len(), 1);
 }
 
-/// Also when they are denied together, and when they have waited too long.
+/// Also when many are denied together, and after they expire.
 #[tokio::test]
 async fn those_who_wait_no_longer_are_not_counted() {
     let table = OwnTable::new();
@@ -151,11 +151,15 @@ async fn those_who_wait_no_longer_are_not_counted() {
         ..lost::pending("user-3", 3)
     };
     assert_eq!(store.add_pending(&again).await, Ok(true));
-    assert_eq!(table.number(["STATE", "WAITING"]), 1, "the others are over");
+    assert_eq!(
+        table.number(["STATE", "WAITING"]),
+        1,
+        "the others have expired"
+    );
     assert_eq!(store.pending(again.at).await, Ok(vec![again]));
 }
 
-/// Settings are not lost when something else about an account changes at the same moment.
+/// Preferences aren't lost when something else about the account changes at the same time.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn settings_stay_whatever_else_changes() {
     let table = OwnTable::new();
@@ -182,7 +186,7 @@ async fn settings_stay_whatever_else_changes() {
     }
 }
 
-/// MUST 6: what is in the table can be older than today's rules, or somebody else's work.
+/// MUST 6: the table's contents can predate today's rules, or come from another program.
 #[tokio::test]
 async fn items_are_judged_when_they_are_read() {
     let table = OwnTable::new();
@@ -247,7 +251,7 @@ async fn items_are_judged_when_they_are_read() {
     let stale = format!("KEY#{}", fingerprint(9));
     table.put([&stale, "KEY"], "account", &json!({"S": id}));
     let found = store.account_by_key(&fingerprint(9)).await;
-    assert_eq!(found, Ok(None), "the account does not have it");
+    assert_eq!(found, Ok(None), "the account doesn't own it");
     table.put([&stale, "KEY"], "account", &json!({"S": "0".repeat(32)}));
     let found = store.account_by_key(&fingerprint(9)).await;
     assert!(matches!(found, Err(StoreError::Corrupt(_))), "{found:?}");

@@ -1,4 +1,4 @@
-//! What was said: its order, its paging, what becomes of it.
+//! Messages: their order, paging, editing and deletion.
 
 use super::*;
 
@@ -11,7 +11,7 @@ contract! {
     amending_has_rules,
 }
 
-/// MUST 1 and 3, from two openings of the same store.
+/// MUST 1 and 3, with two instances on the same store.
 async fn numbers_have_no_gap_whoever_writes(place: &impl Place) {
     let stores = [place.open(), place.open()];
     let mut appenders = tokio::task::JoinSet::new();
@@ -32,8 +32,8 @@ async fn numbers_have_no_gap_whoever_writes(place: &impl Place) {
         });
     }
     let written: BTreeMap<Seq, String> = appenders.join_all().await.into_iter().flatten().collect();
-    assert_eq!(written.len(), 50 * (1 + 2 + 3) * 2, "no number twice");
-    assert!(written.keys().map(|seq| seq.0).eq(1..=600), "no gap");
+    assert_eq!(written.len(), 50 * (1 + 2 + 3) * 2, "duplicate numbers");
+    assert!(written.keys().map(|seq| seq.0).eq(1..=600), "a gap");
     let expected: Vec<String> = written
         .iter()
         .map(|(seq, words)| format!("{seq} {words}"))
@@ -143,7 +143,7 @@ async fn history_shows_the_latest_words(place: &impl Place) {
     );
 }
 
-/// One step of a story that is also told to a list.
+/// One step that's applied to the store and to a list.
 #[derive(Debug, Clone)]
 enum Step {
     Say(bool, String),
@@ -164,12 +164,13 @@ fn steps() -> impl proptest::strategy::Strategy<Value = Vec<Step>> {
     proptest::collection::vec(step, 0..24)
 }
 
-/// Whatever is said, edited and deleted: what is read equals a list to which the same was done.
+/// Whatever is sent, edited and deleted: the store returns the same as a list with the same
+/// operations.
 async fn history_is_what_a_list_would_say(place: &impl Place) {
     let store = place.open();
     for (story, steps) in samples(40, &steps()).into_iter().enumerate() {
         let here = room(&format!("story-{story}"));
-        // What each entry says and who said it; `None` for what is not shown.
+        // Text and author of each entry; `None` for hidden ones.
         let mut list: Vec<(&str, Option<String>)> = Vec::new();
         for step in &steps {
             let who = |first: bool| if first { "alice" } else { "bob" };
@@ -232,11 +233,7 @@ async fn amending_has_rules(place: &impl Place) {
     };
     let (not_found, gone) = (Err(EditError::NotFound), Err(EditError::Gone));
 
-    assert_eq!(
-        amend(None, "alice", None).await,
-        not_found,
-        "nothing was ever said"
-    );
+    assert_eq!(amend(None, "alice", None).await, not_found, "no messages");
     let batch = vec![
         said(&ops, "alice", "one"),
         said(&ops, "bob", "two"),
@@ -253,13 +250,13 @@ async fn amending_has_rules(place: &impl Place) {
     assert_eq!(
         amend(Some(9), "alice", None).await,
         not_found,
-        "no such entry"
+        "the entry doesn't exist"
     );
     assert_eq!(amend(Some(u64::MAX), "alice", None).await, not_found);
     assert_eq!(
         amend(None, "carol", Some("x")).await,
         not_found,
-        "she said nothing"
+        "she has sent nothing"
     );
     assert_eq!(amend(None, "alice", Some("3rd")).await, edited(3, "3rd"));
     assert_eq!(
@@ -273,7 +270,7 @@ async fn amending_has_rules(place: &impl Place) {
     assert_eq!(
         amend(Some(3), "bob", None).await,
         not_found,
-        "not his, gone or not"
+        "not his, deleted or not"
     );
     assert_eq!(
         amend(None, "alice", None).await,
@@ -281,7 +278,7 @@ async fn amending_has_rules(place: &impl Place) {
         "the last that is left"
     );
     assert_eq!(amend(None, "alice", None).await, not_found, "none is left");
-    // Another name is no other person.
+    // The author is identified by account, not by name.
     let mut renamed = amendment(Some(2), "bob", Some("zwei"));
     renamed.author.name = name("robert");
     assert!(store.edit_message(renamed).await.is_ok());

@@ -1,10 +1,9 @@
-//! The contract of the store port: one test for each thing that an adapter MUST keep, as said in
-//! `ssh_chat::store`, run against every adapter. What only concerns one of them is tested beside
-//! its code.
+//! The contract of the store port: one test for each guarantee (MUST) in `ssh_chat::store`, run
+//! against every adapter. What concerns only one adapter is tested beside its code.
 //!
-//! A new adapter implements [`Place`] and has a module of its own in [`contract!`].
+//! A new adapter implements [`Place`] and gets a module in [`contract!`].
 
-// A test that can't go on panics, in what tests share too.
+// Tests fail by panicking, and so does the code they share.
 #![allow(
     clippy::expect_used,
     clippy::indexing_slicing,
@@ -24,7 +23,7 @@ use ssh_chat::text::Text;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Makes a test of each of these for every adapter.
+/// Defines a test of each function for every adapter.
 macro_rules! contract {
     ($($must:ident),+ $(,)?) => {
         mod sqlite {$(
@@ -43,28 +42,28 @@ macro_rules! contract {
     };
 }
 
-/// Names, keys, marks, settings, rooms, and that all of it is there again.
+/// Names, keys, read markers, preferences and rooms, and that they survive reopening.
 mod accounts;
-/// Everything, out of one store and into another.
+/// Export from one store, import into another.
 mod archive;
 /// Changes, each single write of which fails.
 mod atomic;
-/// What only concerns `DynamoDB`: answers that are lost, and what is done at once.
+/// What concerns only `DynamoDB`: lost responses and concurrency.
 mod dynamo;
-/// What was said: its order, its paging, what becomes of it.
+/// Messages: their order, paging, editing and deletion.
 mod log;
-/// People: keys, invites, roles, bans.
+/// Accounts and access: keys, invites, roles, bans.
 mod people;
-/// What is removed after a flood.
+/// Purging after a flood.
 mod purge;
-/// Rooms that operators remove.
+/// Removing rooms.
 mod rooms;
-/// What is found.
+/// Search.
 mod search;
 
-/// Where one test keeps its store: empty at first, gone when dropped.
+/// The place of one test's store: empty at first, deleted when dropped.
 pub(crate) trait Place {
-    /// Opens it, again and again if need be, also beside one that is open already.
+    /// Opens the store; also repeatedly, and while it's already open.
     fn open(&self) -> Arc<dyn Store>;
 }
 
@@ -87,7 +86,7 @@ fn text(raw: &str) -> Text {
     Text::message(raw).unwrap()
 }
 
-/// Somebody whose account is told by the first letter of their name.
+/// A user whose account id is derived from the first letter of the name.
 fn author(raw: &str) -> Author {
     Author {
         account: AccountId(u128::from(raw.as_bytes()[0]) << 100),
@@ -152,7 +151,7 @@ fn key(number: u32) -> KeyRecord {
     }
 }
 
-/// A message in short: its place, what it says, and a star if it was edited.
+/// A message in short: its position, its text, and a star if it was edited.
 fn line(message: &Message) -> String {
     let star = if message.edited { "*" } else { "" };
     match &message.body {
@@ -173,13 +172,13 @@ async fn history(store: &dyn Store, before: Option<u64>, limit: usize) -> Vec<St
     lines(&found.unwrap())
 }
 
-/// Has the words said in `ops` by alice, one message each.
+/// Sends these messages to `ops` as alice.
 async fn say(store: &dyn Store, words: &[&str]) {
     let batch = words.iter().map(|words| said(&room("ops"), "alice", words));
     store.append(batch.collect()).await.unwrap();
 }
 
-/// A few stories from a strategy, always the same ones.
+/// A few cases from a strategy, always the same ones.
 fn samples<T: std::fmt::Debug>(
     count: usize,
     strategy: &impl proptest::strategy::Strategy<Value = T>,

@@ -1,4 +1,4 @@
-//! What is removed after a flood.
+//! Purging after a flood.
 
 use super::*;
 use ssh_chat::store::{Authors, Purge};
@@ -21,7 +21,7 @@ fn at(minutes: i64, draft: Draft) -> Draft {
     }
 }
 
-/// All steps; how many entries lost their words, and how many steps it took.
+/// Runs all steps; returns how many entries were cleared, and the number of steps.
 async fn purge(store: &dyn Store, room: &Conversation, purge: &Purge) -> (u64, usize) {
     let (mut removed, mut steps, mut before) = (0, 0, None);
     loop {
@@ -41,7 +41,7 @@ async fn words_are_removed_for_whom_and_when_it_says(place: &impl Place) {
     let accounts =
         |who: &[&str]| Authors::Accounts(who.iter().map(|who| author(who).account).collect());
     let named = |who| Authors::Named(name(who));
-    // (whose, since how many minutes, how many, what is left)
+    // (target, minutes, number purged, what's left)
     let all = "1 old|2 spam|3 /me g1|5 g2|6 hi|7 /topic mine";
     let cases = [
         (accounts(&["bob"]), 60, 2, "1 old|3 /me g1|5 g2|6 hi"),
@@ -98,7 +98,7 @@ async fn words_are_removed_for_whom_and_when_it_says(place: &impl Place) {
                 assert_eq!(found, expected.count(), "{words}, {wanted:?}");
             }
         }
-        // What comes after has the next place.
+        // The next message gets the next position.
         let next = store.append(vec![said(&room, "alice", "next")]).await;
         assert_eq!(next, Ok(vec![Seq(9)]));
     }
@@ -112,7 +112,7 @@ async fn a_purge_goes_back_step_by_step(place: &impl Place) {
         .collect();
     drafts.insert(0, at(5, said(&ops, "alice", "first")));
     drafts.push(at(5, said(&ops, "alice", "last")));
-    // As many appends as it takes, small ones, as people make them.
+    // Many small appends, as users make them.
     for batch in drafts.chunks(30) {
         store.append(batch.to_vec()).await.unwrap();
     }
@@ -124,7 +124,7 @@ async fn a_purge_goes_back_step_by_step(place: &impl Place) {
     assert_eq!(removed, 1200);
     assert!(steps > 1, "{steps}");
     assert_eq!(history(&*store, None, 2000).await, ["1 first", "1202 last"]);
-    // A log whose newest entries are older is not looked through.
+    // A log whose newest entries are older isn't scanned.
     let none = Purge {
         since: minutes_ago(1),
         ..wanted

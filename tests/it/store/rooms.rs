@@ -1,4 +1,4 @@
-//! Rooms that operators remove, with what was said there.
+//! Removing rooms with their messages.
 
 use super::*;
 use ssh_chat::chat::access::Actor;
@@ -23,7 +23,7 @@ async fn remove(store: &dyn Store) -> Result<Applied, ChangeError> {
     store.apply(&change).await
 }
 
-/// How many steps it took; all but the last say that there may be more.
+/// Returns the number of steps; all but the last report that more may follow.
 async fn clear(store: &dyn Store) -> usize {
     let mut steps = 1;
     while store.clear_room(&ops()).await.unwrap() {
@@ -55,7 +55,7 @@ async fn found(store: &dyn Store, words: &str) -> usize {
     store.search(search).await.unwrap().messages.len()
 }
 
-/// Says something there, one write each, and more at once. Returns the last place.
+/// Sends messages, in one write each and together. Returns the last position.
 async fn fill(store: &dyn Store, of: &str) -> Seq {
     store
         .open_room(&RoomName::new(of).unwrap(), None, Time(10))
@@ -102,7 +102,7 @@ async fn a_removed_room_is_gone_with_what_was_said(place: &impl Place) {
     assert_eq!(words(&*store, "tea").await, ["secret tea"]);
     assert_eq!(remove(&*store).await, Err(ChangeError::NotFound));
 
-    // One of that name is new, and the numbers go on.
+    // A room of the same name is new, and its numbers continue.
     let store = place.open();
     let made = store
         .open_room(&ops(), Some(AccountId(8)), Time(20))
@@ -115,7 +115,7 @@ async fn a_removed_room_is_gone_with_what_was_said(place: &impl Place) {
     assert_eq!(
         store.remove_empty_room(&ops()).await,
         Ok(None),
-        "it is empty"
+        "it isn't empty"
     );
     store.open_room(&ops(), None, Time(21)).await.unwrap();
     let places = store.append(vec![said(&room("ops"), "bob", "again")]).await;
@@ -124,11 +124,11 @@ async fn a_removed_room_is_gone_with_what_was_said(place: &impl Place) {
     assert_eq!(store.count_after(&room("ops"), last).await, Ok(1));
     let rooms = store.rooms().await.unwrap();
     assert_eq!(rooms[0].last, Seq(last.0 + 2));
-    // And once more.
+    // The same once more.
     remove(&*store).await.unwrap();
     clear(&*store).await;
     assert_eq!(words(&*store, "ops").await, [""; 0]);
-    // Nothing was said in this one.
+    // This room has no messages.
     store.open_room(&ops(), None, Time(22)).await.unwrap();
     remove(&*store).await.unwrap();
     assert_eq!(clear(&*store).await, 1);
@@ -156,7 +156,7 @@ async fn only_a_removed_room_is_cleared(place: &impl Place) {
     let before = words(&*store, "ops").await;
     assert_eq!(store.clear_room(&ops()).await, Ok(false));
     assert_eq!(words(&*store, "ops").await, before);
-    // It has no record, and was never removed: an archive that is half imported.
+    // A log without a room's record, never removed, as in an interrupted import.
     let lost = said(&room("lost"), "bob", "still here");
     store.append(vec![lost.clone(), lost]).await.unwrap();
     let lost = RoomName::new("lost").unwrap();

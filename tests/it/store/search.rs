@@ -1,4 +1,4 @@
-//! What is found.
+//! Search.
 
 use super::*;
 
@@ -121,7 +121,7 @@ async fn search_stays_within(place: &impl Place) {
     assert_eq!(
         found.messages,
         store.history(&direct, Some(Seq(3)), 1).await.unwrap(),
-        "all of it"
+        "all matches"
     );
 }
 
@@ -159,7 +159,7 @@ async fn search_follows_changes(place: &impl Place) {
     assert_eq!(find("black app").await, ["3 black apple*"]);
 }
 
-/// Any text is found by any of its words; no search is an error.
+/// Any text is found by any of its words; no query is an error.
 async fn search_finds_whatever_was_said(place: &impl Place) {
     let store = place.open();
     let said = "([a-zA-Zäéßłя0-9\"'*():^+{}-]{0,4}[a-zé0-9北京大学東ก-ฮ]{1,5}[:.!\"*]{0,2} ?){1,6}";

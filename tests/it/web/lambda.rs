@@ -1,5 +1,5 @@
-//! The page in AWS Lambda: the very program, without arguments, and a Runtime API that hands it
-//! events; and the public half of the host key from where Lambda may read it.
+//! The page on AWS Lambda: the real program, without arguments, and a Runtime API that sends it
+//! events; and the public host key in a parameter that Lambda may read.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -12,11 +12,11 @@ use super::*;
 use crate::harness::DEADLINE;
 use crate::harness::moto::Moto;
 
-/// A Runtime API: hands out the events that it is given, and what is answered.
+/// A Runtime API: returns the given events, and records the responses.
 struct Runtime {
     port: u16,
     events: Sender<String>,
-    /// The last part of the path, `response` or `error`, and what was posted there.
+    /// The last part of the path, `response` or `error`, and the body posted to it.
     answers: Receiver<(String, Value)>,
 }
 
@@ -31,7 +31,7 @@ impl Runtime {
                 let mut stream = stream.unwrap();
                 let (path, body) = request(&stream);
                 let answer = if path == "/2018-06-01/runtime/invocation/next" {
-                    // As the real one does, it waits until there is one.
+                    // Like the real one, it waits until there's an event.
                     let Ok(event) = to_hand_out.recv() else {
                         return;
                     };
@@ -60,7 +60,7 @@ impl Runtime {
 
     fn invoke(&self, event: &str) -> (String, Value) {
         self.events.send(event.to_owned()).unwrap();
-        self.answers.recv_timeout(DEADLINE).expect("an answer")
+        self.answers.recv_timeout(DEADLINE).expect("a response")
     }
 }
 
@@ -88,7 +88,7 @@ fn request(stream: &TcpStream) -> (String, Vec<u8>) {
     (path, body)
 }
 
-/// What API Gateway sends with payload format 2.0, as far as it differs from request to request.
+/// An API Gateway event in payload format 2.0, with the fields that differ between requests.
 fn event(method: &str, body: Option<&str>) -> Value {
     json!({
         "version": "2.0", "routeKey": "$default", "rawPath": "/", "rawQueryString": "",
@@ -140,7 +140,7 @@ fn lambda_runs_the_program_and_it_shows_the_page() {
     assert!(page.stop().status.success());
 }
 
-/// A request: its method, its path with what is behind it, its headers, its body.
+/// A request: method, path with query, headers, body.
 type Asked<'a> = (&'a str, &'a str, Vec<(&'a str, &'a str)>, Vec<u8>);
 
 fn as_event((method, target, headers, body): &Asked<'_>) -> String {
@@ -169,7 +169,7 @@ fn over_http(port: u16, (method, target, headers, body): &Asked<'_>) -> Answer {
     http::exchange(port, &[head.as_bytes(), length.as_bytes(), body].concat())
 }
 
-/// The page beside a server and the page in Lambda, on the same data.
+/// The page next to a server and the page on Lambda, with the same data.
 #[test]
 fn events_get_the_answers_that_browsers_get() {
     let runtime = Runtime::start();
@@ -219,7 +219,7 @@ fn events_get_the_answers_that_browsers_get() {
         )),
         sent(form(&code, "", "").field("key\"; filename=\"x.pub", key(1))),
         sent(form(&code, "bob", &key(1))),
-        // Replayed by somebody else.
+        // Replayed by an attacker.
         sent(form(&code, "eve", &key(2))),
     ];
     for asked in &asked {
@@ -229,7 +229,7 @@ fn events_get_the_answers_that_browsers_get() {
         assert_eq!(place, "response", "{what}");
         assert_eq!(here["statusCode"], there.status, "{what}");
         assert_eq!(here["body"], there.body, "{what}");
-        // What is about the connection.
+        // Headers about the connection.
         let of_http = ["date", "content-length", "connection"];
         there
             .headers
@@ -243,7 +243,7 @@ fn events_get_the_answers_that_browsers_get() {
     assert!(function.stop().status.success());
 }
 
-/// The secret is not there, so whoever tried to read it would fail.
+/// The secret doesn't exist, so reading it would fail.
 #[test]
 fn the_host_key_is_known_without_the_secret() {
     let moto = Moto::shared();

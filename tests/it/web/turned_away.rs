@@ -1,4 +1,4 @@
-//! When nobody gets anywhere, whatever they type.
+//! Situations in which every request is refused.
 
 use super::*;
 

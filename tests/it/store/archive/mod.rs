@@ -1,4 +1,4 @@
-//! Everything out of a store and into another one.
+//! Export from one store and import into another.
 
 use super::*;
 use crate::harness::Changes;
@@ -16,11 +16,11 @@ mod reading;
 mod refusing;
 mod same;
 
-/// An adapter that has the port.
+/// An adapter that implements the archive port.
 pub(crate) trait Archived: Place {
     fn archive(&self) -> Arc<dyn Archive>;
 
-    /// Another place of the same kind.
+    /// Another store of the same kind.
     fn another(&self) -> Self;
 }
 
@@ -40,7 +40,7 @@ fn after(seconds: i64) -> Time {
     Time(NOW.0 + seconds * 1000)
 }
 
-/// A kick of somebody called so.
+/// An audit entry for a kick of this user.
 fn audit(whom: &str) -> AuditEntry {
     AuditEntry {
         at: NOW,
@@ -79,7 +79,7 @@ fn direct(a: &str, b: &str) -> Conversation {
     Conversation::between(author(a).account, author(b).account)
 }
 
-/// Somebody whose key waits for a proof.
+/// A user whose key isn't proven yet.
 fn waiting(who: &str) -> Account {
     Account {
         proof_by: Some(after(60)),
@@ -87,7 +87,7 @@ fn waiting(who: &str) -> Account {
     }
 }
 
-/// Whatever the port can do, done: people, orders, words.
+/// Uses everything that the port offers: accounts, moderation, messages.
 pub(crate) async fn fill(store: &dyn Store) {
     let (alice, bob) = (account("alice"), account("bob"));
     let alice = Account {
@@ -164,7 +164,7 @@ pub(crate) async fn fill(store: &dyn Store) {
     for (n, target) in (0..).zip(targets) {
         let until = (n % 2 == 1).then(|| after(100 + n));
         let id = store.add_ban(&ban(target, until), audit).await.unwrap();
-        // The highest number is one that ended.
+        // The highest number belongs to a ban that was lifted.
         if n == 0 || n == 4 {
             store.remove_ban(id, audit).await.unwrap();
         }
@@ -190,7 +190,7 @@ pub(crate) async fn fill(store: &dyn Store) {
     talk(store).await;
 }
 
-/// In several conversations by turns: what a search finds first is what came last, wherever.
+/// Messages in alternating conversations: search returns the latest first, across conversations.
 async fn talk(store: &dyn Store) {
     let empty = RoomName::new("empty").unwrap();
     store.open_room(&empty, None, after(-9)).await.unwrap();
@@ -251,7 +251,7 @@ pub(crate) async fn export(store: &dyn Archive) -> Vec<Record> {
     }
 }
 
-/// Takes records as a command does; returns how many were new.
+/// Imports records as the command does; returns how many were new.
 pub(crate) async fn import(store: &dyn Archive, records: &[Record]) -> usize {
     let mut new = 0;
     for batch in records.chunks(BATCH) {
@@ -260,7 +260,7 @@ pub(crate) async fn import(store: &dyn Archive, records: &[Record]) -> usize {
     new
 }
 
-/// Records as they are after they were in a file.
+/// Records after a round trip through a file.
 fn through_a_file(records: &[Record]) -> Vec<Record> {
     let read = |record: &Record| {
         let line = Line::Record(record.clone()).write().unwrap();
@@ -272,7 +272,7 @@ fn through_a_file(records: &[Record]) -> Vec<Record> {
     records.iter().map(read).collect()
 }
 
-/// Every answer of every method that reads, in words.
+/// The response of every method that reads, as text.
 async fn answers(store: &dyn Store) -> Vec<String> {
     let mut all = Vec::new();
     macro_rules! ask {

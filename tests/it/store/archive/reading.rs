@@ -1,4 +1,4 @@
-//! Reading everything while others write.
+//! Exporting while others write.
 
 use super::*;
 use ssh_chat::store::archive::{Entry, Kept};
@@ -8,12 +8,12 @@ contract! {
     a_long_log_is_read_in_pages,
 }
 
-/// MUST 12: people talk, and take back, while it is read.
+/// MUST 12: users send and delete messages during the export.
 async fn writers_go_on_while_it_is_read(place: &impl Archived) {
     let store = place.archive();
     let ops = room("ops");
     let words = |n: u32| said(&ops, "alice", &format!("number {n}"));
-    // As many at a time as every adapter takes.
+    // As many at a time as every adapter accepts.
     for batch in 0..10 {
         let batch = batch * 200 + 1..=(batch + 1) * 200;
         store.append(batch.map(words).collect()).await.unwrap();
@@ -39,12 +39,12 @@ async fn writers_go_on_while_it_is_read(place: &impl Archived) {
             _ => None,
         })
         .collect();
-    assert!(entries.len() >= 2000, "what was there when it began");
+    assert!(entries.len() >= 2000, "everything from before the export");
     for (n, entry) in entries.iter().enumerate() {
-        assert_eq!(entry.seq, Seq(n as u64 + 1), "without gap");
+        assert_eq!(entry.seq, Seq(n as u64 + 1), "a gap");
         if let Kept::Deleted { target } = entry.kept {
             let gone = entries[usize::try_from(target.0).unwrap() - 1];
-            assert_eq!(gone.kept, Kept::Gone, "{target} was taken back");
+            assert_eq!(gone.kept, Kept::Gone, "{target} was deleted");
         }
     }
     let other = place.another();
@@ -61,7 +61,7 @@ async fn a_long_log_is_read_in_pages(place: &impl Archived) {
     let mut pages = store.export().await.unwrap();
     let first = pages.next().await.unwrap();
     assert!(!first.is_empty() && first.len() < 2000, "{}", first.len());
-    // Whoever has seen enough goes.
+    // An export can be dropped before its end.
     drop(pages);
     assert_eq!(export(&*store).await.len(), 2000);
     assert_eq!(history(&*store, None, 1).await, ["2000 9 199"]);

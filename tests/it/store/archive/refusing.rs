@@ -1,4 +1,4 @@
-//! What is not taken.
+//! What an import refuses.
 
 use super::*;
 use crate::harness::Changes;
@@ -13,7 +13,7 @@ contract! {
     a_log_begins_where_it_begins,
 }
 
-/// What is refused, and why; with a record before it that would be new.
+/// A refused record and the reason, after a record that would be new.
 async fn refused(store: &dyn Archive, record: Record) -> Conflict {
     let before = export(store).await;
     let new = Record::Room(Room {
@@ -24,14 +24,14 @@ async fn refused(store: &dyn Archive, record: Record) -> Conflict {
         slow: None,
     });
     let done = store.import(vec![new, record.clone()]).await;
-    assert_eq!(export(store).await, before, "nothing is done: {record:?}");
+    assert_eq!(export(store).await, before, "no effect: {record:?}");
     match done {
         Err(ImportError::Conflict { index: 1, why }) => why,
         other => panic!("{record:?}: {other:?}"),
     }
 }
 
-/// MUST 14: each kind of record, with one thing about it changed.
+/// MUST 14: each kind of record, with one field changed.
 async fn what_differs_is_refused_and_nothing_is_done(place: &impl Archived) {
     let store = place.archive();
     fill(&*store).await;
@@ -47,7 +47,7 @@ async fn what_differs_is_refused_and_nothing_is_done(place: &impl Archived) {
                 mark.at = after(99);
                 "at"
             }
-            // One that is empty makes room.
+            // An empty room gives way.
             Record::Room(room) if room.name.as_str() != "ops" => continue,
             Record::Room(room) => {
                 room.topic = None;
@@ -142,7 +142,7 @@ async fn what_does_not_fit_is_refused_and_nothing_is_done(place: &impl Archived)
     assert_eq!(next.map(|number| number > 80), Ok(true));
     for number in 100.. {
         match store.import(vec![Record::Pending(pending(number))]).await {
-            Ok(_) => assert!(number < 1000, "there is no end"),
+            Ok(_) => assert!(number < 1000, "no error after 1000 records"),
             Err(error) => {
                 assert_eq!(error, Conflict::Crowded.at(0));
                 break;
@@ -165,7 +165,7 @@ fn entry(conversation: Conversation, seq: u64) -> Record {
     })
 }
 
-/// MUST 12 and 15: what came before has expired where it comes from.
+/// MUST 12 and 15: earlier entries had expired at the source.
 async fn a_log_begins_where_it_begins(place: &impl Archived) {
     let store = place.archive();
     let at = |seq| entry(room("ops"), seq);
@@ -190,7 +190,7 @@ async fn a_log_begins_where_it_begins(place: &impl Archived) {
     assert_eq!(history(&*store, Some(42), 2).await, ["41 aha*"]);
 }
 
-/// A server that has started has made its lobby.
+/// A server that has started has created its lobby.
 async fn empty_rooms_make_room(place: &impl Archived) {
     let store = place.archive();
     let lobby = RoomName::lobby();

@@ -1,4 +1,4 @@
-//! What was imported is what was exported, and goes on as it would have.
+//! An imported store equals the exported one, and behaves as the original would.
 
 use super::*;
 use crate::harness::Changes;
@@ -31,7 +31,7 @@ async fn what_was_written_reads_the_same_elsewhere(place: &impl Archived) {
 
 fn stories() -> impl proptest::strategy::Strategy<Value = Vec<(bool, bool, Option<Option<u64>>)>> {
     use proptest::prelude::*;
-    // Who, where, and either words or what to change: to other words, or to nothing.
+    // User, conversation, and either text or an edit: to other text, or a deletion.
     let step = (
         any::<bool>(),
         any::<bool>(),
@@ -63,7 +63,7 @@ async fn any_story_reads_the_same_elsewhere(place: &impl Archived) {
                 conversation,
                 ..amendment(*target, who, words)
             };
-            // There may be nothing to change.
+            // There may be nothing to edit.
             let _ = store.edit_message(amendment).await;
         }
         let records = export(&*store).await;
@@ -73,7 +73,7 @@ async fn any_story_reads_the_same_elsewhere(place: &impl Archived) {
     }
 }
 
-/// MUST 15 and 16: the copy goes on as the original would have.
+/// MUST 15 and 16: the copy behaves as the original would.
 async fn life_goes_on_where_it_was(place: &impl Archived) {
     let store = place.archive();
     fill(&*store).await;
@@ -81,7 +81,11 @@ async fn life_goes_on_where_it_was(place: &impl Archived) {
     let copy = other.archive();
     let revision = copy.revision().await.unwrap();
     import(&*copy, &export(&*store).await).await;
-    assert_ne!(copy.revision().await, Ok(revision), "a server notices");
+    assert_ne!(
+        copy.revision().await,
+        Ok(revision),
+        "a running server notices"
+    );
 
     let ops = room("ops");
     let (alice, bob) = (account("alice").id, account("bob").id);
@@ -106,11 +110,11 @@ async fn life_goes_on_where_it_was(place: &impl Archived) {
     let audit = &audit("later");
     let target = BanTarget::Key(fingerprint(8));
     let number = copy.add_ban(&ban(target, None), audit).await.unwrap();
-    assert!(number > 5, "{number} was another ban's");
+    assert!(number > 5, "{number} belonged to another ban");
     let demote = async |who| copy.set_role(account(who).id, Role::Member, audit).await;
     assert_eq!(demote("alice").await, Ok(()));
     let last = Err(ChangeError::LastOperator);
-    assert_eq!(demote("carol").await, last, "ines is none yet");
+    assert_eq!(demote("carol").await, last, "ines isn't an operator yet");
     let proven = copy.prove(account("ines").id, audit).await;
     assert_eq!(proven, Ok(true));
     assert_eq!(demote("carol").await, Ok(()));
@@ -149,7 +153,7 @@ async fn importing_again_changes_nothing(place: &impl Archived) {
     fill(&*store).await;
     let records = export(&*store).await;
     let revision = store.revision().await.unwrap();
-    assert_eq!(import(&*store, &records).await, 0, "into where it is from");
+    assert_eq!(import(&*store, &records).await, 0, "into its own source");
     let other = place.another();
     let copy = other.archive();
     import(&*copy, &records).await;
@@ -170,7 +174,7 @@ async fn an_import_that_was_interrupted_goes_on(place: &impl Archived) {
         import(&*copy, &records[..taken]).await;
         drop(copy);
         let copy = other.archive();
-        // A caller may cut its batches as it likes.
+        // Callers may split batches as they like.
         let mut new = 0;
         for batch in records.chunks(3) {
             new += copy.import(batch.to_vec()).await.unwrap();

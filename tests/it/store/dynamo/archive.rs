@@ -1,5 +1,4 @@
-//! What only concerns archives of a table: segments, entries that expire, the names of audit
-//! entries, and that others may be writing.
+//! Archives of a table: segments, expiry, positions of audit entries, and concurrent writers.
 
 use crate::harness::Changes;
 use ssh_chat::chat::access::Role;
@@ -10,7 +9,7 @@ use super::*;
 
 const HOUR: u64 = 3_600_000;
 
-/// A moment of the past hour, so many seconds ago.
+/// A time in the past hour, this many seconds ago.
 fn ago(seconds: i64) -> Time {
     let now = std::time::SystemTime::now();
     let now = now.duration_since(std::time::UNIX_EPOCH).unwrap();
@@ -32,7 +31,7 @@ fn entry(seq: u64, at: Time, words: &str) -> Record {
 }
 
 impl OwnTable {
-    /// The segments of `ops`: the places of their first entries, and whether they expire.
+    /// The segments of `ops`: the position of each first entry, and whether it expires.
     fn segments(&self) -> Vec<(u64, bool)> {
         let query = json!({
             "TableName": self.name,
@@ -49,7 +48,7 @@ impl OwnTable {
     }
 }
 
-/// Whoever enters a room reads its last segments: they are no larger than a screen or two.
+/// Joining a room reads its last segments: they're no larger than a screen or two.
 #[tokio::test]
 async fn what_is_taken_is_put_into_segments() {
     let table = OwnTable::new();
@@ -74,7 +73,7 @@ async fn what_is_taken_is_put_into_segments() {
     assert_eq!(store.count_after(&room("ops"), Seq(100)).await, Ok(20));
 }
 
-/// Everything that a store can hold goes from one kind of store to the other and back.
+/// Everything that a store can contain survives a trip to the other kind of store and back.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_record_moves_between_kinds_of_stores() {
     let folders = [(); 2].map(|()| tempfile::tempdir().unwrap());
@@ -84,8 +83,8 @@ async fn every_record_moves_between_kinds_of_stores() {
     let records = export(&*laptop).await;
     assert_eq!(import(&cloud, &records).await, records.len());
     assert_eq!(import(&*back, &export(&cloud).await).await, records.len());
-    // The clocks of this story step back, so entries of several conversations come in the order
-    // of their times instead.
+    // The clock steps back during this test, so entries of several conversations are ordered by
+    // their times instead.
     let in_order = |mut records: Vec<Record>| {
         records.sort_by_key(|record| match record {
             Record::Message(entry) => Some((entry.conversation.clone(), entry.seq)),
@@ -96,7 +95,7 @@ async fn every_record_moves_between_kinds_of_stores() {
     assert_eq!(in_order(export(&*back).await), in_order(records));
 }
 
-/// MUST 12: what has expired is in no archive, and its places are not given again.
+/// MUST 12: an archive has no expired entries, and their positions aren't reused.
 #[tokio::test]
 async fn what_has_expired_stays_behind() {
     let table = OwnTable::new();
@@ -107,10 +106,10 @@ async fn what_has_expired_stays_behind() {
         assert_eq!(hour.import(vec![record.clone()]).await, Ok(1));
     }
     assert_eq!(export(&all).await, records);
-    // Behind one that has not expired, everything is there: only a clock can be wrong.
+    // Everything after an unexpired entry is included: only a wrong clock causes this.
     let left = export(&hour).await;
     assert_eq!(left, records[3..]);
-    // The archive from before goes with what is left of it.
+    // The earlier archive fits with what's left of it.
     assert_eq!(import(&hour, &records).await, 0);
     assert_eq!(import(&hour, &left).await, 0);
     table.delete(["LOG#room/ops", &format!("{:020}", 1)]);
@@ -119,7 +118,7 @@ async fn what_has_expired_stays_behind() {
     assert_eq!(refused, Err(Conflict::Begun.at(0)), "nothing expires");
 }
 
-/// The next place is counted from the last entry, whether anybody may read it or not.
+/// The next position follows the last entry, even if it has expired.
 #[tokio::test]
 async fn a_log_that_has_expired_has_its_last_place() {
     let table = OwnTable::new();
@@ -131,7 +130,7 @@ async fn a_log_that_has_expired_has_its_last_place() {
         panic!("{records:?}");
     };
     assert_eq!((last.seq, &last.kept), (Seq(2), &Kept::Gone));
-    assert_eq!(import(&store, &records).await, 0, "into where it is from");
+    assert_eq!(import(&store, &records).await, 0, "into its own source");
     let copy = OwnTable::new().keeping(None);
     import(&copy, &records).await;
     let next = copy.append(vec![said(&room("ops"), "bob", "hm")]).await;
@@ -162,7 +161,7 @@ async fn a_log_begins_behind_what_is_gone() {
     );
 }
 
-/// Audit entries keep their order and their numbers, whoever made the ones before.
+/// Audit entries keep their order and their numbers, whoever made the earlier ones.
 #[tokio::test]
 async fn the_audit_goes_on_where_it_was() {
     let table = OwnTable::new();
@@ -192,7 +191,7 @@ async fn the_audit_goes_on_where_it_was() {
     assert_eq!(export(&store).await, orders(1..=302));
 }
 
-/// A key that comes in with its account waits no longer, and operators can't all be removed.
+/// An imported key is no longer pending, and the last operator is protected.
 #[tokio::test]
 async fn what_is_counted_is_counted() {
     let table = OwnTable::new();
@@ -218,7 +217,7 @@ async fn what_is_counted_is_counted() {
     assert_eq!(last, Err(ChangeError::LastOperator));
 }
 
-/// An answer that gets lost makes nothing twice, and nothing that was new old.
+/// A lost response neither duplicates entries nor changes the count of new ones.
 #[tokio::test]
 async fn what_is_taken_is_taken_once() {
     let table = OwnTable::new();
@@ -235,10 +234,10 @@ async fn what_is_taken_is_taken_once() {
     let more = vec![Record::Audit(Order::new(19, audit("more")))];
     let failed = copy.import(more.clone()).await;
     assert!(failed.is_err(), "{failed:?}");
-    assert_eq!(copy.import(more).await, Ok(0), "it was done all the same");
+    assert_eq!(copy.import(more).await, Ok(0), "it had been executed");
 }
 
-/// Nobody should write to a table that is filled; whoever does loses nothing.
+/// A table shouldn't be written to during an import, but nothing is lost if it is.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_writes_meanwhile_loses_nothing() {
     let table = OwnTable::new();
@@ -246,7 +245,7 @@ async fn who_writes_meanwhile_loses_nothing() {
     let records: Vec<_> = (1..=400).map(|seq| entry(seq, ago(9), "old")).collect();
     let import_all = async {
         for batch in records.chunks(50) {
-            // A place that the other took can't be taken.
+            // A position taken by the other writer isn't available.
             if store.import(batch.to_vec()).await.is_err() {
                 break;
             }
@@ -266,15 +265,15 @@ async fn who_writes_meanwhile_loses_nothing() {
         let Record::Message(entry) = record else {
             panic!("{record:?}");
         };
-        assert_eq!(entry.seq, Seq(n), "without gap");
+        assert_eq!(entry.seq, Seq(n), "a gap");
         if entry.author == author("alice") {
             assert_eq!(new.next(), Some(&entry.seq));
         }
     }
-    assert_eq!(new.next(), None, "all that was said is there");
+    assert_eq!(new.next(), None, "every message is there");
 }
 
-/// An archive takes its time: what would be too long for somebody at a terminal ends nothing.
+/// An import takes its time: a deadline for users at terminals doesn't apply.
 #[tokio::test]
 async fn a_table_that_is_busy_is_waited_for() {
     let table = OwnTable::new();

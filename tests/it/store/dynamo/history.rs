@@ -1,4 +1,4 @@
-//! How long what was said is kept, how much of it is read at a time, how much is written at once.
+//! Retention, page sizes and batch sizes.
 
 use std::time::{Duration, Instant};
 
@@ -24,8 +24,7 @@ fn at(time: Time, words: &str) -> Draft {
     }
 }
 
-/// The segments of `ops` as they are in the table: the place of the first entry of each, and
-/// whether it expires.
+/// The segments of `ops` in the table: the position of each first entry, and whether it expires.
 fn segments(table: &OwnTable) -> Vec<(u64, bool)> {
     let query = json!({
         "TableName": table.name,
@@ -67,15 +66,15 @@ async fn what_is_too_old_is_not_shown_and_the_last_of_a_log_stays() {
     let gone = store
         .edit_message(amendment(Some(2), "alice", Some("x")))
         .await;
-    assert_eq!(gone, Err(EditError::NotFound), "what nobody can read");
-    // Each expires once there is another behind it.
+    assert_eq!(gone, Err(EditError::NotFound), "an expired message");
+    // Each segment expires once there's another after it.
     let deadline = Instant::now() + Duration::from_secs(10);
     while segments(&table) != [(1, true), (2, true), (3, true), (4, false)] {
         assert!(Instant::now() < deadline, "{:?}", segments(&table));
         tokio::task::yield_now().await;
     }
 
-    // When all the rest has gone, the places go on.
+    // When all others have expired, the positions continue.
     for first in [1_u64, 2, 3] {
         table.delete(["LOG#room/ops", &format!("{first:020}")]);
     }
@@ -86,7 +85,7 @@ async fn what_is_too_old_is_not_shown_and_the_last_of_a_log_stays() {
     assert_eq!(history(&later, None, 9).await, ["5 again"]);
 }
 
-/// Said while the clock was wrong, and too old by what it showed.
+/// A message sent with a wrong clock, and expired by that.
 #[tokio::test]
 async fn what_has_a_wrong_time_hides_nothing_before_it() {
     let table = OwnTable::new();
@@ -100,7 +99,7 @@ async fn what_has_a_wrong_time_hides_nothing_before_it() {
     }
 }
 
-/// A query answers with a MiB at most.
+/// A query returns at most 1 MiB.
 #[tokio::test]
 async fn a_long_log_is_read_page_by_page() {
     let table = OwnTable::new();
@@ -155,7 +154,7 @@ async fn a_long_log_is_read_page_by_page() {
     assert_eq!(first_word(&found.messages), ["3"]);
 }
 
-/// What is too much for one write is refused as a whole, and said before how much is not.
+/// A batch that's too large for one write is refused as a whole; one at the limit is saved.
 #[tokio::test]
 async fn a_batch_is_no_more_than_a_portion() {
     let table = OwnTable::new();

@@ -1,4 +1,4 @@
-//! What becomes of a change whose answer gets lost: it is done once.
+//! Changes whose response is lost are applied once.
 
 use crate::harness::Changes;
 use std::collections::BTreeSet;
@@ -13,17 +13,18 @@ const UPDATE: &str = "UpdateItem";
 const PUT: &str = "PutItem";
 
 impl OwnTable {
-    /// What requests about this table have in them, and no others.
+    /// A string that occurs in all requests about this table, and in no others.
     pub(in crate::store) fn mark(&self) -> String {
         format!("\"{}\"", self.name)
     }
 
-    /// The answers to the next so many calls of an operation get lost: what was asked for is done.
+    /// The responses to the next calls of an operation are lost: they're executed.
     pub(super) fn lose(&self, operation: &str, times: u32) {
         self.answer(operation, times, 500, "InternalServerError");
     }
 
-    /// The next call of an operation is done, and answered with an error that ends all attempts.
+    /// The next call of an operation is executed, but the response is an error that stops all
+    /// retries.
     pub(super) fn deny(&self, operation: &str) {
         self.answer(operation, 1, 400, "SomethingElseException");
     }
@@ -61,7 +62,7 @@ pub(super) fn pending(who: &str, number: u32) -> PendingKey {
     }
 }
 
-/// A table whose answers get lost, and how many audit entries there should be.
+/// A table with lost responses, and the expected number of audit entries.
 struct Lossy {
     table: OwnTable,
     store: Dynamo,
@@ -79,13 +80,13 @@ impl Lossy {
         }
     }
 
-    /// Does a step, with the first answer to an operation lost: the last that the step does.
-    /// Afterwards there are so many audit entries more.
+    /// Runs a step and loses the first response to an operation, the last one in the step. Then
+    /// expects this many new audit entries.
     async fn lose<T>(&mut self, operation: &str, more: usize, step: impl Future<Output = T>) -> T {
         self.table.lose(operation, 1);
         let answer = step.await;
         let to_come = Moto::shared().has_faults(&self.table.mark());
-        assert!(!to_come, "the step does no {operation}");
+        assert!(!to_come, "the step makes no {operation} call");
         self.audits += more;
         let kept = self.store.audits(99).await.unwrap().len();
         assert_eq!(kept, self.audits, "audit entries");
@@ -93,7 +94,7 @@ impl Lossy {
     }
 }
 
-/// Accounts, keys and roles change once, though the answer got lost.
+/// Accounts, keys and roles change once, although the response is lost.
 #[tokio::test]
 async fn accounts_change_once() {
     let lossy = &mut Lossy::new();
@@ -158,7 +159,7 @@ async fn accounts_change_once() {
     assert_eq!(accounts[0].preferences, *settings);
 }
 
-/// Who comes in comes in once, though the answer got lost.
+/// A user joins once, although the response is lost.
 #[tokio::test]
 async fn people_are_let_in_once() {
     let lossy = &mut Lossy::new();
@@ -194,7 +195,7 @@ async fn people_are_let_in_once() {
     );
 }
 
-/// Bans and the like change once, though the answer got lost.
+/// Bans and the like change once, although the response is lost.
 #[tokio::test]
 async fn order_is_kept_once() {
     let lossy = &mut Lossy::new();
@@ -211,7 +212,7 @@ async fn order_is_kept_once() {
     let number = lossy.lose(ALL, 1, store.add_ban(ban, audit)).await;
     assert_eq!(number, Ok(1));
     let number = lossy.lose(UPDATE, 1, store.add_ban(ban, audit)).await;
-    assert_eq!(number, Ok(3), "nobody got 2");
+    assert_eq!(number, Ok(3), "2 isn't in use");
     let removed = lossy.lose(ALL, 1, store.remove_ban(1, audit)).await;
     assert_eq!(removed, Ok(true));
     let bans = store.bans(audit.at).await.unwrap();
@@ -240,7 +241,7 @@ async fn order_is_kept_once() {
     assert_eq!(lossy.lose(PUT, 1, store.audit(audit)).await, Ok(()));
 }
 
-/// What was said is said once, though the answer got lost.
+/// A message is saved once, although the response is lost.
 #[tokio::test]
 async fn messages_are_kept_once() {
     let lossy = &mut Lossy::new();
@@ -256,7 +257,7 @@ async fn messages_are_kept_once() {
     assert_eq!(history(store, None, 9).await, ["1 hello*", "2 there"]);
 }
 
-/// MUST 5: a call that failed, and was done, may be repeated.
+/// MUST 5: a call that failed but was executed can be repeated.
 #[tokio::test]
 async fn what_failed_may_be_repeated() {
     let table = OwnTable::new();
@@ -264,7 +265,7 @@ async fn what_failed_may_be_repeated() {
     let (alice, bob, audit) = (account("alice"), account("bob"), &audit("it"));
     let made = invite(1, 2);
     store.create_invite(&made, audit).await.unwrap();
-    /// Does a step twice: first it is done and fails, then it is as if it had not failed.
+    /// Runs a step twice: first it's executed but fails, then the result is as if it hadn't failed.
     macro_rules! twice {
         ($step:expr) => {
             table.deny(ALL);
@@ -286,7 +287,7 @@ async fn what_failed_may_be_repeated() {
     assert_eq!(again, Err(ChangeError::KeyTaken));
 }
 
-/// MUST 8, when many come at once and answers get lost.
+/// MUST 8, with concurrent callers and lost responses.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_many_as_many_get_in_as_the_invite_says() {
     let table = OwnTable::new();
@@ -312,7 +313,10 @@ async fn of_many_as_many_get_in_as_the_invite_says() {
         });
     }
     let attempts = attempts.join_all().await;
-    assert!(!Moto::shared().has_faults(&table.mark()), "all got lost");
+    assert!(
+        !Moto::shared().has_faults(&table.mark()),
+        "all responses were lost"
+    );
     let bad = attempts.iter().filter(|a| **a == Err(ChangeError::BadCode));
     assert_eq!(bad.count(), 25);
     let made: BTreeSet<AccountId> = attempts

@@ -1,11 +1,11 @@
-//! The table: made, looked at, refused.
+//! The table: created, checked, refused.
 
 use serde_json::Value;
 use ssh_chat::store::dynamo::{Made, TableError};
 
 use super::*;
 
-/// A table that is made for something else.
+/// A table that was created for another purpose.
 fn other(name: &str, keys: &Value, attributes: &Value) {
     let table = json!({
         "TableName": name,
@@ -76,7 +76,7 @@ async fn a_table_of_somebody_else_s_is_left_alone() {
     }
 }
 
-/// A table that goes away is told in a sentence, and what is missing is not taken for "no".
+/// A missing table is reported as such, and missing data isn't taken for "no".
 #[tokio::test]
 async fn a_table_that_is_gone_is_no_empty_table() {
     let store = named("never-there").dynamo();

@@ -1,4 +1,4 @@
-//! Coming in: keys, invites, keys that ask.
+//! Admission: keys, invites, pending keys.
 
 use super::*;
 use crate::harness::Changes;
@@ -37,7 +37,7 @@ async fn keys_come_and_go(place: &impl Place) {
     assert_eq!(add(1, 30).await, Ok(()));
     assert_eq!(add(1, 20).await, Ok(()));
     assert_eq!(add(2, 20).await, Err(ChangeError::KeyTaken));
-    assert_eq!(add(1, 20).await, Ok(()), "is hers already");
+    assert_eq!(add(1, 20).await, Ok(()), "already hers");
     assert_eq!(add(9, 40).await, Err(ChangeError::NoAccount));
     assert_eq!(
         keys_of(&*store, 1).await,
@@ -53,11 +53,11 @@ async fn keys_come_and_go(place: &impl Place) {
     assert_eq!(remove(1, 1, false).await, Err(ChangeError::NoKey), "gone");
     assert_eq!(remove(1, 20, false).await, Ok(()));
     assert_eq!(remove(1, 30, false).await, Err(ChangeError::LastKey));
-    assert_eq!(keys_of(&*store, 1).await, [key(30)], "nothing was done");
+    assert_eq!(keys_of(&*store, 1).await, [key(30)], "no effect");
     assert_eq!(remove(1, 30, true).await, Ok(()));
     assert_eq!(keys_of(&*store, 1).await, []);
     assert_eq!(store.account_by_key(&fingerprint(30)).await, Ok(None));
-    assert_eq!(add(2, 30).await, Ok(()), "free for anybody");
+    assert_eq!(add(2, 30).await, Ok(()), "free for anyone");
 
     for number in 100..100 + u32::try_from(MAX_KEYS).unwrap() {
         assert_eq!(add(1, number).await, Ok(()), "{number}");
@@ -66,7 +66,7 @@ async fn keys_come_and_go(place: &impl Place) {
     assert_eq!(keys_of(&*store, 1).await.len(), MAX_KEYS);
 }
 
-/// MUST 11: after each change, also of another opening.
+/// MUST 11: after each change, also by another instance.
 async fn accounts_with_keys_are_what_lookups_say(place: &impl Place) {
     let (store, other) = (place.open(), place.open());
     let owners_are = async |numbers: &[u32], after: &str| {
@@ -143,7 +143,7 @@ async fn a_key_is_added_to_one_account(place: &impl Place) {
     }
 }
 
-/// MUST 4: whichever way they come in.
+/// MUST 4, for every way to get an account.
 async fn of_those_who_want_a_name_one_gets_it(place: &impl Place) {
     let store = place.open();
     store.create_invite(&invite(1, 50), &done()).await.unwrap();
@@ -225,8 +225,8 @@ async fn redeeming_is_all_or_nothing(place: &impl Place) {
             .await
     };
     let bad = Err(ChangeError::BadCode);
-    assert_eq!(redeem(&invite(9, 1).hash, 2, 2).await, bad, "no such");
-    assert_eq!(redeem(made.id(), 2, 2).await, bad, "only named");
+    assert_eq!(redeem(&invite(9, 1).hash, 2, 2).await, bad, "unknown");
+    assert_eq!(redeem(made.id(), 2, 2).await, bad, "only its id");
     assert_eq!(redeem("", 2, 2).await, bad);
 
     let key_taken = Err(ChangeError::KeyTaken);
@@ -240,7 +240,7 @@ async fn redeeming_is_all_or_nothing(place: &impl Place) {
         .redeem(&made.hash, &looks_like, &key(2), &done())
         .await;
     assert_eq!(refused, name_taken);
-    assert_eq!(left(&*store).await, Some(2), "nothing was done");
+    assert_eq!(left(&*store).await, Some(2), "no effect");
     assert_eq!(store.account_by_name(&name("user-2")).await, Ok(None));
     assert_eq!(store.account_by_key(&fingerprint(2)).await, Ok(None));
 
@@ -270,7 +270,7 @@ async fn redeeming_again_takes_no_second_use(place: &impl Place) {
     let read = store.invite_by_hash(&made.hash, at(0)).await.unwrap();
     assert_eq!(read.map(|invite| invite.left), Some(1));
     store.create_invite(&made, &done()).await.unwrap();
-    assert_eq!(left(&*store).await, Some(1), "made again: the one there is");
+    assert_eq!(left(&*store).await, Some(1), "repeated: the existing one");
     assert_eq!(store.audits(9).await.unwrap().len(), 2);
 }
 
@@ -301,10 +301,10 @@ async fn invites_end(place: &impl Place) {
     for too_little in ["", &first.hash[..7], "%%%%%%%%", "________", "00000000"] {
         assert!(!revoke(too_little, 1).await, "{too_little:?}");
     }
-    assert!(!revoke(&format!("{}0", first.hash), 1).await, "too much");
+    assert!(!revoke(&format!("{}0", first.hash), 1).await, "too long");
     assert!(revoke(first.id(), 1).await);
     assert!(!revoke(first.id(), 1).await, "gone");
-    assert!(revoke(&second.hash, 1).await, "all of it");
+    assert!(revoke(&second.hash, 1).await, "the whole id");
     assert_eq!(store.invites(at(0)).await, Ok(vec![third.clone()]));
 
     for (gone, seconds) in [(first, 1), (second, 1), (third.clone(), 100)] {
@@ -313,7 +313,7 @@ async fn invites_end(place: &impl Place) {
         let refused = store.redeem(&gone.hash, &account(1), &key(1), &audit).await;
         assert_eq!(refused, Err(ChangeError::BadCode), "{gone:?}");
     }
-    assert!(!revoke(third.id(), 100).await, "over by itself");
+    assert!(!revoke(third.id(), 100).await, "expired");
 }
 
 async fn keys_wait_once_and_in_order(place: &impl Place) {
@@ -327,7 +327,7 @@ async fn keys_wait_once_and_in_order(place: &impl Place) {
         at: at(99),
         ..pending(2)
     };
-    assert_eq!(store.add_pending(&again).await, Ok(true), "waits already");
+    assert_eq!(store.add_pending(&again).await, Ok(true), "already pending");
     let expected = vec![pending(1), pending(2), pending(3)];
     assert_eq!(store.pending(at(0)).await, Ok(expected));
 }
@@ -381,12 +381,12 @@ async fn settling_is_all_or_nothing(place: &impl Place) {
     assert_eq!(settle(2, Some(account(2))).await, Ok(Some(pending(2))));
     let made = store.account_by_key(&fingerprint(2)).await;
     assert_eq!(made, Ok(Some(account(2))));
-    assert_eq!(keys_of(&*store, 2).await, [key(2)], "all of it");
+    assert_eq!(keys_of(&*store, 2).await, [key(2)], "everything");
     assert_eq!(settle(3, None).await, Ok(Some(pending(3))));
     assert_eq!(store.account_by_key(&fingerprint(3)).await, Ok(None));
     assert_eq!(store.pending(at(0)).await, Ok(Vec::new()));
 
-    assert_eq!(settle(3, None).await, Ok(None), "it did not wait");
+    assert_eq!(settle(3, None).await, Ok(None), "it wasn't pending");
     assert_eq!(settle(3, Some(account(3))).await, Ok(None));
     assert_eq!(store.account_by_name(&name("user-3")).await, Ok(None));
     assert_eq!(store.audits(9).await.unwrap().len(), 2);
@@ -410,7 +410,7 @@ async fn a_key_that_is_in_waits_no_longer(place: &impl Place) {
     assert_eq!(store.pending(at(0)).await, Ok(vec![pending(5)]));
 }
 
-/// A key that waits from somewhere, at most so many from there.
+/// Adds a pending key from an address, with a limit per address.
 async fn ask(
     store: &dyn Store,
     number: u32,
@@ -447,7 +447,7 @@ async fn few_keys_wait_from_one_source(place: &impl Place) {
         (5, "2001:db8::ffff", Some(2), Ok(Done)),
         (6, "2001:db8::2", Some(2), too_many()),
         (6, "2001:db8:0:1::2", Some(2), Ok(Done)),
-        // Where many share an address.
+        // Many users share an address.
         (7, "192.0.2.1", None, Ok(Done)),
     ];
     for (number, from, per_source, expected) in table {
@@ -463,7 +463,7 @@ async fn few_keys_wait_from_one_source(place: &impl Place) {
         (from(1), from(5)),
         ("192.0.2.1".into(), "2001:db8::ffff".into())
     );
-    // At the same time, through two openings.
+    // Concurrently, with two instances.
     let asked = all_at_once(place, 10, |store, n| async move {
         ask(&*store, 100 + n, "198.51.100.1", Some(3), 0)
             .await
@@ -490,7 +490,7 @@ async fn keys_wait_for_so_long(place: &impl Place) {
     for account in [None, Some(&newcomer)] {
         assert_eq!(store.settle_pending(&first, account, &by).await, Ok(None));
     }
-    // There is room for as many again, and each can ask anew.
+    // There's room for as many again, and each can ask again.
     for number in [2, 5, 1, 3] {
         let asked = ask(store, number, address, Some(4), end).await;
         assert_eq!(asked, Ok(ChangeOutcome::Done), "{number}");
@@ -524,5 +524,5 @@ async fn many_keys_are_denied_at_once(place: &impl Place) {
     assert_eq!(audits.len(), 1);
     assert_eq!(audits[0].action, "deny_all");
     assert_eq!(audits[0].target.as_str(), "203.0.113.0/24");
-    assert_eq!(audits[0].detail.as_str(), "3 keys", "those that waited");
+    assert_eq!(audits[0].detail.as_str(), "3 keys", "only pending ones");
 }

@@ -1,4 +1,4 @@
-//! Keys that accounts claim, until their owners say whose they are.
+//! Key claims, until their owners answer.
 
 use ssh_chat::chat::access::WAITS;
 use ssh_chat::store::change::MAX_CLAIMS;
@@ -25,7 +25,7 @@ async fn apply(
     Ok(applied.outcome)
 }
 
-/// An account claims a key, that many seconds late.
+/// An account claims a key, this many seconds late.
 async fn claim(
     store: &dyn Store,
     who: u32,
@@ -57,14 +57,14 @@ async fn confirm(
     apply(store, seconds, confirm).await
 }
 
-/// Whose claims on a key wait at this time.
+/// The accounts with pending claims on a key at this time.
 async fn claimants(store: &dyn Store, number: u32, seconds: i64) -> Vec<u128> {
     let claimants = store.claimants(&fingerprint(number), at(seconds)).await;
     let claimants = claimants.unwrap().into_iter();
     claimants.map(|account| account.id.0 >> 90).collect()
 }
 
-/// Which keys an account claims at this time.
+/// The keys that an account claims at this time.
 async fn claimed(store: &dyn Store, who: u32, seconds: i64) -> Vec<Fingerprint> {
     let claimed = store.claims_of(id(who), at(seconds)).await.unwrap();
     claimed.into_iter().map(|key| key.fingerprint).collect()
@@ -77,8 +77,12 @@ async fn a_claim_gives_nothing(place: &impl Place) {
     let revision = store.revision().await;
     assert_eq!(claim(store, 1, 20, 5).await, Ok(Done));
     assert_eq!(claim(store, 2, 20, 6).await, Ok(Done));
-    assert_eq!(claim(store, 1, 20, 7).await, Ok(Unchanged), "does already");
-    assert_eq!(claim(store, 1, 1, 7).await, Ok(Unchanged), "has it");
+    assert_eq!(
+        claim(store, 1, 20, 7).await,
+        Ok(Unchanged),
+        "already claimed"
+    );
+    assert_eq!(claim(store, 1, 1, 7).await, Ok(Unchanged), "already owned");
     assert_eq!(claim(store, 1, 2, 7).await, Err(ChangeError::KeyTaken));
     assert_eq!(claim(store, 9, 30, 7).await, Err(ChangeError::NoAccount));
 
@@ -90,7 +94,11 @@ async fn a_claim_gives_nothing(place: &impl Place) {
         ..key(20)
     };
     assert_eq!(store.claims_of(id(1), at(8)).await, Ok(vec![expected]));
-    assert_eq!(store.revision().await, revision, "nobody is measured by it");
+    assert_eq!(
+        store.revision().await,
+        revision,
+        "a claim affects no one's access"
+    );
     let all = store.accounts_with_keys().await.unwrap();
     let keys: usize = all.iter().map(|one| one.as_ref().unwrap().1.len()).sum();
     assert_eq!(keys, 2);
@@ -104,7 +112,7 @@ async fn a_confirmed_claim_ends_the_others(place: &impl Place) {
         claim(store, who, 20, 5).await.unwrap();
     }
     let none = confirm(store, 3, 20, 6).await;
-    assert_eq!(none, Err(ChangeError::NotFound), "who claims nothing");
+    assert_eq!(none, Err(ChangeError::NotFound), "no claim");
     assert_eq!(confirm(store, 2, 20, 6).await, Ok(ChangeOutcome::Done));
     let owner = store.account_by_key(&fingerprint(20)).await;
     assert_eq!(owner, Ok(Some(account(2))));
@@ -114,7 +122,7 @@ async fn a_confirmed_claim_ends_the_others(place: &impl Place) {
     };
     assert_eq!(keys_of(store, 2).await, [key(2), added]);
     let again = confirm(store, 2, 20, 7).await;
-    assert_eq!(again, Ok(ChangeOutcome::Unchanged), "an answer was lost");
+    assert_eq!(again, Ok(ChangeOutcome::Unchanged), "a response was lost");
     assert_eq!(
         confirm(store, 1, 20, 7).await,
         Err(ChangeError::NotFound),
@@ -187,12 +195,12 @@ async fn claims_are_bounded(place: &impl Place) {
     assert_eq!(one_more, Err(ChangeError::TooManyKeys));
     assert_eq!(confirm(store, 1, 100, 6).await, Ok(ChangeOutcome::Done));
     let one_more = claim(store, 1, 200, 6).await;
-    assert_eq!(one_more, Err(ChangeError::TooManyKeys), "as many as before");
+    assert_eq!(one_more, Err(ChangeError::TooManyKeys), "at the limit");
     let later = i64::try_from(WAITS / 1000).unwrap() + 6;
     let room = claim(store, 1, 200, later).await;
-    assert_eq!(room, Ok(ChangeOutcome::Done), "the others are over");
+    assert_eq!(room, Ok(ChangeOutcome::Done), "the others have expired");
     let room = claim(store, many + 1, 90, later).await;
-    assert_eq!(room, Ok(ChangeOutcome::Done), "the others are over");
+    assert_eq!(room, Ok(ChangeOutcome::Done), "the others have expired");
 }
 
 async fn claims_end_by_themselves(place: &impl Place) {
@@ -211,7 +219,7 @@ async fn claims_end_by_themselves(place: &impl Place) {
     assert_eq!(confirm(store, 1, 20, end).await, Ok(ChangeOutcome::Done));
 }
 
-/// A claim is in nobody's way.
+/// A claim doesn't get in anyone's way.
 async fn claims_end_when_the_key_is_an_account_s(place: &impl Place) {
     let store = &*place.open();
     people(store, 1..=2).await;
@@ -235,7 +243,7 @@ async fn claims_end_when_the_key_is_an_account_s(place: &impl Place) {
     }
     assert_eq!(claimed(store, 1, 2).await, []);
     assert_eq!(claimed(store, 2, 2).await, []);
-    // Also once it is nobody's again.
+    // Also once the key is free again.
     let sixth = fingerprint(6);
     let removed = store.remove_key(id(2), &sixth, false, &done()).await;
     removed.unwrap();

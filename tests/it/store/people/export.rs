@@ -1,4 +1,4 @@
-//! Reading everything, as an export does, and reading it after reopening.
+//! Reading everything, as an export does, and after reopening.
 
 use super::*;
 use crate::harness::Changes;
@@ -9,11 +9,11 @@ contract! {
     people_are_there_after_reopening,
 }
 
-/// Page after page, whatever their size: what history shows, each once.
+/// Pages of any size return each entry of the history once.
 async fn the_log_is_paged_from_the_beginning(place: &impl Place) {
     let store = place.open();
     let page = async |after, limit| store.log_after(&room("ops"), Seq(after), limit).await;
-    assert_eq!(page(0, 9).await, Ok(Vec::new()), "nothing was said");
+    assert_eq!(page(0, 9).await, Ok(Vec::new()), "no messages");
     let batch = (1..=30).map(|n| said("ops", &format!("words {n}")));
     store.append(batch.collect()).await.unwrap();
     store.append(vec![said("dev", "elsewhere")]).await.unwrap();
@@ -40,7 +40,7 @@ async fn the_log_is_paged_from_the_beginning(place: &impl Place) {
             after = last.seq.0;
             found.extend(page);
         }
-        assert_eq!(found, history, "{limit} a page");
+        assert_eq!(found, history, "{limit} per page");
     }
     for (after, limit) in [(0, 0), (36, 9), (u64::MAX, 9)] {
         assert_eq!(page(after, limit).await, Ok(Vec::new()), "{after} {limit}");

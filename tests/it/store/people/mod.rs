@@ -1,4 +1,4 @@
-//! The part of the contract that is about people.
+//! The part of the contract about accounts and access.
 
 use crate::harness::Changes;
 use ssh_chat::chat::access::{
@@ -28,7 +28,7 @@ fn name(raw: &str) -> Name {
     Name::stored(raw).unwrap()
 }
 
-/// A moment that many seconds after some other.
+/// A time, this many seconds after the base.
 fn at(seconds: i64) -> Time {
     Time(1_700_000_000_000 + seconds * 1000)
 }
@@ -47,7 +47,7 @@ fn fingerprint(number: u32) -> Fingerprint {
     Fingerprint::new(&format!("SHA256:{number:043}"))
 }
 
-/// A key that was added that many seconds late.
+/// A key that was added this many seconds late.
 fn key(number: u32) -> KeyRecord {
     KeyRecord {
         fingerprint: fingerprint(number),
@@ -57,7 +57,7 @@ fn key(number: u32) -> KeyRecord {
     }
 }
 
-/// A kick of somebody called so.
+/// An audit entry for a kick of this user.
 fn audit(seconds: i64, whom: &str) -> AuditEntry {
     AuditEntry {
         at: at(seconds),
@@ -68,12 +68,12 @@ fn audit(seconds: i64, whom: &str) -> AuditEntry {
     }
 }
 
-/// What is done where it does not matter what the audit says: at the very beginning.
+/// An actor for test setup, where the audit log doesn't matter.
 fn done() -> AuditEntry {
     audit(0, "done")
 }
 
-/// An invite that ends after 100 seconds.
+/// An invite that expires after 100 seconds.
 fn invite(seed: u8, uses: u32) -> Invite {
     Invite {
         hash: Code::new([seed; 16]).hash(),
@@ -115,7 +115,7 @@ fn mute(number: u32, until: Option<i64>) -> Mute {
     }
 }
 
-/// Makes the accounts of these numbers, each with the key of its number.
+/// Creates the accounts with these numbers, each with the key of its number.
 async fn people(store: &dyn Store, numbers: std::ops::RangeInclusive<u32>) {
     for number in numbers {
         let made = store.create_account(&account(number), &key(number)).await;
@@ -127,13 +127,13 @@ async fn keys_of(store: &dyn Store, number: u32) -> Vec<KeyRecord> {
     store.keys_of(id(number)).await.unwrap()
 }
 
-/// How many may still come in with the only invite there is.
+/// The uses left of the only invite.
 async fn left(store: &dyn Store) -> Option<u32> {
     let invites = store.invites(at(0)).await.unwrap();
     invites.first().map(|invite| invite.left)
 }
 
-/// What becomes of many who try at once, through two openings in turn.
+/// The results of concurrent calls, alternating between two instances.
 async fn all_at_once<T, F>(
     place: &impl Place,
     count: u32,

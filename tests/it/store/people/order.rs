@@ -1,4 +1,4 @@
-//! Keeping order: roles, bans, mutes, the lockdown, and what is kept of it.
+//! Moderation: roles, bans, mutes, the lockdown, and the audit log.
 
 use std::time::Duration;
 
@@ -27,17 +27,21 @@ async fn there_is_always_an_operator(place: &impl Place) {
         ..account(3)
     };
     let set = async |who, role| store.set_role(id(who), role, &audit(1, "role")).await;
-    assert_eq!(set(1, Role::Member).await, Ok(()), "there never was one");
+    assert_eq!(
+        set(1, Role::Member).await,
+        Ok(()),
+        "there was never an operator"
+    );
     store.create_account(&born_so, &key(3)).await.unwrap();
     let last = Err(ChangeError::LastOperator);
     assert_eq!(set(3, Role::Member).await, last);
     let same = store.account_by_key(&fingerprint(3)).await;
-    assert_eq!(same, Ok(Some(born_so)), "nothing was done");
+    assert_eq!(same, Ok(Some(born_so)), "no effect");
 
     assert_eq!(set(1, Role::Operator).await, Ok(()));
     assert_eq!(set(3, Role::Member).await, Ok(()));
     assert_eq!(set(1, Role::Member).await, last);
-    assert_eq!(set(2, Role::Member).await, Ok(()), "is one already");
+    assert_eq!(set(2, Role::Member).await, Ok(()), "already a member");
     assert_eq!(set(9, Role::Operator).await, Err(ChangeError::NoAccount));
 
     store.rename(id(2), &name("adam")).await.unwrap();
@@ -94,10 +98,10 @@ async fn bans_have_numbers_and_ends(place: &impl Place) {
         kept.push(Ban { id, ..ban });
     }
     let ids: BTreeSet<u64> = kept.iter().map(|ban| ban.id).collect();
-    assert_eq!(ids.len(), 5, "each its own");
+    assert_eq!(ids.len(), 5, "unique");
     assert_eq!(store.bans(at(9)).await.unwrap(), kept, "the oldest first");
     kept.remove(1);
-    assert_eq!(store.bans(at(10)).await.unwrap(), kept, "one is over");
+    assert_eq!(store.bans(at(10)).await.unwrap(), kept, "one has expired");
 
     let remove = async |id, seconds| {
         let audit = audit(seconds, "unban");
@@ -108,11 +112,11 @@ async fn bans_have_numbers_and_ends(place: &impl Place) {
     assert!(!remove(last.id, 11).await, "gone");
     assert!(!remove(0, 11).await);
     assert!(!remove(u64::MAX, 11).await);
-    assert!(!remove(kept[1].id, 20).await, "over by itself");
+    assert!(!remove(kept[1].id, 20).await, "expired");
     kept.remove(1);
     assert_eq!(store.bans(at(20)).await.unwrap(), kept);
     let id = store.add_ban(&last, &audit(21, "ban")).await.unwrap();
-    assert!(!ids.contains(&id), "a number never means another ban");
+    assert!(!ids.contains(&id), "numbers aren't reused");
 }
 
 async fn a_mute_takes_the_place_of_another(place: &impl Place) {
@@ -130,10 +134,14 @@ async fn a_mute_takes_the_place_of_another(place: &impl Place) {
     set(2, Some(&mute(2, Some(20)))).await.unwrap();
     let both = [forever.clone(), mute(2, Some(20))];
     assert_eq!(store.mutes(at(19)).await.unwrap(), both);
-    assert_eq!(store.mutes(at(20)).await.unwrap(), [forever], "one is over");
+    assert_eq!(
+        store.mutes(at(20)).await.unwrap(),
+        [forever],
+        "one has expired"
+    );
     set(1, None).await.unwrap();
     assert_eq!(store.mutes(at(19)).await.unwrap(), [mute(2, Some(20))]);
-    // A guest has no account.
+    // Guests have no account.
     set(9, Some(&mute(9, None))).await.unwrap();
     assert_eq!(store.mutes(at(20)).await.unwrap(), [mute(9, None)]);
 }
@@ -199,28 +207,27 @@ async fn slow_mode_is_of_the_room(place: &impl Place) {
     assert_eq!(slow().await, [None, None]);
 }
 
-/// What is seen of a step from another opening: whether the revision is another number, and how
-/// many audit entries came with it.
+/// Another instance, which observes the effect of each step.
 struct Watcher {
     store: Arc<dyn Store>,
     revision: u64,
     audits: usize,
 }
 
-/// A change with its entry.
+/// A change with its audit entry.
 const NOTICED: Seen = Seen(Some(true), 1);
 
-/// A change that no other process needs to know at once.
+/// A change that other processes don't need to notice at once.
 const AUDITED: Seen = Seen(Some(false), 1);
 
-/// One that takes nothing from anybody: others may notice it.
+/// A change that restricts no one; other processes may notice it.
 const GIVEN: Seen = Seen(None, 1);
 
 const MADE: Seen = Seen(None, 0);
 
 const NOTHING: Seen = Seen(Some(false), 0);
 
-/// Whether the revision is another number, where that matters, and how many audit entries came.
+/// Whether a step changes the revision (`None`: either way), and its number of new audit entries.
 #[derive(Debug, Clone, Copy)]
 struct Seen(Option<bool>, usize);
 
@@ -246,12 +253,12 @@ impl Watcher {
     }
 }
 
-/// MUST 7 and 10, from two openings of the same store.
+/// MUST 7 and 10, with two instances on the same store.
 async fn changes_are_audited_and_noticed(place: &impl Place) {
     let store = place.open();
     let mut watcher = Watcher::new(place.open()).await;
     let audit = &audit(50, "it");
-    /// Does a step, looks at how its answer begins, and at what the other opening sees of it.
+    /// Runs a step; checks the start of its result, and what the other instance observes.
     macro_rules! step {
         ($seen:expr, $answer:literal, $step:expr) => {
             let answer = format!("{:?}", $step.await);
@@ -361,7 +368,7 @@ async fn changes_are_audited_and_noticed(place: &impl Place) {
 async fn audits_are_newest_first(place: &impl Place) {
     let store = place.open();
     assert_eq!(store.audits(9).await, Ok(Vec::new()));
-    // The order is that of arrival: clocks step back.
+    // The order is that of arrival, because clocks step back.
     let kept: Vec<AuditEntry> = [5, 6, 4, 7, 7]
         .into_iter()
         .enumerate()

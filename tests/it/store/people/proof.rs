@@ -1,4 +1,4 @@
-//! Accounts whose key nobody has proven to have: proven in time, or forgotten.
+//! Accounts with an unproven key: proven in time, or deleted.
 
 use super::*;
 use crate::harness::Changes;
@@ -11,7 +11,7 @@ contract! {
     who_has_not_proven_to_be_an_operator_is_none,
 }
 
-/// An account that waits for its proof until that many seconds.
+/// An account that can be proven until this many seconds.
 fn waiting(number: u32, until: i64) -> Account {
     Account {
         proof_by: Some(at(until)),
@@ -19,7 +19,7 @@ fn waiting(number: u32, until: i64) -> Account {
     }
 }
 
-/// Has these accounts made with one invite, each with the key of its number.
+/// Creates these accounts with one invite, each with the key of its number.
 async fn redeemed(store: &dyn Store, role: Role, accounts: &[Account]) {
     let made = Invite {
         role,
@@ -48,7 +48,7 @@ async fn what_is_proven_in_time_stays(place: &impl Place) {
         store.account_by_key(&fingerprint(1)).await,
         store.account_by_name(&name("user-1")).await,
     ] {
-        assert_eq!(read, Ok(Some(waiting(1, 10))), "there, and not proven");
+        assert_eq!(read, Ok(Some(waiting(1, 10))), "saved, and not proven");
     }
     let taken = store.create_account(&account(9), &key(1)).await;
     assert_eq!(taken, Err(ChangeError::KeyTaken), "MUST 4");
@@ -61,8 +61,8 @@ async fn what_is_proven_in_time_stays(place: &impl Place) {
     let before = entries().await;
     assert_eq!(prove(1, 9).await, Ok(true));
     assert_eq!(entries().await, before + 1, "MUST 7");
-    assert_eq!(prove(1, 11).await, Ok(true), "it was before");
-    assert_eq!(prove(3, 11).await, Ok(true), "it always was");
+    assert_eq!(prove(1, 11).await, Ok(true), "already proven");
+    assert_eq!(prove(3, 11).await, Ok(true), "was never unproven");
     assert_eq!(prove(9, 0).await, Ok(false), "nobody");
     assert_eq!(entries().await, before + 1, "no change, no entry");
     assert_eq!(store.unproven().await, Ok(vec![waiting(2, 20)]));
@@ -114,7 +114,7 @@ async fn what_is_not_is_forgotten(place: &impl Place) {
     }
 }
 
-/// MUST 11: whatever the clocks of those who ask say.
+/// MUST 11: whatever the callers' clocks show.
 async fn of_proof_and_oblivion_one_wins(place: &impl Place) {
     let store = place.open();
     let accounts: Vec<Account> = (1..=20).map(|number| waiting(number, 10)).collect();
@@ -143,21 +143,21 @@ async fn who_has_not_proven_to_be_an_operator_is_none(place: &impl Place) {
     redeemed(&*store, Role::Operator, &[waiting(1, 10), waiting(2, 10)]).await;
     people(&*store, 3..=3).await;
     let set = async |who, role| store.set_role(id(who), role, &done()).await;
-    assert_eq!(set(2, Role::Member).await, Ok(()), "nothing is lost");
+    assert_eq!(set(2, Role::Member).await, Ok(()), "no operator is lost");
     assert_eq!(set(2, Role::Operator).await, Ok(()));
     assert_eq!(set(3, Role::Operator).await, Ok(()));
     let last = Err(ChangeError::LastOperator);
-    assert_eq!(set(3, Role::Member).await, last, "the others may go");
+    assert_eq!(set(3, Role::Member).await, last, "not the last one");
     let proven = store.prove(id(1), &done()).await;
     assert_eq!(proven, Ok(true));
-    assert_eq!(set(3, Role::Member).await, Ok(()), "one stays");
+    assert_eq!(set(3, Role::Member).await, Ok(()), "one is left");
     assert_eq!(set(1, Role::Member).await, last);
     let forgotten = store.forget(id(2), &audit(10, "forget")).await;
     assert_eq!(forgotten, Ok(true));
     assert_eq!(set(1, Role::Member).await, last);
 }
 
-/// An account whose key was taken away does not get it back by being redeemed again.
+/// An account whose key was revoked doesn't get it back when the invite is redeemed again.
 async fn what_was_made_once_is_not_made_again(place: &impl Place) {
     let store = place.open();
     redeemed(&*store, Role::Member, &[waiting(1, 10)]).await;
