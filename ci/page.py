@@ -1,4 +1,4 @@
-"""Tests the invite page as on Lambda: a local Runtime API, the program as its `bootstrap`, and a server next to
+"""Tests the key page as on Lambda: a local Runtime API, the program as its `bootstrap`, and a server next to
 it, both on moto. With IAM policies, each may do only what its own policy allows.
 
 Usage: ci/page.py PROGRAM [COMMAND…], where COMMAND runs the page, such as an emulator of another processor."""

@@ -1,20 +1,20 @@
 //! Transcripts: what several people type and see, as a text file. One step a line:
 //!
 //! ```text
-//! # a remark
-//! set limits.message_rate=0              a setting of the server; before anybody enters
-//! operator alice                         she is one; before anybody enters
+//! # a comment
+//! set limits.message_rate=0              a server setting; before the first user enters
+//! operator alice                         makes her an operator; before the first user enters
 //! alice enters                           at a terminal of 120 columns
 //! bob enters by pipe                     without a terminal (ssh -T)
 //! carol enters as a guest                without a key
 //! alice> hello                           types a line; \n is a line break inside a paste
-//! bob sees: HH:MM alice: hello           waits for it, after what was seen before
-//! bob has not seen: secret               anywhere, so far
-//! alice is prompted: lobby (ops 1) ▸     the whole prompt, and what is typed in it
+//! bob sees: HH:MM alice: hello           waits for it, after the text already matched
+//! bob has not seen: secret               checks the whole output so far
+//! alice is prompted: lobby (ops 1) ▸     the whole prompt with the typed text
 //! alice clears the line                  Ctrl-U
-//! bob hears the bell                     at a terminal: it rang since the last time
-//! bob hears nothing                      it did not
-//! bob leaves                             the client ends with status 0
+//! bob hears the bell                     at a terminal: since the last check
+//! bob hears nothing                      no bell since the last check
+//! bob leaves                             the client exits with status 0
 //! ```
 //!
 //! Terminal output is compared above the prompt, with blanks collapsed and times as `HH:MM`.
