@@ -112,7 +112,7 @@ fn chat(clock: &WallClock, home: Arc<Home>) {
     comes_in(&server, "eve");
     alice.line("/ban eve 30m");
     alice.wait_text("eve is banned");
-    // A ban that had expired is in force again once the access watcher checks.
+    // A ban that had expired is in force again once the access watch checks.
     let steps = [
         ("-1h", true, 1),
         ("+1h", false, 1),
