@@ -268,7 +268,7 @@ static CLIENT: LazyLock<Text> = LazyLock::new(|| Text::stored_line(OPENSSH));
 static SOMEBODY: LazyLock<Text> = LazyLock::new(|| Text::stored_line("somebody"));
 
 #[tokio::test]
-async fn the_door_opens_for_whom_it_should() {
+async fn every_combination_is_decided_correctly() {
     // User, address, client; then the decisions with: open, open and lockdown, allowlist, allowlist
     // and lockdown.
     let table = [
@@ -339,7 +339,7 @@ async fn the_door_opens_for_whom_it_should() {
 
 /// A lockdown for guests affects no one else, and no chat that doesn't admit guests anyway.
 #[tokio::test]
-async fn a_lockdown_for_guests_is_for_guests() {
+async fn a_lockdown_for_guests_affects_only_guests() {
     // (user, in an open chat, with an allowlist)
     let table = [
         ("nobody", "no", "no"),
@@ -389,7 +389,7 @@ async fn a_lockdown_for_guests_ends_their_sessions() {
 
 /// Configured operators are those of the latest configuration.
 #[tokio::test]
-async fn other_rules_hold_for_those_who_are_online() {
+async fn new_settings_apply_to_online_users() {
     let house = House::new(Mode::Allowlist).await.refreshed().await;
     let (_attachment, _inbox) = house.online("member").await;
     let watch = tokio::spawn(house.guard.clone().watch(Duration::from_millis(1)));
@@ -408,7 +408,7 @@ async fn other_rules_hold_for_those_who_are_online() {
 /// A key that another process revokes ends its sessions and can't log in any more, even if both
 /// happen at once.
 #[tokio::test]
-async fn a_key_revoked_elsewhere_is_out() {
+async fn a_key_revoked_elsewhere_ends_its_sessions() {
     let house = House::new(Mode::Allowlist).await;
     for round in 0..20 {
         let who = format!("p{round}");

@@ -75,7 +75,7 @@ fn a_code_typed_into_the_login_opens_the_chat() {
 }
 
 #[test]
-fn after_three_wrong_codes_it_is_over() {
+fn three_wrong_codes_end_the_login() {
     let server = server(&[]);
     let mut bob = stranger(&server, "bob");
     for nth in 1..=3 {
@@ -90,7 +90,7 @@ fn after_three_wrong_codes_it_is_over() {
 }
 
 #[test]
-fn who_guesses_codes_keeps_out_strangers_but_nobody_whose_key_is_known() {
+fn a_penalty_spares_known_keys() {
     let server = server(&[]);
     for guesses in [3, 2] {
         let bob = stranger(&server, "bob");
@@ -128,7 +128,7 @@ fn a_trusted_network_is_not_penalised() {
 
 /// `ssh -q` shows only the prompts, so each one has to explain itself.
 #[test]
-fn the_prompts_alone_say_enough() {
+fn prompts_explain_themselves() {
     let server = server(&[]);
     let bob = Login::new(&server, "bob")
         .option("LogLevel=QUIET")
@@ -141,7 +141,7 @@ fn the_prompts_alone_say_enough() {
 }
 
 #[test]
-fn operators_let_in_who_asks() {
+fn operators_approve_requests() {
     let server = server(&["approval=true"]);
     let alice = Login::new(&server, "alice").terminal();
     let mut bob = stranger(&server, "bob");
@@ -159,7 +159,7 @@ fn operators_let_in_who_asks() {
 }
 
 #[test]
-fn who_is_thrown_out_is_told_and_stays_out() {
+fn a_removed_user_is_told_and_stays_out() {
     let server = server(&[]);
     let alice = Login::new(&server, "alice").terminal();
     let code = code(&alice, "/invite");

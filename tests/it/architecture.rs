@@ -416,7 +416,7 @@ fn arrows_point_down() {
 }
 
 #[test]
-fn crates_have_their_place() {
+fn crates_are_used_only_where_allowed() {
     let mut wrong = Vec::new();
     for source in sources().iter().filter(|source| !source.is_test()) {
         for (name, _) in CRATES.iter().filter(|(name, _)| !name.contains("::")) {

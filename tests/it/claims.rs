@@ -21,7 +21,7 @@ fn enter(server: &Server, who: &str) -> Terminal {
 }
 
 #[test]
-fn who_comes_with_a_claimed_key_decides_whose_it_is() {
+fn the_owner_of_a_claimed_key_decides() {
     let server = Server::with(&["limits.command_rate=0"]);
     let alice = Login::new(&server, "alice").size(200, 40).terminal();
     for whose in ["laptop", "bob", "carol"] {
@@ -67,7 +67,7 @@ fn who_comes_with_a_claimed_key_decides_whose_it_is() {
 }
 
 #[test]
-fn the_login_asks_where_only_registered_keys_come_in() {
+fn a_closed_server_asks_during_login() {
     let mut server = Server::start();
     let path = server.home().key("alice").with_extension("pub");
     let key = std::fs::read_to_string(path).unwrap();

@@ -25,7 +25,7 @@ fn figures(chat: &str) -> Vec<String> {
 }
 
 #[test]
-fn a_server_tells_how_it_is() {
+fn cloudwatch_receives_the_metrics() {
     let _server = server(Home::with(Moto::shared().variables()), "told");
     let expected = [
         "Heartbeat",
@@ -46,7 +46,7 @@ fn a_server_tells_how_it_is() {
 }
 
 #[test]
-fn without_cloudwatch_people_talk_all_the_same() {
+fn chatting_works_without_cloudwatch() {
     // No server listens on this port any more.
     let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", gone.local_addr().unwrap());

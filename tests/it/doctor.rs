@@ -45,7 +45,7 @@ fn has(ended: &Finished, name: &str, outcome: &str, words: &str) {
 /// A file so large that the startup check skips messages: next to a running server, and as a copy
 /// with corrupt pages.
 #[test]
-fn damage_in_a_large_database_is_found() {
+fn corruption_in_a_large_database_is_found() {
     let server = Server::at(Home::local(), Vec::new());
     assert!(pipe(&server, "alice", "hello\n").status.success());
     let file = server.home().data().join("chat.db");
@@ -120,7 +120,7 @@ fn each_permission_is_tried_and_nothing_is_changed() {
 }
 
 #[test]
-fn what_is_not_allowed_or_not_there_is_named() {
+fn missing_permissions_and_resources_are_named() {
     let moto = Moto::shared();
     let table = moto.table();
     moto.fault(&json!({
@@ -145,7 +145,7 @@ fn what_is_not_allowed_or_not_there_is_named() {
 }
 
 #[test]
-fn without_a_way_to_aws_that_is_what_is_said() {
+fn an_unreachable_aws_is_reported() {
     let home = Home::with(variables("http://nobody.invalid:1"));
     let ended = doctor(&home, "table", "key");
     assert_eq!(ended.status.code(), Some(1), "{ended:?}");

@@ -42,7 +42,7 @@ fn history(server: &Server, room: &str) -> Vec<String> {
 }
 
 #[test]
-fn what_anybody_saw_is_there_after_kill_9() {
+fn every_message_seen_survives_kill_9() {
     let mut server = Server::with(&["limits.message_rate=0"]);
     let mut rounds: BTreeMap<String, Vec<String>> = BTreeMap::new();
     // The number of messages seen when the server is killed.

@@ -48,7 +48,7 @@ fn keys(server: &Server) -> String {
 }
 
 #[test]
-fn a_revoked_key_is_no_way_in_on_a_connection_that_is_open() {
+fn a_revoked_key_is_refused_on_an_open_connection() {
     let server = server(&[]);
     let before = on_open_connection(&server, "whoami");
     assert!(before.stdout.starts_with("bob"), "{before:?}");
@@ -69,7 +69,7 @@ fn a_revoked_key_is_no_way_in_on_a_connection_that_is_open() {
 }
 
 #[test]
-fn a_ban_holds_on_a_connection_that_is_open() {
+fn a_ban_applies_on_an_open_connection() {
     let server = server(&[]);
     let before = on_open_connection(&server, "whoami");
     assert!(before.stdout.starts_with("bob"), "{before:?}");
@@ -85,7 +85,7 @@ fn a_ban_holds_on_a_connection_that_is_open() {
 }
 
 #[test]
-fn who_is_banned_and_reads_nothing_is_cut_all_the_same() {
+fn a_banned_client_that_reads_nothing_is_disconnected() {
     let server = server(&["limits.message_rate=0", "limits.stall=10m"]);
     let mut alice = Login::new(&server, "alice").pipe();
     let mut bob = Login::new(&server, "bob").terminal();

@@ -87,7 +87,7 @@ fn with_operator() -> Server {
 }
 
 #[test]
-fn who_and_rooms_say_how_it_is() {
+fn who_and_rooms_report_the_state() {
     let server = Server::start();
     let alice = Login::new(&server, "alice").terminal();
     alice.line("/join ops");
@@ -168,7 +168,7 @@ fn commands_end_with_their_status() {
 }
 
 #[test]
-fn what_a_script_says_is_seen_and_kept() {
+fn messages_from_scripts_are_shown_and_saved() {
     let server = Server::start();
     let alice = Login::new(&server, "alice").terminal();
     let ended = exec(&server, "ci", r#"send lobby it\'s late,   "go home""#);
@@ -212,7 +212,7 @@ fn the_rate_limit_delays_and_drops_nothing() {
 }
 
 #[test]
-fn bytes_that_are_no_text_do_no_harm() {
+fn invalid_utf8_does_no_harm() {
     let server = Server::start();
     let ended = feed(
         &server,
@@ -226,7 +226,7 @@ fn bytes_that_are_no_text_do_no_harm() {
 
 /// A command that needs no more input ends while the client is still sending.
 #[test]
-fn input_that_nobody_wants_holds_nothing_up() {
+fn unwanted_input_delays_nothing() {
     let server = Server::start();
     let much = b"much more than any window\n".repeat(100_000);
     for (command, status) in [("nonsense", 64), ("who", 0), ("send no/room", 64)] {
@@ -280,7 +280,7 @@ fn tail_ends_with_the_server() {
 }
 
 #[test]
-fn operators_keep_order_from_scripts() {
+fn operators_moderate_from_scripts() {
     let server = with_operator();
     let alice = Login::new(&server, "alice").terminal();
     let ended = exec(&server, "olga", "invite 2 7d");

@@ -44,7 +44,7 @@ fn wait_answered(client: &Pipe, name: &str, said: usize) -> usize {
 }
 
 #[test]
-fn what_anybody_saw_is_what_the_table_holds() {
+fn every_message_seen_is_in_the_table() {
     let moto = Moto::shared();
     let table = moto.table();
     let proxy = FaultProxy::start(moto.port());

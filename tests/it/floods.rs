@@ -118,7 +118,7 @@ async fn attack(
 
 /// More connections than there are places, which reconnect whenever they're closed.
 #[test]
-fn a_flood_from_many_addresses_keeps_nobody_out() {
+fn a_flood_from_many_addresses_blocks_no_user() {
     let server = Server::with(&["limits.unauthenticated=64"]);
     let address = SocketAddr::from(([127, 0, 0, 1], server.port()));
     let attack = Attack::from(100, 4, address);
@@ -142,7 +142,7 @@ fn a_flood_from_many_addresses_keeps_nobody_out() {
 }
 
 #[test]
-fn silent_connections_from_one_address_give_way_to_people_there() {
+fn silent_connections_from_an_address_give_way_to_users() {
     let server = Server::with(&[
         "limits.connections_per_address=1000",
         "limits.unauthenticated=128",
@@ -192,7 +192,7 @@ fn one_address_has_a_limit_and_is_told_so() {
 }
 
 #[test]
-fn one_address_may_not_connect_again_and_again() {
+fn connections_are_rate_limited_per_address() {
     let server = Server::with(&["limits.connections_per_address=1"]);
     let streams = silent(&server, 200);
     let words = last_words(streams.last().unwrap());
@@ -206,7 +206,7 @@ fn one_address_may_not_connect_again_and_again() {
 }
 
 #[test]
-fn a_client_that_asks_for_new_keys_all_the_time_is_told_to_stop() {
+fn a_client_that_rekeys_constantly_is_disconnected() {
     let server = Server::start();
     let mut alice = Login::new(&server, "alice")
         .option("RekeyLimit=16")
@@ -240,7 +240,7 @@ fn a_client_that_asks_for_new_keys_all_the_time_is_told_to_stop() {
 }
 
 #[test]
-fn commands_have_a_rate_too() {
+fn commands_are_rate_limited() {
     let server = Server::with(&["limits.command_burst=3", "limits.command_rate=1/min"]);
     let alice = Login::new(&server, "alice").terminal();
     for _ in 0..3 {
@@ -272,7 +272,7 @@ fn all_sessions_of_an_account_share_its_commands() {
 }
 
 #[test]
-fn newcomers_from_one_address_have_a_rate() {
+fn new_accounts_are_rate_limited_per_address() {
     let server = Server::with(&[
         "limits.connections_per_address=2",
         "limits.new_accounts_per_address=1/h",
@@ -326,7 +326,7 @@ fn a_flood_of_lines_waits() {
 
 /// A key held down at a terminal, or a paste without brackets.
 #[test]
-fn a_flood_of_keys_does_not_hurt() {
+fn a_flood_of_keys_does_no_harm() {
     let server = Server::start();
     let alice = Login::new(&server, "alice").terminal();
     let bob = Login::new(&server, "bob").terminal();

@@ -84,7 +84,7 @@ fn names_that_look_alike_are_one_name() {
 }
 
 #[test]
-fn names_of_guests_are_not_for_choosing() {
+fn guest_names_can_not_be_chosen() {
     let server = Server::start();
     let alice = Login::new(&server, "alice").terminal();
     alice.line("/nick guest-abcd");
@@ -98,7 +98,7 @@ fn names_of_guests_are_not_for_choosing() {
 /// A login name doesn't have to be a valid chat name: a user with an invalid one is admitted all
 /// the same, and told why.
 #[test]
-fn a_login_name_that_can_t_be_a_name_keeps_nobody_out() {
+fn an_invalid_login_name_blocks_no_login() {
     let server = Server::start();
     let because = [
         ("operator", "the name operator is reserved"),
@@ -121,7 +121,7 @@ fn a_login_name_that_can_t_be_a_name_keeps_nobody_out() {
 
 /// Ignoring follows the account, in all its sessions, and works on users who are offline.
 #[test]
-fn people_are_ignored_by_account_and_in_all_sessions() {
+fn users_are_ignored_by_account_and_in_all_sessions() {
     let server = Server::with(&["limits.message_rate=0", "limits.command_rate=0"]);
     let enter = |name: &str| Login::new(&server, name).size(120, 40).terminal();
     let run = |command: &str| {

@@ -76,7 +76,7 @@ fn assert_values(text: &str, expected: &[(&str, f64)]) {
 }
 
 #[test]
-fn what_happens_is_counted() {
+fn events_are_counted() {
     let server = Server::at(Home::local(), args(&[]));
     let address = server.metrics();
     let before = get(address, "/metrics").1;
@@ -171,7 +171,7 @@ fn what_happens_is_counted() {
 }
 
 #[test]
-fn refusals_at_the_door_are_counted() {
+fn refused_connections_are_counted() {
     let home = Home::local();
     let key = std::fs::read_to_string(home.key("alice").with_extension("pub")).unwrap();
     let operator = format!("operator_keys={}", key.trim());
@@ -225,7 +225,7 @@ fn series(text: &str) -> BTreeSet<String> {
 }
 
 #[test]
-fn nothing_that_people_send_makes_a_series() {
+fn user_input_creates_no_series() {
     let server = Server::at(Home::local(), args(&[]));
     let address = server.metrics();
     let crowd = |number: usize| {

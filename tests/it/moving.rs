@@ -67,13 +67,13 @@ fn live(server: &Server) {
 }
 
 #[test]
-fn everybody_is_at_home_on_the_new_server() {
+fn migration_to_another_server_keeps_everything() {
     move_house(Home::new(), Home::new());
 }
 
 /// From SQLite to DynamoDB, and back.
 #[test]
-fn everybody_is_at_home_on_another_kind_of_store() {
+fn migration_to_another_kind_of_store_keeps_everything() {
     let written = move_house(Home::local(), Home::on_a_table());
     for home in [Home::on_a_table(), Home::local()] {
         let path = home.path().join("chat.jsonl");
@@ -159,7 +159,7 @@ fn move_house(old: Arc<Home>, home: Arc<Home>) -> String {
 
 /// An account keeps a name that was reserved later, and operators can rename it.
 #[test]
-fn names_from_before_they_were_reserved_come_along() {
+fn names_reserved_later_are_kept() {
     let old = Server::start();
     for name in ["alice", "bob", "mallory"] {
         pipe(&old, name, "hello\n");
@@ -216,7 +216,7 @@ fn names_from_before_they_were_reserved_come_along() {
 }
 
 #[test]
-fn what_is_no_archive_changes_nothing() {
+fn an_invalid_archive_changes_nothing() {
     let home = Home::new();
     let path = home.path().join("notes.txt");
     fs::write(&path, "milk\nbread\n").unwrap();

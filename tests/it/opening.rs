@@ -43,7 +43,7 @@ fn assert_refused(ended: &Finished, words: &str, what: &[&str]) {
 }
 
 /// No command works without a store, and none creates one, except with `--create`.
-fn nothing_is_made_by_mistake(home: &Arc<Home>, missing: &str, place: &str) {
+fn nothing_is_created_by_mistake(home: &Arc<Home>, missing: &str, place: &str) {
     assert!(run(home, &["host-key", "init"]).status.success());
     let before = home.data_files();
     let key = public(home, "alice");
@@ -73,15 +73,15 @@ fn nothing_is_made_by_mistake(home: &Arc<Home>, missing: &str, place: &str) {
 }
 
 #[test]
-fn a_database_is_made_only_when_somebody_says_so() {
+fn a_database_is_created_only_on_request() {
     let home = Home::local();
     let file = home.data().join("chat.db");
     let missing = format!("there is no database {}", file.display());
-    nothing_is_made_by_mistake(&home, &missing, file.to_str().unwrap());
+    nothing_is_created_by_mistake(&home, &missing, file.to_str().unwrap());
 }
 
 #[test]
-fn a_table_is_made_only_when_somebody_says_so() {
+fn a_table_is_created_only_on_request() {
     let name = format!("chat-{:016x}", rand::random::<u64>());
     let home = Home::on(Moto::shared().variables(), &name);
     let missing = format!("can't use the table {name}: there is no such table");
@@ -95,12 +95,12 @@ fn a_table_is_made_only_when_somebody_says_so() {
     fs::write(&archive, "").unwrap();
     let import = ["import", archive.to_str().unwrap()];
     assert_refused(&run(&home, &import), &missing, &import);
-    nothing_is_made_by_mistake(&home, &missing, &format!("the table {name}"));
+    nothing_is_created_by_mistake(&home, &missing, &format!("the table {name}"));
     assert!(tables());
 }
 
 #[test]
-fn a_folder_of_its_own_is_not_made_either() {
+fn a_missing_data_folder_is_not_created() {
     let home = Home::local();
     for command in commands("none.pub") {
         // The page checks for a host key first.
@@ -170,7 +170,7 @@ fn reading_beside_a_server_sees_all_and_changes_nothing() {
 }
 
 #[test]
-fn what_an_earlier_version_wrote_is_not_read_by_halves() {
+fn an_older_schema_is_refused_as_a_whole() {
     let home = Home::local();
     assert!(run(&home, &["store", "init"]).status.success());
     let database = home.data().join("chat.db");

@@ -3,7 +3,7 @@
 use crate::harness::{Login, Server, contains};
 
 #[test]
-fn who_quits_leaves_no_ghost() {
+fn quitting_leaves_no_ghost() {
     let server = Server::start();
     let alice = Login::new(&server, "alice").terminal();
     let mut bob = Login::new(&server, "bob").terminal();
@@ -215,7 +215,7 @@ fn a_slow_reader_is_told_what_it_missed() {
 }
 
 #[test]
-fn alone_is_nobody_else() {
+fn an_empty_lobby_lists_no_one_else() {
     let server = Server::start();
     let alice = Login::new(&server, "alice").terminal();
     alice.wait_text("lobby: nobody else is here");

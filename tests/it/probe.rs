@@ -26,7 +26,7 @@ fn assert_fails(ended: &Finished, words: &str) {
 }
 
 #[test]
-fn a_server_that_is_well_is_measured_and_nobody_notices() {
+fn a_probe_of_a_healthy_server_goes_unnoticed() {
     let server = Server::with(&["log.level=debug"]);
     let mut alice = Login::new(&server, "alice").pipe();
     let fingerprint = server.fingerprint();
@@ -66,7 +66,7 @@ fn a_server_that_is_well_is_measured_and_nobody_notices() {
 }
 
 #[test]
-fn each_failure_is_a_sentence() {
+fn each_failure_is_explained() {
     let server = Server::with(&["access=allowlist"]);
     assert_fails(
         &probe(&server, &[]),
@@ -109,7 +109,7 @@ fn each_failure_is_a_sentence() {
 }
 
 #[test]
-fn what_is_no_server_is_not_waited_for() {
+fn a_port_without_an_ssh_server_times_out() {
     let home = Home::local();
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let begin = Instant::now();

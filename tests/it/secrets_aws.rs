@@ -106,7 +106,7 @@ fn the_first_start_makes_the_key_and_every_other_finds_it() {
 }
 
 #[test]
-fn two_that_start_at_the_same_instant_have_one_key() {
+fn servers_that_start_together_share_one_key() {
     let mut overtaken = 0;
     for round in 0..50 {
         let secret = Secret::new(&format!("race/{round}"));
@@ -152,7 +152,7 @@ fn the_private_key_is_in_no_log_and_on_no_disk() {
 }
 
 #[test]
-fn what_passes_is_waited_for_with_the_port_shut() {
+fn temporary_errors_are_retried_before_listening() {
     let secret = Secret::new("later/key");
     let busy = "Rate exceeded";
     secret.fail("GetSecretValue", "ThrottlingException", busy, Some(1));
@@ -226,7 +226,7 @@ fn the_public_half_is_published() {
 }
 
 #[test]
-fn whoever_runs_the_server_can_look_at_the_key_and_replace_it() {
+fn the_console_can_show_and_rotate_the_key() {
     let secret = Secret::new("admin/key");
     let home = secret.home();
     let command = |words: &[&str]| run(&home, &texts(&secret.settings(words)));
@@ -260,7 +260,7 @@ fn whoever_runs_the_server_can_look_at_the_key_and_replace_it() {
 }
 
 #[test]
-fn the_key_in_a_file_can_be_replaced_too() {
+fn a_host_key_file_can_be_rotated() {
     let home = Home::new();
     let made = run(&home, &["host-key", "init"]);
     assert!(made.status.success(), "{made:?}");

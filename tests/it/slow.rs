@@ -3,7 +3,7 @@
 use crate::harness::{Login, Server};
 
 #[test]
-fn who_reads_nothing_is_let_go() {
+fn a_client_that_reads_nothing_is_disconnected() {
     let server = Server::with(&["limits.message_rate=0", "limits.stall=1s"]);
     let mut alice = Login::new(&server, "alice").pipe();
     let mut bob = Login::new(&server, "bob").pipe();

@@ -34,7 +34,7 @@ fn say(server: &Server, who: &str, words: &str) -> (Option<i32>, String) {
 }
 
 #[test]
-fn an_almost_full_disk_refuses_what_is_new_and_not_what_operators_do() {
+fn an_almost_full_disk_refuses_writes_but_not_moderation() {
     let home = Home::local();
     let key = fs::read_to_string(home.key("alice").with_extension("pub")).unwrap();
     let operator = format!("operator_keys={}", key.trim());
@@ -99,7 +99,7 @@ fn an_almost_full_disk_refuses_what_is_new_and_not_what_operators_do() {
 }
 
 #[test]
-fn a_start_misses_what_was_acknowledged() {
+fn a_start_detects_missing_commits() {
     let home = Home::local();
     let mut server = Server::at(Arc::clone(&home), Vec::new());
     let ended = pipe(&server, "alice", "remember this\n");

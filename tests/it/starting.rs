@@ -26,7 +26,7 @@ fn a_laptop_needs_no_configuration() {
 }
 
 #[test]
-fn what_is_made_is_private() {
+fn created_files_are_private() {
     let server = Server::start();
     let data = server.home().data();
     assert_eq!(mode(&data), 0o700);
@@ -49,7 +49,7 @@ fn the_second_start_has_the_same_host_key() {
 }
 
 #[test]
-fn the_printed_known_hosts_line_is_what_clients_want() {
+fn the_printed_known_hosts_line_works() {
     let server = Server::start();
     fs::write(
         server.home().known_hosts(),
@@ -205,7 +205,7 @@ const REFUSALS: &[Refusal] = &[
 ];
 
 #[test]
-fn what_is_wrong_is_named_and_nothing_is_overwritten() {
+fn errors_are_named_and_nothing_is_overwritten() {
     for Refusal {
         what,
         arrange,

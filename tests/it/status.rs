@@ -27,7 +27,7 @@ fn status(server: &Server) -> Value {
 }
 
 #[test]
-fn operators_are_told_how_it_is() {
+fn operators_can_read_the_status() {
     let server = server(Home::local());
     let alice = Login::new(&server, "alice").terminal();
     alice.line("one");
@@ -71,7 +71,7 @@ fn operators_are_told_how_it_is() {
 }
 
 #[test]
-fn nobody_else_is_told() {
+fn status_is_only_for_operators() {
     let server = server(Home::local());
     for command in ["status", "status --json"] {
         let ended = exec(&server, "bob", command);
@@ -85,7 +85,7 @@ fn nobody_else_is_told() {
 }
 
 #[test]
-fn a_store_that_does_not_answer_is_no_reason_to_say_nothing() {
+fn refusals_are_explained_while_the_store_is_down() {
     let moto = Moto::shared();
     let table = moto.table();
     let server = server(Home::on(moto.variables(), &table));

@@ -40,7 +40,7 @@ fn sigterm_tells_everybody_and_saves_everything() {
 }
 
 #[test]
-fn stopping_takes_no_time_when_nobody_is_there() {
+fn stopping_an_idle_server_is_immediate() {
     let mut server = Server::with(&["shutdown.deadline=10m"]);
     Login::new(&server, "alice").pipe().finish();
     let ended = server.stop();
@@ -52,7 +52,7 @@ fn stopping_takes_no_time_when_nobody_is_there() {
 }
 
 #[test]
-fn who_does_not_go_is_cut() {
+fn sessions_that_do_not_end_are_closed() {
     let mut server = Server::with(&["shutdown.deadline=1s"]);
     let alice = Login::new(&server, "alice").terminal();
     alice.signal("STOP");

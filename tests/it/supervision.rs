@@ -53,7 +53,7 @@ fn panic_now(server: &Server) {
 }
 
 #[test]
-fn without_its_access_watch_a_server_is_not_ready_and_ends() {
+fn a_server_stops_without_its_access_watch() {
     let settings = ["metrics.listen=127.0.0.1:0", "shutdown.deadline=1s"];
     let mut server = panicking("revision", &settings);
     let metrics = server.metrics().port();
@@ -94,7 +94,7 @@ fn without_its_access_watch_a_server_is_not_ready_and_ends() {
 }
 
 #[test]
-fn without_its_hub_a_server_ends_and_people_are_told() {
+fn a_server_stops_without_its_hub() {
     let mut server = panicking("append", &[]);
     let mut alice = Login::new(&server, "alice").terminal();
     let mut bob = Login::new(&server, "bob").terminal();

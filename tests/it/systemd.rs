@@ -122,7 +122,7 @@ fn a_socket_for_something_else_is_refused() {
 }
 
 #[test]
-fn systemd_hears_when_people_can_connect_and_when_it_ends() {
+fn systemd_is_notified_of_readiness_and_shutdown() {
     let manager = Manager::new();
     let home = manager.home(&[]);
     let file = home.path().join("config.toml");
@@ -171,7 +171,7 @@ fn systemd_hears_when_people_can_connect_and_when_it_ends() {
 }
 
 #[test]
-fn the_watchdog_is_fed() {
+fn the_watchdog_is_notified() {
     let manager = Manager::new();
     let _server = Server::at(manager.home(&[("WATCHDOG_USEC", "30000")]), Vec::new());
     manager.waits_for("READY");
@@ -181,7 +181,7 @@ fn the_watchdog_is_fed() {
 }
 
 #[test]
-fn systemd_hears_why_there_is_no_server() {
+fn systemd_is_notified_of_a_failed_start() {
     let manager = Manager::new();
     for (args, words) in [
         (

@@ -310,7 +310,7 @@ fn editing_is_as_in_a_shell() {
 }
 
 #[test]
-fn what_is_refused_comes_back() {
+fn a_refused_line_comes_back() {
     let server = Server::with(&["limits.message_burst=1", "limits.message_rate=1/min"]);
     let (alice, bob) = two(&server);
     alice.line("this is let through");
@@ -323,7 +323,7 @@ fn what_is_refused_comes_back() {
 
 /// A terminal without bracketed paste sends a block as separate lines.
 #[test]
-fn what_is_refused_comes_back_in_order() {
+fn refused_lines_come_back_in_order() {
     let server = Server::with(&["limits.message_burst=5", "limits.message_rate=1/min"]);
     // High enough for the whole prompt.
     let alice = Login::new(&server, "alice").size(80, 90).terminal();
@@ -344,7 +344,7 @@ fn what_is_refused_comes_back_in_order() {
 
 /// Typed text never mixes with refused lines, whichever came first.
 #[test]
-fn what_is_refused_is_not_glued_to_what_is_typed() {
+fn refused_lines_do_not_mix_with_typed_text() {
     let server = Server::with(&[
         "limits.message_rate=0",
         "limits.command_burst=1",
@@ -377,7 +377,7 @@ fn what_is_refused_is_not_glued_to_what_is_typed() {
 
 /// Lines are executed in the order they were typed, however fast.
 #[test]
-fn what_was_said_before_does_not_bring_one_back() {
+fn an_earlier_line_does_not_end_away() {
     let server = Server::start();
     let (alice, bob) = two(&server);
     alice.send(b"be right back\r/away lunch\r");
@@ -402,7 +402,7 @@ fn lines_wait_for_the_room() {
 }
 
 #[test]
-fn the_terminal_stays_the_readers_own() {
+fn other_users_can_not_control_a_terminal() {
     let server = server();
     let (mut alice, bob) = two(&server);
     alice.line("/help");
@@ -438,7 +438,7 @@ fn the_terminal_stays_the_readers_own() {
 
 /// Unsolicited terminal replies and unknown keys type nothing.
 #[test]
-fn what_terminals_send_unasked_is_not_typed() {
+fn unsolicited_terminal_replies_are_not_typed() {
     let server = Server::start();
     let alice = Login::new(&server, "alice").terminal();
     for noise in [

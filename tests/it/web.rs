@@ -136,7 +136,7 @@ fn a_key_from_the_page_opens_the_chat() {
 }
 
 #[test]
-fn a_key_that_nobody_came_in_with_is_forgotten() {
+fn an_account_without_a_login_is_deleted() {
     // Instead of waiting a week, the test changes the time in the database.
     let (server, page) = both(Home::local());
     let home = server.home();
@@ -219,7 +219,7 @@ fn bad_used_and_expired_codes_look_the_same() {
 }
 
 #[test]
-fn of_a_hundred_who_use_an_invite_at_once_one_is_in() {
+fn an_invite_for_one_admits_one_of_a_hundred() {
     let (home, page) = lonely(&[MANY]);
     let code = invite(&home, &[]);
     let port = page.port();
@@ -253,7 +253,7 @@ fn the_same_form_again_is_the_same_person() {
 }
 
 #[test]
-fn what_no_browser_sends_changes_nothing() {
+fn malformed_requests_change_nothing() {
     let (home, page) = lonely(&[MANY]);
     let code = invite(&home, &[]);
     let good = || form(&code, "bob", &key(1));
@@ -337,7 +337,7 @@ fn what_no_browser_sends_changes_nothing() {
 }
 
 #[test]
-fn whatever_is_typed_stays_text() {
+fn typed_text_stays_text() {
     let (home, page) = lonely(&[MANY]);
     let code = invite(&home, &[]);
     for (name, key) in [

@@ -29,7 +29,7 @@ async fn pass(house: &House, who: &str) -> Option<Box<AuthTicket>> {
 /// A session right after authentication needs no second lookup, unless something changed in
 /// between.
 #[tokio::test]
-async fn a_pass_stands_for_the_store_until_something_changes() {
+async fn a_ticket_replaces_a_lookup_until_something_changes() {
     let house = House::new(Mode::Allowlist).await;
     let (member, operator) = (proven("member"), proven("operator"));
     let user = Text::stored_line("member");
@@ -68,7 +68,7 @@ async fn a_pass_stands_for_the_store_until_something_changes() {
 
 /// A new user's key is cached from then on, for store outages too.
 #[tokio::test]
-async fn who_is_made_an_account_is_known() {
+async fn a_new_account_is_cached() {
     let house = House::new(Mode::Open).await;
     let stranger = proven("stranger");
     let user = Text::stored_line("stranger");
@@ -87,7 +87,7 @@ async fn who_is_made_an_account_is_known() {
 /// Operators are notified, once, when an unknown key logs in under the name of an account, whether
 /// it's admitted or not.
 #[tokio::test]
-async fn operators_hear_who_comes_under_a_name_that_is_not_theirs() {
+async fn operators_are_notified_of_unknown_keys_under_known_names() {
     // (access mode, login name, whether it belongs to an account)
     let table = [
         (Mode::Allowlist, "member", true),
@@ -128,7 +128,7 @@ async fn operators_hear_who_comes_under_a_name_that_is_not_theirs() {
 
 /// The preferences were read before another session changed them.
 #[tokio::test]
-async fn a_session_that_comes_hears_whom_it_ignores() {
+async fn a_new_session_gets_its_ignore_list() {
     let house = House::new(Mode::Open).await;
     let ignored = Ignored {
         account: AccountId(9),

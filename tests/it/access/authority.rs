@@ -69,7 +69,7 @@ fn restricting(whom: &str) -> Vec<(&'static str, Order)> {
 
 /// Each command by each rank on each rank: all follow the same rule.
 #[tokio::test]
-async fn people_restrict_only_those_below_them() {
+async fn users_restrict_only_lower_ranks() {
     // (actor, whether they can act on: a member, an operator, a configured operator)
     for (actor, allowed) in [
         ("member", [false, false, false]),
@@ -160,7 +160,7 @@ async fn an_account_is_configured_by_any_of_its_keys() {
 
 /// Acting on oneself is allowed where it makes sense.
 #[tokio::test]
-async fn people_may_restrict_themselves() {
+async fn users_may_restrict_themselves() {
     for (order, allowed) in [
         (Order::SetRole(name("operator"), Role::Member), true),
         (Order::Rename(name("operator"), name("renamed")), true),
@@ -180,7 +180,7 @@ async fn people_may_restrict_themselves() {
 
 /// Only the same or a higher rank can lift or replace a decision.
 #[tokio::test]
-async fn decisions_are_lifted_by_equals_and_above() {
+async fn decisions_are_lifted_by_the_same_rank_or_above() {
     let ranks = ["operator", "config", "(console)"];
     for (made, by) in ranks.into_iter().enumerate() {
         for (lifted, who) in ["second", "config2", "(console)"].into_iter().enumerate() {
@@ -219,7 +219,7 @@ async fn decisions_are_lifted_by_equals_and_above() {
 /// A muted operator can still use commands, but can't unmute themselves; a demoted operator loses
 /// all authority.
 #[tokio::test]
-async fn the_rank_of_today_counts() {
+async fn the_current_rank_counts() {
     let house = house().await;
     let mute = Order::Mute(name("operator"), None, None);
     house.order("config", mute).await.unwrap();
@@ -240,7 +240,7 @@ async fn the_rank_of_today_counts() {
 /// Network and client bans target crowds: after authentication they don't apply to keys in the
 /// configuration. Before it, no one has proven anything.
 #[tokio::test]
-async fn a_crowd_has_no_configured_operators() {
+async fn network_bans_spare_configured_operators_after_authentication() {
     let house = house().await;
     let (_attachment, inbox) = house.online("config").await;
     let (_other, others) = house.online("other").await;

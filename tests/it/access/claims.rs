@@ -22,7 +22,7 @@ async fn claim(house: &House, who: &str, which: &str) -> Result<(), String> {
 }
 
 #[tokio::test]
-async fn a_key_is_an_account_s_once_its_owner_says_so() {
+async fn a_key_is_added_once_its_owner_confirms() {
     let house = House::new(Mode::Allowlist).await.refreshed().await;
     let second = proven("second");
     let who = auth_request(&second);
@@ -56,7 +56,7 @@ async fn a_key_is_an_account_s_once_its_owner_says_so() {
 }
 
 #[tokio::test]
-async fn a_refused_claim_is_gone() {
+async fn a_refused_claim_is_deleted() {
     let house = House::new(Mode::Allowlist).await;
     let second = proven("second");
     let who = auth_request(&second);
@@ -97,7 +97,7 @@ async fn a_refused_claim_is_gone() {
 }
 
 #[tokio::test]
-async fn only_operators_add_keys_where_the_rules_say_so() {
+async fn add_keys_can_be_restricted_to_operators() {
     let house = House::new(Mode::Allowlist).await;
     house.guard.set_rules(Rules {
         add_keys: Role::Operator,
@@ -112,7 +112,7 @@ async fn only_operators_add_keys_where_the_rules_say_so() {
 
 /// The list of a user's own keys, and withdrawing a claim like a key.
 #[tokio::test]
-async fn one_s_claims_are_listed_and_withdrawn() {
+async fn own_claims_are_listed_and_withdrawn() {
     let house = House::new(Mode::Open).await;
     claim(&house, "member", "second").await.unwrap();
     let requester = house.requester("member").await;

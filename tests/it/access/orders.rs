@@ -8,7 +8,7 @@ use super::*;
 use ssh_chat::chat::intent::{Answer, Query};
 
 #[tokio::test]
-async fn orders_are_for_those_who_may_give_them() {
+async fn commands_require_the_right_rank() {
     let reason = || Some(Text::stored("because"));
     let orders: Vec<(&str, Order)> = vec![
         ("kick", Order::Kick(name("member"), reason())),
@@ -116,7 +116,7 @@ async fn in_the_lobby(house: &House) -> usize {
 }
 
 #[tokio::test]
-async fn a_purge_is_about_whom_it_says() {
+async fn a_purge_removes_only_its_targets_messages() {
     let person = |who| PurgeWhom::Person(name(who));
     let from = |net| PurgeWhom::Network(network(net).unwrap());
     let since = "Only sessions that began in the last";
@@ -172,7 +172,7 @@ async fn a_purge_is_about_whom_it_says() {
 
 /// However a purge is interrupted, completed steps stay, and the same command removes the rest.
 #[tokio::test]
-async fn a_purge_that_is_cut_says_how_far_it_got() {
+async fn an_interrupted_purge_reports_its_progress() {
     let purge = || Order::Purge(PurgeWhom::Guests, 3_600_000);
     for (without, removed, left) in [("conversations", 0, 6), ("purge", 0, 6), ("purged", 4, 3)] {
         let (house, _people) = flooded().await;
@@ -219,7 +219,7 @@ async fn a_purge_that_is_cut_says_how_far_it_got() {
 }
 
 #[tokio::test]
-async fn what_was_ordered_holds_for_those_who_are_online() {
+async fn commands_apply_to_online_users() {
     let house = House::new(Mode::Allowlist).await;
     // (command, whether the member's session ends)
     let table = [
@@ -262,7 +262,7 @@ async fn what_was_ordered_holds_for_those_who_are_online() {
 }
 
 #[tokio::test]
-async fn nobody_bans_themselves() {
+async fn operators_can_not_ban_themselves() {
     let house = House::new(Mode::Allowlist).await;
     let out = "You would be out yourself:";
     let bans = house.store.bans(Time(0)).await.unwrap();
@@ -289,7 +289,7 @@ async fn nobody_bans_themselves() {
 
 /// Out of the chat at once, without waiting for the client.
 #[tokio::test]
-async fn who_is_dismissed_can_say_nothing_more() {
+async fn a_dismissed_user_can_send_nothing_more() {
     let house = House::new(Mode::Allowlist).await;
     let (member, inbox) = house.online("member").await;
     let (_other, heard) = house.online("operator").await;
@@ -315,7 +315,7 @@ async fn who_is_dismissed_can_say_nothing_more() {
 
 /// The store also finds look-alike names, and earlier names of an account.
 #[tokio::test]
-async fn an_order_is_about_nobody_else() {
+async fn a_command_affects_no_one_else() {
     let house = House::new(Mode::Allowlist).await;
     let (_attachment, inbox) = house.online("member").await;
     for look_alike in ["rnernber", "mernber", "member_", "mem-ber"] {
@@ -352,7 +352,7 @@ async fn the_last_operator_stays() {
 
 /// A command is completed, and takes effect, even if its user disconnects before it's done.
 #[tokio::test]
-async fn an_order_that_was_begun_is_completed() {
+async fn a_command_in_progress_is_completed() {
     let house = House::new(Mode::Allowlist).await;
     let (_there, _inbox) = house.online("member").await;
     house.port.set(StoreMode::Holding("rename"));
@@ -375,7 +375,7 @@ async fn an_order_that_was_begun_is_completed() {
 }
 
 #[tokio::test]
-async fn nobody_is_kicked_who_is_not_there() {
+async fn an_offline_user_can_not_be_kicked() {
     let house = House::new(Mode::Allowlist).await;
     let kick = Order::Kick(name("member"), None);
     let absent = house.order("operator", kick.clone()).await;
@@ -393,7 +393,7 @@ async fn nobody_is_kicked_who_is_not_there() {
 /// A regression: if a rename's audit entry couldn't be saved, the store had the new name and the
 /// chat the old one.
 #[tokio::test]
-async fn a_rename_that_fails_is_none() {
+async fn a_failed_rename_changes_nothing() {
     let house = House::new(Mode::Allowlist).await;
     let (_there, _inbox) = house.online("member").await;
     house.port.set(StoreMode::Without(&["rename"]));
@@ -407,7 +407,7 @@ async fn a_rename_that_fails_is_none() {
 
 /// A pending key whose name was reserved in the meantime can only be approved under another one.
 #[tokio::test]
-async fn a_name_that_is_reserved_by_now_is_not_approved() {
+async fn a_name_reserved_since_is_not_approved() {
     let house = House::new(Mode::Allowlist).await;
     let pending = PendingKey {
         key: key("stranger"),
@@ -432,7 +432,7 @@ async fn a_name_that_is_reserved_by_now_is_not_approved() {
 }
 
 #[tokio::test]
-async fn keys_that_wait_are_denied_together() {
+async fn pending_keys_are_denied_together() {
     let house = House::new(Mode::Allowlist).await;
     let ask = async |number: usize, from: &str| {
         let pending = PendingKey {
@@ -476,7 +476,7 @@ async fn keys_that_wait_are_denied_together() {
 
 /// Replies to a user who requests access, and notices to operators.
 #[tokio::test]
-async fn one_address_has_few_keys_ask() {
+async fn pending_keys_are_limited_per_address() {
     let house = House::new(Mode::Allowlist).await;
     house.guard.set_rules(Rules {
         approval: true,

@@ -4,7 +4,7 @@ use super::*;
 
 /// Logging in with a claimed key proves it; after the deadline, the name is free.
 #[tokio::test]
-async fn who_comes_in_proves_that_the_key_is_theirs() {
+async fn logging_in_proves_a_key() {
     for mode in [Mode::Open, Mode::Allowlist] {
         let house = House::new(mode).await.with_unproven().await;
         let admit = async |who: &str| {

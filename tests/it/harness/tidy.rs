@@ -54,7 +54,7 @@ fn time(text: &str) -> Option<(usize, &'static str)> {
 }
 
 #[test]
-fn times_and_fingerprints_are_made_equal() {
+fn times_and_fingerprints_are_normalized() {
     for (text, expected) in [
         ("14:02 alice: hi", "HH:MM alice: hi"),
         (" 14:02:07  bob", " HH:MM:SS  bob"),

@@ -215,7 +215,7 @@ fn run(case: &Case) {
 }
 
 #[test]
-fn each_moves_when_what_it_counts_happens() {
+fn each_metric_changes_when_its_event_happens() {
     std::thread::scope(|scope| {
         for case in CASES {
             scope.spawn(|| run(case));

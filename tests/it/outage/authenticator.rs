@@ -51,7 +51,7 @@ async fn house(mode: Mode) -> House {
 }
 
 #[tokio::test]
-async fn the_door_opens_for_those_who_are_known_and_not_for_ever() {
+async fn known_keys_log_in_for_a_limited_time() {
     // User; then the decisions for open and for allowlist: the store works, is down for a minute,
     // is down for two hours.
     let table = [
@@ -99,11 +99,11 @@ async fn the_door_opens_for_those_who_are_known_and_not_for_ever() {
 }
 
 #[tokio::test]
-async fn the_watch_confirms_what_is_known() {
+async fn the_access_watch_confirms_cached_keys() {
     let house = House::new(Mode::Allowlist).await.refreshed().await;
     let every = Duration::from_millis(1);
     let watch = tokio::spawn(house.guard.clone().watch(every));
-    // A second request gets a response.
+    // By the second call, the first has been answered.
     let answered = async || {
         let mut seen = 0;
         house.port.calls();
@@ -134,7 +134,7 @@ async fn the_watch_confirms_what_is_known() {
 
 /// Three seconds once, and then so short that a client can offer all keys of its agent.
 #[tokio::test]
-async fn a_store_that_hangs_is_not_waited_for_for_long() {
+async fn calls_to_a_hanging_store_time_out() {
     let house = House::new(Mode::Allowlist).await.refreshed().await;
     house.port.set(StoreMode::Hanging);
     tokio::time::pause();
@@ -150,7 +150,7 @@ async fn a_store_that_hangs_is_not_waited_for_for_long() {
 
 /// The result of the last login is valid until something newer contradicts it.
 #[tokio::test]
-async fn who_logged_in_since_is_known_too() {
+async fn later_logins_are_cached() {
     let house = House::new(Mode::Allowlist).await.refreshed().await;
     house.account("late", Role::Member).await;
     house.account("later", Role::Member).await;
@@ -172,8 +172,8 @@ async fn who_logged_in_since_is_known_too() {
 
 /// A revoked key can't log in, however its revocation and the outage coincide.
 #[tokio::test]
-async fn what_is_known_to_be_out_of_date_lets_nobody_in() {
-    // Another process revoked a key; the watcher noticed that something changed, but couldn't read
+async fn an_outdated_key_cache_admits_no_one() {
+    // Another process revoked a key; the watch noticed that something changed, but couldn't read
     // it.
     let house = House::new(Mode::Allowlist).await.refreshed().await;
     let watch = tokio::spawn(house.guard.clone().watch(Duration::from_millis(1)));
@@ -218,7 +218,7 @@ async fn what_is_known_to_be_out_of_date_lets_nobody_in() {
 
 /// Users who logged in during an outage are checked when it's over.
 #[tokio::test]
-async fn what_was_ordered_elsewhere_meanwhile_holds_afterwards() {
+async fn changes_by_other_processes_apply_after_an_outage() {
     let house = House::new(Mode::Allowlist).await.refreshed().await;
     house.account("other", Role::Member).await;
     let house = house.refreshed().await;
@@ -250,7 +250,7 @@ async fn what_was_ordered_elsewhere_meanwhile_holds_afterwards() {
 /// Logging in while the keys are being read neither escapes the check nor ends because of older
 /// data.
 #[tokio::test]
-async fn who_comes_while_the_keys_are_read_is_measured_rightly() {
+async fn logins_during_a_refresh_are_checked() {
     let house = House::new(Mode::Allowlist).await.refreshed().await;
     let before = house.online("operator").await;
     remove_key(&house, "member").await;

@@ -146,7 +146,7 @@ async fn serve(home: &Home) -> (u16, Arc<Flaky>) {
 }
 
 /// A message is refused, and not shown to anyone; then sending works again.
-fn says_when_it_works(from: &Terminal, to: &Terminal, words: &str) {
+fn resend(from: &Terminal, to: &Terminal, words: &str) {
     from.wait_for("the text back in the prompt", |screen| {
         screen.prompt().ends_with(words)
     });
@@ -155,7 +155,7 @@ fn says_when_it_works(from: &Terminal, to: &Terminal, words: &str) {
 }
 
 #[test]
-fn an_outage_is_lived_through() {
+fn an_outage_is_survived() {
     let server = Inside::start();
     server.register("bob");
     server.register("dora");
@@ -210,8 +210,8 @@ fn an_outage_is_lived_through() {
     guest.wait_end();
 
     server.store.set(StoreMode::Working);
-    says_when_it_works(&alice, &bob, "meanwhile");
-    says_when_it_works(&bob, &alice, "hello");
+    resend(&alice, &bob, "meanwhile");
+    resend(&bob, &alice, "hello");
     tail.wait_text("bob: hello");
     let told = tail.stderr();
     assert!(
@@ -229,7 +229,7 @@ fn an_outage_is_lived_through() {
 
 /// Messages that weren't shown aren't marked as read.
 #[test]
-fn who_saw_no_history_has_it_marked_as_new_the_next_time() {
+fn unseen_history_is_new_the_next_time() {
     let server = Inside::start();
     let alice = server.login("alice").terminal();
     let mut bob = server.login("bob").terminal();
@@ -256,7 +256,7 @@ fn who_saw_no_history_has_it_marked_as_new_the_next_time() {
 
 /// A store that never responds delays only users who need something from it.
 #[test]
-fn a_store_that_hangs_holds_up_nobody() {
+fn a_hanging_store_delays_no_one() {
     let server = Inside::start();
     server.register("bob");
     let alice = server.login("alice").terminal();
@@ -283,13 +283,13 @@ fn a_store_that_hangs_holds_up_nobody() {
 
     server.store.set(StoreMode::Working);
     let bob = server.login("bob").terminal();
-    says_when_it_works(&alice, &bob, "meanwhile");
+    resend(&alice, &bob, "meanwhile");
 }
 
 /// A regression: a command in progress was dropped when its connection was lost, and so were the
 /// commands queued behind it.
 #[test]
-fn orders_are_carried_out_though_the_connection_is_lost() {
+fn commands_complete_after_the_connection_is_lost() {
     let server = Inside::start();
     server.register("bob");
     server.register("zoe");

@@ -184,7 +184,7 @@ const REFUSALS: &[Refusal] = &[
 ];
 
 #[test]
-fn without_the_key_no_port_opens_and_no_other_key_is_made() {
+fn without_the_key_no_port_opens_and_no_key_is_created() {
     std::thread::scope(|scope| {
         for (number, refusal) in REFUSALS.iter().enumerate() {
             scope.spawn(move || refuse(number, refusal));

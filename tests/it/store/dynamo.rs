@@ -104,7 +104,7 @@ fn audit(whom: &str) -> AuditEntry {
 
 /// The count of pending keys is correct, however keys are approved or denied.
 #[tokio::test]
-async fn those_who_wait_are_counted() {
+async fn pending_keys_are_counted() {
     let table = OwnTable::new();
     let (store, audit) = (table.dynamo(), &audit("it"));
     let (made, alice) = (lost::invite(1, 2), account("alice"));
@@ -133,7 +133,7 @@ async fn those_who_wait_are_counted() {
 
 /// Also when many are denied together, and after they expire.
 #[tokio::test]
-async fn those_who_wait_no_longer_are_not_counted() {
+async fn expired_pending_keys_are_not_counted() {
     let table = OwnTable::new();
     let (store, audit) = (table.dynamo(), &audit("it"));
     for number in 1..=6 {
@@ -188,7 +188,7 @@ async fn settings_stay_whatever_else_changes() {
 
 /// MUST 6: the table's contents can predate today's rules, or come from another program.
 #[tokio::test]
-async fn items_are_judged_when_they_are_read() {
+async fn items_are_validated_on_reading() {
     let table = OwnTable::new();
     let store = table.dynamo();
     let alice = account("alice");

@@ -3,16 +3,16 @@
 use super::*;
 
 contract! {
-    numbers_have_no_gap_whoever_writes,
+    numbers_have_no_gaps_with_concurrent_writers,
     a_batch_may_span_conversations,
     history_is_paged_from_the_end,
     history_shows_the_latest_words,
     history_is_what_a_list_would_say,
-    amending_has_rules,
+    editing_has_rules,
 }
 
 /// MUST 1 and 3, with two instances on the same store.
-async fn numbers_have_no_gap_whoever_writes(place: &impl Place) {
+async fn numbers_have_no_gaps_with_concurrent_writers(place: &impl Place) {
     let stores = [place.open(), place.open()];
     let mut appenders = tokio::task::JoinSet::new();
     for who in 0..50_usize {
@@ -213,7 +213,7 @@ async fn history_is_what_a_list_would_say(place: &impl Place) {
     }
 }
 
-async fn amending_has_rules(place: &impl Place) {
+async fn editing_has_rules(place: &impl Place) {
     let store = place.open();
     let ops = room("ops");
     let amend = async |target, who: &str, words| {

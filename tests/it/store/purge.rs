@@ -4,7 +4,7 @@ use super::*;
 use ssh_chat::store::{Authors, Purge};
 
 contract! {
-    words_are_removed_for_whom_and_when_it_says,
+    a_purge_respects_author_and_time,
     a_purge_goes_back_step_by_step,
 }
 
@@ -36,7 +36,7 @@ async fn purge(store: &dyn Store, room: &Conversation, purge: &Purge) -> (u64, u
     }
 }
 
-async fn words_are_removed_for_whom_and_when_it_says(place: &impl Place) {
+async fn a_purge_respects_author_and_time(place: &impl Place) {
     let store = place.open();
     let accounts =
         |who: &[&str]| Authors::Accounts(who.iter().map(|who| author(who).account).collect());

@@ -5,8 +5,8 @@ use ssh_chat::chat::access::Actor;
 use ssh_chat::store::{Action, Applied, Change};
 
 contract! {
-    a_removed_room_is_gone_with_what_was_said,
-    a_removal_that_was_cut_is_finished_when_the_room_is_made_again,
+    removing_a_room_deletes_its_messages,
+    recreating_a_room_completes_an_interrupted_removal,
     only_a_removed_room_is_cleared,
 }
 
@@ -75,7 +75,7 @@ async fn fill(store: &dyn Store, of: &str) -> Seq {
     last
 }
 
-async fn a_removed_room_is_gone_with_what_was_said(place: &impl Place) {
+async fn removing_a_room_deletes_its_messages(place: &impl Place) {
     let store = place.open();
     let last = fill(&*store, "ops").await;
     store
@@ -135,7 +135,7 @@ async fn a_removed_room_is_gone_with_what_was_said(place: &impl Place) {
     assert_eq!(names(&*store).await, ["tea"]);
 }
 
-async fn a_removal_that_was_cut_is_finished_when_the_room_is_made_again(place: &impl Place) {
+async fn recreating_a_room_completes_an_interrupted_removal(place: &impl Place) {
     let store = place.open();
     for steps in 0..2 {
         fill(&*store, "ops").await;

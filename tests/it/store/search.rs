@@ -6,7 +6,7 @@ contract! {
     search_finds_words_literally,
     search_stays_within,
     search_follows_changes,
-    search_finds_whatever_was_said,
+    search_finds_any_word,
 }
 
 async fn search_finds_words_literally(place: &impl Place) {
@@ -160,7 +160,7 @@ async fn search_follows_changes(place: &impl Place) {
 }
 
 /// Any text is found by any of its words; no query is an error.
-async fn search_finds_whatever_was_said(place: &impl Place) {
+async fn search_finds_any_word(place: &impl Place) {
     let store = place.open();
     let said = "([a-zA-Zäéßłя0-9\"'*():^+{}-]{0,4}[a-zé0-9北京大学東ก-ฮ]{1,5}[:.!\"*]{0,2} ?){1,6}";
     for (index, words) in samples(60, &said).iter().enumerate() {

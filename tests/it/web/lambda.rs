@@ -245,7 +245,7 @@ fn events_get_the_answers_that_browsers_get() {
 
 /// The secret doesn't exist, so reading it would fail.
 #[test]
-fn the_host_key_is_known_without_the_secret() {
+fn the_host_key_is_read_from_the_parameter() {
     let moto = Moto::shared();
     let line = key(7);
     let line = line.rsplit_once(' ').unwrap().0;

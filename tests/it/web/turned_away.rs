@@ -19,7 +19,7 @@ fn one_source_is_slowed_down_and_others_are_not() {
 }
 
 #[test]
-fn nobody_new_comes_in_during_a_lockdown() {
+fn a_lockdown_blocks_new_users() {
     let (home, page) = alone(Home::local(), &[MANY]);
     let code = invite(&home, &[]);
     let db = rusqlite::Connection::open(home.data().join("chat.db")).unwrap();

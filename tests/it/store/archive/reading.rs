@@ -4,12 +4,12 @@ use super::*;
 use ssh_chat::store::archive::{Entry, Kept};
 
 contract! {
-    writers_go_on_while_it_is_read,
+    writers_continue_during_an_export,
     a_long_log_is_read_in_pages,
 }
 
 /// MUST 12: users send and delete messages during the export.
-async fn writers_go_on_while_it_is_read(place: &impl Archived) {
+async fn writers_continue_during_an_export(place: &impl Archived) {
     let store = place.archive();
     let ops = room("ops");
     let words = |n: u32| said(&ops, "alice", &format!("number {n}"));

@@ -7,8 +7,8 @@ use ssh_chat::store::archive::{
 };
 
 contract! {
-    what_differs_is_refused_and_nothing_is_done,
-    what_does_not_fit_is_refused_and_nothing_is_done,
+    a_differing_record_is_refused_without_effect,
+    a_record_that_does_not_fit_is_refused_without_effect,
     empty_rooms_make_room,
     a_log_begins_where_it_begins,
 }
@@ -32,7 +32,7 @@ async fn refused(store: &dyn Archive, record: Record) -> Conflict {
 }
 
 /// MUST 14: each kind of record, with one field changed.
-async fn what_differs_is_refused_and_nothing_is_done(place: &impl Archived) {
+async fn a_differing_record_is_refused_without_effect(place: &impl Archived) {
     let store = place.archive();
     fill(&*store).await;
     let mut kinds = std::collections::BTreeSet::new();
@@ -90,7 +90,7 @@ async fn what_differs_is_refused_and_nothing_is_done(place: &impl Archived) {
     assert_eq!(kinds.len(), 10, "{kinds:?}");
 }
 
-async fn what_does_not_fit_is_refused_and_nothing_is_done(place: &impl Archived) {
+async fn a_record_that_does_not_fit_is_refused_without_effect(place: &impl Archived) {
     let store = place.archive();
     fill(&*store).await;
     let stranger = |key_number| {

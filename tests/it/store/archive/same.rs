@@ -4,16 +4,16 @@ use super::*;
 use crate::harness::Changes;
 
 contract! {
-    what_was_written_reads_the_same_elsewhere,
-    any_story_reads_the_same_elsewhere,
-    life_goes_on_where_it_was,
-    whatever_is_new_is_noticed,
+    an_export_reads_the_same_elsewhere,
+    any_history_survives_export_and_import,
+    an_imported_store_continues,
+    each_imported_record_changes_the_revision,
     importing_again_changes_nothing,
-    an_import_that_was_interrupted_goes_on,
+    an_interrupted_import_resumes,
 }
 
 /// MUST 11, 13 and 15.
-async fn what_was_written_reads_the_same_elsewhere(place: &impl Archived) {
+async fn an_export_reads_the_same_elsewhere(place: &impl Archived) {
     let store = place.archive();
     assert_eq!(export(&*store).await, []);
     fill(&*store).await;
@@ -40,7 +40,7 @@ fn stories() -> impl proptest::strategy::Strategy<Value = Vec<(bool, bool, Optio
     proptest::collection::vec(step, 0..40)
 }
 
-async fn any_story_reads_the_same_elsewhere(place: &impl Archived) {
+async fn any_history_survives_export_and_import(place: &impl Archived) {
     for steps in samples(12, &stories()) {
         let (first, second) = (place.another(), place.another());
         let (store, copy) = (first.archive(), second.archive());
@@ -74,7 +74,7 @@ async fn any_story_reads_the_same_elsewhere(place: &impl Archived) {
 }
 
 /// MUST 15 and 16: the copy behaves as the original would.
-async fn life_goes_on_where_it_was(place: &impl Archived) {
+async fn an_imported_store_continues(place: &impl Archived) {
     let store = place.archive();
     fill(&*store).await;
     let other = place.another();
@@ -134,7 +134,7 @@ async fn life_goes_on_where_it_was(place: &impl Archived) {
 }
 
 /// MUST 16.
-async fn whatever_is_new_is_noticed(place: &impl Archived) {
+async fn each_imported_record_changes_the_revision(place: &impl Archived) {
     let store = place.archive();
     fill(&*store).await;
     let copy = place.another();
@@ -164,7 +164,7 @@ async fn importing_again_changes_nothing(place: &impl Archived) {
     assert_same(&*store, &*copy).await;
 }
 
-async fn an_import_that_was_interrupted_goes_on(place: &impl Archived) {
+async fn an_interrupted_import_resumes(place: &impl Archived) {
     let store = place.archive();
     fill(&*store).await;
     let records = export(&*store).await;

@@ -50,7 +50,7 @@ impl OwnTable {
 
 /// Joining a room reads its last segments: they're no larger than a screen or two.
 #[tokio::test]
-async fn what_is_taken_is_put_into_segments() {
+async fn imported_messages_are_stored_in_segments() {
     let table = OwnTable::new();
     let store = table.keeping(Some(HOUR));
     let at = ago(9);
@@ -75,7 +75,7 @@ async fn what_is_taken_is_put_into_segments() {
 
 /// Everything that a store can contain survives a trip to the other kind of store and back.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_record_moves_between_kinds_of_stores() {
+async fn every_record_survives_a_change_of_store() {
     let folders = [(); 2].map(|()| tempfile::tempdir().unwrap());
     let [laptop, back] = folders.each_ref().map(Archived::archive);
     let cloud = OwnTable::new().dynamo();
@@ -97,7 +97,7 @@ async fn every_record_moves_between_kinds_of_stores() {
 
 /// MUST 12: an archive has no expired entries, and their positions aren't reused.
 #[tokio::test]
-async fn what_has_expired_stays_behind() {
+async fn expired_entries_are_not_exported() {
     let table = OwnTable::new();
     let (all, hour) = (table.keeping(None), table.keeping(Some(HOUR)));
     let old = |seq| entry(seq, ago(4000), "long ago");
@@ -120,7 +120,7 @@ async fn what_has_expired_stays_behind() {
 
 /// The next position follows the last entry, even if it has expired.
 #[tokio::test]
-async fn a_log_that_has_expired_has_its_last_place() {
+async fn an_expired_log_keeps_its_last_position() {
     let table = OwnTable::new();
     let store = table.keeping(Some(HOUR));
     let old = |seq| entry(seq, ago(4000), "long ago");
@@ -139,7 +139,7 @@ async fn a_log_that_has_expired_has_its_last_place() {
 
 /// `DynamoDB` deletes in any order, and the clocks of two servers differ.
 #[tokio::test]
-async fn a_log_begins_behind_what_is_gone() {
+async fn a_log_begins_after_expired_entries() {
     let table = OwnTable::new();
     let store = table.keeping(Some(HOUR));
     for seq in 1..=4 {
@@ -163,7 +163,7 @@ async fn a_log_begins_behind_what_is_gone() {
 
 /// Audit entries keep their order and their numbers, whoever made the earlier ones.
 #[tokio::test]
-async fn the_audit_goes_on_where_it_was() {
+async fn the_audit_log_continues() {
     let table = OwnTable::new();
     let store = table.dynamo();
     let order = |number: u64| Record::Audit(Order::new(number, audit(&number.to_string())));
@@ -193,7 +193,7 @@ async fn the_audit_goes_on_where_it_was() {
 
 /// An imported key is no longer pending, and the last operator is protected.
 #[tokio::test]
-async fn what_is_counted_is_counted() {
+async fn an_import_updates_the_counters() {
     let table = OwnTable::new();
     let (store, audit) = (table.dynamo(), &audit("it"));
     for number in 1..=3 {
@@ -219,7 +219,7 @@ async fn what_is_counted_is_counted() {
 
 /// A lost response neither duplicates entries nor changes the count of new ones.
 #[tokio::test]
-async fn what_is_taken_is_taken_once() {
+async fn records_are_imported_once() {
     let table = OwnTable::new();
     let store = table.dynamo();
     fill(&store).await;
@@ -239,7 +239,7 @@ async fn what_is_taken_is_taken_once() {
 
 /// A table shouldn't be written to during an import, but nothing is lost if it is.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_writes_meanwhile_loses_nothing() {
+async fn concurrent_writers_lose_nothing() {
     let table = OwnTable::new();
     let (store, server) = (table.dynamo(), table.dynamo());
     let records: Vec<_> = (1..=400).map(|seq| entry(seq, ago(9), "old")).collect();
@@ -275,7 +275,7 @@ async fn who_writes_meanwhile_loses_nothing() {
 
 /// An import takes its time: a deadline for users at terminals doesn't apply.
 #[tokio::test]
-async fn a_table_that_is_busy_is_waited_for() {
+async fn a_busy_table_is_waited_for() {
     let table = OwnTable::new();
     let store = table.dynamo();
     let records = [entry(1, ago(9), "hm")];

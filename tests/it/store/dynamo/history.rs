@@ -46,7 +46,7 @@ fn segments(table: &OwnTable) -> Vec<(u64, bool)> {
 }
 
 #[tokio::test]
-async fn what_is_too_old_is_not_shown_and_the_last_of_a_log_stays() {
+async fn expired_messages_are_hidden_and_the_last_segment_stays() {
     let table = OwnTable::new();
     let store = table.keeping(Some(30 * DAY));
     for (days, words) in [
@@ -87,7 +87,7 @@ async fn what_is_too_old_is_not_shown_and_the_last_of_a_log_stays() {
 
 /// A message sent with a wrong clock, and expired by that.
 #[tokio::test]
-async fn what_has_a_wrong_time_hides_nothing_before_it() {
+async fn a_wrong_time_hides_no_earlier_messages() {
     let table = OwnTable::new();
     let store = table.keeping(Some(30 * DAY));
     for (days, words) in [(2, "before"), (40, "wrong"), (1, "after")] {
@@ -156,7 +156,7 @@ async fn a_long_log_is_read_page_by_page() {
 
 /// A batch that's too large for one write is refused as a whole; one at the limit is saved.
 #[tokio::test]
-async fn a_batch_is_no_more_than_a_portion() {
+async fn a_batch_larger_than_a_portion_is_refused() {
     let table = OwnTable::new();
     let store = table.dynamo();
     let batch = vec![said(&room("ops"), "alice", "x"); 1_000];

@@ -161,7 +161,7 @@ async fn accounts_change_once() {
 
 /// A user joins once, although the response is lost.
 #[tokio::test]
-async fn people_are_let_in_once() {
+async fn users_are_admitted_once() {
     let lossy = &mut Lossy::new();
     let store = &lossy.table.dynamo();
     let (made, other, audit) = (&invite(1, 2), &invite(2, 2), &audit("it"));
@@ -197,7 +197,7 @@ async fn people_are_let_in_once() {
 
 /// Bans and the like change once, although the response is lost.
 #[tokio::test]
-async fn order_is_kept_once() {
+async fn moderation_changes_once() {
     let lossy = &mut Lossy::new();
     let store = &lossy.table.dynamo();
     let audit = &audit("it");
@@ -259,7 +259,7 @@ async fn messages_are_kept_once() {
 
 /// MUST 5: a call that failed but was executed can be repeated.
 #[tokio::test]
-async fn what_failed_may_be_repeated() {
+async fn a_failed_call_may_be_repeated() {
     let table = OwnTable::new();
     let store = table.dynamo();
     let (alice, bob, audit) = (account("alice"), account("bob"), &audit("it"));
@@ -289,7 +289,7 @@ async fn what_failed_may_be_repeated() {
 
 /// MUST 8, with concurrent callers and lost responses.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_many_as_many_get_in_as_the_invite_says() {
+async fn an_invite_admits_no_more_than_its_uses() {
     let table = OwnTable::new();
     let stores = [table.open(), table.open()];
     let made = invite(1, 5);

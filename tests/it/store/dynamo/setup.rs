@@ -23,7 +23,7 @@ fn named(name: &str) -> OwnTable {
 }
 
 #[tokio::test]
-async fn a_table_is_made_once_as_it_must_be() {
+async fn a_table_is_created_once_with_the_right_schema() {
     let table = named("made-here");
     let store = table.dynamo();
     assert_eq!(store.check_table().await, Err(TableError::Missing));
@@ -46,7 +46,7 @@ async fn a_table_is_made_once_as_it_must_be() {
 }
 
 #[tokio::test]
-async fn a_table_of_somebody_else_s_is_left_alone() {
+async fn a_foreign_table_is_not_modified() {
     let key = |name, kind| json!({"AttributeName": name, "KeyType": kind});
     let attribute = |name, kind| json!({"AttributeName": name, "AttributeType": kind});
     other(
@@ -78,7 +78,7 @@ async fn a_table_of_somebody_else_s_is_left_alone() {
 
 /// A missing table is reported as such, and missing data isn't taken for "no".
 #[tokio::test]
-async fn a_table_that_is_gone_is_no_empty_table() {
+async fn a_missing_table_is_not_an_empty_table() {
     let store = named("never-there").dynamo();
     let gone = Err(StoreError::Unavailable("its table is not there".to_owned()));
     assert_eq!(

@@ -8,18 +8,18 @@ use ssh_chat::store::{Action, ChangeOutcome};
 contract! {
     keys_come_and_go,
     a_key_is_added_to_one_account,
-    accounts_with_keys_are_what_lookups_say,
-    of_those_who_want_a_name_one_gets_it,
+    accounts_with_keys_match_lookups,
+    a_contested_name_goes_to_one_account,
     an_invite_lets_in_as_many_as_it_says,
     redeeming_is_all_or_nothing,
     redeeming_again_takes_no_second_use,
     invites_end,
-    keys_wait_once_and_in_order,
-    so_many_keys_wait_and_no_more,
+    keys_are_pending_once_and_in_order,
+    pending_keys_are_limited,
     settling_is_all_or_nothing,
-    a_key_that_is_in_waits_no_longer,
-    few_keys_wait_from_one_source,
-    keys_wait_for_so_long,
+    an_added_key_is_no_longer_pending,
+    pending_keys_are_limited_per_source,
+    pending_keys_expire,
     many_keys_are_denied_at_once,
 }
 
@@ -67,7 +67,7 @@ async fn keys_come_and_go(place: &impl Place) {
 }
 
 /// MUST 11: after each change, also by another instance.
-async fn accounts_with_keys_are_what_lookups_say(place: &impl Place) {
+async fn accounts_with_keys_match_lookups(place: &impl Place) {
     let (store, other) = (place.open(), place.open());
     let owners_are = async |numbers: &[u32], after: &str| {
         let all = other.accounts_with_keys().await.unwrap();
@@ -144,7 +144,7 @@ async fn a_key_is_added_to_one_account(place: &impl Place) {
 }
 
 /// MUST 4, for every way to get an account.
-async fn of_those_who_want_a_name_one_gets_it(place: &impl Place) {
+async fn a_contested_name_goes_to_one_account(place: &impl Place) {
     let store = place.open();
     store.create_invite(&invite(1, 50), &done()).await.unwrap();
     for number in 0..20 {
@@ -316,7 +316,7 @@ async fn invites_end(place: &impl Place) {
     assert!(!revoke(third.id(), 100).await, "expired");
 }
 
-async fn keys_wait_once_and_in_order(place: &impl Place) {
+async fn keys_are_pending_once_and_in_order(place: &impl Place) {
     let store = place.open();
     assert_eq!(store.pending(at(0)).await, Ok(Vec::new()));
     for number in [2, 3, 1] {
@@ -332,7 +332,7 @@ async fn keys_wait_once_and_in_order(place: &impl Place) {
     assert_eq!(store.pending(at(0)).await, Ok(expected));
 }
 
-async fn so_many_keys_wait_and_no_more(place: &impl Place) {
+async fn pending_keys_are_limited(place: &impl Place) {
     let store = place.open();
     let many = u32::try_from(MAX_PENDING).unwrap();
     let added = all_at_once(place, many + 10, |store, n| async move {
@@ -392,7 +392,7 @@ async fn settling_is_all_or_nothing(place: &impl Place) {
     assert_eq!(store.audits(9).await.unwrap().len(), 2);
 }
 
-async fn a_key_that_is_in_waits_no_longer(place: &impl Place) {
+async fn an_added_key_is_no_longer_pending(place: &impl Place) {
     let store = place.open();
     people(&*store, 1..=1).await;
     let made = invite(1, 1);
@@ -433,7 +433,7 @@ async fn ask(
     Ok(store.act(add, &by).await?.outcome)
 }
 
-async fn few_keys_wait_from_one_source(place: &impl Place) {
+async fn pending_keys_are_limited_per_source(place: &impl Place) {
     use ChangeOutcome::{Done, Unchanged};
     let store = &*place.open();
     let too_many = || Err(ChangeError::TooManyFromSource(2));
@@ -474,7 +474,7 @@ async fn few_keys_wait_from_one_source(place: &impl Place) {
     assert!((3..=4).contains(&let_in), "{let_in}");
 }
 
-async fn keys_wait_for_so_long(place: &impl Place) {
+async fn pending_keys_expire(place: &impl Place) {
     let store = &*place.open();
     let end = i64::try_from(WAITS / 1000).unwrap();
     let address = "192.0.2.1";

@@ -8,12 +8,12 @@ use super::*;
 use crate::harness::Changes;
 
 contract! {
-    a_claim_gives_nothing,
+    a_claim_grants_no_access,
     a_confirmed_claim_ends_the_others,
     claims_are_refused_and_withdrawn,
     claims_are_bounded,
-    claims_end_by_themselves,
-    claims_end_when_the_key_is_an_account_s,
+    claims_expire,
+    claims_end_when_the_key_is_added,
 }
 
 async fn apply(
@@ -70,7 +70,7 @@ async fn claimed(store: &dyn Store, who: u32, seconds: i64) -> Vec<Fingerprint> 
     claimed.into_iter().map(|key| key.fingerprint).collect()
 }
 
-async fn a_claim_gives_nothing(place: &impl Place) {
+async fn a_claim_grants_no_access(place: &impl Place) {
     use ChangeOutcome::{Done, Unchanged};
     let store = &*place.open();
     people(store, 1..=2).await;
@@ -203,7 +203,7 @@ async fn claims_are_bounded(place: &impl Place) {
     assert_eq!(room, Ok(ChangeOutcome::Done), "the others have expired");
 }
 
-async fn claims_end_by_themselves(place: &impl Place) {
+async fn claims_expire(place: &impl Place) {
     let store = &*place.open();
     people(store, 1..=1).await;
     claim(store, 1, 20, 0).await.unwrap();
@@ -220,7 +220,7 @@ async fn claims_end_by_themselves(place: &impl Place) {
 }
 
 /// A claim doesn't get in anyone's way.
-async fn claims_end_when_the_key_is_an_account_s(place: &impl Place) {
+async fn claims_end_when_the_key_is_added(place: &impl Place) {
     let store = &*place.open();
     people(store, 1..=2).await;
     let made = invite(1, 1);

@@ -6,7 +6,7 @@ use crate::harness::Changes;
 contract! {
     the_log_is_paged_from_the_beginning,
     conversations_are_those_with_entries,
-    people_are_there_after_reopening,
+    accounts_survive_reopening,
 }
 
 /// Pages of any size return each entry of the history once.
@@ -77,7 +77,7 @@ async fn conversations_are_those_with_entries(place: &impl Place) {
     assert_eq!(found, expected);
 }
 
-async fn people_are_there_after_reopening(place: &impl Place) {
+async fn accounts_survive_reopening(place: &impl Place) {
     let store = place.open();
     let operator = Account {
         role: Role::Operator,

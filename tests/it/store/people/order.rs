@@ -10,7 +10,7 @@ use ssh_chat::store::{Action, Change, ChangeOutcome};
 
 contract! {
     there_is_always_an_operator,
-    of_two_operators_who_demote_each_other_one_stays,
+    operators_who_demote_each_other_leave_one,
     bans_have_numbers_and_ends,
     a_mute_takes_the_place_of_another,
     there_is_one_lockdown,
@@ -54,7 +54,7 @@ async fn there_is_always_an_operator(place: &impl Place) {
 }
 
 /// MUST 9.
-async fn of_two_operators_who_demote_each_other_one_stays(place: &impl Place) {
+async fn operators_who_demote_each_other_leave_one(place: &impl Place) {
     let store = place.open();
     people(&*store, 1..=2).await;
     for _ in 0..10 {

@@ -4,11 +4,11 @@ use super::*;
 use crate::harness::Changes;
 
 contract! {
-    what_is_proven_in_time_stays,
-    what_is_not_is_forgotten,
-    of_proof_and_oblivion_one_wins,
-    what_was_made_once_is_not_made_again,
-    who_has_not_proven_to_be_an_operator_is_none,
+    an_account_proven_in_time_stays,
+    an_unproven_account_is_deleted,
+    proof_and_expiry_exclude_each_other,
+    a_repeated_redemption_restores_no_key,
+    an_unproven_operator_has_no_authority,
 }
 
 /// An account that can be proven until this many seconds.
@@ -37,7 +37,7 @@ async fn redeemed(store: &dyn Store, role: Role, accounts: &[Account]) {
     }
 }
 
-async fn what_is_proven_in_time_stays(place: &impl Place) {
+async fn an_account_proven_in_time_stays(place: &impl Place) {
     let store = place.open();
     redeemed(&*store, Role::Member, &[waiting(1, 10), waiting(2, 20)]).await;
     people(&*store, 3..=3).await;
@@ -75,7 +75,7 @@ async fn what_is_proven_in_time_stays(place: &impl Place) {
     assert_eq!(store.accounts().await.unwrap().len(), 3);
 }
 
-async fn what_is_not_is_forgotten(place: &impl Place) {
+async fn an_unproven_account_is_deleted(place: &impl Place) {
     let store = place.open();
     redeemed(&*store, Role::Member, &[waiting(1, 10), waiting(2, 20)]).await;
     store.rename(id(1), &name("another")).await.unwrap();
@@ -115,7 +115,7 @@ async fn what_is_not_is_forgotten(place: &impl Place) {
 }
 
 /// MUST 11: whatever the callers' clocks show.
-async fn of_proof_and_oblivion_one_wins(place: &impl Place) {
+async fn proof_and_expiry_exclude_each_other(place: &impl Place) {
     let store = place.open();
     let accounts: Vec<Account> = (1..=20).map(|number| waiting(number, 10)).collect();
     redeemed(&*store, Role::Member, &accounts).await;
@@ -138,7 +138,7 @@ async fn of_proof_and_oblivion_one_wins(place: &impl Place) {
 }
 
 /// MUST 9.
-async fn who_has_not_proven_to_be_an_operator_is_none(place: &impl Place) {
+async fn an_unproven_operator_has_no_authority(place: &impl Place) {
     let store = place.open();
     redeemed(&*store, Role::Operator, &[waiting(1, 10), waiting(2, 10)]).await;
     people(&*store, 3..=3).await;
@@ -158,7 +158,7 @@ async fn who_has_not_proven_to_be_an_operator_is_none(place: &impl Place) {
 }
 
 /// An account whose key was revoked doesn't get it back when the invite is redeemed again.
-async fn what_was_made_once_is_not_made_again(place: &impl Place) {
+async fn a_repeated_redemption_restores_no_key(place: &impl Place) {
     let store = place.open();
     redeemed(&*store, Role::Member, &[waiting(1, 10)]).await;
     let (first, audit) = (fingerprint(1), done());
