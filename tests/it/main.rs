@@ -24,6 +24,8 @@ mod claims;
 mod clock;
 /// Metrics for CloudWatch.
 mod cloudwatch;
+/// A disk that's almost full, and missing commits.
+mod disk_space;
 /// `doctor` on a database file, and on AWS.
 mod doctor;
 /// After kill -9, everything that anyone saw is still there.
@@ -45,15 +47,13 @@ mod logs;
 /// The private metrics listener.
 mod metrics;
 /// Export and import between servers.
-mod moving;
-/// Which store a command opens, and when it creates one.
-mod opening;
+mod migration;
 /// Bugs of the original ssh-chat.
 mod original;
 /// What works while the store is down.
 mod outage;
 /// Pipes that send more than the rate limits allow.
-mod piping;
+mod pipes;
 /// Terminals without escape sequences, and sessions without a terminal.
 mod plain;
 /// `ssh-chat probe`.
@@ -61,9 +61,7 @@ mod probe;
 /// The host key in AWS Secrets Manager, and failures to read it.
 mod secrets_aws;
 /// Clients that stop reading.
-mod slow;
-/// A disk that's almost full, and missing commits.
-mod space;
+mod slow_readers;
 /// Starting, and refusing to start.
 mod starting;
 /// `/status`.
@@ -72,13 +70,15 @@ mod status;
 mod stopping;
 /// The contract of the store ports.
 mod store;
+/// Which store a command opens, and when it creates one.
+mod store_creation;
 /// Panics in parts of the server.
 mod supervision;
 /// systemd: sockets, notifications, watchdog.
 mod systemd;
-/// Chat sessions as transcripts.
-mod talking;
 /// Typing and editing at a terminal, and what it displays.
 mod terminal;
+/// Chat sessions as transcripts.
+mod transcripts;
 /// The key page: what it accepts and refuses.
 mod web;

@@ -1,7 +1,7 @@
 //! The key page: the real program over plain HTTP, then `ssh` with the registered key.
 
 mod lambda;
-mod turned_away;
+mod refused;
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -20,22 +20,22 @@ macro_rules! transcripts {
 
 transcripts! {
     appearance,
-    commands_that_are_none,
     direct_messages,
+    editing,
     help,
+    history_and_search,
     ignoring,
     joining,
     lockdown_for_guests,
-    looking_back,
     mentions,
+    messages,
     names,
     pasting,
     purging,
     removing_a_room,
     rooms,
-    saying,
-    second_thoughts,
     slow_mode,
+    unknown_commands,
     without_a_terminal,
 }
 
