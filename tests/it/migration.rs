@@ -71,7 +71,7 @@ fn migration_to_another_server_keeps_everything() {
     move_house(Home::new(), Home::new());
 }
 
-/// From SQLite to DynamoDB, and back.
+/// From `SQLite` to `DynamoDB`, and back.
 #[test]
 fn migration_to_another_kind_of_store_keeps_everything() {
     let written = move_house(Home::local(), Home::on_a_table());

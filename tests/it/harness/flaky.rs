@@ -22,7 +22,7 @@ use ssh_chat::store::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StoreMode {
     /// Everything works.
-    Fair,
+    Working,
     /// Calls have no effect and fail at once.
     Down,
     /// Calls have no effect and fail when the mode changes.

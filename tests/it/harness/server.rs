@@ -315,7 +315,7 @@ impl Home {
         path
     }
 
-    /// The clients' known_hosts file.
+    /// The clients' `known_hosts` file.
     pub fn known_hosts(&self) -> PathBuf {
         self.path().join("known_hosts")
     }
