@@ -5,6 +5,7 @@ import base64
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -71,8 +72,8 @@ class Aws:
         for id, (version, _) in zip(IDS, IMAGES):
             self.ec2.create_tags(Resources=[id], Tags=[{"Key": "Project", "Value": "ssh-chat"}, {"Key": "Version", "Value": version}])
 
-    def client(self, service):
-        return boto3.client(service, endpoint_url=self.url, region_name=REGION, aws_access_key_id="test", aws_secret_access_key="test")
+    def client(self, service, region=REGION):
+        return boto3.client(service, endpoint_url=self.url, region_name=region, aws_access_key_id="test", aws_secret_access_key="test")
 
     def stop(self):
         self.process.stdin.close()
@@ -119,8 +120,8 @@ class Aws:
 class Root:
     """A folder to run Terraform in."""
 
-    def __init__(self, folder, aws, log):
-        self.folder, self.log = folder, log
+    def __init__(self, folder, aws, log, program):
+        self.folder, self.log, self.program = folder, log, program
         self.environment = {
             **os.environ, **CREDENTIALS, "AWS_ENDPOINT_URL": aws.url, "AWS_EC2_METADATA_DISABLED": "true",
             "AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
@@ -128,13 +129,13 @@ class Root:
             "TF_LOG": "TRACE", "TF_LOG_PATH": str(log),
         }
 
-    def run(self, *arguments, values=None, expect=0):
+    def run(self, *arguments, values=None, expect=0, environment={}):
         command = [os.environ["TERRAFORM"], f"-chdir={self.folder}", *arguments]
         if values is not None:
             file = self.folder / "values.tfvars.json"
             file.write_text(json.dumps(values))
             command += ["-no-color", f"-var-file={file}"]
-        done = subprocess.run(command, env=self.environment, capture_output=True, text=True)
+        done = subprocess.run(command, env={**self.environment, **environment}, capture_output=True, text=True)
         check(expect is None or done.returncode == expect, f"terraform {arguments} ended with {done.returncode}, not {expect}:\n{done.stdout}{done.stderr}")
         return done
 
@@ -192,7 +193,7 @@ def words(text):
     return re.sub(r"\s+", " ", text)
 
 
-def refuses(root):
+def refuses(root, _):
     for what, change, sentence in REFUSED:
         values = {name: value for name, value in {**GOOD, **change}.items() if value is not None}
         done = root.run("plan", values=values, expect=1)
@@ -267,6 +268,15 @@ def live(root, aws):
     passed("changed settings replace the machine")
 
     # An accidental destroy.
+    everything = set(aws.inventory())
+    done = root.run("destroy", "-auto-approve", values=new, expect=1)
+    for one in ("aws_dynamodb_table.chat", "aws_secretsmanager_secret.host_key", "aws_eip.chat"):
+        check(f"{one} has lifecycle.prevent_destroy set" in words(done.stderr), f"the error lacks {one}:\n{done.stderr}")
+    check(set(aws.inventory()) == everything, f"destroyed: {everything ^ set(aws.inventory())}")
+    passed("destroy without examples/destroy destroys nothing")
+
+    # A destroy by someone who forgot the table's protection.
+    allow_destroy(root)
     done = root.run("destroy", "-auto-approve", values=new, expect=1)
     check("can't be deleted while DeletionProtectionEnabled" in words(done.stderr), f"the error lacks the reason:\n{done.stderr}")
     left = set(aws.inventory()) - before
@@ -286,9 +296,92 @@ def live(root, aws):
     left = set(aws.inventory()) ^ before
     check(not left, f"left behind: {left}")
     passed("destroy without deletion protection leaves nothing")
+    forbid_destroy(root)
 
 
-def extras(root, aws, program):
+def allow_destroy(root):
+    shutil.copy("terraform/examples/destroy/destroy_override.tf", root.folder)
+
+
+def forbid_destroy(root):
+    (root.folder / "destroy_override.tf").unlink()
+
+
+def destroy(root, values):
+    allow_destroy(root)
+    root.run("destroy", "-auto-approve", values=values)
+    forbid_destroy(root)
+
+
+def mistakes(root, aws):
+    """Changes that once destroyed a running chat or lost track of it."""
+    plain = {**GOOD, "deletion_protection": False, "recovery_window_in_days": 0}
+    before = set(aws.inventory())
+    root.apply(plain)
+    chat = set(aws.inventory())
+
+    us = aws.client("ec2", "us-east-1")
+    us.create_tags(Resources=[us.register_image(Name="ssh-chat-us", Architecture="arm64")["ImageId"]], Tags=[
+        {"Key": "Project", "Value": "ssh-chat"}, {"Key": "Version", "Value": "0.1.0"}])
+    for what, change, environment, sentences in (
+        ("the name changes", {"name": "second"}, {}, [
+            'This state belongs to the chat ssh-chat, and name = "second" would destroy it.',
+            'set name = "ssh-chat"', "`terraform workspace new second`"]),
+        ("the region changes", {"region": "us-east-1"}, {}, [
+            'This state belongs to a chat in eu-central-1, and region = "us-east-1" would lose track of it',
+            'set region = "eu-central-1"', "`terraform workspace new us-east-1`"]),
+        ("the credentials are for another account", {}, {"AWS_ACCESS_KEY_ID": other_account(aws)}, [
+            f"This state belongs to a chat in the account {ACCOUNT}, but your credentials are for 210987654321."]),
+    ):
+        done = root.run("apply", "-auto-approve", values={**plain, **change}, expect=1, environment=environment)
+        for sentence in sentences:
+            check(sentence in words(done.stderr), f"when {what}, the error lacks {sentence!r}:\n{done.stdout}{done.stderr}")
+        check(set(aws.inventory()) == chat, f"when {what}, this changes: {set(aws.inventory()) ^ chat}")
+        root.holds(plain, f"after a refused apply where {what}")
+
+    # A second chat, as the error says.
+    root.run("workspace", "new", "second")
+    second = {**plain, "name": "second"}
+    root.apply(second)
+    check(chat < set(aws.inventory()), f"the second chat removed {chat - set(aws.inventory())}")
+    root.holds(second, "with a second chat in a workspace of its own")
+    destroy(root, second)
+    root.run("workspace", "select", "default")
+    root.run("workspace", "delete", "second")
+    check(set(aws.inventory()) == chat, f"the second chat left or removed: {set(aws.inventory()) ^ chat}")
+    passed("a second chat in a workspace of its own comes and goes, and the first stays")
+
+    # A zone fails.
+    first = root.state()
+    left = first["aws_instance.chat"]["availability_zone"]
+    zones = sorted(where["availability_zone"] for name, where in first.items() if name.startswith("aws_subnet.public"))
+    check(left == zones[0] and len(zones) >= 3, f"the machine is in {left} of {zones}")
+    moved = {**plain, "availability_zones": zones[1:]}
+    root.apply(moved)
+    state = root.state()
+    check(state["aws_instance.chat"]["availability_zone"] == zones[1], "the machine hasn't left the zone")
+    check(state["aws_eip.chat"]["public_ip"] == first["aws_eip.chat"]["public_ip"], "the address has changed")
+    for zone in zones[1:]:
+        name = f'aws_subnet.public["{zone}"]'
+        check(state[name]["id"] == first[name]["id"], f"the subnet in {zone} was replaced")
+    root.holds(moved, f"after leaving {left}")
+    root.apply(plain)
+    root.holds(plain, f"after returning to {left}")
+    none = root.run("plan", values={**plain, "availability_zones": [f"{REGION}e", f"{REGION}f"]}, expect=1)
+    check(f"don't exist in this region or don't offer t4g.small: {REGION}e, {REGION}f. These do: {', '.join(zones)}." in words(none.stderr), none.stderr)
+
+    destroy(root, plain)
+    check(set(aws.inventory()) == before, f"left behind: {set(aws.inventory()) ^ before}")
+
+
+def other_account(aws):
+    """An access key of another account."""
+    sts = aws.client("sts")
+    role = sts.assume_role(RoleArn="arn:aws:iam::210987654321:role/other", RoleSessionName="other")
+    return role["Credentials"]["AccessKeyId"]
+
+
+def extras(root, aws):
     """Adds the page and the alarms, and removes them again. The plan is empty after each."""
     with zipfile.ZipFile(root.folder / "page.zip", "w") as package:
         package.writestr("bootstrap", "#!/bin/false\n")
@@ -317,7 +410,7 @@ def extras(root, aws, program):
     check(source.startswith("arn:aws:execute-api:") and source.endswith(f":{api}/*"), f"unexpected permission to invoke the page: {permission}")
     passed(f"the page is at {url}, and the machine knows its address")
 
-    the_page_works(root, aws, state, told, program)
+    the_page_works(root, aws, state, told)
     root.holds(both, "after the page and the machine have run")
     told_of_the_host_key(aws, state["aws_secretsmanager_secret.host_key"]["arn"])
 
@@ -331,13 +424,13 @@ def extras(root, aws, program):
     root.holds(plain, "without the page and the alarms again")
     left = {what for what in set(aws.inventory()) - before if what.split()[0] in ("function", "api", "log", "topic", "subscription", "rule", "dashboard")}
     check(not left, f"left behind by the page and the alarms: {left}")
-    root.run("destroy", "-auto-approve", values=plain)
+    destroy(root, plain)
     left = set(aws.inventory()) ^ before
     check(not left, f"left behind: {left}")
     passed("destroy leaves nothing of a chat with page and alarms")
 
 
-def the_page_works(root, aws, state, told, program):
+def the_page_works(root, aws, state, told):
     """Runs the function and the machine, each with its configuration and its role's policy."""
     def policy(role):
         name, = aws.iam.list_role_policies(RoleName=role)["PolicyNames"]
@@ -348,7 +441,7 @@ def the_page_works(root, aws, state, told, program):
     folder.mkdir()
     try:
         figures = page.judged(
-            aws.url, aws.client, told, "ssh-chat/host-key", {who: policy(role["name"]) for who, role in roles.items()}, program, folder)
+            aws.url, aws.client, told, "ssh-chat/host-key", {who: policy(role["name"]) for who, role in roles.items()}, root.program, folder)
     except page.Failed as failed:
         check(False, failed)
     passed(f"users register through the page; page and machine have exactly the permissions they need; {figures}")
@@ -418,17 +511,21 @@ def examples(root, aws):
         passed(f"examples/{name} can be planned")
 
 
-def main(work, program):
+PARTS = [refuses, examples, live, mistakes, extras]
+
+
+def main(work, program, only):
     started = time.monotonic()
     aws = Aws(work)
     try:
-        refuses(Root(work / "terraform", aws, work / "refused.log"))
-        examples(Root(work / "terraform", aws, work / "examples.log"), aws)
-        live(Root(work / "terraform", aws, work / "live.log"), aws)
-        extras(Root(work / "terraform", aws, work / "extras.log"), aws, program)
+        for part in PARTS:
+            if not only or part.__name__ in only:
+                root = Root(work / "terraform", aws, work / f"{part.__name__}.log", program)
+                part(root, aws)
     finally:
         aws.stop()
     print(f"{time.monotonic() - started:.0f} s")
 
 
-main(Path(sys.argv[1]), Path(sys.argv[2]).resolve())
+# ci/terraform.py FOLDER PROGRAM [PART…]
+main(Path(sys.argv[1]), Path(sys.argv[2]).resolve(), sys.argv[3:])

@@ -1,4 +1,5 @@
-# Persistent data, which outlives the machine: the host key, its public half, and the table.
+# Persistent data, which outlives the machine: the host key, its public half, and the table. Neither can
+# be destroyed, nor the address in machine.tf, unless examples/destroy says so.
 
 # Don't add an aws_secretsmanager_secret_version: the machine fills the secret once, on its first
 # start, so that the key is never in Terraform's state.
@@ -8,6 +9,11 @@ resource "aws_secretsmanager_secret" "host_key" {
   description             = "Host key of the chat ${var.name}, which clients use to identify it"
   kms_key_id              = var.kms_key_arn
   recovery_window_in_days = var.recovery_window_in_days
+  depends_on              = [terraform_data.identity]
+
+  lifecycle {
+    prevent_destroy = true
+  }
 }
 
 resource "aws_ssm_parameter" "host_key" {
@@ -55,5 +61,11 @@ resource "aws_dynamodb_table" "chat" {
       enabled     = true
       kms_key_arn = server_side_encryption.value
     }
+  }
+
+  depends_on = [terraform_data.identity]
+
+  lifecycle {
+    prevent_destroy = true
   }
 }

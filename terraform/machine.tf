@@ -59,7 +59,11 @@ resource "aws_eip" "chat" {
   domain = "vpc"
   tags   = { Name = var.name }
 
-  depends_on = [aws_internet_gateway.chat]
+  depends_on = [aws_internet_gateway.chat, terraform_data.identity]
+
+  lifecycle {
+    prevent_destroy = true
+  }
 }
 
 resource "aws_eip_association" "chat" {

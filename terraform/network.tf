@@ -1,12 +1,35 @@
 locals {
-  make_vpc   = length(var.subnet_ids) == 0
-  zones      = local.make_vpc ? (length(var.availability_zones) > 0 ? var.availability_zones : slice(sort(data.aws_availability_zones.here[0].names), 0, 2)) : []
+  make_vpc = length(var.subnet_ids) == 0
+
+  # A subnet costs nothing, so there is one in every zone that offers the instance type. Its range is
+  # derived from the zone's letter: using another zone doesn't change the ranges of the others. Ranges
+  # are assigned from the top because earlier versions of this module used the lower half.
+  offered = local.make_vpc ? sort(setintersection(
+    data.aws_availability_zones.here[0].names,
+    data.aws_ec2_instance_type_offerings.zones[0].locations,
+  )) : []
+  zones = length(var.availability_zones) > 0 ? var.availability_zones : slice(local.offered, 0, min(6, length(local.offered)))
+  ranges = {
+    for zone in local.zones : zone => cidrsubnet(var.vpc_cidr, 3, 7 - index(["a", "b", "c", "d", "e", "f"], substr(zone, -1, 1)))
+  }
+
   vpc_id     = local.make_vpc ? aws_vpc.chat[0].id : data.aws_subnet.existing[0].vpc_id
-  subnet_ids = local.make_vpc ? aws_subnet.public[*].id : var.subnet_ids
+  subnet_ids = local.make_vpc ? [for zone in local.zones : aws_subnet.public[zone].id] : var.subnet_ids
+}
+
+data "aws_ec2_instance_type_offerings" "zones" {
+  count = local.make_vpc ? 1 : 0
+
+  location_type = "availability-zone"
+
+  filter {
+    name   = "instance-type"
+    values = [var.instance_type]
+  }
 }
 
 data "aws_availability_zones" "here" {
-  # checkov:skip=CKV_AWS_394: the first two by name don't change: new zones get later letters
+  # checkov:skip=CKV_AWS_394: a new zone only adds a subnet
   count = local.make_vpc ? 1 : 0
 
   state = "available"
@@ -32,6 +55,18 @@ resource "aws_vpc" "chat" {
   enable_dns_support   = true
   enable_dns_hostnames = true
   tags                 = { Name = var.name }
+
+  lifecycle {
+    precondition {
+      condition     = length(setsubtract(local.zones, local.offered)) == 0
+      error_message = "availability_zones has zones that don't exist in this region or don't offer ${var.instance_type}: ${join(", ", setsubtract(local.zones, local.offered))}. These do: ${join(", ", local.offered)}."
+    }
+
+    precondition {
+      condition     = length(local.zones) >= 2
+      error_message = "Fewer than two zones in ${var.region} offer ${var.instance_type}: ${join(", ", local.offered)}. Choose another instance_type."
+    }
+  }
 }
 
 # The default security group allows no traffic, for anything started in this VPC without its own group.
@@ -50,12 +85,12 @@ resource "aws_internet_gateway" "chat" {
 }
 
 resource "aws_subnet" "public" {
-  count = length(local.zones)
+  for_each = local.make_vpc ? local.ranges : {}
 
   vpc_id            = aws_vpc.chat[0].id
-  availability_zone = local.zones[count.index]
-  cidr_block        = cidrsubnet(var.vpc_cidr, 2, count.index)
-  tags              = { Name = "${var.name}-${local.zones[count.index]}" }
+  availability_zone = each.key
+  cidr_block        = each.value
+  tags              = { Name = "${var.name}-${each.key}" }
 }
 
 resource "aws_route_table" "public" {
@@ -71,9 +106,9 @@ resource "aws_route_table" "public" {
 }
 
 resource "aws_route_table_association" "public" {
-  count = length(local.zones)
+  for_each = local.make_vpc ? local.ranges : {}
 
-  subnet_id      = aws_subnet.public[count.index].id
+  subnet_id      = aws_subnet.public[each.key].id
   route_table_id = aws_route_table.public[0].id
 }
 

@@ -4,7 +4,7 @@
 
 variable "region" {
   type        = string
-  description = "AWS region for all resources, such as `eu-central-1`. A different region creates a separate chat with its own host key."
+  description = "AWS region for all resources, such as `eu-central-1`. It can't be changed later: another region is another chat, in a workspace of its own."
   nullable    = false
 
   validation {
@@ -15,7 +15,7 @@ variable "region" {
 
 variable "name" {
   type        = string
-  description = "Name, or name prefix, of all resources. A different name creates a separate chat next to the first."
+  description = "Name, or name prefix, of all resources. It can't be changed later: another name is another chat, in a workspace of its own."
   default     = "ssh-chat"
   nullable    = false
 
@@ -44,20 +44,20 @@ variable "vpc_cidr" {
   nullable    = false
 
   validation {
-    condition     = can(cidrsubnet(var.vpc_cidr, 2, 3)) && can(regex("^[0-9.]+/(1[6-9]|2[0-6])$", var.vpc_cidr)) && try(cidrsubnet(var.vpc_cidr, 0, 0), "") == var.vpc_cidr
-    error_message = "vpc_cidr must be an IPv4 network from /16 to /26 without host bits, such as 10.71.0.0/24."
+    condition     = can(cidrsubnet(var.vpc_cidr, 3, 7)) && can(regex("^[0-9.]+/(1[6-9]|2[0-5])$", var.vpc_cidr)) && try(cidrsubnet(var.vpc_cidr, 0, 0), "") == var.vpc_cidr
+    error_message = "vpc_cidr must be an IPv4 network from /16 to /25 without host bits, such as 10.71.0.0/24."
   }
 }
 
 variable "availability_zones" {
   type        = list(string)
-  description = "Two availability zones for the created VPC. If empty, the first two of the region."
+  description = "Availability zones for the created VPC; the machine uses the first. If empty, all zones that offer `instance_type`. To leave a zone that fails, list the others."
   default     = []
   nullable    = false
 
   validation {
-    condition     = contains([0, 2], length(distinct(var.availability_zones)))
-    error_message = "availability_zones must be empty or list two different zones, such as [\"eu-central-1a\", \"eu-central-1b\"]."
+    condition     = length(var.availability_zones) == 0 || (length(distinct(var.availability_zones)) >= 2 && length(distinct(var.availability_zones)) == length(var.availability_zones) && alltrue([for zone in var.availability_zones : can(regex("^${var.region}[a-f]$", zone))]))
+    error_message = "availability_zones must be empty or list at least two different zones of the region, such as [\"eu-central-1a\", \"eu-central-1b\"]."
   }
 }
 

@@ -10,6 +10,10 @@ mock_provider "aws" {
     values = { names = ["eu-central-1c", "eu-central-1a", "eu-central-1b"] }
   }
   override_data {
+    target = data.aws_ec2_instance_type_offerings.zones
+    values = { locations = ["eu-central-1a", "eu-central-1b", "eu-central-1c", "eu-central-1x"] }
+  }
+  override_data {
     target = data.aws_ec2_instance_type.chat
     values = { supported_architectures = ["arm64"], memory_size = 2048 }
   }

@@ -2,12 +2,20 @@
 
 mock_provider "aws" {
   override_data {
+    target = data.aws_caller_identity.here
+    values = { account_id = "123456789012" }
+  }
+  override_data {
     target = data.aws_partition.here
     values = { partition = "aws" }
   }
   override_data {
     target = data.aws_availability_zones.here
     values = { names = ["eu-central-1c", "eu-central-1a", "eu-central-1b"] }
+  }
+  override_data {
+    target = data.aws_ec2_instance_type_offerings.zones
+    values = { locations = ["eu-central-1a", "eu-central-1b", "eu-central-1c", "eu-central-1x"] }
   }
   override_data {
     target = data.aws_ec2_instance_type.chat
@@ -47,8 +55,8 @@ run "created_vpc" {
   }
 
   assert {
-    condition     = join(" ", [for subnet in aws_subnet.public : "${subnet.availability_zone} ${subnet.cidr_block}"]) == "eu-central-1a 10.71.0.0/26 eu-central-1b 10.71.0.64/26"
-    error_message = "There must be two subnets in the first two zones by name."
+    condition     = join(" ", [for subnet in aws_subnet.public : "${subnet.availability_zone} ${subnet.cidr_block}"]) == "eu-central-1a 10.71.0.224/27 eu-central-1b 10.71.0.192/27 eu-central-1c 10.71.0.160/27"
+    error_message = "There must be a subnet in each zone, with the range of its letter."
   }
 
   assert {

@@ -2,12 +2,20 @@
 
 mock_provider "aws" {
   override_data {
+    target = data.aws_caller_identity.here
+    values = { account_id = "123456789012" }
+  }
+  override_data {
     target = data.aws_partition.here
     values = { partition = "aws" }
   }
   override_data {
     target = data.aws_availability_zones.here
     values = { names = ["eu-central-1c", "eu-central-1a", "eu-central-1b"] }
+  }
+  override_data {
+    target = data.aws_ec2_instance_type_offerings.zones
+    values = { locations = ["eu-central-1a", "eu-central-1b", "eu-central-1c", "eu-central-1x"] }
   }
   override_data {
     target = data.aws_ec2_instance_type.chat
