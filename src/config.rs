@@ -260,6 +260,14 @@ impl Default for Aws {
     }
 }
 
+/// The command that connects to a server: `ssh -p PORT HOST`, or `ssh HOST` if the port is 22.
+pub fn ssh_command(host: &str, port: u16) -> String {
+    match port {
+        22 => format!("ssh {host}"),
+        port => format!("ssh -p {port} {host}"),
+    }
+}
+
 impl Config {
     /// Gathers the settings from all places and checks them.
     ///
@@ -402,6 +410,17 @@ impl Config {
         self.limits.outage_logins = newer.limits.outage_logins;
         self.log.level = newer.log.level;
         waiting
+    }
+
+    /// The port that clients connect to: the first of `listen`, or 22 if that is 0 (any free port).
+    pub fn ssh_port(&self) -> u16 {
+        let port = self.listen.first().map(SocketAddr::port);
+        port.filter(|port| *port != 0).unwrap_or(22)
+    }
+
+    /// The command that joins the chat.
+    pub fn ssh_command(&self) -> String {
+        ssh_command(&self.host_name, self.ssh_port())
     }
 
     /// The configuration file that was read, if there was one.

@@ -72,11 +72,9 @@ struct Address<'a> {
 
 impl Address<'_> {
     fn of(config: &Config) -> Address<'_> {
-        let port = config.listen.first().map(std::net::SocketAddr::port);
         Address {
             host: &config.host_name,
-            // Where any free port will do, nobody knows it yet.
-            port: port.filter(|port| *port != 0).unwrap_or(22),
+            port: config.ssh_port(),
         }
     }
 

@@ -136,7 +136,7 @@ async fn create(
     let change = audit::change(now, Action::CreateInvite(invite.clone()));
     people.apply(&change).await.map_err(refused)?;
 
-    let join = join(config);
+    let join = config.ssh_command();
     // In the fragment, which browsers keep to themselves: no server's log has it.
     let link = config.web_url.as_ref().map(|url| format!("{url}#{code}"));
     if args.json {
@@ -166,15 +166,6 @@ async fn create(
         invite.id(),
         shown(invite.expires),
     ))?)
-}
-
-/// What somebody types to come in.
-fn join(config: &Config) -> String {
-    let host = &config.host_name;
-    match config.listen.first().map(std::net::SocketAddr::port) {
-        None | Some(0 | 22) => format!("ssh {host}"),
-        Some(port) => format!("ssh -p {port} {host}"),
-    }
 }
 
 /// An invite as `invite list --json` shows it.
