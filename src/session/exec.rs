@@ -1,25 +1,19 @@
 //! `ssh host COMMAND`: one command without a terminal, for scripts. Data on standard output,
-//! sentences on standard error, an exit status; `docs/scripting.md` is the promise.
+//! diagnostics on standard error, an exit status; `docs/scripting.md` documents the interface.
 //!
-//! Sequential, unlike a terminal's session: a command reads, asks or says one thing after the
-//! other, while [`input::pump`] sees to it that the connection never waits for us and that the
-//! end of the client is the end of the command.
+//! A command runs sequentially, unlike a terminal's session: [`stdio::pump`] meanwhile reads the
+//! channel, so that the connection never waits for the command, and ends the command when the
+//! client is gone.
 
-mod console;
-mod cut;
-mod input;
-mod item;
-mod json;
-mod look;
-mod order;
-mod out;
-mod part;
-mod plain;
-mod request;
-mod say;
+mod admin;
+mod command_line;
+mod output;
+mod participant;
+mod query;
+mod send;
+mod splitter;
+mod stdio;
 mod table;
-mod tail;
-mod words;
 
 #[cfg(test)]
 mod tests;
@@ -27,12 +21,11 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use self::console::at_console;
-use self::item::Item;
-use self::out::{DONE, End, Out, TRY_LATER};
-use self::request::{Request, Run};
-use self::say::Stdin;
-use self::table::Action;
+pub use self::admin::at_console;
+use self::command_line::{CommandLine, Invocation};
+use self::output::OutputRecord;
+use self::stdio::{EXIT_OK, EXIT_TEMPFAIL, ExecError, OutputWriter, Stdin};
+use self::table::ExecAction;
 use super::machine::{ServerInfo, SessionUser};
 use super::peer::{DisconnectReason, Inbound, Outbound, Peer};
 use super::usage::{CommandShare, cost};
@@ -45,63 +38,63 @@ use crate::clock;
 use crate::hub;
 use crate::store::Store;
 
-/// How long a command waits for its account's or its address's share of the command rate.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// How long a command waits for the command rate limit.
+const RATE_LIMIT_WAIT: Duration = Duration::from_secs(2);
 
-/// What probes do every minute: of no interest while it works.
-const PROBED: &str = "ping";
+/// The command that monitoring runs every minute, logged only if it fails.
+const PROBE_COMMAND: &str = "ping";
 
-/// What a command works with.
+/// What a command runs with.
 pub(super) struct ExecContext<'a> {
-    /// The chat.
+    /// The hub.
     pub hub: &'a hub::Handle,
-    /// What was said.
+    /// The message store.
     pub store: &'a dyn Store,
-    /// Who carries out orders.
+    /// Carries out operator commands and `keys`.
     pub orders: &'a Arc<dyn AdminService>,
-    /// Who gives the command.
+    /// The user.
     pub me: SessionUser,
-    /// Where they are.
+    /// Their client.
     pub peer: &'a Peer,
-    /// By which number the chat knows them if they take part.
+    /// The id of their session, if the command takes part in the chat.
     pub session: SessionId,
-    /// What the server is.
+    /// The server's description.
     pub server: Arc<ServerInfo>,
-    /// How often commands may be given.
+    /// The command rate limit.
     pub commands: CommandShare,
-    /// Whether they have a terminal after all (`ssh -t`), in raw mode.
+    /// Whether the client has a terminal in raw mode (`ssh -t`).
     pub terminal: bool,
-    /// How long a write may wait.
+    /// How long a write may wait for the client.
     pub stall: Duration,
-    /// What they set for themselves.
+    /// The user's preferences.
     pub preferences: Preferences,
 }
 
-/// A command at work.
+/// A running command.
 struct Exec<'a, O> {
     context: &'a ExecContext<'a>,
-    out: Out<'a, O>,
+    out: OutputWriter<'a, O>,
 }
 
-/// Carries out a command and returns its exit status.
+/// Runs a command and returns its exit status.
 pub(super) async fn run<I: Inbound, O: Outbound>(
     context: ExecContext<'_>,
     command: &[u8],
     input: &mut I,
     output: &O,
 ) -> u32 {
-    let request = Request::read(command);
-    let name = match &request {
-        Ok(Request::Run(run)) => run.form.name,
-        Ok(Request::Help(_)) => "help",
+    let command_line = CommandLine::parse(command);
+    let name = match &command_line {
+        Ok(CommandLine::Run(run)) => run.command.name,
+        Ok(CommandLine::Help(_)) => "help",
         Err(_) => "none",
     };
-    // What changes the rights of others is finished, whoever still listens.
-    let finish = matches!(&request, Ok(Request::Run(run)) if run.form.is_order());
-    let (wanted, stdin) = input::channel();
+    // A change to what others may do is completed even if the client leaves.
+    let complete = matches!(&command_line, Ok(CommandLine::Run(run)) if run.command.is_admin());
+    let (sender, stdin) = stdio::stdin();
     let mut exec = Exec {
         context: &context,
-        out: Out::new(
+        out: OutputWriter::new(
             output,
             context.stall,
             &context.preferences,
@@ -110,116 +103,120 @@ pub(super) async fn run<I: Inbound, O: Outbound>(
         ),
     };
     let status = {
-        let work = exec.finish(request, stdin);
+        let work = exec.run(command_line, stdin);
         tokio::pin!(work);
         tokio::select! {
             biased;
             status = &mut work => status,
-            () = input::pump(input, wanted, context.terminal) => {
-                if finish { work.await } else { Some(DONE) }
+            () = stdio::pump(input, sender, context.terminal) => {
+                if complete { work.await } else { Some(EXIT_OK) }
             }
         }
     };
     let status = status.unwrap_or_else(|| {
         output.cut(DisconnectReason::Stalled);
-        TRY_LATER
+        EXIT_TEMPFAIL
     });
     let me = &context.me.author;
-    if name == PROBED && status == DONE {
-        tracing::debug!(event = "command", account = %me.account, name = %me.name, command = name, status, "a command was given");
+    if name == PROBE_COMMAND && status == EXIT_OK {
+        tracing::debug!(event = "command", account = %me.account, name = %me.name, command = name, status, "exec command finished");
     } else {
-        tracing::info!(event = "command", account = %me.account, name = %me.name, command = name, status, "a command was given");
+        tracing::info!(event = "command", account = %me.account, name = %me.name, command = name, status, "exec command finished");
     }
     status
 }
 
 impl<O: Outbound> Exec<'_, O> {
-    /// Does what is asked for and tells what came of it. `None` if the client takes nothing.
-    async fn finish(&mut self, request: Result<Request, String>, stdin: Stdin) -> Option<u32> {
-        let done = match self.carry_out(request, stdin).await {
-            Ok(()) => self.out.flush().await,
-            end => end,
-        };
-        let end = match done {
-            Err(End::Told(status, words)) => {
-                // What was shown before it went wrong comes first.
-                let told = match self.out.flush().await {
-                    Ok(()) => self.out.tell(&words).await,
-                    end => end,
-                };
-                told.map(|()| status)
-            }
-            done => done.map(|()| DONE),
-        };
-        match end {
-            Ok(status) => Some(status),
-            Err(End::Stalled) => None,
-            Err(End::Gone | End::Told(..)) => Some(DONE),
-        }
-    }
-
-    async fn carry_out(
+    /// Runs the command and writes its output. Returns the exit status; `None` if the client
+    /// stopped reading.
+    async fn run(
         &mut self,
-        request: Result<Request, String>,
+        command_line: Result<CommandLine, String>,
         stdin: Stdin,
-    ) -> Result<(), End> {
-        if let Some(remark) = &self.context.me.remark {
-            self.out.tell(remark).await?;
+    ) -> Option<u32> {
+        let mut result = self.dispatch(command_line, stdin).await.map(|()| EXIT_OK);
+        // The output before an error comes first.
+        if matches!(result, Ok(_) | Err(ExecError::Failed { .. })) {
+            result = match (self.out.flush().await, result) {
+                (Ok(()), Err(ExecError::Failed { status, message })) => {
+                    self.out.diagnostic(&message).await.map(|()| status)
+                }
+                (flushed, result) => flushed.and(result),
+            };
         }
-        match request.map_err(End::usage)? {
-            Request::Help(None) => self.out.print(&table::help(self.context.me.role)).await,
-            Request::Help(Some(form)) => self.out.print(&table::help_one(&form)).await,
-            Request::Run(run) => self.command(&run, stdin).await,
+        match result {
+            Ok(status) => Some(status),
+            Err(ExecError::Stalled) => None,
+            Err(ExecError::Disconnected | ExecError::Failed { .. }) => Some(EXIT_OK),
         }
     }
 
-    /// Takes what a command costs. What says something waits until it can, as messages do; all
-    /// else waits for [`PATIENCE`] at most, so that a script needs no pauses of its own.
-    async fn allow(&self, run: &Run) -> Result<(), End> {
-        let (cost, waits) = match run.form.action {
-            Action::Send | Action::Verb(Verb::Msg | Verb::Me) => (1, true),
-            Action::Verb(verb) => (cost(verb, run.arg(1)), false),
-            Action::Tail => (cost(Verb::History, Some(&run.last.to_string())), false),
-            Action::Whoami | Action::Ping => (1, false),
+    async fn dispatch(
+        &mut self,
+        command_line: Result<CommandLine, String>,
+        stdin: Stdin,
+    ) -> Result<(), ExecError> {
+        if let Some(remark) = &self.context.me.remark {
+            self.out.diagnostic(remark).await?;
+        }
+        match command_line.map_err(ExecError::usage)? {
+            CommandLine::Help(None) => self.out.print(&table::help(self.context.me.role)).await,
+            CommandLine::Help(Some(command)) => {
+                self.out.print(&table::command_help(&command)).await
+            }
+            CommandLine::Run(run) => self.invoke(&run, stdin).await,
+        }
+    }
+
+    /// Takes the command's cost from the rate limit. Commands that send messages wait as long as
+    /// needed, others for [`RATE_LIMIT_WAIT`], so that scripts need no pauses of their own.
+    async fn rate_limit(&self, run: &Invocation) -> Result<(), ExecError> {
+        let (cost, sends) = match run.command.action {
+            ExecAction::Send | ExecAction::Verb(Verb::Msg | Verb::Me) => (1, true),
+            ExecAction::Verb(verb) => (cost(verb, run.arg(1)), false),
+            ExecAction::Tail => (cost(Verb::History, Some(&run.last.to_string())), false),
+            ExecAction::Whoami | ExecAction::Ping => (1, false),
         };
-        let begin = clock::monotonic();
+        let start = clock::monotonic();
         loop {
             let now = clock::monotonic();
             let Err(refusal) = self.context.commands.take(cost, now) else {
                 return Ok(());
             };
-            let left = PATIENCE.saturating_sub(now.saturating_duration_since(begin));
+            let left = RATE_LIMIT_WAIT.saturating_sub(now.saturating_duration_since(start));
             match refusal.retry_after() {
-                Some(wait) if waits || wait <= left => tokio::time::sleep(wait).await,
+                Some(wait) if sends || wait <= left => tokio::time::sleep(wait).await,
                 _ => return Err(refusal.into()),
             }
         }
     }
 
-    async fn command(&mut self, run: &Run, mut stdin: Stdin) -> Result<(), End> {
+    async fn invoke(&mut self, run: &Invocation, mut stdin: Stdin) -> Result<(), ExecError> {
         self.out.set_json(run.json);
-        self.allow(run).await?;
+        self.rate_limit(run).await?;
         if !run.reads_input() {
             stdin.close();
         }
-        match run.form.action {
-            Action::Send => self.send(run, stdin, false).await,
-            Action::Tail => self.tail(run).await,
-            Action::Ping => self.ping().await,
-            Action::Whoami => self.out.show(Item::Me(&self.context.me)).await,
-            Action::Verb(verb) => match verb {
+        match run.command.action {
+            ExecAction::Send => self.send(run, stdin, false).await,
+            ExecAction::Tail => self.tail(run).await,
+            ExecAction::Ping => self.ping().await,
+            ExecAction::Whoami => self.out.write(OutputRecord::Whoami(&self.context.me)).await,
+            ExecAction::Verb(verb) => match verb {
                 Verb::Msg => self.message(run, stdin).await,
                 Verb::Me => self.send(run, stdin, true).await,
                 Verb::Topic => self.topic(run).await,
                 Verb::Nick => self.nick(run).await,
                 Verb::Who => self.who(run).await,
                 Verb::Whois => self.whois(run).await,
-                Verb::Rooms => self.ask(Query::Rooms).await,
+                Verb::Rooms => self.query(Query::Rooms).await,
                 Verb::History => self.history(run).await,
                 Verb::Search => self.search(run).await,
                 Verb::Motd => self.motd().await,
                 Verb::Version | Verb::Uptime => {
-                    self.out.show(Item::Server(&self.context.server)).await
+                    self.out
+                        .write(OutputRecord::Server(&self.context.server))
+                        .await
                 }
                 _ => self.order(run, stdin).await,
             },

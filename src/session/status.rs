@@ -1,8 +1,9 @@
-//! How the server is, in lines for people and as an object for programs.
+//! The `status` report: lines of text, and fields of a JSON object.
 
 use std::time::Duration;
 
 use serde::Serialize;
+use serde::ser::SerializeMap;
 
 use super::facts::ago;
 use super::machine::ServerInfo;
@@ -11,7 +12,7 @@ use crate::chat::access::LockdownScope;
 use crate::store::change::lasting;
 use crate::telemetry::metrics::{Counts, Figures};
 
-/// The same in lines: a word, and what there is to say about it.
+/// The report as text: a heading and a line each.
 pub(super) fn lines(status: &Status, server: &ServerInfo) -> [(&'static str, String); 9] {
     let Figures {
         sessions,
@@ -50,7 +51,7 @@ pub(super) fn lines(status: &Status, server: &ServerInfo) -> [(&'static str, Str
         (
             "shown",
             format!(
-                "{} a second, skipped: {}, slow readers cut: {}",
+                "{} a second, skipped: {}, slow readers disconnected: {}",
                 status.a_second(|f| f.deliveries),
                 more(|f| f.skipped),
                 more(|f| f.slow_readers)
@@ -59,7 +60,7 @@ pub(super) fn lines(status: &Status, server: &ServerInfo) -> [(&'static str, Str
         (
             "latency",
             format!(
-                "saved in {}, shown in {}",
+                "saved in {}, delivered in {}",
                 latency(status, |f| &f.accept_to_commit),
                 latency(status, |f| &f.commit_to_write)
             ),
@@ -67,7 +68,7 @@ pub(super) fn lines(status: &Status, server: &ServerInfo) -> [(&'static str, Str
         (
             "lag",
             format!(
-                "requests that wait: {}; the hub is busy for {}",
+                "waiting requests: {}; hub round in {}",
                 status.waiting,
                 latency(status, |f| &f.hub_round)
             ),
@@ -79,7 +80,7 @@ pub(super) fn lines(status: &Status, server: &ServerInfo) -> [(&'static str, Str
                 if status.store_answers {
                     "answers"
                 } else {
-                    "does not answer"
+                    "doesn't answer"
                 },
                 more(|f| f.store_errors),
                 latency(status, |f| &f.commit)
@@ -113,11 +114,11 @@ fn uptime(status: &Status, server: &ServerInfo) -> Duration {
 fn latency(status: &Status, of: fn(&Figures) -> &Counts) -> String {
     match (status.millis(of, 0.5), status.millis(of, 0.99)) {
         (Some(half), Some(most)) => format!("{}, p99 {}", time(half), time(most)),
-        _ => "no time at all".to_owned(),
+        _ => "no data yet".to_owned(),
     }
 }
 
-/// A time with as many digits as can be of interest.
+/// A duration with as many digits as matter.
 fn time(millis: f64) -> String {
     match millis {
         ..1.0 => format!("{millis:.2} ms"),
@@ -127,33 +128,53 @@ fn time(millis: f64) -> String {
     }
 }
 
-/// The same as an object. What is missing did not happen.
-#[derive(Serialize)]
-pub(super) struct Record {
-    uptime_seconds: u64,
-    over_seconds: u64,
-    sessions: u64,
-    rooms: u64,
-    memory_bytes: u64,
-    logins: u64,
-    logins_failed: u64,
-    messages_per_second: f64,
-    messages_failed: u64,
-    refused: u64,
-    deliveries_per_second: f64,
-    skipped: u64,
-    slow_readers: u64,
-    hub_waiting: usize,
-    store_answers: bool,
-    store_errors: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    lockdown: Option<Locked>,
-    latency_ms: Latencies,
+/// Writes the fields of `status --json`. A latency is left out if nothing was measured.
+pub(super) fn write_fields<M: SerializeMap>(
+    status: &Status,
+    server: &ServerInfo,
+    map: &mut M,
+) -> Result<(), M::Error> {
+    let since = |of| status.more(of);
+    map.serialize_entry("uptime_seconds", &uptime(status, server).as_secs())?;
+    map.serialize_entry("over_seconds", &status.over.as_secs())?;
+    map.serialize_entry("sessions", &status.now.sessions)?;
+    map.serialize_entry("rooms", &status.now.rooms)?;
+    map.serialize_entry("memory_bytes", &status.now.memory)?;
+    map.serialize_entry("logins", &since(|f| f.logins))?;
+    map.serialize_entry("logins_failed", &since(|f| f.logins_failed))?;
+    map.serialize_entry("messages_per_second", &status.a_second(|f| f.saved))?;
+    map.serialize_entry("messages_failed", &since(|f| f.failed))?;
+    map.serialize_entry("refused", &since(|f| f.refused))?;
+    map.serialize_entry("deliveries_per_second", &status.a_second(|f| f.deliveries))?;
+    map.serialize_entry("skipped", &since(|f| f.skipped))?;
+    map.serialize_entry("slow_readers", &since(|f| f.slow_readers))?;
+    map.serialize_entry("hub_waiting", &status.waiting)?;
+    map.serialize_entry("store_answers", &status.store_answers)?;
+    map.serialize_entry("store_errors", &since(|f| f.store_errors))?;
+    if let Some(lockdown) = &status.lockdown {
+        let lockdown = LockdownFields {
+            scope: lockdown.scope,
+            by: lockdown.by.to_string(),
+            seconds_left: status.lockdown_left().map(|left| left.div_ceil(1000)),
+        };
+        map.serialize_entry("lockdown", &lockdown)?;
+    }
+    let quantiles = |of| {
+        let (p50, p99) = (status.millis(of, 0.5)?, status.millis(of, 0.99)?);
+        Some(Quantiles { p50, p99 })
+    };
+    let latencies = Latencies {
+        accept_to_commit: quantiles(|f| &f.accept_to_commit),
+        commit: quantiles(|f| &f.commit),
+        commit_to_write: quantiles(|f| &f.commit_to_write),
+        hub_round: quantiles(|f| &f.hub_round),
+    };
+    map.serialize_entry("latency_ms", &latencies)
 }
 
 #[derive(Serialize)]
-struct Locked {
-    scope: &'static str,
+struct LockdownFields {
+    scope: LockdownScope,
     by: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     seconds_left: Option<u64>,
@@ -175,45 +196,6 @@ struct Latencies {
 struct Quantiles {
     p50: f64,
     p99: f64,
-}
-
-impl Record {
-    pub(super) fn of(status: &Status, server: &ServerInfo) -> Record {
-        let more = |of| status.more(of);
-        let quantiles = |of| {
-            let (p50, p99) = (status.millis(of, 0.5)?, status.millis(of, 0.99)?);
-            Some(Quantiles { p50, p99 })
-        };
-        Record {
-            uptime_seconds: uptime(status, server).as_secs(),
-            over_seconds: status.over.as_secs(),
-            sessions: status.now.sessions,
-            rooms: status.now.rooms,
-            memory_bytes: status.now.memory,
-            logins: more(|f| f.logins),
-            logins_failed: more(|f| f.logins_failed),
-            messages_per_second: status.a_second(|f| f.saved),
-            messages_failed: more(|f| f.failed),
-            refused: more(|f| f.refused),
-            deliveries_per_second: status.a_second(|f| f.deliveries),
-            skipped: more(|f| f.skipped),
-            slow_readers: more(|f| f.slow_readers),
-            hub_waiting: status.waiting,
-            store_answers: status.store_answers,
-            store_errors: more(|f| f.store_errors),
-            lockdown: status.lockdown.as_ref().map(|lockdown| Locked {
-                scope: lockdown.scope.as_str(),
-                by: lockdown.by.to_string(),
-                seconds_left: status.lockdown_left().map(|left| left.div_ceil(1000)),
-            }),
-            latency_ms: Latencies {
-                accept_to_commit: quantiles(|f| &f.accept_to_commit),
-                commit: quantiles(|f| &f.commit),
-                commit_to_write: quantiles(|f| &f.commit_to_write),
-                hub_round: quantiles(|f| &f.hub_round),
-            },
-        }
-    }
 }
 
 #[cfg(test)]

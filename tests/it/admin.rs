@@ -86,8 +86,11 @@ const AT_CONSOLE: &[(&[&str], &str)] = &[
         &["ban", "nobody"],
         "No account is called nobody. ssh-chat keys list has them all.",
     ),
-    (&["who"], "who is nothing that operators order."),
-    (&["baan", "zoe"], "No command \"baan\". Nearest: ban"),
+    (&["who"], "who isn't an operator command."),
+    (
+        &["baan", "zoe"],
+        "Unknown command \"baan\". Did you mean ban?",
+    ),
     (&["help"], "ssh-chat admin --help lists"),
 ];
 

@@ -147,13 +147,13 @@ fn commands_end_with_their_status() {
     let cases = [
         ("help", 0, ""),
         ("/who", 0, ""),
-        ("nonsense", 64, "No command \"nonsense\"."),
-        ("theme mono", 64, "theme needs the chat itself"),
-        ("send", 64, "send needs more."),
-        ("send ops", 64, "There is nothing to send."),
-        ("who --loud", 64, "No option \"--loud\"."),
+        ("nonsense", 64, "Unknown command \"nonsense\"."),
+        ("theme mono", 64, "theme only works in the chat"),
+        ("send", 64, "send: missing argument"),
+        ("send ops", 64, "Nothing to send"),
+        ("who --loud", 64, "Unknown option \"--loud\"."),
         ("history attic", 1, "There is no room attic."),
-        ("msg nobody hello", 1, "Nobody called nobody is online."),
+        ("msg nobody hello", 1, "No one named nobody is online."),
         ("kick alice", 1, "That is for operators."),
     ];
     for (command, status, stderr) in cases {
@@ -196,7 +196,7 @@ fn large_input_arrives_in_order() {
     assert_eq!(ended.status, Some(0), "{ended:?}");
     assert_eq!(
         ended.stderr,
-        format!("The room ops is new.\nsent {count} messages to ops\n")
+        format!("Created the room ops.\nsent {count} messages to ops\n")
     );
     assert_eq!(said.join("\n"), text);
 }

@@ -51,7 +51,7 @@ fn a_probe_of_a_healthy_server_goes_unnoticed() {
     for part in ["connect_ms", "login_ms", "echo_ms"] {
         assert!(told[part].as_f64() > Some(0.0), "{told}");
     }
-    server.wait_log("DEBUG command: a command was given");
+    server.wait_log("DEBUG command: exec command finished");
     let goodbyes = |log: &[u8]| {
         let log = String::from_utf8_lossy(log);
         let mut ends = log
@@ -98,10 +98,7 @@ fn each_failure_is_explained() {
     let host = nobody.local_addr().unwrap().to_string();
     drop(nobody);
     assert_fails(&at(server.home(), &host, &[]), "can't connect to");
-    assert_fails(
-        &at(server.home(), "me@chat", &[]),
-        "is no HOST or HOST:PORT",
-    );
+    assert_fails(&at(server.home(), "me@chat", &[]), "use HOST or HOST:PORT");
     for wrong in [&["--fingerprint", "abc"], &["--timeout", "0"]] {
         let ended = at(server.home(), &host, wrong);
         assert_eq!(ended.status.code(), Some(2), "{ended:?}");

@@ -95,5 +95,5 @@ fn refusals_are_explained_while_the_store_is_down() {
     }));
     server.wait_log("access_unknown");
     alice.line("/status");
-    alice.wait_text("does not answer");
+    alice.wait_text("doesn't answer");
 }

@@ -1,14 +1,14 @@
-//! The commands that work without a terminal. Most are those of THE table as they stand there;
-//! here are those that have another form, or that make sense only here.
+//! The commands that work without a terminal. Most come from the chat's command table unchanged;
+//! this one adds those with another syntax, and those that exist only here.
 
 use std::fmt::Write as _;
 
 use crate::chat::access::Role;
 use crate::chat::command::{self, Arg, COMMANDS, Command, Group, Verb};
 
-/// What is done.
+/// What a command does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Action {
+pub(super) enum ExecAction {
     /// `send ROOM [TEXT]`
     Send,
     /// `tail ROOM`
@@ -17,14 +17,14 @@ pub(super) enum Action {
     Whoami,
     /// `ping`
     Ping,
-    /// What the command of that name does.
+    /// What the chat's command does.
     Verb(Verb),
 }
 
-/// One command as it is given without a terminal. The fields are those of [`Command`].
+/// A command without a terminal. The fields are those of [`Command`].
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Form {
-    pub action: Action,
+pub(super) struct ExecCommand {
+    pub action: ExecAction,
     pub name: &'static str,
     pub usage: &'static str,
     pub args: &'static [Arg],
@@ -34,11 +34,11 @@ pub(super) struct Form {
     pub example: &'static str,
 }
 
-/// Writes a row of the table.
-macro_rules! form {
+/// A row of the table.
+macro_rules! command {
     ($action:expr, $name:literal, $usage:literal, [$($arg:expr),*] $required:literal,
      $group:ident, $help:literal, $example:literal) => {
-        Form {
+        ExecCommand {
             action: $action,
             name: $name,
             usage: $usage,
@@ -51,34 +51,34 @@ macro_rules! form {
     };
 }
 
-/// The commands that have a form of their own here.
+/// The commands with a syntax of their own.
 #[rustfmt::skip]
-const FORMS: &[Form] = &[
-    form!(Action::Send, "send", "ROOM [TEXT|-]", [Arg::Room, Arg::Rest] 1, Talking,
-        "say something in a room; without TEXT, what comes on standard input",
+const OWN_SYNTAX: &[ExecCommand] = &[
+    command!(ExecAction::Send, "send", "ROOM [TEXT|-]", [Arg::Room, Arg::Rest] 1, Talking,
+        "send a message to a room; without TEXT, read standard input",
         "send ops < report.txt"),
-    form!(Action::Verb(Verb::Msg), "msg", "NAME [TEXT|-]", [Arg::Person, Arg::Rest] 1, Talking,
-        "tell one person only; without TEXT, what comes on standard input",
+    command!(ExecAction::Verb(Verb::Msg), "msg", "NAME [TEXT|-]", [Arg::Person, Arg::Rest] 1, Talking,
+        "send a direct message; without TEXT, read standard input",
         "msg bob lunch?"),
-    form!(Action::Verb(Verb::Me), "me", "ROOM TEXT", [Arg::Room, Arg::Rest] 2, Talking,
-        "say what you do", "me ops restarts the mail server"),
-    form!(Action::Tail, "tail", "ROOM [--last COUNT]", [Arg::Room] 1, Finding,
-        "show what is said in a room from now on", "tail ops --last 20"),
-    form!(Action::Verb(Verb::History), "history", "ROOM|@NAME [COUNT]", [Arg::Room, Arg::Count] 1,
-        Finding, "what was said before", "history ops 50"),
-    form!(Action::Verb(Verb::Topic), "topic", "ROOM [TEXT|-]", [Arg::Room, Arg::Rest] 1, Rooms,
-        "what a room is about; - removes it", "topic ops release on Friday"),
-    form!(Action::Verb(Verb::Slow), "slow", "ROOM DURATION|off", [Arg::Room, Arg::Word(&["off"])] 2,
-        Operators, "slow mode for a room", "slow lobby 30s"),
-    form!(Action::Verb(Verb::Search), "search", "WORDS", [Arg::Rest] 1, Finding,
-        "find it in all rooms", "search release notes"),
-    form!(Action::Whoami, "whoami", "", [] 0, Yourself,
-        "your name, role and key", "whoami"),
-    form!(Action::Ping, "ping", "", [] 0, Finding,
-        "whether the hub and the store answer; nobody notices", "ping"),
+    command!(ExecAction::Verb(Verb::Me), "me", "ROOM TEXT", [Arg::Room, Arg::Rest] 2, Talking,
+        "send an action", "me ops restarts the mail server"),
+    command!(ExecAction::Tail, "tail", "ROOM [--last COUNT]", [Arg::Room] 1, Finding,
+        "follow a room; with --last, show recent messages first", "tail ops --last 20"),
+    command!(ExecAction::Verb(Verb::History), "history", "ROOM|@NAME [COUNT]", [Arg::Room, Arg::Count] 1,
+        Finding, "show earlier messages", "history ops 50"),
+    command!(ExecAction::Verb(Verb::Topic), "topic", "ROOM [TEXT|-]", [Arg::Room, Arg::Rest] 1, Rooms,
+        "show or set a room's topic; - removes it", "topic ops release on Friday"),
+    command!(ExecAction::Verb(Verb::Slow), "slow", "ROOM DURATION|off", [Arg::Room, Arg::Word(&["off"])] 2,
+        Operators, "set a room's slow mode", "slow lobby 30s"),
+    command!(ExecAction::Verb(Verb::Search), "search", "WORDS", [Arg::Rest] 1, Finding,
+        "search all rooms", "search release notes"),
+    command!(ExecAction::Whoami, "whoami", "", [] 0, Yourself,
+        "show your name, role and key", "whoami"),
+    command!(ExecAction::Ping, "ping", "", [] 0, Finding,
+        "check that the hub and the store respond", "ping"),
 ];
 
-/// The commands that are about a terminal, or about where one is in the chat.
+/// The commands that need a terminal, or a place in the chat.
 const INTERACTIVE: &[Verb] = &[
     Verb::Join,
     Verb::Leave,
@@ -96,19 +96,23 @@ const INTERACTIVE: &[Verb] = &[
     Verb::Quit,
 ];
 
-/// Every command that works without a terminal, in the order of the headings.
-pub(super) fn forms() -> impl Iterator<Item = Form> {
-    let own = |verb| FORMS.iter().any(|form| form.action == Action::Verb(verb));
+/// Every command that works without a terminal.
+pub(super) fn commands() -> impl Iterator<Item = ExecCommand> {
+    let own = |verb| {
+        OWN_SYNTAX
+            .iter()
+            .any(|command| command.action == ExecAction::Verb(verb))
+    };
     let same = COMMANDS
         .iter()
         .filter(move |command| !INTERACTIVE.contains(&command.verb) && !own(command.verb))
-        .map(as_it_is);
-    FORMS.iter().copied().chain(same)
+        .map(from_chat);
+    OWN_SYNTAX.iter().copied().chain(same)
 }
 
-fn as_it_is(command: &Command) -> Form {
-    Form {
-        action: Action::Verb(command.verb),
+fn from_chat(command: &Command) -> ExecCommand {
+    ExecCommand {
+        action: ExecAction::Verb(command.verb),
         name: command.name,
         usage: command.usage,
         args: command.args,
@@ -119,36 +123,36 @@ fn as_it_is(command: &Command) -> Form {
     }
 }
 
-/// The command of this name or alias, in any case; or a sentence that says why there is none. A
-/// slash in front of it is forgiven.
-pub(super) fn find(word: &str) -> Result<Form, String> {
+/// Finds a command by name or alias, ignoring case and a leading slash. The error is a sentence for
+/// the user.
+pub(super) fn find(word: &str) -> Result<ExecCommand, String> {
     let word = word.strip_prefix('/').unwrap_or(word);
     let verb = command::find(word).map(|command| command.verb);
-    let is = |form: &Form| {
-        form.name.eq_ignore_ascii_case(word)
-            || verb.is_some_and(|verb| form.action == Action::Verb(verb))
+    let is = |command: &ExecCommand| {
+        command.name.eq_ignore_ascii_case(word)
+            || verb.is_some_and(|verb| command.action == ExecAction::Verb(verb))
     };
-    if let Some(form) = forms().find(is) {
-        return Ok(form);
+    if let Some(command) = commands().find(is) {
+        return Ok(command);
     }
     let shown: String = word.chars().take(24).collect();
     if verb.is_some() {
         return Err(format!(
-            "{shown} needs the chat itself: connect without a command and type /{shown}."
+            "{shown} only works in the chat: connect without a command and type /{shown}."
         ));
     }
-    let nearest = command::nearest(&shown, forms().map(|form| form.name));
+    let nearest = command::nearest(&shown, commands().map(|command| command.name));
     let hint = nearest.map_or_else(
-        || "help lists them.".to_owned(),
-        |name| format!("Nearest: {name}"),
+        || "Try help.".to_owned(),
+        |name| format!("Did you mean {name}?"),
     );
-    Err(format!("No command {shown:?}. {hint}"))
+    Err(format!("Unknown command {shown:?}. {hint}"))
 }
 
-impl Form {
-    /// How it is written, and one way to use it.
+impl ExecCommand {
+    /// Its syntax and an example.
     pub fn usage(&self) -> String {
-        let Form {
+        let ExecCommand {
             name,
             usage,
             example,
@@ -161,52 +165,49 @@ impl Form {
         }
     }
 
-    /// Whether it changes who may do what, which is not left half done when the client goes.
-    pub fn is_order(&self) -> bool {
-        matches!(self.action, Action::Verb(Verb::Keys)) || self.group == Group::Operators
+    /// Whether it changes what others may do. Such a command is completed even if the client leaves.
+    pub fn is_admin(&self) -> bool {
+        matches!(self.action, ExecAction::Verb(Verb::Keys)) || self.group == Group::Operators
     }
 }
 
-/// All commands that somebody with this role can give.
+/// Help on all commands available to a role.
 pub(super) fn help(role: Role) -> String {
     let mut out = String::from("usage: COMMAND [ARGUMENTS] [--json]\n");
-    for group in groups().filter(|group| group.role() <= role) {
+    for group in GROUPS.into_iter().filter(|group| group.role() <= role) {
         let _to_a_string = writeln!(out, "\n{}", group.title());
-        for form in forms().filter(|form| form.group == group) {
-            let usage = format!("{} {}", form.name, form.usage);
-            let _to_a_string = writeln!(out, "  {:<28} {}", usage.trim_end(), form.help);
+        for command in commands().filter(|command| command.group == group) {
+            let usage = format!("{} {}", command.name, command.usage);
+            let _to_a_string = writeln!(out, "  {:<28} {}", usage.trim_end(), command.help);
         }
     }
-    out.push_str("\nhelp COMMAND says more. --json gives one object a line.\n");
+    out.push_str("\nTry help COMMAND for details. --json prints one JSON object per line.\n");
     out
 }
 
-/// One command in full.
-pub(super) fn help_one(form: &Form) -> String {
-    format!("{}\n{}\n", form.usage(), form.help)
+/// Help on one command.
+pub(super) fn command_help(command: &ExecCommand) -> String {
+    format!("{}\n{}\n", command.usage(), command.help)
 }
 
-/// The headings, operators' last.
-fn groups() -> impl Iterator<Item = Group> {
-    [
-        Group::Talking,
-        Group::Rooms,
-        Group::Finding,
-        Group::Yourself,
-        Group::Operators,
-    ]
-    .into_iter()
-}
+/// The headings of the help, operators' last.
+const GROUPS: [Group; 5] = [
+    Group::Talking,
+    Group::Rooms,
+    Group::Finding,
+    Group::Yourself,
+    Group::Operators,
+];
 
-/// The table of `docs/scripting.md`, in Markdown.
+/// The command table of `docs/scripting.md`.
 #[cfg(test)]
 pub(super) fn markdown() -> String {
     let mut out = String::from("| Command | What it does | Example |\n|---|---|---|\n");
-    for group in groups() {
-        for form in forms().filter(|form| form.group == group) {
-            let usage = format!("{} {}", form.name, form.usage).replace('|', "\\|");
+    for group in GROUPS {
+        for command in commands().filter(|command| command.group == group) {
+            let usage = format!("{} {}", command.name, command.usage).replace('|', "\\|");
             let usage = usage.trim_end();
-            let (help, example) = (form.help, form.example);
+            let (help, example) = (command.help, command.example);
             let mark = if group == Group::Operators {
                 " ⚑"
             } else {
@@ -239,11 +240,11 @@ mod tests {
         for (word, words) in [
             (
                 "theme",
-                "theme needs the chat itself: connect without a command and type /theme.",
+                "theme only works in the chat: connect without a command and type /theme.",
             ),
-            ("rooom", "No command \"rooom\". Nearest: rooms"),
-            ("xyzzy", "No command \"xyzzy\". help lists them."),
-            ("", "No command \"\". help lists them."),
+            ("rooom", "Unknown command \"rooom\". Did you mean rooms?"),
+            ("xyzzy", "Unknown command \"xyzzy\". Try help."),
+            ("", "Unknown command \"\". Try help."),
         ] {
             assert_eq!(find(word).unwrap_err(), words);
         }
@@ -252,12 +253,16 @@ mod tests {
     #[test]
     fn the_table_is_consistent() {
         let mut seen = std::collections::HashSet::new();
-        for form in forms() {
-            assert!(seen.insert(form.name), "{} stands twice", form.name);
-            assert!(form.required <= form.args.len(), "{}", form.name);
-            let first = form.example.split(' ').next();
-            assert_eq!(first, Some(form.name), "the example of {}", form.name);
-            assert!(groups().any(|group| group == form.group));
+        for command in commands() {
+            assert!(
+                seen.insert(command.name),
+                "{} is listed twice",
+                command.name
+            );
+            assert!(command.required <= command.args.len(), "{}", command.name);
+            let first = command.example.split(' ').next();
+            assert_eq!(first, Some(command.name), "the example of {}", command.name);
+            assert!(GROUPS.contains(&command.group));
         }
         assert!(!help(Role::Member).contains("kick"));
         assert!(help(Role::Operator).contains("kick"));

@@ -1,6 +1,6 @@
 //! Commands on a real hub and a real store, with a client in memory.
 
-mod house;
+mod harness;
 
 use std::collections::VecDeque;
 
@@ -8,7 +8,7 @@ use bytes::Bytes;
 use serde_json::Value;
 use tokio::sync::mpsc;
 
-use self::house::{House, Shown, Silent, Typed, peer};
+use self::harness::{Silent, TestClient, TestInput, TestServer, peer};
 use crate::rate_limit::Quota;
 use crate::session::peer::{Input, Sessions as _};
 use crate::session::usage::UsageLimits;
@@ -17,11 +17,11 @@ fn data(text: &str) -> Input {
     Input::Data(Bytes::copy_from_slice(text.as_bytes()))
 }
 
-/// All commands of an account share its allowance, and all accounts at one address have another.
+/// An account's commands share one rate limit, an address's accounts another.
 #[tokio::test]
 async fn commands_have_a_rate() {
-    let house = House::fast().await;
-    house.usage.set_limits(&UsageLimits {
+    let server = TestServer::fast().await;
+    server.usage.set_limits(&UsageLimits {
         commands: Quota::every(std::time::Duration::from_secs(86_400), 4),
         people_per_address: 1,
         ..UsageLimits::default()
@@ -39,15 +39,18 @@ async fn commands_have_a_rate() {
         ("alice", "history lobby", 75, own),
         ("bob", "who", 75, all),
     ] {
-        let ended = house.exec(who, command).await;
-        assert_eq!(ended.status, status, "{who} {command}: {ended:?}");
-        assert!(ended.stderr.contains(stderr), "{who} {command}: {ended:?}");
+        let result = server.exec(who, command).await;
+        assert_eq!(result.status, status, "{who} {command}: {result:?}");
+        assert!(
+            result.stderr.contains(stderr),
+            "{who} {command}: {result:?}"
+        );
     }
 }
 
 #[tokio::test]
 async fn commands_end_with_their_status() {
-    let house = House::fast().await;
+    let server = TestServer::fast().await;
     // (who, command, status, on standard output, on standard error)
     let cases = [
         ("alice", "whoami", 0, "alice  member, key SHA256:", ""),
@@ -62,17 +65,11 @@ async fn commands_end_with_their_status() {
             "ssh-chat 0.1.0  chat.example.com",
             "",
         ),
-        ("alice", "nonsense", 64, "", "No command \"nonsense\""),
-        ("alice", "", 64, "", "A command is missing."),
-        ("alice", "theme", 64, "", "theme needs the chat itself"),
-        (
-            "alice",
-            "send ops 'oops",
-            64,
-            "",
-            "The quote ' is not closed.",
-        ),
-        ("alice", "send ops", 64, "", "There is nothing to send."),
+        ("alice", "nonsense", 64, "", "Unknown command \"nonsense\""),
+        ("alice", "", 64, "", "No command given."),
+        ("alice", "theme", 64, "", "theme only works in the chat"),
+        ("alice", "send ops 'oops", 64, "", "Unclosed quote '."),
+        ("alice", "send ops", 64, "", "Nothing to send"),
         ("alice", "send no/room hi", 64, "", "can't be a name"),
         ("alice", "history attic", 1, "", "There is no room attic."),
         ("alice", "who attic", 1, "", "There is no room attic."),
@@ -82,9 +79,9 @@ async fn commands_end_with_their_status() {
             "history lobby 0",
             64,
             "",
-            "no number from 1 to 500",
+            "isn't a number from 1 to 500",
         ),
-        ("alice", "msg bob hi", 1, "", "Nobody called bob is online."),
+        ("alice", "msg bob hi", 1, "", "No one named bob is online."),
         ("alice", "msg alice hi", 1, "", "That is you."),
         ("alice", "kick bob", 1, "", "That is for operators."),
         ("alice", "keys", 0, "ssh-ed25519 laptop, added", ""),
@@ -92,13 +89,13 @@ async fn commands_end_with_their_status() {
         ("olga", "unban 7", 1, "", "There is no ban 7."),
         ("olga", "ban 10.0.0.0/8 7d noise", 0, "", "is banned for"),
         ("olga", "bans", 0, "10.0.0.0/8, by olga", ""),
-        ("olga", "ban", 64, "", "ban needs more."),
+        ("olga", "ban", 64, "", "ban: missing argument"),
         (
             "alice",
             "topic lobby everything",
             0,
             "",
-            "The topic of lobby is",
+            "The topic of lobby is now: everything",
         ),
         (
             "alice",
@@ -110,33 +107,33 @@ async fn commands_end_with_their_status() {
         ("alice", "nick ally", 0, "", "You are now known as ally."),
     ];
     for (who, command, status, stdout, stderr) in cases {
-        let ended = house.exec(who, command).await;
-        assert_eq!(ended.status, status, "{command}: {ended:?}");
-        assert!(ended.stdout.contains(stdout), "{command}: {ended:?}");
-        assert!(ended.stderr.contains(stderr), "{command}: {ended:?}");
+        let result = server.exec(who, command).await;
+        assert_eq!(result.status, status, "{command}: {result:?}");
+        assert!(result.stdout.contains(stdout), "{command}: {result:?}");
+        assert!(result.stderr.contains(stderr), "{command}: {result:?}");
         assert_eq!(
-            ended.stderr.is_empty(),
+            result.stderr.is_empty(),
             stderr.is_empty(),
-            "{command}: {ended:?}"
+            "{command}: {result:?}"
         );
     }
 }
 
 #[tokio::test]
-async fn what_is_said_is_found() {
-    let house = House::fast().await;
-    let ended = house.exec("alice", "send ops the pump, it's  late").await;
+async fn messages_are_found() {
+    let server = TestServer::fast().await;
+    let result = server.exec("alice", "send ops the pump, it's  late").await;
     assert_eq!(
-        ended.stderr,
-        "The room ops is new.\nsent 1 message to ops\n"
+        result.stderr,
+        "Created the room ops.\nsent 1 message to ops\n"
     );
-    house.exec("bob", "me ops looks").await;
-    let ended = house.exec("bob", "send ops second --json").await;
+    server.exec("bob", "me ops looks").await;
+    let result = server.exec("bob", "send ops second --json").await;
     assert_eq!(
-        ended.stdout,
+        result.stdout,
         "{\"v\":1,\"type\":\"sent\",\"room\":\"ops\",\"messages\":1}\n"
     );
-    let history = house.exec("alice", "history ops").await.stdout;
+    let history = server.exec("alice", "history ops").await.stdout;
     let lines: Vec<&str> = history.lines().collect();
     assert!(
         lines[0].starts_with("-- ") && lines[0].ends_with(" --"),
@@ -147,23 +144,23 @@ async fn what_is_said_is_found() {
         "{history}"
     );
     assert!(lines[2].ends_with(" * bob looks"), "{history}");
-    let objects = house.exec("alice", "history ops 1 --json").await.objects();
+    let objects = server.exec("alice", "history ops 1 --json").await.objects();
     assert_eq!(objects.len(), 1);
     assert_eq!(objects[0]["seq"], 3);
     assert_eq!(objects[0]["from"], "bob");
     assert_eq!(objects[0]["kind"], "said");
-    let found = house.exec("alice", "search pump").await.stdout;
+    let found = server.exec("alice", "search pump").await.stdout;
     assert!(
         found.starts_with("ops ") && found.ends_with("late\n"),
         "{found}"
     );
-    let none = house.exec("alice", "search nothing").await;
+    let none = server.exec("alice", "search nothing").await;
     assert_eq!((none.status, none.stdout.as_str()), (0, ""));
 }
 
 #[tokio::test]
 async fn input_of_any_size_is_sent_in_order() {
-    let house = House::fast().await;
+    let server = TestServer::fast().await;
     let lines: Vec<String> = (0..30_000).map(|n| format!("line {n}")).collect();
     let text = lines.join("\n");
     // Larger pieces than any client sends, and no end of line at the end.
@@ -173,11 +170,11 @@ async fn input_of_any_size_is_sent_in_order() {
         .map(|chunk| Input::Data(Bytes::copy_from_slice(chunk)))
         .collect();
     input.push(Input::Eof);
-    let ended = house.feed("alice", "send lobby", &input).await;
-    assert_eq!(ended.status, 0, "{ended:?}");
-    let said = house.said("lobby").await;
+    let result = server.feed("alice", "send lobby", &input).await;
+    assert_eq!(result.status, 0, "{result:?}");
+    let said = server.said("lobby").await;
     assert_eq!(
-        ended.stderr,
+        result.stderr,
         format!("sent {} messages to lobby\n", said.len())
     );
     assert_eq!(said.join("\n"), text);
@@ -185,49 +182,49 @@ async fn input_of_any_size_is_sent_in_order() {
 
 #[tokio::test]
 async fn sending_waits_instead_of_dropping() {
-    let house = House::new(Quota::per_second(20.0, 2)).await;
+    let server = TestServer::new(Quota::per_second(20.0, 2)).await;
     let text = format!("{}\n", "x".repeat(1500)).repeat(8);
-    let ended = house
+    let result = server
         .feed("alice", "send lobby", &[data(&text), Input::Eof])
         .await;
-    assert_eq!(ended.stderr, "sent 8 messages to lobby\n");
-    assert_eq!(house.said("lobby").await.len(), 8);
+    assert_eq!(result.stderr, "sent 8 messages to lobby\n");
+    assert_eq!(server.said("lobby").await.len(), 8);
 }
 
 #[tokio::test]
-async fn what_is_refused_is_told_with_how_far_it_came() {
-    let house = House::fast().await;
-    house.exec("olga", "mute alice 1h quiet please").await;
+async fn a_refusal_says_how_much_was_sent() {
+    let server = TestServer::fast().await;
+    server.exec("olga", "mute alice 1h quiet please").await;
     let input = [data(&"many words\n".repeat(100_000)), Input::Eof];
-    let ended = house.feed("alice", "send lobby", &input).await;
-    assert_eq!(ended.status, 1);
-    assert!(ended.stderr.contains("only listen"), "{ended:?}");
+    let result = server.feed("alice", "send lobby", &input).await;
+    assert_eq!(result.status, 1);
+    assert!(result.stderr.contains("only listen"), "{result:?}");
     assert!(
-        ended
+        result
             .stderr
-            .ends_with("sent 0 messages to lobby; not sent, from here on: many words\n"),
-        "{ended:?}"
+            .ends_with("sent 0 messages to lobby; not sent from here on: many words\n"),
+        "{result:?}"
     );
 }
 
 #[tokio::test]
-async fn a_slow_producer_is_heard_line_by_line() {
-    let house = House::fast().await;
+async fn a_slow_producer_is_sent_line_by_line() {
+    let server = TestServer::fast().await;
     let (producer, later) = mpsc::unbounded_channel();
-    let typed = Typed {
+    let typed = TestInput {
         first: VecDeque::from([data("one\ntwo\nthr")]),
         later,
     };
-    let shown = Shown::default();
-    let sending = house.run_with("alice", "send lobby", typed, &shown);
+    let client = TestClient::default();
+    let sending = server.run_with("alice", "send lobby", typed, &client);
     let producing = async {
         let (_open, later) = mpsc::unbounded_channel();
-        let reader = Typed {
+        let reader = TestInput {
             first: VecDeque::new(),
             later,
         };
-        let seen = Shown::default();
-        let tailing = house.run_with("bob", "tail lobby --last 9 --json", reader, &seen);
+        let seen = TestClient::default();
+        let tailing = server.run_with("bob", "tail lobby --last 9 --json", reader, &seen);
         tokio::select! {
             _ = tailing => panic!("tail ended"),
             () = async {
@@ -244,36 +241,36 @@ async fn a_slow_producer_is_heard_line_by_line() {
 
 #[tokio::test]
 async fn tail_shows_each_message_once() {
-    let house = House::fast().await;
+    let server = TestServer::fast().await;
     for n in 0..5 {
-        house.exec("alice", &format!("send ops before {n}")).await;
+        server.exec("alice", &format!("send ops before {n}")).await;
     }
-    let (client, later) = mpsc::unbounded_channel();
-    let typed = Typed {
+    let (sender, later) = mpsc::unbounded_channel();
+    let typed = TestInput {
         // The end of the input is not the end of the reader.
         first: VecDeque::from([Input::Eof]),
         later,
     };
-    let shown = Shown::default();
-    let tailing = house.run_with("bob", "tail ops --last 3 --json", typed, &shown);
+    let client = TestClient::default();
+    let tailing = server.run_with("bob", "tail ops --last 3 --json", typed, &client);
     let saying = async {
-        shown.wait(|text| text.contains("before 4")).await;
+        client.wait(|text| text.contains("before 4")).await;
         for n in 0..50 {
-            house.exec("alice", &format!("send ops after {n}")).await;
+            server.exec("alice", &format!("send ops after {n}")).await;
         }
-        shown.wait(|text| text.contains("after 49")).await;
-        let who = house.exec("alice", "who ops --json").await.objects();
+        client.wait(|text| text.contains("after 49")).await;
+        let who = server.exec("alice", "who ops --json").await.objects();
         assert_eq!(who.len(), 1);
         assert_eq!(
             (&who[0]["name"], &who[0]["bot"]),
             (&Value::from("bob"), &Value::from(true))
         );
         // The client goes.
-        drop(client);
+        drop(sender);
     };
     let (status, ()) = tokio::join!(tailing, saying);
     assert_eq!(status, 0);
-    let objects: Vec<Value> = shown
+    let objects: Vec<Value> = client
         .stdout()
         .lines()
         .map(|line| serde_json::from_str(line).unwrap())
@@ -281,48 +278,48 @@ async fn tail_shows_each_message_once() {
         .collect();
     let places: Vec<u64> = objects.iter().filter_map(|o| o["seq"].as_u64()).collect();
     assert_eq!(places, (3..=55).collect::<Vec<u64>>());
-    let who = house.exec("alice", "who ops").await;
+    let who = server.exec("alice", "who ops").await;
     assert_eq!(who.stdout, "", "no ghost");
 }
 
 #[tokio::test]
-async fn who_is_thrown_out_is_told() {
-    let house = House::fast().await;
-    let shown = Shown::default();
-    let tailing = house.run("bob", "tail lobby", &[], &shown);
+async fn a_kicked_client_sees_the_reason() {
+    let server = TestServer::fast().await;
+    let client = TestClient::default();
+    let tailing = server.run("bob", "tail lobby", &[], &client);
     let kicking = async {
         loop {
-            if house.exec("olga", "who").await.stdout.contains("bob  bot") {
+            if server.exec("olga", "who").await.stdout.contains("bob  bot") {
                 break;
             }
         }
-        house.exec("olga", "kick bob enough").await
+        server.exec("olga", "kick bob enough").await
     };
     let (status, kicked) = tokio::join!(tailing, kicking);
     assert_eq!((status, kicked.status), (75, 0));
-    let stderr = String::from_utf8(shown.stderr.lock().unwrap().clone()).unwrap();
+    let stderr = String::from_utf8(client.stderr.lock().unwrap().clone()).unwrap();
     assert!(stderr.contains("enough"), "{stderr}");
 }
 
 #[tokio::test]
-async fn a_client_that_does_not_read_is_cut() {
-    let house = House::fast().await;
-    let deaf = Shown {
+async fn a_client_that_does_not_read_is_disconnected() {
+    let server = TestServer::fast().await;
+    let deaf = TestClient {
         deaf: true,
-        ..Shown::default()
+        ..TestClient::default()
     };
-    let status = house.run("alice", "rooms", &[], &deaf).await;
+    let status = server.run("alice", "rooms", &[], &deaf).await;
     assert_eq!((status, *deaf.cut.lock().unwrap()), (75, true));
 }
 
 #[tokio::test]
 async fn an_invite_is_a_code_and_nothing_else() {
-    let house = House::fast().await;
-    let ended = house.exec("olga", "invite 3 7d").await;
-    assert_eq!(ended.stdout.trim_end().split('-').count(), 5, "{ended:?}");
-    assert_eq!(ended.stdout.lines().count(), 1);
-    assert!(ended.stderr.contains("3 of 3 uses left"), "{ended:?}");
-    let listed = house.exec("olga", "invite list --json").await.objects();
+    let server = TestServer::fast().await;
+    let result = server.exec("olga", "invite 3 7d").await;
+    assert_eq!(result.stdout.trim_end().split('-').count(), 5, "{result:?}");
+    assert_eq!(result.stdout.lines().count(), 1);
+    assert!(result.stderr.contains("3 of 3 uses left"), "{result:?}");
+    let listed = server.exec("olga", "invite list --json").await.objects();
     assert_eq!(
         (&listed[0]["type"], &listed[0]["left"]),
         (&Value::from("invite"), &Value::from(3))
@@ -330,27 +327,27 @@ async fn an_invite_is_a_code_and_nothing_else() {
     assert!(listed[0].get("code").is_none());
 }
 
-/// A session that waits for the store ends by itself before its connection would drop it.
+/// A session that waits for the store ends on its own before its connection would drop it.
 #[tokio::test]
 async fn a_session_that_has_not_begun_ends_with_its_connection() {
-    let house = House::fast().await;
+    let server = TestServer::fast().await;
     tokio::time::pause();
     for start in [Input::Shell, Input::Exec(b"whoami".to_vec())] {
         let (_open, later) = mpsc::unbounded_channel();
-        let typed = Typed {
+        let typed = TestInput {
             first: [start].into(),
             later,
         };
-        let shown = Shown {
+        let client = TestClient {
             gone: true,
-            ..Shown::default()
+            ..TestClient::default()
         };
         let peer = std::sync::Arc::new(peer("alice", None));
-        let running = house
+        let running = server
             .chat(std::sync::Arc::new(Silent))
-            .run(peer, typed, shown);
+            .run(peer, typed, client);
         let grace = std::time::Duration::from_secs(5);
-        let ended = tokio::time::timeout(grace, running).await;
-        assert!(ended.is_ok(), "it still waits");
+        let result = tokio::time::timeout(grace, running).await;
+        assert!(result.is_ok(), "it still waits");
     }
 }

@@ -1,4 +1,4 @@
-//! The server without SSH, and a client in memory.
+//! A server without SSH, and an in-memory client.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -31,13 +31,13 @@ use crate::text::Text;
 
 pub(super) const SOON: Duration = Duration::from_secs(10);
 
-/// What a client sends: some things at once, others when a test says so.
-pub(super) struct Typed {
+/// A client's input: some at once, some when a test sends it.
+pub(super) struct TestInput {
     pub first: VecDeque<Input>,
     pub later: mpsc::UnboundedReceiver<Input>,
 }
 
-impl Inbound for Typed {
+impl Inbound for TestInput {
     fn poll_next(&mut self, cx: &mut Context<'_>, text: bool) -> Poll<Option<Input>> {
         let is_text = |input: &Input| matches!(input, Input::Data(_) | Input::Eof);
         loop {
@@ -53,19 +53,19 @@ impl Inbound for Typed {
     }
 }
 
-/// What a client got.
+/// What a client received.
 #[derive(Default)]
-pub(super) struct Shown {
+pub(super) struct TestClient {
     pub stdout: Mutex<Vec<u8>>,
     pub stderr: Mutex<Vec<u8>>,
     pub changed: tokio::sync::Notify,
     pub deaf: bool,
-    /// The connection has ended.
+    /// The connection has result.
     pub gone: bool,
     pub cut: Mutex<bool>,
 }
 
-impl Outbound for Shown {
+impl Outbound for TestClient {
     async fn write(&self, bytes: Bytes) -> Result<(), Gone> {
         if self.deaf {
             std::future::pending::<()>().await;
@@ -93,7 +93,7 @@ impl Outbound for Shown {
     }
 }
 
-impl Shown {
+impl TestClient {
     pub fn stdout(&self) -> String {
         String::from_utf8(self.stdout.lock().unwrap().clone()).unwrap()
     }
@@ -109,15 +109,15 @@ impl Shown {
     }
 }
 
-/// How a command ended.
+/// A command's exit status and output.
 #[derive(Debug)]
-pub(super) struct Ended {
+pub(super) struct ExecResult {
     pub status: u32,
     pub stdout: String,
     pub stderr: String,
 }
 
-impl Ended {
+impl ExecResult {
     /// The objects on standard output.
     pub fn objects(&self) -> Vec<Value> {
         let lines = self.stdout.lines();
@@ -127,8 +127,8 @@ impl Ended {
     }
 }
 
-/// The server without SSH.
-pub(super) struct House {
+/// A server without SSH.
+pub(super) struct TestServer {
     hub: hub::Handle,
     store: Arc<Sqlite>,
     guard: Arc<dyn AdminService>,
@@ -136,8 +136,8 @@ pub(super) struct House {
     _folder: tempfile::TempDir,
 }
 
-impl House {
-    pub async fn new(messages: Quota) -> House {
+impl TestServer {
+    pub async fn new(messages: Quota) -> TestServer {
         let folder = tempfile::tempdir().unwrap();
         let store = Arc::new(Sqlite::open(&folder.path().join("chat.db")).unwrap());
         let port: Arc<dyn Store> = store.clone();
@@ -159,7 +159,7 @@ impl House {
             outage_logins: Duration::from_secs(3600),
         };
         let guard = AccessControl::new(port, hub.clone(), rules).await.unwrap();
-        let house = House {
+        let server = TestServer {
             hub,
             store,
             guard: Arc::new(guard),
@@ -171,13 +171,13 @@ impl House {
             (2, "bob", Role::Member),
             (3, "olga", Role::Operator),
         ] {
-            house.register(id, name, role).await;
+            server.register(id, name, role).await;
         }
-        house
+        server
     }
 
-    pub async fn fast() -> House {
-        House::new(Quota::UNLIMITED).await
+    pub async fn fast() -> TestServer {
+        TestServer::new(Quota::UNLIMITED).await
     }
 
     async fn register(&self, id: u128, name: &str, role: Role) {
@@ -209,23 +209,29 @@ impl House {
             self.hub.clone(),
             store,
             orders,
-            server(),
+            server_info(),
             limits,
             stall,
         ))
     }
 
     /// Runs a command to its end.
-    pub async fn run(&self, who: &str, command: &str, input: &[Input], shown: &Shown) -> u32 {
+    pub async fn run(&self, who: &str, command: &str, input: &[Input], client: &TestClient) -> u32 {
         let (_open, later) = mpsc::unbounded_channel();
-        let typed = Typed {
+        let typed = TestInput {
             first: input.iter().cloned().collect(),
             later,
         };
-        self.run_with(who, command, typed, shown).await
+        self.run_with(who, command, typed, client).await
     }
 
-    pub async fn run_with(&self, who: &str, command: &str, mut typed: Typed, shown: &Shown) -> u32 {
+    pub async fn run_with(
+        &self,
+        who: &str,
+        command: &str,
+        mut typed: TestInput,
+        client: &TestClient,
+    ) -> u32 {
         let name = Name::new(who).unwrap();
         let account = self.store.account_by_name(&name).await.unwrap().unwrap();
         let peer = peer(who, None);
@@ -245,44 +251,44 @@ impl House {
             },
             peer: &peer,
             session: SessionId(rand::random()),
-            server: Arc::new(server()),
+            server: Arc::new(server_info()),
             commands: CommandShare::new(Arc::clone(&self.usage), account.id, peer.addr.ip()),
             terminal: false,
             stall: Duration::from_millis(50),
             preferences: account.preferences,
         };
-        let running = run(context, command.as_bytes(), &mut typed, shown);
+        let running = run(context, command.as_bytes(), &mut typed, client);
         tokio::time::timeout(SOON, running).await.unwrap()
     }
 
     /// Runs a command whose input ends at once.
-    pub async fn exec(&self, who: &str, command: &str) -> Ended {
+    pub async fn exec(&self, who: &str, command: &str) -> ExecResult {
         self.feed(who, command, &[Input::Eof]).await
     }
 
-    pub async fn feed(&self, who: &str, command: &str, input: &[Input]) -> Ended {
-        let shown = Shown::default();
-        let status = self.run(who, command, input, &shown).await;
-        let ended = Ended {
+    pub async fn feed(&self, who: &str, command: &str, input: &[Input]) -> ExecResult {
+        let client = TestClient::default();
+        let status = self.run(who, command, input, &client).await;
+        let result = ExecResult {
             status,
-            stdout: shown.stdout(),
-            stderr: String::from_utf8(shown.stderr.lock().unwrap().clone()).unwrap(),
+            stdout: client.stdout(),
+            stderr: String::from_utf8(client.stderr.lock().unwrap().clone()).unwrap(),
         };
-        for text in [&ended.stdout, &ended.stderr] {
+        for text in [&result.stdout, &result.stderr] {
             assert!(
                 !text.contains(|c: char| c.is_control() && c != '\n'),
-                "{ended:?}"
+                "{result:?}"
             );
         }
-        ended
+        result
     }
 
     /// Everything said in a room, as one text.
     pub async fn said(&self, room: &str) -> Vec<String> {
-        let ended = self
+        let result = self
             .exec("alice", &format!("history {room} 500 --json"))
             .await;
-        let objects = ended.objects();
+        let objects = result.objects();
         let texts = objects.iter().filter_map(|object| object["text"].as_str());
         texts.map(str::to_owned).collect()
     }
@@ -303,7 +309,7 @@ pub(super) fn peer(user: &str, key: Option<ProvenKey>) -> Peer {
     }
 }
 
-fn server() -> ServerInfo {
+fn server_info() -> ServerInfo {
     ServerInfo {
         host: "chat.example.com".to_owned(),
         version: "0.1.0",

@@ -6,23 +6,19 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::*;
-use crate::access::status::Status;
-use crate::chat::access::{Actor, AuditEntry, KeyRecord, Lockdown, LockdownScope, PendingKey};
-use crate::chat::event::{Author, Presence};
-use crate::chat::ids::{Now, Seq};
-use crate::chat::intent::{PersonInfo, RoomInfo};
+use crate::chat::access::{Actor, Lockdown, LockdownScope, Role};
+use crate::chat::event::Presence;
+use crate::chat::ids::{AccountId, Fingerprint, Now, Seq};
 use crate::session::exec::table;
-use crate::session::machine::{ServerInfo, SessionUser};
 use crate::telemetry::metrics::Figures;
-use crate::text::Text;
 
 /// Where the document begins and ends to be written here.
 const COMMANDS: [&str; 2] = [
-    "<!-- commands: written by the test in src/session/exec/json/tests.rs -->\n",
+    "<!-- commands: written by the test in src/session/exec/output/tests.rs -->\n",
     "<!-- end of commands -->",
 ];
 const EXAMPLES: [&str; 2] = [
-    "<!-- examples: written by the test in src/session/exec/json/tests.rs -->\n",
+    "<!-- examples: written by the test in src/session/exec/output/tests.rs -->\n",
     "<!-- end of examples -->",
 ];
 
@@ -198,31 +194,31 @@ fn samples() -> Vec<String> {
     let link = "https://join.example.com/#UWS2L-JNFUW-S2LJN-FUWS2-LJNFUU";
     let code = "UWS2L-JNFUW-S2LJN-FUWS2-LJNFUU";
     [
-        Item::Message(&said),
-        Item::Message(&edited),
-        Item::Message(&deleted),
-        Item::Message(&direct),
-        Item::Event(&room(), &presence),
-        Item::Event(&room(), &renamed),
-        Item::Event(&room(), &notice),
-        Item::Person(&person),
-        Item::Room(&info),
-        Item::Me(&me),
-        Item::Server(&server),
-        Item::Status(&status, &server),
-        Item::Key(&record),
-        Item::ClaimedKey(&record),
-        Item::Invited(&invite, code, Some(link)),
-        Item::Invite(&invite),
-        Item::Ban(&ban),
-        Item::Pending(&pending),
-        Item::Audit(&audit),
-        Item::Done("bob can only listen for 1 hour."),
-        Item::Sent(&Target::Room(room()), 3),
-        Item::Sent(&Target::Person(name("bob")), 1),
+        OutputRecord::Message(&said),
+        OutputRecord::Message(&edited),
+        OutputRecord::Message(&deleted),
+        OutputRecord::Message(&direct),
+        OutputRecord::Event(&room(), &presence),
+        OutputRecord::Event(&room(), &renamed),
+        OutputRecord::Event(&room(), &notice),
+        OutputRecord::Person(&person),
+        OutputRecord::Room(&info),
+        OutputRecord::Whoami(&me),
+        OutputRecord::Server(&server),
+        OutputRecord::Status(&status, &server),
+        OutputRecord::Key(&record),
+        OutputRecord::ClaimedKey(&record),
+        OutputRecord::NewInvite(&invite, code, Some(link)),
+        OutputRecord::Invite(&invite),
+        OutputRecord::Ban(&ban),
+        OutputRecord::Pending(&pending),
+        OutputRecord::Audit(&audit),
+        OutputRecord::Done("bob can only listen for 1 hour."),
+        OutputRecord::Sent(&Target::Room(room()), 3),
+        OutputRecord::Sent(&Target::Person(name("bob")), 1),
     ]
     .iter()
-    .map(line)
+    .map(OutputRecord::json)
     .collect()
 }
 
@@ -277,7 +273,7 @@ fn no_control_character_leaves() {
         target: Text::stored_line("\u{1b}]0;x\u{7}"),
         detail: Text::stored_line("\u{202e}abc"),
     };
-    let line = line(&Item::Audit(&audit));
+    let line = OutputRecord::Audit(&audit).json();
     assert!(
         line.contains(r#""actor":"\"a31m\"","actor_kind":"unverified","action":"","target":"]0;x","detail":"abc""#),
         "{line}"
@@ -293,7 +289,7 @@ fn no_control_character_leaves() {
         motd: None,
         on_join: 0,
     };
-    let line = super::line(&Item::Server(&server));
+    let line = OutputRecord::Server(&server).json();
     assert!(line.contains(r#""host":"\u009b2J\u007f""#), "{line}");
     let _: Value = serde_json::from_str(&line).unwrap();
 }

@@ -1,78 +1,84 @@
-//! Cuts a stream of any length into messages: at line ends where possible, each within the
-//! limits, nothing that can be seen lost. Pure.
+//! Splits a stream of any length into messages: at line ends where possible, each within the size
+//! limits, without losing anything visible. Pure: no I/O, no clock.
+//!
+//! Call [`MessageSplitter::next`] until it returns [`SplitStep::NeedsInput`]; then either
+//! [`feed`](MessageSplitter::feed) it bytes or [`end`](MessageSplitter::end) the stream, and call
+//! it again. It has returned every message once it returns [`SplitStep::Done`]. While the input
+//! pauses, [`flush`](MessageSplitter::flush) returns the whole lines buffered so far.
 
 use std::collections::VecDeque;
 
 use crate::text::{self, MAX_BYTES, MAX_CHARS, Text};
 
-/// A line longer than this many bytes is cut before its end has come.
-const LONG: usize = 32 * 1024;
+/// A line longer than this many bytes is split before its end has arrived.
+const MAX_BUFFERED_LINE: usize = 32 * 1024;
 
-/// What there is to do next.
+/// What [`MessageSplitter::next`] returns.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Next {
-    /// Say this.
+pub(super) enum SplitStep {
+    /// Send this.
     Message(Text),
-    /// Feed more.
-    More,
-    /// All is said.
-    End,
+    /// Feed more bytes, or end the stream.
+    NeedsInput,
+    /// Every message has been returned.
+    Done,
 }
 
-/// What was fed and not said yet.
+/// Input that was fed but not returned as a message yet.
 #[derive(Debug, Default)]
-pub(super) struct Cutter {
-    /// As it came; holds no whole line once [`Cutter::next`] has asked for more.
+pub(super) struct MessageSplitter {
+    /// Undecoded input. Without a whole line once [`MessageSplitter::next`] has asked for more.
     raw: Vec<u8>,
-    /// Clean lines, the first of which does not fit into the block any more.
+    /// Clean lines, the first of which no longer fits into the block.
     lines: VecDeque<String>,
     /// The beginning of the next message: whole lines.
     block: String,
     ended: bool,
 }
 
-impl Cutter {
-    /// Takes more of the stream. To be called when [`Next::More`] asks for it, or what is held
-    /// has no bound.
+impl MessageSplitter {
+    /// Appends input. The buffer is bounded as long as this is only called after
+    /// [`SplitStep::NeedsInput`].
     pub fn feed(&mut self, bytes: &[u8]) {
         self.raw.extend_from_slice(bytes);
     }
 
-    /// Nothing more will come.
+    /// Marks the end of the stream.
     pub fn end(&mut self) {
         self.ended = true;
     }
 
-    /// The next message, as long as can be.
-    pub fn next(&mut self) -> Next {
+    /// Returns the next message, as long as possible.
+    pub fn next(&mut self) -> SplitStep {
         loop {
             while let Some(line) = self.lines.pop_front() {
                 if let Some(text) = self.add(line) {
-                    return Next::Message(text);
+                    return SplitStep::Message(text);
                 }
             }
             if let Some(line) = self.raw_line() {
                 let clean = text::clean(&String::from_utf8_lossy(&line));
                 self.lines.extend(clean.split('\n').map(str::to_owned));
             } else if !self.ended {
-                return Next::More;
+                return SplitStep::NeedsInput;
             } else {
-                return self.flush().map_or(Next::End, Next::Message);
+                return self.flush().map_or(SplitStep::Done, SplitStep::Message);
             }
         }
     }
 
-    /// The whole lines that are there, though the message could be longer.
+    /// Returns the buffered whole lines as a message, although it could be longer.
     pub fn flush(&mut self) -> Option<Text> {
         message(&std::mem::take(&mut self.block))
     }
 
-    /// Adds a line to the block, or puts it back and gives the block if both are too long.
+    /// Appends a line to the block; if they're too long together, puts the line back and returns the
+    /// block.
     fn add(&mut self, line: String) -> Option<Text> {
         let both = self.block.len() + 1 + line.len();
         if self.block.is_empty() {
             if !fits(&line) {
-                let (head, rest) = cut(&line);
+                let (head, rest) = split_line(&line);
                 self.lines.push_front(rest.to_owned());
                 return message(head);
             }
@@ -87,12 +93,12 @@ impl Cutter {
         None
     }
 
-    /// The next line as it came, without its end; a piece of one that is very long.
+    /// The next undecoded line without its line end, or a piece of a very long one.
     fn raw_line(&mut self) -> Option<Vec<u8>> {
         let end = self.raw.iter().position(|byte| *byte == b'\n');
         let (keep, skip) = match end {
             Some(end) => (end, 1),
-            None if self.raw.len() >= LONG => (whole(&self.raw), 0),
+            None if self.raw.len() >= MAX_BUFFERED_LINE => (whole_graphemes(&self.raw), 0),
             None if self.ended && !self.raw.is_empty() => (self.raw.len(), 0),
             None => return None,
         };
@@ -105,7 +111,7 @@ impl Cutter {
     }
 }
 
-/// A message of it, if there is anything to see. What is given was cut to fit.
+/// Makes a message of a block that fits; `None` if nothing in it is visible.
 fn message(block: &str) -> Option<Text> {
     let text = Text::message(block).unwrap_or_else(|_| Text::stored(block));
     (!text.is_empty()).then_some(text)
@@ -119,9 +125,9 @@ fn fits(text: &str) -> bool {
     text.len() <= MAX_BYTES && chars(text) <= MAX_CHARS
 }
 
-/// Cuts a line that is too long: behind the last blank of its fitting part if that is in its
+/// Splits a line that's too long: behind the last blank of the part that fits if that is in its
 /// second half, else between two graphemes.
-fn cut(line: &str) -> (&str, &str) {
+fn split_line(line: &str) -> (&str, &str) {
     let mut most = 0;
     let mut blank = 0;
     let mut count = 0;
@@ -139,10 +145,10 @@ fn cut(line: &str) -> (&str, &str) {
     line.split_at_checked(at).unwrap_or((line, ""))
 }
 
-/// How much of an endless line can be taken without cutting a grapheme, in bytes.
-fn whole(raw: &[u8]) -> usize {
+/// How much of an unfinished line can be taken without splitting a grapheme, in bytes.
+fn whole_graphemes(raw: &[u8]) -> usize {
     let text = String::from_utf8_lossy(raw);
-    // Where something was replaced the places differ, and a cut does no further harm.
+    // Invalid UTF-8 was replaced, so the offsets differ. Splitting does no further harm then.
     if text.len() != raw.len() {
         return raw.len();
     }
@@ -158,21 +164,24 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// All messages of a stream that comes in pieces.
+    /// All messages of a stream that arrives in pieces.
     fn messages(pieces: &[&[u8]]) -> Vec<String> {
-        let mut cutter = Cutter::default();
+        let mut splitter = MessageSplitter::default();
         let mut pieces = pieces.iter();
         let mut messages = Vec::new();
         loop {
-            match cutter.next() {
-                Next::Message(text) => messages.push(text.to_string()),
-                Next::More => match pieces.next() {
-                    Some(piece) => cutter.feed(piece),
-                    None => cutter.end(),
+            match splitter.next() {
+                SplitStep::Message(text) => messages.push(text.to_string()),
+                SplitStep::NeedsInput => match pieces.next() {
+                    Some(piece) => splitter.feed(piece),
+                    None => splitter.end(),
                 },
-                Next::End => return messages,
+                SplitStep::Done => return messages,
             }
-            assert!(cutter.raw.len() <= LONG + pieces_most(&pieces), "bounded");
+            assert!(
+                splitter.raw.len() <= MAX_BUFFERED_LINE + pieces_most(&pieces),
+                "bounded"
+            );
         }
     }
 
@@ -183,7 +192,7 @@ mod tests {
             .map(|p| p.len())
             .max()
             .unwrap_or(0)
-            .max(LONG)
+            .max(MAX_BUFFERED_LINE)
     }
 
     #[test]
@@ -204,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn long_input_is_cut_at_line_ends() {
+    fn long_input_is_split_at_line_ends() {
         let line = "x".repeat(99);
         let input = format!("{line}\n").repeat(45);
         let messages = messages(&[input.as_bytes()]);
@@ -213,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn long_lines_are_cut_at_blanks() {
+    fn long_lines_are_split_at_blanks() {
         let input = "word ".repeat(1000);
         let messages = messages(&[input.as_bytes()]);
         let lengths: Vec<usize> = messages.iter().map(|message| chars(message)).collect();
@@ -223,16 +232,16 @@ mod tests {
     }
 
     #[test]
-    fn a_pause_says_what_is_whole() {
-        let mut cutter = Cutter::default();
-        cutter.feed(b"one\ntwo\nthr");
-        assert_eq!(cutter.next(), Next::More);
-        assert_eq!(cutter.flush().unwrap().as_str(), "one\ntwo");
-        assert_eq!(cutter.flush(), None);
-        cutter.feed(b"ee\n");
-        cutter.end();
-        assert_eq!(cutter.next(), Next::Message(Text::stored("three")));
-        assert_eq!(cutter.next(), Next::End);
+    fn a_flush_returns_whole_lines() {
+        let mut splitter = MessageSplitter::default();
+        splitter.feed(b"one\ntwo\nthr");
+        assert_eq!(splitter.next(), SplitStep::NeedsInput);
+        assert_eq!(splitter.flush().unwrap().as_str(), "one\ntwo");
+        assert_eq!(splitter.flush(), None);
+        splitter.feed(b"ee\n");
+        splitter.end();
+        assert_eq!(splitter.next(), SplitStep::Message(Text::stored("three")));
+        assert_eq!(splitter.next(), SplitStep::Done);
     }
 
     fn visible(text: &str) -> String {
@@ -243,8 +252,8 @@ mod tests {
     }
 
     proptest! {
-        /// Nothing that can be seen is lost, changed or doubled, and each message is within the
-        /// limits, however the stream comes in pieces.
+        /// However the stream arrives, nothing visible is lost, changed or doubled, and each message
+        /// is within the limits.
         #[test]
         fn nothing_is_lost(
             lines in prop::collection::vec(
