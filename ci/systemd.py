@@ -136,7 +136,7 @@ def install(chat, deb):
         check(machine.run("systemctl", "is-enabled", unit).strip() == "enabled")
     machine.run("systemd-analyze", "verify", "--man=no", "--recursive-errors=no", SERVICE, SOCKET)
     machine.run("systemd-analyze", "security", "--no-pager", "--threshold=12", SERVICE)
-    check(machine.show(SERVICE, "StatusText") == "people can connect to [::]:22")
+    check(machine.show(SERVICE, "StatusText") == "listening on [::]:22")
     check(machine.run("id", "-u", "ssh-chat").strip() == "622")
     check(machine.run("stat", "-c", "%a %U", "/var/lib/ssh-chat").split() == ["700", "ssh-chat"])
     status = Path(f"/proc/{leader_of(machine, chat.pid())}/status").read_text()
@@ -187,8 +187,8 @@ def log_in(chat):
     ended = machine.try_run("su", "-s", "/bin/sh", "nobody", "-c", "ssh-chat --data-dir /var/lib/ssh-chat keys list")
     check(ended.returncode == 1 and "Permission denied" in ended.stdout and "sudo -u ssh-chat" in ended.stdout, ended)
     said = machine.run("env", "HOME=/root", "ssh-chat", "invite", "create", "--create")
-    check("note: this is about /root/" in said and "sudo -u ssh-chat" in said, said)
-    check("made a new store: /root/" in said, said)
+    check("note: using /root/" in said and "sudo -u ssh-chat" in said, said)
+    check("created a new store: /root/" in said, said)
     machine.run("rm", "-r", "/root/.local/state/ssh-chat")
 
 
@@ -198,7 +198,7 @@ def read_journal(chat):
     found = {entry.get("EVENT"): entry for entry in entries}
     listening = found["listening"]
     check(listening["ADDRESS"] == "[::]:22" and listening["PRIORITY"] == "6", listening)
-    check(listening["MESSAGE"].startswith("listening: people can connect address=[::]:22 fingerprint=SHA256:"), listening)
+    check(listening["MESSAGE"].startswith("listening: accepting connections address=[::]:22 fingerprint=SHA256:"), listening)
     check("reloaded" in found, sorted(found))
     for entry in entries:
         # Nothing meant for a terminal.

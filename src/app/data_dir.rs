@@ -1,4 +1,4 @@
-//! The data folder: made on the first start, private to its owner, used by one server at a time.
+//! The data directory: created on the first start, private to its owner, locked by one server.
 
 use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io::{self, Read as _, Write as _};
@@ -7,25 +7,24 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 
-/// The file whose lock says that a server uses the folder. It holds the process id of the last one
-/// that did, followed by a newline.
-const LOCK: &str = "lock";
+/// The lock file. Contains the process id of its last holder and a newline.
+const LOCK_FILE: &str = "lock";
 
-/// Permissions that the folder may not give: whoever writes in it can replace the files. To list it
-/// is harmless, since each file is private, and systemd's `StateDirectory` may be 0755.
-const OPEN_TO_OTHERS: u32 = 0o022;
+/// Forbidden permissions: other users who can write in the directory can replace its files. Listing
+/// it is harmless because each file is private, and systemd's `StateDirectory` may be 0755.
+const WRITABLE_BY_OTHERS: u32 = 0o022;
 
-/// The folder, locked for as long as this value lives.
+/// The data directory, locked until this is dropped.
 pub(super) struct DataDir {
     path: PathBuf,
     _lock: File,
 }
 
 impl DataDir {
-    /// Makes the folder if there is none, and makes sure that no other server uses it.
+    /// Creates the directory if necessary, and locks it. Fails if another server uses it.
     pub(super) fn open(path: &Path) -> Result<DataDir> {
-        DataDir::make(path)?;
-        let at = path.join(LOCK);
+        DataDir::create(path)?;
+        let at = path.join(LOCK_FILE);
         let mut lock = File::options()
             .create(true)
             .truncate(false)
@@ -35,20 +34,20 @@ impl DataDir {
             .open(&at)
             .with_context(|| {
                 format!(
-                    "can't write in the data folder {}: mend its permissions, or choose another with --data-dir DIR",
+                    "can't write in the data directory {}: fix its permissions, or choose another with --data-dir DIR",
                     path.display()
                 )
             })?;
         match lock.try_lock() {
             Ok(()) => {
-                sign(&mut lock).with_context(|| format!("can't write {}", at.display()))?;
+                write_pid(&mut lock).with_context(|| format!("can't write {}", at.display()))?;
                 Ok(DataDir {
                     path: fs::canonicalize(path).unwrap_or_else(|_| path.to_owned()),
                     _lock: lock,
                 })
             }
             Err(TryLockError::WouldBlock) => bail!(
-                "another ssh-chat{} uses the data folder {}: stop it first, or choose another with --data-dir DIR",
+                "the data directory {1} is in use by another ssh-chat{0}. Stop that first, or choose another with --data-dir DIR",
                 holder(lock),
                 path.display()
             ),
@@ -58,52 +57,53 @@ impl DataDir {
         }
     }
 
-    /// Makes the folder if there is none. An error if users other than its owner can write in it.
-    pub(super) fn make(path: &Path) -> Result<()> {
+    /// Creates the directory if necessary. Fails if users other than its owner can write in it.
+    pub(super) fn create(path: &Path) -> Result<()> {
         DirBuilder::new()
             .recursive(true)
             .mode(0o700)
             .create(path)
             .with_context(|| {
                 format!(
-                    "can't make the data folder {}: choose another with --data-dir DIR",
+                    "can't create the data directory {}: choose another with --data-dir DIR",
                     path.display()
                 )
             })?;
         let found = fs::metadata(path)
-            .with_context(|| format!("can't look at the data folder {}", path.display()))?;
+            .with_context(|| format!("can't read the data directory {}", path.display()))?;
         let mode = found.mode() & 0o7777;
-        if mode & OPEN_TO_OTHERS != 0 {
+        if mode & WRITABLE_BY_OTHERS != 0 {
             let path = path.display();
             bail!(
-                "other users can write in the data folder {path} (mode {mode:04o}), and so replace the database and the host key: check who could have changed what, then type: chmod 700 {path}"
+                "other users can write in the data directory {path} (mode {mode:04o}) and could have replaced the database or the host key. Check both, then run: chmod 700 {path}"
             );
         }
         Ok(())
     }
 
-    /// Whether a server uses the folder now.
+    /// Whether a server has locked the directory.
     pub(super) fn in_use(path: &Path) -> bool {
-        let lock = File::options().write(true).open(path.join(LOCK));
+        let lock = File::options().write(true).open(path.join(LOCK_FILE));
         lock.is_ok_and(|lock| matches!(lock.try_lock(), Err(TryLockError::WouldBlock)))
     }
 
+    /// The canonical path.
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
 }
 
-/// Writes this process's id into the lock file.
-fn sign(lock: &mut File) -> io::Result<()> {
+/// Writes this process's id to the lock file.
+fn write_pid(lock: &mut File) -> io::Result<()> {
     lock.set_len(0)?;
     writeln!(lock, "{}", std::process::id())
 }
 
-/// ` (process 4711)`, as the lock file says. Empty if it says nothing: its holder has only just
-/// taken the lock, or is an older version.
+/// ` (process 4711)`, from the lock file. Empty if it has no valid id: its holder took the lock a
+/// moment ago, or is an older version.
 fn holder(lock: File) -> String {
     let mut text = String::new();
-    // A process id has few digits, whatever else somebody writes there.
+    // Bounded, because another program may have written the file.
     let read = lock.take(32).read_to_string(&mut text);
     match read.map(|_| text.trim_end().parse::<u32>()) {
         Ok(Ok(id)) => format!(" (process {id})"),
@@ -118,10 +118,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_folder_in_which_others_can_write_is_refused() {
+    fn a_directory_writable_by_others_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("data");
-        DataDir::make(&path).unwrap();
+        DataDir::create(&path).unwrap();
         let mode = fs::metadata(&path).unwrap().mode() & 0o7777;
         assert_eq!(mode, 0o700, "made private");
         for (mode, refused) in [
@@ -145,9 +145,9 @@ mod tests {
     }
 
     #[test]
-    fn who_holds_the_folder_is_named() {
+    fn the_lock_holder_is_named() {
         let folder = tempfile::tempdir().unwrap();
-        let at = folder.path().join(LOCK);
+        let at = folder.path().join(LOCK_FILE);
         // What an earlier process left there is replaced, however long it is.
         fs::write(&at, "4294967295\n").unwrap();
         let held = DataDir::open(folder.path()).unwrap();
@@ -155,22 +155,19 @@ mod tests {
         for (written, named) in [
             (
                 None,
-                format!("another ssh-chat (process {own}) uses the data folder "),
+                format!(" is in use by another ssh-chat (process {own}). "),
             ),
-            (
-                Some(""),
-                "another ssh-chat uses the data folder ".to_owned(),
-            ),
+            (Some(""), " is in use by another ssh-chat. ".to_owned()),
             (
                 Some("no number\n"),
-                "another ssh-chat uses the data folder ".to_owned(),
+                " is in use by another ssh-chat. ".to_owned(),
             ),
         ] {
             if let Some(written) = written {
                 fs::write(&at, written).unwrap();
             }
             let error = DataDir::open(folder.path()).err().unwrap().to_string();
-            assert!(error.starts_with(&named), "{error}");
+            assert!(error.contains(&named), "{error}");
         }
         drop(held);
         DataDir::open(folder.path()).unwrap();

@@ -1,14 +1,14 @@
-//! How the server is, for the private listener: starting, open, stopping.
+//! Liveness and readiness for the metrics listener.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
-use tokio::net::TcpListener;
+use anyhow::Result;
 use tokio::time::timeout;
 
-use super::stop::Reason;
+use super::shutdown::ShutdownReason;
+use super::startup::bind_one;
 use super::supervisor::Supervisor;
 use crate::access::AccessControl;
 use crate::hub::Handle;
@@ -16,47 +16,49 @@ use crate::store::Writes;
 use crate::telemetry::listener::{self, Inside};
 use crate::telemetry::metrics;
 
-/// How long the hub may take to answer. It does in microseconds.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// How long the hub may take to respond. It usually takes microseconds.
+const HUB_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What can be asked about the server, from before it is open until after it was.
-pub(super) struct Health(Mutex<Stage>);
+/// The server's health, in three phases: starting, running, stopping.
+///
+/// [`listen`](Health::listen) first, before anything that may have to wait; call
+/// [`running`](Health::running) once clients can connect, and [`stopping`](Health::stopping) when
+/// the shutdown begins. `live` succeeds while starting and stopping, which have deadlines of their
+/// own; `ready` succeeds only while running.
+pub(super) struct Health(Mutex<Phase>);
 
-enum Stage {
+enum Phase {
     Starting,
-    Open(Open),
-    /// With what is said of it.
+    Running(RunningParts),
+    /// With the description that the checks return.
     Stopping(&'static str),
 }
 
 #[derive(Clone)]
-struct Open {
+struct RunningParts {
     hub: Handle,
-    guard: Arc<AccessControl>,
+    access: Arc<AccessControl>,
     writes: Arc<Writes>,
 }
 
 impl Health {
-    /// Opens the listener, if the configuration has one, and says so in the log.
+    /// Starts the metrics listener, if it's configured.
     pub(super) async fn listen(
         address: Option<SocketAddr>,
         tasks: &mut Supervisor,
     ) -> Result<Arc<Health>> {
-        let health = Arc::new(Health(Mutex::new(Stage::Starting)));
+        let health = Arc::new(Health(Mutex::new(Phase::Starting)));
         let Some(address) = address else {
             return Ok(health);
         };
-        let listener = TcpListener::bind(address).await.with_context(|| {
-            format!("can't listen on {address} for metrics: choose another with metrics.listen")
-        })?;
-        let address = listener.local_addr()?;
+        let (listener, address) = bind_one(address, "metrics.listen").await?;
         if address.ip().to_canonical().is_loopback() {
-            tracing::info!(event = "metrics_listening", %address, "metrics and health can be asked for");
+            tracing::info!(event = "metrics_listening", %address, "serving metrics and health checks");
         } else {
             tracing::warn!(
                 event = "metrics_listening",
                 %address,
-                "metrics and health can be asked for by everybody who can reach this address"
+                "serving metrics and health checks to everyone who can reach this address"
             );
         }
         let serving = listener::serve(listener, Arc::clone(&health));
@@ -64,51 +66,54 @@ impl Health {
         Ok(health)
     }
 
-    /// People can connect from now on.
-    pub(super) fn open(&self, hub: Handle, guard: Arc<AccessControl>, writes: Arc<Writes>) {
-        *self.stage() = Stage::Open(Open { hub, guard, writes });
-    }
-
-    /// From now on people are told to go. Lets go of the hub, which ends when nobody holds it.
-    pub(super) fn stopping(&self, reason: &Reason) {
-        *self.stage() = Stage::Stopping(match reason {
-            Reason::Signal(_) => "stopping",
-            Reason::Failure(_) => "stopping: an essential task ended; the log says which",
+    /// Clients can connect.
+    pub(super) fn running(&self, hub: Handle, access: Arc<AccessControl>, writes: Arc<Writes>) {
+        *self.phase() = Phase::Running(RunningParts {
+            hub,
+            access,
+            writes,
         });
     }
 
-    fn stage(&self) -> MutexGuard<'_, Stage> {
+    /// The shutdown begins. Drops the handle of the hub, which ends when no one holds one.
+    pub(super) fn stopping(&self, reason: &ShutdownReason) {
+        *self.phase() = Phase::Stopping(match reason {
+            ShutdownReason::Signal(_) => "stopping",
+            ShutdownReason::Failure(_) => "stopping: an essential task failed, see the log",
+        });
+    }
+
+    fn phase(&self) -> MutexGuard<'_, Phase> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What is open; otherwise which stage it is.
-    fn inside(&self) -> Result<Open, &'static str> {
-        match &*self.stage() {
-            Stage::Starting => Err("starting: waiting for the host key and the store"),
-            Stage::Open(open) => Ok(open.clone()),
-            Stage::Stopping(words) => Err(words),
+    /// The running server; otherwise the description of the phase.
+    fn parts(&self) -> Result<RunningParts, &'static str> {
+        match &*self.phase() {
+            Phase::Starting => Err("starting: waiting for the host key and the store"),
+            Phase::Running(parts) => Ok(parts.clone()),
+            Phase::Stopping(description) => Err(description),
         }
     }
 }
 
 impl Inside for Health {
-    /// A server that starts or stops has deadlines of its own, and is not to be killed meanwhile.
     async fn live(&self) -> Result<&'static str, String> {
-        let Open { hub, .. } = match self.inside() {
-            Ok(open) => open,
-            Err(stage) => return Ok(stage),
+        let RunningParts { hub, .. } = match self.parts() {
+            Ok(parts) => parts,
+            Err(phase) => return Ok(phase),
         };
-        match timeout(PATIENCE, hub.ping()).await {
+        match timeout(HUB_TIMEOUT, hub.ping()).await {
             Ok(Ok(())) => Ok("live"),
             Ok(Err(_)) => Err("the hub has ended".to_owned()),
-            Err(_) => Err(format!("the hub has not answered within {PATIENCE:?}")),
+            Err(_) => Err(format!("the hub has not responded within {HUB_TIMEOUT:?}")),
         }
     }
 
     fn ready(&self) -> Result<&'static str, String> {
-        let Open { guard, writes, .. } = self.inside()?;
-        if !guard.store_answers() {
-            return Err("the store does not answer".to_owned());
+        let RunningParts { access, writes, .. } = self.parts()?;
+        if !access.store_answers() {
+            return Err("the store doesn't respond".to_owned());
         }
         match writes.problem() {
             None => Ok("ready"),
@@ -117,7 +122,7 @@ impl Inside for Health {
     }
 
     fn measure(&self) {
-        if let Ok(Open { hub, .. }) = self.inside() {
+        if let Ok(RunningParts { hub, .. }) = self.parts() {
             metrics::mailbox(hub.waiting());
         }
     }
@@ -152,7 +157,7 @@ mod tests {
         Arc::new(Sqlite::open(&folder.join("chat.db")).unwrap())
     }
 
-    /// What a server opens, and the task of its hub.
+    /// The parts of a running server, and its hub's task.
     async fn parts(folder: &Path) -> (Handle, Arc<AccessControl>, JoinHandle<()>) {
         let store = store(folder);
         let (hub, handle) = Hub::load(Arc::clone(&store), Limits::default())
@@ -166,7 +171,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn each_stage_has_its_answers() {
+    async fn each_phase_has_its_checks() {
         let health = Health::listen(None, &mut Supervisor::default())
             .await
             .unwrap();
@@ -177,7 +182,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (handle, guard, hub) = parts(folder.path()).await;
         let writes = Arc::new(Writes::default());
-        health.open(handle, guard, Arc::clone(&writes));
+        health.running(handle, guard, Arc::clone(&writes));
         assert_eq!(health.live().await, Ok("live"));
         assert_eq!(health.ready(), Ok("ready"));
         writes.set_low(true);
@@ -187,16 +192,16 @@ mod tests {
         writes.set_low(false);
         assert_eq!(health.ready(), Ok("ready"));
 
-        let failure = "stopping: an essential task ended; the log says which";
+        let failure = "stopping: an essential task failed, see the log";
         for (reason, words) in [
-            (Reason::Signal("SIGTERM"), "stopping"),
-            (Reason::Failure(String::new()), failure),
+            (ShutdownReason::Signal("SIGTERM"), "stopping"),
+            (ShutdownReason::Failure(String::new()), failure),
         ] {
             health.stopping(&reason);
             assert_eq!(health.live().await, Ok(words));
             assert_eq!(health.ready(), Err(words.to_owned()));
         }
-        // Nobody else holds it.
+        // No one else holds a handle.
         hub.await.unwrap();
     }
 
@@ -207,14 +212,14 @@ mod tests {
             .await
             .unwrap();
         let (handle, guard, hub) = parts(folder.path()).await;
-        health.open(handle, guard, Arc::default());
+        health.running(handle, guard, Arc::default());
         hub.abort();
         assert!(hub.await.is_err());
         assert_eq!(health.live().await, Err("the hub has ended".to_owned()));
     }
 
     #[tokio::test]
-    async fn what_waits_for_the_hub_can_be_seen() {
+    async fn waiting_hub_requests_are_counted() {
         let folder = tempfile::tempdir().unwrap();
         let (hub, handle) = Hub::load(store(folder.path()), Limits::default())
             .await

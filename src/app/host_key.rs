@@ -1,4 +1,4 @@
-//! Where the host key is kept, and what is told of it.
+//! The host key: where the configuration says it's kept, and publishing its public half.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -15,70 +15,72 @@ use crate::secrets::file_admin::AdminFile;
 use crate::secrets::{HostKey, HostKeyAdmin, Loaded};
 use crate::telemetry::metrics;
 
-/// The host key's file in the data folder.
+/// The host key's file in the data directory.
 const HOST_KEY: &str = "host_key";
 
-/// Where the configuration says that the host key is kept. What fails and may pass is tried again
-/// for so long.
-pub(super) fn admin(config: &Config, data_dir: &Path, patience: Duration) -> Box<dyn HostKeyAdmin> {
+/// The host key's storage. Temporary failures are retried for as long as `patience`.
+pub(super) fn storage(
+    config: &Config,
+    data_dir: &Path,
+    patience: Duration,
+) -> Box<dyn HostKeyAdmin> {
     match &config.aws.host_key_secret {
         Some(secret) => Box::new(SecretsManager::new(aws(config, patience), secret)),
-        None => Box::new(AdminFile::new(data_dir.join(HOST_KEY), date())),
+        None => Box::new(AdminFile::new(data_dir.join(HOST_KEY), file_date())),
     }
 }
 
-/// The parameter that tells the public half, and its name, if the configuration names one. Nothing
-/// is tried twice.
+/// The SSM parameter with the public half, and its name, if one is configured. Without retries.
 pub(super) fn parameter(config: &Config) -> Option<(&str, Parameter)> {
     let name = config.aws.host_key_parameter.as_deref()?;
     Some((name, Parameter::new(aws(config, Duration::ZERO), name)))
 }
 
-/// The way to AWS.
+/// The AWS client.
 pub(super) fn aws(config: &Config, patience: Duration) -> Arc<Aws> {
     Arc::new(Aws::new(config.aws.region.clone(), patience))
 }
 
-/// The moment, as part of a file's name: `2026-11-22T140209Z`.
-fn date() -> String {
+/// The current time as part of a file name: `2026-11-22T140209Z`.
+fn file_date() -> String {
     let now = chrono::DateTime::from_timestamp_millis(clock::now().0).unwrap_or_default();
     now.format("%Y-%m-%dT%H%M%SZ").to_string()
 }
 
-/// The key that the server has.
-pub(super) struct Found {
+/// The host key that the server uses.
+pub(super) struct ServerKey {
     pub key: HostKey,
     pub created: bool,
-    /// Where it is kept, for people who know the data folder.
+    /// Where it's kept, in words.
     pub place: String,
 }
 
-impl Found {
-    /// Waits for the key, or for the end of the patience.
-    pub(super) async fn load(config: &Config, data_dir: &Path) -> Result<Found> {
-        let admin = admin(config, data_dir, config.aws.patience);
-        let Loaded { key, created } = admin.load_or_create().await?;
+impl ServerKey {
+    /// Loads the host key, or creates it. Retries temporary failures for `aws.patience`.
+    pub(super) async fn load(config: &Config, data_dir: &Path) -> Result<ServerKey> {
+        let storage = storage(config, data_dir, config.aws.patience);
+        let Loaded { key, created } = storage.load_or_create().await?;
         tracing::info!(
             event = "host_key_loaded",
-            source = admin.place(),
+            source = storage.place(),
             fingerprint = %key.fingerprint(),
             created,
-            "the server has its host key"
+            "host key loaded"
         );
         let (source, place) = match config.aws.host_key_secret {
-            Some(_) => ("secretsmanager", admin.place()),
-            None => ("file", super::shown(&config.data_dir)),
+            Some(_) => ("secretsmanager", storage.place()),
+            None => ("file", abbreviated(&config.data_dir)),
         };
         metrics::host_key(source);
-        Ok(Found {
+        Ok(ServerKey {
             key,
             created,
             place,
         })
     }
 
-    /// Publishes the public half where the configuration says so. People can connect meanwhile, and
-    /// if it fails as well.
+    /// Publishes the public half in the SSM parameter, if one is configured. Clients can connect
+    /// meanwhile, and even if this fails.
     pub(super) fn publish(&self, config: &Config) -> JoinHandle<()> {
         let value = Parameter::value(&self.key);
         let aws = aws(config, config.aws.patience);
@@ -92,16 +94,25 @@ impl Found {
                     event = "host_key_published",
                     parameter = name,
                     changed,
-                    "the parameter tells the public half of the host key"
+                    "public host key published in the parameter"
                 ),
                 Err(error) => tracing::warn!(
                     event = "host_key_not_published",
                     parameter = name,
                     error = %error,
-                    "the parameter does not tell the public half of the host key; its role needs \
+                    "public host key not published in the parameter; the role needs \
                      ssm:GetParameter and ssm:PutParameter on it"
                 ),
             }
         })
+    }
+}
+
+/// A path with `~` for the home directory.
+fn abbreviated(path: &Path) -> String {
+    let home = std::env::var_os("HOME").filter(|home| !home.is_empty());
+    match home.and_then(|home| path.strip_prefix(home).ok().map(Path::to_owned)) {
+        Some(rest) => format!("~/{}", rest.display()),
+        None => path.display().to_string(),
     }
 }

@@ -1,22 +1,26 @@
-//! The tasks that the server can't do without. When one of them ends, the server stops and fails,
-//! so that whatever started it starts it again: half a server would look healthy and let bans
-//! pass, or lose messages.
+//! Supervision of essential tasks. When one of them ends, the server shuts down and exits with an
+//! error, so that systemd restarts it: half a server would look healthy, but not enforce bans, or
+//! lose messages.
 //!
-//! Essential are the hub, the access watch, the space watch and every listener. These are not, and a panic in one
-//! of them is still in the log (`panicked`):
+//! Essential are the hub, the access watch, the disk space watch and every listener. Not essential,
+//! though a panic is logged all the same (`panicked`):
 //!
 //! - connections and sessions: one that panics ends alone;
-//! - the store's threads: a job that panics fails alone, and its thread goes on;
-//! - the watchdog: if systemd hears nothing from it, it restarts the process anyway;
-//! - the metrics reporter: nobody's chat depends on it, and a missing heartbeat raises an alarm;
-//! - the publisher of the host key: it runs once, and people connect without it.
+//! - the store's threads: a job that panics fails alone, and its thread continues;
+//! - the watchdog: without its notifications, systemd restarts the process anyway;
+//! - the metrics reporter: the chat works without it, and a missing heartbeat raises an alarm;
+//! - publishing the host key: it happens once, and clients can connect without it.
 
 use std::collections::HashMap;
 use std::future::{Future, pending};
 
 use tokio::task::{Id, JoinSet};
 
-/// Essential tasks that run, by name. Dropping it aborts them.
+/// The running essential tasks. Dropping it aborts them.
+///
+/// [`spawn`](Supervisor::spawn) each task, then wait for [`failed`](Supervisor::failed) next to the
+/// signals that stop the server. Finally call [`shutdown`](Supervisor::shutdown), which aborts the
+/// tasks, or tell them to stop and wait until they have [`finished`](Supervisor::finished).
 #[derive(Default)]
 pub(super) struct Supervisor {
     tasks: JoinSet<()>,
@@ -24,7 +28,7 @@ pub(super) struct Supervisor {
 }
 
 impl Supervisor {
-    /// Starts a task that must not end before the server does.
+    /// Starts a task that must run as long as the server.
     pub(super) fn spawn(
         &mut self,
         name: &'static str,
@@ -34,8 +38,8 @@ impl Supervisor {
         self.names.insert(id, name);
     }
 
-    /// Waits for the first task that ends, logs it, and returns a sentence about it. Never returns
-    /// while all of them run. Cancel-safe.
+    /// Waits until a task ends, logs that, and returns an error message. Doesn't return while all
+    /// tasks run. Cancel-safe.
     pub(super) async fn failed(&mut self) -> String {
         let (id, error) = match self.tasks.join_next_with_id().await {
             Some(Ok((id, ()))) => (id, "it returned".to_owned()),
@@ -47,17 +51,17 @@ impl Supervisor {
             event = "task_failed",
             task,
             error,
-            "an essential task ended; the server stops"
+            "essential task ended; shutting down"
         );
         format!("internal error: the {task} ended: {error}")
     }
 
-    /// Waits until all tasks have ended by themselves.
+    /// Waits until all tasks have ended.
     pub(super) async fn finished(mut self) {
         while self.tasks.join_next().await.is_some() {}
     }
 
-    /// Aborts the tasks that still run, and waits until they are gone.
+    /// Aborts the tasks and waits until they have ended.
     pub(super) async fn shutdown(mut self) {
         self.tasks.shutdown().await;
     }
@@ -72,7 +76,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn the_first_task_that_ends_is_named_with_the_reason() {
+    async fn the_first_task_that_ends_is_reported() {
         let cases = [
             (true, "panicked with message \"out of cheese\""),
             (false, "it returned"),
@@ -80,7 +84,7 @@ mod tests {
         for (panics, why) in cases {
             let mut tasks = Supervisor::default();
             tasks.spawn("hub", pending());
-            // Nothing is wrong yet, and a wait that is given up loses nothing.
+            // Nothing has failed yet, and cancelling the wait loses nothing.
             let nothing = timeout(Duration::from_secs(60), tasks.failed()).await;
             assert!(nothing.is_err(), "{nothing:?}");
             tasks.spawn("watch", async move {

@@ -1,7 +1,6 @@
-//! What systemd and the server tell each other: the sockets that the process is given
-//! (`sd_listen_fds(3)`), and how it is getting on (`sd_notify(3)`).
+//! systemd: socket activation (`sd_listen_fds(3)`) and notifications (`sd_notify(3)`).
 //!
-//! Where systemd did not start the process, there are no sockets and nobody is told anything.
+//! If systemd didn't start the process, there are no sockets, and notifications do nothing.
 
 use std::future::Future;
 use std::net::{SocketAddr, TcpListener};
@@ -18,55 +17,54 @@ use tokio::time::{Instant, MissedTickBehavior, interval, interval_at};
 use crate::config::Environment;
 use crate::hub::Handle;
 
-/// What a socket for the server is called: `FileDescriptorName=` of its unit.
-const NAME: &str = "ssh";
-/// The unit that opens the port.
+/// The socket's `FileDescriptorName=`.
+const SOCKET_NAME: &str = "ssh";
+/// The unit with the listening socket.
 const SOCKET_UNIT: &str = "ssh-chat.socket";
 
-/// How often systemd hears that something that takes long goes on.
-const BEAT: Duration = Duration::from_secs(10);
-/// How long systemd waits for the next beat before it takes the process for dead.
-const BEAT_LASTS: Duration = Duration::from_secs(30);
+/// How often a long operation extends its timeout.
+const EXTEND_EVERY: Duration = Duration::from_secs(10);
+/// How far each extension moves the timeout.
+const EXTEND_BY: Duration = Duration::from_secs(30);
 
-/// The sockets that systemd opened for the server, with their addresses; none if it opened none.
+/// The sockets that systemd opened for the server, with their addresses.
 ///
-/// Takes them out of the environment, so this comes before any thread is started, and works
-/// once.
+/// Takes them out of the environment: call it once, before any thread starts.
 pub(super) fn sockets() -> Result<Vec<(TcpListener, SocketAddr)>> {
     let environment = Environment::of_process();
     let names = environment.get("LISTEN_FDNAMES");
     let mut passed = ListenFd::from_env();
-    known(names.unwrap_or_default(), passed.len())?;
+    check_names(names.unwrap_or_default(), passed.len())?;
     let mut sockets = Vec::new();
     for index in 0..passed.len() {
         let listener = passed
             .take_tcp_listener(index)
-            .context("systemd gave the server something else than a TCP socket")?;
+            .context("systemd passed a file descriptor that isn't a TCP socket")?;
         if let Some(listener) = listener {
             let address = listener
                 .local_addr()
-                .context("a socket from systemd has no address")?;
+                .context("can't get the address of a socket from systemd")?;
             sockets.push((listener, address));
         }
     }
     Ok(sockets)
 }
 
-/// Makes sure that each socket is meant for the server: one that nobody accepts from would let
-/// people wait forever. Without any names all are.
-fn known(names: &str, count: usize) -> Result<()> {
+/// Checks that each socket is meant for the server: clients of any other would wait forever. Sockets
+/// without names are accepted.
+fn check_names(names: &str, count: usize) -> Result<()> {
     let others = names.split(':').filter(|name| !name.is_empty());
-    match others.take(count).find(|name| *name != NAME) {
+    match others.take(count).find(|name| *name != SOCKET_NAME) {
         Some(other) => bail!(
-            "systemd gave the server a socket named {other:?}, for which it has no use: say \
-             FileDescriptorName={NAME} in the socket unit, or take the socket away"
+            "systemd passed an unknown socket named {other:?}: set FileDescriptorName={SOCKET_NAME} \
+             in the socket unit, or remove the socket"
         ),
         None => Ok(()),
     }
 }
 
-/// The addresses at which systemd listens for the server now. Empty without systemd, and if it
-/// does not say.
+/// The addresses on which systemd listens for the server. Empty without systemd, or if it can't be
+/// queried.
 pub(super) fn listening() -> Vec<SocketAddr> {
     if !sd_notify::booted().unwrap_or(false) {
         return Vec::new();
@@ -76,12 +74,12 @@ pub(super) fn listening() -> Vec<SocketAddr> {
         .output();
     shown.map_or_else(
         |_| Vec::new(),
-        |shown| addresses(&String::from_utf8_lossy(&shown.stdout)),
+        |shown| parse_addresses(&String::from_utf8_lossy(&shown.stdout)),
     )
 }
 
-/// The addresses in what `systemctl show` says of a socket unit, if that is active.
-fn addresses(shown: &str) -> Vec<SocketAddr> {
+/// Parses the addresses of an active socket unit from the output of `systemctl show`.
+fn parse_addresses(shown: &str) -> Vec<SocketAddr> {
     if !shown.lines().any(|line| line == "ActiveState=active") {
         return Vec::new();
     }
@@ -93,91 +91,94 @@ fn addresses(shown: &str) -> Vec<SocketAddr> {
         .collect()
 }
 
-/// People can connect now.
+/// Clients can connect.
 pub(super) fn ready(addresses: &[SocketAddr]) {
     let list: Vec<String> = addresses.iter().map(ToString::to_string).collect();
-    let status = format!("people can connect to {}", list.join(", "));
-    tell(&[NotifyState::Ready, NotifyState::Status(&status)]);
+    let status = format!("listening on {}", list.join(", "));
+    notify(&[NotifyState::Ready, NotifyState::Status(&status)]);
 }
 
-/// The configuration is being read again. [`reloaded`] has to follow.
+/// The configuration is being reloaded. [`reloaded`] must follow.
 pub(super) fn reloading() {
     let mut state = vec![NotifyState::Reloading];
-    // Type=notify-reload wants it; whoever does not know it takes no notice.
+    // Required by Type=notify-reload, ignored otherwise.
     state.extend(NotifyState::monotonic_usec_now());
-    tell(&state);
+    notify(&state);
 }
 
-/// The configuration was read again, and this came of it.
+/// The reload is complete, with this status.
 pub(super) fn reloaded(status: &str) {
-    tell(&[NotifyState::Ready, NotifyState::Status(status)]);
+    notify(&[NotifyState::Ready, NotifyState::Status(status)]);
 }
 
-/// How the server is, while it runs.
+/// Updates the status of the running server.
 pub(super) fn status(status: &str) {
-    tell(&[NotifyState::Status(status)]);
+    notify(&[NotifyState::Status(status)]);
 }
 
-/// The server stops, because it was asked to.
+/// The server is shutting down.
 pub(super) fn stopping() {
-    tell(&[NotifyState::Stopping]);
+    notify(&[NotifyState::Stopping]);
 }
 
-/// The server ends, and this is why. systemd shows the first line of it.
-pub(super) fn failed(why: &str) {
-    tell(&[NotifyState::Status(why.lines().next().unwrap_or_default())]);
+/// The server ends with this error. systemd shows its first line.
+pub(super) fn failed(error: &str) {
+    notify(&[NotifyState::Status(
+        error.lines().next().unwrap_or_default(),
+    )]);
 }
 
-/// Waits for something that may take longer than systemd would wait, and tells it meanwhile
-/// what that is. It has to have an end of its own.
-pub(super) async fn meanwhile<T>(status: &str, work: impl Future<Output = T>) -> T {
-    let lasts = u32::try_from(BEAT_LASTS.as_micros()).unwrap_or(u32::MAX);
-    let beat = NotifyState::ExtendTimeoutUsec(lasts);
-    tell(&[NotifyState::Status(status), beat.clone()]);
-    let mut beats = interval_at(Instant::now() + BEAT, BEAT);
+/// Awaits an operation that may exceed systemd's timeout, extending that, with a status. The operation
+/// needs a timeout of its own.
+pub(super) async fn extend_timeout<T>(status: &str, work: impl Future<Output = T>) -> T {
+    let micros = u32::try_from(EXTEND_BY.as_micros()).unwrap_or(u32::MAX);
+    let extend = NotifyState::ExtendTimeoutUsec(micros);
+    notify(&[NotifyState::Status(status), extend.clone()]);
+    let mut ticks = interval_at(Instant::now() + EXTEND_EVERY, EXTEND_EVERY);
     tokio::pin!(work);
     loop {
         tokio::select! {
             done = &mut work => return done,
-            _ = beats.tick() => tell(slice::from_ref(&beat)),
+            _ = ticks.tick() => notify(slice::from_ref(&extend)),
         }
     }
 }
 
-/// Keeps the watchdog quiet, if systemd has one for this process, as long as the hub answers.
-/// It holds the hub: it has to be aborted before the hub can end.
+/// Notifies systemd's watchdog, if it's enabled, as long as the hub responds. The task holds a handle
+/// of the hub: abort it, or the hub doesn't end.
 pub(super) fn watchdog(hub: Handle) -> JoinHandle<()> {
     tokio::spawn(async move {
-        if let Some(patience) = sd_notify::watchdog_enabled() {
-            let answers = || {
+        if let Some(timeout) = sd_notify::watchdog_enabled() {
+            let responds = || {
                 let hub = hub.clone();
                 async move { hub.ping().await.is_ok() }
             };
-            watch(patience, answers, || tell(&[NotifyState::Watchdog])).await;
+            feed_watchdog(timeout, responds, || notify(&[NotifyState::Watchdog])).await;
         }
     })
 }
 
-/// Three times within the watchdog's patience: asks, and says so when the answer has come.
-async fn watch<Answer: Future<Output = bool>>(
-    patience: Duration,
-    answers: impl Fn() -> Answer,
-    alive: impl Fn(),
+/// Checks three times within the watchdog's timeout, and feeds it after each success. Returns when a
+/// check fails.
+async fn feed_watchdog<Response: Future<Output = bool>>(
+    timeout: Duration,
+    responds: impl Fn() -> Response,
+    feed: impl Fn(),
 ) {
-    let mut interval = interval((patience / 3).max(Duration::from_millis(1)));
+    let mut interval = interval((timeout / 3).max(Duration::from_millis(1)));
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         interval.tick().await;
-        if !answers().await {
+        if !responds().await {
             return;
         }
-        alive();
+        feed();
     }
 }
 
-fn tell(state: &[NotifyState<'_>]) {
+fn notify(state: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(state) {
-        tracing::warn!(event = "systemd_unreachable", %error, "systemd could not be told");
+        tracing::warn!(event = "systemd_unreachable", %error, "can't notify systemd");
     }
 }
 
@@ -191,7 +192,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sockets_for_something_else_are_refused() {
+    fn sockets_with_another_name_are_refused() {
         for (names, count, right) in [
             ("", 0, true),
             ("", 2, true),
@@ -199,15 +200,19 @@ mod tests {
             ("ssh:ssh", 2, true),
             ("ssh:web", 2, false),
             ("ssh-chat.socket", 1, false),
-            // What is left over from somebody else's environment.
+            // Left over from another process's environment.
             ("web", 0, true),
         ] {
-            assert_eq!(known(names, count).is_ok(), right, "{names:?} {count}");
+            assert_eq!(
+                check_names(names, count).is_ok(),
+                right,
+                "{names:?} {count}"
+            );
         }
     }
 
     #[test]
-    fn the_socket_unit_says_where_it_listens() {
+    fn the_socket_units_addresses_are_parsed() {
         for (shown, expected) in [
             ("", &[][..]),
             ("Listen=[::]:22 (Stream)\nActiveState=inactive\n", &[]),
@@ -222,45 +227,46 @@ mod tests {
             ("ActiveState=active\nListen=/run/x (Stream)\n", &[]),
         ] {
             let expected: Vec<SocketAddr> = expected.iter().map(|a| a.parse().unwrap()).collect();
-            assert_eq!(addresses(shown), expected, "{shown:?}");
+            assert_eq!(parse_addresses(shown), expected, "{shown:?}");
         }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_watchdog_hears_of_each_answer_in_time() {
-        let patience = Duration::from_secs(30);
-        let told = Cell::new(None::<Instant>);
+    async fn the_watchdog_is_fed_in_time() {
+        let limit = Duration::from_secs(30);
+        let last = Cell::new(None::<Instant>);
         let count = Cell::new(0);
-        let answers = async || {
+        let responds = async || {
             tokio::time::sleep(Duration::from_secs(1)).await;
             true
         };
-        let alive = || {
+        let feed = || {
             let now = Instant::now();
-            let before = told.replace(Some(now));
-            assert!(before.is_none_or(|before| now - before < patience / 2));
+            let before = last.replace(Some(now));
+            assert!(before.is_none_or(|before| now - before < limit / 2));
             count.set(count.get() + 1);
         };
-        let ten = patience * 10;
-        assert!(timeout(ten, watch(patience, answers, alive)).await.is_err());
+        let ten = limit * 10;
+        let fed = timeout(ten, feed_watchdog(limit, responds, feed));
+        assert!(fed.await.is_err());
         assert_eq!(count.get(), 30);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_watchdog_hears_nothing_from_a_hub_that_hangs_or_is_gone() {
-        let patience = Duration::from_secs(30);
-        let alive = || panic!("nobody answered");
-        let hangs = timeout(patience * 10, watch(patience, pending, alive));
-        assert!(hangs.await.is_err(), "it still waits for the answer");
-        watch(patience, async || false, alive).await;
+    async fn a_hub_that_hangs_or_ended_feeds_no_watchdog() {
+        let limit = Duration::from_secs(30);
+        let feed = || panic!("fed without a response");
+        let hangs = timeout(limit * 10, feed_watchdog(limit, pending, feed));
+        assert!(hangs.await.is_err(), "it still waits for the response");
+        feed_watchdog(limit, async || false, feed).await;
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_takes_long_comes_to_its_end() {
+    async fn a_long_operation_completes() {
         let long = async {
-            tokio::time::sleep(BEAT * 10).await;
+            tokio::time::sleep(EXTEND_EVERY * 10).await;
             7
         };
-        assert_eq!(meanwhile("waiting", long).await, 7);
+        assert_eq!(extend_timeout("waiting", long).await, 7);
     }
 }

@@ -155,7 +155,7 @@ fn an_unreachable_aws_is_reported() {
     let (table, secret) = ("on table: ", "on key: ");
     let first = format!("dynamodb:DescribeTable {table}AWS is unreachable");
     has(&ended, "permissions", "fail", &first);
-    let others = format!("dynamodb:Query {table}the service does not answer");
+    let others = format!("dynamodb:Query {table}the service doesn't respond");
     has(&ended, "permissions", "skip", &others);
     let another = format!("secretsmanager:GetSecretValue {secret}AWS is unreachable");
     has(&ended, "permissions", "fail", &another);

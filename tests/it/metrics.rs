@@ -338,7 +338,7 @@ fn ready_is_whether_the_store_answers() {
         "times": 12,
     }));
     let body = wait_for(address, "/ready", "unready", |status, _| status == 503);
-    assert_eq!(body, "the store does not answer\n");
+    assert_eq!(body, "the store doesn't respond\n");
     assert_eq!(get(address, "/live"), (200, "live\n".to_owned()));
     let body = wait_for(address, "/ready", "ready again", |status, _| status == 200);
     assert_eq!(body, "ready\n");

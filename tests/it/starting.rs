@@ -200,7 +200,9 @@ const REFUSALS: &[Refusal] = &[
         what: "an address that is not this machine's",
         arrange: |_| arguments(&["--listen", "192.0.2.1:0"]),
         status: 1,
-        says: &["can't listen on 192.0.2.1:0: choose another with --listen ADDR:PORT"],
+        says: &[
+            "can't listen on 192.0.2.1:0: Cannot assign requested address (os error 99). Choose another address with --listen ADDR:PORT",
+        ],
     },
 ];
 
@@ -248,7 +250,9 @@ fn a_port_that_is_taken_is_named() {
     let home = Home::new();
     let ended = run(&home, &["--listen", &address]);
     assert_eq!(ended.status.code(), Some(1), "{ended:?}");
-    let words = format!("can't listen on {address}: choose another with --listen ADDR:PORT");
+    let words = format!(
+        "can't listen on {address}: Address already in use (os error 98). Choose another address with --listen ADDR:PORT"
+    );
     assert!(ended.stderr.contains(&words), "{ended:?}");
 }
 
@@ -263,9 +267,9 @@ fn a_data_folder_has_one_server() {
     assert_eq!(ended.status.code(), Some(1), "{ended:?}");
     let data = server.home().data();
     let words = format!(
-        "another ssh-chat (process {}) uses the data folder {}: stop it first, or choose another with --data-dir DIR",
-        server.id(),
-        data.display()
+        "the data directory {} is in use by another ssh-chat (process {}). Stop that first, or choose another with --data-dir DIR",
+        data.display(),
+        server.id()
     );
     assert!(ended.stderr.contains(&words), "{ended:?}");
 

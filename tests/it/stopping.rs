@@ -16,7 +16,7 @@ fn sigterm_tells_everybody_and_saves_everything() {
     let ended = server.stop();
 
     assert_eq!(ended.status.code(), Some(0), "{ended:?}");
-    alice.wait_text("The server is stopping. What you said is saved; connect again in a moment.");
+    alice.wait_text("The server is stopping. Your messages are saved; reconnect in a moment.");
     assert!(alice.wait_end().success());
     let bob = bob.wait_end();
     assert!(bob.status.success(), "{bob:?}");
@@ -24,13 +24,13 @@ fn sigterm_tells_everybody_and_saves_everything() {
     assert!(
         ended
             .stderr
-            .contains("stopping: the server stops reason=SIGTERM"),
+            .contains("stopping: shutting down reason=SIGTERM"),
         "{ended:?}"
     );
     assert!(
         ended
             .stderr
-            .contains("stopped: everybody was told, everything is saved connections=2"),
+            .contains("stopped: shutdown complete; everything is saved connections=2"),
         "{ended:?}"
     );
 
@@ -46,7 +46,7 @@ fn stopping_an_idle_server_is_immediate() {
     let ended = server.stop();
     assert_eq!(ended.status.code(), Some(0), "{ended:?}");
     assert!(
-        ended.stderr.contains("stopped: everybody was told"),
+        ended.stderr.contains("stopped: shutdown complete"),
         "{ended:?}"
     );
 }
@@ -77,7 +77,7 @@ fn a_server_that_was_started_by_hand_stops_when_its_terminal_is_closed() {
     let mut alice = Login::new(&server, "alice").terminal();
     alice.wait_prompt();
     drop(terminal);
-    alice.wait_text("The server is stopping. What you said is saved; connect again in a moment.");
+    alice.wait_text("The server is stopping. Your messages are saved; reconnect in a moment.");
     assert!(alice.wait_end().success());
     let ended = server.wait_end();
     assert_eq!(ended.status.code(), Some(0), "{ended:?}");
@@ -96,7 +96,7 @@ fn sighup_changes_the_message_of_the_day() {
 
     fs::write(&file, "motd = \"Be bold.\"\n[limits]\nrooms = 7\n").unwrap();
     server.signal("HUP");
-    server.wait_log("reloaded: the configuration was read again");
+    server.wait_log("reloaded: configuration reloaded");
     let bob = Login::new(&server, "bob").terminal();
     bob.wait_text("Be bold.");
     assert!(!bob.screen().says("Be kind."));
@@ -107,7 +107,7 @@ fn sighup_changes_the_message_of_the_day() {
     // An invalid configuration changes nothing.
     fs::write(&file, "motdd = \"Be wrong.\"\n").unwrap();
     server.signal("HUP");
-    server.wait_log("reload_failed: the configuration is wrong; nothing was changed");
+    server.wait_log("reload_failed: configuration not reloaded: it's invalid");
     let carol = Login::new(&server, "carol").terminal();
     carol.wait_text("Be bold.");
 }

@@ -56,7 +56,7 @@ fn nothing_is_created_by_mistake(home: &Arc<Home>, missing: &str, place: &str) {
     let add = ["keys", "add", "--create", "--account", "alice", &key];
     let made = run(home, &add);
     assert!(made.status.success(), "{made:?}");
-    let first = format!("made a new store: {place}\nalice is a new member");
+    let first = format!("created a new store: {place}\nalice is a new member");
     assert!(made.stderr.starts_with(&first), "{made:?}");
     let again = run(home, &add);
     assert!(again.status.success(), "{again:?}");

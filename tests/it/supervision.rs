@@ -67,26 +67,23 @@ fn a_server_stops_without_its_access_watch() {
     panic_now(&server);
 
     alice.wait_text(
-        "The server restarts after an internal error. What you said is saved; connect again in a \
+        "The server is restarting after an internal error. Your messages are saved; reconnect in a \
          moment.",
     );
     let ready = http::get(metrics, "/ready");
     assert_eq!(
         (ready.status, ready.body.as_str()),
-        (
-            503,
-            "stopping: an essential task ended; the log says which\n"
-        )
+        (503, "stopping: an essential task failed, see the log\n")
     );
     assert!(alice.wait_end().success());
     let ended = server.wait_end();
     assert_eq!(ended.status.code(), Some(1), "{ended:?}");
     for line in [
         "panicked: internal error: a task panicked error=\"made to panic in revision\" at=tests/it/",
-        "task_failed: an essential task ended; the server stops task=\"access watch\" error=\"task ",
-        "stopping: the server stops reason=failure",
+        "task_failed: essential task ended; shutting down task=\"access watch\" error=\"task ",
+        "stopping: shutting down reason=failure",
         // Within the deadline, even for clients that don't disconnect.
-        "stopped_late: everything is saved; some connections had to be cut connections=1 cut=1",
+        "stopped_late: shutdown complete; everything is saved, but some connections were closed at the deadline connections=1 cut=1",
     ] {
         assert!(ended.stderr.contains(line), "{line}\n{}", ended.stderr);
     }
@@ -114,8 +111,8 @@ fn a_server_stops_without_its_hub() {
     assert_eq!(ended.status.code(), Some(1), "{ended:?}");
     for line in [
         "error=\"made to panic in append\"",
-        "task_failed: an essential task ended; the server stops task=hub error=",
-        "stopped: everybody was told, everything is saved connections=2",
+        "task_failed: essential task ended; shutting down task=hub error=",
+        "stopped: shutdown complete; everything is saved connections=2",
     ] {
         assert!(ended.stderr.contains(line), "{line}\n{}", ended.stderr);
     }

@@ -131,21 +131,22 @@ fn systemd_is_notified_of_readiness_and_shutdown() {
     let mut server = Server::at(home, args.to_vec());
 
     let waiting = manager.hears();
-    is(&waiting, "STATUS", "waiting for the host key and the store");
+    is(
+        &waiting,
+        "STATUS",
+        "starting: waiting for the host key and the store",
+    );
     is(&waiting, "EXTEND_TIMEOUT_USEC", "30000000");
     let ready = manager.hears();
     is(&ready, "READY", "1");
-    let status = format!("people can connect to 127.0.0.1:{}", server.port());
+    let status = format!("listening on 127.0.0.1:{}", server.port());
     is(&ready, "STATUS", &status);
 
     for (text, status) in [
-        (
-            "motd = \"hi\"",
-            "people can connect; the configuration was read again",
-        ),
+        ("motd = \"hi\"", "running; configuration reloaded"),
         (
             "motdd = \"hi\"",
-            "people can connect; the configuration is wrong, the log says why",
+            "running; reload failed: invalid configuration, see the log",
         ),
     ] {
         fs::write(&file, text).unwrap();
@@ -166,7 +167,7 @@ fn systemd_is_notified_of_readiness_and_shutdown() {
     is(
         &manager.hears(),
         "STATUS",
-        "telling everybody, saving what is in flight",
+        "shutting down: saving messages, closing connections",
     );
 }
 

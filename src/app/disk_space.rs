@@ -1,5 +1,4 @@
-//! Watches whether anything can be saved: how much space the disk has left, and whether writing
-//! works again after it failed.
+//! Monitors whether messages can be saved: free disk space, and recovery after failed writes.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -14,23 +13,22 @@ use crate::config::Config;
 use crate::store::{Store, Writes};
 use crate::telemetry::metrics;
 
-/// How often to look. A look is one system call; in a second a busy chat writes some megabytes.
-const EVERY: Duration = Duration::from_secs(1);
+/// How often to check: one system call. A busy chat writes a few megabytes in that time.
+const INTERVAL: Duration = Duration::from_secs(1);
 
-/// The most that is kept free if the configuration doesn't say, in bytes.
-const RESERVE: u64 = 64 * 1024 * 1024;
+/// The largest default reserve, in bytes.
+const MAX_DEFAULT_RESERVE: u64 = 64 * 1024 * 1024;
 
-/// Space on a file system, in bytes.
+/// The size of a file system and its free space, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Space {
-    /// All of it.
     pub total: u64,
-    /// What a process without privileges can use.
+    /// Available to unprivileged processes.
     pub free: u64,
 }
 
 impl Space {
-    /// Of the file system that has this folder.
+    /// The space on the file system of this directory.
     pub(super) fn of(folder: &Path) -> io::Result<Space> {
         let found = rustix::fs::statvfs(folder)?;
         Ok(Space {
@@ -39,41 +37,40 @@ impl Space {
         })
     }
 
-    /// How much of it is kept free: what the configuration says, else 64 MiB or a twentieth,
+    /// How much must stay free: as configured, or by default 64 MiB or 1/20 of the file system,
     /// whichever is less.
     pub(super) fn reserve(self, configured: Option<u64>) -> u64 {
-        configured.unwrap_or_else(|| RESERVE.min(self.total / 20))
+        configured.unwrap_or_else(|| MAX_DEFAULT_RESERVE.min(self.total / 20))
     }
 
-    /// Whether the reserve is used up. Once it is, a quarter more has to be free before it isn't
-    /// any more, so that this doesn't change with each message.
+    /// Whether less than the reserve is free. It takes a quarter more to recover from that, so that
+    /// the state doesn't change with every message.
     fn is_low(self, reserve: u64, was: bool) -> bool {
         let needed = if was { reserve + reserve / 4 } else { reserve };
         self.free < needed
     }
 }
 
-/// What is watched.
-pub(super) struct Watch {
-    /// The store. Held weakly: whoever stops the server closes it.
+/// The task that monitors disk space and writes.
+pub(super) struct DiskMonitor {
+    /// Weak, because the shutdown closes the store.
     store: Weak<dyn Store>,
-    /// Where what is found is written.
+    /// Receives the results.
     writes: Arc<Writes>,
-    /// The folder with the database; `None` if it's in none.
+    /// The directory with the database; `None` if the store isn't local.
     folder: Option<PathBuf>,
-    /// What the configuration says must stay free, in bytes.
+    /// The configured reserve, in bytes.
     reserve: Option<u64>,
 }
 
-impl Watch {
-    /// What this configuration says of the data folder, if the database is there.
+impl DiskMonitor {
     pub(super) fn new(
         config: &Config,
         folder: &Path,
         store: &Arc<dyn Store>,
         writes: &Arc<Writes>,
-    ) -> Watch {
-        Watch {
+    ) -> DiskMonitor {
+        DiskMonitor {
             store: Arc::downgrade(store),
             writes: Arc::clone(writes),
             folder: config.aws.table.is_none().then(|| folder.to_owned()),
@@ -81,40 +78,40 @@ impl Watch {
         }
     }
 
-    /// Looks each second, for as long as the server runs.
+    /// Checks every second, as long as the server runs.
     pub(super) async fn run(self) {
-        let mut ticks = interval(EVERY);
+        let mut ticks = interval(INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut low = false;
-        let mut told = None;
+        let mut reported = None;
         loop {
             ticks.tick().await;
-            low = self.look_at_space(low).await;
-            // Nobody may be writing, and then nobody would notice that it works again.
+            low = self.check_space(low).await;
+            // Without a write, nothing else would notice the recovery.
             if self.writes.failure().is_some()
                 && let Some(store) = self.store.upgrade()
             {
                 let _recorded = store.ping().await;
             }
             let problem = self.writes.problem();
-            if problem != told {
+            if problem != reported {
                 systemd::status(&match &problem {
-                    Some(error) => format!("people can connect, but nothing can be saved: {error}"),
-                    None => "people can connect, and what they say is saved again".to_owned(),
+                    Some(error) => format!("running, but nothing can be saved: {error}"),
+                    None => "running; messages are saved again".to_owned(),
                 });
-                told = problem;
+                reported = problem;
             }
         }
     }
 
-    /// Returns whether the reserve is used up.
-    async fn look_at_space(&self, was: bool) -> bool {
+    /// Returns whether space is low.
+    async fn check_space(&self, was: bool) -> bool {
         let Some(folder) = self.folder.clone() else {
             return false;
         };
-        // A file system of another machine may take its time.
+        // A network file system may be slow.
         let space = spawn_blocking(move || Space::of(&folder)).await;
-        // What can't be found out changes nothing: writing itself tells.
+        // An error changes nothing: the writes themselves will fail.
         let Ok(Ok(space)) = space else {
             return was;
         };
@@ -126,9 +123,9 @@ impl Watch {
             let folder = self.folder.as_deref().unwrap_or(Path::new(""));
             let (path, free_bytes) = (folder.display(), space.free);
             if low {
-                tracing::error!(event = "disk_low", %path, free_bytes, reserve_bytes = reserve, "the disk is almost full: new messages, accounts and rooms are refused until space is free");
+                tracing::error!(event = "disk_low", %path, free_bytes, reserve_bytes = reserve, "disk almost full: refusing new messages, accounts and rooms until space is freed");
             } else {
-                tracing::info!(event = "disk_has_space", %path, free_bytes, reserve_bytes = reserve, "the disk has space again: messages, accounts and rooms are accepted");
+                tracing::info!(event = "disk_has_space", %path, free_bytes, reserve_bytes = reserve, "disk has space again: accepting messages, accounts and rooms");
             }
         }
         low

@@ -1,28 +1,26 @@
-//! The alarms in `terraform/alarms.tf` held against the figures that the server sends: each comes
-//! when what it is about happens, and of a server that is well comes none. The alarms are read
-//! from that file and judged as `CloudWatch` does.
+//! The metrics sent, and the alarms in `terraform/alarms.tf`: each is raised by its cause, and none by
+//! a healthy server. The alarms are read from that file.
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::time::Duration;
 
-use super::aggregates;
-use crate::aws::cloudwatch::{DIMENSION, Figure, NAMESPACE};
-use crate::telemetry::metrics::{Figures, committed};
+use super::*;
+use crate::aws::cloudwatch::{DIMENSION, NAMESPACE};
+use crate::telemetry::metrics::committed;
 
-/// The memory of the machine, in bytes.
-const MACHINE: f64 = 1_073_741_824.0;
+/// The machine's memory, in bytes.
+const MACHINE_MEMORY: f64 = 1_073_741_824.0;
 
 #[derive(Debug)]
 struct Alarm {
     metric: String,
     statistic: String,
-    is: String,
-    limit: f64,
-    /// How many minutes one step has.
+    comparison: String,
+    threshold: f64,
+    /// The length of a period, in minutes.
     minutes: usize,
-    /// So many of so many steps.
-    steps: (usize, usize),
+    /// M out of N periods must breach.
+    periods: (usize, usize),
     missing: String,
 }
 
@@ -31,7 +29,7 @@ fn terraform(file: &str) -> String {
     std::fs::read_to_string(path.join(file)).unwrap()
 }
 
-/// What stands behind the name of a setting, up to the next one.
+/// The value of a Terraform argument.
 fn setting<'a>(text: &'a str, name: &str) -> &'a str {
     let start = format!("{name} = ");
     let (_, rest) = text.split_once(&start).unwrap_or_else(|| {
@@ -44,9 +42,11 @@ fn setting<'a>(text: &'a str, name: &str) -> &'a str {
     rest[..end.unwrap_or(rest.len())].trim().trim_matches('"')
 }
 
-fn limit(text: &str) -> f64 {
+fn threshold(text: &str) -> f64 {
     match text.strip_prefix("floor(local.memory_bytes * ") {
-        Some(share) => (share.trim_end_matches(')').parse::<f64>().unwrap() * MACHINE).floor(),
+        Some(share) => {
+            (share.trim_end_matches(')').parse::<f64>().unwrap() * MACHINE_MEMORY).floor()
+        }
         None => text.parse().unwrap(),
     }
 }
@@ -60,15 +60,15 @@ fn alarm(block: &str) -> Alarm {
     Alarm {
         metric: setting(block, "metric").to_owned(),
         statistic: setting(block, "statistic").to_owned(),
-        is: setting(block, "is").to_owned(),
-        limit: limit(setting(block, "limit")),
+        comparison: setting(block, "is").to_owned(),
+        threshold: threshold(setting(block, "limit")),
         minutes: seconds / 60,
-        steps: (some.parse().unwrap(), of.parse().unwrap()),
+        periods: (some.parse().unwrap(), of.parse().unwrap()),
         missing: setting(block, "missing").to_owned(),
     }
 }
 
-/// Those that are about the server's own figures, by name.
+/// The alarms on the server's own metrics, by name.
 fn alarms() -> BTreeMap<String, Alarm> {
     let text = terraform("alarms.tf");
     let own = "namespace = local.metrics_namespace";
@@ -85,11 +85,11 @@ fn alarms() -> BTreeMap<String, Alarm> {
 }
 
 impl Alarm {
-    /// Whether it is one after minutes in which these figures came.
-    fn is_one(&self, minutes: &[Vec<Figure>]) -> bool {
+    /// Whether it's in the alarm state after these minutes, judged as `CloudWatch` does.
+    fn is_raised(&self, minutes: &[Vec<Figure>]) -> bool {
         let bad = minutes
             .rchunks(self.minutes)
-            .take(self.steps.1)
+            .take(self.periods.1)
             .filter(|step| {
                 let values = step.iter().flatten().filter(|f| f.name == self.metric);
                 let values = values.map(|figure| figure.value);
@@ -98,22 +98,22 @@ impl Alarm {
                     "Maximum" => values.reduce(f64::max),
                     other => panic!("{other} of {self:?}"),
                 };
-                match (value, &*self.is) {
+                match (value, &*self.comparison) {
                     (None, _) => self.missing == "breaching",
-                    (Some(value), "GreaterThanThreshold") => value > self.limit,
-                    (Some(value), "LessThanThreshold") => value < self.limit,
+                    (Some(value), "GreaterThanThreshold") => value > self.threshold,
+                    (Some(value), "LessThanThreshold") => value < self.threshold,
                     (Some(_), other) => panic!("{other} of {self:?}"),
                 }
             });
-        bad.count() >= self.steps.0
+        bad.count() >= self.periods.0
     }
 }
 
 /// What happens in a minute.
-type Minute = fn(&mut Figures);
+type OneMinute = fn(&mut Figures);
 
-/// What a server sends that does this in each of twenty minutes.
-fn sends(minute: impl Fn(&mut Figures)) -> Vec<Vec<Figure>> {
+/// What a server sends in twenty minutes like this one.
+fn twenty_minutes(minute: impl Fn(&mut Figures)) -> Vec<Vec<Figure>> {
     let mut now = Figures::now();
     let minutes = (0..20).map(|_| {
         let before = now.clone();
@@ -123,14 +123,14 @@ fn sends(minute: impl Fn(&mut Figures)) -> Vec<Vec<Figure>> {
     minutes.collect()
 }
 
-/// A hundred commits that take so long.
+/// A hundred commits of this duration.
 fn commits(now: &mut Figures, took: Duration) {
     (0..100).for_each(|_| committed(1, took, true));
     now.commit = Figures::now().commit;
 }
 
-/// Much goes on, and nothing of it is wrong.
-fn well(now: &mut Figures) {
+/// Much traffic, without a problem.
+fn healthy(now: &mut Figures) {
     now.sessions = 900;
     now.memory = 200_000_000;
     now.saved += 6000;
@@ -141,9 +141,9 @@ fn well(now: &mut Figures) {
 }
 
 #[test]
-fn each_alarm_comes_of_what_it_is_about_and_of_nothing_else() {
+fn each_alarm_is_raised_by_its_cause_only() {
     let alarms = alarms();
-    let bad: [(&str, Minute); 5] = [
+    let bad: [(&str, OneMinute); 5] = [
         ("messages-failed", |now| now.failed += 1),
         ("slow-commits", |now| {
             commits(now, Duration::from_millis(1100));
@@ -154,14 +154,14 @@ fn each_alarm_comes_of_what_it_is_about_and_of_nothing_else() {
     ];
     let mut cases: Vec<(&str, Vec<Vec<Figure>>)> = bad
         .into_iter()
-        .map(|(name, minute)| (name, sends(minute)))
+        .map(|(name, minute)| (name, twenty_minutes(minute)))
         .collect();
     cases.push(("silent", vec![Vec::new(); 20]));
-    cases.push(("none", sends(well)));
+    cases.push(("none", twenty_minutes(healthy)));
     for (expected, minutes) in &cases {
         for (name, alarm) in &alarms {
             assert_eq!(
-                alarm.is_one(minutes),
+                alarm.is_raised(minutes),
                 name == expected,
                 "{name} when the case is {expected}: {alarm:?}\n{:?}",
                 minutes.last()
@@ -175,9 +175,57 @@ fn each_alarm_comes_of_what_it_is_about_and_of_nothing_else() {
 }
 
 #[test]
-fn the_figures_go_where_the_alarms_look() {
+fn alarms_use_the_namespace_and_dimension_sent() {
     let main = terraform("main.tf") + &terraform("role.tf") + &terraform("alarms.tf");
     assert_eq!(setting(&main, "metrics_namespace"), NAMESPACE);
     let dimensions = format!("own_metrics  = {{ {DIMENSION} = var.name }}");
     assert!(main.contains(&dimensions), "{dimensions}");
+}
+
+#[test]
+fn aggregates_are_of_the_minute() {
+    let before = Figures {
+        sessions: 9,
+        saved: 100,
+        failed: 3,
+        logins_failed: 7,
+        ..Figures::default()
+    };
+    let now = Figures {
+        sessions: 4,
+        memory: 50_000_000,
+        saved: 130,
+        failed: 3,
+        refused: 2,
+        logins_failed: 8,
+        store_errors: 5,
+        slow_readers: 1,
+        ..before.clone()
+    };
+    let sent = aggregates(&now, &before);
+    let sent: Vec<_> = sent
+        .iter()
+        .map(|figure| (figure.name, figure.value))
+        .collect();
+    let expected = [
+        ("Heartbeat", 1.0),
+        ("Sessions", 4.0),
+        ("MessagesAccepted", 30.0),
+        ("MessagesRefused", 2.0),
+        ("MessagesFailed", 0.0),
+        ("LoginsRefused", 1.0),
+        ("StoreErrors", 5.0),
+        ("SlowReaderCloses", 1.0),
+        ("MemoryBytes", 5e7),
+    ];
+    assert_eq!(sent, expected, "and no CommitP99 without a commit");
+}
+
+#[test]
+fn at_most_ten_metrics_are_sent() {
+    metrics::committed(1, Duration::from_millis(5), true);
+    let sent = aggregates(&Figures::now(), &Figures::default());
+    let commit = sent.iter().find(|figure| figure.name == "CommitP99");
+    assert!(commit.is_some_and(|figure| figure.value > 0.0));
+    assert_eq!(sent.len(), 10);
 }

@@ -1,0 +1,323 @@
+//! `ssh-chat doctor`: the checks that need adapters. AWS permissions are tested without changing
+//! anything: reads are performed, writes have a condition that is never true.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use tokio::net::lookup_host;
+
+use super::commands::NO_RETRIES;
+use super::data_dir::DataDir;
+use super::disk_space::Space;
+use super::host_key::{aws, storage};
+use super::store_factory;
+use super::systemd;
+use crate::aws::cloudwatch::{CloudWatch, Figure};
+use crate::aws::json::{self as call, Version};
+use crate::aws::{AwsError, CallTracker};
+use crate::cli::doctor::cloud::{Action, Cloud, Tried};
+use crate::cli::doctor::{self, Database, DiskSpace, Doctor, Found};
+use crate::cli::{Console, Exit};
+use crate::clock;
+use crate::config::{self, Config, ConfigErrors};
+
+/// Runs all checks and prints the results.
+pub(super) async fn run(
+    args: &Doctor,
+    config: Result<&Config, &ConfigErrors>,
+    console: Console<'_>,
+) -> Exit {
+    let now = clock::now();
+    let config = match config {
+        Ok(config) => config,
+        Err(errors) => return doctor::run(args, Err(errors), now, console).await,
+    };
+    let opening = async {
+        if store_factory::may_exist(config) {
+            Some(store_factory::open(config, &config.data_dir, NO_RETRIES).await)
+        } else {
+            None
+        }
+    };
+    let storage = storage(config, &config.data_dir, NO_RETRIES);
+    // Concurrently, so that timeouts don't add up.
+    let (opened, host_key, cloud) = tokio::join!(opening, storage.find(), check_aws(config));
+    let found = Found {
+        config,
+        host_key: host_key
+            .map(|found| found.map(|key| key.fingerprint()))
+            .map_err(|error| error.to_string()),
+        database: match &opened {
+            None => Database::NotYet,
+            Some(Err(error)) => Database::Closed(format!("{error:#}")),
+            Some(Ok(store)) => Database::Open {
+                store: &**store,
+                damage: store.damage().await,
+            },
+        },
+        running: DataDir::in_use(&config.data_dir),
+        systemd: if config.is_the_service_s() {
+            systemd::listening()
+        } else {
+            Vec::new()
+        },
+        space: space(&config.data_dir, config.limits.disk_reserve),
+        cloud,
+    };
+    doctor::run(args, Ok(found), now, console).await
+}
+
+/// The free space where a directory is or would be, and the required reserve.
+fn space(folder: &Path, reserve: Option<u64>) -> Option<DiskSpace> {
+    let folder = folder.ancestors().find(|folder| folder.exists())?;
+    let space = Space::of(folder).ok()?;
+    Some(DiskSpace {
+        free: space.free,
+        reserve: space.reserve(reserve),
+    })
+}
+
+/// An AWS operation to test.
+struct PermissionCheck {
+    name: &'static str,
+    on: String,
+    service: &'static str,
+    version: Version,
+    target: &'static str,
+    body: Value,
+}
+
+/// Tests what the configuration needs of AWS; `None` if it needs nothing.
+async fn check_aws(config: &Config) -> Option<Cloud> {
+    let checks = permission_checks(&config.aws);
+    let chat = config.aws.metrics.as_deref();
+    let mut services: Vec<&'static str> = checks.iter().map(|check| check.service).collect();
+    services.extend(chat.map(|_| "monitoring"));
+    services.dedup();
+    services.first()?;
+    let aws = aws(config, NO_RETRIES);
+    let sdk = match aws.config().await {
+        Ok(sdk) => sdk,
+        Err(error) => {
+            return Some(Cloud {
+                names: Vec::new(),
+                credentials: Err(error.to_string()),
+                ahead: None,
+                actions: Vec::new(),
+            });
+        }
+    };
+    let mut names = Vec::new();
+    for service in &services {
+        if let Some((host, port)) = call::address(sdk, service) {
+            let found = lookup_host((host.as_str(), port)).await;
+            let found = found.map(Iterator::count).map_err(|e| e.to_string());
+            names.push((host, found));
+        }
+    }
+    names.dedup();
+    let credentials = call::credentials(sdk).await.map_err(|t| t.to_string());
+    let nothing = json!({});
+    let (service, target, body) = match checks.first() {
+        Some(check) => (check.service, check.target, &check.body),
+        None => ("monitoring", LIST_METRICS, &nothing),
+    };
+    let time = call::time(sdk, service, target, body).await;
+    let ahead = time.as_ref().ok().map(|theirs| clock::now().0 - theirs);
+    // The time came from the service that is tested first below.
+    let mut unreachable = time.err().filter(is_unreachable);
+    let mut actions = Vec::new();
+    let mut unreachable_services: Vec<&'static str> = Vec::new();
+    for check in checks {
+        let outcome = if unreachable_services.contains(&check.service) {
+            Tried::Not("the service doesn't respond")
+        } else {
+            let calls = CallTracker::new(check.service);
+            let answer = match unreachable.take() {
+                Some(error) => Err(error),
+                None => call::call(sdk, &calls, check.version, check.target, &check.body).await,
+            };
+            if answer.as_ref().is_err_and(is_unreachable) {
+                unreachable_services.push(check.service);
+            }
+            permission(answer.map(|_| ()))
+        };
+        actions.push(Action {
+            name: check.name,
+            on: check.on,
+            tried: outcome,
+        });
+    }
+    if let Some(secret) = &config.aws.host_key_secret {
+        actions.push(Action {
+            name: "secretsmanager:PutSecretValue",
+            on: secret.clone(),
+            tried: Tried::Not("only the first start needs it, and it raises an alarm"),
+        });
+    }
+    if let Some(chat) = chat {
+        // Adds nothing to the sum.
+        let zero = Figure {
+            name: "SlowReaderCloses",
+            unit: "Count",
+            value: 0.0,
+        };
+        let put = CloudWatch::new(Arc::clone(&aws), chat).put(&[zero]).await;
+        actions.push(Action {
+            name: "cloudwatch:PutMetricData",
+            on: "*".to_owned(),
+            tried: permission(put),
+        });
+    }
+    Some(Cloud {
+        names,
+        credentials,
+        ahead,
+        actions,
+    })
+}
+
+fn is_unreachable(error: &AwsError) -> bool {
+    matches!(error, AwsError::Unreachable(_))
+}
+
+/// Interprets a response: a failed condition or a missing item proves the permission.
+fn permission(answer: Result<(), AwsError>) -> Tried {
+    match answer {
+        Ok(()) => Tried::Allowed,
+        Err(AwsError::Denied(why)) => Tried::Denied(why),
+        Err(AwsError::Refused { code, .. }) if PERMITTED.contains(&&*code) => Tried::Allowed,
+        // A secret without a value, which the first start creates.
+        Err(AwsError::Refused { message, .. }) if message.contains("AWSCURRENT") => Tried::Allowed,
+        Err(error) => Tried::Failed(error.to_string()),
+    }
+}
+
+/// Called only for the time of its response.
+const LIST_METRICS: &str = "GraniteServiceVersion20100801.ListMetrics";
+
+const PERMITTED: &[&str] = &[
+    "ConditionalCheckFailedException",
+    "ParameterAlreadyExists",
+    "ParameterNotFound",
+    "TransactionCanceledException",
+];
+
+fn permission_checks(aws: &config::Aws) -> Vec<PermissionCheck> {
+    let mut checks = Vec::new();
+    if let Some(table) = &aws.table {
+        checks.extend(table_checks(table));
+    }
+    if let Some(secret) = &aws.host_key_secret {
+        checks.push(PermissionCheck {
+            name: "secretsmanager:GetSecretValue",
+            on: secret.clone(),
+            service: "secretsmanager",
+            version: Version::V1_1,
+            target: "secretsmanager.GetSecretValue",
+            body: json!({ "SecretId": secret }),
+        });
+    }
+    if let Some(parameter) = &aws.host_key_parameter {
+        checks.push(PermissionCheck {
+            name: "ssm:GetParameter",
+            on: parameter.clone(),
+            service: "ssm",
+            version: Version::V1_1,
+            target: "AmazonSSM.GetParameter",
+            body: json!({ "Name": parameter }),
+        });
+    }
+    checks
+}
+
+fn table_checks(table: &str) -> impl Iterator<Item = PermissionCheck> {
+    // This item never exists.
+    let key = json!({ "pk": { "S": "DOCTOR" }, "sk": { "S": "DOCTOR" } });
+    let never = "attribute_exists(pk) AND attribute_not_exists(pk)";
+    let on_table = |more: Value| {
+        let mut body = json!({ "TableName": table });
+        if let (Value::Object(body), Value::Object(more)) = (&mut body, more) {
+            body.extend(more);
+        }
+        body
+    };
+    let check = on_table(json!({ "Key": key, "ConditionExpression": never }));
+    let checks = [
+        (
+            "dynamodb:DescribeTable",
+            "DynamoDB_20120810.DescribeTable",
+            on_table(json!({})),
+        ),
+        (
+            "dynamodb:DescribeTimeToLive",
+            "DynamoDB_20120810.DescribeTimeToLive",
+            on_table(json!({})),
+        ),
+        (
+            "dynamodb:GetItem",
+            "DynamoDB_20120810.GetItem",
+            on_table(json!({ "Key": key })),
+        ),
+        (
+            "dynamodb:Query",
+            "DynamoDB_20120810.Query",
+            on_table(json!({
+                "KeyConditionExpression": "pk = :pk",
+                "ExpressionAttributeValues": { ":pk": { "S": "DOCTOR" } },
+                "Limit": 1,
+            })),
+        ),
+        (
+            "dynamodb:PutItem",
+            "DynamoDB_20120810.PutItem",
+            on_table(json!({ "Item": key, "ConditionExpression": never })),
+        ),
+        (
+            "dynamodb:UpdateItem",
+            "DynamoDB_20120810.UpdateItem",
+            on_table(json!({
+                "Key": key,
+                "UpdateExpression": "SET n = :n",
+                "ExpressionAttributeValues": { ":n": { "N": "1" } },
+                "ConditionExpression": never,
+            })),
+        ),
+        (
+            "dynamodb:DeleteItem",
+            "DynamoDB_20120810.DeleteItem",
+            check.clone(),
+        ),
+        (
+            "dynamodb:ConditionCheckItem",
+            "DynamoDB_20120810.TransactWriteItems",
+            json!({ "TransactItems": [{ "ConditionCheck": check }] }),
+        ),
+    ];
+    let on = table.to_owned();
+    checks
+        .into_iter()
+        .map(move |(name, target, body)| PermissionCheck {
+            name,
+            on: on.clone(),
+            service: "dynamodb",
+            version: Version::V1_0,
+            target,
+            body,
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn free_space_is_that_of_the_directory_or_its_nearest_parent() {
+        let folder = tempfile::tempdir().unwrap();
+        let here = space(folder.path(), None).unwrap();
+        assert!(here.free > 0 && here.reserve > 0, "{here:?}");
+        let later = space(&folder.path().join("not/yet"), Some(7));
+        assert_eq!(later.map(|space| space.reserve), Some(7));
+    }
+}

@@ -1,0 +1,233 @@
+//! Opening the configured store (the SQLite database in the data directory, or a DynamoDB table),
+//! and the `store` command.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, anyhow, bail};
+
+use super::data_dir::DataDir;
+use super::host_key::aws;
+use crate::cli::console::shown as moment;
+use crate::cli::store::StoreCommand;
+use crate::cli::{Console, Exit, OpenMode};
+use crate::config::Config;
+use crate::store::Store as _;
+use crate::store::archive::Archive;
+use crate::store::dynamo::{Dynamo, Made, TableError};
+use crate::store::sqlite::{self, Loss, Sqlite};
+
+/// The database's file in the data directory.
+const DATABASE: &str = "chat.db";
+
+/// How often to check a local database for another process's changes to accounts and bans.
+const LOCAL_REFRESH: Duration = Duration::from_secs(1);
+
+/// Whether the data directory is used.
+pub(super) fn needs_data_dir(config: &Config) -> bool {
+    config.aws.table.is_none() || config.aws.host_key_secret.is_none()
+}
+
+/// The configured table, if any. Temporary failures are retried for as long as `patience`.
+pub(super) fn table(config: &Config, patience: Duration) -> Option<Dynamo> {
+    let name = config.aws.table.as_deref()?;
+    let retention = config
+        .aws
+        .history
+        .map(|retention| u64::try_from(retention.as_millis()).unwrap_or(u64::MAX));
+    Some(Dynamo::new(aws(config, patience), name, retention))
+}
+
+/// Opens the store for a server: waits for the table, or opens or creates the database. The data
+/// directory must exist.
+pub(super) async fn open(
+    config: &Config,
+    data_dir: &Path,
+    patience: Duration,
+) -> Result<Arc<dyn Archive>> {
+    let Some(table) = table(config, patience) else {
+        let options = sqlite::Options {
+            max_size: config.history.max_size,
+            ..sqlite::Options::default()
+        };
+        return Ok(Arc::new(Sqlite::open_with(
+            &data_dir.join(DATABASE),
+            options,
+        )?));
+    };
+    let ready = table.wait_for_table(patience).await;
+    ready.with_context(|| format!("can't use the table {}", table.table_name()))?;
+    Ok(Arc::new(table))
+}
+
+/// A store opened for a command.
+pub(super) struct OpenedStore {
+    pub store: Arc<dyn Archive>,
+    /// Where it is, in words.
+    pub place: String,
+    /// Whether it was created just now.
+    pub created: bool,
+}
+
+/// Opens the store for a command. Doesn't wait for it, and creates it only if `mode` says so: an
+/// empty store created because of a typo would look like the server's.
+pub(super) async fn open_for(mode: OpenMode, config: &Config) -> Result<OpenedStore> {
+    if let Some(table) = table(config, Duration::ZERO) {
+        let place = format!("the table {}", table.table_name());
+        let ready = match table.check_table().await {
+            Err(TableError::Missing) if mode == OpenMode::Create => table.make_table().await,
+            checked => checked.map(|()| Made::There),
+        };
+        let ready = ready.with_context(|| format!("can't use {place}"))?;
+        return Ok(OpenedStore {
+            store: Arc::new(table),
+            place,
+            created: ready == Made::New,
+        });
+    }
+    let path = config.data_dir.join(DATABASE);
+    let missing = !exists(&path)?;
+    let store = match mode {
+        OpenMode::Read | OpenMode::Write if missing => bail!(
+            "there is no database {}. If it's in another directory, use --data-dir DIR. To create \
+             one, start the server, or use `ssh-chat store init`, or --create with `keys add` or \
+             `invite create`",
+            path.display()
+        ),
+        OpenMode::Read => Sqlite::open_to_read(&path)?,
+        OpenMode::Write => Sqlite::open(&path)?,
+        OpenMode::Import | OpenMode::Create => {
+            DataDir::create(&config.data_dir)?;
+            Sqlite::open(&path)?
+        }
+    };
+    Ok(OpenedStore {
+        store: Arc::new(store),
+        place: path.display().to_string(),
+        created: missing,
+    })
+}
+
+/// Whether there may be a store to open. True for a table, and for a database that can't be checked:
+/// opening it reports the error.
+pub(super) fn may_exist(config: &Config) -> bool {
+    config.aws.table.is_some() || exists(&config.data_dir.join(DATABASE)).unwrap_or(true)
+}
+
+/// Whether the database exists. It's an error if that can't be determined, as in another user's
+/// directory.
+fn exists(path: &Path) -> Result<bool> {
+    path.try_exists().with_context(|| {
+        format!(
+            "can't access the database {}: run this command as the server's user",
+            path.display()
+        )
+    })
+}
+
+/// How often to check the store for another process's changes to accounts and bans.
+pub(super) fn refresh_interval(config: &Config) -> Duration {
+    match config.aws.table {
+        Some(_) => config.aws.refresh,
+        None => LOCAL_REFRESH,
+    }
+}
+
+/// Runs the `store` command.
+pub(super) async fn run_command(
+    command: &StoreCommand,
+    config: &Config,
+    console: Console<'_>,
+) -> Exit {
+    let done = match (table(config, Duration::ZERO), command) {
+        (Some(table), StoreCommand::Init) => create_table(&table).await,
+        (Some(table), StoreCommand::Check) => check_table(&table).await,
+        (Some(table), StoreCommand::AcceptLoss) => Err(anyhow!(
+            "accept-loss is for a database in the data directory, but the store is the table {}",
+            table.table_name()
+        )),
+        (None, StoreCommand::AcceptLoss) => accept_loss(config),
+        (None, StoreCommand::Init) => create_database(config),
+        (None, StoreCommand::Check) => check_database(config),
+    };
+    match done {
+        Ok(done) => console.told(&done),
+        Err(error) => console.failed(&format!("{error:#}")),
+    }
+}
+
+async fn create_table(table: &Dynamo) -> Result<String> {
+    let name = table.table_name();
+    let created = table.make_table().await;
+    let created = created.with_context(|| format!("can't create the table {name}"))?;
+    Ok(match created {
+        Made::New => format!("Created the table {name}."),
+        Made::There => format!("The table {name} already exists and is ready to use."),
+    })
+}
+
+async fn check_table(table: &Dynamo) -> Result<String> {
+    let name = table.table_name();
+    let checked = table.check_table().await;
+    checked.with_context(|| format!("can't use the table {name}"))?;
+    table
+        .ping()
+        .await
+        .with_context(|| format!("can't write to the table {name}"))?;
+    Ok(format!("The table {name} is ready to use."))
+}
+
+fn accept_loss(config: &Config) -> Result<String> {
+    let path = config.data_dir.join(DATABASE);
+    let shown = path.display();
+    if DataDir::in_use(&config.data_dir) {
+        bail!("{shown} is in use by a server. Stop that first");
+    }
+    let Some(loss) = Sqlite::accept_loss(&path)? else {
+        return Ok(format!("{shown} has lost no commit. Nothing was changed."));
+    };
+    let Loss {
+        missing,
+        kept,
+        newest,
+    } = loss;
+    let since = match newest {
+        Some(newest) => format!(
+            "Its newest message or audit entry is from {}.",
+            moment(newest)
+        ),
+        None => "It has no message or audit entry.".to_owned(),
+    };
+    Ok(format!(
+        "Accepted: {missing} commits are lost, each with one or more messages, bans, keys or other \
+         changes; {shown} has {kept}. {since} The next start continues from there."
+    ))
+}
+
+fn create_database(config: &Config) -> Result<String> {
+    let path = config.data_dir.join(DATABASE);
+    let existed = exists(&path)?;
+    DataDir::create(&config.data_dir)?;
+    drop(Sqlite::open(&path)?);
+    let shown = path.display();
+    Ok(if existed {
+        format!("The database {shown} already exists and is ready to use.")
+    } else {
+        format!("Created the database {shown}.")
+    })
+}
+
+fn check_database(config: &Config) -> Result<String> {
+    let path = config.data_dir.join(DATABASE);
+    let shown = path.display();
+    if !exists(&path)? {
+        bail!(
+            "there is no database {shown}. The server's first start or `ssh-chat store init` \
+             creates it"
+        );
+    }
+    DataDir::create(&config.data_dir)?;
+    drop(Sqlite::open(&path)?);
+    Ok(format!("The database {shown} is ready to use."))
+}
