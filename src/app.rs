@@ -1,7 +1,7 @@
 //! The composition root, the only module that names adapters. It starts the parts of the server in
 //! order, and stops them in reverse.
 //!
-//! Start: configuration, log, data directory, host key, store, hub, listeners. A port opens only
+//! Start: configuration, log, data folder, host key, store, hub, listeners. A port opens only
 //! once everything behind it works. Stop: see [`shutdown`].
 
 mod commands;
@@ -63,6 +63,9 @@ pub fn main(cli: &Cli) -> Exit {
     }
 }
 
+/// The status while the host key and the store are opened.
+const STARTING: &str = "starting: waiting for the host key and the store";
+
 fn print_error(message: &str) {
     let _unless_closed = writeln!(std::io::stderr(), "{message}");
 }
@@ -86,7 +89,7 @@ fn report_failure(error: &str, printed: &str, log: Option<&LogHandle>) {
     }
 }
 
-/// Runs a server until it stops. `open` opens the store, given the data directory.
+/// Runs a server until it stops. `open` opens the store, given the data folder.
 pub fn serve(
     flags: Flags,
     open: impl AsyncFnOnce(&Config, &Path) -> Result<Arc<dyn Store>>,
@@ -153,25 +156,23 @@ async fn run(
     let opening = async {
         let host_key = ServerKey::load(&config, data_dir).await?;
         let store = Timed::new(open(&config, data_dir).await?, Arc::clone(&writes));
-        let store: Arc<dyn Store> = Arc::new(store);
-        Ok::<_, anyhow::Error>((host_key, store))
+        Ok::<_, anyhow::Error>((host_key, Arc::new(store) as Arc<dyn Store>))
     };
-    let status = "starting: waiting for the host key and the store";
     let (host_key, store) = tokio::select! {
-        opened = systemd::extend_timeout(status, opening) => opened?,
+        opened = systemd::extend_timeout(STARTING, opening) => opened?,
         reason = signals.stop() => {
             tracing::info!(event = "stopped", reason, "stopped before startup completed");
             return Ok(Exit::Good);
         }
     };
-    let disk_monitor = DiskMonitor::new(&config, data_dir, &store, &writes);
-    tasks.spawn("disk space watch", disk_monitor.run());
+    let monitor = DiskMonitor::new(&config, data_dir, &store, &writes);
+    tasks.spawn("disk space watch", monitor.run());
     let (hub_task, hub) = Hub::load(Arc::clone(&store), settings::hub_limits(&config)).await?;
     tasks.spawn("hub", hub_task.run());
     let access = AccessControl::new(Arc::clone(&store), hub.clone(), settings::rules(&config));
     let access = Arc::new(access.await?);
-    let watch = Arc::clone(&access).watch(store_factory::refresh_interval(&config));
-    tasks.spawn("access watch", watch);
+    let refresh = store_factory::refresh_interval(&config);
+    tasks.spawn("access watch", Arc::clone(&access).watch(refresh));
     let listeners = if sockets.is_empty() {
         startup::bind(&config.listen).await?
     } else {
@@ -245,7 +246,7 @@ async fn run(
     })
 }
 
-/// Starts to accept connections.
+/// Spawns a task per listening socket.
 fn spawn_listeners(
     tasks: &mut Supervisor,
     server: ssh::Server<Chat, AccessControl>,

@@ -1,4 +1,4 @@
-//! The commands other than `serve` and `web`. They run on the same data directory or table as a
+//! The commands other than `serve` and `web`. They run on the same data folder or table as a
 //! server, next to it or without one.
 
 use std::fs;

@@ -1,4 +1,4 @@
-//! The data directory: created on the first start, private to its owner, locked by one server.
+//! The data folder: created on the first start, private to its owner, locked by one server.
 
 use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io::{self, Read as _, Write as _};
@@ -14,7 +14,7 @@ const LOCK_FILE: &str = "lock";
 /// it is harmless because each file is private, and systemd's `StateDirectory` may be 0755.
 const WRITABLE_BY_OTHERS: u32 = 0o022;
 
-/// The data directory, locked until this is dropped.
+/// The data folder, locked until this is dropped.
 pub(super) struct DataDir {
     path: PathBuf,
     _lock: File,
@@ -34,7 +34,7 @@ impl DataDir {
             .open(&at)
             .with_context(|| {
                 format!(
-                    "can't write in the data directory {}: fix its permissions, or choose another with --data-dir DIR",
+                    "can't write in the data folder {}: fix its permissions, or choose another with --data-dir DIR",
                     path.display()
                 )
             })?;
@@ -47,7 +47,7 @@ impl DataDir {
                 })
             }
             Err(TryLockError::WouldBlock) => bail!(
-                "the data directory {1} is in use by another ssh-chat{0}. Stop that first, or choose another with --data-dir DIR",
+                "the data folder {1} is in use by another ssh-chat{0}. Stop that first, or choose another with --data-dir DIR",
                 holder(lock),
                 path.display()
             ),
@@ -65,17 +65,17 @@ impl DataDir {
             .create(path)
             .with_context(|| {
                 format!(
-                    "can't create the data directory {}: choose another with --data-dir DIR",
+                    "can't create the data folder {}: choose another with --data-dir DIR",
                     path.display()
                 )
             })?;
         let found = fs::metadata(path)
-            .with_context(|| format!("can't read the data directory {}", path.display()))?;
+            .with_context(|| format!("can't read the data folder {}", path.display()))?;
         let mode = found.mode() & 0o7777;
         if mode & WRITABLE_BY_OTHERS != 0 {
             let path = path.display();
             bail!(
-                "other users can write in the data directory {path} (mode {mode:04o}) and could have replaced the database or the host key. Check both, then run: chmod 700 {path}"
+                "other users can write in the data folder {path} (mode {mode:04o}) and could have replaced the database or the host key. Check both, then run: chmod 700 {path}"
             );
         }
         Ok(())

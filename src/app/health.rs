@@ -90,7 +90,7 @@ impl Health {
     /// The running server; otherwise the description of the phase.
     fn parts(&self) -> Result<RunningParts, &'static str> {
         match &*self.phase() {
-            Phase::Starting => Err("starting: waiting for the host key and the store"),
+            Phase::Starting => Err(super::STARTING),
             Phase::Running(parts) => Ok(parts.clone()),
             Phase::Stopping(description) => Err(description),
         }
@@ -164,10 +164,10 @@ mod tests {
             .await
             .unwrap();
         let hub = tokio::spawn(hub.run());
-        let guard = AccessControl::new(store, handle.clone(), rules())
+        let access = AccessControl::new(store, handle.clone(), rules())
             .await
             .unwrap();
-        (handle, Arc::new(guard), hub)
+        (handle, Arc::new(access), hub)
     }
 
     #[tokio::test]
@@ -180,9 +180,9 @@ mod tests {
         assert_eq!(health.ready(), Err(starting.to_owned()));
 
         let folder = tempfile::tempdir().unwrap();
-        let (handle, guard, hub) = parts(folder.path()).await;
+        let (handle, access, hub) = parts(folder.path()).await;
         let writes = Arc::new(Writes::default());
-        health.running(handle, guard, Arc::clone(&writes));
+        health.running(handle, access, Arc::clone(&writes));
         assert_eq!(health.live().await, Ok("live"));
         assert_eq!(health.ready(), Ok("ready"));
         writes.set_low(true);
@@ -211,8 +211,8 @@ mod tests {
         let health = Health::listen(None, &mut Supervisor::default())
             .await
             .unwrap();
-        let (handle, guard, hub) = parts(folder.path()).await;
-        health.running(handle, guard, Arc::default());
+        let (handle, access, hub) = parts(folder.path()).await;
+        health.running(handle, access, Arc::default());
         hub.abort();
         assert!(hub.await.is_err());
         assert_eq!(health.live().await, Err("the hub has ended".to_owned()));

@@ -15,17 +15,17 @@ use crate::secrets::file_admin::AdminFile;
 use crate::secrets::{HostKey, HostKeyAdmin, Loaded};
 use crate::telemetry::metrics;
 
-/// The host key's file in the data directory.
+/// The host key's file in the data folder.
 const HOST_KEY: &str = "host_key";
 
-/// The host key's storage. Temporary failures are retried for as long as `patience`.
+/// The host key's storage. Temporary failures are retried for this long.
 pub(super) fn storage(
     config: &Config,
     data_dir: &Path,
-    patience: Duration,
+    retry_for: Duration,
 ) -> Box<dyn HostKeyAdmin> {
     match &config.aws.host_key_secret {
-        Some(secret) => Box::new(SecretsManager::new(aws(config, patience), secret)),
+        Some(secret) => Box::new(SecretsManager::new(aws(config, retry_for), secret)),
         None => Box::new(AdminFile::new(data_dir.join(HOST_KEY), file_date())),
     }
 }
@@ -37,8 +37,8 @@ pub(super) fn parameter(config: &Config) -> Option<(&str, Parameter)> {
 }
 
 /// The AWS client.
-pub(super) fn aws(config: &Config, patience: Duration) -> Arc<Aws> {
-    Arc::new(Aws::new(config.aws.region.clone(), patience))
+pub(super) fn aws(config: &Config, retry_for: Duration) -> Arc<Aws> {
+    Arc::new(Aws::new(config.aws.region.clone(), retry_for))
 }
 
 /// The current time as part of a file name: `2026-11-22T140209Z`.

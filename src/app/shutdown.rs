@@ -177,28 +177,20 @@ pub(super) async fn shut_down(
 /// How long the shutdown may exceed the connections' deadline before the process ends anyway.
 const GRACE: Duration = Duration::from_secs(2);
 
-async fn drain(server: RunningServer, notice: Text) -> Drained {
-    let RunningServer {
-        mut listeners,
-        tasks,
-        watchdog,
-        hub,
-        access,
-        chat,
-        store,
-    } = server;
-    listeners.stop.send_replace(true);
-    hub.stop(notice).await;
-    access.finish_orders().await;
-    hub.close_all(Text::stored("The server is stopping.")).await;
-    let mut all = Drained { ended: 0, cut: 0 };
-    while let Some(drained) = listeners.drained.recv().await {
-        all.ended += drained.ended;
-        all.cut += drained.cut;
+async fn drain(mut server: RunningServer, notice: Text) -> Drained {
+    server.listeners.stop.send_replace(true);
+    server.hub.stop(notice).await;
+    server.access.finish_orders().await;
+    let goodbye = Text::stored("The server is stopping.");
+    server.hub.close_all(goodbye).await;
+    let mut total = Drained { ended: 0, cut: 0 };
+    while let Some(drained) = server.listeners.drained.recv().await {
+        total.ended += drained.ended;
+        total.cut += drained.cut;
     }
+    server.watchdog.abort();
+    server.tasks.shutdown().await;
     // Dropping the last reference to the store closes the database.
-    watchdog.abort();
-    tasks.shutdown().await;
-    drop((hub, chat, access, store));
-    all
+    drop((server.hub, server.chat, server.access, server.store));
+    total
 }

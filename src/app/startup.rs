@@ -66,12 +66,9 @@ pub(super) fn raise_descriptor_limit(connections: usize) {
         let _unless_forbidden = setrlimit(Resource::Nofile, raised);
     }
     let limit = getrlimit(Resource::Nofile).current;
-    if let Some(shortage) = descriptor_shortage(connections, limit) {
-        let DescriptorShortage {
-            limit,
-            needed,
-            enough_for,
-        } = shortage;
+    if let (Some(limit), Some((needed, enough_for))) =
+        (limit, descriptor_shortage(connections, limit))
+    {
         tracing::warn!(
             event = "few_descriptors",
             limit,
@@ -84,25 +81,14 @@ pub(super) fn raise_descriptor_limit(connections: usize) {
     }
 }
 
-#[derive(Debug, PartialEq, Eq)]
-struct DescriptorShortage {
-    limit: u64,
-    needed: u64,
-    /// How many connections the limit is enough for.
-    enough_for: u64,
-}
-
-/// `limit`: `None` is unlimited.
-fn descriptor_shortage(connections: usize, limit: Option<u64>) -> Option<DescriptorShortage> {
+/// If the limit (`None` is unlimited) is too low: how many descriptors are needed, and how many
+/// connections the limit is enough for.
+fn descriptor_shortage(connections: usize, limit: Option<u64>) -> Option<(u64, u64)> {
     let limit = limit?;
     let needed = u64::try_from(connections)
         .ok()?
         .saturating_add(OTHER_DESCRIPTORS);
-    (limit < needed).then(|| DescriptorShortage {
-        limit,
-        needed,
-        enough_for: limit.saturating_sub(OTHER_DESCRIPTORS).max(1),
-    })
+    (limit < needed).then(|| (needed, limit.saturating_sub(OTHER_DESCRIPTORS).max(1)))
 }
 
 /// Announces that clients can connect: in the log, and on standard output unless the log goes to
@@ -176,20 +162,13 @@ mod tests {
 
     #[test]
     fn each_connection_takes_a_descriptor() {
-        let shortage = |limit, needed, enough_for| {
-            Some(DescriptorShortage {
-                limit,
-                needed,
-                enough_for,
-            })
-        };
         let cases = [
             (4096, None, None),
             (4096, Some(65_536), None),
             (4096, Some(4296), None),
-            (4096, Some(4295), shortage(4295, 4296, 4095)),
-            (4096, Some(1024), shortage(1024, 4296, 824)),
-            (4096, Some(100), shortage(100, 4296, 1)),
+            (4096, Some(4295), Some((4296, 4095))),
+            (4096, Some(1024), Some((4296, 824))),
+            (4096, Some(100), Some((4296, 1))),
         ];
         for (connections, limit, expected) in cases {
             assert_eq!(

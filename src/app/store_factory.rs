@@ -1,4 +1,4 @@
-//! Opening the configured store (the SQLite database in the data directory, or a DynamoDB table),
+//! Opening the configured store (the `SQLite` database in the data folder, or a `DynamoDB` table),
 //! and the `store` command.
 
 use std::path::Path;
@@ -18,25 +18,25 @@ use crate::store::archive::Archive;
 use crate::store::dynamo::{Dynamo, Made, TableError};
 use crate::store::sqlite::{self, Loss, Sqlite};
 
-/// The database's file in the data directory.
+/// The database's file in the data folder.
 const DATABASE: &str = "chat.db";
 
 /// How often to check a local database for another process's changes to accounts and bans.
 const LOCAL_REFRESH: Duration = Duration::from_secs(1);
 
-/// Whether the data directory is used.
+/// Whether the data folder is used.
 pub(super) fn needs_data_dir(config: &Config) -> bool {
     config.aws.table.is_none() || config.aws.host_key_secret.is_none()
 }
 
-/// The configured table, if any. Temporary failures are retried for as long as `patience`.
-pub(super) fn table(config: &Config, patience: Duration) -> Option<Dynamo> {
+/// The configured table, if any. Temporary failures are retried for this long.
+pub(super) fn table(config: &Config, retry_for: Duration) -> Option<Dynamo> {
     let name = config.aws.table.as_deref()?;
     let retention = config
         .aws
         .history
         .map(|retention| u64::try_from(retention.as_millis()).unwrap_or(u64::MAX));
-    Some(Dynamo::new(aws(config, patience), name, retention))
+    Some(Dynamo::new(aws(config, retry_for), name, retention))
 }
 
 /// Opens the store for a server: waits for the table, or opens or creates the database. The data
@@ -44,9 +44,9 @@ pub(super) fn table(config: &Config, patience: Duration) -> Option<Dynamo> {
 pub(super) async fn open(
     config: &Config,
     data_dir: &Path,
-    patience: Duration,
+    retry_for: Duration,
 ) -> Result<Arc<dyn Archive>> {
-    let Some(table) = table(config, patience) else {
+    let Some(table) = table(config, retry_for) else {
         let options = sqlite::Options {
             max_size: config.history.max_size,
             ..sqlite::Options::default()
@@ -56,7 +56,7 @@ pub(super) async fn open(
             options,
         )?));
     };
-    let ready = table.wait_for_table(patience).await;
+    let ready = table.wait_for_table(retry_for).await;
     ready.with_context(|| format!("can't use the table {}", table.table_name()))?;
     Ok(Arc::new(table))
 }
@@ -90,7 +90,7 @@ pub(super) async fn open_for(mode: OpenMode, config: &Config) -> Result<OpenedSt
     let missing = !exists(&path)?;
     let store = match mode {
         OpenMode::Read | OpenMode::Write if missing => bail!(
-            "there is no database {}. If it's in another directory, use --data-dir DIR. To create \
+            "there is no database {}. If it's in another folder, use --data-dir DIR. To create \
              one, start the server, or use `ssh-chat store init`, or --create with `keys add` or \
              `invite create`",
             path.display()
@@ -118,11 +118,9 @@ pub(super) fn may_exist(config: &Config) -> bool {
 /// Whether the database exists. It's an error if that can't be determined, as in another user's
 /// directory.
 fn exists(path: &Path) -> Result<bool> {
-    path.try_exists().with_context(|| {
-        format!(
-            "can't access the database {}: run this command as the server's user",
-            path.display()
-        )
+    path.try_exists().map_err(|error| {
+        let path = path.display();
+        anyhow!("can't access the database {path}: {error}. Run this command as the server's user")
     })
 }
 
@@ -144,7 +142,7 @@ pub(super) async fn run_command(
         (Some(table), StoreCommand::Init) => create_table(&table).await,
         (Some(table), StoreCommand::Check) => check_table(&table).await,
         (Some(table), StoreCommand::AcceptLoss) => Err(anyhow!(
-            "accept-loss is for a database in the data directory, but the store is the table {}",
+            "accept-loss is for a database in the data folder, but the store is the table {}",
             table.table_name()
         )),
         (None, StoreCommand::AcceptLoss) => accept_loss(config),

@@ -247,8 +247,8 @@ mod tests {
             count.set(count.get() + 1);
         };
         let ten = limit * 10;
-        let fed = timeout(ten, feed_watchdog(limit, responds, feed));
-        assert!(fed.await.is_err());
+        let watchdog = timeout(ten, feed_watchdog(limit, responds, feed));
+        assert!(watchdog.await.is_err());
         assert_eq!(count.get(), 30);
     }
 

@@ -14,77 +14,55 @@ use crate::telemetry::metrics::{Counts, Figures};
 
 /// The report as text: a heading and a line each.
 pub(super) fn lines(status: &Status, server: &ServerInfo) -> [(&'static str, String); 9] {
-    let Figures {
-        sessions,
-        rooms,
-        memory,
-        ..
-    } = &status.now;
-    let more = |of| status.more(of);
-    let uptime = ago(uptime(status, server));
+    let since = |of| status.more(of);
+    let (version, uptime) = (server.version, ago(uptime(status, server)));
+    let (sessions, rooms) = (status.now.sessions, status.now.rooms);
+    let (logins, logins_failed) = (since(|f| f.logins), since(|f| f.logins_failed));
+    let (saved, delivered) = (
+        status.a_second(|f| f.saved),
+        status.a_second(|f| f.deliveries),
+    );
+    let (failed, refused) = (since(|f| f.failed), since(|f| f.refused));
+    let (skipped, slow) = (since(|f| f.skipped), since(|f| f.slow_readers));
+    let store = if status.store_answers {
+        "responding"
+    } else {
+        "not responding"
+    };
+    let errors = since(|f| f.store_errors);
+    let megabytes = status.now.memory / 1_000_000;
+    let waiting = status.waiting;
+    let latency = |of| latency(status, of);
+    let save = latency(|f| &f.accept_to_commit);
+    let deliver = latency(|f| &f.commit_to_write);
+    let (round, commit) = (latency(|f| &f.hub_round), latency(|f| &f.commit));
     [
         (
             "server",
-            format!(
-                "ssh-chat {}, up {uptime}, {} MB",
-                server.version,
-                memory / 1_000_000
-            ),
+            format!("ssh-chat {version}, up {uptime}, {megabytes} MB"),
         ),
         (
             "people",
             format!(
-                "sessions: {sessions}, rooms: {rooms}, logins: {}, failed: {}",
-                more(|f| f.logins),
-                more(|f| f.logins_failed)
+                "sessions: {sessions}, rooms: {rooms}, logins: {logins}, failed logins: {logins_failed}"
             ),
         ),
         (
             "messages",
-            format!(
-                "{} a second, not saved: {}, refused: {}",
-                status.a_second(|f| f.saved),
-                more(|f| f.failed),
-                more(|f| f.refused)
-            ),
+            format!("{saved}/s, not saved: {failed}, refused: {refused}"),
         ),
         (
             "shown",
-            format!(
-                "{} a second, skipped: {}, slow readers disconnected: {}",
-                status.a_second(|f| f.deliveries),
-                more(|f| f.skipped),
-                more(|f| f.slow_readers)
-            ),
+            format!("{delivered}/s, skipped: {skipped}, slow readers disconnected: {slow}"),
         ),
+        ("latency", format!("saved in {save}, shown in {deliver}")),
         (
-            "latency",
-            format!(
-                "saved in {}, delivered in {}",
-                latency(status, |f| &f.accept_to_commit),
-                latency(status, |f| &f.commit_to_write)
-            ),
-        ),
-        (
-            "lag",
-            format!(
-                "waiting requests: {}; hub round in {}",
-                status.waiting,
-                latency(status, |f| &f.hub_round)
-            ),
+            "hub",
+            format!("queued requests: {waiting}, round in {round}"),
         ),
         (
             "store",
-            format!(
-                "{}, errors: {}, commits in {}",
-                if status.store_answers {
-                    "answers"
-                } else {
-                    "doesn't answer"
-                },
-                more(|f| f.store_errors),
-                latency(status, |f| &f.commit)
-            ),
+            format!("{store}, errors: {errors}, commits in {commit}"),
         ),
         ("lockdown", lockdown(status)),
         ("over", format!("the last {}", ago(status.over))),

@@ -91,7 +91,7 @@ const AT_CONSOLE: &[(&[&str], &str)] = &[
         &["baan", "zoe"],
         "Unknown command \"baan\". Did you mean ban?",
     ),
-    (&["help"], "ssh-chat admin --help lists"),
+    (&["help"], "Try ssh-chat admin --help."),
 ];
 
 /// A rogue operator can't act on users above; the console removes the role and undoes its effects,

@@ -267,7 +267,7 @@ fn a_data_folder_has_one_server() {
     assert_eq!(ended.status.code(), Some(1), "{ended:?}");
     let data = server.home().data();
     let words = format!(
-        "the data directory {} is in use by another ssh-chat (process {}). Stop that first, or choose another with --data-dir DIR",
+        "the data folder {} is in use by another ssh-chat (process {}). Stop that first, or choose another with --data-dir DIR",
         data.display(),
         server.id()
     );

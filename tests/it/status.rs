@@ -37,7 +37,7 @@ fn operators_can_read_the_status() {
         "sessions: 1, rooms: 1",
         "not saved: 0",
         "saved in",
-        "answers, errors: 0",
+        "responding, errors: 0",
         "lockdown off",
     ] {
         alice.wait_text(words);
@@ -95,5 +95,5 @@ fn refusals_are_explained_while_the_store_is_down() {
     }));
     server.wait_log("access_unknown");
     alice.line("/status");
-    alice.wait_text("doesn't answer");
+    alice.wait_text("not responding");
 }

@@ -117,7 +117,7 @@ fn a_missing_data_folder_is_not_created() {
         &["store", "check"],
         &["store", "init"],
     ] {
-        assert_refused(&run(&home, command), "can't look for the database", command);
+        assert_refused(&run(&home, command), "can't access the database", command);
     }
     assert_eq!(fs::read(home.data()).unwrap(), b"a file");
 }

@@ -117,7 +117,10 @@ fn a_socket_for_something_else_is_refused() {
         .to_vec();
     let ended = run(&Home::with(variables), &[]);
     assert_eq!(ended.status.code(), Some(1), "{ended:?}");
-    assert!(ended.stderr.contains("a socket named \"web\""), "{ended:?}");
+    assert!(
+        ended.stderr.contains("an unknown socket named \"web\""),
+        "{ended:?}"
+    );
     assert!(ended.stderr.contains("FileDescriptorName=ssh"), "{ended:?}");
 }
 

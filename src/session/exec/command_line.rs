@@ -133,7 +133,7 @@ impl ParsedOptions {
                 "--json" => self.json = true,
                 "--help" => self.help = true,
                 "--last" => {
-                    self.last = Some(message_count(&words.next().unwrap_or_default().text)?)
+                    self.last = Some(message_count(&words.next().unwrap_or_default().text)?);
                 }
                 option if option.starts_with("--") => match option.strip_prefix("--last=") {
                     Some(number) => self.last = Some(message_count(number)?),

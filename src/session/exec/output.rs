@@ -1,7 +1,7 @@
 //! What a command prints: [`OutputRecord`], which serialises as one JSON object a line, and which
 //! [`LineRenderer`] shows as text in the reader's time zone.
 //!
-//! A new kind of output is a variant with its `type`, its fields in the `Serialize`
+//! A new kind of output is a variant with its JSON fields in the `Serialize`
 //! implementation, its text in [`LineRenderer::show`], a sample in `output/tests.rs` and a row in
 //! `docs/scripting.md`.
 
@@ -18,7 +18,7 @@ use crate::access::status::Status;
 use crate::chat::access::{AuditEntry, Ban, BanTarget, KeyRecord, PendingKey};
 use crate::chat::duration::every;
 use crate::chat::event::{Author, Body, Event, Message};
-use crate::chat::ids::{Conversation, Name, RoomName, Time};
+use crate::chat::ids::{Conversation, Fingerprint, Name, RoomName, Time};
 use crate::chat::intent::{PersonInfo, RoomInfo, Target};
 use crate::chat::invite::Invite;
 use crate::chat::preferences::Preferences;
@@ -69,31 +69,6 @@ impl OutputRecord<'_> {
         matches!(self, OutputRecord::Done(_) | OutputRecord::Sent(..))
     }
 
-    /// The value of `type`.
-    fn kind(&self) -> &'static str {
-        match self {
-            OutputRecord::Message(_) | OutputRecord::SearchHit(_) => "message",
-            OutputRecord::Event(_, event) => match event {
-                Event::Message(_) => "message",
-                Event::Presence(_) => "presence",
-                Event::Renamed { .. } => "renamed",
-                Event::Notice { .. } => "notice",
-            },
-            OutputRecord::Person(_) => "person",
-            OutputRecord::Room(_) => "room",
-            OutputRecord::Whoami(_) => "whoami",
-            OutputRecord::Server(_) => "server",
-            OutputRecord::Status(..) => "status",
-            OutputRecord::Key(_) | OutputRecord::ClaimedKey(_) => "key",
-            OutputRecord::Invite(_) | OutputRecord::NewInvite(..) => "invite",
-            OutputRecord::Ban(_) => "ban",
-            OutputRecord::Pending(_) => "pending",
-            OutputRecord::Audit(_) => "audit",
-            OutputRecord::Done(_) => "done",
-            OutputRecord::Sent(..) => "sent",
-        }
-    }
-
     /// The record as a line of JSON, without the newline.
     pub fn json(&self) -> String {
         let json = serde_json::to_string(self).unwrap_or_default();
@@ -117,6 +92,12 @@ impl OutputRecord<'_> {
 struct JsonObject<M>(M);
 
 impl<M: SerializeMap> JsonObject<M> {
+    /// Writes the fields that every object starts with.
+    fn start(&mut self, kind: &str) -> Result<(), M::Error> {
+        self.put("v", VERSION)?;
+        self.put("type", kind)
+    }
+
     fn put(&mut self, name: &str, value: impl Serialize) -> Result<(), M::Error> {
         self.0.serialize_entry(name, &value)
     }
@@ -134,6 +115,7 @@ impl<M: SerializeMap> JsonObject<M> {
             Body::Edited { target, text } => ("edited", Some(text), Some(target.0)),
             Body::Deleted { target } => ("deleted", None, Some(target.0)),
         };
+        self.start("message")?;
         if let Conversation::Room(room) = &message.conversation {
             self.put("room", room.as_str())?;
         }
@@ -153,6 +135,7 @@ impl<M: SerializeMap> JsonObject<M> {
         match event {
             Event::Message(message) => self.message(message),
             Event::Presence(presence) => {
+                self.start("presence")?;
                 self.put("room", presence.room.as_str())?;
                 self.put("at", rfc3339(presence.at))?;
                 self.put("joined", names(&presence.joined))?;
@@ -166,6 +149,7 @@ impl<M: SerializeMap> JsonObject<M> {
                 from,
                 to,
             } => {
+                self.start("renamed")?;
                 self.put("room", room.as_str())?;
                 self.put("at", rfc3339(*at))?;
                 self.put("account", account)?;
@@ -173,6 +157,7 @@ impl<M: SerializeMap> JsonObject<M> {
                 self.put("to", to.as_str())
             }
             Event::Notice { at, text } => {
+                self.start("notice")?;
                 self.put("at", rfc3339(*at))?;
                 self.put("text", text.as_str())
             }
@@ -186,6 +171,7 @@ impl<M: SerializeMap> JsonObject<M> {
     }
 
     fn invite(&mut self, invite: &Invite) -> Result<(), M::Error> {
+        self.start("invite")?;
         self.put("id", invite.id())?;
         self.put("role", invite.role)?;
         self.put("left", invite.left)?;
@@ -206,8 +192,6 @@ impl Serialize for OutputRecord<'_> {
     #[expect(clippy::too_many_lines, reason = "a list of fields")]
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut object = JsonObject(serializer.serialize_map(None)?);
-        object.put("v", VERSION)?;
-        object.put("type", self.kind())?;
         match *self {
             OutputRecord::Message(message) | OutputRecord::SearchHit(message) => {
                 object.message(message)?;
@@ -215,6 +199,7 @@ impl Serialize for OutputRecord<'_> {
             OutputRecord::Event(room, event) => object.event(room, event)?,
             OutputRecord::Person(person) => {
                 let rooms: Vec<&str> = person.rooms.iter().map(RoomName::as_str).collect();
+                object.start("person")?;
                 object.put("name", person.name.as_str())?;
                 object.put("account", person.account)?;
                 object.put("role", person.role)?;
@@ -226,31 +211,36 @@ impl Serialize for OutputRecord<'_> {
                 object.put("since", rfc3339(person.since))?;
                 object.put_some("spoke", person.spoke.map(rfc3339))?;
                 object.put("rooms", rooms)?;
-                object.put_some("key", person.key.as_ref().map(|key| key.as_str()))?;
+                object.put_some("key", person.key.as_ref().map(Fingerprint::as_str))?;
             }
             OutputRecord::Room(room) => {
+                object.start("room")?;
                 object.put("name", room.name.as_str())?;
                 object.put("people", room.people)?;
                 object.put_some("topic", room.topic.as_ref().map(Text::as_str))?;
                 object.put_some("slow_seconds", room.slow.map(|slow| slow.as_secs()))?;
             }
             OutputRecord::Whoami(user) => {
+                object.start("whoami")?;
                 object.put("name", user.author.name.as_str())?;
                 object.put("account", user.author.account)?;
                 object.put("role", user.role)?;
                 object.put("guest", user.guest)?;
-                object.put_some("key", user.key.as_ref().map(|key| key.as_str()))?;
+                object.put_some("key", user.key.as_ref().map(Fingerprint::as_str))?;
             }
             OutputRecord::Server(server) => {
+                object.start("server")?;
                 object.server(server)?;
                 object.put_some("motd", server.motd.as_ref().map(Text::as_str))?;
             }
             OutputRecord::Status(status, server) => {
+                object.start("status")?;
                 object.server(server)?;
                 object.put("at", rfc3339(status.at.wall))?;
                 status::write_fields(status, server, &mut object.0)?;
             }
             OutputRecord::Key(key) | OutputRecord::ClaimedKey(key) => {
+                object.start("key")?;
                 object.key(key)?;
                 object.put("added", rfc3339(key.added))?;
                 object.put("waiting", matches!(self, OutputRecord::ClaimedKey(_)))?;
@@ -268,6 +258,7 @@ impl Serialize for OutputRecord<'_> {
                     BanTarget::Network(network) => ("network", network.to_string()),
                     BanTarget::Client(client) => ("client", client.to_string()),
                 };
+                object.start("ban")?;
                 object.put("id", ban.id)?;
                 object.put("kind", kind)?;
                 object.put("target", target)?;
@@ -277,12 +268,14 @@ impl Serialize for OutputRecord<'_> {
                 object.put_some("reason", ban.reason.as_ref().map(Text::as_str))?;
             }
             OutputRecord::Pending(pending) => {
+                object.start("pending")?;
                 object.put("name", pending.name.as_str())?;
                 object.key(&pending.key)?;
                 object.put("from", pending.from)?;
                 object.put("at", rfc3339(pending.at))?;
             }
             OutputRecord::Audit(audit) => {
+                object.start("audit")?;
                 object.put("at", rfc3339(audit.at))?;
                 object.put("actor", audit.actor.to_string())?;
                 object.put("actor_kind", audit.actor.kind())?;
@@ -291,12 +284,16 @@ impl Serialize for OutputRecord<'_> {
                 object.put("target", audit.target.as_str())?;
                 object.put("detail", audit.detail.as_str())?;
             }
-            OutputRecord::Done(sentence) => object.put("text", clean_line(sentence))?,
+            OutputRecord::Done(sentence) => {
+                object.start("done")?;
+                object.put("text", clean_line(sentence))?;
+            }
             OutputRecord::Sent(target, messages) => {
                 let (field, name) = match target {
                     Target::Room(room) => ("room", room.as_str()),
                     Target::Person(name) => ("to", name.as_str()),
                 };
+                object.start("sent")?;
                 object.put(field, name)?;
                 object.put("messages", messages)?;
             }

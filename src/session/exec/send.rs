@@ -1,5 +1,6 @@
 //! The commands that change something in the chat: `send`, `msg`, `me`, `topic`, `nick`.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use tokio::time::timeout;
@@ -202,7 +203,7 @@ fn interrupted(
     message.push('\n');
     message.push_str(&sent(count, to));
     if u64::try_from(lines).unwrap_or(u64::MAX) > count {
-        message.push_str(&format!(" ({lines} lines)"));
+        let _to_a_string = write!(message, " ({lines} lines)");
     }
     if let Some(text) = unsent {
         let line = text.as_str().lines().next().unwrap_or_default();

@@ -304,12 +304,12 @@ async fn a_kicked_client_sees_the_reason() {
 #[tokio::test]
 async fn a_client_that_does_not_read_is_disconnected() {
     let server = TestServer::fast().await;
-    let deaf = TestClient {
-        deaf: true,
+    let stalled = TestClient {
+        stalled: true,
         ..TestClient::default()
     };
-    let status = server.run("alice", "rooms", &[], &deaf).await;
-    assert_eq!((status, *deaf.cut.lock().unwrap()), (75, true));
+    let status = server.run("alice", "rooms", &[], &stalled).await;
+    assert_eq!((status, *stalled.cut.lock().unwrap()), (75, true));
 }
 
 #[tokio::test]

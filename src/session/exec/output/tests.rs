@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::*;
 use crate::chat::access::{Actor, Lockdown, LockdownScope, Role};
 use crate::chat::event::Presence;
-use crate::chat::ids::{AccountId, Fingerprint, Now, Seq};
+use crate::chat::ids::{AccountId, Now, Seq};
 use crate::session::exec::table;
 use crate::telemetry::metrics::Figures;
 

@@ -59,7 +59,8 @@ pub(super) struct TestClient {
     pub stdout: Mutex<Vec<u8>>,
     pub stderr: Mutex<Vec<u8>>,
     pub changed: tokio::sync::Notify,
-    pub deaf: bool,
+    /// The client doesn't read.
+    pub stalled: bool,
     /// The connection has result.
     pub gone: bool,
     pub cut: Mutex<bool>,
@@ -67,7 +68,7 @@ pub(super) struct TestClient {
 
 impl Outbound for TestClient {
     async fn write(&self, bytes: Bytes) -> Result<(), Gone> {
-        if self.deaf {
+        if self.stalled {
             std::future::pending::<()>().await;
         }
         self.stdout.lock().unwrap().extend_from_slice(&bytes);
@@ -131,7 +132,7 @@ impl ExecResult {
 pub(super) struct TestServer {
     hub: hub::Handle,
     store: Arc<Sqlite>,
-    guard: Arc<dyn AdminService>,
+    access: Arc<dyn AdminService>,
     pub usage: Arc<Usage>,
     _folder: tempfile::TempDir,
 }
@@ -158,11 +159,11 @@ impl TestServer {
             invite_life: 86_400_000,
             outage_logins: Duration::from_secs(3600),
         };
-        let guard = AccessControl::new(port, hub.clone(), rules).await.unwrap();
+        let access = AccessControl::new(port, hub.clone(), rules).await.unwrap();
         let server = TestServer {
             hub,
             store,
-            guard: Arc::new(guard),
+            access: Arc::new(access),
             usage: Arc::new(Usage::new(UsageLimits::default())),
             _folder: folder,
         };
@@ -238,7 +239,7 @@ impl TestServer {
         let context = ExecContext {
             hub: &self.hub,
             store: &*self.store,
-            orders: &self.guard,
+            orders: &self.access,
             me: SessionUser {
                 author: Author {
                     account: account.id,
