@@ -132,7 +132,7 @@ fn a_start_detects_missing_commits() {
     assert!(accepted.stderr.contains("commits are lost"), "{accepted:?}");
     let server = Server::at(Arc::clone(&home), Vec::new());
     let refused = run(&home, &["store", "accept-loss"]);
-    assert!(refused.stderr.contains("stop it first"), "{refused:?}");
+    assert!(refused.stderr.contains("Stop that first"), "{refused:?}");
     let ended = pipe(&server, "alice", "on we go\n");
     assert!(ended.status.success(), "{ended:?}");
 }

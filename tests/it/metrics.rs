@@ -371,5 +371,5 @@ fn only_private_addresses_are_taken() {
     let set = format!("metrics.listen={}", taken.local_addr().unwrap());
     let ended = run(&Home::local(), &["--set", &set]);
     assert_eq!(ended.status.code(), Some(1), "{ended:?}");
-    assert!(ended.stderr.contains("for metrics"), "{ended:?}");
+    assert!(ended.stderr.contains("with metrics.listen"), "{ended:?}");
 }
