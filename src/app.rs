@@ -65,6 +65,8 @@ pub fn main(cli: &Cli) -> Exit {
 
 /// The status while the host key and the store are opened.
 const STARTING: &str = "starting: waiting for the host key and the store";
+/// The status during a shutdown.
+const STOPPING: &str = "shutting down: saving messages, closing connections";
 
 fn print_error(message: &str) {
     let _unless_closed = writeln!(std::io::stderr(), "{message}");
@@ -110,7 +112,8 @@ pub fn serve(
         Ok(config) => config,
         Err(errors) => {
             let errors = errors.to_string();
-            // Without a valid configuration, log with the default settings, and only to the journal.
+            // Without a valid configuration, log with the default settings, and only to the
+            // journal.
             let log = logs::init(&config::Log::default(), &environment).ok();
             report_failure(
                 &errors,
@@ -231,11 +234,7 @@ async fn run(
         store,
     };
     let shutdown = shutdown::shut_down(server, &mut signals, &reason, deadline);
-    systemd::extend_timeout(
-        "shutting down: saving messages, closing connections",
-        shutdown,
-    )
-    .await;
+    systemd::extend_timeout(STOPPING, shutdown).await;
     drop(locked_dir);
     Ok(match reason {
         ShutdownReason::Signal(_) => Exit::Good,

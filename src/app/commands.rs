@@ -174,8 +174,8 @@ fn is_ambiguous(config: &Config, flags: &Flags) -> bool {
     has_service && !has_own_file && !is_named && !in_aws && !config.is_the_service_s()
 }
 
-/// The owner of a file. The standard library has no `geteuid`; on Linux, a process's files belong to
-/// its effective user.
+/// The owner of a file. The standard library has no `geteuid`; on Linux, a process's files belong
+/// to its effective user.
 fn owner(path: &str) -> Option<u32> {
     Some(fs::metadata(path).ok()?.uid())
 }

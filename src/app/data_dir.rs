@@ -5,7 +5,7 @@ use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 
 /// The lock file. Contains the process id of its last holder and a newline.
 const LOCK_FILE: &str = "lock";
@@ -24,7 +24,7 @@ impl DataDir {
     /// Creates the directory if necessary, and locks it. Fails if another server uses it.
     pub(super) fn open(path: &Path) -> Result<DataDir> {
         DataDir::create(path)?;
-        let at = path.join(LOCK_FILE);
+        let (at, shown) = (path.join(LOCK_FILE), path.display());
         let mut lock = File::options()
             .create(true)
             .truncate(false)
@@ -32,10 +32,10 @@ impl DataDir {
             .write(true)
             .mode(0o600)
             .open(&at)
-            .with_context(|| {
-                format!(
-                    "can't write in the data folder {}: fix its permissions, or choose another with --data-dir DIR",
-                    path.display()
+            .map_err(|error| {
+                anyhow!(
+                    "can't write in the data folder {shown}: {error}. Fix its permissions, or \
+                     choose another with --data-dir DIR"
                 )
             })?;
         match lock.try_lock() {
@@ -47,9 +47,9 @@ impl DataDir {
                 })
             }
             Err(TryLockError::WouldBlock) => bail!(
-                "the data folder {1} is in use by another ssh-chat{0}. Stop that first, or choose another with --data-dir DIR",
-                holder(lock),
-                path.display()
+                "the data folder {shown} is in use by another ssh-chat{}. Stop that first, or choose \
+                 another with --data-dir DIR",
+                holder(lock)
             ),
             Err(TryLockError::Error(error)) => {
                 Err(error).with_context(|| format!("can't lock {}", at.display()))
@@ -59,23 +59,20 @@ impl DataDir {
 
     /// Creates the directory if necessary. Fails if users other than its owner can write in it.
     pub(super) fn create(path: &Path) -> Result<()> {
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(path)
-            .with_context(|| {
-                format!(
-                    "can't create the data folder {}: choose another with --data-dir DIR",
-                    path.display()
-                )
-            })?;
-        let found = fs::metadata(path)
-            .with_context(|| format!("can't read the data folder {}", path.display()))?;
+        let shown = path.display();
+        let created = DirBuilder::new().recursive(true).mode(0o700).create(path);
+        created.map_err(|error| {
+            anyhow!(
+                "can't create the data folder {shown}: {error}. Choose another with --data-dir DIR"
+            )
+        })?;
+        let found =
+            fs::metadata(path).with_context(|| format!("can't read the data folder {shown}"))?;
         let mode = found.mode() & 0o7777;
         if mode & WRITABLE_BY_OTHERS != 0 {
-            let path = path.display();
             bail!(
-                "other users can write in the data folder {path} (mode {mode:04o}) and could have replaced the database or the host key. Check both, then run: chmod 700 {path}"
+                "other users can write in the data folder {shown} (mode {mode:04o}) and could have \
+                 replaced the database or the host key. Check both, then run: chmod 700 {shown}"
             );
         }
         Ok(())

@@ -123,9 +123,21 @@ impl DiskMonitor {
             let folder = self.folder.as_deref().unwrap_or(Path::new(""));
             let (path, free_bytes) = (folder.display(), space.free);
             if low {
-                tracing::error!(event = "disk_low", %path, free_bytes, reserve_bytes = reserve, "disk almost full: refusing new messages, accounts and rooms until space is freed");
+                tracing::error!(
+                    event = "disk_low",
+                    %path,
+                    free_bytes,
+                    reserve_bytes = reserve,
+                    "disk almost full: refusing new messages, accounts and rooms until space is freed"
+                );
             } else {
-                tracing::info!(event = "disk_has_space", %path, free_bytes, reserve_bytes = reserve, "disk has space again: accepting messages, accounts and rooms");
+                tracing::info!(
+                    event = "disk_has_space",
+                    %path,
+                    free_bytes,
+                    reserve_bytes = reserve,
+                    "disk has space again: accepting messages, accounts and rooms"
+                );
             }
         }
         low

@@ -52,8 +52,8 @@ fn log_lost_lines(now: &Figures, before: &Figures) {
     }
 }
 
-/// The metrics that alarms use: at most ten, because each costs money. Counters are those of the last
-/// minute, so that several servers of one chat add up.
+/// The metrics that alarms use: at most ten, because each costs money. Counters are those of the
+/// last minute, so that several servers of one chat add up.
 fn aggregates(now: &Figures, before: &Figures) -> Vec<Figure> {
     let figure = |name, unit, value| Figure { name, unit, value };
     let count = |name, number: u64| figure(name, "Count", float(number));

@@ -13,7 +13,6 @@ use crate::cli::console::shown as moment;
 use crate::cli::store::StoreCommand;
 use crate::cli::{Console, Exit, OpenMode};
 use crate::config::Config;
-use crate::store::Store as _;
 use crate::store::archive::Archive;
 use crate::store::dynamo::{Dynamo, Made, TableError};
 use crate::store::sqlite::{self, Loss, Sqlite};
@@ -109,8 +108,8 @@ pub(super) async fn open_for(mode: OpenMode, config: &Config) -> Result<OpenedSt
     })
 }
 
-/// Whether there may be a store to open. True for a table, and for a database that can't be checked:
-/// opening it reports the error.
+/// Whether there may be a store to open. True for a table, and for a database that can't be
+/// checked: opening it reports the error.
 pub(super) fn may_exist(config: &Config) -> bool {
     config.aws.table.is_some() || exists(&config.data_dir.join(DATABASE)).unwrap_or(true)
 }
@@ -138,16 +137,10 @@ pub(super) async fn run_command(
     config: &Config,
     console: Console<'_>,
 ) -> Exit {
-    let done = match (table(config, Duration::ZERO), command) {
-        (Some(table), StoreCommand::Init) => create_table(&table).await,
-        (Some(table), StoreCommand::Check) => check_table(&table).await,
-        (Some(table), StoreCommand::AcceptLoss) => Err(anyhow!(
-            "accept-loss is for a database in the data folder, but the store is the table {}",
-            table.table_name()
-        )),
-        (None, StoreCommand::AcceptLoss) => accept_loss(config),
-        (None, StoreCommand::Init) => create_database(config),
-        (None, StoreCommand::Check) => check_database(config),
+    let done = match command {
+        StoreCommand::Init => init(config).await,
+        StoreCommand::Check => check(config).await,
+        StoreCommand::AcceptLoss => accept_loss(config),
     };
     match done {
         Ok(done) => console.told(&done),
@@ -155,28 +148,42 @@ pub(super) async fn run_command(
     }
 }
 
-async fn create_table(table: &Dynamo) -> Result<String> {
-    let name = table.table_name();
-    let created = table.make_table().await;
-    let created = created.with_context(|| format!("can't create the table {name}"))?;
-    Ok(match created {
-        Made::New => format!("Created the table {name}."),
-        Made::There => format!("The table {name} already exists and is ready to use."),
+async fn init(config: &Config) -> Result<String> {
+    let (place, created) = if let Some(table) = table(config, Duration::ZERO) {
+        let place = format!("the table {}", table.table_name());
+        // An existing table gets the settings it lacks, too.
+        let made = table.make_table().await;
+        let made = made.with_context(|| format!("can't create {place}"))?;
+        (place, made == Made::New)
+    } else {
+        let OpenedStore { place, created, .. } = open_for(OpenMode::Create, config).await?;
+        (place, created)
+    };
+    Ok(if created {
+        format!("Created {place}.")
+    } else {
+        format!("Ready to use: {place}. It already existed.")
     })
 }
 
-async fn check_table(table: &Dynamo) -> Result<String> {
-    let name = table.table_name();
-    let checked = table.check_table().await;
-    checked.with_context(|| format!("can't use the table {name}"))?;
-    table
-        .ping()
-        .await
-        .with_context(|| format!("can't write to the table {name}"))?;
-    Ok(format!("The table {name} is ready to use."))
+async fn check(config: &Config) -> Result<String> {
+    let OpenedStore { store, place, .. } = open_for(OpenMode::Write, config).await?;
+    if config.aws.table.is_some() {
+        let written = store.ping().await;
+        written.with_context(|| format!("can't write to {place}"))?;
+    } else {
+        // It exists; this checks its permissions.
+        DataDir::create(&config.data_dir)?;
+    }
+    Ok(format!("Ready to use: {place}."))
 }
 
 fn accept_loss(config: &Config) -> Result<String> {
+    if let Some(table) = &config.aws.table {
+        bail!(
+            "accept-loss is for a database in the data folder, but the store is the table {table}"
+        );
+    }
     let path = config.data_dir.join(DATABASE);
     let shown = path.display();
     if DataDir::in_use(&config.data_dir) {
@@ -201,31 +208,4 @@ fn accept_loss(config: &Config) -> Result<String> {
         "Accepted: {missing} commits are lost, each with one or more messages, bans, keys or other \
          changes; {shown} has {kept}. {since} The next start continues from there."
     ))
-}
-
-fn create_database(config: &Config) -> Result<String> {
-    let path = config.data_dir.join(DATABASE);
-    let existed = exists(&path)?;
-    DataDir::create(&config.data_dir)?;
-    drop(Sqlite::open(&path)?);
-    let shown = path.display();
-    Ok(if existed {
-        format!("The database {shown} already exists and is ready to use.")
-    } else {
-        format!("Created the database {shown}.")
-    })
-}
-
-fn check_database(config: &Config) -> Result<String> {
-    let path = config.data_dir.join(DATABASE);
-    let shown = path.display();
-    if !exists(&path)? {
-        bail!(
-            "there is no database {shown}. The server's first start or `ssh-chat store init` \
-             creates it"
-        );
-    }
-    DataDir::create(&config.data_dir)?;
-    drop(Sqlite::open(&path)?);
-    Ok(format!("The database {shown} is ready to use."))
 }

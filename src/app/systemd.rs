@@ -50,8 +50,8 @@ pub(super) fn sockets() -> Result<Vec<(TcpListener, SocketAddr)>> {
     Ok(sockets)
 }
 
-/// Checks that each socket is meant for the server: clients of any other would wait forever. Sockets
-/// without names are accepted.
+/// Checks that each socket is meant for the server: clients of any other would wait forever.
+/// Sockets without names are accepted.
 fn check_names(names: &str, count: usize) -> Result<()> {
     let others = names.split(':').filter(|name| !name.is_empty());
     match others.take(count).find(|name| *name != SOCKET_NAME) {
@@ -128,8 +128,8 @@ pub(super) fn failed(error: &str) {
     )]);
 }
 
-/// Awaits an operation that may exceed systemd's timeout, extending that, with a status. The operation
-/// needs a timeout of its own.
+/// Awaits an operation that may exceed systemd's timeout, extending that, with a status. The
+/// operation needs a timeout of its own.
 pub(super) async fn extend_timeout<T>(status: &str, work: impl Future<Output = T>) -> T {
     let micros = u32::try_from(EXTEND_BY.as_micros()).unwrap_or(u32::MAX);
     let extend = NotifyState::ExtendTimeoutUsec(micros);
@@ -144,8 +144,8 @@ pub(super) async fn extend_timeout<T>(status: &str, work: impl Future<Output = T
     }
 }
 
-/// Notifies systemd's watchdog, if it's enabled, as long as the hub responds. The task holds a handle
-/// of the hub: abort it, or the hub doesn't end.
+/// Notifies systemd's watchdog, if it's enabled, as long as the hub responds. The task holds a
+/// handle of the hub: abort it, or the hub doesn't end.
 pub(super) fn watchdog(hub: Handle) -> JoinHandle<()> {
     tokio::spawn(async move {
         if let Some(timeout) = sd_notify::watchdog_enabled() {
@@ -158,8 +158,8 @@ pub(super) fn watchdog(hub: Handle) -> JoinHandle<()> {
     })
 }
 
-/// Checks three times within the watchdog's timeout, and feeds it after each success. Returns when a
-/// check fails.
+/// Checks three times within the watchdog's timeout, and feeds it after each success. Returns when
+/// a check fails.
 async fn feed_watchdog<Response: Future<Output = bool>>(
     timeout: Duration,
     responds: impl Fn() -> Response,

@@ -1,5 +1,5 @@
-//! `ssh-chat web`: the page where invites are redeemed, next to a running server, on another machine,
-//! or on AWS Lambda.
+//! `ssh-chat web`: the page where invites are redeemed, next to a running server, on another
+//! machine, or on AWS Lambda.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -108,8 +108,8 @@ async fn open_store(config: &Config) -> Result<Arc<dyn Store>> {
     }
 }
 
-/// Announces that the page is being served: in the log, and on standard output unless the log goes to
-/// the journal.
+/// Announces that the page is being served: in the log, and on standard output unless the log goes
+/// to the journal.
 fn announce(site: &Site, address: SocketAddr, log: &LogHandle) {
     tracing::info!(event = "web_listening", %address, "serving the key page");
     let links = match &site.url {
@@ -172,7 +172,11 @@ impl SiteInfo {
                 let site = Arc::new(site(&self.config, &key));
                 let mut cached = self.cached.write().unwrap_or_else(PoisonError::into_inner);
                 if cached.fingerprint != site.fingerprint {
-                    tracing::info!(event = "web_host_key_changed", fingerprint = %site.fingerprint, "host key changed; the key page shows the new one");
+                    tracing::info!(
+                        event = "web_host_key_changed",
+                        fingerprint = %site.fingerprint,
+                        "host key changed; the key page shows the new one"
+                    );
                     *cached = site;
                 }
                 true
@@ -197,8 +201,8 @@ impl Front for SiteInfo {
     }
 }
 
-/// The public half of the host key. The private key is read only if nothing else has the public half,
-/// so that the page usually needs no access to it.
+/// The public half of the host key. The private key is read only if nothing else has the public
+/// half, so that the page usually needs no access to it.
 async fn read_host_key(config: &Config) -> Result<PublicHostKey> {
     if let Some(line) = &config.web.host_key {
         return PublicHostKey::read(line).context("the setting web.host_key");

@@ -1,5 +1,5 @@
-//! The metrics sent, and the alarms in `terraform/alarms.tf`: each is raised by its cause, and none by
-//! a healthy server. The alarms are read from that file.
+//! The metrics sent, and the alarms in `terraform/alarms.tf`: each is raised by its cause, and none
+//! by a healthy server. The alarms are read from that file.
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -96,8 +96,8 @@ impl Invocation {
         self.args.get(at).map(String::as_str)
     }
 
-    /// The text argument at this index; `None` if it's `-` or missing, so the text comes from standard
-    /// input.
+    /// The text argument at this index; `None` if it's `-` or missing, so the text comes from
+    /// standard input.
     pub fn text(&self, at: usize) -> Option<&str> {
         self.arg(at).filter(|text| *text != "-")
     }
@@ -356,7 +356,7 @@ mod tests {
         ] {
             match CommandLine::parse(line.as_bytes()) {
                 Ok(CommandLine::Help(command)) => {
-                    assert_eq!(command.map(|command| command.name), about)
+                    assert_eq!(command.map(|command| command.name), about);
                 }
                 other => panic!("{line:?}: {other:?}"),
             }

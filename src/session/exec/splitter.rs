@@ -72,8 +72,8 @@ impl MessageSplitter {
         message(&std::mem::take(&mut self.block))
     }
 
-    /// Appends a line to the block; if they're too long together, puts the line back and returns the
-    /// block.
+    /// Appends a line to the block; if they're too long together, puts the line back and returns
+    /// the block.
     fn add(&mut self, line: String) -> Option<Text> {
         let both = self.block.len() + 1 + line.len();
         if self.block.is_empty() {
@@ -252,8 +252,8 @@ mod tests {
     }
 
     proptest! {
-        /// However the stream arrives, nothing visible is lost, changed or doubled, and each message
-        /// is within the limits.
+        /// However the stream arrives, nothing visible is lost, changed or doubled, and each
+        /// message is within the limits.
         #[test]
         fn nothing_is_lost(
             lines in prop::collection::vec(

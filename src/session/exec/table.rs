@@ -165,7 +165,8 @@ impl ExecCommand {
         }
     }
 
-    /// Whether it changes what others may do. Such a command is completed even if the client leaves.
+    /// Whether it changes what others may do. Such a command is completed even if the client
+    /// leaves.
     pub fn is_admin(&self) -> bool {
         matches!(self.action, ExecAction::Verb(Verb::Keys)) || self.group == Group::Operators
     }

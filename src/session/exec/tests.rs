@@ -1,4 +1,4 @@
-//! Commands on a real hub and a real store, with a client in memory.
+//! Commands on a real hub and store, with an in-memory client.
 
 mod harness;
 
@@ -163,7 +163,7 @@ async fn input_of_any_size_is_sent_in_order() {
     let server = TestServer::fast().await;
     let lines: Vec<String> = (0..30_000).map(|n| format!("line {n}")).collect();
     let text = lines.join("\n");
-    // Larger pieces than any client sends, and no end of line at the end.
+    // Larger chunks than any client sends, and no newline at the end.
     let mut input: Vec<Input> = text
         .as_bytes()
         .chunks(50_000)
@@ -247,7 +247,7 @@ async fn tail_shows_each_message_once() {
     }
     let (sender, later) = mpsc::unbounded_channel();
     let typed = TestInput {
-        // The end of the input is not the end of the reader.
+        // The client closes its input and reads on.
         first: VecDeque::from([Input::Eof]),
         later,
     };
@@ -265,7 +265,7 @@ async fn tail_shows_each_message_once() {
             (&who[0]["name"], &who[0]["bot"]),
             (&Value::from("bob"), &Value::from(true))
         );
-        // The client goes.
+        // The client disconnects.
         drop(sender);
     };
     let (status, ()) = tokio::join!(tailing, saying);

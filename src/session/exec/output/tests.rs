@@ -1,4 +1,4 @@
-//! The shape is a promise: what the document says, and what is written, must be the same.
+//! The JSON format is an interface: `docs/scripting.md` and the output must agree.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use crate::chat::ids::{AccountId, Now, Seq};
 use crate::session::exec::table;
 use crate::telemetry::metrics::Figures;
 
-/// Where the document begins and ends to be written here.
+/// The marks around the generated parts of the document.
 const COMMANDS: [&str; 2] = [
     "<!-- commands: written by the test in src/session/exec/output/tests.rs -->\n",
     "<!-- end of commands -->",
@@ -53,7 +53,7 @@ fn message(body: Body) -> Message {
     }
 }
 
-/// One line for each shape that there is.
+/// A line for each kind of record.
 #[allow(clippy::too_many_lines, reason = "a list")]
 fn samples() -> Vec<String> {
     let said = message(Body::Said(Text::stored("the pump is \"hot\"\nagain")));
@@ -222,15 +222,14 @@ fn samples() -> Vec<String> {
     .collect()
 }
 
-/// A document with other words between two marks.
+/// Replaces the text between two marks.
 fn replaced(text: &str, [begin, end]: [&str; 2], words: &str) -> String {
     let (before, rest) = text.split_once(begin).expect("the mark of the beginning");
     let (_, after) = rest.split_once(end).expect("the mark of the end");
     format!("{before}{begin}{words}{end}{after}")
 }
 
-/// Set `UPDATE_DOCS=1` to write the tables anew. If the examples differ and no shape was added, a
-/// script somewhere is about to break.
+/// `UPDATE_DOCS=1` updates the document. If an existing example changes, users' scripts may break.
 #[test]
 fn the_documentation_has_the_commands_and_the_examples() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/scripting.md");

@@ -61,7 +61,7 @@ pub(super) struct TestClient {
     pub changed: tokio::sync::Notify,
     /// The client doesn't read.
     pub stalled: bool,
-    /// The connection has result.
+    /// The connection has ended.
     pub gone: bool,
     pub cut: Mutex<bool>,
 }
@@ -119,7 +119,7 @@ pub(super) struct ExecResult {
 }
 
 impl ExecResult {
-    /// The objects on standard output.
+    /// The JSON objects on standard output.
     pub fn objects(&self) -> Vec<Value> {
         let lines = self.stdout.lines();
         lines
@@ -202,7 +202,7 @@ impl TestServer {
         self.store.apply(&change).await.unwrap();
     }
 
-    /// Sessions as those of the whole program, with another admin service.
+    /// The session service, with another admin service.
     pub fn chat(&self, orders: Arc<dyn AdminService>) -> Arc<Chat> {
         let store = Arc::clone(&self.store);
         let (limits, stall) = (UsageLimits::default(), Duration::from_secs(30));
@@ -216,7 +216,7 @@ impl TestServer {
         ))
     }
 
-    /// Runs a command to its end.
+    /// Runs a command and returns its exit status. Its input stays open.
     pub async fn run(&self, who: &str, command: &str, input: &[Input], client: &TestClient) -> u32 {
         let (_open, later) = mpsc::unbounded_channel();
         let typed = TestInput {
@@ -262,7 +262,7 @@ impl TestServer {
         tokio::time::timeout(SOON, running).await.unwrap()
     }
 
-    /// Runs a command whose input ends at once.
+    /// Runs a command with empty input.
     pub async fn exec(&self, who: &str, command: &str) -> ExecResult {
         self.feed(who, command, &[Input::Eof]).await
     }
@@ -284,7 +284,7 @@ impl TestServer {
         result
     }
 
-    /// Everything said in a room, as one text.
+    /// The texts of all messages in a room.
     pub async fn said(&self, room: &str) -> Vec<String> {
         let result = self
             .exec("alice", &format!("history {room} 500 --json"))
@@ -320,7 +320,7 @@ fn server_info() -> ServerInfo {
     }
 }
 
-/// An admin service whose store never answers.
+/// An admin service that never responds.
 pub(super) struct Silent;
 
 #[async_trait]
