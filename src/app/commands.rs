@@ -31,9 +31,6 @@ use super::data_dir::DataDir;
 use super::store_factory::{self, OpenedStore};
 use super::{doctor, host_key as server_key, settings};
 
-/// Commands report a temporary failure instead of retrying.
-pub(super) const NO_RETRIES: Duration = Duration::ZERO;
-
 /// The exit status of `ssh host COMMAND` if the command line is wrong (`EX_USAGE` of sysexits.h).
 const EX_USAGE: u32 = 64;
 
@@ -96,7 +93,7 @@ pub(super) fn run(command: &Command, flags: &Flags) -> Exit {
             {
                 return console.failed(&format!("{error:#}"));
             }
-            let keys = server_key::storage(&config, &config.data_dir, NO_RETRIES);
+            let keys = server_key::storage(&config, &config.data_dir, server_key::NO_RETRIES);
             let mut input = std::io::stdin();
             let run = host_key::run(command, &*keys, &config, &mut input, console);
             runtime.block_on(run)

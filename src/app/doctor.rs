@@ -7,10 +7,9 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use tokio::net::lookup_host;
 
-use super::commands::NO_RETRIES;
 use super::data_dir::DataDir;
 use super::disk_space::Space;
-use super::host_key::{aws, storage};
+use super::host_key::{NO_RETRIES, aws, storage};
 use super::store_factory;
 use super::systemd;
 use crate::aws::cloudwatch::{CloudWatch, Figure};

@@ -15,6 +15,9 @@ use crate::secrets::file_admin::AdminFile;
 use crate::secrets::{HostKey, HostKeyAdmin, Loaded};
 use crate::telemetry::metrics;
 
+/// The time limit for operations that report a temporary failure instead of retrying.
+pub(super) const NO_RETRIES: Duration = Duration::ZERO;
+
 /// The host key's file in the data folder.
 const HOST_KEY: &str = "host_key";
 
@@ -33,7 +36,7 @@ pub(super) fn storage(
 /// The SSM parameter with the public half, and its name, if one is configured. Without retries.
 pub(super) fn parameter(config: &Config) -> Option<(&str, Parameter)> {
     let name = config.aws.host_key_parameter.as_deref()?;
-    Some((name, Parameter::new(aws(config, Duration::ZERO), name)))
+    Some((name, Parameter::new(aws(config, NO_RETRIES), name)))
 }
 
 /// The AWS client.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::host_key::aws;
+use super::host_key::{NO_RETRIES, aws};
 use crate::aws::cloudwatch::{CloudWatch, Figure};
 use crate::config::Config;
 use crate::telemetry::logs::Flood;
@@ -20,7 +20,7 @@ const INTERVAL: Duration = Duration::from_secs(60);
 /// Starts the reporter. Nothing depends on it.
 pub(super) fn start(config: &Config, flood: Flood) -> JoinHandle<()> {
     let name = config.aws.metrics.clone();
-    let cloudwatch = name.map(|name| CloudWatch::new(aws(config, Duration::ZERO), name));
+    let cloudwatch = name.map(|name| CloudWatch::new(aws(config, NO_RETRIES), name));
     tokio::spawn(async move {
         let mut ticks = interval(INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

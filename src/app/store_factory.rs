@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, anyhow, bail};
 
 use super::data_dir::DataDir;
-use super::host_key::aws;
+use super::host_key::{NO_RETRIES, aws};
 use crate::cli::console::shown as moment;
 use crate::cli::store::StoreCommand;
 use crate::cli::{Console, Exit, OpenMode};
@@ -72,7 +72,7 @@ pub(super) struct OpenedStore {
 /// Opens the store for a command. Doesn't wait for it, and creates it only if `mode` says so: an
 /// empty store created because of a typo would look like the server's.
 pub(super) async fn open_for(mode: OpenMode, config: &Config) -> Result<OpenedStore> {
-    if let Some(table) = table(config, Duration::ZERO) {
+    if let Some(table) = table(config, NO_RETRIES) {
         let place = format!("the table {}", table.table_name());
         let ready = match table.check_table().await {
             Err(TableError::Missing) if mode == OpenMode::Create => table.make_table().await,
@@ -149,7 +149,7 @@ pub(super) async fn run_command(
 }
 
 async fn init(config: &Config) -> Result<String> {
-    let (place, created) = if let Some(table) = table(config, Duration::ZERO) {
+    let (place, created) = if let Some(table) = table(config, NO_RETRIES) {
         let place = format!("the table {}", table.table_name());
         // An existing table gets the settings it lacks, too.
         let made = table.make_table().await;

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use tokio::sync::{Mutex, oneshot};
 use tokio::time::timeout;
 
-use super::host_key::{parameter, storage};
+use super::host_key::{NO_RETRIES, parameter, storage};
 use super::shutdown::Signals;
 use super::startup::{banner, bind_one};
 use super::supervisor::Supervisor;
@@ -100,7 +100,7 @@ async fn serve(config: &Config, log: &LogHandle) -> Result<Exit> {
 /// when a visitor waits, and its role permits nothing but serving the page, so it doesn't check the
 /// table first.
 async fn open_store(config: &Config) -> Result<Arc<dyn Store>> {
-    match store_factory::table(config, Duration::ZERO) {
+    match store_factory::table(config, NO_RETRIES) {
         Some(table) if lambda().is_some() => Ok(Arc::new(table)),
         _ => Ok(store_factory::open_for(OpenMode::Write, config)
             .await?
@@ -252,7 +252,7 @@ mod tests {
             ..Flags::default()
         };
         let config = Config::load(&flags, &Environment::default(), &read_file).unwrap();
-        let keys = storage(&config, folder.path(), Duration::ZERO);
+        let keys = storage(&config, folder.path(), NO_RETRIES);
         let first = keys.load_or_create().await.unwrap().key;
         let site_info = SiteInfo::load(config).await.unwrap();
         let start = clock::monotonic();
