@@ -4,13 +4,18 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use russh::keys::{Algorithm, EcdsaCurve, HashAlg, PrivateKey};
-use russh::{MethodSet, Preferred, SshId, cipher, compression, kex, mac, server};
+use russh::{MethodKind, MethodSet, Preferred, SshId, cipher, compression, kex, mac, server};
 
 use super::Settings;
-use super::handler::METHODS;
 
 /// What the server says it is (RFC 4253 §4.2), without the end of the line.
 pub(super) const VERSION_LINE: &str = concat!("SSH-2.0-sshchat_", env!("CARGO_PKG_VERSION"));
+
+/// The methods that are offered.
+pub(super) const METHODS: &[MethodKind] = &[MethodKind::PublicKey, MethodKind::KeyboardInteractive];
+/// The methods for somebody who was told why they stay outside. OpenSSH would ask to be told
+/// twice more.
+pub(super) const METHODS_AFTER_ALL: &[MethodKind] = &[MethodKind::PublicKey];
 
 /// The largest piece of data that clients are told to send, in bytes.
 pub(super) const MAX_PACKET: usize = 16 * 1024;
@@ -18,7 +23,7 @@ pub(super) const MAX_PACKET: usize = 16 * 1024;
 /// The most that a client may send on a channel before it is told to go on, in bytes. Small, since
 /// what it says about anything else comes behind that: see [`Control::hold`].
 ///
-/// [`Control::hold`]: super::transport::Control::hold
+/// [`Control::hold`]: super::control::Control::hold
 pub(super) const WINDOW: u32 = 16 * 1024;
 
 /// Between the end of the time for something and the keepalive that must not come before it.

@@ -16,10 +16,11 @@ use crate::telemetry::metrics;
 use crate::text::Text;
 
 use super::config::keepalive;
+use super::control::Cut;
 use super::eviction::Stage;
 use super::handler::Handler;
-use super::link::{Link, State};
-use super::transport::{Cut, Transport};
+use super::state::{Link, State};
+use super::transport::Transport;
 use super::{Edge, Settings};
 
 /// How long sessions may go on after their connection has ended, to put their things in order.

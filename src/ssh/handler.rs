@@ -22,13 +22,12 @@ use crate::session::peer::{Peer, Sessions};
 use crate::telemetry::metrics;
 use crate::text::Text;
 
-use super::config::{MAX_PACKET, WINDOW, time_to_answer};
-use super::keys::{self, Refusal};
-use super::link::Link;
-use super::login::{self, Login, Step};
-use super::requests::Requests;
-use super::transport::Cut;
-use super::window::Window;
+use super::channel::Requests;
+use super::config::{MAX_PACKET, METHODS, METHODS_AFTER_ALL, WINDOW, time_to_answer};
+use super::control::Cut;
+use super::login::{self, KeyRefusal, Login, Step};
+use super::observe::Window;
+use super::state::Link;
 use super::{Edge, channel};
 
 /// The longest login name that is kept, in characters.
@@ -42,12 +41,6 @@ const MIN_CLIENT_PACKET: usize = 256;
 
 /// How long a client that is sent away has to close the connection itself.
 const HANG_UP: Duration = Duration::from_secs(1);
-
-/// The methods that are offered.
-pub(super) const METHODS: &[MethodKind] = &[MethodKind::PublicKey, MethodKind::KeyboardInteractive];
-/// The methods for somebody who was told why they stay outside. OpenSSH would ask to be told
-/// twice more.
-const METHODS_AFTER_ALL: &[MethodKind] = &[MethodKind::PublicKey];
 
 /// One connection's answers.
 pub(super) struct Handler<S, D> {
@@ -133,7 +126,7 @@ impl<S: Sessions, D: Authenticator> Handler<S, D> {
         }
     }
 
-    fn refuse_key(&mut self, why: Refusal) -> Auth {
+    fn refuse_key(&mut self, why: KeyRefusal) -> Auth {
         let span = &self.link.span;
         tracing::debug!(parent: span, event = "key_unusable", %why, "a key can't be used");
         self.login.unusable(why);
@@ -260,7 +253,7 @@ impl<S: Sessions, D: Authenticator> russh::server::Handler for Handler<S, D> {
         offer: PublicKeyOffer<'_>,
     ) -> Result<Auth, Error> {
         self.user(user);
-        if let Err(why) = keys::judge(offer.public_key, offer.algorithm) {
+        if let Err(why) = login::judge(offer.public_key, offer.algorithm) {
             return Ok(self.refuse_key(why));
         }
         let mut attempts = self.link.attempts();
@@ -276,7 +269,7 @@ impl<S: Sessions, D: Authenticator> russh::server::Handler for Handler<S, D> {
     ) -> Result<Auth, Error> {
         self.proven();
         let user = self.user(user);
-        if let Err(why) = keys::judge(key.public_key, key.algorithm) {
+        if let Err(why) = login::judge(key.public_key, key.algorithm) {
             return Ok(self.refuse_key(why));
         }
         let key = ProvenKey {

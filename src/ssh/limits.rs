@@ -7,13 +7,11 @@
 //! Connections that did their part of the key exchange have a half of the room to themselves, and
 //! those that didn't have the other, so neither pushes out the other.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use super::eviction::{Pool, Stage, Waiting, net};
-use super::penalties::Penalties;
-use super::recent::Recent;
 use crate::rate_limit::{KeyedRateLimiter, Quota, TrustedNetworks, source};
 
 /// The most connections of each kind at a time, and how long they may take.
@@ -468,6 +466,123 @@ impl Table {
         let left = self.strikes.get(source);
         let left = left.map_or(Duration::ZERO, |until| until.saturating_duration_since(now));
         usize::try_from(left.as_millis().div_ceil(STRIKE.as_millis())).unwrap_or(usize::MAX)
+    }
+}
+
+/// Failures beyond which a source is penalised.
+const ALLOWED: u32 = 4;
+/// More are not counted: with them the penalty is the longest one.
+const MOST_FAILURES: u32 = ALLOWED + 5;
+/// One failure is forgotten after this long, so that five within ten minutes are too many.
+const FORGOTTEN_AFTER: Duration = Duration::from_secs(120);
+/// The first penalty; each further failure doubles it.
+const FIRST_WAIT: Duration = Duration::from_secs(60);
+/// The longest penalty.
+const LONGEST_WAIT: Duration = Duration::from_secs(15 * 60);
+/// Sources whose failures are remembered; beyond that the one that failed longest ago is
+/// forgotten.
+const MAX_SOURCES: usize = 4096;
+
+/// The failures of one source.
+#[derive(Debug, Clone, Copy)]
+struct Failures {
+    /// How many are not forgotten yet, as of `until`.
+    count: u32,
+    /// When the penalty ends; the time of the last failure if there is none. Forgetting begins
+    /// here, so that waiting does not count as good behaviour.
+    until: Instant,
+}
+
+impl Failures {
+    fn remembered(&self, now: Instant) -> u32 {
+        let quiet = now.saturating_duration_since(self.until);
+        let forgotten = quiet.as_secs() / FORGOTTEN_AFTER.as_secs();
+        self.count
+            .saturating_sub(u32::try_from(forgotten).unwrap_or(u32::MAX))
+    }
+}
+
+/// The failures of all sources, in bounded memory.
+#[derive(Debug)]
+struct Penalties(Recent<Failures>);
+
+impl Penalties {
+    /// Nobody has failed yet.
+    fn new() -> Penalties {
+        Penalties(Recent::new(MAX_SOURCES))
+    }
+
+    /// Returns how long a source is still penalised, if it is.
+    fn left(&self, source: IpAddr, now: Instant) -> Option<Duration> {
+        let failures = self.0.get(source)?;
+        let left = failures.until.saturating_duration_since(now);
+        (!left.is_zero()).then_some(left)
+    }
+
+    /// Counts a failure. Returns how long the source is penalised from now on, if it is.
+    fn failed(&mut self, source: IpAddr, now: Instant) -> Option<Duration> {
+        let before = self.0.get(source).map_or(0, |known| known.remembered(now));
+        let count = (before + 1).min(MOST_FAILURES);
+        let wait = wait(count);
+        let until = now + wait.unwrap_or_default();
+        self.0.put(source, Failures { count, until });
+        wait
+    }
+}
+
+/// How long a source with this many failures is penalised.
+fn wait(failures: u32) -> Option<Duration> {
+    let doublings = failures.checked_sub(ALLOWED + 1)?;
+    let wait = FIRST_WAIT.saturating_mul(2_u32.saturating_pow(doublings));
+    Some(wait.min(LONGEST_WAIT))
+}
+
+/// A map of at most `max` addresses. One more replaces the entry that was written longest ago, so
+/// memory is bounded whatever connects from wherever. All calls take logarithmic time.
+#[derive(Debug)]
+struct Recent<V> {
+    max: usize,
+    /// The number of the next write.
+    next: u64,
+    entries: HashMap<IpAddr, (u64, V)>,
+    /// Addresses by the number of their last write.
+    order: BTreeMap<u64, IpAddr>,
+}
+
+impl<V> Recent<V> {
+    /// An empty map for `max` addresses.
+    fn new(max: usize) -> Recent<V> {
+        Recent {
+            max,
+            next: 0,
+            entries: HashMap::new(),
+            order: BTreeMap::new(),
+        }
+    }
+
+    /// Returns what was written for an address last.
+    fn get(&self, addr: IpAddr) -> Option<&V> {
+        self.entries.get(&addr).map(|(_, value)| value)
+    }
+
+    /// Writes an entry, which becomes the most recent one.
+    fn put(&mut self, addr: IpAddr, value: V) {
+        self.remove(addr);
+        if self.entries.len() >= self.max
+            && let Some((_, oldest)) = self.order.pop_first()
+        {
+            self.entries.remove(&oldest);
+        }
+        self.order.insert(self.next, addr);
+        self.entries.insert(addr, (self.next, value));
+        self.next += 1;
+    }
+
+    /// Removes an entry.
+    fn remove(&mut self, addr: IpAddr) {
+        if let Some((written, _)) = self.entries.remove(&addr) {
+            self.order.remove(&written);
+        }
     }
 }
 

@@ -19,9 +19,9 @@ use crate::telemetry::metrics;
 
 use super::Server;
 use super::connection::{self, Phase};
-use super::link::Link;
-use super::refusal::{self, Refusal};
-use super::seldom::Seldom;
+use super::limiter::Seldom;
+use super::rejection::{self, Refusal};
+use super::state::Link;
 
 /// The first pause after an accept that failed; each further one in a row doubles it.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
@@ -82,7 +82,7 @@ impl<S: Sessions, D: Authenticator> Server<S, D> {
                                 let run = connection::run(edge, stream, link, phase);
                                 connections.spawn(run.instrument(span));
                             }
-                            Err(refusal) => refusal::tell(stream, refusal),
+                            Err(refusal) => rejection::tell(stream, refusal),
                         }
                     }
                     Err(error) => {

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use russh::keys::{Algorithm, PublicKey};
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::Instrument as _;
 
@@ -16,12 +17,12 @@ use crate::access::authenticator::{
 };
 use crate::access::claims::MAX_ANSWERS;
 use crate::chat::ids::Name;
+use crate::keys;
 use crate::text::Text;
 use crate::text::clean_line;
 
-use super::keys::Refusal;
-use super::link::Link;
-use super::refusal::penalised;
+use super::rejection::penalised;
+use super::state::Link;
 
 /// How long the door may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -42,6 +43,28 @@ const MAX_ANSWER: usize = 256;
 const CANT_JUDGE: &str = "The server can't look up your key at this moment. Try again in a minute.";
 const CANT_REDEEM: &str = "The server could not check your invite code in time.\n\
     Connect again in a minute: if it was taken after all, you get in with your key alone.";
+
+/// Why a key can't be used, and what to do instead. Shown to its owner.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum KeyRefusal {
+    #[error("Your key can't be used: {0}.")]
+    Key(#[from] keys::Refusal),
+    #[error(
+        "Your client signs with SHA-1 (ssh-rsa), which can be forged. \
+         Update it, or make a new key: ssh-keygen -t ed25519"
+    )]
+    Sha1,
+}
+
+/// Judges a key, and the algorithm that its owner wants to sign with: the same RSA key can
+/// sign with SHA-1 or with SHA-2 (RFC 8332).
+pub(super) fn judge(key: &PublicKey, algorithm: &Algorithm) -> Result<(), KeyRefusal> {
+    keys::judge(key)?;
+    match algorithm {
+        Algorithm::Rsa { hash: None } => Err(KeyRefusal::Sha1),
+        _ => Ok(()),
+    }
+}
 
 /// The next step of a talk.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -109,7 +132,7 @@ pub(super) struct Login<D> {
     /// How long they have to answer a question.
     time_to_answer: Duration,
     /// Why the last key that they offered can't be used.
-    unusable: Option<Refusal>,
+    unusable: Option<KeyRefusal>,
     /// The first key that they proved to have and that was not welcome, and what was said to it.
     stranger: Option<(ProvenKey, AuthDecision)>,
     /// The keys that they proved to have and whose claims were not looked up yet.
@@ -169,7 +192,7 @@ impl<D: Authenticator> Login<D> {
     }
 
     /// They offered a key that can't be used.
-    pub(super) fn unusable(&mut self, why: Refusal) {
+    pub(super) fn unusable(&mut self, why: KeyRefusal) {
         self.unusable = Some(why);
     }
 

@@ -18,27 +18,20 @@
 mod channel;
 mod config;
 mod connection;
-mod counters;
+mod control;
 pub mod eviction;
-mod exchange;
-mod gate;
 mod handler;
-mod ident;
-mod keys;
+mod limiter;
 pub mod limits;
-mod link;
 mod listener;
 mod login;
-mod penalties;
+mod observe;
 pub mod probe;
-mod recent;
-mod refusal;
-mod requests;
-mod seldom;
+mod rejection;
+mod state;
 #[cfg(test)]
 mod tests;
 mod transport;
-mod window;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -50,10 +43,10 @@ use crate::access::authenticator::Authenticator;
 use crate::rate_limit::TrustedNetworks;
 use crate::session::peer::Sessions;
 
-pub use counters::{Count, Counters};
+pub use limiter::{Count, Counters};
 pub use listener::{Accept, Drained};
 
-use gate::Gate;
+use limiter::Gate;
 use limits::Caps;
 
 /// What can be set.

@@ -501,3 +501,79 @@ proptest! {
         prop_assert!(table.ages.is_empty() && table.by_age.is_empty());
     }
 }
+
+fn nth(last: u8) -> IpAddr {
+    IpAddr::from([192, 0, 2, last])
+}
+
+#[test]
+fn waits_grow_with_failures_and_shrink_with_patience() {
+    let start = Instant::now();
+    let mut penalties = Penalties::new();
+    // (seconds since the last step, minutes to wait after this failure)
+    let steps = [
+        (0, None),
+        (10, None),
+        (10, None),
+        (10, None),
+        (10, Some(1)),
+        (60, Some(2)),
+        (120, Some(4)),
+        (240, Some(8)),
+        (480, Some(15)),
+        (900, Some(15)),
+        // Six minutes of quiet after the wait: three failures forgotten, one more is 7.
+        (900 + 360, Some(4)),
+        // An hour: all forgotten.
+        (3600, None),
+    ];
+    let mut second = 0;
+    for (later, minutes) in steps {
+        second += later;
+        let now = start + Duration::from_secs(second);
+        assert_eq!(penalties.left(nth(1), now), None, "over at {second} s");
+        let wait = minutes.map(|m| Duration::from_secs(60 * m));
+        assert_eq!(penalties.failed(nth(1), now), wait, "failed at {second} s");
+        assert_eq!(penalties.left(nth(1), now), wait, "begun at {second} s");
+        assert_eq!(penalties.left(nth(9), now), None, "others aren't penalised");
+    }
+}
+
+#[test]
+fn slow_failures_are_not_penalised() {
+    let start = Instant::now();
+    let mut penalties = Penalties::new();
+    for minute in (0..1000).step_by(3) {
+        let now = start + Duration::from_secs(60 * minute);
+        assert_eq!(penalties.failed(nth(1), now), None);
+    }
+}
+
+#[test]
+fn the_entry_written_longest_ago_is_replaced() {
+    let mut recent = Recent::new(2);
+    recent.put(nth(1), "a");
+    recent.put(nth(2), "b");
+    recent.put(nth(1), "c");
+    recent.put(nth(3), "d");
+    let all = [1, 2, 3].map(|last| recent.get(nth(last)).copied());
+    assert_eq!(all, [Some("c"), None, Some("d")]);
+}
+
+proptest! {
+    #[test]
+    fn it_is_never_larger_than_its_bound(max in 1usize..6, writes: Vec<(u8, bool)>) {
+        let mut recent = Recent::new(max);
+        for (last, put) in writes {
+            if put {
+                recent.put(nth(last % 12), last);
+                prop_assert_eq!(recent.get(nth(last % 12)), Some(&last));
+            } else {
+                recent.remove(nth(last % 12));
+                prop_assert_eq!(recent.get(nth(last % 12)), None);
+            }
+            prop_assert!(recent.entries.len() <= max);
+            prop_assert_eq!(recent.entries.len(), recent.order.len());
+        }
+    }
+}

@@ -1,10 +1,13 @@
 use super::*;
 use crate::chat::ids::Fingerprint;
 use crate::rate_limit::TrustedNetworks;
-use crate::ssh::gate::Gate;
+use crate::ssh::limiter::Gate;
 use crate::ssh::limits::Caps;
 use crate::text::Text;
 use proptest::prelude::*;
+use russh::keys::HashAlg;
+use russh::keys::ssh_key::Mpint;
+use russh::keys::ssh_key::public::{KeyData, RsaPublicKey};
 use std::net::{IpAddr, SocketAddr};
 
 /// Asks everybody for an invite, and takes any.
@@ -118,5 +121,29 @@ proptest! {
         let line = answer(&raw);
         prop_assert!(line.len() <= MAX_ANSWER);
         prop_assert!(!line.chars().any(char::is_control));
+    }
+}
+
+fn rsa(bits: usize) -> PublicKey {
+    let number = |bits: usize| Mpint::from_positive_bytes(&vec![0xff; bits / 8]);
+    let rsa = RsaPublicKey::new(number(16), number(bits)).unwrap();
+    PublicKey::from(KeyData::Rsa(rsa))
+}
+
+#[test]
+fn the_hash_counts_as_well_as_the_key() {
+    let sha2 = Algorithm::Rsa {
+        hash: Some(HashAlg::Sha512),
+    };
+    let sha1 = Algorithm::Rsa { hash: None };
+    let short = || KeyRefusal::Key(keys::Refusal::ShortRsa(2048));
+    let cases = [
+        (4096, &sha2, Ok(())),
+        (4096, &sha1, Err(KeyRefusal::Sha1)),
+        (2048, &sha2, Err(short())),
+        (2048, &sha1, Err(short())),
+    ];
+    for (bits, algorithm, expected) in cases {
+        assert_eq!(judge(&rsa(bits), algorithm), expected, "{bits} {algorithm}");
     }
 }

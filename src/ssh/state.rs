@@ -12,10 +12,10 @@ use tracing::field::Empty;
 use crate::chat::ids::Fingerprint;
 use crate::text::Text;
 
+use super::control::Control;
 use super::eviction::Stage;
-use super::exchange::{Budget, Seen};
-use super::gate::Seat;
-use super::transport::Control;
+use super::limiter::Seat;
+use super::observe::{Budget, Seen};
 
 /// How long a client has to end a connection after it was told to.
 const TO_LEAVE: Duration = Duration::from_secs(1);

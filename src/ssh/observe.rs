@@ -1,17 +1,43 @@
-//! Key exchanges, seen from the sizes of what the server sends.
-//!
-//! russh doesn't tell of a key exchange that a client asks for again, and all of it is encrypted.
-//! But it writes each of its two packets alone: `KEXINIT`, whose size depends on the
-//! configuration only, and its reply together with `NEWKEYS` as the very next write, whose size
-//! depends on the host key and the method. Both are seen in the clear in the first exchange (RFC
-//! 4253 §6 and §7), and what a cipher adds is known. That anything else has these two sizes, one
-//! behind the other, is rare enough for a budget.
+//! What a connection's bytes say that russh doesn't tell: the version line, key exchanges, and how
+//! much of a channel's window is used.
 //!
 //! Pure: the time is an argument.
 
 use std::time::{Duration, Instant};
 
 use crate::rate_limit::{Quota, RateLimiter};
+use crate::text::Text;
+
+/// The longest such line, its end included (RFC 4253 §4.2).
+const MAX_LINE: usize = 255;
+/// The longest that is kept, in characters.
+const MAX_CLIENT: usize = 128;
+
+/// Listens to what arrives, until it has heard the first line.
+#[derive(Debug, Default)]
+pub(super) struct Ident {
+    line: Vec<u8>,
+    heard: bool,
+}
+
+impl Ident {
+    /// Takes bytes in the order in which they arrive. What the client says it is, once: when its
+    /// first line has ended or is too long to be one.
+    pub(super) fn hear(&mut self, bytes: &[u8]) -> Option<Text> {
+        if self.heard {
+            return None;
+        }
+        let room = MAX_LINE.saturating_sub(self.line.len());
+        let end = bytes.iter().take(room).position(|byte| *byte == b'\n');
+        let taken = end.unwrap_or(room.min(bytes.len()));
+        self.line.extend(bytes.iter().take(taken));
+        self.heard = end.is_some() || self.line.len() >= MAX_LINE;
+        self.heard.then(|| {
+            let line = std::mem::take(&mut self.line);
+            Text::ascii(line.strip_suffix(b"\r").unwrap_or(&line), MAX_CLIENT)
+        })
+    }
+}
 
 const KEXINIT: u8 = 20;
 /// `SSH_MSG_KEX_ECDH_REPLY`, also that of the hybrid method.
@@ -128,9 +154,90 @@ impl Budget {
     }
 }
 
+/// What was announced to a client on one channel, and what came.
+#[derive(Debug)]
+pub(super) struct Window {
+    /// The size of the whole window, in bytes.
+    size: u32,
+    /// Bytes that the client was told it may send so far.
+    announced: u64,
+    /// Bytes that it sent.
+    received: u64,
+    /// What is left of the window by russh's count, which passes over data that does not fit.
+    left: u32,
+}
+
+impl Window {
+    /// A channel that was just opened with a window of this size, in bytes.
+    pub(super) fn new(size: u32) -> Window {
+        Window {
+            size,
+            announced: size.into(),
+            received: 0,
+            left: size,
+        }
+    }
+
+    /// Data came. Returns whether the client has overrun what was announced by no more than a whole
+    /// window: some clients count differently, and what is in between is harmless.
+    pub(super) fn takes(&mut self, bytes: usize) -> bool {
+        if let Some(left) = u32::try_from(bytes)
+            .ok()
+            .and_then(|bytes| self.left.checked_sub(bytes))
+        {
+            self.left = left;
+        }
+        self.received = self
+            .received
+            .saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX));
+        let overrun = self.received.saturating_sub(self.announced);
+        // russh announces more once less than half is left.
+        if self.left < self.size / 2 {
+            self.announced += u64::from(self.size - self.left);
+            self.left = self.size;
+        }
+        overrun <= self.size.into()
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    #[test]
+    fn the_first_line_without_its_end() {
+        let long = [b'x'; 2 * MAX_LINE];
+        let kept = "x".repeat(MAX_CLIENT);
+        let cases: [(&[u8], Option<&str>); 6] = [
+            (
+                b"SSH-2.0-OpenSSH_9.9\r\nmore\n",
+                Some("SSH-2.0-OpenSSH_9.9"),
+            ),
+            (b"SSH-2.0-old\n", Some("SSH-2.0-old")),
+            (b"\n", Some("")),
+            (b"SSH-2.0-\x1b[2J\n", Some("SSH-2.0-?[2J")),
+            (b"SSH-2.0-half", None),
+            (&long, Some(&kept)),
+        ];
+        for (bytes, expected) in cases {
+            let heard = Ident::default().hear(bytes);
+            assert_eq!(heard.as_ref().map(Text::as_str), expected);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_pieces_make_no_difference(bytes: Vec<u8>, size in 1usize..300) {
+            let whole = Ident::default().hear(&bytes);
+            let mut ident = Ident::default();
+            let heard: Vec<Text> =
+                bytes.chunks(size).filter_map(|piece| ident.hear(piece)).collect();
+            prop_assert!(heard.len() <= 1, "told once");
+            prop_assert_eq!(heard.into_iter().next(), whole);
+        }
+    }
 
     /// A packet that isn't encrypted.
     fn clear(kind: u8, payload: usize) -> Vec<u8> {
@@ -202,5 +309,36 @@ mod tests {
             let now = start + Duration::from_secs(second);
             assert_eq!(budget.take(moved, now), expected, "step {step}");
         }
+    }
+
+    #[test]
+    fn a_client_may_send_what_was_announced_and_a_window_more() {
+        // (pieces of so many bytes, how many of them are taken)
+        let cases = [
+            // Within the window, which grows with what comes.
+            (1, 10_000),
+            (50, 10_000),
+            (100, 10_000),
+            // The first announces nothing more, as it doesn't fit: 101, then 202 of 100.
+            (101, 1),
+            (200, 1),
+            (201, 0),
+            // Half a window and one: the first is taken, the others fit by turns.
+            (51, 10_000),
+        ];
+        for (bytes, taken) in cases {
+            let mut window = Window::new(100);
+            let fits = (0..10_000).take_while(|_| window.takes(bytes)).count();
+            assert_eq!(fits, taken, "{bytes}");
+        }
+    }
+
+    /// More than is left each time, which russh never counts.
+    #[test]
+    fn data_beyond_the_window_adds_up() {
+        let mut window = Window::new(100);
+        assert!(window.takes(50));
+        let fits = (0..10_000).take_while(|_| window.takes(51)).count();
+        assert_eq!(fits, 2, "152 of 100, then 203");
     }
 }

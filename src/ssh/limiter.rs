@@ -1,18 +1,16 @@
 //! Who gets as far as the key exchange: the limits, shared by all connections.
 
+use super::control::{Control, Cut};
+use super::eviction::Stage;
+use super::limits::{Caps, Crowd, Evicted, Refused, Table};
+use super::rejection::Refusal;
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::counters::Counters;
-use super::eviction::Stage;
-use super::limits::{Caps, Crowd, Evicted, Refused, Table};
-use super::refusal::Refusal;
-use super::seldom::Seldom;
-use super::transport::{Control, Cut};
-use crate::rate_limit::source;
+use crate::rate_limit::{Quota, RateLimiter, source};
 use crate::telemetry::metrics::{self, At};
 
 /// The one place that connections ask before anything is computed for them.
@@ -273,6 +271,104 @@ impl Drop for Seat {
             inside.table.leave_authenticated(source(self.addr));
         } else {
             inside.table.leave(self.id, Instant::now());
+        }
+    }
+}
+
+/// A number that any task may raise and any other read.
+#[derive(Debug, Default)]
+pub struct Count(AtomicU64);
+
+impl Count {
+    /// The number now.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn up(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn down(&self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// What happened at the SSH port since the start of the process.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Connections that the system handed over, whether then let in or refused.
+    pub accepted: Count,
+    /// Times that the system could not hand over a connection.
+    pub accept_errors: Count,
+    /// Refused: too many connections in all.
+    pub refused_total: Count,
+    /// Refused: too many connections from the same address.
+    pub refused_per_address: Count,
+    /// Refused: too many people at the door who have not logged in yet.
+    pub refused_unauthenticated: Count,
+    /// Refused: too many new connections from the same address.
+    pub refused_rate: Count,
+    /// Evicted for others, or cut early because there was little room, before they logged in.
+    pub evicted: Count,
+    /// Refused: the address failed too often.
+    pub refused_penalty: Count,
+    /// Refused: nobody from that address is served.
+    pub refused_ban: Count,
+    /// Logins.
+    pub auth_ok: Count,
+    /// Connections that tried to log in and did not.
+    pub auth_failed: Count,
+    /// Invite codes that let somebody in.
+    pub invites_redeemed: Count,
+    /// Invite codes that did not.
+    pub invites_wrong: Count,
+    /// Connections open now.
+    pub open: Count,
+}
+
+/// How many lines of one kind there may be.
+const LINES: Quota = Quota::every(Duration::from_secs(60), 1);
+
+/// Lets one of many equal lines through per minute and counts the others.
+#[derive(Debug, Default)]
+pub(super) struct Seldom {
+    lines: RateLimiter,
+    held_back: u64,
+}
+
+impl Seldom {
+    /// Something happened. If a line is due, how many went without one since the last.
+    pub(super) fn due(&mut self, now: Instant) -> Option<u64> {
+        if self.lines.take(LINES, now).is_ok() {
+            Some(std::mem::take(&mut self.held_back))
+        } else {
+            self.held_back = self.held_back.saturating_add(1);
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_line_a_minute_and_the_rest_counted() {
+        let start = Instant::now();
+        let mut seldom = Seldom::default();
+        let steps = [
+            (0, Some(0)),
+            (1, None),
+            (59, None),
+            (60, Some(2)),
+            (61, None),
+            (200, Some(1)),
+            (260, Some(0)),
+        ];
+        for (second, expected) in steps {
+            let now = start + Duration::from_secs(second);
+            assert_eq!(seldom.due(now), expected, "at {second} s");
         }
     }
 }
