@@ -13,7 +13,7 @@ use super::supervisor::Supervisor;
 use crate::access::AccessControl;
 use crate::hub::Handle;
 use crate::store::Writes;
-use crate::telemetry::listener::{self, Inside};
+use crate::telemetry::listener::{self, HealthSource};
 use crate::telemetry::metrics;
 
 /// How long the hub may take to answer. It does in microseconds.
@@ -91,7 +91,7 @@ impl Health {
     }
 }
 
-impl Inside for Health {
+impl HealthSource for Health {
     /// A server that starts or stops has deadlines of its own, and is not to be killed meanwhile.
     async fn live(&self) -> Result<&'static str, String> {
         let Open { hub, .. } = match self.inside() {
@@ -116,7 +116,7 @@ impl Inside for Health {
         }
     }
 
-    fn measure(&self) {
+    fn refresh_metrics(&self) {
         if let Ok(Open { hub, .. }) = self.inside() {
             metrics::mailbox(hub.waiting());
         }

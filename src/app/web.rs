@@ -17,7 +17,7 @@ use crate::cli::{Exit, OpenMode};
 use crate::config::{self, Config, Environment, Flags};
 use crate::store::Store;
 use crate::telemetry::logs::{self, LogHandle};
-use crate::web::{self, Front as _, Site, lambda, listener};
+use crate::web::{self, Site, SiteSource as _, lambda};
 
 mod front;
 
@@ -26,7 +26,7 @@ use front::Window;
 /// Whether AWS Lambda runs the program, and where its Runtime API is.
 pub(super) fn lambda() -> Option<String> {
     Environment::of_process()
-        .get(lambda::VARIABLE)
+        .get(lambda::RUNTIME_API_VAR)
         .map(str::to_owned)
 }
 
@@ -80,13 +80,8 @@ async fn show(config: &Config, log: &LogHandle) -> Result<Exit> {
         let _dropped = stopped.await;
     };
     let mut tasks = Supervisor::default();
-    let per_source = match config.web.trusted_hops {
-        0 => listener::PER_SOURCE,
-        // Every connection comes from the proxy.
-        _ => usize::MAX,
-    };
     let deadline = config.shutdown.deadline;
-    let serving = listener::serve(listener, router, per_source, stop, deadline);
+    let serving = web::serve(listener, router, config.web.trusted_hops, stop, deadline);
     tasks.spawn("key page listener", serving);
     tokio::select! {
         reason = signals.asked_to_stop() => {

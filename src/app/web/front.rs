@@ -15,7 +15,7 @@ use crate::clock;
 use crate::config::Config;
 use crate::rate_limit::Quota;
 use crate::secrets::PublicHostKey;
-use crate::web::{Front, Site};
+use crate::web::{Site, SiteSource};
 
 /// How long what was read is shown before it is looked at again.
 const FRESH: Duration = Duration::from_secs(300);
@@ -85,7 +85,7 @@ impl Window {
 }
 
 #[async_trait]
-impl Front for Window {
+impl SiteSource for Window {
     async fn site(&self) -> Arc<Site> {
         self.at(clock::monotonic()).await
     }

@@ -14,9 +14,9 @@ fn form(code: &str, name: &str, key: &str) -> Form {
 }
 
 #[test]
-fn what_is_wrong_stands_beside_its_field() {
+fn problems_are_reported_at_their_fields() {
     let short = "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAAAQQC7";
-    // The form; what is said about the code, the name and the key.
+    // The form; the beginning of the problem with the code, the name and the key.
     for (code, name, key, expected) in [
         ("c", "bob", KEY, ["", "", ""]),
         (" x ", " @Bob ", &format!("\n{KEY}\n"), ["", "", ""]),
@@ -25,7 +25,7 @@ fn what_is_wrong_stands_beside_its_field() {
             "",
             "",
             [
-                "There is no invite code.",
+                "Invite code missing.",
                 "A name can't be empty.",
                 "There is no key in it;",
             ],
@@ -60,17 +60,17 @@ fn what_is_wrong_stands_beside_its_field() {
             ["", "", "There are several keys in it;"],
         ),
     ] {
-        let judged = judge(&form(code, name, key), NOW);
+        let validated = validate(&form(code, name, key), NOW);
         let Problems {
-            all,
+            general,
             code: of_code,
             name: of_name,
             key: of_key,
-        } = match judged {
+        } = match validated {
             Ok(_) => Problems::default(),
             Err(problems) => problems,
         };
-        assert_eq!(all, None, "{name}");
+        assert_eq!(general, None, "{name}");
         for (said, expected) in [of_code, of_name, of_key].into_iter().zip(expected) {
             let said = said.unwrap_or_default();
             assert_eq!(
@@ -85,14 +85,14 @@ fn what_is_wrong_stands_beside_its_field() {
 }
 
 #[test]
-fn a_private_key_is_said_loudly_where_it_was() {
+fn a_private_key_is_reported_at_its_field() {
     for field in ["code", "name", "key"] {
         let blamed = Form {
             private: Some(field),
             ..form("c", "bob", KEY)
         };
-        let problems = judge(&blamed, NOW).unwrap_err();
-        assert!(problems.all.unwrap().contains("PRIVATE"));
+        let problems = validate(&blamed, NOW).unwrap_err();
+        assert!(problems.general.unwrap().contains("PRIVATE"));
         let said = [
             ("code", problems.code),
             ("name", problems.name),
@@ -106,9 +106,9 @@ fn a_private_key_is_said_loudly_where_it_was() {
 }
 
 #[test]
-fn the_same_form_makes_the_same_account() {
+fn the_same_form_creates_the_same_account() {
     let id = |code: &str, name: &str, key: &str| {
-        let request = judge(&form(code, name, key), NOW).unwrap();
+        let request = validate(&form(code, name, key), NOW).unwrap();
         request.account()
     };
     let code = Code::new([1; 16]).to_string();
