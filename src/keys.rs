@@ -47,7 +47,7 @@ const PRIVATE: [&str; 3] = ["PRIVATE KEY", "PuTTY-User-Key-File", "b3BlbnNzaC1rZ
 
 /// Why a key can't be used, and what to do instead. Shown to its owner.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
+pub enum KeyRejected {
     /// RSA with fewer than [`MIN_RSA`] bits: this many.
     #[error(
         "the RSA key has {0} bits, and {MIN_RSA} are needed here; make a new key: \
@@ -117,7 +117,7 @@ pub enum KeyLineError {
     Damaged(&'static str),
     /// It is a key, and not good enough.
     #[error(transparent)]
-    Refused(#[from] Refusal),
+    Refused(#[from] KeyRejected),
 }
 
 /// Reads the public key that somebody gave: one line as in a `.pub` file (sshd(8),
@@ -146,7 +146,7 @@ pub fn read_public_key(raw: &str, now: Time) -> Result<KeyRecord, KeyLineError> 
         return Err(KeyLineError::Damaged(kind));
     }
     let key = PublicKey::from_bytes(&blob).map_err(|_| KeyLineError::Damaged(kind))?;
-    judge(&key)?;
+    check_key(&key)?;
     Ok(KeyRecord {
         fingerprint: fingerprint(&key),
         algorithm: Text::stored_line(kind),
@@ -172,20 +172,20 @@ pub fn is_private(raw: &str) -> bool {
 }
 
 /// Judges whether a key is good enough to be somebody's identity.
-pub fn judge(key: &PublicKey) -> Result<(), Refusal> {
+pub fn check_key(key: &PublicKey) -> Result<(), KeyRejected> {
     match key.key_data() {
         KeyData::Ed25519(_)
         | KeyData::SkEd25519(_)
         | KeyData::Ecdsa(_)
         | KeyData::SkEcdsaSha2NistP256(_) => Ok(()),
         KeyData::Rsa(rsa) => match rsa.key_size() {
-            bits if bits < MIN_RSA => Err(Refusal::ShortRsa(bits)),
-            bits if bits > MAX_RSA => Err(Refusal::LongRsa(bits)),
+            bits if bits < MIN_RSA => Err(KeyRejected::ShortRsa(bits)),
+            bits if bits > MAX_RSA => Err(KeyRejected::LongRsa(bits)),
             _ => Ok(()),
         },
-        KeyData::Dsa(_) => Err(Refusal::Dsa),
-        KeyData::Certificate(_) => Err(Refusal::Certificate),
-        other => Err(Refusal::Unknown(type_name(other.algorithm().as_str()))),
+        KeyData::Dsa(_) => Err(KeyRejected::Dsa),
+        KeyData::Certificate(_) => Err(KeyRejected::Certificate),
+        other => Err(KeyRejected::Unknown(type_name(other.algorithm().as_str()))),
     }
 }
 
@@ -220,10 +220,10 @@ fn the_type(line: &str) -> Result<(&'static str, &str), KeyLineError> {
         return Ok((kind, rest.trim_start()));
     }
     Err(match word {
-        "ssh-dss" => Refusal::Dsa.into(),
-        word if is_certificate(word) => Refusal::Certificate.into(),
+        "ssh-dss" => KeyRejected::Dsa.into(),
+        word if is_certificate(word) => KeyRejected::Certificate.into(),
         _ if rest.split_whitespace().any(is_known) => KeyLineError::Options,
-        word if is_type(word) => Refusal::Unknown(type_name(word)).into(),
+        word if is_type(word) => KeyRejected::Unknown(type_name(word)).into(),
         word if word.starts_with("SHA256:") || word.starts_with("MD5:") => {
             KeyLineError::Fingerprint
         }

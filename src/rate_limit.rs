@@ -212,11 +212,24 @@ impl<K: Eq + Hash> KeyedRateLimiter<K> {
     }
 }
 
-/// What counts as one source: an IPv4 address, and of IPv6 the /64 that one customer has.
+/// Returns the source that an address belongs to, the unit of limits per address: an IPv4 address, or an IPv6
+/// /64 network, which is what one customer has.
 pub fn source(addr: IpAddr) -> IpAddr {
+    truncate_ipv6(addr, 64)
+}
+
+/// Returns the site that an address belongs to: an IPv4 address, or an IPv6 /48 network, the most that one
+/// customer usually gets.
+pub fn site(addr: IpAddr) -> IpAddr {
+    truncate_ipv6(addr, 48)
+}
+
+/// Keeps the first bits of an IPv6 address. IPv4 addresses are returned as such, even if mapped.
+fn truncate_ipv6(addr: IpAddr, prefix: u32) -> IpAddr {
+    let host_bits = 128 - prefix;
     match addr.to_canonical() {
         IpAddr::V4(v4) => IpAddr::V4(v4),
-        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64)),
+        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() >> host_bits << host_bits)),
     }
 }
 

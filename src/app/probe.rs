@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::chat::ids::Fingerprint;
 use crate::cli::probe::{self, Measured, Probe};
 use crate::cli::{Console, Exit};
-use crate::ssh::probe::{Aim, Seen, host_and_port, key_in, probe};
+use crate::ssh::probe::{ProbeReport, ProbeTarget, host_and_port, load_or_create_key, probe};
 
 /// Probes a server, and tells.
 pub(super) async fn run(args: &Probe, mut console: Console<'_>) -> Exit {
@@ -18,29 +18,29 @@ async fn look(args: &Probe, console: &mut Console<'_>) -> Result<Measured, Strin
         let host = &args.host;
         return Err(format!("{host:?} is no HOST or HOST:PORT"));
     };
-    let (key, is_new) = key_in(&args.key)?;
+    let (key, is_new) = load_or_create_key(&args.key)?;
     if is_new {
         probe::key_was_made(args, console);
     }
-    let aim = Aim {
+    let target = ProbeTarget {
         host,
         port,
         user: args.user.clone(),
         key,
         fingerprint: args.fingerprint.as_deref().map(Fingerprint::new),
-        patience: Duration::from_secs(args.timeout),
+        timeout: Duration::from_secs(args.timeout),
     };
-    let seen = probe(&aim).await.map_err(|miss| miss.to_string())?;
-    let Seen {
+    let report = probe(&target).await.map_err(|error| error.to_string())?;
+    let ProbeReport {
         fingerprint,
         connect,
         login,
-        echo,
-    } = seen;
+        command,
+    } = report;
     Ok(Measured {
         fingerprint: fingerprint.as_str().to_owned(),
         connect,
         login,
-        echo,
+        echo: command,
     })
 }

@@ -1,4 +1,5 @@
-//! The outside handle of a connection's transport: ends it from anywhere, and counts.
+//! The control handle of a connection's transport: closes it from any task, pauses its input, and counts
+//! bytes.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -8,85 +9,89 @@ use std::task::Waker;
 use crate::telemetry::metrics;
 use crate::text::Text;
 
-/// How much text a connection may hold back while a write waits for the client, in bytes. What the
-/// client has to say about that write comes behind text that it sent before.
-pub(super) const MOST_HELD: usize = 256 * 1024;
+/// The most input that sessions may hold back while a write waits for the client, in bytes. Window
+/// adjustments and key exchanges, which such a write needs, arrive behind that input.
+pub(super) const MAX_HELD: usize = 256 * 1024;
 
-/// Why this side ended a connection.
+/// Why the server closed a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Cut {
-    /// No login within the time for it.
+pub(super) enum CloseReason {
+    /// No login within `login_grace`.
     LoginGrace,
-    /// Logged in and then asked for nothing.
+    /// Logged in, but no channel, shell or command within `idle`.
     Idle,
-    /// The other end took no bytes for too long.
+    /// The client read nothing for `write_stall`.
     WriteStall,
-    /// The other end answered no keepalive for too long.
+    /// The client answered no keepalive.
     Keepalive,
-    /// It gave way to another connection before it had logged in.
+    /// Evicted for another connection before it logged in.
     Evicted,
-    /// The other end asked for new keys again and again.
+    /// Too many key exchanges.
     Rekeys,
-    /// The session said so.
+    /// A session closed it.
     Session,
     /// The server stops.
     Stop,
 }
 
-impl Cut {
-    /// The word for it in the log.
+impl CloseReason {
+    /// The reason in logs and metrics.
     pub(super) fn as_str(self) -> &'static str {
         match self {
-            Cut::LoginGrace => "login_grace",
-            Cut::Idle => "idle",
-            Cut::WriteStall => "write_stall",
-            Cut::Keepalive => "keepalive",
-            Cut::Evicted => "evicted",
-            Cut::Rekeys => "rekeys",
-            Cut::Session => "session",
-            Cut::Stop => "stop",
+            CloseReason::LoginGrace => "login_grace",
+            CloseReason::Idle => "idle",
+            CloseReason::WriteStall => "write_stall",
+            CloseReason::Keepalive => "keepalive",
+            CloseReason::Evicted => "evicted",
+            CloseReason::Rekeys => "rekeys",
+            CloseReason::Session => "session",
+            CloseReason::Stop => "stop",
         }
     }
 
     pub(super) fn error(self) -> io::Error {
         let kind = match self {
-            Cut::WriteStall | Cut::Keepalive => io::ErrorKind::TimedOut,
+            CloseReason::WriteStall | CloseReason::Keepalive => io::ErrorKind::TimedOut,
             _ => io::ErrorKind::ConnectionAborted,
         };
         io::Error::new(kind, self.as_str())
     }
 }
 
-/// The outside handle of a [`Transport`](super::transport::Transport).
+/// Controls a [`Transport`](super::transport::Transport) and reads its counters.
+///
+/// The transport calls [`check_open`](Self::check_open) before each read and write, and
+/// [`register_waker`](Self::register_waker) when one is pending, so that [`close`](Self::close) ends it
+/// at once.
 #[derive(Debug, Default)]
-pub(super) struct Control {
-    /// Whether `state` has a reason: what each read and write looks at first.
-    is_cut: AtomicBool,
-    state: Mutex<State>,
+pub(super) struct TransportControl {
+    /// Whether `state` has a reason. Checked on each read and write without taking the lock.
+    is_closed: AtomicBool,
+    state: Mutex<CloseState>,
     received: AtomicU64,
     sent: AtomicU64,
-    /// Bytes of text that sessions hold back: until they want them, no more are read.
+    /// Bytes of input that sessions hold back. While there are any, nothing more is read.
     held: AtomicUsize,
     /// Writes that wait for the client.
     waiting_writes: AtomicUsize,
-    pub(super) client: OnceLock<Text>,
-    fault: OnceLock<&'static str>,
+    client_version: OnceLock<Text>,
+    protocol_error: OnceLock<&'static str>,
 }
 
-/// A write that waits for the client, until this is dropped.
+/// A write that waits for the client, until dropped.
 #[derive(Debug)]
-pub(super) struct WaitingWrite<'a>(&'a Control);
+pub(super) struct WriteWait<'a>(&'a TransportControl);
 
-impl Drop for WaitingWrite<'_> {
+impl Drop for WriteWait<'_> {
     fn drop(&mut self) {
         self.0.waiting_writes.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
 #[derive(Debug, Default)]
-struct State {
-    cut: Option<Cut>,
-    /// Who waits for the stream, one for each direction: a cut must wake both.
+struct CloseState {
+    reason: Option<CloseReason>,
+    /// The pending read and the pending write: closing must wake both.
     reader: Option<Waker>,
     writer: Option<Waker>,
 }
@@ -97,86 +102,89 @@ pub(super) enum Direction {
     Write,
 }
 
-impl Control {
-    fn state(&self) -> MutexGuard<'_, State> {
+impl TransportControl {
+    fn state(&self) -> MutexGuard<'_, CloseState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Ends the connection now, whatever waits to be sent. The first reason given is the one
-    /// that counts.
-    pub(super) fn cut(&self, why: Cut) {
+    /// Closes the connection now and discards unsent data. The first reason counts.
+    pub(super) fn close(&self, reason: CloseReason) {
         let mut state = self.state();
-        state.cut.get_or_insert(why);
-        self.is_cut.store(true, Ordering::Release);
-        let waiting = [state.reader.take(), state.writer.take()];
+        state.reason.get_or_insert(reason);
+        self.is_closed.store(true, Ordering::Release);
+        let pending = [state.reader.take(), state.writer.take()];
         drop(state);
-        for waker in waiting.into_iter().flatten() {
+        for waker in pending.into_iter().flatten() {
             waker.wake();
         }
     }
 
-    /// Why the connection was cut, if it was.
-    pub(super) fn why(&self) -> Option<Cut> {
-        self.state().cut
+    /// Why the server closed the connection, if it did.
+    pub(super) fn close_reason(&self) -> Option<CloseReason> {
+        self.state().reason
     }
 
-    /// Bytes that came from the other end so far.
+    /// Bytes received so far.
     pub(super) fn received(&self) -> u64 {
         self.received.load(Ordering::Relaxed)
     }
 
-    /// Bytes that were handed to the system for the other end so far.
+    /// Bytes sent so far, that is, accepted by the kernel.
     pub(super) fn sent(&self) -> u64 {
         self.sent.load(Ordering::Relaxed)
     }
 
     /// The client's version line; empty until it has arrived.
     ///
-    /// Read here because russh tells it only to those who are in.
-    pub(super) fn client(&self) -> &Text {
+    /// Read from the transport, because russh reveals it only after the login.
+    pub(super) fn client_version(&self) -> &Text {
         static UNKNOWN: LazyLock<Text> = LazyLock::new(Text::default);
-        self.client.get().unwrap_or(&UNKNOWN)
+        self.client_version.get().unwrap_or(&UNKNOWN)
     }
 
-    /// How the client broke the protocol, if it was sent away for it.
-    pub(super) fn fault(&self) -> Option<&'static str> {
-        self.fault.get().copied()
+    pub(super) fn set_client_version(&self, version: Text) {
+        let _only_once = self.client_version.set(version);
     }
 
-    /// The client broke the protocol. Returns whether that was not known.
-    pub(super) fn set_fault(&self, fault: &'static str) -> bool {
-        self.fault.set(fault).is_ok()
+    /// How the client violated the protocol, if it did.
+    pub(super) fn protocol_error(&self) -> Option<&'static str> {
+        self.protocol_error.get().copied()
     }
 
-    /// A session holds back text, and with it all that the client sends.
-    pub(super) fn hold(&self, bytes: usize) {
+    /// Records a protocol violation. Returns whether it is the first.
+    pub(super) fn set_protocol_error(&self, error: &'static str) -> bool {
+        self.protocol_error.set(error).is_ok()
+    }
+
+    /// Pauses reading: a session holds back this much input.
+    pub(super) fn hold_input(&self, bytes: usize) {
         self.held.fetch_add(bytes, Ordering::AcqRel);
     }
 
-    /// A session wanted text that was held back.
-    pub(super) fn release(&self, bytes: usize) {
+    /// Undoes a [`hold_input`](Self::hold_input).
+    pub(super) fn release_input(&self, bytes: usize) {
         self.held.fetch_sub(bytes, Ordering::AcqRel);
         self.wake_reader();
     }
 
-    /// A write has to wait for something that the client sends: room in its window, or its part of
-    /// a new key exchange. Reads go on for as long as this lives, within bounds.
-    pub(super) fn wait_to_write(&self) -> WaitingWrite<'_> {
+    /// Marks a write as waiting for the client's window or key exchange. Reading continues until the
+    /// result is dropped, up to [`MAX_HELD`].
+    pub(super) fn begin_write_wait(&self) -> WriteWait<'_> {
         self.waiting_writes.fetch_add(1, Ordering::AcqRel);
         self.wake_reader();
-        WaitingWrite(self)
+        WriteWait(self)
     }
 
-    /// Whether nothing is read from the other end.
-    pub(super) fn is_holding(&self) -> bool {
+    /// Whether reading is paused.
+    pub(super) fn is_input_held(&self) -> bool {
         match self.held.load(Ordering::Acquire) {
             0 => false,
-            held => held >= MOST_HELD || self.waiting_writes.load(Ordering::Acquire) == 0,
+            held => held >= MAX_HELD || self.waiting_writes.load(Ordering::Acquire) == 0,
         }
     }
 
     fn wake_reader(&self) {
-        if !self.is_holding() {
+        if !self.is_input_held() {
             let reader = self.state().reader.take();
             if let Some(reader) = reader {
                 reader.wake();
@@ -184,21 +192,21 @@ impl Control {
         }
     }
 
-    /// The error if the connection is cut.
-    pub(super) fn check(&self) -> io::Result<()> {
-        if self.is_cut.load(Ordering::Acquire)
-            && let Some(cut) = self.why()
+    /// Returns an error if the connection is closed.
+    pub(super) fn check_open(&self) -> io::Result<()> {
+        if self.is_closed.load(Ordering::Acquire)
+            && let Some(reason) = self.close_reason()
         {
-            return Err(cut.error());
+            return Err(reason.error());
         }
         Ok(())
     }
 
-    /// The error if the connection is cut; otherwise remembers whom to wake when it will be.
-    pub(super) fn watch(&self, direction: Direction, waker: &Waker) -> io::Result<()> {
+    /// Returns an error if the connection is closed, or registers the task to wake when it will be.
+    pub(super) fn register_waker(&self, direction: Direction, waker: &Waker) -> io::Result<()> {
         let mut state = self.state();
-        if let Some(cut) = state.cut {
-            return Err(cut.error());
+        if let Some(reason) = state.reason {
+            return Err(reason.error());
         }
         let slot = match direction {
             Direction::Read => &mut state.reader,
@@ -211,13 +219,13 @@ impl Control {
         Ok(())
     }
 
-    pub(super) fn has_received(&self, bytes: usize) {
+    pub(super) fn count_received(&self, bytes: usize) {
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
         self.received.fetch_add(bytes, Ordering::Relaxed);
         metrics::received(bytes);
     }
 
-    pub(super) fn has_sent(&self, bytes: usize) {
+    pub(super) fn count_sent(&self, bytes: usize) {
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
         self.sent.fetch_add(bytes, Ordering::Relaxed);
         metrics::sent(bytes);

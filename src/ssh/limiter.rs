@@ -1,217 +1,232 @@
-//! Who gets as far as the key exchange: the limits, shared by all connections.
+//! The connection limiter: admits connections before the server spends CPU time on them, and counts what
+//! happens at the SSH port. The rules are in [`limits`](super::limits).
 
-use super::control::{Control, Cut};
-use super::eviction::Stage;
-use super::limits::{Caps, Crowd, Evicted, Refused, Table};
-use super::rejection::Refusal;
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::control::{CloseReason, TransportControl};
+use super::eviction::Stage;
+use super::limits::{ConnectionLimits, ConnectionTable, EvictionReason, LimitExceeded, Occupancy};
+use super::rejection::Rejection;
 use crate::rate_limit::{Quota, RateLimiter, source};
-use crate::telemetry::metrics::{self, At};
+use crate::telemetry::metrics::{self, AuthStage};
 
-/// The one place that connections ask before anything is computed for them.
+/// Admits connections. Each admitted one has a [`ConnectionPermit`].
 #[derive(Debug)]
-pub(super) struct Gate {
-    inside: Mutex<Inside>,
+pub(super) struct ConnectionLimiter {
+    state: Mutex<LimiterState>,
     pub(super) counters: Counters,
 }
 
 #[derive(Debug)]
-struct Inside {
-    table: Table,
-    /// How to cut those that have not logged in.
-    controls: HashMap<u64, Arc<Control>>,
-    refusals: Seldom,
-    evictions: Seldom,
+struct LimiterState {
+    table: ConnectionTable,
+    /// Close unauthenticated connections on eviction.
+    controls: HashMap<u64, Arc<TransportControl>>,
+    rejections: LogThrottle,
+    evictions: LogThrottle,
 }
 
-impl Gate {
-    pub(super) fn new(caps: Caps) -> Gate {
-        Gate {
-            inside: Mutex::new(Inside {
-                table: Table::new(caps),
+impl ConnectionLimiter {
+    pub(super) fn new(limits: ConnectionLimits) -> ConnectionLimiter {
+        ConnectionLimiter {
+            state: Mutex::new(LimiterState {
+                table: ConnectionTable::new(limits),
                 controls: HashMap::new(),
-                refusals: Seldom::default(),
-                evictions: Seldom::default(),
+                rejections: LogThrottle::default(),
+                evictions: LogThrottle::default(),
             }),
             counters: Counters::default(),
         }
     }
 
-    fn inside(&self) -> MutexGuard<'_, Inside> {
-        self.inside.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, LimiterState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Somebody connects who is not served at all.
-    pub(super) fn turn_away(&self, addr: SocketAddr) -> Refusal {
-        self.counters.accepted.up();
-        self.counters.refused_ban.up();
+    /// Rejects a connection from a banned address.
+    pub(super) fn reject_banned(&self, addr: SocketAddr) -> Rejection {
+        self.counters.accepted.increment();
+        self.counters.refused_ban.increment();
         metrics::connection("ban");
         tracing::debug!(event = "connection_refused", %addr, limit = "ban");
-        Refusal::Ban
+        Rejection::Banned
     }
 
-    /// A seat for a connection from there, or why there is none.
-    pub(super) fn enter(self: &Arc<Self>, addr: SocketAddr, now: Instant) -> Result<Seat, Refusal> {
-        self.counters.accepted.up();
-        let mut inside = self.inside();
-        let admitted = match inside.table.enter(addr.ip(), now) {
-            Ok(admitted) => admitted,
-            Err(refused) => {
-                let crowd = inside.table.crowd();
-                let here = inside.table.open(source(addr.ip()));
-                let summary = inside.refusals.due(now);
-                drop(inside);
-                return Err(self.refuse(addr, refused, crowd, here, summary));
+    /// Admits a connection, or returns which limit it exceeds. May evict others.
+    pub(super) fn admit(
+        self: &Arc<Self>,
+        addr: SocketAddr,
+        now: Instant,
+    ) -> Result<ConnectionPermit, Rejection> {
+        self.counters.accepted.increment();
+        let mut state = self.state();
+        let admission = match state.table.admit(addr.ip(), now) {
+            Ok(admission) => admission,
+            Err(limit) => {
+                let occupancy = state.table.occupancy();
+                let from_source = state.table.open_from(source(addr.ip()));
+                let suppressed = state.rejections.record(now);
+                drop(state);
+                return Err(self.reject(addr, limit, occupancy, from_source, suppressed));
             }
         };
-        let control = Arc::new(Control::default());
-        inside.controls.insert(admitted.id, Arc::clone(&control));
-        let mut cuts = Vec::new();
-        for (id, why) in admitted.evicted {
-            if let Some(control) = inside.controls.remove(&id) {
-                cuts.push((control, why));
+        let control = Arc::new(TransportControl::default());
+        state.controls.insert(admission.id, Arc::clone(&control));
+        let mut evicted = Vec::new();
+        let mut suppressed = None;
+        for (id, reason) in admission.evicted {
+            let Some(control) = state.controls.remove(&id) else {
+                continue;
+            };
+            if reason == EvictionReason::MakeRoom {
+                suppressed = suppressed.or(state.evictions.record(now));
             }
+            evicted.push((control, reason));
         }
-        let mut summary = None;
-        for (_, why) in &cuts {
-            if *why == Evicted::ForRoom {
-                let due = inside.evictions.due(now);
-                summary = summary.or(due);
-            }
-        }
-        let crowd = inside.table.crowd();
-        drop(inside);
+        let occupancy = state.table.occupancy();
+        drop(state);
 
-        for (control, why) in cuts {
-            self.counters.evicted.up();
+        for (control, reason) in evicted {
+            self.counters.evicted.increment();
             metrics::evicted();
-            control.cut(match why {
-                Evicted::ForRoom => Cut::Evicted,
-                Evicted::TooSlow => Cut::LoginGrace,
+            control.close(match reason {
+                EvictionReason::MakeRoom => CloseReason::Evicted,
+                EvictionReason::TooSlow => CloseReason::LoginGrace,
             });
         }
-        if let Some(held_back) = summary {
-            log_evictions(crowd, held_back);
+        if let Some(suppressed) = suppressed {
+            log_evictions(occupancy, suppressed);
         }
-        self.counters.open.up();
+        self.counters.open.increment();
         metrics::connection("served");
-        metrics::enters(At::Login);
-        Ok(Seat {
-            gate: Arc::clone(self),
-            id: admitted.id,
+        metrics::enter_stage(AuthStage::Login);
+        Ok(ConnectionPermit {
+            limiter: Arc::clone(self),
+            id: admission.id,
             addr: addr.ip(),
             control,
             authenticated: AtomicBool::new(false),
         })
     }
 
-    /// Counts a refusal and logs it. `here`: connections that the same source has.
-    fn refuse(
+    /// Counts and logs a rejection. `from_source`: open connections of the same source.
+    fn reject(
         &self,
         addr: SocketAddr,
-        refused: Refused,
-        crowd: Crowd,
-        here: usize,
-        summary: Option<u64>,
-    ) -> Refusal {
-        let (limit, counter) = match refused {
-            Refused::Total => ("total", &self.counters.refused_total),
-            Refused::PerAddress => ("per_address", &self.counters.refused_per_address),
-            Refused::Unauthenticated => ("unauthenticated", &self.counters.refused_unauthenticated),
-            Refused::Rate(_) => ("rate", &self.counters.refused_rate),
-            Refused::Penalty(_) => ("penalty", &self.counters.refused_penalty),
+        exceeded: LimitExceeded,
+        occupancy: Occupancy,
+        from_source: usize,
+        suppressed: Option<u64>,
+    ) -> Rejection {
+        let (limit, counter) = match exceeded {
+            LimitExceeded::Total => ("total", &self.counters.refused_total),
+            LimitExceeded::PerAddress => ("per_address", &self.counters.refused_per_address),
+            LimitExceeded::Unauthenticated => {
+                ("unauthenticated", &self.counters.refused_unauthenticated)
+            }
+            LimitExceeded::Rate(_) => ("rate", &self.counters.refused_rate),
+            LimitExceeded::Penalty(_) => ("penalty", &self.counters.refused_penalty),
         };
-        counter.up();
+        counter.increment();
         metrics::connection(limit);
         tracing::debug!(event = "connection_refused", %addr, limit);
-        if let Some(held_back) = summary {
-            // What is full because of everybody is not the fault of the one that is refused.
-            let (most, count) = match refused {
-                Refused::Total | Refused::Unauthenticated => crowd.most.unzip(),
-                _ => (Some(source(addr.ip())), Some(here)),
+        if let Some(suppressed) = suppressed {
+            // For limits of the whole server, the largest source matters, not the one rejected last.
+            let (largest, count) = match exceeded {
+                LimitExceeded::Total | LimitExceeded::Unauthenticated => {
+                    occupancy.largest_source.unzip()
+                }
+                _ => (Some(source(addr.ip())), Some(from_source)),
             };
             tracing::warn!(
                 event = "connections_refused",
                 limit,
-                source = most.map(tracing::field::display),
+                source = largest.map(tracing::field::display),
                 connections = count,
-                open = crowd.open,
-                unauthenticated = crowd.unauthenticated,
-                since_last_line = held_back,
-                "refusing connections"
+                open = occupancy.open,
+                unauthenticated = occupancy.unauthenticated,
+                since_last_line = suppressed,
+                "connections refused: limit reached"
             );
         }
-        Refusal::Limit(refused)
+        Rejection::Limit(exceeded)
     }
 }
 
-fn log_evictions(crowd: Crowd, held_back: u64) {
-    let (most, count) = crowd.most.unzip();
+fn log_evictions(occupancy: Occupancy, suppressed: u64) {
+    let (largest, count) = occupancy.largest_source.unzip();
     tracing::warn!(
         event = "connections_evicted",
-        source = most.map(tracing::field::display),
+        source = largest.map(tracing::field::display),
         connections = count,
-        open = crowd.open,
-        unauthenticated = crowd.unauthenticated,
-        since_last_line = held_back,
-        "evicting connections that have not logged in"
+        open = occupancy.open,
+        unauthenticated = occupancy.unauthenticated,
+        since_last_line = suppressed,
+        "unauthenticated connections evicted: limit reached"
     );
 }
 
-/// A connection that is counted, until this is dropped.
+/// An admitted connection, counted until dropped.
+///
+/// Call [`wait_for_handshake`](Self::wait_for_handshake) once before the key exchange, then
+/// [`advance`](Self::advance) as the connection progresses, and
+/// [`set_authenticated`](Self::set_authenticated) after the login.
 #[derive(Debug)]
-pub(super) struct Seat {
-    gate: Arc<Gate>,
-    /// Its number in the table.
+pub(super) struct ConnectionPermit {
+    limiter: Arc<ConnectionLimiter>,
+    /// Its id in the table.
     id: u64,
     addr: IpAddr,
-    /// By which it is cut when it's evicted.
-    pub(super) control: Arc<Control>,
+    /// Closes the connection on eviction.
+    pub(super) control: Arc<TransportControl>,
     authenticated: AtomicBool,
 }
 
-impl Seat {
-    /// Waits until it's the connection's turn to be greeted, or it's cut.
-    pub(super) async fn greeted(&self) {
-        while self.control.why().is_none() {
-            let turn = self.gate.inside().table.greet(self.addr, Instant::now());
-            match turn {
+impl ConnectionPermit {
+    /// Waits until the rate limit of the source allows another handshake, or the connection is closed.
+    pub(super) async fn wait_for_handshake(&self) {
+        while self.control.close_reason().is_none() {
+            let taken = self
+                .limiter
+                .state()
+                .table
+                .take_handshake(self.addr, Instant::now());
+            match taken {
                 Ok(()) => return,
                 Err(wait) => tokio::time::sleep(wait).await,
             }
         }
     }
 
-    /// The connection has come as far as that on its way to a login.
-    pub(super) fn reached(&self, stage: Stage) {
+    /// Records progress towards a login, which lowers the risk of eviction.
+    pub(super) fn advance(&self, stage: Stage) {
         if !self.is_authenticated() {
-            self.gate
-                .inside()
+            self.limiter
+                .state()
                 .table
-                .reached(self.id, stage, Instant::now());
+                .advance(self.id, stage, Instant::now());
         }
     }
 
-    /// They have logged in: somebody else may take their place at the door.
-    pub(super) fn authenticated(&self) {
+    /// Records the login. The connection can't be evicted any more.
+    pub(super) fn set_authenticated(&self) {
         if self.is_authenticated() {
             return;
         }
-        let mut inside = self.gate.inside();
-        // One that was evicted at this very moment stays so: its room has been given away.
-        let authenticated = inside.table.authenticated(self.id, Instant::now());
-        inside.controls.remove(&self.id);
+        let mut state = self.limiter.state();
+        // False if it was evicted at this very moment: its room is taken.
+        let authenticated = state.table.set_authenticated(self.id, Instant::now());
+        state.controls.remove(&self.id);
         self.authenticated.store(authenticated, Ordering::Release);
-        drop(inside);
+        drop(state);
         if authenticated {
-            self.gate.counters.auth_ok.up();
-            metrics::leaves(At::Login);
-            metrics::enters(At::In);
+            self.limiter.counters.auth_ok.increment();
+            metrics::leave_stage(AuthStage::Login);
+            metrics::enter_stage(AuthStage::LoggedIn);
         }
     }
 
@@ -219,131 +234,131 @@ impl Seat {
         self.authenticated.load(Ordering::Acquire)
     }
 
-    /// How far the connection is.
-    pub(super) fn at(&self) -> At {
+    pub(super) fn auth_stage(&self) -> AuthStage {
         if self.is_authenticated() {
-            At::In
+            AuthStage::LoggedIn
         } else {
-            At::Login
+            AuthStage::Login
         }
     }
 
     pub(super) fn counters(&self) -> &Counters {
-        &self.gate.counters
+        &self.limiter.counters
     }
 
-    /// They tried to log in and did not. `exhausted`: they used all attempts they had, which
-    /// is what a penalty is for.
-    pub(super) fn failed(&self, exhausted: bool, now: Instant) {
-        self.gate.counters.auth_failed.up();
+    /// Counts a connection that ended without a login. `exhausted`: it used up its attempts, which counts
+    /// towards a penalty.
+    pub(super) fn record_auth_failure(&self, exhausted: bool, now: Instant) {
+        self.limiter.counters.auth_failed.increment();
         if exhausted {
-            self.penalise(now);
+            self.record_strike(now);
         }
     }
 
-    /// Returns how long their address is penalised: until then nobody logs in from there whose
-    /// key isn't known.
+    /// Returns how long the address is still penalized. During a penalty, only known keys can log in.
     pub(super) fn penalty(&self, now: Instant) -> Option<Duration> {
-        self.gate.inside().table.penalty(self.addr, now)
+        self.limiter.state().table.penalty(self.addr, now)
     }
 
-    /// Counts one more failure of their address, which leads to a penalty after a few.
-    pub(super) fn penalise(&self, now: Instant) {
-        let wait = self.gate.inside().table.failed(self.addr, now);
-        if let Some(wait) = wait {
+    /// Counts a failure of the address. A few lead to a penalty.
+    pub(super) fn record_strike(&self, now: Instant) {
+        let penalty = self.limiter.state().table.record_failure(self.addr, now);
+        if let Some(penalty) = penalty {
             tracing::info!(
                 event = "penalty",
                 source = %source(self.addr),
-                seconds = wait.as_secs(),
-                "too many failed logins"
+                seconds = penalty.as_secs(),
+                "too many failed logins: address penalized"
             );
         }
     }
 }
 
-impl Drop for Seat {
+impl Drop for ConnectionPermit {
     fn drop(&mut self) {
-        self.gate.counters.open.down();
-        metrics::leaves(self.at());
-        let mut inside = self.gate.inside();
-        inside.controls.remove(&self.id);
+        self.limiter.counters.open.decrement();
+        metrics::leave_stage(self.auth_stage());
+        let mut state = self.limiter.state();
+        state.controls.remove(&self.id);
         if self.is_authenticated() {
-            inside.table.leave_authenticated(source(self.addr));
+            state.table.remove_authenticated(source(self.addr));
         } else {
-            inside.table.leave(self.id, Instant::now());
+            state.table.remove(self.id, Instant::now());
         }
     }
 }
 
-/// A number that any task may raise and any other read.
+/// An atomic counter or gauge.
 #[derive(Debug, Default)]
 pub struct Count(AtomicU64);
 
 impl Count {
-    /// The number now.
+    /// Returns the current value.
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 
-    pub(super) fn up(&self) {
+    pub(super) fn increment(&self) {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(super) fn down(&self) {
+    fn decrement(&self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-/// What happened at the SSH port since the start of the process.
+/// What happened at the SSH port since the process started.
 #[derive(Debug, Default)]
 pub struct Counters {
-    /// Connections that the system handed over, whether then let in or refused.
+    /// Accepted connections, including those that were then rejected.
     pub accepted: Count,
-    /// Times that the system could not hand over a connection.
+    /// Failed calls of `accept`.
     pub accept_errors: Count,
-    /// Refused: too many connections in all.
+    /// Rejected: too many connections in all.
     pub refused_total: Count,
-    /// Refused: too many connections from the same address.
+    /// Rejected: too many connections from the same address.
     pub refused_per_address: Count,
-    /// Refused: too many people at the door who have not logged in yet.
+    /// Rejected: too many unauthenticated connections.
     pub refused_unauthenticated: Count,
-    /// Refused: too many new connections from the same address.
+    /// Rejected: too many new connections from the same address.
     pub refused_rate: Count,
-    /// Evicted for others, or cut early because there was little room, before they logged in.
+    /// Evicted before they logged in.
     pub evicted: Count,
-    /// Refused: the address failed too often.
+    /// Rejected: the address is penalized.
     pub refused_penalty: Count,
-    /// Refused: nobody from that address is served.
+    /// Rejected: the address is banned.
     pub refused_ban: Count,
     /// Logins.
     pub auth_ok: Count,
-    /// Connections that tried to log in and did not.
+    /// Connections that tried to log in and failed.
     pub auth_failed: Count,
-    /// Invite codes that let somebody in.
+    /// Redeemed invite codes.
     pub invites_redeemed: Count,
-    /// Invite codes that did not.
+    /// Invalid invite codes.
     pub invites_wrong: Count,
-    /// Connections open now.
+    /// Open connections.
     pub open: Count,
 }
 
-/// How many lines of one kind there may be.
-const LINES: Quota = Quota::every(Duration::from_secs(60), 1);
+/// One line per minute.
+const THROTTLE: Quota = Quota::every(Duration::from_secs(60), 1);
 
-/// Lets one of many equal lines through per minute and counts the others.
+/// Limits a repeated log line to one per minute.
+///
+/// Call [`record`](Self::record) for each occurrence, and log one line whenever it returns `Some`.
 #[derive(Debug, Default)]
-pub(super) struct Seldom {
-    lines: RateLimiter,
-    held_back: u64,
+pub(super) struct LogThrottle {
+    limiter: RateLimiter,
+    suppressed: u64,
 }
 
-impl Seldom {
-    /// Something happened. If a line is due, how many went without one since the last.
-    pub(super) fn due(&mut self, now: Instant) -> Option<u64> {
-        if self.lines.take(LINES, now).is_ok() {
-            Some(std::mem::take(&mut self.held_back))
+impl LogThrottle {
+    /// Records an occurrence. If a line is due, returns how many were suppressed since the last.
+    pub(super) fn record(&mut self, now: Instant) -> Option<u64> {
+        if self.limiter.take(THROTTLE, now).is_ok() {
+            Some(std::mem::take(&mut self.suppressed))
         } else {
-            self.held_back = self.held_back.saturating_add(1);
+            self.suppressed = self.suppressed.saturating_add(1);
             None
         }
     }
@@ -356,7 +371,7 @@ mod tests {
     #[test]
     fn one_line_a_minute_and_the_rest_counted() {
         let start = Instant::now();
-        let mut seldom = Seldom::default();
+        let mut throttle = LogThrottle::default();
         let steps = [
             (0, Some(0)),
             (1, None),
@@ -368,7 +383,7 @@ mod tests {
         ];
         for (second, expected) in steps {
             let now = start + Duration::from_secs(second);
-            assert_eq!(seldom.due(now), expected, "at {second} s");
+            assert_eq!(throttle.record(now), expected, "at {second} s");
         }
     }
 }

@@ -1,5 +1,5 @@
-//! What a connection's bytes say that russh doesn't tell: the version line, key exchanges, and how
-//! much of a channel's window is used.
+//! Observers of protocol facts that russh doesn't report: the client's version, key exchanges, and the
+//! use of a channel's window.
 //!
 //! Pure: the time is an argument.
 
@@ -8,169 +8,188 @@ use std::time::{Duration, Instant};
 use crate::rate_limit::{Quota, RateLimiter};
 use crate::text::Text;
 
-/// The longest such line, its end included (RFC 4253 §4.2).
+/// The maximum length of a version line, including its end (RFC 4253 §4.2).
 const MAX_LINE: usize = 255;
-/// The longest that is kept, in characters.
+/// How much of it is kept, in characters.
 const MAX_CLIENT: usize = 128;
 
-/// Listens to what arrives, until it has heard the first line.
+/// Reads the client's version line (RFC 4253 §4.2).
+///
+/// Call [`feed`](Self::feed) with all received bytes, in order. It returns the line once.
 #[derive(Debug, Default)]
-pub(super) struct Ident {
+pub(super) struct VersionReader {
     line: Vec<u8>,
-    heard: bool,
+    done: bool,
 }
 
-impl Ident {
-    /// Takes bytes in the order in which they arrive. What the client says it is, once: when its
-    /// first line has ended or is too long to be one.
-    pub(super) fn hear(&mut self, bytes: &[u8]) -> Option<Text> {
-        if self.heard {
+impl VersionReader {
+    /// Returns the version, without the line end, when the line is complete or too long.
+    pub(super) fn feed(&mut self, bytes: &[u8]) -> Option<Text> {
+        if self.done {
             return None;
         }
         let room = MAX_LINE.saturating_sub(self.line.len());
         let end = bytes.iter().take(room).position(|byte| *byte == b'\n');
         let taken = end.unwrap_or(room.min(bytes.len()));
         self.line.extend(bytes.iter().take(taken));
-        self.heard = end.is_some() || self.line.len() >= MAX_LINE;
-        self.heard.then(|| {
+        self.done = end.is_some() || self.line.len() >= MAX_LINE;
+        self.done.then(|| {
             let line = std::mem::take(&mut self.line);
             Text::ascii(line.strip_suffix(b"\r").unwrap_or(&line), MAX_CLIENT)
         })
     }
 }
 
+/// The message number of `SSH_MSG_KEXINIT`.
 const KEXINIT: u8 = 20;
-/// `SSH_MSG_KEX_ECDH_REPLY`, also that of the hybrid method.
+/// The message number of `SSH_MSG_KEX_ECDH_REPLY`, which the hybrid method uses, too.
 const REPLY: u8 = 31;
-/// The bytes that the reply of a post-quantum method is longer than that of a classic one: a
-/// ciphertext of ML-KEM-768.
-const HYBRID: usize = 1088;
+/// How much longer the reply of the post-quantum method is, in bytes: an ML-KEM-768 ciphertext.
+const MLKEM_CIPHERTEXT: usize = 1088;
 /// How much the size of a signature varies, in bytes.
-const SIGNATURE: usize = 8;
-/// The block size and the length of the tag of each cipher, with the MAC if it has one.
+const SIGNATURE_VARIATION: usize = 8;
+/// The block size and the tag length of each cipher, with its MAC if it has one.
 const CIPHERS: [(usize, usize); 4] = [(8, 16), (16, 16), (16, 32), (16, 64)];
 
-/// How many key exchanges a connection may ask for after the first.
-const REKEYS: Quota = Quota::every(Duration::from_secs(10), 8);
-/// With as many bytes since the last one, another one costs nothing: it's what key exchanges are
-/// for, and to receive them takes longer than the exchange.
-const FREE_AFTER: u64 = 256 * 1024;
+/// Key exchanges that a connection may start after the first.
+const REKEY_QUOTA: Quota = Quota::every(Duration::from_secs(10), 8);
+/// After this many bytes, a key exchange is free: that's what it's for, and transferring them takes longer
+/// than the exchange.
+const FREE_REKEY_BYTES: u64 = 256 * 1024;
 
-/// What a write means.
+/// A key exchange in which the client has done its part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Seen {
-    /// The client did its part of the first exchange.
-    First,
-    /// It did its part of a further one.
-    Again,
+pub(super) enum KeyExchange {
+    /// The first of the connection.
+    Initial,
+    /// A later one.
+    Rekey,
 }
 
-/// What was written so far.
+/// Detects key exchanges from the sizes of the server's packets.
+///
+/// russh doesn't report that a client starts another key exchange, and its packets are encrypted. But russh
+/// writes each of two packets on its own: `KEXINIT`, whose size depends on the configuration only, and the
+/// reply together with `NEWKEYS` as the next write, whose size depends on the host key and the method. Both
+/// sizes are known from the first exchange, which is in plaintext (RFC 4253 §6 and §7), and so is what each
+/// cipher adds. Other packets with these two sizes in a row are rare enough for a rate limit.
+///
+/// Call [`observe_write`](Self::observe_write) once with each whole write.
 #[derive(Debug, Default)]
-pub(super) struct Exchanges {
-    /// The payload of `KEXINIT`, in bytes.
+pub(super) struct KexObserver {
+    /// The payload size of `KEXINIT`.
     kexinit: usize,
-    /// The payload of the reply; 0 until the first exchange.
+    /// The payload size of the reply; 0 until the first exchange.
     reply: usize,
-    /// The size of the last write.
-    last: usize,
+    /// The size of the previous write.
+    previous: usize,
 }
 
-impl Exchanges {
-    /// Looks at one whole write.
-    pub(super) fn write(&mut self, bytes: &[u8]) -> Option<Seen> {
-        if self.is_clear() {
-            return self.write_clear(bytes);
+impl KexObserver {
+    /// Returns the key exchange that a write belongs to, if it's the reply of one.
+    pub(super) fn observe_write(&mut self, bytes: &[u8]) -> Option<KeyExchange> {
+        if self.is_plaintext() {
+            return self.observe_plaintext(bytes);
         }
-        let last = std::mem::replace(&mut self.last, bytes.len());
-        // Several ciphers may make a packet as large.
+        let previous = std::mem::replace(&mut self.previous, bytes.len());
         let mut ciphers = CIPHERS.into_iter();
         ciphers
-            .any(|cipher| sealed(self.kexinit, cipher) == last && self.replies(cipher, bytes.len()))
-            .then_some(Seen::Again)
+            .any(|cipher| {
+                packet_size(self.kexinit, cipher) == previous && self.is_reply(cipher, bytes.len())
+            })
+            .then_some(KeyExchange::Rekey)
     }
 
-    /// Whether nothing that was written is encrypted.
-    pub(super) fn is_clear(&self) -> bool {
+    /// Whether nothing has been encrypted so far.
+    pub(super) fn is_plaintext(&self) -> bool {
         self.reply == 0
     }
 
-    fn write_clear(&mut self, bytes: &[u8]) -> Option<Seen> {
-        let (payload, kind) = payload(bytes)?;
-        match kind {
+    fn observe_plaintext(&mut self, bytes: &[u8]) -> Option<KeyExchange> {
+        let (payload, message) = parse_header(bytes)?;
+        match message {
             KEXINIT => self.kexinit = payload,
             REPLY => {
                 self.reply = payload;
-                return Some(Seen::First);
+                return Some(KeyExchange::Initial);
             }
             _ => {}
         }
         None
     }
 
-    /// Whether a reply and `NEWKEYS` have this size with a cipher, by any method.
-    fn replies(&self, cipher: (usize, usize), size: usize) -> bool {
+    /// Whether a reply and `NEWKEYS`, encrypted with `cipher`, can have this size with any method.
+    fn is_reply(&self, cipher: (usize, usize), size: usize) -> bool {
         let reply = self.reply;
-        let methods = [Some(reply), Some(reply + HYBRID), reply.checked_sub(HYBRID)];
+        let methods = [
+            Some(reply),
+            Some(reply + MLKEM_CIPHERTEXT),
+            reply.checked_sub(MLKEM_CIPHERTEXT),
+        ];
         methods.into_iter().flatten().any(|reply| {
-            let newkeys = sealed(1, cipher);
-            let least = sealed(reply.saturating_sub(SIGNATURE), cipher);
-            let most = sealed(reply + SIGNATURE, cipher);
+            let newkeys = packet_size(1, cipher);
+            let least = packet_size(reply.saturating_sub(SIGNATURE_VARIATION), cipher);
+            let most = packet_size(reply + SIGNATURE_VARIATION, cipher);
             (newkeys + least..=newkeys + most).contains(&size)
         })
     }
 }
 
-/// The size of a packet with a payload, as it is sent with a cipher.
-fn sealed(payload: usize, (block, tag): (usize, usize)) -> usize {
-    // The length of the padding is a byte, and at least 4 are padding.
+/// The size of an encrypted packet with a payload of this size.
+fn packet_size(payload: usize, (block, tag): (usize, usize)) -> usize {
+    // One byte for the padding length, and at least 4 bytes of padding.
     4 + (1 + payload + 4).next_multiple_of(block) + tag
 }
 
-/// The size of the payload of a packet that isn't encrypted, and its kind.
-fn payload(bytes: &[u8]) -> Option<(usize, u8)> {
+/// Returns the payload size and the message number of an unencrypted packet.
+fn parse_header(bytes: &[u8]) -> Option<(usize, u8)> {
     let (length, rest) = bytes.split_first_chunk::<4>()?;
     let length = usize::try_from(u32::from_be_bytes(*length)).ok()?;
-    let (padding, kind) = (*rest.first()?, *rest.get(1)?);
+    let (padding, message) = (*rest.first()?, *rest.get(1)?);
     let payload = length.checked_sub(usize::from(padding) + 1)?;
-    (rest.len() >= length).then_some((payload, kind))
+    (rest.len() >= length).then_some((payload, message))
 }
 
-/// How many key exchanges a connection may still ask for.
+/// Limits how many key exchanges a client may start.
+///
+/// Call [`spend`](Self::spend) for each after the first.
 #[derive(Debug, Default)]
-pub(super) struct Budget {
-    rekeys: RateLimiter,
-    /// Bytes that had come and gone at the last one.
-    moved: u64,
+pub(super) struct RekeyBudget {
+    limiter: RateLimiter,
+    /// Bytes transferred up to the last one.
+    transferred: u64,
 }
 
-impl Budget {
-    /// A key exchange after so many bytes have come and gone on the connection. Returns whether it
-    /// is within the budget.
-    pub(super) fn take(&mut self, moved: u64, now: Instant) -> bool {
-        let since = moved.saturating_sub(self.moved);
-        self.moved = moved;
-        since >= FREE_AFTER || self.rekeys.take(REKEYS, now).is_ok()
+impl RekeyBudget {
+    /// Counts a key exchange after this many bytes of the connection, sent and received. Returns whether
+    /// it's within the budget.
+    pub(super) fn spend(&mut self, transferred: u64, now: Instant) -> bool {
+        let since = transferred.saturating_sub(self.transferred);
+        self.transferred = transferred;
+        since >= FREE_REKEY_BYTES || self.limiter.take(REKEY_QUOTA, now).is_ok()
     }
 }
 
-/// What was announced to a client on one channel, and what came.
+/// Counts the use of a channel's window (RFC 4254 §5.2), to detect clients that ignore it.
+///
+/// russh accepts data beyond the window, and announces more as data arrives. This counter repeats its
+/// calculation. Call [`accept`](Self::accept) with the size of each data packet.
 #[derive(Debug)]
-pub(super) struct Window {
-    /// The size of the whole window, in bytes.
+pub(super) struct ChannelWindow {
+    /// The size of the window, in bytes.
     size: u32,
-    /// Bytes that the client was told it may send so far.
+    /// Bytes that the client may have sent so far.
     announced: u64,
     /// Bytes that it sent.
     received: u64,
-    /// What is left of the window by russh's count, which passes over data that does not fit.
+    /// russh's count of the remaining window, which ignores data that doesn't fit.
     left: u32,
 }
 
-impl Window {
-    /// A channel that was just opened with a window of this size, in bytes.
-    pub(super) fn new(size: u32) -> Window {
-        Window {
+impl ChannelWindow {
+    /// Returns the counter of a new channel.
+    pub(super) fn new(size: u32) -> ChannelWindow {
+        ChannelWindow {
             size,
             announced: size.into(),
             received: 0,
@@ -178,9 +197,9 @@ impl Window {
         }
     }
 
-    /// Data came. Returns whether the client has overrun what was announced by no more than a whole
-    /// window: some clients count differently, and what is in between is harmless.
-    pub(super) fn takes(&mut self, bytes: usize) -> bool {
+    /// Counts received data. Returns false if it exceeds the window by more than the window's size: clients
+    /// that count slightly differently are harmless.
+    pub(super) fn accept(&mut self, bytes: usize) -> bool {
         if let Some(left) = u32::try_from(bytes)
             .ok()
             .and_then(|bytes| self.left.checked_sub(bytes))
@@ -190,13 +209,13 @@ impl Window {
         self.received = self
             .received
             .saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX));
-        let overrun = self.received.saturating_sub(self.announced);
+        let excess = self.received.saturating_sub(self.announced);
         // russh announces more once less than half is left.
         if self.left < self.size / 2 {
             self.announced += u64::from(self.size - self.left);
             self.left = self.size;
         }
-        overrun <= self.size.into()
+        excess <= self.size.into()
     }
 }
 
@@ -222,20 +241,20 @@ mod tests {
             (&long, Some(&kept)),
         ];
         for (bytes, expected) in cases {
-            let heard = Ident::default().hear(bytes);
-            assert_eq!(heard.as_ref().map(Text::as_str), expected);
+            let read = VersionReader::default().feed(bytes);
+            assert_eq!(read.as_ref().map(Text::as_str), expected);
         }
     }
 
     proptest! {
         #[test]
-        fn the_pieces_make_no_difference(bytes: Vec<u8>, size in 1usize..300) {
-            let whole = Ident::default().hear(&bytes);
-            let mut ident = Ident::default();
-            let heard: Vec<Text> =
-                bytes.chunks(size).filter_map(|piece| ident.hear(piece)).collect();
-            prop_assert!(heard.len() <= 1, "told once");
-            prop_assert_eq!(heard.into_iter().next(), whole);
+        fn chunking_makes_no_difference(bytes: Vec<u8>, size in 1usize..300) {
+            let whole = VersionReader::default().feed(&bytes);
+            let mut reader = VersionReader::default();
+            let read: Vec<Text> =
+                bytes.chunks(size).filter_map(|piece| reader.feed(piece)).collect();
+            prop_assert!(read.len() <= 1, "once");
+            prop_assert_eq!(read.into_iter().next(), whole);
         }
     }
 
@@ -250,24 +269,28 @@ mod tests {
     }
 
     /// After the first exchange, with an Ed25519 host key and a classic method.
-    fn exchanged() -> Exchanges {
-        let mut exchanges = Exchanges::default();
-        assert_eq!(exchanges.write(b"SSH-2.0-x\r\n"), None);
-        assert_eq!(exchanges.write(&clear(KEXINIT, 710)), None);
-        assert!(exchanges.is_clear());
+    fn exchanged() -> KexObserver {
+        let mut kex = KexObserver::default();
+        assert_eq!(kex.observe_write(b"SSH-2.0-x\r\n"), None);
+        assert_eq!(kex.observe_write(&clear(KEXINIT, 710)), None);
+        assert!(kex.is_plaintext());
         let reply = [clear(REPLY, 179), clear(21, 1)].concat();
-        assert_eq!(exchanges.write(&reply), Some(Seen::First));
-        assert!(!exchanges.is_clear());
-        exchanges
+        assert_eq!(kex.observe_write(&reply), Some(KeyExchange::Initial));
+        assert!(!kex.is_plaintext());
+        kex
     }
 
     #[test]
-    fn sizes_behind_each_other_are_an_exchange() {
-        assert_eq!(sealed(710, CIPHERS[0]), sealed(710, CIPHERS[1]), "the same");
+    fn consecutive_sizes_are_an_exchange() {
+        assert_eq!(
+            packet_size(710, CIPHERS[0]),
+            packet_size(710, CIPHERS[1]),
+            "the same"
+        );
         for cipher in CIPHERS {
-            let (kexinit, newkeys) = (sealed(710, cipher), sealed(1, cipher));
-            let (classic, hybrid) = (sealed(179, cipher), sealed(179 + 1088, cipher));
-            // (sizes of writes, exchanges seen)
+            let (kexinit, newkeys) = (packet_size(710, cipher), packet_size(1, cipher));
+            let (classic, hybrid) = (packet_size(179, cipher), packet_size(179 + 1088, cipher));
+            // (sizes of writes, kex seen)
             let cases: [(&[usize], usize); 7] = [
                 (&[kexinit, classic + newkeys], 1),
                 (&[kexinit, hybrid + newkeys], 1),
@@ -281,17 +304,17 @@ mod tests {
                 (&[kexinit + 1, classic + newkeys], 0),
             ];
             for (writes, expected) in cases {
-                let mut exchanges = exchanged();
+                let mut kex = exchanged();
                 let seen = writes
                     .iter()
-                    .filter(|size| exchanges.write(&vec![0; **size]) == Some(Seen::Again));
+                    .filter(|size| kex.observe_write(&vec![0; **size]) == Some(KeyExchange::Rekey));
                 assert_eq!(seen.count(), expected, "{writes:?} {cipher:?}");
             }
         }
     }
 
     #[test]
-    fn a_few_at_once_then_one_in_a_while_and_free_ones_for_those_who_send_a_lot() {
+    fn key_exchanges_are_limited_unless_much_was_transferred() {
         let start = Instant::now();
         // (seconds, bytes so far, whether it is within the budget)
         let steps = [(0, 1000, true); 8].into_iter().chain([
@@ -299,15 +322,15 @@ mod tests {
             (9, 3000, false),
             (10, 4000, true),
             (10, 5000, false),
-            (10, 5000 + FREE_AFTER, true),
-            (10, 5000 + 2 * FREE_AFTER, true),
-            (10, 6000 + 2 * FREE_AFTER, false),
-            (90, 7100 + 2 * FREE_AFTER, true),
+            (10, 5000 + FREE_REKEY_BYTES, true),
+            (10, 5000 + 2 * FREE_REKEY_BYTES, true),
+            (10, 6000 + 2 * FREE_REKEY_BYTES, false),
+            (90, 7100 + 2 * FREE_REKEY_BYTES, true),
         ]);
-        let mut budget = Budget::default();
+        let mut budget = RekeyBudget::default();
         for (step, (second, moved, expected)) in steps.enumerate() {
             let now = start + Duration::from_secs(second);
-            assert_eq!(budget.take(moved, now), expected, "step {step}");
+            assert_eq!(budget.spend(moved, now), expected, "step {step}");
         }
     }
 
@@ -327,8 +350,8 @@ mod tests {
             (51, 10_000),
         ];
         for (bytes, taken) in cases {
-            let mut window = Window::new(100);
-            let fits = (0..10_000).take_while(|_| window.takes(bytes)).count();
+            let mut window = ChannelWindow::new(100);
+            let fits = (0..10_000).take_while(|_| window.accept(bytes)).count();
             assert_eq!(fits, taken, "{bytes}");
         }
     }
@@ -336,9 +359,9 @@ mod tests {
     /// More than is left each time, which russh never counts.
     #[test]
     fn data_beyond_the_window_adds_up() {
-        let mut window = Window::new(100);
-        assert!(window.takes(50));
-        let fits = (0..10_000).take_while(|_| window.takes(51)).count();
+        let mut window = ChannelWindow::new(100);
+        assert!(window.accept(50));
+        let fits = (0..10_000).take_while(|_| window.accept(51)).count();
         assert_eq!(fits, 2, "152 of 100, then 203");
     }
 }

@@ -1,4 +1,4 @@
-//! What the parts of one connection share.
+//! The state that the tasks of one connection share.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,159 +12,160 @@ use tracing::field::Empty;
 use crate::chat::ids::Fingerprint;
 use crate::text::Text;
 
-use super::control::Control;
+use super::control::TransportControl;
 use super::eviction::Stage;
-use super::limiter::Seat;
-use super::observe::{Budget, Seen};
+use super::limiter::ConnectionPermit;
+use super::observe::{KeyExchange, RekeyBudget};
 
-/// How long a client has to end a connection after it was told to.
-const TO_LEAVE: Duration = Duration::from_secs(1);
+/// How long a client has to disconnect after it was told to.
+const DISCONNECT_GRACE: Duration = Duration::from_secs(1);
 
 /// One connection, from accept until all its sessions have ended.
 #[derive(Debug)]
-pub(super) struct Link {
-    /// What its log lines have in common: its number, its address, and the account once it is
-    /// known. What runs for the connection runs in it; but the session's loop does not, which is
-    /// polled for each message and would enter it each time.
+pub(super) struct ConnectionState {
+    /// The span of its log lines: connection number, address, and the account once it is known. The
+    /// session's loop doesn't run in it, since it would enter the span for each message.
     pub(super) span: Span,
     pub(super) addr: SocketAddr,
-    pub(super) control: Arc<Control>,
-    pub(super) seat: Seat,
-    pub(super) state: watch::Sender<State>,
-    rekeys: Mutex<Budget>,
-    attempts: Mutex<Attempts>,
+    pub(super) control: Arc<TransportControl>,
+    pub(super) permit: ConnectionPermit,
+    pub(super) lifecycle: watch::Sender<Lifecycle>,
+    rekeys: Mutex<RekeyBudget>,
+    attempts: Mutex<AuthAttempts>,
 }
 
-/// How far a connection is.
+/// What deadlines depend on.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct State {
+pub(super) struct Lifecycle {
     pub(super) authenticated: bool,
-    /// Until when somebody who was asked for an invite code has time to log in.
-    pub(super) answer_by: Option<Instant>,
-    /// Until when the client has time to end a connection on which it asked for too many key
-    /// exchanges.
-    pub(super) leave_by: Option<Instant>,
-    /// Sessions that run.
+    /// The deadline for the login of a user who was prompted for something.
+    pub(super) prompt_deadline: Option<Instant>,
+    /// The deadline for a client to disconnect after too many key exchanges.
+    pub(super) disconnect_deadline: Option<Instant>,
+    /// Running sessions.
     pub(super) channels: usize,
-    /// No bytes come or go any more.
+    /// The transport is closed.
     pub(super) ended: bool,
-    /// Sessions that still run are to be dropped.
+    /// Sessions that still run are to be aborted.
     pub(super) abandoned: bool,
 }
 
-/// What was tried to get in.
+/// What the client tried in order to log in.
 #[derive(Debug, Default)]
-pub(super) struct Attempts {
-    /// The login name that was requested.
+pub(super) struct AuthAttempts {
+    /// The requested user name.
     pub(super) user: Text,
-    /// Whether there was more than the usual `none`, with which clients ask for the methods.
+    /// Whether there was more than the initial `none` request.
     pub(super) tried: bool,
-    /// Requests that were refused, proven keys apart: to have a key that is not known here is no
-    /// attack.
-    pub(super) refused: usize,
-    /// Keys that were offered, found good and never proven. russh does not tell of a wrong
-    /// signature, but each is preceded by one of these.
+    /// Rejected requests, except for proven keys: having an unknown key is no attack.
+    pub(super) rejected: usize,
+    /// Acceptable keys that were offered and never proven. russh doesn't report wrong signatures, but an
+    /// offer precedes each.
     pub(super) unproven: usize,
-    /// The first key that was proven and not let in.
-    pub(super) stranger: Option<Fingerprint>,
-    /// Whether nobody could be asked about them, which is not their fault.
-    pub(super) excused: bool,
+    /// The first proven key that was not accepted.
+    pub(super) unknown_key: Option<Fingerprint>,
+    /// Whether the authenticator timed out, which isn't the client's fault.
+    pub(super) timed_out: bool,
 }
 
-impl Link {
-    pub(super) fn new(number: u64, addr: SocketAddr, seat: Seat) -> Link {
-        Link {
-            // An error, so that it is there at each level that has any lines.
+impl ConnectionState {
+    pub(super) fn new(number: u64, addr: SocketAddr, permit: ConnectionPermit) -> ConnectionState {
+        ConnectionState {
+            // Level error, so that no filter removes it.
             span: tracing::error_span!(parent: None, "connection", conn = number, %addr, account = Empty),
             addr,
-            control: Arc::clone(&seat.control),
-            seat,
-            state: watch::Sender::default(),
+            control: Arc::clone(&permit.control),
+            permit,
+            lifecycle: watch::Sender::default(),
             rekeys: Mutex::default(),
             attempts: Mutex::default(),
         }
     }
 
-    pub(super) fn attempts(&self) -> MutexGuard<'_, Attempts> {
+    pub(super) fn attempts(&self) -> MutexGuard<'_, AuthAttempts> {
         self.attempts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The client did its part of a key exchange.
-    pub(super) fn exchanged(&self, seen: Seen) {
-        if seen == Seen::First {
-            return self.seat.reached(Stage::Exchanged);
+    /// Handles a key exchange that the client took part in. Too many set
+    /// [`Lifecycle::disconnect_deadline`].
+    pub(super) fn on_key_exchange(&self, exchange: KeyExchange) {
+        if exchange == KeyExchange::Initial {
+            return self.permit.advance(Stage::KeysExchanged);
         }
-        let moved = self.control.received() + self.control.sent();
+        let transferred = self.control.received() + self.control.sent();
         let now = Instant::now();
         let mut rekeys = self.rekeys.lock().unwrap_or_else(PoisonError::into_inner);
-        let within = rekeys.take(moved, now.into_std());
+        let within_budget = rekeys.spend(transferred, now.into_std());
         drop(rekeys);
-        if !within {
-            self.state.send_if_modified(|state| {
-                let first = state.leave_by.is_none();
-                state.leave_by.get_or_insert(now + TO_LEAVE);
+        if !within_budget {
+            self.lifecycle.send_if_modified(|lifecycle| {
+                let first = lifecycle.disconnect_deadline.is_none();
+                lifecycle
+                    .disconnect_deadline
+                    .get_or_insert(now + DISCONNECT_GRACE);
                 first
             });
         }
     }
 
-    /// They are in.
-    pub(super) fn authenticated(&self) {
-        self.seat.authenticated();
-        self.state.send_modify(|state| state.authenticated = true);
+    pub(super) fn set_authenticated(&self) {
+        self.permit.set_authenticated();
+        self.lifecycle
+            .send_modify(|lifecycle| lifecycle.authenticated = true);
     }
 
-    /// They were asked for an invite code, and have until then to log in.
-    pub(super) fn asked(&self, answer_by: Instant) {
-        self.seat.reached(Stage::Asked);
-        self.state
-            .send_modify(|state| state.answer_by = Some(answer_by));
+    /// The user was prompted for something, and has until `deadline` to log in.
+    pub(super) fn on_prompt(&self, deadline: Instant) {
+        self.permit.advance(Stage::Prompted);
+        self.lifecycle
+            .send_modify(|lifecycle| lifecycle.prompt_deadline = Some(deadline));
     }
 
-    /// Room for one more session, or `None` if `max` are running.
-    pub(super) fn open_channel(self: &Arc<Self>, max: usize) -> Option<OpenChannel> {
-        let opened = self.state.send_if_modified(|state| {
-            let room = state.channels < max;
-            state.channels += usize::from(room);
-            room
+    /// Returns a permit for one more session, or `None` if `max` are running.
+    pub(super) fn open_channel(self: &Arc<Self>, max: usize) -> Option<ChannelPermit> {
+        let opened = self.lifecycle.send_if_modified(|lifecycle| {
+            let has_room = lifecycle.channels < max;
+            lifecycle.channels += usize::from(has_room);
+            has_room
         });
-        opened.then(|| OpenChannel(Arc::clone(self)))
+        opened.then(|| ChannelPermit(Arc::clone(self)))
     }
 
-    /// Waits until the transport has ended.
+    /// Waits until the transport is closed.
     pub(super) async fn ended(&self) {
-        self.until(|state| state.ended).await;
+        self.wait_until(|lifecycle| lifecycle.ended).await;
     }
 
-    /// Waits until sessions are to be dropped.
+    /// Waits until sessions are to be aborted.
     pub(super) async fn abandoned(&self) {
-        self.until(|state| state.abandoned).await;
+        self.wait_until(|lifecycle| lifecycle.abandoned).await;
     }
 
-    pub(super) async fn until(&self, condition: impl Fn(&State) -> bool) {
+    pub(super) async fn wait_until(&self, condition: impl Fn(&Lifecycle) -> bool) {
         // Can't fail: the sender is in `self`.
-        let _ = self.state.subscribe().wait_for(condition).await;
+        let _ = self.lifecycle.subscribe().wait_for(condition).await;
     }
 
     pub(super) fn abandon(&self) {
-        self.state.send_modify(|state| state.abandoned = true);
+        self.lifecycle
+            .send_modify(|lifecycle| lifecycle.abandoned = true);
     }
 }
 
-/// A session that runs, until this is dropped.
+/// Permission for one session, until dropped.
 #[derive(Debug)]
-pub(super) struct OpenChannel(Arc<Link>);
+pub(super) struct ChannelPermit(Arc<ConnectionState>);
 
-impl OpenChannel {
-    pub(super) fn link(&self) -> &Arc<Link> {
+impl ChannelPermit {
+    pub(super) fn connection(&self) -> &Arc<ConnectionState> {
         &self.0
     }
 }
 
-impl Drop for OpenChannel {
+impl Drop for ChannelPermit {
     fn drop(&mut self) {
         self.0
-            .state
-            .send_modify(|state| state.channels = state.channels.saturating_sub(1));
+            .lifecycle
+            .send_modify(|lifecycle| lifecycle.channels = lifecycle.channels.saturating_sub(1));
     }
 }

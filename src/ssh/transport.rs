@@ -1,8 +1,8 @@
-//! The TCP stream as russh sees it: one that can be cut from outside, that does not wait forever
-//! for somebody who reads nothing, that counts, and that notes what the client says it is.
+//! The TCP stream below russh. It can be closed from other tasks, times out when the client stops
+//! reading, counts bytes, and observes versions and key exchanges.
 //!
-//! russh's own handle can't end a connection whose TCP window is zero: its messages wait behind
-//! that window. Here the cut reaches the pending read and write themselves.
+//! russh's own handle can't end a connection whose TCP window is zero: its messages wait behind that
+//! window. Here, closing fails the pending read and write themselves.
 
 use std::io;
 use std::pin::{Pin, pin};
@@ -14,118 +14,124 @@ use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::control::{Control, Cut, Direction};
-use super::observe::{Exchanges, Ident};
-use super::rejection::Refusal;
-use super::state::Link;
+use super::control::{CloseReason, Direction, TransportControl};
+use super::observe::{KexObserver, VersionReader};
+use super::rejection::Rejection;
+use super::state::ConnectionState;
 
-/// How often it's looked whether the other end is still there while nothing is read from it.
-const LOOK: Duration = Duration::from_secs(1);
+/// How often to check whether the client has hung up while reading is paused.
+const PEER_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// A TCP stream under a [`Control`].
+/// A TCP stream under a [`TransportControl`].
 #[derive(Debug)]
 pub(super) struct Transport {
     stream: TcpStream,
-    control: Arc<Control>,
+    control: Arc<TransportControl>,
     write_stall: Duration,
-    /// What is told of how far the connection is.
-    link: Option<Arc<Link>>,
-    ident: Ident,
-    exchanges: Exchanges,
-    /// Bytes of the write at hand that are not taken yet.
+    /// Notified of key exchanges.
+    conn: Option<Arc<ConnectionState>>,
+    version: VersionReader,
+    kex: KexObserver,
+    /// Bytes of the current write that are not sent yet.
     unwritten: usize,
-    /// Runs while a write waits for the other end to read.
-    stalled: Option<Pin<Box<Sleep>>>,
-    /// Runs while nothing is read.
-    holding: Option<Pin<Box<Sleep>>>,
+    /// Runs while a write waits for the client to read.
+    stall_timer: Option<Pin<Box<Sleep>>>,
+    /// Runs while reading is paused.
+    peer_check: Option<Pin<Box<Sleep>>>,
 }
 
 impl Transport {
-    /// `write_stall`: how long a write may wait without a single byte being taken.
-    pub(super) fn new(stream: TcpStream, control: Arc<Control>, write_stall: Duration) -> Self {
+    /// `write_stall`: how long a write may wait without a single byte being sent.
+    pub(super) fn new(
+        stream: TcpStream,
+        control: Arc<TransportControl>,
+        write_stall: Duration,
+    ) -> Self {
         Transport {
             stream,
             control,
             write_stall,
-            link: None,
-            ident: Ident::default(),
-            exchanges: Exchanges::default(),
+            conn: None,
+            version: VersionReader::default(),
+            kex: KexObserver::default(),
             unwritten: 0,
-            stalled: None,
-            holding: None,
+            stall_timer: None,
+            peer_check: None,
         }
     }
 
-    /// The same, of a connection that is told which key exchanges there are.
-    pub(super) fn of(link: &Arc<Link>, stream: TcpStream, write_stall: Duration) -> Self {
+    /// Returns a transport that reports key exchanges to its connection.
+    pub(super) fn for_connection(
+        conn: &Arc<ConnectionState>,
+        stream: TcpStream,
+        write_stall: Duration,
+    ) -> Self {
         Transport {
-            link: Some(Arc::clone(link)),
-            ..Transport::new(stream, Arc::clone(&link.control), write_stall)
+            conn: Some(Arc::clone(conn)),
+            ..Transport::new(stream, Arc::clone(&conn.control), write_stall)
         }
     }
 
-    /// Looks at what is written, once for each write.
-    fn look_at_write(&mut self, bytes: &[u8]) {
+    /// Observes each write once, however often it's retried.
+    fn observe_write(&mut self, bytes: &[u8]) {
         if self.unwritten > 0 {
             return;
         }
         self.unwritten = bytes.len();
-        if let (Some(seen), Some(link)) = (self.exchanges.write(bytes), &self.link) {
-            link.exchanged(seen);
+        if let (Some(exchange), Some(conn)) = (self.kex.observe_write(bytes), &self.conn) {
+            conn.on_key_exchange(exchange);
         }
     }
 
-    /// Tells the client why it's evicted, as long as it understands what isn't encrypted.
-    fn say_evicted(&mut self) {
-        if self.exchanges.is_clear() && self.unwritten == 0 {
-            let _best_effort = self.stream.try_write(&Refusal::Evicted.packet());
+    /// Tells the client that it's evicted, as long as the connection isn't encrypted yet.
+    fn send_eviction_notice(&mut self) {
+        if self.kex.is_plaintext() && self.unwritten == 0 {
+            let _best_effort = self.stream.try_write(&Rejection::Evicted.packet());
         }
         // Once.
         self.unwritten = usize::MAX;
     }
 
-    /// Does something with the stream unless the connection is cut, and is woken by the cut if it
-    /// has to wait.
-    fn unless_cut<T>(
+    /// Runs `poll` unless the connection is closed. A pending result is woken by the close.
+    fn poll_unless_closed<T>(
         &mut self,
         direction: Direction,
         cx: &mut Context<'_>,
         poll: impl FnOnce(&mut Self, &mut Context<'_>) -> Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
-        let mut polled = match self.control.check() {
+        let mut polled = match self.control.check_open() {
             Ok(()) => poll(self, cx),
-            Err(cut) => {
-                if self.control.why() == Some(Cut::Evicted) {
-                    self.say_evicted();
+            Err(closed) => {
+                if self.control.close_reason() == Some(CloseReason::Evicted) {
+                    self.send_eviction_notice();
                 }
-                Poll::Ready(Err(cut))
+                Poll::Ready(Err(closed))
             }
         };
         if polled.is_pending()
-            && let Err(cut) = self.control.watch(direction, cx.waker())
+            && let Err(closed) = self.control.register_waker(direction, cx.waker())
         {
-            polled = Poll::Ready(Err(cut));
+            polled = Poll::Ready(Err(closed));
         }
-        if matches!(polled, Poll::Ready(Err(_))) && self.stalled.is_some() {
-            // The other end reads nothing: let the system throw away what it holds for them,
-            // instead of offering it for minutes more.
+        if matches!(polled, Poll::Ready(Err(_))) && self.stall_timer.is_some() {
+            // The client reads nothing: discard the send buffer instead of retransmitting for minutes.
             let _ = self.stream.set_zero_linger();
         }
         polled
     }
 
-    /// Waits while text is held back, and sees whether the other end has closed the connection
-    /// meanwhile: that comes behind what it sent, which nobody reads.
-    fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let look = || Box::pin(sleep_until(Instant::now() + LOOK));
+    /// Completes when the client has hung up while reading is paused. The end of the stream is behind
+    /// unread data, so a read wouldn't see it.
+    fn poll_peer_closed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let next = || Box::pin(sleep_until(Instant::now() + PEER_CHECK_INTERVAL));
         while self
-            .holding
-            .get_or_insert_with(look)
+            .peer_check
+            .get_or_insert_with(next)
             .as_mut()
             .poll(cx)
             .is_ready()
         {
-            self.holding = None;
+            self.peer_check = None;
             if let Poll::Ready(Ok(ready)) = pin!(self.stream.ready(Interest::READABLE)).poll(cx)
                 && ready.is_read_closed()
             {
@@ -135,16 +141,16 @@ impl Transport {
         Poll::Pending
     }
 
-    fn poll_stall(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+    fn poll_write_stall(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
         let write_stall = self.write_stall;
         let timer = self
-            .stalled
+            .stall_timer
             .get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + write_stall)));
         if timer.as_mut().poll(cx).is_pending() {
             return Poll::Pending;
         }
-        self.control.cut(Cut::WriteStall);
-        Poll::Ready(Cut::WriteStall.error())
+        self.control.close(CloseReason::WriteStall);
+        Poll::Ready(CloseReason::WriteStall.error())
     }
 }
 
@@ -154,22 +160,22 @@ impl AsyncRead for Transport {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        self.unless_cut(Direction::Read, cx, |this, cx| {
-            if this.control.is_holding() {
-                // Before looking again: who lets it go wakes only who is known by then.
-                this.control.watch(Direction::Read, cx.waker())?;
-                if this.control.is_holding() {
-                    return this.poll_closed(cx).map(Ok);
+        self.poll_unless_closed(Direction::Read, cx, |this, cx| {
+            if this.control.is_input_held() {
+                // Registered before the second check, so that a release in between wakes this task.
+                this.control.register_waker(Direction::Read, cx.waker())?;
+                if this.control.is_input_held() {
+                    return this.poll_peer_closed(cx).map(Ok);
                 }
             }
-            this.holding = None;
+            this.peer_check = None;
             let before = buf.filled().len();
             let polled = Pin::new(&mut this.stream).poll_read(cx, buf);
             let read = buf.filled().get(before..).unwrap_or_default();
             if !read.is_empty() {
-                this.control.has_received(read.len());
-                if let Some(client) = this.ident.hear(read) {
-                    let _ = this.control.client.set(client);
+                this.control.count_received(read.len());
+                if let Some(version) = this.version.feed(read) {
+                    this.control.set_client_version(version);
                 }
             }
             polled
@@ -183,28 +189,28 @@ impl AsyncWrite for Transport {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.unless_cut(Direction::Write, cx, |this, cx| {
-            this.look_at_write(buf);
+        self.poll_unless_closed(Direction::Write, cx, |this, cx| {
+            this.observe_write(buf);
             let Poll::Ready(written) = Pin::new(&mut this.stream).poll_write(cx, buf) else {
-                return this.poll_stall(cx).map(Err);
+                return this.poll_write_stall(cx).map(Err);
             };
-            this.stalled = None;
+            this.stall_timer = None;
             if let Ok(bytes) = &written {
                 this.unwritten = this.unwritten.saturating_sub(*bytes);
-                this.control.has_sent(*bytes);
+                this.control.count_sent(*bytes);
             }
             Poll::Ready(written)
         })
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.unless_cut(Direction::Write, cx, |this, cx| {
+        self.poll_unless_closed(Direction::Write, cx, |this, cx| {
             Pin::new(&mut this.stream).poll_flush(cx)
         })
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.unless_cut(Direction::Write, cx, |this, cx| {
+        self.poll_unless_closed(Direction::Write, cx, |this, cx| {
             Pin::new(&mut this.stream).poll_shutdown(cx)
         })
     }

@@ -68,11 +68,11 @@ metrics! {
     /// Connections that were closed before they had logged in, because others needed their place.
     "ssh_chat_connections_evicted" evicted: Counter = Counter::default();
     /// Connections that are open, by stage: `login`, or `in` for those who have logged in.
-    "ssh_chat_connections_open" open: Family<Stage, Gauge> = Family::default();
+    "ssh_chat_connections_open" open: Family<StageLabel, Gauge> = Family::default();
     /// Connections that ended, by how far they came and why: `closed` and `lost` by the client,
     /// `keepalive`, `protocol`, or cut for `login_grace`, `evicted`, `idle`, `write_stall`, `rekeys`,
     /// `session`, `stop`.
-    "ssh_chat_connections_ended" ended: Family<End, Counter> = Family::default();
+    "ssh_chat_connections_ended" ended: Family<EndLabels, Counter> = Family::default();
     /// Attempts to log in: `accepted` with `publickey`, `invite`, `claim` or as `guest`; `refused` with
     /// `none`, `password`, `publickey` or `keyboard-interactive`, because of `asks_methods` (as
     /// clients begin), `not_offered` (there are no passwords), `unusable_key`, `unknown_key`,
@@ -182,8 +182,8 @@ labels! {
     Version { version }
     Source { source }
     Outcome { outcome }
-    Stage { stage }
-    End { stage, reason }
+    StageLabel { stage }
+    EndLabels { stage, reason }
     Attempt { method, outcome, reason }
     Reason { reason }
     Operation { service, operation }
@@ -207,9 +207,9 @@ fn begin_what_alarms_look_at() {
     for outcome in ["saved", "failed"] {
         let _at_zero = METRICS.messages.get_or_create(&Outcome { outcome });
     }
-    for stage in [At::Login, At::In].map(At::stage) {
+    for stage in [AuthStage::Login, AuthStage::LoggedIn].map(AuthStage::label) {
         let reason = "write_stall";
-        let _at_zero = METRICS.ended.get_or_create(&End { stage, reason });
+        let _at_zero = METRICS.ended.get_or_create(&EndLabels { stage, reason });
     }
     for fate in ["held_back", "lost"] {
         let _at_zero = METRICS.lines_missing.get_or_create(&Fate { fate });
@@ -234,50 +234,53 @@ pub fn evicted() {
     METRICS.evicted.inc();
 }
 
-/// How far an open connection is.
+/// The progress of an open connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum At {
-    /// Nobody has logged in.
+pub enum AuthStage {
+    /// Not logged in yet.
     Login,
-    /// Somebody has.
-    In,
+    /// Logged in.
+    LoggedIn,
 }
 
-impl At {
-    fn stage(self) -> &'static str {
+impl AuthStage {
+    fn label(self) -> &'static str {
         match self {
-            At::Login => "login",
-            At::In => "in",
+            AuthStage::Login => "login",
+            AuthStage::LoggedIn => "in",
         }
     }
 }
 
-/// A connection has come as far as that.
-pub fn enters(at: At) {
-    let stage = at.stage();
-    METRICS.open.get_or_create(&Stage { stage }).inc();
+/// Counts an open connection in a stage.
+pub fn enter_stage(stage: AuthStage) {
+    let stage = stage.label();
+    METRICS.open.get_or_create(&StageLabel { stage }).inc();
 }
 
-/// A connection is no longer there.
-pub fn leaves(at: At) {
-    let stage = at.stage();
-    METRICS.open.get_or_create(&Stage { stage }).dec();
+/// Undoes [`enter_stage`].
+pub fn leave_stage(stage: AuthStage) {
+    let stage = stage.label();
+    METRICS.open.get_or_create(&StageLabel { stage }).dec();
 }
 
-/// A connection that was as far as that ended.
-pub fn connection_ended(at: At, reason: &'static str) {
-    let stage = at.stage();
-    METRICS.ended.get_or_create(&End { stage, reason }).inc();
+/// Counts a connection that ended in a stage.
+pub fn connection_ended(stage: AuthStage, reason: &'static str) {
+    let stage = stage.label();
+    METRICS
+        .ended
+        .get_or_create(&EndLabels { stage, reason })
+        .inc();
 }
 
-/// An attempt to log in was successful.
-pub fn accepted(method: &'static str) {
+/// Counts a successful login.
+pub fn auth_accepted(method: &'static str) {
     let (outcome, reason) = ("accepted", "");
     authentication(method, outcome, reason);
 }
 
-/// An attempt to log in was not.
-pub fn not_accepted(method: &'static str, reason: &'static str) {
+/// Counts a rejected authentication attempt.
+pub fn auth_rejected(method: &'static str, reason: &'static str) {
     authentication(method, "refused", reason);
 }
 

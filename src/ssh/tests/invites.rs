@@ -32,7 +32,11 @@ async fn any_of_several_keys_may_be_the_known_one() {
     let whoami = exec(&client, "whoami").await.out;
     assert!(whoami.contains(&fingerprint(&known)), "{whoami}");
     let asked = [&stranger, &known].map(|key| format!("ann {}", fingerprint(key)));
-    assert_eq!(*running.door.seen(), asked, "each is looked up once");
+    assert_eq!(
+        *running.authenticator.seen(),
+        asked,
+        "each is looked up once"
+    );
     drop(client);
     running.open(0).await;
     assert_eq!(running.server.counters().auth_failed.get(), 0);
@@ -48,7 +52,7 @@ fn asked_who() -> Heard {
 
 /// The question for a name, behind a good code.
 fn asked_name() -> Heard {
-    asked("", "The code is good. Enter keeps ann. Name: ")
+    asked("", "Code accepted. Enter keeps ann. Name: ")
 }
 
 #[tokio::test]
@@ -60,7 +64,7 @@ async fn a_code_lets_a_key_in_on_the_same_connection() {
     let whoami = exec(&client, "whoami").await.out;
     assert!(whoami.contains(&fingerprint(&key)), "{whoami}");
     let redeemed = format!("ann code {GOOD:?} name \"Ann\"");
-    assert_eq!(running.door.seen().last(), Some(&redeemed));
+    assert_eq!(running.authenticator.seen().last(), Some(&redeemed));
     let counters = running.server.counters();
     assert_eq!(counters.invites_redeemed.get(), 1);
     assert_eq!(counters.invites_wrong.get(), 0);
@@ -79,11 +83,11 @@ async fn claimed(keys: &[(&Arc<PrivateKey>, &[&'static str])]) -> (Running, Hand
     let claims = keys
         .iter()
         .map(|(key, names)| (fingerprint(key), names.to_vec()));
-    let door = Scripted {
+    let authenticator = Scripted {
         claims: claims.collect(),
         ..for_members(&key())
     };
-    let running = start_with(Settings::default(), door).await;
+    let running = start_with(Settings::default(), authenticator).await;
     let mut client = running.client().await;
     for (key, _) in keys {
         assert!(!offer_key(&mut client, key).await);
@@ -154,7 +158,7 @@ async fn the_code_is_kept_while_somebody_looks_for_a_name() {
     assert_eq!(counters.invites_wrong.get(), 0);
     let code = format!("ann code {GOOD:?}");
     let checks = running
-        .door
+        .authenticator
         .seen()
         .iter()
         .filter(|seen| **seen == code)
@@ -261,10 +265,12 @@ async fn an_empty_code_goes_to_the_door_and_is_no_guess() {
 #[tokio::test]
 async fn a_refusal_is_explained() {
     let banned = key();
-    let mut door = for_members(&key());
+    let mut authenticator = for_members(&key());
     let notice = "You are banned.\nFor an hour.";
-    door.keys.insert(fingerprint(&banned), refused(notice));
-    let running = start_with(Settings::default(), door).await;
+    authenticator
+        .keys
+        .insert(fingerprint(&banned), refused(notice));
+    let running = start_with(Settings::default(), authenticator).await;
     let mut client = running.client().await;
     // The first key is the one that counts.
     for key in [banned, key()] {
@@ -281,27 +287,27 @@ async fn a_refusal_is_explained() {
 
 #[tokio::test]
 async fn an_invite_is_for_those_who_have_a_key() {
-    let door = Scripted {
+    let authenticator = Scripted {
         guests: AuthDecision::AskInvite {
             notice: "Bring a key.".to_owned(),
             enter: "leave",
         },
         ..Scripted::default()
     };
-    let running = start_with(Settings::default(), door).await;
+    let running = start_with(Settings::default(), authenticator).await;
     let mut client = running.client().await;
     assert_eq!(begin(&mut client).await, told("Bring a key.\n"));
     assert_eq!(say(&mut client, &[GOOD]).await, out());
-    assert_eq!(*running.door.seen(), ["ann none"]);
+    assert_eq!(*running.authenticator.seen(), ["ann none"]);
 }
 
 #[tokio::test]
 async fn nothing_is_computed_for_who_is_not_served() {
-    let door = Scripted {
+    let authenticator = Scripted {
         banned: true,
         ..Scripted::default()
     };
-    let running = start_with(Settings::default(), door).await;
+    let running = start_with(Settings::default(), authenticator).await;
     let mut stream = tokio::net::TcpStream::connect(running.addr).await.unwrap();
     let heard = edge::listen_only(&mut stream).await;
     assert!(heard.contains("Your address is banned here."), "{heard}");
@@ -313,12 +319,15 @@ async fn nothing_is_computed_for_who_is_not_served() {
     assert_eq!(counters.open.get(), 0);
 }
 
-/// Lets the time pass that the door has, once it was asked `nth` things that it won't answer.
+/// Lets the time pass that the authenticator has, once it was asked `nth` things that it won't answer.
 async fn out_of_patience(running: &Running, nth: usize) {
-    let mut waiting = running.door.waiting.subscribe();
-    soon("a question to the door", waiting.wait_for(|n| *n == nth))
-        .await
-        .unwrap();
+    let mut waiting = running.authenticator.waiting.subscribe();
+    soon(
+        "a call of the authenticator",
+        waiting.wait_for(|n| *n == nth),
+    )
+    .await
+    .unwrap();
     tokio::time::pause();
     tokio::time::advance(Duration::from_secs(5)).await;
     tokio::time::resume();
@@ -326,7 +335,7 @@ async fn out_of_patience(running: &Running, nth: usize) {
 
 #[tokio::test]
 async fn a_door_that_says_nothing_is_nobodys_fault() {
-    let door = Scripted {
+    let authenticator = Scripted {
         silent: true,
         ..Scripted::default()
     };
@@ -334,7 +343,7 @@ async fn a_door_that_says_nothing_is_nobodys_fault() {
         max_auth_attempts: 1,
         ..Settings::default()
     };
-    let running = start_with(settings, door).await;
+    let running = start_with(settings, authenticator).await;
     for asked in 1..=6 {
         let mut client = running.client().await;
         let first = key();
@@ -351,28 +360,28 @@ async fn a_door_that_says_nothing_is_nobodys_fault() {
 }
 
 #[tokio::test]
-async fn a_door_that_says_nothing_is_asked_once_and_then_excused() {
-    let door = Scripted {
+async fn an_authenticator_that_times_out_is_called_once() {
+    let authenticator = Scripted {
         silent: true,
         ..Scripted::default()
     };
-    let running = start_with(Settings::default(), door).await;
+    let running = start_with(Settings::default(), authenticator).await;
     let mut client = running.client().await;
     let first = key();
     let (entered, ()) = tokio::join!(offer_key(&mut client, &first), out_of_patience(&running, 1));
     assert!(!entered);
     assert!(!offer_key(&mut client, &key()).await, "without a wait");
-    let words = "The server can't look up your key at this moment. Try again in a minute.\n";
+    let words = "The server can't look up your key right now. Try again in a minute.\n";
     assert_eq!(begin(&mut client).await, told(words));
     assert_eq!(say(&mut client, &[]).await, out());
-    assert_eq!(running.door.seen().len(), 1);
+    assert_eq!(running.authenticator.seen().len(), 1);
 }
 
 #[tokio::test]
 async fn a_code_that_nobody_can_judge_is_no_guess() {
-    let words = "The server could not check your invite code in time.\n\
-        Connect again in a minute: if it was taken after all, you get in with your key alone.\n";
-    // (what is answered at once, what the door says nothing to)
+    let words = "The server couldn't check your invite code in time.\n\
+        Connect again in a minute: if the code was accepted after all, your key is enough.\n";
+    // (what is answered at once, what the authenticator says nothing to)
     for (quick, slow) in [(&[][..], SLOW), (&[GOOD][..], SLOW)] {
         let (running, mut client, _) = stranger().await;
         begin(&mut client).await;

@@ -80,11 +80,11 @@ async fn the_owner_of_a_short_key_is_told_and_then_a_guest() {
 
 #[tokio::test]
 async fn where_guests_are_not_welcome_they_are_told_why() {
-    let door = Scripted {
+    let authenticator = Scripted {
         guests: scripted::refused("Not without a key."),
         ..Scripted::default()
     };
-    let running = start_with(Settings::default(), door).await;
+    let running = start_with(Settings::default(), authenticator).await;
     let mut client = running.client().await;
     assert_eq!(begin(&mut client).await, told("Not without a key.\n"));
     assert_eq!(say(&mut client, &[]).await, out());
@@ -96,18 +96,18 @@ async fn where_guests_are_not_welcome_they_are_told_why() {
 
 #[tokio::test]
 async fn where_guests_are_not_welcome_a_short_key_is_still_explained() {
-    let door = Scripted {
+    let authenticator = Scripted {
         guests: scripted::refused("Not without a key."),
         ..Scripted::default()
     };
-    let running = start_with(Settings::default(), door).await;
+    let running = start_with(Settings::default(), authenticator).await;
     let mut client = running.client().await;
     let login = client.authenticate_publickey("ann", offer(short_rsa()));
     soon("a refusal", login).await.unwrap();
     let words = format!("{SHORT}\nNot without a key.\n");
     assert_eq!(begin(&mut client).await, told(&words));
     assert_eq!(
-        *running.door.seen(),
+        *running.authenticator.seen(),
         ["ann none"],
         "only a good key is asked about"
     );
@@ -175,11 +175,21 @@ async fn strict_crypto_is_for_clients_that_have_it() {
 
 #[test]
 fn a_server_needs_a_host_key_that_it_can_use() {
-    let door = || Arc::new(Scripted::default());
-    let none = Server::new(Settings::default(), Vec::new(), Puppets::new(), door());
+    let authenticator = || Arc::new(Scripted::default());
+    let none = Server::new(
+        Settings::default(),
+        Vec::new(),
+        Puppets::new(),
+        authenticator(),
+    );
     assert_eq!(none.err(), Some(HostKeyError::Missing));
     let locked = key().encrypt(&mut rand::rng(), "secret").unwrap();
-    let locked = Server::new(Settings::default(), vec![locked], Puppets::new(), door());
+    let locked = Server::new(
+        Settings::default(),
+        vec![locked],
+        Puppets::new(),
+        authenticator(),
+    );
     assert!(matches!(locked.err(), Some(HostKeyError::Encrypted(_))));
 }
 

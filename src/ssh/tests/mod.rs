@@ -127,7 +127,7 @@ impl Puppets {
 struct Running {
     addr: SocketAddr,
     server: Arc<Server<Puppets, Scripted>>,
-    door: Arc<Scripted>,
+    authenticator: Arc<Scripted>,
     puppets: Arc<Puppets>,
     stop: oneshot::Sender<()>,
     drained: JoinHandle<Drained>,
@@ -137,7 +137,7 @@ fn key() -> Arc<PrivateKey> {
     Arc::new(PrivateKey::random(&mut rand::rng(), Algorithm::Ed25519).unwrap())
 }
 
-/// As `peer` and door see a key.
+/// As `peer` and authenticator see a key.
 fn shown(key: &ProvenKey) -> String {
     format!("{} {}", key.algorithm, key.fingerprint)
 }
@@ -146,10 +146,10 @@ async fn start(settings: Settings) -> Running {
     start_with(settings, Scripted::default()).await
 }
 
-async fn start_with(settings: Settings, door: Scripted) -> Running {
+async fn start_with(settings: Settings, authenticator: Scripted) -> Running {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
-    start_at(settings, door, listener, addr)
+    start_at(settings, authenticator, listener, addr)
 }
 
 fn start_on(
@@ -162,18 +162,18 @@ fn start_on(
 
 fn start_at(
     settings: Settings,
-    door: Scripted,
+    authenticator: Scripted,
     listener: impl Accept + 'static + Sync,
     addr: SocketAddr,
 ) -> Running {
-    let door = Arc::new(door);
+    let authenticator = Arc::new(authenticator);
     let puppets = Puppets::new();
     let host_key = PrivateKey::clone(&key());
     let server = Server::new(
         settings,
         vec![host_key],
         Arc::clone(&puppets),
-        Arc::clone(&door),
+        Arc::clone(&authenticator),
     )
     .unwrap();
     let server = Arc::new(server);
@@ -189,7 +189,7 @@ fn start_at(
     Running {
         addr,
         server,
-        door,
+        authenticator,
         puppets,
         stop,
         drained,
@@ -240,7 +240,7 @@ impl client::Handler for Trusting {
     }
 }
 
-/// What somebody at the door hears.
+/// What somebody at the authenticator hears.
 #[derive(Debug, PartialEq, Eq)]
 enum Heard {
     In,

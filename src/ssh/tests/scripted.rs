@@ -1,4 +1,4 @@
-//! A door that says what a test wrote down.
+//! An authenticator with scripted decisions.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -65,7 +65,7 @@ pub(super) fn refused(notice: &str) -> AuthDecision {
     }
 }
 
-/// A door that knows one key and asks all others for an invite.
+/// A authenticator that knows one key and asks all others for an invite.
 pub(super) fn for_members(known: &PrivateKey) -> Scripted {
     Scripted {
         strangers: AuthDecision::AskInvite {

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::{At, Attempt, Counts, End, Fate, METRICS, Outcome, process};
+use super::{Attempt, AuthStage, Counts, EndLabels, Fate, METRICS, Outcome, process};
 
 /// How things are, and what happened since the start. Two of them tell what happened between.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -104,9 +104,9 @@ impl Figures {
             };
             m.authentications.get(&attempt).map_or(0, |n| n.get())
         };
-        let stalled = |at: At| {
-            let end = End {
-                stage: at.stage(),
+        let stalled = |stage: AuthStage| {
+            let end = EndLabels {
+                stage: stage.label(),
                 reason: "write_stall",
             };
             m.ended.get(&end).map_or(0, |n| n.get())
@@ -122,7 +122,7 @@ impl Figures {
             refused: SUMS.refused.load(Ordering::Relaxed),
             deliveries: m.deliveries.get(),
             skipped: m.skipped.get(),
-            slow_readers: stalled(At::Login) + stalled(At::In),
+            slow_readers: stalled(AuthStage::Login) + stalled(AuthStage::LoggedIn),
             logins: ["publickey", "invite", "guest"].map(logins).iter().sum(),
             logins_failed: m.logins_failed.get(),
             store_errors: SUMS.store_errors.load(Ordering::Relaxed),
