@@ -8,8 +8,8 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::host_key::aws;
 use crate::aws::cloudwatch::{CloudWatch, Figure};
 use crate::config::Config;
-use crate::telemetry::logs::Flood;
-use crate::telemetry::metrics::{self, Figures};
+use crate::telemetry::logs::FloodFilter;
+use crate::telemetry::metrics::{self, KeyMetrics};
 
 #[cfg(test)]
 mod alarms;
@@ -19,21 +19,21 @@ const EVERY: Duration = Duration::from_secs(60);
 
 /// Remembers each minute how things were, says what is not in the log, and sends a few figures to
 /// `CloudWatch`, if the configuration says so. Nobody waits for it.
-pub(super) fn begin(config: &Config, flood: Flood) -> JoinHandle<()> {
+pub(super) fn begin(config: &Config, flood: FloodFilter) -> JoinHandle<()> {
     let chat = config.aws.metrics.clone();
     let cloudwatch = chat.map(|chat| CloudWatch::new(aws(config, Duration::ZERO), chat));
     tokio::spawn(async move {
         let mut ticks = interval(EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut before = Figures::default();
+        let mut before = KeyMetrics::default();
         loop {
             ticks.tick().await;
-            let Ok(now) = spawn_blocking(Figures::now).await else {
+            let Ok(now) = spawn_blocking(KeyMetrics::now).await else {
                 return;
             };
             say_lost(&now, &before);
             flood.report_suppressed();
-            metrics::remember(now.clone());
+            metrics::save_snapshot(now.clone());
             if let Some(cloudwatch) = &cloudwatch {
                 let _counted_and_logged = cloudwatch.put(&aggregates(&now, &before)).await;
             }
@@ -42,7 +42,7 @@ pub(super) fn begin(config: &Config, flood: Flood) -> JoinHandle<()> {
     })
 }
 
-fn say_lost(now: &Figures, before: &Figures) {
+fn say_lost(now: &KeyMetrics, before: &KeyMetrics) {
     let lost = now.lines_lost - before.lines_lost;
     if lost > 0 {
         tracing::warn!(
@@ -55,10 +55,10 @@ fn say_lost(now: &Figures, before: &Figures) {
 
 /// What alarms are about: ten at most, as each costs money. What is counted is of the minute, so
 /// that several servers of one chat add up.
-fn aggregates(now: &Figures, before: &Figures) -> Vec<Figure> {
+fn aggregates(now: &KeyMetrics, before: &KeyMetrics) -> Vec<Figure> {
     let figure = |name, unit, value| Figure { name, unit, value };
     let count = |name, number: u64| figure(name, "Count", float(number));
-    let more = |name, of: fn(&Figures) -> u64| count(name, of(now).saturating_sub(of(before)));
+    let more = |name, of: fn(&KeyMetrics) -> u64| count(name, of(now).saturating_sub(of(before)));
     let commits = now.commit.since(&before.commit);
     let commit = commits.quantile(0.99).map(|took| {
         let millis = took.as_secs_f64() * 1000.0;
@@ -90,14 +90,14 @@ mod tests {
 
     #[test]
     fn aggregates_are_of_the_minute() {
-        let before = Figures {
+        let before = KeyMetrics {
             sessions: 9,
             saved: 100,
             failed: 3,
             logins_failed: 7,
-            ..Figures::default()
+            ..KeyMetrics::default()
         };
-        let now = Figures {
+        let now = KeyMetrics {
             sessions: 4,
             memory: 50_000_000,
             saved: 130,
@@ -130,7 +130,7 @@ mod tests {
     #[test]
     fn there_are_ten_at_most() {
         metrics::committed(1, Duration::from_millis(5), true);
-        let told = aggregates(&Figures::now(), &Figures::default());
+        let told = aggregates(&KeyMetrics::now(), &KeyMetrics::default());
         let commit = told.iter().find(|figure| figure.name == "CommitP99");
         assert!(commit.is_some_and(|figure| figure.value > 0.0));
         assert_eq!(told.len(), 10);

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::aggregates;
 use crate::aws::cloudwatch::{DIMENSION, Figure, NAMESPACE};
-use crate::telemetry::metrics::{Figures, committed};
+use crate::telemetry::metrics::{KeyMetrics, committed};
 
 /// The memory of the machine, in bytes.
 const MACHINE: f64 = 1_073_741_824.0;
@@ -110,11 +110,11 @@ impl Alarm {
 }
 
 /// What happens in a minute.
-type Minute = fn(&mut Figures);
+type Minute = fn(&mut KeyMetrics);
 
 /// What a server sends that does this in each of twenty minutes.
-fn sends(minute: impl Fn(&mut Figures)) -> Vec<Vec<Figure>> {
-    let mut now = Figures::now();
+fn sends(minute: impl Fn(&mut KeyMetrics)) -> Vec<Vec<Figure>> {
+    let mut now = KeyMetrics::now();
     let minutes = (0..20).map(|_| {
         let before = now.clone();
         minute(&mut now);
@@ -124,13 +124,13 @@ fn sends(minute: impl Fn(&mut Figures)) -> Vec<Vec<Figure>> {
 }
 
 /// A hundred commits that take so long.
-fn commits(now: &mut Figures, took: Duration) {
+fn commits(now: &mut KeyMetrics, took: Duration) {
     (0..100).for_each(|_| committed(1, took, true));
-    now.commit = Figures::now().commit;
+    now.commit = KeyMetrics::now().commit;
 }
 
 /// Much goes on, and nothing of it is wrong.
-fn well(now: &mut Figures) {
+fn well(now: &mut KeyMetrics) {
     now.sessions = 900;
     now.memory = 200_000_000;
     now.saved += 6000;

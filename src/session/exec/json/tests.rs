@@ -13,7 +13,7 @@ use crate::chat::ids::{Now, Seq};
 use crate::chat::intent::{PersonInfo, RoomInfo};
 use crate::session::exec::table;
 use crate::session::machine::{ServerInfo, SessionUser};
-use crate::telemetry::metrics::Figures;
+use crate::telemetry::metrics::KeyMetrics;
 use crate::text::Text;
 
 /// Where the document begins and ends to be written here.
@@ -163,14 +163,14 @@ fn samples() -> Vec<String> {
         from: "203.0.113.7".parse().unwrap(),
         at: AT,
     };
-    let figures = |saved| Figures {
+    let figures = |saved| KeyMetrics {
         sessions: 3,
         rooms: 2,
         memory: 31_457_280,
         saved,
         deliveries: 3 * saved,
         logins: 5,
-        ..Figures::default()
+        ..KeyMetrics::default()
     };
     let status = Status {
         at: Now {
