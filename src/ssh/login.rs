@@ -4,6 +4,7 @@
 //! be known. Once a client has no more keys, it tries keyboard-interactive (RFC 4256), where the user gets
 //! an explanation or is asked for an invite code.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -355,13 +356,10 @@ impl<D: Authenticator> LoginDialog<D> {
     async fn prompt_claim(&mut self, user: &Text) -> Option<DialogStep> {
         while !self.unchecked_keys.is_empty() {
             let key = self.unchecked_keys.remove(0);
-            // Boxed, as in `decide`.
-            let claims = self
-                .authenticator
-                .claims(self.auth_request(user, Some(&key)));
-            let claims = Box::pin(claims.instrument(self.conn.span.clone()));
+            let request = self.auth_request(user, Some(&key));
+            let names = self.with_timeout(self.authenticator.claims(request)).await;
             // On a timeout, the login continues as if there were no claims.
-            let names = timeout(AUTH_TIMEOUT, claims).await.unwrap_or_default();
+            let names = names.unwrap_or_default();
             if !names.is_empty() {
                 self.claimed_key = Some(key);
                 self.claim_prompts = 1;
@@ -373,21 +371,18 @@ impl<D: Authenticator> LoginDialog<D> {
     }
 
     async fn answer_claim(&mut self, user: &Text, key: ProvenKey, answer: &str) -> DialogStep {
-        // Boxed, as in `decide`.
-        let answered = self
-            .authenticator
-            .answer_claim(self.auth_request(user, Some(&key)), answer);
-        let answered = Box::pin(answered.instrument(self.conn.span.clone()));
-        match timeout(AUTH_TIMEOUT, answered).await {
-            Ok(ClaimAnswer::Accepted) => DialogStep::AcceptClaim(key),
-            Ok(ClaimAnswer::Again(prompt)) if self.claim_prompts < MAX_ANSWERS => {
+        let request = self.auth_request(user, Some(&key));
+        let answered = self.with_timeout(self.authenticator.answer_claim(request, answer));
+        match answered.await {
+            Some(ClaimAnswer::Accepted) => DialogStep::AcceptClaim(key),
+            Some(ClaimAnswer::Again(prompt)) if self.claim_prompts < MAX_ANSWERS => {
                 self.claim_prompts += 1;
                 self.claimed_key = Some(key);
                 self.prompt(Awaiting::Claim, String::new(), prompt)
             }
-            Ok(ClaimAnswer::Refused | ClaimAnswer::Again(_)) => self.start(user).await,
-            Ok(ClaimAnswer::Failed(text)) => self.final_notice(&text),
-            Err(_) => {
+            Some(ClaimAnswer::Refused | ClaimAnswer::Again(_)) => self.start(user).await,
+            Some(ClaimAnswer::Failed(text)) => self.final_notice(&text),
+            None => {
                 self.on_timeout();
                 self.final_notice(KEY_LOOKUP_FAILED)
             }
@@ -402,14 +397,10 @@ impl<D: Authenticator> LoginDialog<D> {
             return self.final_notice(&penalty_message(left));
         }
         let respond_at = Instant::now() + INVALID_CODE_DELAY;
-        // Boxed, as in `decide`.
-        let checking = self
-            .authenticator
-            .check(self.auth_request(user, Some(key)), &code);
-        let checking = Box::pin(checking.instrument(self.conn.span.clone()));
-        let checked = timeout(AUTH_TIMEOUT, checking).await;
-        match checked {
-            Ok(Ok(())) => {
+        let request = self.auth_request(user, Some(key));
+        let checked = self.with_timeout(self.authenticator.check(request, &code));
+        match checked.await {
+            Some(Ok(())) => {
                 // An empty code asks an operator for approval.
                 let accepted = if code.is_empty() {
                     ""
@@ -422,7 +413,7 @@ impl<D: Authenticator> LoginDialog<D> {
                 let prompt = format!("{accepted}{default}Name: ");
                 self.prompt_name(prompt, "")
             }
-            Ok(Err(InviteRejected { notice, again })) => {
+            Some(Err(InviteRejected { notice, again })) => {
                 // An empty code is no guess.
                 if !code.is_empty() {
                     self.conn.permit.counters().invites_wrong.increment();
@@ -433,7 +424,7 @@ impl<D: Authenticator> LoginDialog<D> {
                 sleep_until(respond_at).await;
                 self.retry(&notice, again)
             }
-            Err(_) => {
+            None => {
                 self.on_timeout();
                 self.final_notice(REDEEM_FAILED)
             }
@@ -442,19 +433,16 @@ impl<D: Authenticator> LoginDialog<D> {
 
     async fn redeem(&mut self, user: &Text, key: ProvenKey, name: &str) -> DialogStep {
         let request = self.auth_request(user, Some(&key));
-        // Boxed, as in `decide`.
-        let redeeming = self.authenticator.redeem(request, &self.code, name);
-        let redeeming = Box::pin(redeeming.instrument(self.conn.span.clone()));
-        let redeemed = timeout(AUTH_TIMEOUT, redeeming).await;
-        match redeemed {
-            Ok(Ok(())) => {
+        let redeemed = self.with_timeout(self.authenticator.redeem(request, &self.code, name));
+        match redeemed.await {
+            Some(Ok(())) => {
                 self.conn.permit.counters().invites_redeemed.increment();
                 tracing::info!(parent: &self.conn.span, event = "invite_redeemed", user = user.as_str(), key = %key.fingerprint, "invite redeemed");
                 DialogStep::Accept(Some(key))
             }
             // No guess, even if the code was used up in the meantime.
-            Ok(Err(InviteRejected { notice, again })) => self.retry(&notice, again),
-            Err(_) => {
+            Some(Err(InviteRejected { notice, again })) => self.retry(&notice, again),
+            None => {
                 self.on_timeout();
                 self.final_notice(REDEEM_FAILED)
             }
@@ -505,14 +493,23 @@ impl<D: Authenticator> LoginDialog<D> {
         if self.timed_out {
             return None;
         }
-        // Boxed: russh reserves memory for the handler's largest future while the connection lasts.
-        let deciding = self.authenticator.judge(self.auth_request(user, key));
-        let deciding = Box::pin(deciding.instrument(self.conn.span.clone()));
-        let decision = timeout(AUTH_TIMEOUT, deciding).await;
-        if decision.is_err() {
+        let request = self.auth_request(user, key);
+        let decision = self.with_timeout(self.authenticator.judge(request)).await;
+        if decision.is_none() {
             self.on_timeout();
         }
-        decision.ok()
+        decision
+    }
+
+    /// Runs a call of the authenticator in the connection's span. Returns `None` after a timeout.
+    ///
+    /// Boxed: russh reserves memory for the handler's largest future while the connection lasts.
+    fn with_timeout<'a, T>(
+        &self,
+        call: impl Future<Output = T> + Send + 'a,
+    ) -> Pin<Box<dyn Future<Output = Option<T>> + Send + 'a>> {
+        let call = call.instrument(self.conn.span.clone());
+        Box::pin(async { timeout(AUTH_TIMEOUT, call).await.ok() })
     }
 
     fn on_timeout(&mut self) {

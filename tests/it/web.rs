@@ -176,7 +176,7 @@ fn every_error_says_what_to_change_and_keeps_what_was_typed() {
             "Names like guest-abcd are given to guests.",
         ),
         (&code, "taken", &fine, "The name taken is taken"),
-        (&code, "tak3n", "", "There is no key in it;"),
+        (&code, "tak3n", "", "No key given;"),
         (&code, "bob", "ssh-dss AAAA", "DSA keys are too weak;"),
         (&code, "bob", &key(1), "This key is already registered"),
     ] {

@@ -396,7 +396,7 @@ fn a_source_has_a_rate_and_those_that_logged_in_have_one_of_their_own() {
     // A flood of more sources than are remembered uses up what all others share.
     let good = table.admit(b, start).unwrap().id;
     assert!(table.set_authenticated(good, start));
-    let many = u32::try_from(RATED_SOURCES).unwrap() + 1000;
+    let many = u32::try_from(MAX_RATED_SOURCES).unwrap() + 1000;
     let flood = (0..many).filter(|n| {
         let addr = IpAddr::V4((0x0a00_0000 + n).into());
         enter(&mut table, addr, start).is_err()
@@ -419,7 +419,7 @@ fn under_a_penalty_a_few_are_let_in() {
     }
     assert_eq!(table.penalty(a, now), Some(secs(60)));
     assert_eq!(table.penalty(trusted, now), None);
-    let first: Vec<u64> = (0..UNDER_PENALTY)
+    let first: Vec<u64> = (0..MAX_PENALIZED)
         .map(|_| table.admit(a, now).unwrap().id)
         .collect();
     // One more takes the place of the oldest that has exchanged no keys.
@@ -521,7 +521,7 @@ proptest! {
             }
         }
         prop_assert_eq!((table.total, table.waiting.len(), table.open.len()), (0, 0, 0));
-        prop_assert!(table.ages.is_empty() && table.by_age.is_empty());
+        prop_assert!(table.accepted.is_empty() && table.by_age.is_empty());
     }
 }
 

@@ -11,8 +11,8 @@ use russh::keys::ssh_key::public::RsaPublicKey;
 use super::*;
 
 /// What the owner of a short key is told.
-const SHORT: &str = "Your key can't be used: the RSA key has 2048 bits, and 3072 are needed here; \
-    make a new key: ssh-keygen -t ed25519.";
+const SHORT: &str = "Your key can't be used: the RSA key has 2048 bits, but the minimum is 3072; \
+    create a new key: ssh-keygen -t ed25519.";
 
 const OFFERED: [MethodKind; 2] = [MethodKind::PublicKey, MethodKind::KeyboardInteractive];
 

@@ -27,7 +27,7 @@ fn problems_are_reported_at_their_fields() {
             [
                 "Invite code missing.",
                 "A name can't be empty.",
-                "There is no key in it;",
+                "No key given;",
             ],
         ),
         ("c", "bob b", KEY, ["", "A name has the characters", ""]),
@@ -39,25 +39,20 @@ fn problems_are_reported_at_their_fields() {
             ["", "Names like guest-abcd are given to guests.", ""],
         ),
         ("c", &"x".repeat(33), KEY, ["", "A name has at most 32", ""]),
-        ("c", "bob", "hello", ["", "", "This is no public key;"]),
-        (
-            "c",
-            "bob",
-            "SHA256:abc",
-            ["", "", "This is only a key's fingerprint;"],
-        ),
+        ("c", "bob", "hello", ["", "", "Not a public key;"]),
+        ("c", "bob", "SHA256:abc", ["", "", "This is a fingerprint;"]),
         (
             "c",
             "bob",
             "ssh-dss AAAA",
             ["", "", "DSA keys are too weak;"],
         ),
-        ("c", "bob", short, ["", "", "The part after ssh-rsa"]),
+        ("c", "bob", short, ["", "", "The key after ssh-rsa"]),
         (
             "c",
             "bob",
             &format!("{KEY}\n{KEY}"),
-            ["", "", "There are several keys in it;"],
+            ["", "", "Several keys given;"],
         ),
     ] {
         let validated = validate(&form(code, name, key), NOW);
