@@ -1,5 +1,5 @@
-//! An HTTP/1.1 server without TLS, for the key page and for metrics. The number of connections, their
-//! duration and the size of a request's headers are bounded.
+//! An HTTP/1.1 server without TLS, for the key page and for metrics. The number of connections,
+//! their duration and the size of a request's headers are bounded.
 
 use std::collections::HashMap;
 use std::future::Future;

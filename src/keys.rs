@@ -1,8 +1,9 @@
-//! Parsing of public keys that users provide (pasted, in a file, in a setting), and the rules for acceptable
-//! keys.
+//! Parsing of public keys that users provide (pasted, in a file, in a setting), and the rules for
+//! acceptable keys.
 //!
-//! `russh::keys` is used for key formats only. Its parser follows nested certificates without a limit, so input
-//! reaches it only after its length is checked and both the line and the key itself name a plain key type.
+//! `russh::keys` is used for key formats only. Its parser follows nested certificates without a
+//! limit, so input reaches it only after its length is checked and both the line and the key itself
+//! name a plain key type.
 
 use data_encoding::{BASE64, BASE64_NOPAD};
 use russh::keys::ssh_key::public::KeyData;
@@ -16,7 +17,8 @@ use crate::text::{Text, clean_line, clip};
 #[cfg(test)]
 mod tests;
 
-/// The maximum size of the input, in bytes. The longest valid key, RSA with 8192 bits, has about 1,400.
+/// The maximum size of the input, in bytes. The longest valid key, RSA with 8192 bits, has about
+/// 1,400.
 pub const MAX_INPUT: usize = 16 * 1024;
 
 /// The maximum length of a key's comment, in terminal cells.
@@ -38,8 +40,8 @@ const TYPES: [&str; 7] = [
     "ssh-rsa",
 ];
 
-/// Strings that only private keys contain: in PEM and SSH2 files, in `PuTTY`'s, and in the bare base64 of
-/// OpenSSH's (`openssh-key-v1`).
+/// Strings that only private keys contain: in PEM and SSH2 files, in `PuTTY`'s, and in the bare
+/// base64 of OpenSSH's (`openssh-key-v1`).
 const PRIVATE: [&str; 3] = ["PRIVATE KEY", "PuTTY-User-Key-File", "b3BlbnNzaC1rZXktdjE"];
 
 /// Why a key isn't acceptable, and what to do instead. Shown to users.
@@ -68,8 +70,8 @@ pub enum KeyRejected {
     Unknown(String),
 }
 
-/// Why a text isn't an acceptable public key. Messages repeat nothing of the input but the key type: it may
-/// contain a secret.
+/// Why a text isn't an acceptable public key. Messages repeat nothing of the input but the key
+/// type: it may contain a secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum KeyLineError {
     /// It is empty.
@@ -116,8 +118,8 @@ pub enum KeyLineError {
     Refused(#[from] KeyRejected),
 }
 
-/// Parses a public key: one line as in a `.pub` file (sshd(8), `AUTHORIZED_KEYS FILE FORMAT`), with an optional
-/// comment, which is sanitized. Ignores blank lines and lines that begin with `#`.
+/// Parses a public key: one line as in a `.pub` file (sshd(8), `AUTHORIZED_KEYS FILE FORMAT`), with
+/// an optional comment, which is sanitized. Ignores blank lines and lines that begin with `#`.
 pub fn read_public_key(raw: &str, now: Time) -> Result<KeyRecord, KeyLineError> {
     if is_private(raw) {
         return Err(KeyLineError::Private);
@@ -235,8 +237,8 @@ fn is_certificate(word: &str) -> bool {
     word.ends_with("-cert-v01@openssh.com") || word.ends_with("-cert-v00@openssh.com")
 }
 
-/// Whether a word looks like a key type, known or not. Base64 never does: error messages repeat the type, and
-/// must not repeat a part of a key.
+/// Whether a word looks like a key type, known or not. Base64 never does: error messages repeat the
+/// type, and must not repeat a part of a key.
 fn looks_like_type(word: &str) -> bool {
     let family = ["ssh-", "ecdsa-", "sk-", "rsa-", "webauthn-", "x509v3-"];
     let letters =

@@ -1,11 +1,11 @@
-//! Rate limiters: for one source, by key in bounded memory, and [`AccountRateLimiter`] for accounts and their
-//! addresses.
+//! Rate limiters: for one source, by key in bounded memory, and [`AccountRateLimiter`] for accounts
+//! and their addresses.
 //!
-//! The algorithm is GCRA (ITU-T I.371), a token bucket stored as the time at which it's full again. All
-//! arithmetic is in whole nanoseconds, so a caller that waits as long as it's told succeeds.
+//! The algorithm is GCRA (ITU-T I.371), a token bucket stored as the time at which it's full again.
+//! All arithmetic is in whole nanoseconds, so a caller that waits as long as it's told succeeds.
 //!
-//! Pure: the time is an argument. It's an [`Instant`], because a step of the wall clock would block events or
-//! let all through.
+//! Pure: the time is an argument. It's an [`Instant`], because a step of the wall clock would block
+//! events or let all through.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -29,8 +29,8 @@ impl Quota {
     /// No limit.
     pub const UNLIMITED: Quota = Quota::every(Duration::ZERO, 1);
 
-    /// `burst` events at once, then one per `interval`. A burst of 0 counts as 1; an interval of zero means no
-    /// limit.
+    /// `burst` events at once, then one per `interval`. A burst of 0 counts as 1; an interval of
+    /// zero means no limit.
     pub const fn every(interval: Duration, burst: u32) -> Quota {
         Quota {
             burst: if burst == 0 { 1 } else { burst },
@@ -70,9 +70,9 @@ impl Quota {
 
 /// The rate limiter of one source.
 ///
-/// Call [`take`](Self::take) for each event, with times that don't go backwards. `Ok` allows the event; `Err`
-/// says how long to wait, and takes nothing. The quota is an argument so that it can change at any time; a
-/// limiter never owes more than the burst of the current one.
+/// Call [`take`](Self::take) for each event, with times that don't go backwards. `Ok` allows the
+/// event; `Err` says how long to wait, and takes nothing. The quota is an argument so that it can
+/// change at any time; a limiter never owes more than the burst of the current one.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct RateLimiter {
     /// When the whole burst is available again; `None` before the first event.
@@ -85,8 +85,8 @@ impl RateLimiter {
         self.take_many(quota, 1, now)
     }
 
-    /// Takes `cost` events at once, or returns how long to wait for them. A cost above the burst counts as the
-    /// burst, so that it's possible after a pause.
+    /// Takes `cost` events at once, or returns how long to wait for them. A cost above the burst
+    /// counts as the burst, so that it's possible after a pause.
     pub fn take_many(&mut self, quota: Quota, cost: u32, now: Instant) -> Result<(), Duration> {
         let owed = self.refills_in(quota, now);
         let taken = owed + quota.interval.saturating_mul(cost.min(quota.burst));
@@ -120,8 +120,9 @@ impl RateLimiter {
 /// A rate limiter per key, in bounded memory. Call [`take`](Self::take) for each event, as with
 /// [`RateLimiter`].
 ///
-/// Full limiters are equivalent to new ones, so they are removed. If none of `max_keys` can be removed, all
-/// further keys share one limiter: a flood of new keys slows itself down, and doesn't affect known ones.
+/// Full limiters are equivalent to new ones, so they are removed. If none of `max_keys` can be
+/// removed, all further keys share one limiter: a flood of new keys slows itself down, and doesn't
+/// affect known ones.
 #[derive(Debug)]
 pub struct KeyedRateLimiter<K> {
     quota: Quota,
@@ -184,8 +185,8 @@ impl<K: Eq + Hash> KeyedRateLimiter<K> {
         limiter.refund(self.quota, cost);
     }
 
-    /// Removes full limiters. The next sweep is at twice the remaining keys, so that the amortized cost per key
-    /// is constant.
+    /// Removes full limiters. The next sweep is at twice the remaining keys, so that the amortized
+    /// cost per key is constant.
     fn sweep(&mut self, now: Instant) {
         if self.next_sweep.is_some_and(|next| now < next) {
             return;
@@ -211,14 +212,14 @@ impl<K: Eq + Hash> KeyedRateLimiter<K> {
     }
 }
 
-/// Returns the source that an address belongs to, the unit of limits per address: an IPv4 address, or an IPv6
-/// /64 network, which is what one customer has.
+/// Returns the source that an address belongs to, the unit of limits per address: an IPv4 address,
+/// or an IPv6 /64 network, which is what one customer has.
 pub fn source(addr: IpAddr) -> IpAddr {
     truncate_ipv6(addr, 64)
 }
 
-/// Returns the site that an address belongs to: an IPv4 address, or an IPv6 /48 network, the most that one
-/// customer usually gets.
+/// Returns the site that an address belongs to: an IPv4 address, or an IPv6 /48 network, the most
+/// that one customer usually gets.
 pub fn site(addr: IpAddr) -> IpAddr {
     truncate_ipv6(addr, 48)
 }
@@ -258,10 +259,11 @@ pub enum Exhausted {
     Address(Duration),
 }
 
-/// A rate limiter for accounts and their addresses. An address has the quota of a few accounts: accounts are
-/// cheap, so the number of accounts must not determine what an address can do.
+/// A rate limiter for accounts and their addresses. An address has the quota of a few accounts:
+/// accounts are cheap, so the number of accounts must not determine what an address can do.
 ///
-/// Call [`take`](Self::take) for each event, and [`refund`](Self::refund) if it didn't happen after all.
+/// Call [`take`](Self::take) for each event, and [`refund`](Self::refund) if it didn't happen after
+/// all.
 #[derive(Debug)]
 pub struct AccountRateLimiter<K> {
     accounts: KeyedRateLimiter<K>,
@@ -273,7 +275,8 @@ impl<K: Eq + Hash + Copy> AccountRateLimiter<K> {
     /// Accounts, and addresses, with a limiter of their own.
     const MAX_KEYS: usize = 65_536;
 
-    /// Each account has `quota`, and each address outside the `trusted` networks that of `accounts` accounts.
+    /// Each account has `quota`, and each address outside the `trusted` networks that of `accounts`
+    /// accounts.
     pub fn new(quota: Quota, accounts: u32, trusted: TrustedNetworks) -> AccountRateLimiter<K> {
         AccountRateLimiter {
             accounts: KeyedRateLimiter::new(quota, Self::MAX_KEYS),

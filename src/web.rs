@@ -1,9 +1,9 @@
-//! The key page, where people with an invite register their public key: one [`axum::Router`], served by
-//! a listener ([`serve`]) or by AWS Lambda ([`lambda`]).
+//! The key page, where people with an invite register their public key: one [`axum::Router`],
+//! served by a listener ([`serve`]) or by AWS Lambda ([`lambda`]).
 //!
-//! It works without scripts, sets no cookies, and logs no name, key, code or address. Only submitting
-//! the form changes anything. The submitted key isn't proven: the new account waits for a login with it,
-//! see [`crate::store::Account::proof_by`].
+//! It works without scripts, sets no cookies, and logs no name, key, code or address. Only
+//! submitting the form changes anything. The submitted key isn't proven: the new account waits for
+//! a login with it, see [`crate::store::Account::proof_by`].
 
 use std::future::Future;
 use std::net::IpAddr;
@@ -88,8 +88,8 @@ struct AppState {
     forms: Mutex<KeyedRateLimiter<IpAddr>>,
 }
 
-/// Serves the page until `stop`, then finishes requests in progress for at most `drain`. Behind proxies
-/// every connection comes from one of them, so the limit per source is theirs to keep.
+/// Serves the page until `stop`, then finishes requests in progress for at most `drain`. Behind
+/// proxies every connection comes from one of them, so the limit per source is theirs to keep.
 pub async fn serve(
     listener: TcpListener,
     router: Router,

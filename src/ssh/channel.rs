@@ -1,5 +1,5 @@
-//! One channel: russh's two halves of it as the session's [`Inbound`] and [`Outbound`], and the rules for
-//! channel requests.
+//! One channel: russh's two halves of it as the session's [`Inbound`] and [`Outbound`], and the
+//! rules for channel requests.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -24,8 +24,8 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// The extended data type of standard error (RFC 4254 §5.2).
 const STDERR: u32 = 1;
 
-/// Runs a session on a channel, then closes the channel. Aborts the session if it outlives its connection for
-/// too long.
+/// Runs a session on a channel, then closes the channel. Aborts the session if it outlives its
+/// connection for too long.
 ///
 /// `start_by`: the deadline for the client to request a shell or a command.
 pub(super) async fn run<S: Sessions>(
@@ -50,8 +50,8 @@ pub(super) async fn run<S: Sessions>(
         write: Arc::clone(&write),
         conn: Arc::clone(conn),
     };
-    // A task of its own: checking for the abort on each wake-up is a sixth of the memory that a delivery
-    // touches.
+    // A task of its own: checking for the abort on each wake-up is a sixth of the memory that a
+    // delivery touches.
     let mut session = tokio::spawn(sessions.run(peer, input, output));
     tokio::select! {
         biased;
@@ -64,8 +64,8 @@ pub(super) async fn run<S: Sessions>(
             let _aborted = session.await;
         }
     }
-    // Sends nothing if the session has closed it. Boxed: it is large, and would be part of every session's
-    // memory.
+    // Sends nothing if the session has closed it. Boxed: it is large, and would be part of every
+    // session's memory.
     Box::pin(send_last(conn, write.close())).await;
 }
 
@@ -147,7 +147,8 @@ impl Inbound for SshInbound {
             if self.requests.started() {
                 self.start_by = None;
             }
-            // `wait` is a receive from tokio's channel, which keeps the waker when the future is dropped.
+            // `wait` is a receive from tokio's channel, which keeps the waker when the future is
+            // dropped.
             let message = match (pin!(self.read.wait()).poll(cx), &mut self.start_by) {
                 (Poll::Ready(message), _) => message,
                 (Poll::Pending, None) => return Poll::Pending,
@@ -161,9 +162,9 @@ impl Inbound for SshInbound {
                 Some(message) => {
                     let input = self.convert(message);
                     match input {
-                        // russh extends the window as soon as it has data, so the only way to pause the
-                        // client is to stop reading from the connection. This queue is drained all the
-                        // same, or russh couldn't serve any channel.
+                        // russh extends the window as soon as it has data, so the only way to pause
+                        // the client is to stop reading from the connection. This queue is drained
+                        // all the same, or russh couldn't serve any channel.
                         Some(Input::Data(_) | Input::Eof) if !text => {
                             self.conn
                                 .control
@@ -182,16 +183,17 @@ impl Inbound for SshInbound {
 
 /// The output of a channel.
 ///
-/// One write is one message to russh's task and, if it fits into the client's window and packet size (32 KiB
-/// with OpenSSH), one SSH packet, encrypted without another copy.
+/// One write is one message to russh's task and, if it fits into the client's window and packet
+/// size (32 KiB with OpenSSH), one SSH packet, encrypted without another copy.
 struct SshOutbound {
     write: Arc<ChannelWriteHalf<Msg>>,
     conn: Arc<ConnectionState>,
 }
 
 impl SshOutbound {
-    /// Waits for russh to take a message, or for the end of the connection: a write that waits for the
-    /// client's window isn't woken by it. The second future costs nothing unless the first is pending.
+    /// Waits for russh to take a message, or for the end of the connection: a write that waits for
+    /// the client's window isn't woken by it. The second future costs nothing unless the first is
+    /// pending.
     async fn unless_ended(
         &self,
         sending: impl Future<Output = Result<(), russh::Error>> + Send,
@@ -242,8 +244,8 @@ impl Outbound for SshOutbound {
     }
 }
 
-/// Sends the last messages of a channel, or closes the connection if the client doesn't read them. Errors
-/// make no difference any more.
+/// Sends the last messages of a channel, or closes the connection if the client doesn't read them.
+/// Errors make no difference any more.
 async fn send_last(
     conn: &ConnectionState,
     messages: impl Future<Output = Result<(), russh::Error>>,
@@ -264,9 +266,9 @@ const MAX_TERM: usize = 64;
 
 /// The requests of a channel so far (RFC 4254 §6), and whether the next one is granted.
 ///
-/// russh delivers each request twice: to the handler, which replies to the client, and to the channel, which
-/// the session reads. Both keep one of these and call it with the same requests in the same order, so the
-/// session sees exactly what was granted.
+/// russh delivers each request twice: to the handler, which replies to the client, and to the
+/// channel, which the session reads. Both keep one of these and call it with the same requests in
+/// the same order, so the session sees exactly what was granted.
 #[derive(Debug, Default)]
 pub(super) struct ChannelRequests {
     pty: bool,

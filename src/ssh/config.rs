@@ -13,15 +13,15 @@ pub(super) const VERSION_LINE: &str = concat!("SSH-2.0-sshchat_", env!("CARGO_PK
 
 /// The offered methods.
 pub(super) const METHODS: &[MethodKind] = &[MethodKind::PublicKey, MethodKind::KeyboardInteractive];
-/// The methods after the login dialog has ended. With keyboard-interactive among them, OpenSSH would repeat
-/// the dialog twice.
+/// The methods after the login dialog has ended. With keyboard-interactive among them, OpenSSH
+/// would repeat the dialog twice.
 pub(super) const FINAL_METHODS: &[MethodKind] = &[MethodKind::PublicKey];
 
 /// The maximum packet size for clients, in bytes.
 pub(super) const MAX_PACKET: usize = 16 * 1024;
 
-/// The window of a channel, in bytes. Small, because data that sessions hold back delays everything behind
-/// it: see [`hold_input`](super::control::TransportControl::hold_input).
+/// The window of a channel, in bytes. Small, because data that sessions hold back delays everything
+/// behind it: see [`hold_input`](super::control::TransportControl::hold_input).
 pub(super) const WINDOW: u32 = 16 * 1024;
 
 /// The time between a deadline and the keepalive that must not come before it.
@@ -52,7 +52,8 @@ const CIPHERS: &[cipher::Name] = &[
     cipher::AES_128_CTR,
 ];
 
-/// Without ChaCha20-Poly1305, the cipher of the Terrapin attack, though strict key exchange prevents it.
+/// Without ChaCha20-Poly1305, the cipher of the Terrapin attack, though strict key exchange
+/// prevents it.
 const STRICT_CIPHERS: &[cipher::Name] = &[
     cipher::AES_256_GCM,
     cipher::AES_128_GCM,
@@ -63,8 +64,9 @@ const STRICT_CIPHERS: &[cipher::Name] = &[
 
 const MACS: &[mac::Name] = &[mac::HMAC_SHA256_ETM, mac::HMAC_SHA512_ETM];
 
-/// Signature algorithms. russh advertises them to clients (RFC 8308 `server-sig-algs`), and chooses the host
-/// key by them. Without the RSA ones, users with RSA keys can't log in; `ssh-rsa` (SHA-1) is left out.
+/// Signature algorithms. russh advertises them to clients (RFC 8308 `server-sig-algs`), and chooses
+/// the host key by them. Without the RSA ones, users with RSA keys can't log in; `ssh-rsa` (SHA-1)
+/// is left out.
 const SIGNATURES: &[Algorithm] = &[
     Algorithm::Ed25519,
     Algorithm::SkEd25519,
@@ -86,8 +88,8 @@ const SIGNATURES: &[Algorithm] = &[
     },
 ];
 
-/// The keepalive interval. Longer than a login may take: OpenSSH aborts a login on a keepalive ("bad message
-/// during authentication: type 80").
+/// The keepalive interval. Longer than a login may take: OpenSSH aborts a login on a keepalive
+/// ("bad message during authentication: type 80").
 pub(super) fn keepalive_interval(settings: &Settings) -> Duration {
     settings
         .keepalive
@@ -129,8 +131,8 @@ pub(super) fn config(settings: &Settings, host_keys: Vec<PrivateKey>) -> server:
         // Reset by any packet, including ours. `connection` has the deadlines.
         inactivity_timeout: None,
         keepalive_interval: Some(keepalive_interval(settings)),
-        // `connection` counts unanswered ones. russh would disconnect clients whose answers aren't read
-        // because input is held.
+        // `connection` counts unanswered ones. russh would disconnect clients whose answers aren't
+        // read because input is held.
         keepalive_max: 0,
         nodelay: true,
         ..server::Config::default()

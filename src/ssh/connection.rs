@@ -73,11 +73,11 @@ struct Liveness {
 }
 
 impl Liveness {
-    /// Checks once per keepalive interval. Returns whether the client is dead: russh sends a keepalive in
-    /// each interval without input.
+    /// Checks once per keepalive interval. Returns whether the client is dead: russh sends a
+    /// keepalive in each interval without input.
     fn is_dead_at(&mut self, now: Instant, received: u64, is_input_held: bool) -> bool {
-        // While input is held, no answer can be seen. The kernel closes the connection if the client
-        // acknowledges nothing, and the transport notices if it hangs up.
+        // While input is held, no answer can be seen. The kernel closes the connection if the
+        // client acknowledges nothing, and the transport notices if it hangs up.
         let is_alive = is_input_held || received != self.received;
         self.silent = if is_alive { 0 } else { self.silent + 1 };
         (self.checked_at, self.received) = (now, received);

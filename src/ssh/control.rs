@@ -1,5 +1,5 @@
-//! The control handle of a connection's transport: closes it from any task, pauses its input, and counts
-//! bytes.
+//! The control handle of a connection's transport: closes it from any task, pauses its input, and
+//! counts bytes.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -61,8 +61,8 @@ impl CloseReason {
 /// Controls a [`Transport`](super::transport::Transport) and reads its counters.
 ///
 /// The transport calls [`check_open`](Self::check_open) before each read and write, and
-/// [`register_waker`](Self::register_waker) when one is pending, so that [`close`](Self::close) ends it
-/// at once.
+/// [`register_waker`](Self::register_waker) when one is pending, so that [`close`](Self::close)
+/// ends it at once.
 #[derive(Debug, Default)]
 pub(super) struct TransportControl {
     /// Whether `state` has a reason. Checked on each read and write without taking the lock.
@@ -167,8 +167,8 @@ impl TransportControl {
         self.wake_reader();
     }
 
-    /// Marks a write as waiting for the client's window or key exchange. Reading continues until the
-    /// result is dropped, up to [`MAX_HELD`].
+    /// Marks a write as waiting for the client's window or key exchange. Reading continues until
+    /// the result is dropped, up to [`MAX_HELD`].
     pub(super) fn begin_write_wait(&self) -> WriteWait<'_> {
         self.waiting_writes.fetch_add(1, Ordering::AcqRel);
         self.wake_reader();

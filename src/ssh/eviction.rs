@@ -1,12 +1,12 @@
 //! The order in which unauthenticated connections are evicted when there is no room.
 //!
-//! The victim belongs to the source with the largest weight; among that source's connections it's the one
-//! that has progressed least, then the oldest. The weight of a source is the number of its connections
-//! plus its strikes, the connections that recently ended without a login. So a source with many
-//! connections, or one that keeps coming back, gives way to one that connects once.
+//! The victim belongs to the source with the largest weight; among that source's connections it's
+//! the one that has progressed least, then the oldest. The weight of a source is the number of its
+//! connections plus its strikes, the connections that recently ended without a login. So a source
+//! with many connections, or one that keeps coming back, gives way to one that connects once.
 //!
-//! IPv6 addresses are cheap: a /48 network contains 65,536 sources. So a /48 has a weight, too, a quarter
-//! of its connections, which counts if it's larger than that of any source.
+//! IPv6 addresses are cheap: a /48 network contains 65,536 sources. So a /48 has a weight, too, a
+//! quarter of its connections, which counts if it's larger than that of any source.
 //!
 //! Protected connections, from sources that have logged in before, are evicted last.
 
@@ -239,7 +239,8 @@ mod tests {
 
     use super::*;
 
-    /// Source, stage, whether it's protected, strikes of the source. The id is the index in the list.
+    /// Source, stage, whether it's protected, strikes of the source. The id is the index in the
+    /// list.
     type TestConnection = (&'static str, Stage, bool, usize);
 
     fn queue(connections: &[TestConnection]) -> EvictionQueue {

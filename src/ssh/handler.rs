@@ -1,7 +1,7 @@
 //! russh's callbacks of one connection: who may log in, and which requests are granted.
 //!
-//! russh handles neither timers nor input while a callback runs, so callbacks don't wait, except for the
-//! authenticator, with a timeout. Sessions run in tasks of their own.
+//! russh handles neither timers nor input while a callback runs, so callbacks don't wait, except
+//! for the authenticator, with a timeout. Sessions run in tasks of their own.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -32,11 +32,11 @@ use super::{Shared, channel};
 
 /// The maximum length of a user name, in characters.
 const MAX_USER: usize = 64;
-/// Channels in the lifetime of a connection. russh 0.65 keeps a few KiB for each that this side closed
-/// first, until the connection ends.
+/// Channels in the lifetime of a connection. russh 0.65 keeps a few KiB for each that this side
+/// closed first, until the connection ends.
 const MAX_CHANNELS_EVER: usize = 256;
-/// The smallest packet size that a client may ask for, in bytes. With a size of one, the server would have
-/// to encrypt a packet for each byte.
+/// The smallest packet size that a client may ask for, in bytes. With a size of one, the server
+/// would have to encrypt a packet for each byte.
 const MIN_CLIENT_PACKET: usize = 256;
 
 /// How long a client has to close the connection after a protocol error.
@@ -166,8 +166,8 @@ impl<S: Sessions, D: Authenticator> Handler<S, D> {
         &mut self.channels.entry(id).or_default().requests
     }
 
-    /// Checks the size of a data packet and the use of the channel's window (RFC 4254 §5.2). Up to twice
-    /// the limit is tolerated.
+    /// Checks the size of a data packet and the use of the channel's window (RFC 4254 §5.2). Up to
+    /// twice the limit is tolerated.
     fn check_data(
         &mut self,
         id: ChannelId,
@@ -200,8 +200,8 @@ impl<S: Sessions, D: Authenticator> Handler<S, D> {
     }
 }
 
-/// Returns a text with an optional prompt (RFC 4256 §3.2). The answer is echoed: a long code is hard to type
-/// blindly, and useless to onlookers once it's used.
+/// Returns a text with an optional prompt (RFC 4256 §3.2). The answer is echoed: a long code is
+/// hard to type blindly, and useless to onlookers once it's used.
 fn info_request(text: &str, prompt: Option<String>) -> Auth {
     let text = text.trim_end();
     let prompt = prompt.map(|prompt| (Cow::Owned(prompt), true));

@@ -1,5 +1,5 @@
-//! The connection limiter: admits connections before the server spends CPU time on them, and counts what
-//! happens at the SSH port. The rules are in [`limits`](super::limits).
+//! The connection limiter: admits connections before the server spends CPU time on them, and counts
+//! what happens at the SSH port. The rules are in [`limits`](super::limits).
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -135,7 +135,8 @@ impl ConnectionLimiter {
         metrics::connection(limit);
         tracing::debug!(event = "connection_refused", %addr, limit);
         if let Some(suppressed) = suppressed {
-            // For limits of the whole server, the largest source matters, not the one rejected last.
+            // For limits of the whole server, the largest source matters, not the one rejected
+            // last.
             let (largest, count) = match exceeded {
                 LimitExceeded::Total | LimitExceeded::Unauthenticated => {
                     occupancy.largest_source.unzip()
@@ -187,7 +188,8 @@ pub(super) struct ConnectionPermit {
 }
 
 impl ConnectionPermit {
-    /// Waits until the rate limit of the source allows another handshake, or the connection is closed.
+    /// Waits until the rate limit of the source allows another handshake, or the connection is
+    /// closed.
     pub(super) async fn wait_for_handshake(&self) {
         while self.control.close_reason().is_none() {
             let taken = self
@@ -246,8 +248,8 @@ impl ConnectionPermit {
         &self.limiter.counters
     }
 
-    /// Counts a connection that ended without a login. `exhausted`: it used up its attempts, which counts
-    /// towards a penalty.
+    /// Counts a connection that ended without a login. `exhausted`: it used up its attempts, which
+    /// counts towards a penalty.
     pub(super) fn record_auth_failure(&self, exhausted: bool, now: Instant) {
         self.limiter.counters.auth_failed.increment();
         if exhausted {
@@ -255,7 +257,8 @@ impl ConnectionPermit {
         }
     }
 
-    /// Returns how long the address is still penalized. During a penalty, only known keys can log in.
+    /// Returns how long the address is still penalized. During a penalty, only known keys can log
+    /// in.
     pub(super) fn penalty(&self, now: Instant) -> Option<Duration> {
         self.limiter.state().table.penalty(self.addr, now)
     }

@@ -1,9 +1,9 @@
 //! Admission rules: which connections are admitted, and which are evicted for them.
 //!
 //! A connection is rejected if its source has exhausted its limits. If the server lacks room, an
-//! unauthenticated connection is evicted instead, in the order of [`eviction`](super::eviction). Half of
-//! the room belongs to connections that have completed the key exchange, so that neither kind can crowd
-//! out the other.
+//! unauthenticated connection is evicted instead, in the order of [`eviction`](super::eviction).
+//! Half of the room belongs to connections that have completed the key exchange, so that neither
+//! kind can crowd out the other.
 //!
 //! Pure: the time is an argument.
 
@@ -40,8 +40,8 @@ pub enum LimitExceeded {
     Unauthenticated,
     /// The source connected too often. It may again after this long.
     Rate(Duration),
-    /// The source failed to log in too often, and has its maximum of connections during the penalty,
-    /// which ends after this long.
+    /// The source failed to log in too often, and has its maximum of connections during the
+    /// penalty, which ends after this long.
     Penalty(Duration),
 }
 
@@ -70,7 +70,8 @@ pub struct Occupancy {
     pub open: usize,
     /// Unauthenticated connections among them.
     pub unauthenticated: usize,
-    /// The source that would lose a connection next, and the number of its unauthenticated connections.
+    /// The source that would lose a connection next, and the number of its unauthenticated
+    /// connections.
     pub largest_source: Option<(IpAddr, usize)>,
 }
 
@@ -90,9 +91,9 @@ const MIN_RATE: usize = 16;
 const RATE_PERIOD: Duration = Duration::from_secs(30);
 /// The rate of a known source, as a multiple.
 const KNOWN_RATE: u32 = 4;
-/// Handshakes of a source at once and then per second, as a share of its connections: 10 of 64. That's
-/// below the rate of a key exchange attack (CVE-2002-20001: 20 per second from one source), and enough for
-/// an office that reconnects after a restart.
+/// Handshakes of a source at once and then per second, as a share of its connections: 10 of 64.
+/// That's below the rate of a key exchange attack (CVE-2002-20001: 20 per second from one source),
+/// and enough for an office that reconnects after a restart.
 const HANDSHAKE_SHARE: (u32, u32) = (10, 64);
 /// The rate of a /48 as a multiple of that of a source.
 const SITE_RATE: u32 = 4;
@@ -175,12 +176,12 @@ fn handshake_quota(each: u32) -> Quota {
 
 /// All open connections, and what is remembered about their sources.
 ///
-/// Call [`admit`](Self::admit) for each accepted connection, and close those that it evicted. While the
-/// connection is unauthenticated, call [`take_handshake`](Self::take_handshake) until it succeeds, then
-/// [`advance`](Self::advance) at each [`Stage`]. Call either [`remove`](Self::remove) at its end, or
-/// [`set_authenticated`](Self::set_authenticated) after its login and
-/// [`remove_authenticated`](Self::remove_authenticated) at its end. Calls for an evicted connection have
-/// no effect. `now` must not go backwards.
+/// Call [`admit`](Self::admit) for each accepted connection, and close those that it evicted. While
+/// the connection is unauthenticated, call [`take_handshake`](Self::take_handshake) until it
+/// succeeds, then [`advance`](Self::advance) at each [`Stage`]. Call either
+/// [`remove`](Self::remove) at its end, or [`set_authenticated`](Self::set_authenticated) after its
+/// login and [`remove_authenticated`](Self::remove_authenticated) at its end. Calls for an evicted
+/// connection have no effect. `now` must not go backwards.
 #[derive(Debug)]
 pub struct ConnectionTable {
     limits: ConnectionLimits,
@@ -226,7 +227,8 @@ impl ConnectionTable {
         }
     }
 
-    /// Takes a handshake from the quota of an address, or returns how long to wait before the next try.
+    /// Takes a handshake from the quota of an address, or returns how long to wait before the next
+    /// try.
     pub fn take_handshake(&mut self, addr: IpAddr, now: Instant) -> Result<(), Duration> {
         if self.limits.trusted.contains(addr) {
             return Ok(());
@@ -345,8 +347,8 @@ impl ConnectionTable {
         }
     }
 
-    /// Returns how long a connection may take until the end of the key exchange. Shrinks once more than
-    /// half of the unauthenticated connections are in use.
+    /// Returns how long a connection may take until the end of the key exchange. Shrinks once more
+    /// than half of the unauthenticated connections are in use.
     pub fn grace(&self) -> Duration {
         let max = u32::try_from(self.limits.unauthenticated).unwrap_or(u32::MAX);
         let used = u32::try_from(self.waiting.len()).unwrap_or(u32::MAX);
@@ -504,8 +506,8 @@ const MAX_FAILED_SOURCES: usize = 4096;
 struct Failures {
     /// How many are not forgiven as of `until`.
     count: u32,
-    /// The end of the penalty, or the time of the last failure if there is none. Failures are forgiven
-    /// from here on: waiting for the end of a penalty earns nothing.
+    /// The end of the penalty, or the time of the last failure if there is none. Failures are
+    /// forgiven from here on: waiting for the end of a penalty earns nothing.
     until: Instant,
 }
 
@@ -552,8 +554,8 @@ fn penalty(failures: u32) -> Option<Duration> {
     Some(penalty.min(MAX_PENALTY))
 }
 
-/// A map of at most `max` addresses: one more replaces the least recently written entry, so memory is
-/// bounded. All calls take logarithmic time.
+/// A map of at most `max` addresses: one more replaces the least recently written entry, so memory
+/// is bounded. All calls take logarithmic time.
 #[derive(Debug)]
 struct BoundedMap<V> {
     max: usize,

@@ -51,7 +51,8 @@ pub struct Drained {
 
 impl<S: Sessions, D: Authenticator> Server<S, D> {
     /// Accepts connections until `stop`, then waits for open ones to end for at most
-    /// [`Settings::drain`](super::Settings::drain), and closes the rest. Returns when all have ended.
+    /// [`Settings::drain`](super::Settings::drain), and closes the rest. Returns when all have
+    /// ended.
     ///
     /// Sessions aren't notified of `stop`: the caller has to ask them to end.
     pub async fn serve<A: Accept>(

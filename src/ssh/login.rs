@@ -1,8 +1,8 @@
 //! The login: which keys are accepted, and the keyboard-interactive dialog.
 //!
-//! A proven but unknown key doesn't end the login, because clients offer all their keys, one of which may
-//! be known. Once a client has no more keys, it tries keyboard-interactive (RFC 4256), where the user gets
-//! an explanation or is asked for an invite code.
+//! A proven but unknown key doesn't end the login, because clients offer all their keys, one of
+//! which may be known. Once a client has no more keys, it tries keyboard-interactive (RFC 4256),
+//! where the user gets an explanation or is asked for an invite code.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -33,9 +33,11 @@ const MAX_CLAIMED: usize = 10;
 const MAX_CODES: usize = 3;
 /// How often a user with a valid code is prompted for a name.
 const MAX_NAMES: usize = 6;
-/// The response time for an invalid code. Constant, so that it doesn't reveal whether the code ever existed.
+/// The response time for an invalid code. Constant, so that it doesn't reveal whether the code ever
+/// existed.
 const INVALID_CODE_DELAY: Duration = Duration::from_millis(500);
-/// The longest reason on the line of its prompt, in characters: clients print the account before it.
+/// The longest reason on the line of its prompt, in characters: clients print the account before
+/// it.
 const MAX_INLINE_REASON: usize = 30;
 /// The maximum length of an answer, in bytes.
 const MAX_ANSWER: usize = 256;
@@ -126,10 +128,10 @@ fn with_reason(reason: &str, prompt: &str) -> String {
 
 /// The login of one connection, a state machine.
 ///
-/// Report keys with [`reject_key`](Self::reject_key) and [`try_key`](Self::try_key). When the client starts
-/// keyboard-interactive, call [`start`](Self::start), then [`answer`](Self::answer) for each answer, and
-/// perform the [`DialogStep`] that each of them returns. Once the login is accepted,
-/// [`take_ticket`](Self::take_ticket) returns what came with it.
+/// Report keys with [`reject_key`](Self::reject_key) and [`try_key`](Self::try_key). When the
+/// client starts keyboard-interactive, call [`start`](Self::start), then [`answer`](Self::answer)
+/// for each answer, and perform the [`DialogStep`] that each of them returns. Once the login is
+/// accepted, [`take_ticket`](Self::take_ticket) returns what came with it.
 #[derive(Debug)]
 pub(super) struct LoginDialog<D> {
     authenticator: Arc<D>,
@@ -147,8 +149,8 @@ pub(super) struct LoginDialog<D> {
     claim_prompts: usize,
     /// The decision without a key, once requested.
     without_key: Option<AuthDecision>,
-    /// Whether the authenticator timed out. It isn't called again, or a user with many keys would wait for
-    /// each.
+    /// Whether the authenticator timed out. It isn't called again, or a user with many keys would
+    /// wait for each.
     timed_out: bool,
     awaiting: Awaiting,
     code_prompts: usize,
@@ -389,8 +391,8 @@ impl<D: Authenticator> LoginDialog<D> {
         }
     }
 
-    /// Checks a code before the user is prompted for a name, so that a valid one isn't used up by names
-    /// that are taken.
+    /// Checks a code before the user is prompted for a name, so that a valid one isn't used up by
+    /// names that are taken.
     async fn check_code(&mut self, user: &Text, key: &ProvenKey, code: String) -> DialogStep {
         // A penalty also ends dialogs that began before it.
         if let Some(left) = self.conn.permit.penalty(std::time::Instant::now()) {
@@ -457,8 +459,8 @@ impl<D: Authenticator> LoginDialog<D> {
         }
     }
 
-    /// Prompts for a code, up to [`MAX_CODES`] times. The prompt includes the reason, because it's all that
-    /// `ssh -q` shows.
+    /// Prompts for a code, up to [`MAX_CODES`] times. The prompt includes the reason, because it's
+    /// all that `ssh -q` shows.
     fn prompt_code(&mut self, text: String, reason: &str) -> DialogStep {
         if self.code_prompts >= MAX_CODES {
             return self.final_notice(if text.is_empty() { reason } else { &text });

@@ -12,8 +12,8 @@
 //! probe       the client side: a test login
 //! ```
 //!
-//! A connection has one task for its deadlines, one of russh's for the protocol, and one for each session.
-//! The first ends last.
+//! A connection has one task for its deadlines, one of russh's for the protocol, and one for each
+//! session. The first ends last.
 
 mod channel;
 mod config;
@@ -54,29 +54,30 @@ use limits::ConnectionLimits;
 pub struct Settings {
     /// Connections at a time.
     pub max_connections: usize,
-    /// Connections at a time from one IPv4 address or IPv6 /64 network. The rate limit is derived from it:
-    /// twice as many at once, and as many in 30 seconds.
+    /// Connections at a time from one IPv4 address or IPv6 /64 network. The rate limit is derived
+    /// from it: twice as many at once, and as many in 30 seconds.
     pub max_per_address: usize,
     /// Networks without limits and penalties per address.
     pub trusted: TrustedNetworks,
     /// Unauthenticated connections at a time. Beyond that, a new one evicts another.
     pub max_unauthenticated: usize,
-    /// How long a login may take from accept on. Users who are prompted for an invite code have longer, see
-    /// [`Settings::keepalive`].
+    /// How long a login may take from accept on. Users who are prompted for an invite code have
+    /// longer, see [`Settings::keepalive`].
     pub login_grace: Duration,
-    /// Authentication attempts per connection, including the initial `none` and each key of an agent.
+    /// Authentication attempts per connection, including the initial `none` and each key of an
+    /// agent.
     pub max_auth_attempts: usize,
     /// Channels at a time per connection.
     pub max_channels: usize,
-    /// How long an authenticated connection may have no channel, and a channel no shell or command, before
-    /// it's closed.
+    /// How long an authenticated connection may have no channel, and a channel no shell or command,
+    /// before it's closed.
     pub idle: Duration,
     /// How long a client may read nothing while data waits for it.
     pub write_stall: Duration,
     /// The keepalive interval. A client that misses three answers is disconnected.
     ///
-    /// Also, plus a second, the time to type an invite code and a name, because keepalives would break the
-    /// login. At least a second longer than `login_grace`.
+    /// Also, plus a second, the time to type an invite code and a name, because keepalives would
+    /// break the login. At least a second longer than `login_grace`.
     pub keepalive: Duration,
     /// How long connections have to end when the server stops.
     pub drain: Duration,

@@ -1,5 +1,5 @@
-//! Observers of protocol facts that russh doesn't report: the client's version, key exchanges, and the
-//! use of a channel's window.
+//! Observers of protocol facts that russh doesn't report: the client's version, key exchanges, and
+//! the use of a channel's window.
 //!
 //! Pure: the time is an argument.
 
@@ -53,8 +53,8 @@ const CIPHERS: [(usize, usize); 4] = [(8, 16), (16, 16), (16, 32), (16, 64)];
 
 /// Key exchanges that a connection may start after the first.
 const REKEY_QUOTA: Quota = Quota::every(Duration::from_secs(10), 8);
-/// After this many bytes, a key exchange is free: that's what it's for, and transferring them takes longer
-/// than the exchange.
+/// After this many bytes, a key exchange is free: that's what it's for, and transferring them takes
+/// longer than the exchange.
 const FREE_REKEY_BYTES: u64 = 256 * 1024;
 
 /// A key exchange in which the client has done its part.
@@ -68,11 +68,12 @@ pub(super) enum KeyExchange {
 
 /// Detects key exchanges from the sizes of the server's packets.
 ///
-/// russh doesn't report that a client starts another key exchange, and its packets are encrypted. But russh
-/// writes each of two packets on its own: `KEXINIT`, whose size depends on the configuration only, and the
-/// reply together with `NEWKEYS` as the next write, whose size depends on the host key and the method. Both
-/// sizes are known from the first exchange, which is in plaintext (RFC 4253 §6 and §7), and so is what each
-/// cipher adds. Other packets with these two sizes in a row are rare enough for a rate limit.
+/// russh doesn't report that a client starts another key exchange, and its packets are encrypted.
+/// But russh writes each of two packets on its own: `KEXINIT`, whose size depends on the
+/// configuration only, and the reply together with `NEWKEYS` as the next write, whose size depends
+/// on the host key and the method. Both sizes are known from the first exchange, which is in
+/// plaintext (RFC 4253 §6 and §7), and so is what each cipher adds. Other packets with these two
+/// sizes in a row are rare enough for a rate limit.
 ///
 /// Call [`observe_write`](Self::observe_write) once with each whole write.
 #[derive(Debug, Default)]
@@ -161,8 +162,8 @@ pub(super) struct RekeyBudget {
 }
 
 impl RekeyBudget {
-    /// Counts a key exchange after this many bytes of the connection, sent and received. Returns whether
-    /// it's within the budget.
+    /// Counts a key exchange after this many bytes of the connection, sent and received. Returns
+    /// whether it's within the budget.
     pub(super) fn spend(&mut self, transferred: u64, now: Instant) -> bool {
         let since = transferred.saturating_sub(self.transferred);
         self.transferred = transferred;
@@ -172,8 +173,8 @@ impl RekeyBudget {
 
 /// Counts the use of a channel's window (RFC 4254 §5.2), to detect clients that ignore it.
 ///
-/// russh accepts data beyond the window, and announces more as data arrives. This counter repeats its
-/// calculation. Call [`accept`](Self::accept) with the size of each data packet.
+/// russh accepts data beyond the window, and announces more as data arrives. This counter repeats
+/// its calculation. Call [`accept`](Self::accept) with the size of each data packet.
 #[derive(Debug)]
 pub(super) struct ChannelWindow {
     /// The size of the window, in bytes.
@@ -197,8 +198,8 @@ impl ChannelWindow {
         }
     }
 
-    /// Counts received data. Returns false if it exceeds the window by more than the window's size: clients
-    /// that count slightly differently are harmless.
+    /// Counts received data. Returns false if it exceeds the window by more than the window's size:
+    /// clients that count slightly differently are harmless.
     pub(super) fn accept(&mut self, bytes: usize) -> bool {
         if let Some(left) = u32::try_from(bytes)
             .ok()

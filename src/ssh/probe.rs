@@ -1,5 +1,5 @@
-//! A test login as a real client does it: connects, verifies the host key, logs in, and runs a command that
-//! passes through the hub and the store without disturbing anyone.
+//! A test login as a real client does it: connects, verifies the host key, logs in, and runs a
+//! command that passes through the hub and the store without disturbing anyone.
 
 use std::borrow::Cow;
 use std::io::Write as _;
@@ -95,8 +95,8 @@ pub enum ProbeError {
     Timeout(&'static str, Duration),
 }
 
-/// Loads the key in a file, or creates it there with its public half next to it (`.pub`). Also returns
-/// whether it was created. The error is a message.
+/// Loads the key in a file, or creates it there with its public half next to it (`.pub`). Also
+/// returns whether it was created. The error is a message.
 pub fn load_or_create_key(path: &Path) -> Result<(PrivateKey, bool), String> {
     let failed = |what: &str, error: &dyn std::fmt::Display| {
         Err(format!("can't {what} the key {}: {error}", path.display()))
@@ -275,7 +275,8 @@ async fn run_command(session: &Handle<HostKeyVerifier>) -> Result<(), ProbeError
     })
 }
 
-/// Parses a host with an optional port: `chat`, `chat:2222`, `[::1]:2222`, `::1`. The default port is 22.
+/// Parses a host with an optional port: `chat`, `chat:2222`, `[::1]:2222`, `::1`. The default port
+/// is 22.
 pub fn host_and_port(text: &str) -> Option<(String, u16)> {
     const SSH: u16 = 22;
     if let Ok(SocketAddr::V6(address)) = text.parse() {

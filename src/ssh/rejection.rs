@@ -1,7 +1,7 @@
 //! Rejection of connections before the key exchange, with the reason.
 //!
-//! The server sends its version line and a plaintext `SSH_MSG_DISCONNECT` (RFC 4253 §11.1), which OpenSSH
-//! and `PuTTY` show to the user. That's one non-blocking write of a few bytes.
+//! The server sends its version line and a plaintext `SSH_MSG_DISCONNECT` (RFC 4253 §11.1), which
+//! OpenSSH and `PuTTY` show to the user. That's one non-blocking write of a few bytes.
 
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
@@ -113,8 +113,8 @@ fn length(bytes: usize) -> [u8; 4] {
 /// Sends the reason to the client and closes the connection.
 ///
 /// A bounded number of connections waits for the client to close first: data that arrives after our
-/// close makes the kernel reset the connection, and some clients then discard the message. All others
-/// are closed at once.
+/// close makes the kernel reset the connection, and some clients then discard the message. All
+/// others are closed at once.
 pub(super) fn send(mut stream: TcpStream, rejection: Rejection) {
     static PERMITS: LazyLock<Arc<Semaphore>> =
         LazyLock::new(|| Arc::new(Semaphore::new(MAX_LINGERING)));

@@ -59,8 +59,8 @@ pub(super) struct AuthAttempts {
     pub(super) tried: bool,
     /// Rejected requests, except for proven keys: having an unknown key is no attack.
     pub(super) rejected: usize,
-    /// Acceptable keys that were offered and never proven. russh doesn't report wrong signatures, but an
-    /// offer precedes each.
+    /// Acceptable keys that were offered and never proven. russh doesn't report wrong signatures,
+    /// but an offer precedes each.
     pub(super) unproven: usize,
     /// The first proven key that was not accepted.
     pub(super) unknown_key: Option<Fingerprint>,

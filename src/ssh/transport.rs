@@ -1,8 +1,8 @@
 //! The TCP stream below russh. It can be closed from other tasks, times out when the client stops
 //! reading, counts bytes, and observes versions and key exchanges.
 //!
-//! russh's own handle can't end a connection whose TCP window is zero: its messages wait behind that
-//! window. Here, closing fails the pending read and write themselves.
+//! russh's own handle can't end a connection whose TCP window is zero: its messages wait behind
+//! that window. Here, closing fails the pending read and write themselves.
 
 use std::io;
 use std::pin::{Pin, pin};
@@ -114,14 +114,15 @@ impl Transport {
             polled = Poll::Ready(Err(closed));
         }
         if matches!(polled, Poll::Ready(Err(_))) && self.stall_timer.is_some() {
-            // The client reads nothing: discard the send buffer instead of retransmitting for minutes.
+            // The client reads nothing: discard the send buffer instead of retransmitting for
+            // minutes.
             let _ = self.stream.set_zero_linger();
         }
         polled
     }
 
-    /// Completes when the client has hung up while reading is paused. The end of the stream is behind
-    /// unread data, so a read wouldn't see it.
+    /// Completes when the client has hung up while reading is paused. The end of the stream is
+    /// behind unread data, so a read wouldn't see it.
     fn poll_peer_closed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let next = || Box::pin(sleep_until(Instant::now() + PEER_CHECK_INTERVAL));
         while self

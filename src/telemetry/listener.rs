@@ -1,7 +1,7 @@
 //! The private HTTP listener for operators: `/metrics`, `/live` and `/ready`.
 //!
-//! It has no TLS and no authentication, so it must not be public. It is read-only, and it can't be used
-//! to overload the server: few connections at a time, one small request each, with a deadline.
+//! It has no TLS and no authentication, so it must not be public. It is read-only, and it can't be
+//! used to overload the server: few connections at a time, one small request each, with a deadline.
 
 #[cfg(test)]
 mod tests;

@@ -5,10 +5,11 @@
 //! ```text
 //! 2026-11-22T14:02:09Z INFO  connection_open: logged in peer=203.0.113.7:50914
 //! ```
-//! The journal gets the same line without time and level, and each field separately. An event includes the
-//! fields of its spans; of several fields with the same name, the innermost counts. Each connection has a
-//! span that identifies it. An event is always one line: control characters, and those that change the
-//! direction of text or hide it, are escaped, and each value is truncated to [`MAX_VALUE`] characters.
+//! The journal gets the same line without time and level, and each field separately. An event
+//! includes the fields of its spans; of several fields with the same name, the innermost counts.
+//! Each connection has a span that identifies it. An event is always one line: control characters,
+//! and those that change the direction of text or hide it, are escaped, and each value is truncated
+//! to [`MAX_VALUE`] characters.
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::os::fd::AsFd as _;
@@ -88,15 +89,15 @@ impl LogHandle {
         self.flood.clone()
     }
 
-    /// Whether the log ends up in the journal, directly or through standard error. Then nothing else should be
-    /// printed.
+    /// Whether the log ends up in the journal, directly or through standard error. Then nothing
+    /// else should be printed.
     pub fn in_journal(&self) -> bool {
         self.in_journal
     }
 }
 
-/// Sets up logging for this process. If the journal can't be reached, logs a warning and falls back to standard
-/// error.
+/// Sets up logging for this process. If the journal can't be reached, logs a warning and falls back
+/// to standard error.
 pub fn init(log: &Log, env: &Environment) -> Result<LogHandle, LogError> {
     let stderr = StderrInfo::detect(env);
     let (filter, handle) = reload::Layer::new(log.level.targets());
@@ -190,8 +191,8 @@ fn stderr_identity() -> Option<(u64, u64)> {
     Some((metadata.dev(), metadata.ino()))
 }
 
-/// Whether `JOURNAL_STREAM` (systemd.exec(5): device and inode, in decimal) refers to this file. Children
-/// inherit the variable even if their output is redirected.
+/// Whether `JOURNAL_STREAM` (systemd.exec(5): device and inode, in decimal) refers to this file.
+/// Children inherit the variable even if their output is redirected.
 fn is_stream(variable: &str, (device, inode): (u64, u64)) -> bool {
     variable
         .split_once(':')

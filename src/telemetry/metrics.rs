@@ -1,9 +1,9 @@
 //! The server's metrics. Each is declared here once, with the help text that `/metrics` and
 //! `docs/metrics.md` show.
 //!
-//! Any module may call the functions, which count what happened. All label values are `&'static str`, so
-//! users can't create series. Code that runs for each delivery adds up its counts and reports them once per
-//! write: counting costs a few additions, and no lock.
+//! Any module may call the functions, which count what happened. All label values are `&'static
+//! str`, so users can't create series. Code that runs for each delivery adds up its counts and
+//! reports them once per write: counting costs a few additions, and no lock.
 //!
 //! The text format is [OpenMetrics](https://prometheus.io/docs/specs/om/open_metrics_spec/).
 
@@ -66,14 +66,14 @@ metrics! {
     "ssh_chat_connections_evicted" evicted: Counter = Counter::default();
     /// Open connections by stage: `login`, or `in` after the login.
     "ssh_chat_connections_open" open: Family<StageLabel, Gauge> = Family::default();
-    /// Ended connections by stage and reason: `closed` or `lost` by the client, `protocol` errors, or
-    /// disconnected for `keepalive`, `login_grace`, `evicted`, `idle`, `write_stall`, `rekeys`,
+    /// Ended connections by stage and reason: `closed` or `lost` by the client, `protocol` errors,
+    /// or disconnected for `keepalive`, `login_grace`, `evicted`, `idle`, `write_stall`, `rekeys`,
     /// `session` or `stop`.
     "ssh_chat_connections_ended" ended: Family<EndLabels, Counter> = Family::default();
-    /// Authentication attempts: `accepted` with `publickey`, `invite`, `claim` or as `guest`; `refused`
-    /// with `none`, `password`, `publickey` or `keyboard-interactive`, for `asks_methods` (how clients
-    /// begin), `not_offered` (passwords), `unusable_key`, `unknown_key`, `no_key`, `wrong_code`,
-    /// `banned`, `lockdown`, `penalty` or `no_answer` (the store timed out).
+    /// Authentication attempts: `accepted` with `publickey`, `invite`, `claim` or as `guest`;
+    /// `refused` with `none`, `password`, `publickey` or `keyboard-interactive`, for `asks_methods`
+    /// (how clients begin), `not_offered` (passwords), `unusable_key`, `unknown_key`, `no_key`,
+    /// `wrong_code`, `banned`, `lockdown`, `penalty` or `no_answer` (the store timed out).
     "ssh_chat_authentications" authentications: Family<Attempt, Counter> = Family::default();
     /// Connections that tried to log in and failed.
     "ssh_chat_logins_failed" logins_failed: Counter = Counter::default();
@@ -102,19 +102,19 @@ metrics! {
     "ssh_chat_commit_seconds" commit_seconds: LatencyHistogram = short();
     /// Time from the session's request until a message is saved, in seconds.
     "ssh_chat_accept_to_commit_seconds" accept_to_commit: LatencyHistogram = short();
-    /// Time from when an event may be seen until it is written to a session, in seconds. A write shows
-    /// all waiting events and counts once, for the oldest.
+    /// Time from when an event may be seen until it is written to a session, in seconds. A write
+    /// shows all waiting events and counts once, for the oldest.
     "ssh_chat_commit_to_write_seconds" commit_to_write: LatencyHistogram = short();
-    /// Events written to sessions: messages, joins and leaves. A message shown to ten users counts ten
-    /// times.
+    /// Events written to sessions: messages, joins and leaves. A message shown to ten users counts
+    /// ten times.
     "ssh_chat_deliveries" deliveries: Counter = Counter::default();
     /// Events that were not shown to a session because it was too slow.
     "ssh_chat_skipped" skipped: Counter = Counter::default();
 
     /// Store calls by operation and outcome: `done`, `refused` (such as a taken name or an invalid
     /// code), `abandoned` if the caller stopped waiting, or an error: `unavailable`, `full`,
-    /// `almost_full` (`limits.disk_reserve`), `read_only`, `corrupt`, `rejected`, `internal`. Excludes
-    /// internal retries.
+    /// `almost_full` (`limits.disk_reserve`), `read_only`, `corrupt`, `rejected`, `internal`.
+    /// Excludes internal retries.
     "ssh_chat_store_calls" store_calls: Family<StoreCall, Counter> = Family::default();
     /// Duration of store calls, in seconds, including time in the queue.
     "ssh_chat_store_call_seconds" store_seconds: Timed<StoreOperation> =
@@ -122,8 +122,8 @@ metrics! {
 
     /// Free bytes on the data folder's file system, with a local database.
     "ssh_chat_disk_free_bytes" disk_free: Gauge = Gauge::default();
-    /// Bytes that must stay free there (`limits.disk_reserve`). Below that, new messages, accounts and
-    /// rooms are refused.
+    /// Bytes that must stay free there (`limits.disk_reserve`). Below that, new messages, accounts
+    /// and rooms are refused.
     "ssh_chat_disk_reserve_bytes" disk_reserve: Gauge = Gauge::default();
 
     /// AWS calls: `done`, `unmet` if a condition wasn't met, or the error after all retries:
@@ -198,8 +198,8 @@ pub fn started(version: &'static str, at: i64) {
     LazyLock::force(&START);
 }
 
-/// Creates the series that trigger alerts at low counts. Prometheus doesn't see the first increase of a new
-/// series.
+/// Creates the series that trigger alerts at low counts. Prometheus doesn't see the first increase
+/// of a new series.
 fn create_alert_series() {
     for outcome in ["saved", "failed"] {
         let _at_zero = METRICS.messages.get_or_create(&Outcome { outcome });
@@ -353,7 +353,8 @@ pub fn saved(after: Duration) {
     METRICS.accept_to_commit.observe(after);
 }
 
-/// Counts events of one write to a session. `waited`: how long the oldest could have been seen before.
+/// Counts events of one write to a session. `waited`: how long the oldest could have been seen
+/// before.
 pub fn delivered(events: u64, waited: Option<Duration>) {
     METRICS.deliveries.inc_by(events);
     if let Some(waited) = waited {

@@ -18,8 +18,8 @@ pub(super) const READ_TIMEOUT: Duration = Duration::from_secs(10);
 /// The fields of the form. `key` is the pasted key, `file` an uploaded one.
 const FIELDS: [&str; 4] = ["code", "name", "key", "file"];
 
-/// The submitted values, sanitized so that they can be shown again. Not `Debug`, since the code is a
-/// secret.
+/// The submitted values, sanitized so that they can be shown again. Not `Debug`, since the code is
+/// a secret.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub(super) struct Form {
     pub code: String,

@@ -1,5 +1,5 @@
-//! The page on AWS Lambda, behind an API Gateway HTTP API: events from the Lambda Runtime API become
-//! requests for the router.
+//! The page on AWS Lambda, behind an API Gateway HTTP API: events from the Lambda Runtime API
+//! become requests for the router.
 //!
 //! Implements the Lambda runtime API (version 2018-06-01) and payload format 2.0 of Lambda proxy
 //! integrations for HTTP APIs. Why no library does it: docs/decisions/0038-lambda-runtime.md.
@@ -32,7 +32,8 @@ const MAX_EVENT: usize = 8 * 1024 * 1024;
 const MAX_RESPONSE: usize = 1024 * 1024;
 /// The pause after an error of the Runtime API.
 const RETRY_DELAY: Duration = Duration::from_millis(100);
-/// Consecutive errors of the Runtime API after which the function exits, so that Lambda restarts it.
+/// Consecutive errors of the Runtime API after which the function exits, so that Lambda restarts
+/// it.
 const MAX_FAILURES: u32 = 5;
 
 /// An error of the Runtime API.

@@ -14,8 +14,8 @@ use crate::chat::ids::Time;
 /// The style sheet.
 pub(super) const STYLE: &str = include_str!("style.css");
 
-/// Moves the code from the URL's fragment, which browsers don't send to servers, into its field. Without
-/// scripts, users copy it by hand.
+/// Moves the code from the URL's fragment, which browsers don't send to servers, into its field.
+/// Without scripts, users copy it by hand.
 pub(super) const SCRIPT: &str = "{const c=location.hash.slice(1),f=document.getElementById('code');\
     if(f&&/^[\\w-]{20,40}$/.test(c)){f.value||=c;history.replaceState(null,'',location.pathname)}}";
 

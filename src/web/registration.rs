@@ -190,8 +190,8 @@ impl Rejection {
 }
 
 impl ValidForm {
-    /// Derives the account id from the form, so that a form that's submitted twice creates one account.
-    /// It can't be guessed without the code.
+    /// Derives the account id from the form, so that a form that's submitted twice creates one
+    /// account. It can't be guessed without the code.
     fn account(&self) -> AccountId {
         let mut digest = Sha256::new_with_prefix("ssh-chat web account");
         for part in [

@@ -70,8 +70,9 @@ impl SecurityHeaders {
     }
 }
 
-/// Returns whether the form was submitted by this page, going by `Sec-Fetch-Site` (Fetch Metadata) and
-/// `Origin` (Fetch). There's no session that a forged form could use; it's rejected as a precaution.
+/// Returns whether the form was submitted by this page, going by `Sec-Fetch-Site` (Fetch Metadata)
+/// and `Origin` (Fetch). There's no session that a forged form could use; it's rejected as a
+/// precaution.
 ///
 /// This page sets `Referrer-Policy: no-referrer`, so its own forms have `Origin: null`.
 pub(super) fn is_same_origin(headers: &HeaderMap, url: Option<&str>) -> bool {

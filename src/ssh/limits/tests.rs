@@ -270,7 +270,7 @@ mod cases {
 }
 
 #[test]
-fn who_is_let_in_and_who_gives_way() {
+fn admission_and_eviction() {
     for (what, steps, expected) in cases::CASES {
         assert_eq!(
             run(ConnectionTable::new(limits()), steps),
@@ -293,7 +293,7 @@ fn large() -> ConnectionLimits {
 /// The worst: new connections by the thousand, each of which sends a version line, against one
 /// that takes a second for its login, a hundred times as long as it takes to fill the table.
 #[test]
-fn a_flood_of_reconnects_pushes_out_nobody_who_logs_in() {
+fn a_flood_of_reconnects_evicts_no_login() {
     let start = Instant::now();
     let mut table = ConnectionTable::new(large());
     let attacker = |n: u32| IpAddr::from([10, 0, (n % 1000 / 250) as u8, (n % 250) as u8]);
@@ -327,7 +327,7 @@ fn a_flood_of_reconnects_pushes_out_nobody_who_logs_in() {
 
 /// As load generators set them.
 #[test]
-fn one_source_that_may_have_all_has_no_share() {
+fn a_single_source_has_no_limits() {
     let now = Instant::now();
     let mut table = ConnectionTable::new(ConnectionLimits {
         total: 21,
@@ -347,7 +347,7 @@ fn one_source_that_may_have_all_has_no_share() {
 }
 
 #[test]
-fn a_source_has_a_rate_and_those_that_logged_in_have_one_of_their_own() {
+fn known_sources_have_their_own_rate() {
     let start = Instant::now();
     let mut table = ConnectionTable::new(ConnectionLimits {
         per_address: 64,
@@ -409,7 +409,7 @@ fn a_source_has_a_rate_and_those_that_logged_in_have_one_of_their_own() {
 }
 
 #[test]
-fn under_a_penalty_a_few_are_let_in() {
+fn penalized_sources_may_have_a_few_connections() {
     let now = Instant::now();
     let mut table = ConnectionTable::new(large());
     let (a, trusted) = (ip("192.0.2.1"), ip("198.51.100.1"));
@@ -530,7 +530,7 @@ fn nth(last: u8) -> IpAddr {
 }
 
 #[test]
-fn waits_grow_with_failures_and_shrink_with_patience() {
+fn penalties_grow_with_failures_and_shrink_over_time() {
     let start = Instant::now();
     let mut penalties = Penalties::new();
     // (seconds since the last step, minutes to wait after this failure)
@@ -567,7 +567,7 @@ fn waits_grow_with_failures_and_shrink_with_patience() {
 }
 
 #[test]
-fn slow_failures_are_not_penalised() {
+fn slow_failures_are_not_penalized() {
     let start = Instant::now();
     let mut penalties = Penalties::new();
     for minute in (0..1000).step_by(3) {
@@ -577,7 +577,7 @@ fn slow_failures_are_not_penalised() {
 }
 
 #[test]
-fn the_entry_written_longest_ago_is_replaced() {
+fn the_least_recently_written_entry_is_replaced() {
     let mut map = BoundedMap::new(2);
     map.put(nth(1), "a");
     map.put(nth(2), "b");
@@ -589,7 +589,7 @@ fn the_entry_written_longest_ago_is_replaced() {
 
 proptest! {
     #[test]
-    fn it_is_never_larger_than_its_bound(max in 1usize..6, writes: Vec<(u8, bool)>) {
+    fn the_map_is_bounded(max in 1usize..6, writes: Vec<(u8, bool)>) {
         let mut map = BoundedMap::new(max);
         for (last, put) in writes {
             if put {

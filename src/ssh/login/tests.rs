@@ -72,7 +72,7 @@ fn asked() -> DialogStep {
 }
 
 #[tokio::test]
-async fn who_begins_anew_has_no_more_questions() {
+async fn starting_over_does_not_reset_the_prompts() {
     let (mut login, ann) = (login(), Text::stored_line("ann"));
     assert!(!login.try_key(&ann, &key()).await);
     for _ in 0..MAX_CODES {

@@ -25,7 +25,7 @@ async fn pair(write_stall: Duration) -> (Transport, Arc<TransportControl>, TcpSt
 }
 
 #[tokio::test]
-async fn bytes_are_counted_and_the_first_line_is_noted() {
+async fn bytes_are_counted_and_the_version_is_read() {
     let (mut transport, control, mut client) = pair(SOON).await;
     client.write_all(b"SSH-2.0-x\r\n").await.unwrap();
     let mut buf = [0; 5];
@@ -39,7 +39,7 @@ async fn bytes_are_counted_and_the_first_line_is_noted() {
 }
 
 #[tokio::test]
-async fn nothing_is_read_while_text_is_held_back() {
+async fn nothing_is_read_while_input_is_held() {
     let (mut transport, control, mut client) = pair(SOON).await;
     client.write_all(b"ab").await.unwrap();
     control.hold_input(2);

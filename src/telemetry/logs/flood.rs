@@ -1,8 +1,10 @@
-//! Flood protection: no event can fill the disk, and no source can hide another's lines behind its own.
+//! Flood protection: no event can fill the disk, and no source can hide another's lines behind its
+//! own.
 //!
-//! Each event has a quota of lines per source and one for all sources. The source of a line is the client
-//! address in its fields or in those of the innermost span that has one. Lines above a quota are dropped and
-//! counted, and [`FloodFilter::report_suppressed`] logs how many, by event and source.
+//! Each event has a quota of lines per source and one for all sources. The source of a line is the
+//! client address in its fields or in those of the innermost span that has one. Lines above a quota
+//! are dropped and counted, and [`FloodFilter::report_suppressed`] logs how many, by event and
+//! source.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -21,15 +23,15 @@ use tracing_subscriber::registry::LookupSpan;
 use crate::rate_limit::{KeyedRateLimiter, Quota, RateLimiter, source};
 use crate::telemetry::metrics;
 
-/// The quota of an event: a burst for users who all reconnect after a restart, then ten lines a second. At 400
-/// bytes per line, that's 350 MB a day.
+/// The quota of an event: a burst for users who all reconnect after a restart, then ten lines a
+/// second. At 400 bytes per line, that's 350 MB a day.
 const GLOBAL_QUOTA: Quota = Quota::every(Duration::from_millis(100), 5_000);
 
 /// The quota of an event per source: a tenth.
 const SOURCE_QUOTA: Quota = Quota::every(Duration::from_secs(1), 500);
 
-/// Sources with a quota of their own, per event. More than can log in while the limiter can't forget any
-/// (`KeyedRateLimiter`: a sixteenth of the refill time of [`SOURCE_QUOTA`]).
+/// Sources with a quota of their own, per event. More than can log in while the limiter can't
+/// forget any (`KeyedRateLimiter`: a sixteenth of the refill time of [`SOURCE_QUOTA`]).
 const MAX_SOURCES: usize = 20_000;
 
 /// Sources whose suppressed lines are counted separately, per event.
@@ -38,7 +40,8 @@ const MAX_COUNTED: usize = 1_000;
 /// The maximum of summary lines per report.
 pub(super) const MAX_SUMMARIES: usize = 20;
 
-/// Events with a quota per source only, so that logins and changes are logged whatever other sources do.
+/// Events with a quota per source only, so that logins and changes are logged whatever other
+/// sources do.
 const SECURITY: &[&str] = &[
     "account_made",
     "audit",
@@ -90,8 +93,8 @@ impl FloodFilter {
         lines.take(origin.source, (self.now)())
     }
 
-    /// Logs how many lines were dropped since the last call: one line per event and source, the largest counts
-    /// first, at most [`MAX_SUMMARIES`], and one for the rest.
+    /// Logs how many lines were dropped since the last call: one line per event and source, the
+    /// largest counts first, at most [`MAX_SUMMARIES`], and one for the rest.
     pub fn report_suppressed(&self) {
         let all = self.take_suppressed();
         let (named, rest) = all.split_at(all.len().min(MAX_SUMMARIES));
@@ -255,8 +258,8 @@ mod tests {
         }
     }
 
-    /// Runs a test with its own clock. Its arguments: a function that counts the lines that pass, and the
-    /// filter.
+    /// Runs a test with its own clock. Its arguments: a function that counts the lines that pass,
+    /// and the filter.
     fn with_flood(test: impl FnOnce(&dyn Fn(&dyn Fn()) -> u64, &FloodFilter)) {
         let written = Counter::default();
         let flood = FloodFilter::at(|| {
@@ -329,8 +332,8 @@ mod tests {
         });
     }
 
-    /// The log and the memory are bounded for any number of sources. Security events only have the quota of
-    /// their source.
+    /// The log and the memory are bounded for any number of sources. Security events only have the
+    /// quota of their source.
     #[test]
     fn many_sources_together_are_bounded_but_for_security_events() {
         const SOURCES: u32 = 8_000;

@@ -127,7 +127,8 @@ fn colour_of(level: Level) -> &'static str {
     }
 }
 
-/// The fields of an event or a span, in order, without duplicates. Values are bounded, but not sanitized.
+/// The fields of an event or a span, in order, without duplicates. Values are bounded, but not
+/// sanitized.
 #[derive(Default)]
 struct EventFields(Vec<(&'static str, Value)>);
 
@@ -161,7 +162,8 @@ impl EventFields {
         all.map(|(name, value)| (*name, sanitize(value)))
     }
 
-    /// Returns the event name, and the message if there is one, sanitized: `login: alice logged in`.
+    /// Returns the event name, and the message if there is one, sanitized: `login: alice logged
+    /// in`.
     fn message(&self, event: &Metadata<'_>) -> String {
         // Events of libraries have no name, but a target.
         let name = self.get("event").map(sanitize);

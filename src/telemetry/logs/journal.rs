@@ -1,8 +1,9 @@
 //! The journal, through `tracing-journald`.
 //!
-//! The logging thread puts an owned [`JournalEntry`] on a queue, and the journal's own thread passes it to
-//! [`tracing_journald::Layer`]. If journald hangs, only that thread blocks; entries that don't fit the queue
-//! are dropped and counted. See docs/decisions/0034-the-journal-behind-a-queue.md.
+//! The logging thread puts an owned [`JournalEntry`] on a queue, and the journal's own thread
+//! passes it to [`tracing_journald::Layer`]. If journald hangs, only that thread blocks; entries
+//! that don't fit the queue are dropped and counted. See
+//! docs/decisions/0034-the-journal-behind-a-queue.md.
 
 use std::collections::HashMap;
 use std::io;
@@ -20,7 +21,8 @@ use tracing_subscriber::layer::SubscriberExt as _;
 
 use crate::telemetry::metrics;
 
-/// Entries that may wait for journald. Each field has at most [`MAX_VALUE`](super::MAX_VALUE) characters.
+/// Entries that may wait for journald. Each field has at most [`MAX_VALUE`](super::MAX_VALUE)
+/// characters.
 const QUEUE: usize = 4096;
 /// How long [`Journal::flush`] waits for journald.
 const FLUSH: Duration = Duration::from_secs(1);
@@ -59,8 +61,8 @@ impl Journal {
                 debug: Priority::Debug,
                 ..PriorityMappings::new()
             });
-        // Never a thread's default subscriber: it has no filter, so the process would evaluate all disabled
-        // events again.
+        // Never a thread's default subscriber: it has no filter, so the process would evaluate all
+        // disabled events again.
         Journal::to(tracing_subscriber::registry().with(layer))
     }
 
@@ -111,14 +113,14 @@ fn write(commands: &Receiver<Command>, subscriber: &impl Subscriber) {
     }
 }
 
-/// The metadata of entries, by callsite and fields. The event's own metadata lacks the fields of its spans, and
-/// `message` if it had none.
+/// The metadata of entries, by callsite and fields. The event's own metadata lacks the fields of
+/// its spans, and `message` if it had none.
 #[derive(Default)]
 struct MetadataCache(HashMap<(Identifier, Vec<&'static str>), &'static Metadata<'static>>);
 
 impl MetadataCache {
-    /// Returns the metadata of an event with these fields. It is leaked, as tracing requires; there's one per
-    /// callsite and combination of spans.
+    /// Returns the metadata of an event with these fields. It is leaked, as tracing requires;
+    /// there's one per callsite and combination of spans.
     fn metadata(
         &mut self,
         event: &'static Metadata<'static>,

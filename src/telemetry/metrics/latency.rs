@@ -25,7 +25,8 @@ struct Inner {
 }
 
 impl LatencyHistogram {
-    /// Returns a histogram with this many buckets, the first with the bound `first`, plus the unbounded one.
+    /// Returns a histogram with this many buckets, the first with the bound `first`, plus the
+    /// unbounded one.
     pub(super) fn new(first: Duration, buckets: usize) -> LatencyHistogram {
         LatencyHistogram(Arc::new(Inner {
             first: nanos(first).max(1),
@@ -117,8 +118,8 @@ impl LatencyCounts {
         }
     }
 
-    /// Returns a quantile (0.99 is 99 %), interpolated within its bucket, so at most half of it is error.
-    /// Durations beyond the last bound count as that bound. `None` without durations.
+    /// Returns a quantile (0.99 is 99 %), interpolated within its bucket, so at most half of it is
+    /// error. Durations beyond the last bound count as that bound. `None` without durations.
     pub fn quantile(&self, share: f64) -> Option<Duration> {
         let total = self.total();
         if total == 0 {

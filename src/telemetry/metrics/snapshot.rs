@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use super::{Attempt, AuthStage, EndLabels, Fate, LatencyCounts, METRICS, Outcome};
 
-/// Key health metrics: gauges, and totals since the start. The difference of two covers the time between.
+/// Key health metrics: gauges, and totals since the start. The difference of two covers the time
+/// between.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct KeyMetrics {
     /// Sessions in the chat.
@@ -65,8 +66,8 @@ pub fn save_snapshot(metrics: KeyMetrics) {
     snapshots.push_back((Instant::now(), metrics));
 }
 
-/// Returns the snapshot of one or two minutes ago and its age. Without one, all values are zero, as of the
-/// start.
+/// Returns the snapshot of one or two minutes ago and its age. Without one, all values are zero, as
+/// of the start.
 pub fn previous_snapshot() -> (Duration, KeyMetrics) {
     let snapshots = SNAPSHOTS.lock().unwrap_or_else(PoisonError::into_inner);
     match snapshots.front() {
