@@ -78,10 +78,9 @@ impl Registrar {
             Err(problems) => return Outcome::Rejected(StatusCode::UNPROCESSABLE_ENTITY, problems),
         };
         // A call that timed out may still have been committed.
-        let late = || Err(StoreError::Unavailable("no answer in time".into()));
         let answer = timeout(STORE_TIMEOUT, self.redeem(&request, now)).await;
         let answer =
-            answer.unwrap_or_else(|_| late().map_err(ChangeError::from).map_err(Rejection::from));
+            answer.unwrap_or_else(|_| Err(StoreError::Unavailable("timed out".into()).into()));
         match answer {
             Ok(account) => {
                 tracing::info!(event = "web_redeemed", account = %account.id, role = %account.role, "key registered on the key page");
@@ -93,7 +92,7 @@ impl Registrar {
                 })
             }
             Err(rejection) => {
-                if rejection == Rejection::InvalidCode {
+                if rejection == Rejection::Store(ChangeError::BadCode) {
                     tracing::info!(
                         event = "web_invite_wrong",
                         "invalid invite code on the key page"
@@ -135,22 +134,12 @@ impl Registrar {
 #[derive(Debug, PartialEq, Eq)]
 enum Rejection {
     Lockdown,
-    InvalidCode,
     Store(ChangeError),
 }
 
-impl From<StoreError> for Rejection {
-    fn from(error: StoreError) -> Rejection {
+impl<E: Into<ChangeError>> From<E> for Rejection {
+    fn from(error: E) -> Rejection {
         Rejection::Store(error.into())
-    }
-}
-
-impl From<ChangeError> for Rejection {
-    fn from(error: ChangeError) -> Rejection {
-        match error {
-            ChangeError::BadCode => Rejection::InvalidCode,
-            error => Rejection::Store(error),
-        }
     }
 }
 
@@ -162,7 +151,7 @@ impl Rejection {
                 problems.general = Some(LOCKED.to_owned());
                 StatusCode::FORBIDDEN
             }
-            Rejection::InvalidCode => {
+            Rejection::Store(ChangeError::BadCode) => {
                 problems.code = Some(BAD_CODE.to_owned());
                 StatusCode::UNPROCESSABLE_ENTITY
             }
