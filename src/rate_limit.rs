@@ -594,7 +594,7 @@ mod tests {
         }
 
         /// A caller that waits as long as it is told succeeds, one that waits less does not, and
-        /// nobody waits longer than one event takes.
+        /// no wait is longer than the time to earn one event.
         #[test]
         fn a_wait_is_exactly_as_long_as_told(quota in quotas(), steps in steps()) {
             let mut limiter = RateLimiter::default();
@@ -629,8 +629,8 @@ mod tests {
             prop_assert!(limiter.take(quota, now).is_err());
         }
 
-        /// The bound holds whoever comes when; a key that is remembered fares as if it were
-        /// alone; and forgetting gives nobody anything.
+        /// The number of keys is bounded; known keys are not affected by others; and removing full
+        /// limiters has no effect on quotas.
         #[test]
         fn memory_is_bounded_and_keys_are_apart(
             quota in quotas(), max_keys in 1..6_usize, steps in steps()

@@ -128,7 +128,7 @@ impl<S: Sessions, D: Authenticator> Handler<S, D> {
 
     fn reject_key(&mut self, why: KeyRejection) -> Auth {
         let span = &self.conn.span;
-        tracing::debug!(parent: span, event = "key_unusable", %why, "key rejected");
+        tracing::debug!(parent: span, event = "key_unusable", reason = %why, "key rejected");
         self.login.reject_key(why);
         self.reject_attempt("publickey", "unusable_key")
     }

@@ -437,7 +437,7 @@ fn penalized_sources_may_have_a_few_connections() {
 }
 
 #[test]
-fn the_fuller_it_is_the_less_time_there_is() {
+fn the_grace_shrinks_as_the_server_fills_up() {
     let start = Instant::now();
     let mut table = ConnectionTable::new(large());
     let addr = |n: u8| IpAddr::from([10, 0, 0, n]);
@@ -450,7 +450,7 @@ fn the_fuller_it_is_the_less_time_there_is() {
         let grace = table.grace().as_secs_f64();
         assert!((grace - seconds).abs() < 0.01, "{waiting}: {grace}");
     }
-    // The oldest did its part: it has all the time there is, as one of a known source has.
+    // The oldest has completed the key exchange, so it keeps the full grace.
     let all: Vec<u64> = table.by_age.iter().copied().collect();
     table.advance(all[0], Stage::KeysExchanged, start);
     let late = table.admit(addr(200), start + secs(3)).unwrap();
@@ -462,10 +462,10 @@ fn the_fuller_it_is_the_less_time_there_is() {
 }
 
 proptest! {
-    /// Whatever comes and goes, no cap is ever exceeded, nobody is evicted who is in, and nothing
-    /// is left when all have left.
+    /// No limit is ever exceeded, no authenticated connection is evicted, and the table is empty in
+    /// the end.
     #[test]
-    fn caps_hold_and_books_balance(steps: Vec<(u8, u8, u8)>) {
+    fn limits_hold_and_counts_balance(steps: Vec<(u8, u8, u8)>) {
         let limits = limits();
         let start = Instant::now();
         let mut table = ConnectionTable::new(limits.clone());

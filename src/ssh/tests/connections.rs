@@ -8,7 +8,7 @@ use tokio::net::{TcpSocket, TcpStream};
 
 use super::*;
 
-/// What the server says to somebody who says nothing, until it hangs up.
+/// Returns what the server sends to a silent client until it hangs up.
 pub(super) async fn listen_only(stream: &mut TcpStream) -> String {
     let mut heard = Vec::new();
     // A reset is an end too.
@@ -23,7 +23,7 @@ pub(super) async fn listen_only(stream: &mut TcpStream) -> String {
 async fn slow_logins_are_disconnected() {
     let running = start(Settings::default()).await;
     let mut silent = TcpStream::connect(running.addr).await.unwrap();
-    // Somebody who does the key exchange and then no more is cut as well.
+    // A client that stops after the key exchange is disconnected, too.
     let client = running.client().await;
     running.open(2).await;
     tokio::time::pause();

@@ -1,4 +1,4 @@
-//! People whose key is not known, and what they are told and asked.
+//! The login dialog for users whose key is unknown.
 
 use super::scripted::{GOOD, SLOW, Scripted, TAKEN, USED, fingerprint, for_members, refused};
 use super::*;
@@ -10,7 +10,7 @@ async fn offer_key(client: &mut Handle<AnyHostKey>, key: &Arc<PrivateKey>) -> bo
     soon("a decision", login).await.unwrap().success()
 }
 
-/// A server that knows nobody, and a client whose key it has refused.
+/// A server that knows no keys, and a client whose key it has rejected.
 async fn stranger() -> (Running, Handle<AnyHostKey>, Arc<PrivateKey>) {
     let running = start_with(Settings::default(), for_members(&key())).await;
     let mut client = running.client().await;
@@ -76,15 +76,15 @@ async fn a_code_admits_a_key_on_the_same_connection() {
     assert_eq!(counters.invites_wrong.get(), 0);
 }
 
-/// What the owner of a key is asked that accounts claim.
+/// The prompt about a key that accounts claim.
 fn prompts_for_claim(prompt: &str) -> DialogReply {
     prompts(&format!("{CLAIM_NOTICE}\n"), prompt)
 }
 
-/// What is said, and what is heard upon it.
+/// An answer and the reply to it.
 type Talk = Vec<(&'static str, DialogReply)>;
 
-/// A server that knows nobody and a client that has proven these keys, each claimed by these.
+/// A server that knows no keys, and a client that has proven these, each claimed by these accounts.
 async fn claimed(keys: &[(&Arc<PrivateKey>, &[&'static str])]) -> (Running, Handle<AnyHostKey>) {
     let claims = keys
         .iter()
@@ -109,7 +109,7 @@ async fn claims_are_asked_about_before_the_code() {
     let two = "The accounts amy, zoe want to add this key. \
                Type one of the names to accept, or press Enter to refuse all: ";
     let again = || prompts("", "Which? ");
-    // (who claims the second key that is proven, what is said, what is heard)
+    // (claims of the second proven key, answers, replies)
     let table: [(&[&'static str], Talk); 6] = [
         (
             &["amy"],
@@ -164,7 +164,7 @@ async fn claims_are_asked_about_before_the_code() {
     }
 }
 
-/// A name that is taken is no guess of a code, and the code is not asked for again.
+/// A taken name does not count as a wrong code, and the code is not prompted for again.
 #[tokio::test]
 async fn the_code_stays_valid_while_the_user_picks_a_name() {
     let (running, mut client, _) = stranger().await;
@@ -232,8 +232,8 @@ async fn a_code_is_prompted_for_three_times() {
     assert_eq!(running.server.counters().invites_wrong.get(), 3);
 
     drop(client);
-    // Two more wrong codes, and for a minute codes from there are not looked at, not even on a
-    // connection that was asked for one before.
+    // After two more wrong codes, codes from this address are not checked for a minute, not even
+    // on connections that were prompted before.
     let mut before = running.client().await;
     assert!(!offer_key(&mut before, &key()).await);
     assert_eq!(start_dialog(&mut before).await, prompts_for_code());
@@ -249,7 +249,7 @@ async fn a_code_is_prompted_for_three_times() {
     assert_eq!(respond(&mut after, &[]).await, rejected_for_good());
     let counters = running.server.counters();
     assert_eq!(counters.invites_wrong.get(), 5);
-    // Four connections at a time are let in, of which none is cut that was asked a question.
+    // Four connections at a time are admitted, and prompted ones are not evicted.
     let _one_more = {
         running.open(3).await;
         let mut one_more = running.client().await;
@@ -415,7 +415,7 @@ async fn an_authenticator_that_times_out_is_called_once() {
 async fn a_code_that_times_out_is_no_guess() {
     let words = "The server couldn't check your invite code in time.\n\
         Connect again in a minute: if the code was accepted after all, your key is enough.\n";
-    // (what is answered at once, what the authenticator says nothing to)
+    // (answers that are handled at once, the answer whose check times out)
     for (quick, slow) in [(&[][..], SLOW), (&[GOOD][..], SLOW)] {
         let (running, mut client, _) = stranger().await;
         start_dialog(&mut client).await;

@@ -1,4 +1,4 @@
-//! Who gets in, and what the others are told.
+//! Logins with keys and as guests, and the reasons of rejections.
 
 use russh::MethodSet;
 use russh::client::AuthResult;
@@ -10,7 +10,7 @@ use russh::keys::ssh_key::public::RsaPublicKey;
 
 use super::*;
 
-/// What the owner of a short key is told.
+/// The explanation for a short key.
 const SHORT: &str = "Your key can't be used: the RSA key has 2048 bits, but the minimum is 3072; \
     create a new key: ssh-keygen -t ed25519.";
 
@@ -96,7 +96,7 @@ async fn rejected_guests_get_a_reason() {
         rejected_for_good(),
         "told once"
     );
-    // A key still lets in.
+    // Keys still work.
     let login = client.authenticate_publickey("ann", offer(key()));
     assert!(soon("a login", login).await.unwrap().success());
 }
@@ -209,7 +209,7 @@ fn short_rsa() -> Arc<PrivateKey> {
     Arc::new(PrivateKey::from(RsaKeypair::new(public, private).unwrap()))
 }
 
-/// Signs for keys that are somebody else's.
+/// Signs for keys that it does not have.
 struct Forger;
 
 impl russh::Signer for Forger {

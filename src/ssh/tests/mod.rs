@@ -123,7 +123,7 @@ impl ScriptedSessions {
     }
 }
 
-/// A server that runs until it is told to stop.
+/// A running server.
 struct Running {
     addr: SocketAddr,
     server: Arc<Server<ScriptedSessions, Scripted>>,

@@ -52,7 +52,7 @@ async fn nothing_is_read_while_input_is_held() {
         control.release_input(1);
         assert_eq!(timeout(SOON, reading).await.unwrap().unwrap(), b'a');
     }
-    // A write that waits for the client lets it be heard, unless too much is held back.
+    // A waiting write resumes reading, unless too much is held.
     control.hold_input(crate::ssh::control::MAX_HELD - 1);
     let waiting = control.begin_write_wait();
     assert_eq!(

@@ -10,7 +10,7 @@ use tracing_subscriber::layer::Context;
 
 use super::*;
 
-/// Keeps what is written.
+/// Captures written lines.
 #[derive(Clone, Default)]
 struct Captured(Arc<Mutex<String>>);
 
@@ -90,7 +90,7 @@ fn journal_entries(log: impl FnOnce()) -> Vec<Vec<String>> {
 }
 
 #[test]
-fn a_line_is_time_level_name_sentence_fields_and_spans() {
+fn a_line_has_time_level_name_message_fields_and_spans() {
     let out = lines(false, || {
         let _outer = tracing::info_span!("connection", peer = %"203.0.113.7:50914").entered();
         let _inner = tracing::info_span!("session", id = 7).entered();
