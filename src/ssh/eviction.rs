@@ -73,33 +73,29 @@ impl EvictionQueue {
 
     /// Adds a connection, whose source has this many strikes.
     pub(super) fn insert(&mut self, candidate: Candidate, strikes: usize) {
-        let Candidate {
-            id, source, stage, ..
-        } = candidate;
+        let (source, position) = (candidate.source, (candidate.stage, candidate.id));
         self.len += 1;
         if candidate.protected {
-            self.protected.insert(source, (stage, id), strikes);
+            self.protected.insert(source, position, strikes);
             return;
         }
-        self.sources.insert(source, (stage, id), strikes);
+        self.sources.insert(source, position, strikes);
         if source.is_ipv6() {
-            self.sites.insert(site(source), (stage, id), 0);
+            self.sites.insert(site(source), position, 0);
         }
     }
 
     /// Removes a connection that was added with the same values.
     pub(super) fn remove(&mut self, candidate: Candidate) {
-        let Candidate {
-            id, source, stage, ..
-        } = candidate;
+        let (source, position) = (candidate.source, (candidate.stage, candidate.id));
         self.len = self.len.saturating_sub(1);
         if candidate.protected {
-            self.protected.remove(source, (stage, id));
+            self.protected.remove(source, position);
             return;
         }
-        self.sources.remove(source, (stage, id));
+        self.sources.remove(source, position);
         if source.is_ipv6() {
-            self.sites.remove(site(source), (stage, id));
+            self.sites.remove(site(source), position);
         }
     }
 

@@ -130,26 +130,17 @@ struct ConnectionRates {
 
 impl ConnectionRates {
     fn new(limits: &ConnectionLimits) -> ConnectionRates {
-        if limits.is_single_source() {
-            let unlimited = || KeyedRateLimiter::new(Quota::UNLIMITED, MAX_KNOWN_SOURCES);
-            return ConnectionRates {
-                sources: unlimited(),
-                sites: unlimited(),
-                known: unlimited(),
-                handshakes: unlimited(),
-            };
-        }
         let each = u32::try_from(limits.per_address.max(MIN_RATE)).unwrap_or(u32::MAX);
         let quota = Quota::every(RATE_PERIOD / each, each.saturating_mul(2));
-        let site = Quota::every(
-            RATE_PERIOD / each / SITE_RATE,
-            each.saturating_mul(2 * SITE_RATE),
-        );
+        let limiter = |quota, max_keys| {
+            let unlimited = limits.is_single_source();
+            KeyedRateLimiter::new(if unlimited { Quota::UNLIMITED } else { quota }, max_keys)
+        };
         ConnectionRates {
-            sources: KeyedRateLimiter::new(quota, MAX_RATED_SOURCES),
-            sites: KeyedRateLimiter::new(site, MAX_RATED_SOURCES),
-            known: KeyedRateLimiter::new(quota.times(KNOWN_RATE), MAX_KNOWN_SOURCES),
-            handshakes: KeyedRateLimiter::new(handshake_quota(each), MAX_RATED_SOURCES),
+            sources: limiter(quota, MAX_RATED_SOURCES),
+            sites: limiter(quota.times(SITE_RATE), MAX_RATED_SOURCES),
+            known: limiter(quota.times(KNOWN_RATE), MAX_KNOWN_SOURCES),
+            handshakes: limiter(handshake_quota(each), MAX_RATED_SOURCES),
         }
     }
 
