@@ -226,10 +226,10 @@ def walk(aws, client, told, secret, program, command, folder):
             check(made["link"] == told["SSH_CHAT_WEB_URL"] + "#" + made["code"], f"the link of an invite is {made}")
             bob = {"code": made["code"], "name": "bob", "key": server.make_key("bob")}
             wrong = function.post(**{**bob, "code": "ABCDE-ABCDE-ABCDE-ABCDE-ABCDEF"})
-            check(wrong["statusCode"] == 422 and "That code is not good" in wrong["body"], f"a wrong code is answered with {wrong}")
+            check(wrong["statusCode"] == 422 and "Invalid invite code" in wrong["body"], f"a wrong code is answered with {wrong}")
             for when in ("once", "twice"):
                 done = function.post(**bob)
-                check(done["statusCode"] == 200 and "Come in, bob" in done["body"], f"the form, sent {when}, is answered with {done}")
+                check(done["statusCode"] == 200 and "Welcome, bob" in done["body"], f"the form, sent {when}, is answered with {done}")
             check("bob" in server.ssh("bob", "whoami"), "bob can't log in")
             taken = function.post(code=made["code"], name="bob", key=server.make_key("eve"))
             check(taken["statusCode"] == 422 and "is taken" in taken["body"], f"a taken name is answered with {taken}")
@@ -251,7 +251,7 @@ def walk(aws, client, told, secret, program, command, folder):
             check(done["statusCode"] == 200, f"a user with a pending request is answered with {done}")
             check(dynamodb.get_item(TableName=table, Key={"pk": {"S": "STATE"}, "sk": {"S": "WAITING"}})["Item"]["number"]["N"] == "0", "dave's request is still pending")
             used_up = function.post(code=made["code"], name="eve", key=(folder / "eve.pub").read_text())
-            check(used_up["statusCode"] == 422 and "That code is not good" in used_up["body"], f"a used-up code is answered with {used_up}")
+            check(used_up["statusCode"] == 422 and "Invalid invite code" in used_up["body"], f"a used-up code is answered with {used_up}")
 
             trent = server.invite("1", "7d", "operator")
             done = function.post(code=trent["code"], name="trent", key=server.make_key("trent"))

@@ -84,7 +84,7 @@ const shifted = (page) => page.evaluate(async () => {
   return sum;
 });
 
-const send = (page) => page.getByRole("button", { name: "Register this key" }).click();
+const send = (page) => page.getByRole("button", { name: "Register key" }).click();
 
 async function fits(page, where) {
   const [wide, has] = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
@@ -164,7 +164,7 @@ async function looks(url) {
       await page.getByLabel("Your name").fill(`${colorScheme}-${width}`);
       await page.getByLabel("Your public key").fill(line);
       await send(page);
-      await page.getByRole("heading", { name: "Come in" }).waitFor();
+      await page.getByRole("heading", { name: "Welcome" }).waitFor();
       await shot("in");
       await page.context().close();
     }
@@ -210,11 +210,11 @@ async function byKeyboard(url) {
   await page.keyboard.press("Enter");
   await page.getByText("are given to guests").waitFor();
   assert.equal(await focused(), "name", "the focus is on the invalid field");
-  assert.match(await page.title(), /^Not yet/);
+  assert.match(await page.title(), /^Error:/);
   await page.keyboard.press("Control+A");
   await page.keyboard.type("keyboard");
   await page.keyboard.press("Enter");
-  await page.getByRole("heading", { name: "Come in" }).waitFor();
+  await page.getByRole("heading", { name: "Welcome" }).waitFor();
   await page.getByText("SHA256:").first().waitFor();
   assert.match(ssh("keyboard", "whoami"), /^keyboard /, "the pasted key logs in with that name");
   await page.context().close();
@@ -229,16 +229,16 @@ async function withoutScripts(url) {
   assert.equal(await page.getByLabel("Invite code").inputValue(), "");
   await page.getByLabel("Invite code").fill("wrong");
   await page.getByLabel("Your name").fill("plain");
-  await page.getByLabel("or choose the file").setInputFiles(path);
+  await page.getByLabel("or upload the file").setInputFiles(path);
   await send(page);
-  await page.getByText("That code is not good").waitFor();
+  await page.getByText("Invalid invite code").waitFor();
   assert.equal(await page.getByLabel("Your public key").inputValue(), line, "the file's contents are kept");
   await page.getByLabel("Invite code").fill(code);
   await send(page);
-  await page.getByRole("heading", { name: "Come in" }).waitFor();
+  await page.getByRole("heading", { name: "Welcome" }).waitFor();
   // Submits the same form again, as a reload or a second click does.
   await page.reload();
-  await page.getByRole("heading", { name: "Come in" }).waitFor();
+  await page.getByRole("heading", { name: "Welcome" }).waitFor();
   assert.match(ssh("plain", "whoami"), /^plain /, "the key in the file logs in with that name");
   await page.context().close();
 }

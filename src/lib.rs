@@ -14,6 +14,7 @@
 //! - [`store`] — the port to what outlives the process, and its adapters.
 //! - [`aws`] — the way to AWS, for the adapters that need it.
 //! - [`secrets`] — the port to the host key, and its adapters.
+//! - [`http_server`] — HTTP/1.1 with bounds, for [`web`] and [`telemetry`].
 //! - [`rate_limit`] — how often something may happen, pure.
 //! - [`chat`] — the rules, pure.
 //! - [`term`] — terminals, pure.
@@ -26,6 +27,7 @@ pub mod chat;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod http_server;
 pub mod hub;
 pub mod keys;
 pub mod rate_limit;

@@ -1,12 +1,11 @@
-//! Rate limiting: one limiter for one source, a bounded set of them by key, and [`Shares`], which
-//! limits each account and each address.
+//! Rate limiters: for one source, by key in bounded memory, and [`AccountRateLimiter`] for accounts
+//! and their addresses.
 //!
-//! The algorithm is GCRA (ITU-T I.371), a token bucket kept as a single point in time: the moment
-//! at which the bucket would be full again. All arithmetic is in whole nanoseconds, so a caller
-//! that is told to wait for `w` succeeds after exactly `w`.
+//! The algorithm is GCRA (ITU-T I.371), a token bucket stored as the time at which it's full again.
+//! All arithmetic is in whole nanoseconds, so a caller that waits as long as it's told succeeds.
 //!
-//! The time is an argument, and it is an [`Instant`]: the wall clock may step, and a limiter that
-//! measured with it would block, or let everything through, until the clock is right again.
+//! Pure: the time is an argument. It's an [`Instant`], because a step of the wall clock would block
+//! events or let all through.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -15,14 +14,14 @@ use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 
-/// The slowest rate that can be told from none at all: one event a year.
+/// The slowest rate: one event a year.
 const LONGEST_INTERVAL: Duration = Duration::from_secs(365 * 86_400);
 
-/// How many events are allowed: a burst at once, then a rate.
+/// How many events are allowed: a burst, then a rate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Quota {
     burst: u32,
-    /// The time in which one event is earned; zero is no limit.
+    /// The time to earn one event; zero means no limit.
     interval: Duration,
 }
 
@@ -30,8 +29,8 @@ impl Quota {
     /// No limit.
     pub const UNLIMITED: Quota = Quota::every(Duration::ZERO, 1);
 
-    /// `burst` events at once, and one more in each `interval`. A burst of 0 counts as 1; an
-    /// interval of zero is no limit.
+    /// `burst` events at once, then one per `interval`. A burst of 0 counts as 1; an interval of
+    /// zero means no limit.
     pub const fn every(interval: Duration, burst: u32) -> Quota {
         Quota {
             burst: if burst == 0 { 1 } else { burst },
@@ -43,7 +42,7 @@ impl Quota {
         }
     }
 
-    /// `burst` events at once, and `rate` more each second. A rate of 0 is no limit.
+    /// `burst` events at once, then `rate` per second. A rate of 0 means no limit.
     pub fn per_second(rate: f64, burst: u32) -> Quota {
         if rate.is_nan() || rate <= 0.0 {
             return Quota::UNLIMITED;
@@ -52,41 +51,42 @@ impl Quota {
         Quota::every(interval, burst)
     }
 
-    /// This quota `people` times over: the burst and the rate. 0 counts as 1.
+    /// Multiplies the burst and the rate. A factor of 0 counts as 1.
     #[must_use]
-    pub fn times(self, people: u32) -> Quota {
+    pub fn times(self, factor: u32) -> Quota {
         if self.interval.is_zero() {
             return self;
         }
-        let people = people.max(1);
-        let interval = (self.interval / people).max(Duration::from_nanos(1));
-        Quota::every(interval, self.burst.saturating_mul(people))
+        let factor = factor.max(1);
+        let interval = (self.interval / factor).max(Duration::from_nanos(1));
+        Quota::every(interval, self.burst.saturating_mul(factor))
     }
 
-    /// The time in which a limiter that has nothing left earns its whole burst.
+    /// The time to earn the whole burst.
     fn refill(self) -> Duration {
         self.interval.saturating_mul(self.burst)
     }
 }
 
-/// What one source has left of a quota. A new one has all of it.
+/// The rate limiter of one source.
 ///
-/// The quota is an argument of each call, so that it can change at any time; a limiter never owes
-/// more than the burst of the quota that it is asked with.
+/// Call [`take`](Self::take) for each event, with times that don't go backwards. `Ok` allows the
+/// event; `Err` says how long to wait, and takes nothing. The quota is an argument so that it can
+/// change at any time; a limiter never owes more than the burst of the current one.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct RateLimiter {
-    /// When the whole burst is there again; `None` if it always was.
+    /// When the whole burst is available again; `None` before the first event.
     full_at: Option<Instant>,
 }
 
 impl RateLimiter {
-    /// Takes one event from the quota, or returns how long to wait until there is one.
+    /// Takes one event, or returns how long to wait for it.
     pub fn take(&mut self, quota: Quota, now: Instant) -> Result<(), Duration> {
         self.take_many(quota, 1, now)
     }
 
-    /// Takes an event that counts as `cost`, or returns how long to wait until it can. What costs
-    /// more than the burst costs the whole burst, so that it passes after a pause.
+    /// Takes `cost` events at once, or returns how long to wait for them. A cost above the burst
+    /// counts as the burst, so that it's possible after a pause.
     pub fn take_many(&mut self, quota: Quota, cost: u32, now: Instant) -> Result<(), Duration> {
         let owed = self.refills_in(quota, now);
         let taken = owed + quota.interval.saturating_mul(cost.min(quota.burst));
@@ -100,13 +100,13 @@ impl RateLimiter {
         result
     }
 
-    /// Gives back an event that was taken with the same quota and cost, and didn't happen.
+    /// Undoes a [`take_many`](Self::take_many) with the same quota and cost.
     pub fn refund(&mut self, quota: Quota, cost: u32) {
         let back = quota.interval.saturating_mul(cost.min(quota.burst));
         self.full_at = self.full_at.and_then(|full_at| full_at.checked_sub(back));
     }
 
-    /// Whether the whole burst is there, as in a new limiter.
+    /// Whether the whole burst is available, as in a new limiter.
     pub fn is_full(&self, quota: Quota, now: Instant) -> bool {
         self.refills_in(quota, now).is_zero()
     }
@@ -117,31 +117,31 @@ impl RateLimiter {
     }
 }
 
-/// A rate limiter for each key, in bounded memory.
+/// A rate limiter per key, in bounded memory. Call [`take`](Self::take) for each event, as with
+/// [`RateLimiter`].
 ///
-/// A limiter that is full says no more than a new one, so it is forgotten. When there are as many
-/// keys as may be remembered and none can be forgotten, all further keys share one limiter: a
-/// flood of new keys slows itself down, and keys that are remembered keep what they have.
+/// Full limiters are equivalent to new ones, so they are removed. If none of `max_keys` can be
+/// removed, all further keys share one limiter: a flood of new keys slows itself down, and doesn't
+/// affect known ones.
 #[derive(Debug)]
 pub struct KeyedRateLimiter<K> {
     quota: Quota,
     max_keys: usize,
     limiters: HashMap<K, RateLimiter>,
     shared: RateLimiter,
-    /// With how many keys full limiters are looked for next.
+    /// The number of keys that triggers the next sweep.
     sweep_at: usize,
-    /// When that is of use again, once all places are taken.
+    /// The earliest time for a sweep once `max_keys` is reached.
     next_sweep: Option<Instant>,
 }
 
-/// With how many keys full limiters are looked for at first.
+/// The number of keys that triggers the first sweep.
 const FIRST_SWEEP: usize = 64;
-/// How many times full limiters are looked for while one could fill up, when all places are
-/// taken: each time costs a walk over all keys.
+/// Sweeps per refill time once `max_keys` is reached. Each visits all keys.
 const SWEEPS_PER_REFILL: u32 = 16;
 
 impl<K: Eq + Hash> KeyedRateLimiter<K> {
-    /// No key has used anything of the quota yet; at most `max_keys` are remembered.
+    /// Returns a limiter without keys.
     pub fn new(quota: Quota, max_keys: usize) -> KeyedRateLimiter<K> {
         KeyedRateLimiter {
             quota,
@@ -153,17 +153,17 @@ impl<K: Eq + Hash> KeyedRateLimiter<K> {
         }
     }
 
-    /// Changes the quota. What was used stays used.
+    /// Changes the quota. Used events stay used.
     pub fn set_quota(&mut self, quota: Quota) {
         self.quota = quota;
     }
 
-    /// Takes one event from the quota of a key, or returns how long to wait until there is one.
+    /// Takes one event of a key, or returns how long to wait for it.
     pub fn take(&mut self, key: K, now: Instant) -> Result<(), Duration> {
         self.take_many(key, 1, now)
     }
 
-    /// The same for an event that counts as `cost`: see [`RateLimiter::take_many`].
+    /// Takes `cost` events of a key at once: see [`RateLimiter::take_many`].
     pub fn take_many(&mut self, key: K, cost: u32, now: Instant) -> Result<(), Duration> {
         let quota = self.quota;
         if let Some(limiter) = self.limiters.get_mut(&key) {
@@ -179,14 +179,14 @@ impl<K: Eq + Hash> KeyedRateLimiter<K> {
         limiter.take_many(quota, cost, now)
     }
 
-    /// Gives back an event that was just taken with this cost, and didn't happen.
+    /// Undoes the last [`take_many`](Self::take_many) of a key with this cost.
     pub fn refund(&mut self, key: &K, cost: u32) {
         let limiter = self.limiters.get_mut(key).unwrap_or(&mut self.shared);
         limiter.refund(self.quota, cost);
     }
 
-    /// Forgets what is full. The next time is when there are twice as many keys as are left, so
-    /// that a key costs the same however many there are.
+    /// Removes full limiters. The next sweep is at twice the remaining keys, so that the amortized
+    /// cost per key is constant.
     fn sweep(&mut self, now: Instant) {
         if self.next_sweep.is_some_and(|next| now < next) {
             return;
@@ -201,86 +201,100 @@ impl<K: Eq + Hash> KeyedRateLimiter<K> {
             .flatten();
     }
 
-    /// How many keys are remembered.
+    /// Returns the number of keys.
     pub fn len(&self) -> usize {
         self.limiters.len()
     }
 
-    /// Whether no key is remembered.
+    /// Returns whether there are no keys.
     pub fn is_empty(&self) -> bool {
         self.limiters.is_empty()
     }
 }
 
-/// What counts as one source: an IPv4 address, and of IPv6 the /64 that one customer has.
+/// Returns the source that an address belongs to, the unit of limits per address: an IPv4 address,
+/// or an IPv6 /64 network, which is what one customer has.
 pub fn source(addr: IpAddr) -> IpAddr {
+    truncate_ipv6(addr, 64)
+}
+
+/// Returns the site that an address belongs to: an IPv4 address, or an IPv6 /48 network, the most
+/// that one customer usually gets.
+pub fn site(addr: IpAddr) -> IpAddr {
+    truncate_ipv6(addr, 48)
+}
+
+/// Keeps the first bits of an IPv6 address. IPv4 addresses are returned as such, even if mapped.
+fn truncate_ipv6(addr: IpAddr, prefix: u32) -> IpAddr {
+    let host_bits = 128 - prefix;
     match addr.to_canonical() {
         IpAddr::V4(v4) => IpAddr::V4(v4),
-        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64)),
+        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() >> host_bits << host_bits)),
     }
 }
 
-/// Networks whose addresses are shared by many people, such as an office behind NAT.
+/// Networks in which many users share addresses, such as an office behind NAT.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TrustedNetworks(Vec<IpNet>);
 
 impl TrustedNetworks {
-    /// These networks.
+    /// Returns a list of networks.
     pub fn new(networks: Vec<IpNet>) -> TrustedNetworks {
         TrustedNetworks(networks)
     }
 
-    /// Whether limits per address don't apply to this one.
+    /// Whether limits per address don't apply to an address.
     pub fn contains(&self, addr: IpAddr) -> bool {
         let addr = addr.to_canonical();
         self.0.iter().any(|network| network.contains(&addr))
     }
 }
 
-/// Whose share of a quota is used up, and for how long.
+/// Which quota is used up, and how long to wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exhausted {
-    /// The account's own.
+    /// The account's.
     Account(Duration),
-    /// That of the address it connects from, which others there use too.
+    /// That of its address, which other users share.
     Address(Duration),
 }
 
-/// Limits each account, and each address to the quota of so many accounts: an account is cheap to
-/// make, and what one address can do must not depend on how many it has.
+/// A rate limiter for accounts and their addresses. An address has the quota of a few accounts:
+/// accounts are cheap, so the number of accounts must not determine what an address can do.
+///
+/// Call [`take`](Self::take) for each event, and [`refund`](Self::refund) if it didn't happen after
+/// all.
 #[derive(Debug)]
-pub struct Shares<K> {
+pub struct AccountRateLimiter<K> {
     accounts: KeyedRateLimiter<K>,
     sources: KeyedRateLimiter<IpAddr>,
     trusted: TrustedNetworks,
 }
 
-impl<K: Eq + Hash + Copy> Shares<K> {
-    /// How many accounts, and how many addresses, have a limiter of their own. One that did
-    /// nothing for a while needs none.
+impl<K: Eq + Hash + Copy> AccountRateLimiter<K> {
+    /// Accounts, and addresses, with a limiter of their own.
     const MAX_KEYS: usize = 65_536;
 
-    /// Each account has `quota`, and each address outside of the `trusted` networks `people` times
-    /// that.
-    pub fn new(quota: Quota, people: u32, trusted: TrustedNetworks) -> Shares<K> {
-        Shares {
+    /// Each account has `quota`, and each address outside the `trusted` networks that of `accounts`
+    /// accounts.
+    pub fn new(quota: Quota, accounts: u32, trusted: TrustedNetworks) -> AccountRateLimiter<K> {
+        AccountRateLimiter {
             accounts: KeyedRateLimiter::new(quota, Self::MAX_KEYS),
-            sources: KeyedRateLimiter::new(quota.times(people), Self::MAX_KEYS),
+            sources: KeyedRateLimiter::new(quota.times(accounts), Self::MAX_KEYS),
             trusted,
         }
     }
 
-    /// Changes the quotas. What was used stays used.
-    pub fn set_quota(&mut self, quota: Quota, people: u32) {
+    /// Changes the quotas. Used events stay used.
+    pub fn set_quota(&mut self, quota: Quota, accounts: u32) {
         self.accounts.set_quota(quota);
-        self.sources.set_quota(quota.times(people));
+        self.sources.set_quota(quota.times(accounts));
     }
 
-    /// Takes an event that counts as `cost` from the shares of an account and of its address, or
-    /// from neither.
+    /// Takes `cost` events from the quotas of an account and its address, or from neither.
     ///
     /// # Errors
-    /// Whose share doesn't have that much, and in how long it will.
+    /// Which quota is used up, and how long to wait.
     pub fn take(
         &mut self,
         account: K,
@@ -302,7 +316,7 @@ impl<K: Eq + Hash + Copy> Shares<K> {
             })
     }
 
-    /// Gives back an event that was just taken with this cost, and didn't happen.
+    /// Undoes the last [`take`](Self::take) with these arguments.
     pub fn refund(&mut self, account: K, addr: IpAddr, cost: u32) {
         self.accounts.refund(&account, cost);
         if !self.trusted.contains(addr) {
@@ -347,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn a_burst_passes_then_the_rate_holds() {
+    fn a_burst_then_the_rate() {
         let quota = Quota::per_second(2.0, 3);
         let mut limiter = RateLimiter::default();
         // (milliseconds, expected)
@@ -414,7 +428,7 @@ mod tests {
     #[test]
     fn an_address_has_the_share_of_so_many_accounts() {
         let trusted = TrustedNetworks::new(vec!["192.0.2.0/24".parse().unwrap()]);
-        let mut shares = Shares::new(Quota::per_second(1.0, 2), 2, trusted);
+        let mut limiter = AccountRateLimiter::new(Quota::per_second(1.0, 2), 2, trusted);
         let (here, trusted) = ("198.51.100.1", "192.0.2.1");
         let (own, all) = (Exhausted::Account, Exhausted::Address);
         // (account, address, cost, milliseconds, expected)
@@ -437,11 +451,11 @@ mod tests {
             (9, "2001:db8:0:1::2", 2, 500, Err(own(ms(2000)))),
             (10, "2001:db8::3", 1, 500, Err(all(ms(500)))),
         ] {
-            let taken = shares.take(account, addr.parse().unwrap(), cost, at(millis));
+            let taken = limiter.take(account, addr.parse().unwrap(), cost, at(millis));
             assert_eq!(taken, expected, "{account} from {addr} at {millis} ms");
         }
-        shares.set_quota(Quota::UNLIMITED, 2);
-        let taken = shares.take(10, here.parse().unwrap(), 4, at(500));
+        limiter.set_quota(Quota::UNLIMITED, 2);
+        let taken = limiter.take(10, here.parse().unwrap(), 4, at(500));
         assert_eq!(taken, Ok(()));
     }
 
@@ -580,7 +594,7 @@ mod tests {
         }
 
         /// A caller that waits as long as it is told succeeds, one that waits less does not, and
-        /// nobody waits longer than one event takes.
+        /// no wait is longer than the time to earn one event.
         #[test]
         fn a_wait_is_exactly_as_long_as_told(quota in quotas(), steps in steps()) {
             let mut limiter = RateLimiter::default();
@@ -615,8 +629,8 @@ mod tests {
             prop_assert!(limiter.take(quota, now).is_err());
         }
 
-        /// The bound holds whoever comes when; a key that is remembered fares as if it were
-        /// alone; and forgetting gives nobody anything.
+        /// The number of keys is bounded; known keys are not affected by others; and removing full
+        /// limiters has no effect on quotas.
         #[test]
         fn memory_is_bounded_and_keys_are_apart(
             quota in quotas(), max_keys in 1..6_usize, steps in steps()

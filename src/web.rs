@@ -1,10 +1,11 @@
-//! The page where somebody with an invite registers their public key: one [`axum::Router`] that
-//! runs behind a listener of its own ([`listener`]) or in AWS Lambda ([`lambda`]).
+//! The key page, where people with an invite register their public key: one [`axum::Router`],
+//! served by a listener ([`serve`]) or by AWS Lambda ([`lambda`]).
 //!
-//! It needs no script, sets no cookie and logs nobody's name, key, code or address. Showing the
-//! page changes nothing; only the form does. The key that comes with it is not proven: the account
-//! that is made waits for its proof, see [`crate::store::Account::proof_by`].
+//! It works without scripts, sets no cookies, and logs no name, key, code or address. Only
+//! submitting the form changes anything. The submitted key isn't proven: the new account waits for
+//! a login with it, see [`crate::store::Account::proof_by`].
 
+use std::future::Future;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -18,87 +19,112 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::middleware::map_response;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use maud::Markup;
+use tokio::net::TcpListener;
 
 use crate::chat::ids::Fingerprint;
 use crate::clock;
+use crate::http_server::{self, ClientAddr, Limits};
 use crate::rate_limit::{KeyedRateLimiter, Quota};
 use crate::store::Store;
 
-mod desk;
 mod form;
-mod guard;
 pub mod lambda;
-pub mod listener;
 mod page;
-mod source;
+mod registration;
+mod security;
 
-use desk::{Desk, Outcome};
 use form::{Form, FormError, MAX_BODY, Problems};
-use guard::Sealed;
-use page::{Links, Page};
+use page::{PageRenderer, Paths};
+use registration::{Outcome, Registrar};
+use security::SecurityHeaders;
 
-/// How many sources have a rate limiter of their own; those beyond share one.
-const SOURCES: usize = 4096;
+/// Sources with a rate limiter of their own; further ones share one.
+const MAX_SOURCES: usize = 4096;
 
-/// What the page says of the server, and how it is to be reached.
+const LIMITS: Limits = Limits {
+    connections: 1024,
+    backlog: true,
+    // Browsers open six.
+    per_source: 128,
+    header_timeout: Duration::from_secs(10),
+    lifetime: Duration::from_secs(60),
+    header_bytes: 16 * 1024,
+    keep_alive: true,
+};
+
+/// What the page shows about the server, and its settings.
 #[derive(Debug, Clone)]
 pub struct Site {
-    /// What people call the server.
+    /// The server's name.
     pub host: String,
-    /// What they type to come in: `ssh chat.example.com`.
+    /// The command that joins the chat: `ssh chat.example.com`.
     pub join: String,
     /// The host key's fingerprint.
     pub fingerprint: Fingerprint,
-    /// The line that pins the host key.
+    /// The line for `known_hosts`.
     pub known_hosts: String,
-    /// The fingerprint as a picture of eleven lines.
+    /// The fingerprint as ASCII art (`VisualHostKey`), eleven lines.
     pub picture: String,
-    /// Where the page is for others, if it is said: without a fragment.
+    /// The page's public URL without a fragment, if one is set.
     pub url: Option<String>,
-    /// How many forms one source may send.
+    /// How many forms one source may submit.
     pub forms: Quota,
-    /// How many proxies in front of the page add to `X-Forwarded-For`.
+    /// The number of trusted proxies that append to `X-Forwarded-For`.
     pub trusted_hops: usize,
 }
 
-/// Who knows what the page says of the server.
+/// A source of current [`Site`] data.
 #[async_trait]
-pub trait Front: Send + Sync {
-    /// What it says now. Asked for each page, so it is quick.
+pub trait SiteSource: Send + Sync {
+    /// Returns the current data. Called for each request, so it must be fast.
     async fn site(&self) -> Arc<Site>;
 }
 
-/// Where a request came from, as far as the connection tells. Whoever calls the router puts it
-/// into the extensions of each request; without it all requests count as from one source.
-#[derive(Debug, Clone, Copy)]
-pub struct Peer(pub IpAddr);
-
-/// What all requests share.
-struct Shop {
-    front: Arc<dyn Front>,
-    links: Links,
-    desk: Desk,
+/// State shared by all requests.
+struct AppState {
+    site: Arc<dyn SiteSource>,
+    paths: Paths,
+    registrar: Registrar,
     forms: Mutex<KeyedRateLimiter<IpAddr>>,
 }
 
-/// The page, for invites and accounts in this store. Where it is and what it bears stays as `site`
-/// says; what it tells is what `front` says.
-pub fn router(site: &Site, front: Arc<dyn Front>, store: Arc<dyn Store>) -> Router {
+/// Serves the page until `stop`, then finishes requests in progress for at most `drain`. Behind
+/// proxies every connection comes from one of them, so the limit per source is theirs to keep.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    trusted_hops: usize,
+    stop: impl Future<Output = ()>,
+    drain: Duration,
+) {
+    let per_source = match trusted_hops {
+        0 => LIMITS.per_source,
+        _ => usize::MAX,
+    };
+    let limits = Limits {
+        per_source,
+        ..LIMITS
+    };
+    http_server::serve(listener, router, limits, stop, drain).await;
+}
+
+/// Returns the page for the invites and accounts in `store`. Its paths and rate limit are fixed by
+/// `site`; what it shows comes from `source` on each request.
+pub fn router(site: &Site, source: Arc<dyn SiteSource>, store: Arc<dyn Store>) -> Router {
     let base = base(site.url.as_deref());
-    let links = Links::new(&base);
-    let style = links.style.clone();
-    let shop = Arc::new(Shop {
-        desk: Desk::new(store),
-        forms: Mutex::new(KeyedRateLimiter::new(site.forms, SOURCES)),
-        links,
-        front,
+    let paths = Paths::new(&base);
+    let style = paths.style.clone();
+    let state = Arc::new(AppState {
+        registrar: Registrar::new(store),
+        forms: Mutex::new(KeyedRateLimiter::new(site.forms, MAX_SOURCES)),
+        paths,
+        site: source,
     });
-    let page = get(show).post(take);
-    // A colon at the beginning of a part is just one.
+    let page = get(show_form).post(submit_form);
+    // Paths are literal: a leading colon isn't a parameter.
     let mut router = Router::new().without_v07_checks().route("/", page.clone());
     if base != "/" {
-        // Behind a proxy that leaves the path as it is.
+        // For proxies that pass the path on.
         router = router.route(&base, page);
     }
     let file = style.rsplit('/').next().unwrap_or_default();
@@ -106,18 +132,18 @@ pub fn router(site: &Site, front: Arc<dyn Front>, store: Arc<dyn Store>) -> Rout
     if style != format!("/{file}") {
         router = router.route(&style, get(stylesheet));
     }
-    let sealed = Sealed::new(page::SCRIPT);
+    let security = SecurityHeaders::new(page::SCRIPT);
     router
-        .fallback(missing)
+        .fallback(not_found)
         .method_not_allowed_fallback(wrong_method)
-        .with_state(shop)
+        .with_state(state)
         .layer(map_response(move |response: Response| {
-            let sealed = sealed.clone();
-            async move { sealed.seal(response) }
+            let security = security.clone();
+            async move { security.apply(response) }
         }))
 }
 
-/// The path of the page.
+/// Returns the path of the page's URL.
 fn base(url: Option<&str>) -> String {
     let path = url
         .and_then(|url| url.split_once("://"))
@@ -127,10 +153,10 @@ fn base(url: Option<&str>) -> String {
     format!("/{path}")
 }
 
-/// The page as it is at first. That a code may be in its address is known to the browser only.
-async fn show(State(shop): State<Arc<Shop>>) -> Response {
-    let site = shop.front.site().await;
-    shop.answer(
+/// Shows an empty form. A code in the URL's fragment is known to the browser only.
+async fn show_form(State(app): State<Arc<AppState>>) -> Response {
+    let site = app.site.site().await;
+    app.form(
         &site,
         StatusCode::OK,
         &Form::default(),
@@ -141,89 +167,81 @@ async fn show(State(shop): State<Arc<Shop>>) -> Response {
 async fn stylesheet() -> impl IntoResponse {
     let headers = [
         (CONTENT_TYPE, "text/css; charset=utf-8"),
-        // Another content has another name.
+        // The name contains a hash of the content.
         (CACHE_CONTROL, "public, max-age=31536000, immutable"),
     ];
     (headers, page::STYLE)
 }
 
-async fn missing(State(shop): State<Arc<Shop>>) -> Response {
-    let words = "There is nothing here. The page for keys and invites is the one below.";
-    shop.refuse(&*shop.front.site().await, StatusCode::NOT_FOUND, words)
+async fn not_found(State(app): State<Arc<AppState>>) -> Response {
+    let text = "Page not found. You can register your key below.";
+    app.error(&*app.site.site().await, StatusCode::NOT_FOUND, text)
 }
 
-async fn wrong_method(State(shop): State<Arc<Shop>>) -> Response {
-    let words = "That can't be done here. Fill in the form below and send it.";
-    shop.refuse(
-        &*shop.front.site().await,
+async fn wrong_method(State(app): State<Arc<AppState>>) -> Response {
+    let text = "Method not allowed. Fill in the form below and submit it.";
+    app.error(
+        &*app.site.site().await,
         StatusCode::METHOD_NOT_ALLOWED,
-        words,
+        text,
     )
 }
 
-/// Somebody sends the form.
-async fn take(State(shop): State<Arc<Shop>>, request: Request) -> Response {
+async fn submit_form(State(app): State<Arc<AppState>>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
-    let site = shop.front.site().await;
-    if !guard::is_from_here(&parts.headers, site.url.as_deref()) {
-        let words = "This form was sent from another site. Fill it in here and send it again.";
-        return shop.refuse(&site, StatusCode::FORBIDDEN, words);
+    let site = app.site.site().await;
+    if !security::is_same_origin(&parts.headers, site.url.as_deref()) {
+        let text = "Not registered: the form was submitted from another site. Fill it in below and \
+                    submit it again.";
+        return app.error(&site, StatusCode::FORBIDDEN, text);
     }
-    let form = match read(&parts.headers, body).await {
+    let form = match read_form(&parts.headers, body).await {
         Ok(form) => form,
-        Err(error) => return shop.refuse(&site, error.status(), &error.to_string()),
+        Err(error) => return app.error(&site, error.status(), &error.to_string()),
     };
-    let peer = parts.extensions.get().map(|Peer(addr)| *addr);
-    let source = source::of_request(peer, &parts.headers, site.trusted_hops);
-    let turn = shop
+    let addr = parts.extensions.get().map(|ClientAddr(addr)| *addr);
+    let source = security::client_source(addr, &parts.headers, site.trusted_hops);
+    let allowed = app
         .forms
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
         .take(source, clock::monotonic());
-    if let Err(wait) = turn {
-        return shop.wait(&site, &form, wait);
+    if let Err(wait) = allowed {
+        return app.rate_limited(&site, &form, wait);
     }
-    match shop.desk.serve(&form, &site.join).await {
-        Outcome::In(welcome) => Page::new(&site, &shop.links)
-            .welcome(&welcome)
+    match app.registrar.register(&form, &site.join).await {
+        Outcome::Registered(registered) => PageRenderer::new(&site, &app.paths)
+            .registered(&registered)
             .into_response(),
-        Outcome::Not(status, problems) => shop.answer(&site, status, &form, &problems),
+        Outcome::Rejected(status, problems) => app.form(&site, status, &form, &problems),
     }
 }
 
-async fn read(headers: &HeaderMap, body: Body) -> Result<Form, FormError> {
+async fn read_form(headers: &HeaderMap, body: Body) -> Result<Form, FormError> {
     let boundary = form::boundary(headers)?;
-    let reading = tokio::time::timeout(form::PATIENCE, to_bytes(body, MAX_BODY));
-    let bytes = reading.await.map_err(|_| FormError::Slow)?;
+    let reading = tokio::time::timeout(form::READ_TIMEOUT, to_bytes(body, MAX_BODY));
+    let bytes = reading.await.map_err(|_| FormError::Timeout)?;
     Form::read(bytes.map_err(|_| FormError::TooLarge)?, &boundary).await
 }
 
-impl Shop {
-    fn answer(
-        &self,
-        site: &Site,
-        status: StatusCode,
-        form: &Form,
-        problems: &Problems,
-    ) -> Response {
-        let page: Markup = Page::new(site, &self.links).form(form, problems);
+impl AppState {
+    fn form(&self, site: &Site, status: StatusCode, form: &Form, problems: &Problems) -> Response {
+        let page = PageRenderer::new(site, &self.paths).form(form, problems);
         (status, page).into_response()
     }
 
-    /// An empty form, and why there is no more.
-    fn refuse(&self, site: &Site, status: StatusCode, words: &str) -> Response {
-        self.answer(site, status, &Form::default(), &Problems::of_all(words))
+    /// Shows an empty form under an error.
+    fn error(&self, site: &Site, status: StatusCode, text: &str) -> Response {
+        self.form(site, status, &Form::default(), &Problems::general(text))
     }
 
-    /// Too many forms came from there; the next may come after `wait`.
-    fn wait(&self, site: &Site, form: &Form, wait: Duration) -> Response {
+    fn rate_limited(&self, site: &Site, form: &Form, wait: Duration) -> Response {
         let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
         let unit = if seconds == 1 { "second" } else { "seconds" };
-        let words = format!(
-            "Too many forms came from your address. Wait {seconds} {unit}, then send it again."
-        );
-        let problems = Problems::of_all(&words);
-        let mut response = self.answer(site, StatusCode::TOO_MANY_REQUESTS, form, &problems);
+        let problems = Problems::general(&format!(
+            "Too many attempts from your address. Wait {seconds} {unit}, then submit the form again."
+        ));
+        let mut response = self.form(site, StatusCode::TOO_MANY_REQUESTS, form, &problems);
         let headers = response.headers_mut();
         headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
         response

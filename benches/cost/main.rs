@@ -23,7 +23,7 @@ use ssh_chat_load::pace::{Pace, one_each, send};
 use ssh_chat_load::process::check_descriptors;
 use tokio::signal::unix::{SignalKind, signal};
 
-use report::{Figures, Report, progress};
+use report::{KeyMetrics, Report, progress};
 use server::{Kind, Server};
 
 /// Measure the server's cost, and that of a bare russh broadcaster on the same machine.
@@ -172,7 +172,7 @@ async fn measure(options: &Options) -> Result<bool> {
 }
 
 /// Starts one server, measures it and stops it.
-async fn one_round(kind: Kind, options: &Options) -> Result<Figures> {
+async fn one_round(kind: Kind, options: &Options) -> Result<KeyMetrics> {
     let server = Server::start(kind, options.clients, &options.binary)?;
     let clients = f64::from(options.clients);
 
@@ -197,7 +197,7 @@ async fn one_round(kind: Kind, options: &Options) -> Result<Figures> {
     let seen = crowd.seen();
     ensure!(seen.deliveries > 0, "nothing arrived");
     let deliveries = seen.deliveries as f64;
-    Ok(Figures {
+    Ok(KeyMetrics {
         login_us,
         session_kib,
         delivery_us: cpu_us / deliveries,

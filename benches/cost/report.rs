@@ -12,7 +12,7 @@ use super::{Mode, Options};
 
 /// The figures of one round of one server.
 #[derive(Debug, Clone, Copy)]
-pub struct Figures {
+pub struct KeyMetrics {
     /// Server CPU time per login, in microseconds, including the announcement to the others.
     pub login_us: f64,
     /// Memory per idle session, in KiB.
@@ -44,7 +44,7 @@ pub struct Figures {
 }
 
 /// One row of the table: name, unit, decimal places, accessor.
-type Row = (&'static str, &'static str, usize, fn(&Figures) -> f64);
+type Row = (&'static str, &'static str, usize, fn(&KeyMetrics) -> f64);
 
 const ROWS: &[Row] = &[
     ("cpu_per_delivery", "µs", 2, |f| f.delivery_us),
@@ -62,7 +62,7 @@ const ROWS: &[Row] = &[
     ("clients_out_of_order", "", 0, |f| f.disordered as f64),
 ];
 
-impl Figures {
+impl KeyMetrics {
     /// The most important figures in one line.
     pub fn brief(&self) -> String {
         format!(
@@ -75,7 +75,7 @@ impl Figures {
 /// All rounds.
 pub struct Report {
     what: Value,
-    rounds: Vec<(Kind, Figures)>,
+    rounds: Vec<(Kind, KeyMetrics)>,
 }
 
 /// Median, minimum and maximum of a figure over all rounds.
@@ -113,7 +113,7 @@ impl Report {
     }
 
     /// Adds a round.
-    pub fn add(&mut self, kind: Kind, figures: Figures) {
+    pub fn add(&mut self, kind: Kind, figures: KeyMetrics) {
         self.rounds.push((kind, figures));
     }
 
@@ -124,7 +124,7 @@ impl Report {
             .all(|(_, f)| f.lost == 0 && f.disordered == 0)
     }
 
-    fn spread(&self, kind: Kind, figure: fn(&Figures) -> f64) -> Option<Spread> {
+    fn spread(&self, kind: Kind, figure: fn(&KeyMetrics) -> f64) -> Option<Spread> {
         let of_kind = self.rounds.iter().filter(|(k, _)| *k == kind);
         let mut all: Vec<f64> = of_kind.map(|(_, figures)| figure(figures)).collect();
         all.sort_by(f64::total_cmp);

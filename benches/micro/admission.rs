@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 use criterion::Criterion;
 use ssh_chat::rate_limit::TrustedNetworks;
 use ssh_chat::ssh::eviction::Stage;
-use ssh_chat::ssh::limits::{Caps, Table};
+use ssh_chat::ssh::limits::{ConnectionLimits, ConnectionTable};
 
 /// Time between two connections: five thousand a second.
 const APART: Duration = Duration::from_micros(200);
 
-fn table(unauthenticated: usize) -> Table {
-    Table::new(Caps {
+fn table(unauthenticated: usize) -> ConnectionTable {
+    ConnectionTable::new(ConnectionLimits {
         total: 4 * unauthenticated,
         per_address: 64,
         unauthenticated,
@@ -34,8 +34,8 @@ pub fn bench(criterion: &mut Criterion) {
         b.iter(|| {
             nth += 1;
             let now = start + APART * nth;
-            if let Ok(admitted) = table.enter(source(nth, 100_000), now) {
-                table.leave(admitted.id, now);
+            if let Ok(admitted) = table.admit(source(nth, 100_000), now) {
+                table.remove(admitted.id, now);
             }
         });
     });
@@ -50,8 +50,8 @@ pub fn bench(criterion: &mut Criterion) {
             let mut arrive = || {
                 nth += 1;
                 let now = start + APART * nth;
-                if let Ok(admitted) = table.enter(source(nth, sources), now) {
-                    table.reached(admitted.id, Stage::Identified, now);
+                if let Ok(admitted) = table.admit(source(nth, sources), now) {
+                    table.advance(admitted.id, Stage::VersionExchanged, now);
                 }
             };
             for _ in 0..2 * places {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion};
 use ssh_chat::chat::ids::AccountId;
-use ssh_chat::rate_limit::{KeyedRateLimiter, Quota, Shares, TrustedNetworks};
+use ssh_chat::rate_limit::{AccountRateLimiter, KeyedRateLimiter, Quota, TrustedNetworks};
 use ssh_chat::session::usage::{Usage, UsageLimits};
 
 /// Number of active accounts and addresses.
@@ -29,7 +29,7 @@ pub fn bench(criterion: &mut Criterion) {
                 black_box(accounts.take(account, now))
             });
         });
-        let mut shares = Shares::new(QUOTA, PEOPLE, TrustedNetworks::default());
+        let mut shares = AccountRateLimiter::new(QUOTA, PEOPLE, TrustedNetworks::default());
         let mut people = People::of(crowd);
         group.bench_function(BenchmarkId::new("message", crowd), |b| {
             b.iter(|| {

@@ -6,7 +6,7 @@ use super::AccessControl;
 use crate::chat::access::Lockdown;
 use crate::chat::ids::Now;
 use crate::clock;
-use crate::telemetry::metrics::{self, Counts, Figures};
+use crate::telemetry::metrics::{self, KeyMetrics, LatencyCounts};
 
 /// How the server is, and what happened in the last one or two minutes.
 #[derive(Debug, Clone, PartialEq)]
@@ -14,9 +14,9 @@ pub struct Status {
     /// When that was.
     pub at: Now,
     /// How things are, and what happened since the start.
-    pub now: Figures,
+    pub now: KeyMetrics,
     /// The same some time ago.
-    pub before: Figures,
+    pub before: KeyMetrics,
     /// How long ago that is.
     pub over: Duration,
     /// How many requests wait for the hub.
@@ -35,12 +35,12 @@ impl Status {
     }
 
     /// How much more of something there is than before.
-    pub fn more(&self, of: fn(&Figures) -> u64) -> u64 {
+    pub fn more(&self, of: fn(&KeyMetrics) -> u64) -> u64 {
         of(&self.now).saturating_sub(of(&self.before))
     }
 
     /// How much of that each second, to a tenth.
-    pub fn a_second(&self, of: fn(&Figures) -> u64) -> f64 {
+    pub fn a_second(&self, of: fn(&KeyMetrics) -> u64) -> f64 {
         let more = u32::try_from(self.more(of)).unwrap_or(u32::MAX);
         let rate = f64::from(more) / self.over.as_secs_f64().max(1.0);
         (rate * 10.0).round() / 10.0
@@ -48,7 +48,7 @@ impl Status {
 
     /// What this share of what happened since then did not exceed, in milliseconds to a
     /// hundredth; nothing if nothing happened.
-    pub fn millis(&self, of: fn(&Figures) -> &Counts, share: f64) -> Option<f64> {
+    pub fn millis(&self, of: fn(&KeyMetrics) -> &LatencyCounts, share: f64) -> Option<f64> {
         let took = of(&self.now).since(of(&self.before)).quantile(share)?;
         Some((took.as_secs_f64() * 100_000.0).round() / 100.0)
     }
@@ -58,9 +58,9 @@ impl AccessControl {
     /// How the server is at this moment.
     pub(super) async fn status(&self) -> Result<Status, String> {
         let waiting = self.hub.waiting();
-        let (over, before) = metrics::before();
+        let (over, before) = metrics::previous_snapshot();
         let at = clock::both();
-        let now = tokio::task::spawn_blocking(Figures::now).await;
+        let now = tokio::task::spawn_blocking(KeyMetrics::now).await;
         Ok(Status {
             at,
             now: now.map_err(|_| "The figures could not be read: a defect in the server.")?,
@@ -79,9 +79,9 @@ mod tests {
 
     #[test]
     fn rates_are_of_the_time_between() {
-        let figures = |saved| Figures {
+        let figures = |saved| KeyMetrics {
             saved,
-            ..Figures::default()
+            ..KeyMetrics::default()
         };
         let status = Status {
             at: clock::both(),

@@ -24,7 +24,9 @@ use crate::config::{self, Config, Environment, Flags};
 use crate::hub;
 use crate::session::at_console;
 use crate::session::peer::{DisconnectReason, Gone, Outbound};
-use crate::ssh::probe::{Aim, Seen, host_and_port, key_in, probe as probe_server};
+use crate::ssh::probe::{
+    ProbeReport, ProbeTarget, host_and_port, load_or_create_key, probe as probe_server,
+};
 use crate::store::Store;
 
 use super::data_dir::DataDir;
@@ -202,23 +204,23 @@ async fn measure(args: &Probe, console: &mut Console<'_>) -> Result<Measured, St
             args.host
         ));
     };
-    let (key, is_new) = key_in(&args.key)?;
+    let (key, is_new) = load_or_create_key(&args.key)?;
     if is_new {
         probe::key_was_made(args, console);
     }
-    let target = Aim {
+    let target = ProbeTarget {
         host,
         port,
         user: args.user.clone(),
         key,
         fingerprint: args.fingerprint.as_deref().map(Fingerprint::new),
-        patience: Duration::from_secs(args.timeout),
+        timeout: Duration::from_secs(args.timeout),
     };
-    let Seen {
+    let ProbeReport {
         fingerprint,
         connect,
         login,
-        echo,
+        command,
     } = probe_server(&target)
         .await
         .map_err(|error| error.to_string())?;
@@ -226,7 +228,7 @@ async fn measure(args: &Probe, console: &mut Console<'_>) -> Result<Measured, St
         fingerprint: fingerprint.as_str().to_owned(),
         connect,
         login,
-        echo,
+        echo: command,
     })
 }
 

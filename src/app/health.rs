@@ -13,7 +13,7 @@ use super::supervisor::Supervisor;
 use crate::access::AccessControl;
 use crate::hub::Handle;
 use crate::store::Writes;
-use crate::telemetry::listener::{self, Inside};
+use crate::telemetry::listener::{self, HealthSource};
 use crate::telemetry::metrics;
 
 /// How long the hub may take to respond. It usually takes microseconds.
@@ -97,7 +97,7 @@ impl Health {
     }
 }
 
-impl Inside for Health {
+impl HealthSource for Health {
     async fn live(&self) -> Result<&'static str, String> {
         let RunningParts { hub, .. } = match self.parts() {
             Ok(parts) => parts,
@@ -121,7 +121,7 @@ impl Inside for Health {
         }
     }
 
-    fn measure(&self) {
+    fn refresh_metrics(&self) {
         if let Ok(RunningParts { hub, .. }) = self.parts() {
             metrics::mailbox(hub.waiting());
         }

@@ -9,8 +9,8 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::host_key::{NO_RETRIES, aws};
 use crate::aws::cloudwatch::{CloudWatch, Figure};
 use crate::config::Config;
-use crate::telemetry::logs::Flood;
-use crate::telemetry::metrics::{self, Figures};
+use crate::telemetry::logs::FloodFilter;
+use crate::telemetry::metrics::{self, KeyMetrics};
 
 #[cfg(test)]
 mod tests;
@@ -18,21 +18,21 @@ mod tests;
 const INTERVAL: Duration = Duration::from_secs(60);
 
 /// Starts the reporter. Nothing depends on it.
-pub(super) fn start(config: &Config, flood: Flood) -> JoinHandle<()> {
+pub(super) fn start(config: &Config, flood: FloodFilter) -> JoinHandle<()> {
     let name = config.aws.metrics.clone();
     let cloudwatch = name.map(|name| CloudWatch::new(aws(config, NO_RETRIES), name));
     tokio::spawn(async move {
         let mut ticks = interval(INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut before = Figures::default();
+        let mut before = KeyMetrics::default();
         loop {
             ticks.tick().await;
-            let Ok(now) = spawn_blocking(Figures::now).await else {
+            let Ok(now) = spawn_blocking(KeyMetrics::now).await else {
                 return;
             };
             log_lost_lines(&now, &before);
             flood.report_suppressed();
-            metrics::remember(now.clone());
+            metrics::save_snapshot(now.clone());
             if let Some(cloudwatch) = &cloudwatch {
                 let _counted_and_logged = cloudwatch.put(&aggregates(&now, &before)).await;
             }
@@ -41,7 +41,7 @@ pub(super) fn start(config: &Config, flood: Flood) -> JoinHandle<()> {
     })
 }
 
-fn log_lost_lines(now: &Figures, before: &Figures) {
+fn log_lost_lines(now: &KeyMetrics, before: &KeyMetrics) {
     let lost = now.lines_lost - before.lines_lost;
     if lost > 0 {
         tracing::warn!(
@@ -54,10 +54,11 @@ fn log_lost_lines(now: &Figures, before: &Figures) {
 
 /// The metrics that alarms use: at most ten, because each costs money. Counters are those of the
 /// last minute, so that several servers of one chat add up.
-fn aggregates(now: &Figures, before: &Figures) -> Vec<Figure> {
+fn aggregates(now: &KeyMetrics, before: &KeyMetrics) -> Vec<Figure> {
     let figure = |name, unit, value| Figure { name, unit, value };
     let count = |name, number: u64| figure(name, "Count", float(number));
-    let increase = |name, of: fn(&Figures) -> u64| count(name, of(now).saturating_sub(of(before)));
+    let increase =
+        |name, of: fn(&KeyMetrics) -> u64| count(name, of(now).saturating_sub(of(before)));
     let commits = now.commit.since(&before.commit);
     let commit = commits.quantile(0.99).map(|took| {
         let millis = took.as_secs_f64() * 1000.0;

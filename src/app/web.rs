@@ -22,7 +22,7 @@ use crate::rate_limit::Quota;
 use crate::secrets::PublicHostKey;
 use crate::store::Store;
 use crate::telemetry::logs::{self, LogHandle};
-use crate::web::{self, Front, Site, lambda, listener};
+use crate::web::{self, Site, SiteSource, lambda};
 
 /// How long the host key is cached.
 const CACHE_TTL: Duration = Duration::from_secs(300);
@@ -34,7 +34,7 @@ const READ_TIMEOUT: Duration = Duration::from_secs(2);
 /// The address of the Lambda Runtime API, if the program runs on AWS Lambda.
 pub(super) fn lambda() -> Option<String> {
     Environment::of_process()
-        .get(lambda::VARIABLE)
+        .get(lambda::RUNTIME_API_VAR)
         .map(str::to_owned)
 }
 
@@ -77,13 +77,8 @@ async fn serve(config: &Config, log: &LogHandle) -> Result<Exit> {
         let _dropped = stopped.await;
     };
     let mut tasks = Supervisor::default();
-    let per_source = match config.web.trusted_hops {
-        0 => listener::PER_SOURCE,
-        // Every connection comes from the proxy.
-        _ => usize::MAX,
-    };
     let deadline = config.shutdown.deadline;
-    let serving = listener::serve(listener, router, per_source, stop, deadline);
+    let serving = web::serve(listener, router, config.web.trusted_hops, stop, deadline);
     tasks.spawn("key page listener", serving);
     tokio::select! {
         reason = signals.stop() => {
@@ -195,7 +190,7 @@ impl SiteInfo {
 }
 
 #[async_trait]
-impl Front for SiteInfo {
+impl SiteSource for SiteInfo {
     async fn site(&self) -> Arc<Site> {
         self.site_at(clock::monotonic()).await
     }

@@ -7,27 +7,27 @@ use super::access::Role;
 use super::ids::{AccountId, Conversation, RoomName, SessionId};
 use super::intent::Refusal;
 use super::state::State;
-use crate::rate_limit::{Exhausted, Quota, Shares, TrustedNetworks};
+use crate::rate_limit::{AccountRateLimiter, Exhausted, Quota, TrustedNetworks};
 
 /// The shortest and the longest time between two messages.
 pub const SHORTEST: Duration = Duration::from_secs(1);
 /// See [`SHORTEST`].
 pub const LONGEST: Duration = Duration::from_secs(3600);
 
-/// What a room in slow mode knows of those who speak there. Bounded as [`Shares`] are.
+/// What a room in slow mode knows of those who speak there. Bounded as [`AccountRateLimiter`] are.
 #[derive(Debug)]
 pub(super) struct Slow {
     /// The time between two messages of one person.
     pub every: Duration,
     /// An address has no more than an account: a guest who reconnects is another account.
-    shares: Shares<AccountId>,
+    shares: AccountRateLimiter<AccountId>,
 }
 
 impl Slow {
     fn new(every: Duration, trusted: TrustedNetworks) -> Slow {
         Slow {
             every,
-            shares: Shares::new(Quota::every(every, 1), 1, trusted),
+            shares: AccountRateLimiter::new(Quota::every(every, 1), 1, trusted),
         }
     }
 }

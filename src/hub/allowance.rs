@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::Limits;
 use crate::chat::ids::AccountId;
 use crate::chat::intent::{Intent, Refusal};
-use crate::rate_limit::{Exhausted, Quota, Shares};
+use crate::rate_limit::{AccountRateLimiter, Exhausted, Quota};
 
 /// How many rooms can be joined for each message: joining says nothing to anyone, and a client that
 /// connects again joins all of its rooms.
@@ -17,16 +17,16 @@ const NEW_ROOM_EVERY: Duration = Duration::from_secs(600);
 
 /// What accounts and addresses have used of their allowances.
 pub(super) struct Allowances {
-    messages: Shares<AccountId>,
-    joins: Shares<AccountId>,
-    new_rooms: Shares<AccountId>,
+    messages: AccountRateLimiter<AccountId>,
+    joins: AccountRateLimiter<AccountId>,
+    new_rooms: AccountRateLimiter<AccountId>,
 }
 
 impl Allowances {
     pub fn new(limits: &Limits) -> Allowances {
         let shares = |quota| {
             let trusted = limits.trusted_networks.clone();
-            Shares::new(quota, limits.people_per_address, trusted)
+            AccountRateLimiter::new(quota, limits.people_per_address, trusted)
         };
         Allowances {
             messages: shares(limits.messages),

@@ -122,7 +122,7 @@ fn each_mistake_has_its_own_sentence() {
         "-----BEGIN OPENSSH PRIVATE KEY-----\nb3Blbn\n-----END OPENSSH PRIVATE KEY-----";
     let (word, base64) = KEY.split_once(' ').unwrap();
     let (half, other_half) = base64.split_at(40);
-    let unknown = |name: &str| E::Refused(Refusal::Unknown(name.to_owned()));
+    let unknown = |name: &str| E::Refused(KeyRejected::Unknown(name.to_owned()));
     let cases = [
         (String::new(), E::Empty),
         (" \r\n# nothing\n\u{feff}".to_owned(), E::NotAKey),
@@ -171,13 +171,13 @@ fn each_mistake_has_its_own_sentence() {
         (format!("ssh-rsa {base64}"), E::Damaged("ssh-rsa")),
         (format!("{word} AAAA"), E::Damaged("ssh-ed25519")),
         (format!("{word} /////w=="), E::Damaged("ssh-ed25519")),
-        (line(&dsa()), Refusal::Dsa.into()),
-        (line(&rsa(1024)), Refusal::ShortRsa(1024).into()),
-        (line(&rsa(2048)), Refusal::ShortRsa(2048).into()),
-        (line(&rsa(16384)), Refusal::LongRsa(16384).into()),
+        (line(&dsa()), KeyRejected::Dsa.into()),
+        (line(&rsa(1024)), KeyRejected::ShortRsa(1024).into()),
+        (line(&rsa(2048)), KeyRejected::ShortRsa(2048).into()),
+        (line(&rsa(16384)), KeyRejected::LongRsa(16384).into()),
         (
             format!("ssh-ed25519-cert-v01@openssh.com {base64}"),
-            Refusal::Certificate.into(),
+            KeyRejected::Certificate.into(),
         ),
         (format!("ssh-ed448 {base64}"), unknown("ssh-ed448")),
         (
@@ -204,7 +204,7 @@ fn a_nested_certificate_never_reaches_the_parser() {
     assert!(short.len() < MAX_INPUT);
     assert_eq!(
         read(&format!("ssh-ed25519-cert-v01@openssh.com {short}")),
-        Err(Refusal::Certificate.into())
+        Err(KeyRejected::Certificate.into())
     );
     assert_eq!(
         read(&format!("ssh-ed25519 {short}")),

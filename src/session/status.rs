@@ -10,7 +10,7 @@ use super::machine::ServerInfo;
 use crate::access::status::Status;
 use crate::chat::access::LockdownScope;
 use crate::store::change::lasting;
-use crate::telemetry::metrics::{Counts, Figures};
+use crate::telemetry::metrics::{KeyMetrics, LatencyCounts};
 
 /// The report as text: a heading and a line each.
 pub(super) fn lines(status: &Status, server: &ServerInfo) -> [(&'static str, String); 9] {
@@ -89,7 +89,7 @@ fn uptime(status: &Status, server: &ServerInfo) -> Duration {
     status.at.mono.saturating_duration_since(started)
 }
 
-fn latency(status: &Status, of: fn(&Figures) -> &Counts) -> String {
+fn latency(status: &Status, of: fn(&KeyMetrics) -> &LatencyCounts) -> String {
     match (status.millis(of, 0.5), status.millis(of, 0.99)) {
         (Some(half), Some(most)) => format!("{}, p99 {}", time(half), time(most)),
         _ => "no data yet".to_owned(),

@@ -9,7 +9,7 @@ use super::facts::MAX_HISTORY;
 use crate::chat::command::Verb;
 use crate::chat::ids::AccountId;
 use crate::chat::intent::Refusal;
-use crate::rate_limit::{KeyedRateLimiter, Quota, Shares, TrustedNetworks, source};
+use crate::rate_limit::{AccountRateLimiter, KeyedRateLimiter, Quota, TrustedNetworks, source};
 
 /// How many addresses have limiters of their own. One from which nobody came for a while needs
 /// none.
@@ -65,7 +65,7 @@ pub struct Usage {
 
 #[derive(Debug)]
 struct Counted {
-    commands: Shares<AccountId>,
+    commands: AccountRateLimiter<AccountId>,
     new_accounts: KeyedRateLimiter<IpAddr>,
     guests: KeyedRateLimiter<IpAddr>,
 }
@@ -77,7 +77,7 @@ impl Usage {
         let trusted = limits.trusted_networks;
         Usage {
             counted: Mutex::new(Counted {
-                commands: Shares::new(limits.commands, people, trusted.clone()),
+                commands: AccountRateLimiter::new(limits.commands, people, trusted.clone()),
                 new_accounts: KeyedRateLimiter::new(limits.new_accounts, MAX_ADDRESSES),
                 guests: KeyedRateLimiter::new(limits.guests, MAX_ADDRESSES),
             }),

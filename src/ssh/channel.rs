@@ -1,4 +1,5 @@
-//! One channel: russh's two halves of it as the session's [`Inbound`] and [`Outbound`].
+//! One channel: russh's two halves of it as the session's [`Inbound`] and [`Outbound`], and the
+//! rules for channel requests.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -13,83 +14,82 @@ use russh::{Channel, ChannelMsg, ChannelReadHalf, ChannelWriteHalf};
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
 use crate::session::peer::{self, Gone, Inbound, Input, Outbound, Peer, Sessions};
+use crate::text::Text;
 
-use super::link::{Link, OpenChannel};
-use super::requests::{Requests, term};
-use super::transport::Cut;
+use super::control::CloseReason;
+use super::state::{ChannelPermit, ConnectionState};
 
-/// How long the last words on a channel may wait for somebody who does not read.
-const FAREWELL: Duration = Duration::from_secs(5);
+/// How long the last messages on a channel may wait for a client that doesn't read.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// The extended data type of standard error (RFC 4254 §5.2).
 const STDERR: u32 = 1;
 
-/// Runs a session on a channel to its end, then closes the channel.
+/// Runs a session on a channel, then closes the channel. Aborts the session if it outlives its
+/// connection for too long.
 ///
-/// It is closed without ceremony if the session does not end although its connection has.
-/// `start_by`: how long the client has to ask for a shell or a command.
+/// `start_by`: the deadline for the client to request a shell or a command.
 pub(super) async fn run<S: Sessions>(
     sessions: Arc<S>,
     peer: Arc<Peer>,
     channel: Channel<Msg>,
-    place: OpenChannel,
+    permit: ChannelPermit,
     start_by: Instant,
 ) {
-    let link = place.link();
+    let conn = permit.connection();
     let (read, write) = channel.split();
     let write = Arc::new(write);
     let input = SshInbound {
         read,
-        requests: Requests::default(),
+        requests: ChannelRequests::default(),
         start_by: Some(Box::pin(sleep_until(start_by))),
         ended: false,
         held: VecDeque::new(),
-        link: Arc::clone(link),
+        conn: Arc::clone(conn),
     };
     let output = SshOutbound {
         write: Arc::clone(&write),
-        link: Arc::clone(link),
+        conn: Arc::clone(conn),
     };
-    // A task of its own: to look whether it was abandoned, whenever it has something to do, is a
-    // sixth of the memory that a delivery touches.
+    // A task of its own: checking for the abort on each wake-up is a sixth of the memory that a
+    // delivery touches.
     let mut session = tokio::spawn(sessions.run(peer, input, output));
     tokio::select! {
         biased;
         ended = &mut session => if let Err(error) = ended {
-            let span = &link.span;
-            tracing::error!(parent: span, event = "session_panicked", %error, "internal error: a session ended");
+            let span = &conn.span;
+            tracing::error!(parent: span, event = "session_panicked", %error, "internal error: session panicked");
         },
-        () = link.abandoned() => {
+        () = conn.abandoned() => {
             session.abort();
-            let _dropped = session.await;
+            let _aborted = session.await;
         }
     }
-    // Nothing is sent if the session closed it already.
-    // Boxed: it is large, and would be part of every session's memory.
-    Box::pin(farewell(link, write.close())).await;
+    // Sends nothing if the session has closed it. Boxed: it is large, and would be part of every
+    // session's memory.
+    Box::pin(send_last(conn, write.close())).await;
 }
 
-/// What arrives on a channel.
+/// The input of a channel.
 struct SshInbound {
     read: ChannelReadHalf,
-    requests: Requests,
-    /// Until it has asked for something.
+    requests: ChannelRequests,
+    /// Until a shell or a command was requested.
     start_by: Option<Pin<Box<Sleep>>>,
     ended: bool,
-    /// Text that came while none was wanted, and the end of it.
+    /// Data, and its end, that arrived while the session didn't want any.
     held: VecDeque<Input>,
-    link: Arc<Link>,
+    conn: Arc<ConnectionState>,
 }
 
 impl Drop for SshInbound {
     fn drop(&mut self) {
         for input in &self.held {
-            self.link.control.release(size(input));
+            self.conn.control.release_input(data_len(input));
         }
     }
 }
 
-/// How many bytes of text it is.
-fn size(input: &Input) -> usize {
+fn data_len(input: &Input) -> usize {
     match input {
         Input::Data(bytes) => bytes.len(),
         _ => 0,
@@ -97,18 +97,18 @@ fn size(input: &Input) -> usize {
 }
 
 impl SshInbound {
-    /// What a message means to a session; `None` if nothing, or if it was not granted.
-    fn input(&mut self, message: ChannelMsg) -> Option<Input> {
+    /// Converts a message. Returns `None` if it's irrelevant to sessions or not granted.
+    fn convert(&mut self, message: ChannelMsg) -> Option<Input> {
         match message {
             ChannelMsg::Data { data } => Some(Input::Data(data)),
             ChannelMsg::Eof => Some(Input::Eof),
             ChannelMsg::RequestPty {
-                term: name,
+                term,
                 col_width: cols,
                 row_height: rows,
                 ..
             } => self.requests.pty().then(|| Input::Pty {
-                term: term(&name),
+                term: Text::ascii(term.as_bytes(), MAX_TERM),
                 cols,
                 rows,
             }),
@@ -140,19 +140,18 @@ impl SshInbound {
 impl Inbound for SshInbound {
     fn poll_next(&mut self, cx: &mut Context<'_>, text: bool) -> Poll<Option<Input>> {
         if text && let Some(input) = self.held.pop_front() {
-            self.link.control.release(size(&input));
+            self.conn.control.release_input(data_len(&input));
             return Poll::Ready(Some(input));
         }
         while !self.ended {
             if self.requests.started() {
                 self.start_by = None;
             }
-            // Nothing but a receive from tokio's channel, which remembers whom to wake when this
-            // is dropped.
+            // `wait` is a receive from tokio's channel, which keeps the waker when the future is
+            // dropped.
             let message = match (pin!(self.read.wait()).poll(cx), &mut self.start_by) {
                 (Poll::Ready(message), _) => message,
                 (Poll::Pending, None) => return Poll::Pending,
-                // Somebody who opens a channel and asks for nothing on it is as good as gone.
                 (Poll::Pending, Some(start_by)) => {
                     ready!(start_by.as_mut().poll(cx));
                     None
@@ -161,13 +160,15 @@ impl Inbound for SshInbound {
             match message {
                 None | Some(ChannelMsg::Close) => self.ended = true,
                 Some(message) => {
-                    let input = self.input(message);
+                    let input = self.convert(message);
                     match input {
-                        // russh asks the client for more as soon as it has something. So nothing
-                        // more is read from the connection; this channel is emptied all the same,
-                        // or russh could not go on with any.
+                        // russh extends the window as soon as it has data, so the only way to pause
+                        // the client is to stop reading from the connection. This queue is drained
+                        // all the same, or russh couldn't serve any channel.
                         Some(Input::Data(_) | Input::Eof) if !text => {
-                            self.link.control.hold(input.as_ref().map_or(0, size));
+                            self.conn
+                                .control
+                                .hold_input(input.as_ref().map_or(0, data_len));
                             self.held.extend(input);
                         }
                         Some(input) => return Poll::Ready(Some(input)),
@@ -180,20 +181,20 @@ impl Inbound for SshInbound {
     }
 }
 
-/// What leaves on a channel.
+/// The output of a channel.
 ///
 /// One write is one message to russh's task and, if it fits into the client's window and packet
 /// size (32 KiB with OpenSSH), one SSH packet, encrypted without another copy.
 struct SshOutbound {
     write: Arc<ChannelWriteHalf<Msg>>,
-    link: Arc<Link>,
+    conn: Arc<ConnectionState>,
 }
 
 impl SshOutbound {
-    /// Waits for russh to take something. A write that waits for the client's window is never
-    /// woken by the end of the connection, hence the second future; it costs nothing unless the
-    /// first has to wait.
-    async fn unless_gone(
+    /// Waits for russh to take a message, or for the end of the connection: a write that waits for
+    /// the client's window isn't woken by it. The second future costs nothing unless the first is
+    /// pending.
+    async fn unless_ended(
         &self,
         sending: impl Future<Output = Result<(), russh::Error>> + Send,
     ) -> Result<(), Gone> {
@@ -204,8 +205,8 @@ impl SshOutbound {
             if let Poll::Ready(sent) = sending.as_mut().poll(cx) {
                 return Poll::Ready(sent.map_err(|_| Gone));
             }
-            waiting.get_or_insert_with(|| self.link.control.wait_to_write());
-            let ended = ended.get_or_insert_with(|| Box::pin(self.link.ended()));
+            waiting.get_or_insert_with(|| self.conn.control.begin_write_wait());
+            let ended = ended.get_or_insert_with(|| Box::pin(self.conn.ended()));
             ended.as_mut().poll(cx).map(|()| Err(Gone))
         })
         .await
@@ -214,16 +215,16 @@ impl SshOutbound {
 
 impl Outbound for SshOutbound {
     async fn write(&self, bytes: Bytes) -> Result<(), Gone> {
-        self.unless_gone(self.write.data_bytes(bytes)).await
+        self.unless_ended(self.write.data_bytes(bytes)).await
     }
 
     async fn write_stderr(&self, bytes: Bytes) -> Result<(), Gone> {
-        self.unless_gone(self.write.extended_data_bytes(STDERR, bytes))
+        self.unless_ended(self.write.extended_data_bytes(STDERR, bytes))
             .await
     }
 
     async fn finish(&self, status: u32) {
-        farewell(&self.link, async {
+        send_last(&self.conn, async {
             self.write.exit_status(status).await?;
             self.write.eof().await?;
             self.write.close().await
@@ -232,21 +233,156 @@ impl Outbound for SshOutbound {
     }
 
     fn cut(&self, why: peer::DisconnectReason) {
-        self.link.control.cut(match why {
-            peer::DisconnectReason::Stalled => Cut::WriteStall,
-            peer::DisconnectReason::Dismissed => Cut::Session,
+        self.conn.control.close(match why {
+            peer::DisconnectReason::Stalled => CloseReason::WriteStall,
+            peer::DisconnectReason::Dismissed => CloseReason::Session,
         });
     }
 
     async fn gone(&self) {
-        self.link.ended().await;
+        self.conn.ended().await;
     }
 }
 
-/// Says the last words on a channel, or cuts the connection if nobody listens. Whether they are
-/// heard makes no difference any more.
-async fn farewell(link: &Link, words: impl Future<Output = Result<(), russh::Error>>) {
-    if timeout(FAREWELL, words).await.is_err() {
-        link.control.cut(Cut::WriteStall);
+/// Sends the last messages of a channel, or closes the connection if the client doesn't read them.
+/// Errors make no difference any more.
+async fn send_last(
+    conn: &ConnectionState,
+    messages: impl Future<Output = Result<(), russh::Error>>,
+) {
+    if timeout(CLOSE_TIMEOUT, messages).await.is_err() {
+        conn.control.close(CloseReason::WriteStall);
+    }
+}
+
+/// The maximum length of a command line, in bytes. Longer input belongs on standard input.
+const MAX_COMMAND: usize = 16 * 1024;
+/// The maximum of environment variables per channel. OpenSSH usually sends thirteen `LC_*`.
+const MAX_ENV: usize = 24;
+/// The maximum length of a variable's value, in bytes.
+const MAX_ENV_VALUE: usize = 128;
+/// The maximum length of the terminal type, in characters.
+const MAX_TERM: usize = 64;
+
+/// The requests of a channel so far (RFC 4254 §6), and whether the next one is granted.
+///
+/// russh delivers each request twice: to the handler, which replies to the client, and to the
+/// channel, which the session reads. Both keep one of these and call it with the same requests in
+/// the same order, so the session sees exactly what was granted.
+#[derive(Debug, Default)]
+pub(super) struct ChannelRequests {
+    pty: bool,
+    env: usize,
+    started: bool,
+}
+
+impl ChannelRequests {
+    /// Whether a shell or a command was requested.
+    fn started(&self) -> bool {
+        self.started
+    }
+
+    /// Grants one terminal, before the start.
+    pub(super) fn pty(&mut self) -> bool {
+        !self.started && !std::mem::replace(&mut self.pty, true)
+    }
+
+    /// Grants a few harmless environment variables, before the start.
+    pub(super) fn env(&mut self, name: &str, value: &str) -> bool {
+        let granted = !self.started
+            && self.env < MAX_ENV
+            && is_accepted_env(name)
+            && value.len() <= MAX_ENV_VALUE
+            && value.bytes().all(|b| matches!(b, b' '..=b'~'));
+        if granted {
+            self.env += 1;
+        }
+        granted
+    }
+
+    /// Grants a shell, unless a shell or a command was requested before (RFC 4254 §6.5).
+    pub(super) fn shell(&mut self) -> bool {
+        !std::mem::replace(&mut self.started, true)
+    }
+
+    /// Grants a command, under the same condition.
+    pub(super) fn exec(&mut self, command: &[u8]) -> bool {
+        command.len() <= MAX_COMMAND && self.shell()
+    }
+
+    /// Grants a new size of the terminal.
+    pub(super) fn resize(&self) -> bool {
+        self.pty
+    }
+}
+
+/// Whether a variable affects how a session looks.
+fn is_accepted_env(name: &str) -> bool {
+    match name {
+        "TERM" | "LANG" | "NO_COLOR" | "COLORTERM" | "TZ" => true,
+        _ => name.strip_prefix("LC_").is_some_and(|rest| {
+            (1..=24).contains(&rest.len()) && rest.bytes().all(|b| matches!(b, b'A'..=b'Z' | b'_'))
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_channel_starts_once() {
+        let mut requests = ChannelRequests::default();
+        assert!(!requests.resize(), "no terminal, no size");
+        assert!(requests.pty());
+        assert!(!requests.pty(), "one terminal");
+        assert!(requests.resize());
+        assert!(!requests.exec(&vec![b'x'; MAX_COMMAND + 1]));
+        assert!(!requests.started());
+        assert!(requests.shell());
+        assert!(requests.started());
+        assert!(!requests.shell(), "one shell");
+        assert!(!requests.exec(b"who"), "not both");
+        assert!(!requests.env("LANG", "C"), "too late");
+        assert!(
+            !ChannelRequests {
+                started: true,
+                ..ChannelRequests::default()
+            }
+            .pty(),
+            "too late"
+        );
+    }
+
+    #[test]
+    fn only_harmless_variables_are_accepted() {
+        let long = "x".repeat(MAX_ENV_VALUE + 1);
+        let cases = [
+            ("TERM", "xterm-256color", true),
+            ("LANG", "en_US.UTF-8", true),
+            ("LC_CTYPE", "C.UTF-8", true),
+            ("NO_COLOR", "", true),
+            ("COLORTERM", "truecolor", true),
+            ("TZ", "Europe/Berlin", true),
+            ("LC_", "x", false),
+            ("LC_\n", "x", false),
+            ("LC_ALL_THE_THINGS_AND_MUCH_MORE", "x", false),
+            ("LD_PRELOAD", "/tmp/x.so", false),
+            ("PATH", "/bin", false),
+            ("lang", "C", false),
+            ("TZ", "\u{1b}[2J", false),
+            ("TZ", "Zürich", false),
+            ("TZ", &long, false),
+        ];
+        for (name, value, granted) in cases {
+            assert_eq!(
+                ChannelRequests::default().env(name, value),
+                granted,
+                "{name}={value:?}"
+            );
+        }
+        let mut requests = ChannelRequests::default();
+        let granted = (0..100).filter(|_| requests.env("LANG", "C")).count();
+        assert_eq!(granted, MAX_ENV);
     }
 }

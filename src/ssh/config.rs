@@ -1,30 +1,33 @@
-//! How russh is set up. Its defaults are those of a library, not of a public server.
+//! russh's configuration. Its defaults aren't meant for a public server.
 
 use std::borrow::Cow;
 use std::time::Duration;
 
 use russh::keys::{Algorithm, EcdsaCurve, HashAlg, PrivateKey};
-use russh::{MethodSet, Preferred, SshId, cipher, compression, kex, mac, server};
+use russh::{MethodKind, MethodSet, Preferred, SshId, cipher, compression, kex, mac, server};
 
 use super::Settings;
-use super::handler::METHODS;
 
-/// What the server says it is (RFC 4253 §4.2), without the end of the line.
+/// The server's version line (RFC 4253 §4.2), without the line end.
 pub(super) const VERSION_LINE: &str = concat!("SSH-2.0-sshchat_", env!("CARGO_PKG_VERSION"));
 
-/// The largest piece of data that clients are told to send, in bytes.
+/// The offered methods.
+pub(super) const METHODS: &[MethodKind] = &[MethodKind::PublicKey, MethodKind::KeyboardInteractive];
+/// The methods after the login dialog has ended. With keyboard-interactive among them, OpenSSH
+/// would repeat the dialog twice.
+pub(super) const FINAL_METHODS: &[MethodKind] = &[MethodKind::PublicKey];
+
+/// The maximum packet size for clients, in bytes.
 pub(super) const MAX_PACKET: usize = 16 * 1024;
 
-/// The most that a client may send on a channel before it is told to go on, in bytes. Small, since
-/// what it says about anything else comes behind that: see [`Control::hold`].
-///
-/// [`Control::hold`]: super::transport::Control::hold
+/// The window of a channel, in bytes. Small, because data that sessions hold back delays everything
+/// behind it: see [`hold_input`](super::control::TransportControl::hold_input).
 pub(super) const WINDOW: u32 = 16 * 1024;
 
-/// Between the end of the time for something and the keepalive that must not come before it.
+/// The time between a deadline and the keepalive that must not come before it.
 const MARGIN: Duration = Duration::from_secs(1);
 
-/// No Diffie-Hellman groups: group 18 costs a second of CPU for each login that anybody begins.
+/// Without finite-field Diffie-Hellman: group 18 costs a second of CPU time per key exchange.
 const KEX: &[kex::Name] = &[
     kex::MLKEM768X25519_SHA256,
     kex::CURVE25519,
@@ -49,7 +52,8 @@ const CIPHERS: &[cipher::Name] = &[
     cipher::AES_128_CTR,
 ];
 
-/// Without the cipher that the Terrapin attack is about, though strict key exchange prevents it.
+/// Without ChaCha20-Poly1305, the cipher of the Terrapin attack, though strict key exchange
+/// prevents it.
 const STRICT_CIPHERS: &[cipher::Name] = &[
     cipher::AES_256_GCM,
     cipher::AES_128_GCM,
@@ -60,9 +64,9 @@ const STRICT_CIPHERS: &[cipher::Name] = &[
 
 const MACS: &[mac::Name] = &[mac::HMAC_SHA256_ETM, mac::HMAC_SHA512_ETM];
 
-/// The signatures that are made and taken. russh advertises these to clients (RFC 8308
-/// `server-sig-algs`) and picks the host key by them: without the RSA ones people with RSA keys
-/// can't get in, and `ssh-rsa` (SHA-1) is left out.
+/// Signature algorithms. russh advertises them to clients (RFC 8308 `server-sig-algs`), and chooses
+/// the host key by them. Without the RSA ones, users with RSA keys can't log in; `ssh-rsa` (SHA-1)
+/// is left out.
 const SIGNATURES: &[Algorithm] = &[
     Algorithm::Ed25519,
     Algorithm::SkEd25519,
@@ -84,21 +88,20 @@ const SIGNATURES: &[Algorithm] = &[
     },
 ];
 
-/// How often a silent client is asked whether it is still there. Never before it had time to log
-/// in: OpenSSH ends a login, and with it a question to the person in front of it, when it
-/// finds such a thing waiting ("bad message during authentication: type 80").
-pub(super) fn keepalive(settings: &Settings) -> Duration {
+/// The keepalive interval. Longer than a login may take: OpenSSH aborts a login on a keepalive
+/// ("bad message during authentication: type 80").
+pub(super) fn keepalive_interval(settings: &Settings) -> Duration {
     settings
         .keepalive
         .max(settings.login_grace.saturating_add(MARGIN))
 }
 
-/// How long somebody who is asked something has to answer, before the next keepalive is due.
-pub(super) fn time_to_answer(settings: &Settings) -> Duration {
-    keepalive(settings).saturating_sub(MARGIN)
+/// How long a user has to answer the prompts of the login: until the first keepalive.
+pub(super) fn prompt_timeout(settings: &Settings) -> Duration {
+    keepalive_interval(settings).saturating_sub(MARGIN)
 }
 
-/// What every connection is served with.
+/// Returns the configuration of all connections.
 pub(super) fn config(settings: &Settings, host_keys: Vec<PrivateKey>) -> server::Config {
     let (kex, ciphers) = if settings.strict_crypto {
         (STRICT_KEX, STRICT_CIPHERS)
@@ -109,7 +112,7 @@ pub(super) fn config(settings: &Settings, host_keys: Vec<PrivateKey>) -> server:
         server_id: SshId::Standard(Cow::Borrowed(VERSION_LINE)),
         methods: MethodSet::from(METHODS),
         auth_rejection_time: Duration::from_millis(200),
-        // The first request is always the `none` that asks for the methods.
+        // Clients begin with `none` to learn the methods.
         auth_rejection_time_initial: Some(Duration::ZERO),
         keys: host_keys,
         window_size: WINDOW,
@@ -125,11 +128,11 @@ pub(super) fn config(settings: &Settings, host_keys: Vec<PrivateKey>) -> server:
             compression: Cow::Borrowed(&[compression::NONE]),
         },
         max_auth_attempts: settings.max_auth_attempts,
-        // Any packet resets it, ours too: the deadlines are kept in `connection`.
+        // Reset by any packet, including ours. `connection` has the deadlines.
         inactivity_timeout: None,
-        keepalive_interval: Some(keepalive(settings)),
-        // `connection` counts those that stay unanswered: russh would take a client for dead whose
-        // answers aren't read.
+        keepalive_interval: Some(keepalive_interval(settings)),
+        // `connection` counts unanswered ones. russh would disconnect clients whose answers aren't
+        // read because input is held.
         keepalive_max: 0,
         nodelay: true,
         ..server::Config::default()
@@ -142,7 +145,7 @@ mod tests {
 
     #[test]
     fn no_keepalive_comes_during_a_login() {
-        // (keepalive, login grace, keepalive that is used, time to answer), in seconds
+        // (keepalive, login grace, effective keepalive, prompt timeout), in seconds
         let cases = [(60, 20, 60, 59), (30, 20, 30, 29), (30, 120, 121, 120)];
         for (keepalive, login_grace, used, answer) in cases {
             let settings = Settings {
@@ -150,8 +153,8 @@ mod tests {
                 login_grace: Duration::from_secs(login_grace),
                 ..Settings::default()
             };
-            assert_eq!(super::keepalive(&settings), Duration::from_secs(used));
-            assert_eq!(time_to_answer(&settings), Duration::from_secs(answer));
+            assert_eq!(keepalive_interval(&settings), Duration::from_secs(used));
+            assert_eq!(prompt_timeout(&settings), Duration::from_secs(answer));
         }
     }
 }

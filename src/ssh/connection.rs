@@ -1,4 +1,4 @@
-//! One connection, from accept to the end: its deadlines, and the log line about it.
+//! The task of one connection: its deadlines from accept to end, and the log line about it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,219 +15,236 @@ use crate::session::peer::Sessions;
 use crate::telemetry::metrics;
 use crate::text::Text;
 
-use super::config::keepalive;
+use super::config::keepalive_interval;
+use super::control::CloseReason;
 use super::eviction::Stage;
 use super::handler::Handler;
-use super::link::{Link, State};
-use super::transport::{Cut, Transport};
-use super::{Edge, Settings};
+use super::state::{ConnectionState, Lifecycle};
+use super::transport::Transport;
+use super::{Settings, Shared};
 
-/// How long sessions may go on after their connection has ended, to put their things in order.
-const GRACE: Duration = Duration::from_secs(5);
+/// How long sessions may run after their connection has ended.
+const SESSION_GRACE: Duration = Duration::from_secs(5);
 /// How many keepalives in a row may stay unanswered.
 const MAX_KEEPALIVES: u32 = 3;
 /// How long a client has to hang up after its last session when the server stops.
-const HANG_UP: Duration = Duration::from_secs(2);
+const HANGUP_GRACE: Duration = Duration::from_secs(2);
 
-/// russh closes the connection over such a text before anybody is asked, and without a word.
+/// The reason for russh's silent close on invalid UTF-8, which happens before any callback.
 const NOT_UTF8: &str = "a user name, an environment variable or another text is not UTF-8";
 
-/// What the whole server is doing.
+/// The phase of the whole server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Phase {
-    /// People come and go.
+pub(super) enum ServerPhase {
+    /// Accepting connections.
     Open,
-    /// Nobody comes; those who are here may finish.
+    /// Not accepting any more; open sessions may finish.
     Draining,
-    /// Whoever is still here is cut.
+    /// Closing what is still open.
     Closing,
 }
 
-/// Leaves nothing running if the task of a connection is dropped in the middle.
-struct EndWith(Arc<Link>);
+/// Closes the connection and aborts its sessions if the connection's task is dropped.
+struct TeardownGuard(Arc<ConnectionState>);
 
-impl Drop for EndWith {
+impl Drop for TeardownGuard {
     fn drop(&mut self) {
-        self.0.control.cut(Cut::Stop);
+        self.0.control.close(CloseReason::Stop);
         self.0.abandon();
     }
 }
 
-/// What has to happen at some time unless something else happens before.
+/// What happens when a deadline passes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Due {
-    Cut(Cut),
-    Abandon,
-    /// To look whether the client was heard of.
-    Look,
+enum DeadlineAction {
+    Close(CloseReason),
+    AbandonSessions,
+    CheckLiveness,
 }
 
-/// Whether the client still answers.
+/// Detects clients that no longer answer keepalives.
 #[derive(Debug, Clone, Copy)]
-struct Heard {
-    /// When that was looked at last.
-    at: Instant,
-    /// How many bytes had come from it by then.
+struct Liveness {
+    checked_at: Instant,
+    /// Bytes received by then.
     received: u64,
-    /// How often in a row there was nothing new.
+    /// Checks in a row without new bytes.
     silent: u32,
 }
 
-impl Heard {
-    /// Looks again. Returns whether the client is as good as gone: each time that it has sent
-    /// nothing, russh asks it to.
-    fn look(&mut self, received: u64, is_holding: bool, now: Instant) -> bool {
-        // From a client that isn't read nothing can be heard. The kernel gives it up if it takes
-        // nothing of what is asked, and if it hangs up the transport sees it.
-        let was_heard = is_holding || received != self.received;
-        self.silent = if was_heard { 0 } else { self.silent + 1 };
-        (self.at, self.received) = (now, received);
+impl Liveness {
+    /// Checks once per keepalive interval. Returns whether the client is dead: russh sends a
+    /// keepalive in each interval without input.
+    fn is_dead_at(&mut self, now: Instant, received: u64, is_input_held: bool) -> bool {
+        // While input is held, no answer can be seen. The kernel closes the connection if the
+        // client acknowledges nothing, and the transport notices if it hangs up.
+        let is_alive = is_input_held || received != self.received;
+        self.silent = if is_alive { 0 } else { self.silent + 1 };
+        (self.checked_at, self.received) = (now, received);
         self.silent > MAX_KEEPALIVES
     }
 }
 
-/// The moments from which deadlines count.
+/// The times that deadlines count from.
 #[derive(Debug, Clone, Copy)]
-struct Since {
+struct Timeline {
     accepted: Instant,
     /// The last login, or the last channel that was opened or closed.
-    change: Instant,
-    /// When a deadline cut the connection.
-    cut: Option<Instant>,
+    changed: Instant,
+    /// When a deadline closed the connection.
+    closed: Option<Instant>,
 }
 
-/// The next deadline of a connection in this state.
-fn due(state: State, phase: Phase, since: Since, settings: &Settings) -> Option<(Instant, Due)> {
-    if let Some(cut) = since.cut {
-        return (!state.abandoned).then_some((cut + GRACE, Due::Abandon));
+/// Returns the next deadline of a connection, without the liveness check.
+fn next_deadline(
+    lifecycle: Lifecycle,
+    phase: ServerPhase,
+    times: Timeline,
+    settings: &Settings,
+) -> Option<(Instant, DeadlineAction)> {
+    use DeadlineAction::{AbandonSessions, Close};
+    if let Some(closed) = times.closed {
+        return (!lifecycle.abandoned).then_some((closed + SESSION_GRACE, AbandonSessions));
     }
-    let stays = matches!(phase, Phase::Open | Phase::Draining);
-    if let Some(leave_by) = state.leave_by.filter(|_| stays) {
-        return Some((leave_by, Due::Cut(Cut::Rekeys)));
+    let may_stay = matches!(phase, ServerPhase::Open | ServerPhase::Draining);
+    if let Some(deadline) = lifecycle.disconnect_deadline.filter(|_| may_stay) {
+        return Some((deadline, Close(CloseReason::Rekeys)));
     }
     match phase {
-        Phase::Closing => Some((since.accepted, Due::Cut(Cut::Stop))),
-        Phase::Draining if !state.authenticated => Some((since.accepted, Due::Cut(Cut::Stop))),
-        Phase::Open if !state.authenticated => Some((
-            state
-                .answer_by
-                .unwrap_or(since.accepted + settings.login_grace),
-            Due::Cut(Cut::LoginGrace),
+        ServerPhase::Closing => Some((times.accepted, Close(CloseReason::Stop))),
+        ServerPhase::Draining if !lifecycle.authenticated => {
+            Some((times.accepted, Close(CloseReason::Stop)))
+        }
+        ServerPhase::Open if !lifecycle.authenticated => Some((
+            lifecycle
+                .prompt_deadline
+                .unwrap_or(times.accepted + settings.login_grace),
+            Close(CloseReason::LoginGrace),
         )),
-        _ if state.channels > 0 => None,
-        Phase::Draining => Some((since.change + HANG_UP, Due::Cut(Cut::Stop))),
-        Phase::Open => Some((since.change + settings.idle, Due::Cut(Cut::Idle))),
+        _ if lifecycle.channels > 0 => None,
+        ServerPhase::Draining => Some((times.changed + HANGUP_GRACE, Close(CloseReason::Stop))),
+        ServerPhase::Open => Some((times.changed + settings.idle, Close(CloseReason::Idle))),
     }
 }
 
-/// The earlier of two deadlines; the first if they are the same.
-fn earlier(one: Option<(Instant, Due)>, other: (Instant, Due)) -> (Instant, Due) {
-    one.filter(|(at, _)| *at <= other.0).unwrap_or(other)
+/// Returns the earlier of two deadlines; the first if they are equal.
+fn earlier(
+    first: Option<(Instant, DeadlineAction)>,
+    second: (Instant, DeadlineAction),
+) -> (Instant, DeadlineAction) {
+    first.filter(|(at, _)| *at <= second.0).unwrap_or(second)
 }
 
-async fn reached((at, due): (Instant, Due)) -> Due {
+async fn wait_for((at, action): (Instant, DeadlineAction)) -> DeadlineAction {
     sleep_until(at).await;
-    due
+    action
 }
 
-/// Runs a connection to its end and until all its sessions have ended.
+/// Runs a connection until it and all its sessions have ended.
 pub(super) async fn run<S: Sessions, D: Authenticator>(
-    edge: Arc<Edge<S, D>>,
+    shared: Arc<Shared<S, D>>,
     stream: TcpStream,
-    link: Arc<Link>,
-    mut phase: watch::Receiver<Phase>,
+    conn: Arc<ConnectionState>,
+    mut phase: watch::Receiver<ServerPhase>,
 ) {
-    let _end = EndWith(Arc::clone(&link));
-    let settings = &edge.settings;
-    let mut since = Since {
+    let _guard = TeardownGuard(Arc::clone(&conn));
+    let settings = &shared.settings;
+    let mut times = Timeline {
         accepted: Instant::now(),
-        change: Instant::now(),
-        cut: None,
+        changed: Instant::now(),
+        closed: None,
     };
-    let silence = keepalive(settings);
-    let mut heard = Heard {
-        at: since.accepted,
+    let keepalive = keepalive_interval(settings);
+    let mut liveness = Liveness {
+        checked_at: times.accepted,
         received: 0,
         silent: 0,
     };
-    // Answers to keystrokes are small: sent when ready, not when there are more.
+    // Echoed keystrokes are small and must not be delayed.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(event = "nodelay_failed", %error);
     }
-    let transport = Transport::of(&link, stream, settings.write_stall);
-    let handler = Handler::new(Arc::clone(&edge), Arc::clone(&link));
-    let config = Arc::clone(&edge.config);
-    // Boxed: it is large, and done once the client has said which version it speaks.
-    let greeting = Box::pin(russh::server::run_stream(config, transport, handler));
-    let session = async {
-        link.seat.greeted().await;
-        let running = greeting.await?;
-        link.seat.reached(Stage::Identified);
-        let goodbye = goodbye(&link, running.handle());
+    let transport = Transport::for_connection(&conn, stream, settings.write_stall);
+    let handler = Handler::new(Arc::clone(&shared), Arc::clone(&conn));
+    let config = Arc::clone(&shared.config);
+    // Boxed: it is large, and done after the version exchange.
+    let handshake = Box::pin(russh::server::run_stream(config, transport, handler));
+    let protocol = async {
+        conn.permit.wait_for_handshake().await;
+        let running = handshake.await?;
+        conn.permit.advance(Stage::VersionExchanged);
+        let disconnect = disconnect_after_rekeys(&conn, running.handle());
         tokio::pin!(running);
         tokio::select! {
             outcome = &mut running => return outcome,
-            () = goodbye => {}
+            () = disconnect => {}
         }
         running.await
     };
-    tokio::pin!(session);
+    tokio::pin!(protocol);
 
-    let mut state = link.state.subscribe();
+    let mut lifecycle = conn.lifecycle.subscribe();
     let outcome = loop {
-        let next = due(
-            *state.borrow_and_update(),
+        let next = next_deadline(
+            *lifecycle.borrow_and_update(),
             *phase.borrow_and_update(),
-            since,
+            times,
             settings,
         );
+        let check = (
+            liveness.checked_at + keepalive,
+            DeadlineAction::CheckLiveness,
+        );
         tokio::select! {
-            outcome = &mut session => break outcome,
-            due = reached(earlier(next, (heard.at + silence, Due::Look))) => {
+            outcome = &mut protocol => break outcome,
+            action = wait_for(earlier(next, check)) => {
                 let now = Instant::now();
-                let why = match due {
-                    Due::Cut(why) => Some(why),
-                    Due::Abandon => {
-                        link.abandon();
+                let reason = match action {
+                    DeadlineAction::Close(reason) => Some(reason),
+                    DeadlineAction::AbandonSessions => {
+                        conn.abandon();
                         None
                     }
-                    Due::Look => {
-                        let (received, holds) = (link.control.received(), link.control.is_holding());
-                        heard.look(received, holds, now).then_some(Cut::Keepalive)
+                    DeadlineAction::CheckLiveness => {
+                        let (received, held) =
+                            (conn.control.received(), conn.control.is_input_held());
+                        liveness.is_dead_at(now, received, held).then_some(CloseReason::Keepalive)
                     }
                 };
-                if let Some(why) = why {
-                    link.control.cut(why);
-                    since.cut.get_or_insert(now);
+                if let Some(reason) = reason {
+                    conn.control.close(reason);
+                    times.closed.get_or_insert(now);
                 }
             },
-            Ok(()) = state.changed() => since.change = Instant::now(),
+            Ok(()) = lifecycle.changed() => times.changed = Instant::now(),
             Ok(()) = phase.changed() => {}
         }
     };
 
-    link.state.send_modify(|state| state.ended = true);
-    let empty = link.until(|state| state.channels == 0);
-    if timeout(GRACE, empty).await.is_err() {
+    conn.lifecycle
+        .send_modify(|lifecycle| lifecycle.ended = true);
+    let no_sessions = conn.wait_until(|lifecycle| lifecycle.channels == 0);
+    if timeout(SESSION_GRACE, no_sessions).await.is_err() {
         tracing::warn!(
             event = "session_abandoned",
-            "a session went on after its connection had ended, and was dropped"
+            "session aborted: still running 5 s after its connection ended"
         );
-        link.abandon();
-        link.until(|state| state.channels == 0).await;
+        conn.abandon();
+        conn.wait_until(|lifecycle| lifecycle.channels == 0).await;
     }
     log_end(
-        &link,
-        since.accepted.elapsed(),
+        &conn,
+        times.accepted.elapsed(),
         &outcome,
         settings.max_auth_attempts,
     );
 }
 
-/// Waits until a client has asked for too many key exchanges, and tells it why that's the end.
-async fn goodbye(link: &Link, handle: Handle) {
-    link.until(|state| state.leave_by.is_some()).await;
-    // Said once the exchange at hand is over. If it never is, the connection is cut all the same.
+/// Waits until the client has exceeded its key exchanges, and sends a disconnect message.
+async fn disconnect_after_rekeys(conn: &ConnectionState, handle: Handle) {
+    conn.wait_until(|lifecycle| lifecycle.disconnect_deadline.is_some())
+        .await;
+    // Sent after the current exchange. If that never ends, the deadline closes the connection.
     let _ended = handle
         .disconnect(
             Disconnect::ByApplication,
@@ -238,65 +255,73 @@ async fn goodbye(link: &Link, handle: Handle) {
 }
 
 fn log_end(
-    link: &Link,
+    conn: &ConnectionState,
     lasted: Duration,
     outcome: &Result<(), russh::Error>,
     max_auth_attempts: usize,
 ) {
     let millis = u64::try_from(lasted.as_millis()).unwrap_or(u64::MAX);
-    let (received, sent) = (link.control.received(), link.control.sent());
-    let leaves = link.state.borrow().leave_by.map(|_| Cut::Rekeys);
-    let (reason, words) = match link.control.fault() {
-        Some(fault) => ("protocol", Some(fault.to_owned())),
-        None => reason(link.control.why().or(leaves), outcome),
+    let (received, sent) = (conn.control.received(), conn.control.sent());
+    let rekeys = conn.lifecycle.borrow().disconnect_deadline;
+    let rekeys = rekeys.map(|_| CloseReason::Rekeys);
+    let (reason, detail) = match conn.control.protocol_error() {
+        Some(error) => ("protocol", Some(error.to_owned())),
+        None => end_reason(conn.control.close_reason().or(rekeys), outcome),
     };
-    metrics::connection_ended(link.seat.at(), reason);
-    let reason = words.unwrap_or_else(|| reason.to_owned());
-    if link.seat.is_authenticated() {
+    metrics::connection_ended(conn.permit.auth_stage(), reason);
+    let reason = detail.unwrap_or_else(|| reason.to_owned());
+    if conn.permit.is_authenticated() {
         tracing::info!(
             event = "connection_close",
             millis,
             received,
             sent,
             reason,
-            "a connection ended"
+            "connection closed"
         );
         return;
     }
-    // Scanners and health checks are not news.
+    // Scanners and health checks would fill the log.
     tracing::debug!(
         event = "connection_close",
         millis,
         received,
         sent,
         reason,
-        "a connection ended before a login"
+        "connection closed before a login"
     );
-    let attempts = link.attempts();
-    if let Some(key) = &attempts.stranger {
-        let (user, client) = (attempts.user.as_str(), link.control.client().as_str());
-        tracing::info!(event = "auth_refused", user, %key, client, "a key was not let in");
+    let attempts = conn.attempts();
+    if let Some(key) = &attempts.unknown_key {
+        let (user, client) = (
+            attempts.user.as_str(),
+            conn.control.client_version().as_str(),
+        );
+        tracing::info!(event = "auth_refused", user, %key, client, "key not accepted");
     }
     if attempts.tried {
-        let refused = attempts.refused;
+        let refused = attempts.rejected;
         metrics::login_failed();
         tracing::info!(
             event = "auth_failed",
             user = attempts.user.as_str(),
             refused,
             reason,
-            "nobody logged in"
+            "login failed"
         );
-        let exhausted = !attempts.excused && refused + attempts.unproven >= max_auth_attempts;
-        link.seat.failed(exhausted, std::time::Instant::now());
+        let exhausted = !attempts.timed_out && refused + attempts.unproven >= max_auth_attempts;
+        conn.permit
+            .record_auth_failure(exhausted, std::time::Instant::now());
     }
 }
 
-/// Why a connection ended, in a word; and in a few more, where the client broke the protocol.
-fn reason(cut: Option<Cut>, outcome: &Result<(), russh::Error>) -> (&'static str, Option<String>) {
-    let word = match (cut, outcome) {
-        (Some(cut), _) => cut.as_str(),
-        // Some clients say goodbye (RFC 4253 §11.1), others just close the connection.
+/// Returns why a connection ended, and the details of a protocol error.
+fn end_reason(
+    closed: Option<CloseReason>,
+    outcome: &Result<(), russh::Error>,
+) -> (&'static str, Option<String>) {
+    let reason = match (closed, outcome) {
+        (Some(reason), _) => reason.as_str(),
+        // With SSH_MSG_DISCONNECT (RFC 4253 §11.1) or without.
         (None, Ok(()) | Err(russh::Error::Disconnect)) => "closed",
         (None, Err(russh::Error::HUP | russh::Error::IO(_))) => "lost",
         (None, Err(russh::Error::KeepaliveTimeout)) => "keepalive",
@@ -304,11 +329,11 @@ fn reason(cut: Option<Cut>, outcome: &Result<(), russh::Error>) -> (&'static str
             return ("protocol", Some(NOT_UTF8.to_owned()));
         }
         (None, Err(error)) => {
-            let words = Text::ascii(error.to_string().as_bytes(), 200);
-            return ("protocol", Some(words.to_string()));
+            let detail = Text::ascii(error.to_string().as_bytes(), 200);
+            return ("protocol", Some(detail.to_string()));
         }
     };
-    (word, None)
+    (reason, None)
 }
 
 #[cfg(test)]
@@ -316,10 +341,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_client_that_answers_nothing_is_gone() {
+    fn a_client_that_answers_no_keepalive_is_dead() {
         let now = Instant::now();
-        // (bytes that came so far, whether it's not read from, whether it is gone)
-        let looks = [
+        // (bytes received, whether input is held, whether the client is dead)
+        let checks = [
             (10, false, false),
             (10, false, false),
             (10, false, false),
@@ -333,27 +358,40 @@ mod tests {
             (11, false, false),
             (11, false, true),
         ];
-        let mut heard = Heard {
-            at: now,
+        let mut liveness = Liveness {
+            checked_at: now,
             received: 0,
             silent: 0,
         };
-        for (step, (received, holds, gone)) in looks.into_iter().enumerate() {
-            assert_eq!(heard.look(received, holds, now), gone, "step {step}");
+        for (step, (received, held, dead)) in checks.into_iter().enumerate() {
+            assert_eq!(
+                liveness.is_dead_at(now, received, held),
+                dead,
+                "step {step}"
+            );
         }
     }
 
     #[test]
     fn the_earlier_deadline_counts() {
         let now = Instant::now();
-        let later = now + GRACE;
-        let cut = |at| (at, Due::Cut(Cut::Idle));
-        assert_eq!(earlier(None, (now, Due::Look)), (now, Due::Look));
-        assert_eq!(earlier(Some(cut(now)), (now, Due::Look)), cut(now));
-        assert_eq!(earlier(Some(cut(now)), (later, Due::Look)), cut(now));
+        let later = now + SESSION_GRACE;
+        let close = |at| (at, DeadlineAction::Close(CloseReason::Idle));
         assert_eq!(
-            earlier(Some(cut(later)), (now, Due::Look)),
-            (now, Due::Look)
+            earlier(None, (now, DeadlineAction::CheckLiveness)),
+            (now, DeadlineAction::CheckLiveness)
+        );
+        assert_eq!(
+            earlier(Some(close(now)), (now, DeadlineAction::CheckLiveness)),
+            close(now)
+        );
+        assert_eq!(
+            earlier(Some(close(now)), (later, DeadlineAction::CheckLiveness)),
+            close(now)
+        );
+        assert_eq!(
+            earlier(Some(close(later)), (now, DeadlineAction::CheckLiveness)),
+            (now, DeadlineAction::CheckLiveness)
         );
     }
 
@@ -361,79 +399,85 @@ mod tests {
     fn each_state_has_its_deadline() {
         let set = Settings::default();
         let accepted = Instant::now();
-        let change = accepted + Duration::from_secs(3);
-        let open = Since {
+        let changed = accepted + Duration::from_secs(3);
+        let open = Timeline {
             accepted,
-            change,
-            cut: None,
+            changed,
+            closed: None,
         };
-        let cut = Since {
-            cut: Some(change),
+        let closed = Timeline {
+            closed: Some(changed),
             ..open
         };
-        let waiting = State::default();
-        let idle = State {
+        let waiting = Lifecycle::default();
+        let idle = Lifecycle {
             authenticated: true,
             ..waiting
         };
-        let busy = State {
+        let busy = Lifecycle {
             channels: 1,
             ..idle
         };
         let late = accepted + set.login_grace + Duration::from_secs(1);
-        let asked = State {
-            answer_by: Some(late),
+        let prompted = Lifecycle {
+            prompt_deadline: Some(late),
             ..waiting
         };
-        let abandoned = State {
+        let abandoned = Lifecycle {
             abandoned: true,
             ..busy
         };
-        let now_stop = Some((accepted, Due::Cut(Cut::Stop)));
+        let now_stop = Some((accepted, DeadlineAction::Close(CloseReason::Stop)));
         let cases = [
             (
                 waiting,
-                Phase::Open,
+                ServerPhase::Open,
                 open,
-                Some((accepted + set.login_grace, Due::Cut(Cut::LoginGrace))),
+                Some((
+                    accepted + set.login_grace,
+                    DeadlineAction::Close(CloseReason::LoginGrace),
+                )),
             ),
             (
-                asked,
-                Phase::Open,
+                prompted,
+                ServerPhase::Open,
                 open,
-                Some((late, Due::Cut(Cut::LoginGrace))),
+                Some((late, DeadlineAction::Close(CloseReason::LoginGrace))),
             ),
-            (waiting, Phase::Draining, open, now_stop),
-            (asked, Phase::Draining, open, now_stop),
-            (waiting, Phase::Closing, open, now_stop),
-            (
-                idle,
-                Phase::Open,
-                open,
-                Some((change + set.idle, Due::Cut(Cut::Idle))),
-            ),
+            (waiting, ServerPhase::Draining, open, now_stop),
+            (prompted, ServerPhase::Draining, open, now_stop),
+            (waiting, ServerPhase::Closing, open, now_stop),
             (
                 idle,
-                Phase::Draining,
+                ServerPhase::Open,
                 open,
-                Some((change + HANG_UP, Due::Cut(Cut::Stop))),
+                Some((changed + set.idle, DeadlineAction::Close(CloseReason::Idle))),
             ),
-            (busy, Phase::Open, open, None),
-            (busy, Phase::Draining, open, None),
-            (busy, Phase::Closing, open, now_stop),
+            (
+                idle,
+                ServerPhase::Draining,
+                open,
+                Some((
+                    changed + HANGUP_GRACE,
+                    DeadlineAction::Close(CloseReason::Stop),
+                )),
+            ),
+            (busy, ServerPhase::Open, open, None),
+            (busy, ServerPhase::Draining, open, None),
+            (busy, ServerPhase::Closing, open, now_stop),
             (
                 busy,
-                Phase::Closing,
-                cut,
-                Some((change + GRACE, Due::Abandon)),
+                ServerPhase::Closing,
+                closed,
+                Some((changed + SESSION_GRACE, DeadlineAction::AbandonSessions)),
             ),
-            (abandoned, Phase::Closing, cut, None),
+            (abandoned, ServerPhase::Closing, closed, None),
         ];
-        for (state, phase, since, expected) in cases {
+        for (lifecycle, phase, times, expected) in cases {
             assert_eq!(
-                due(state, phase, since, &set),
+                next_deadline(lifecycle, phase, times, &set),
                 expected,
-                "{state:?} {phase:?}"
+                "{lifecycle:?} {phase:?}"
             );
         }
     }

@@ -1,112 +1,101 @@
-//! The order in which connections that have not logged in are evicted when there is no room.
+//! The order in which unauthenticated connections are evicted when there is no room.
 //!
-//! The connection that goes first belongs to the source with the largest weight, and is the least
-//! far one of that source, then the oldest. The weight is the number of its connections and of its
-//! strikes: connections from there that ended recently without a login. So a source that holds
-//! many connections, or keeps coming back, gives way to one that connects once.
+//! The victim belongs to the source with the largest weight; among that source's connections it's
+//! the one that has progressed least, then the oldest. The weight of a source is the number of its
+//! connections plus its strikes, the connections that recently ended without a login. So a source
+//! with many connections, or one that keeps coming back, gives way to one that connects once.
 //!
-//! IPv6 addresses are cheap: who has a /48 has 65,536 sources. So a /48 has a weight as well, a
-//! quarter of its connections, and counts where that is more than the weight of any source.
+//! IPv6 addresses are cheap: a /48 network contains 65,536 sources. So a /48 has a weight, too, a
+//! quarter of its connections, which counts if it's larger than that of any source.
 //!
-//! Connections of sources that logged in before are shielded: they go last.
+//! Protected connections, from sources that have logged in before, are evicted last.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap};
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 
-/// How far a connection is on its way to a login.
+use crate::rate_limit::site;
+
+/// The progress of a connection towards a login.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stage {
-    /// It has not sent its version line yet.
+    /// Accepted.
     Connected,
-    /// It has, and the key exchange isn't done yet.
-    Identified,
-    /// It did its part of the key exchange.
-    Exchanged,
-    /// Its user was asked a question.
-    Asked,
+    /// The client has sent its version line.
+    VersionExchanged,
+    /// The client has done its part of the key exchange.
+    KeysExchanged,
+    /// The user was prompted for something.
+    Prompted,
 }
 
-/// Connections of one /48 that weigh as much as one of a single source.
-const NET_SHARE: usize = 4;
+/// Connections of a /48 that weigh as much as one of a source.
+const SITE_SHARE: usize = 4;
 
-/// The network whose sources are counted together: the /48 of an IPv6 address; an IPv4 address is
-/// on its own.
-pub(super) fn net(source: IpAddr) -> IpAddr {
-    match source {
-        IpAddr::V4(_) => source,
-        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() >> 80 << 80)),
-    }
-}
-
-/// A connection that has not logged in, as it is ranked.
+/// An unauthenticated connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Waiting {
-    /// Larger for those that were accepted later.
+pub(super) struct Candidate {
+    /// Increases with each accepted connection.
     pub(super) id: u64,
     pub(super) source: IpAddr,
     pub(super) stage: Stage,
-    /// Whether it is evicted after all that aren't.
-    pub(super) shielded: bool,
+    /// Whether it's evicted only after all that aren't protected.
+    pub(super) protected: bool,
 }
 
-/// A connection that would be evicted next, and why.
+/// The connection to evict next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Worst {
+pub(super) struct Victim {
     pub(super) id: u64,
-    pub(super) shielded: bool,
-    /// Of its source, or of its /48 if that is more.
+    pub(super) protected: bool,
+    /// The weight of its source or its /48, whichever is larger.
     pub(super) weight: usize,
 }
 
-/// Connections, ranked.
+/// Unauthenticated connections in the order of eviction.
 #[derive(Debug)]
-pub(super) struct Pool {
+pub(super) struct EvictionQueue {
     sources: Ranking,
-    nets: Ranking,
-    shielded: Ranking,
+    sites: Ranking,
+    protected: Ranking,
     len: usize,
 }
 
-impl Pool {
-    pub(super) fn new() -> Pool {
-        Pool {
+impl EvictionQueue {
+    pub(super) fn new() -> EvictionQueue {
+        EvictionQueue {
             sources: Ranking::new(1),
-            nets: Ranking::new(NET_SHARE),
-            shielded: Ranking::new(1),
+            sites: Ranking::new(SITE_SHARE),
+            protected: Ranking::new(1),
             len: 0,
         }
     }
 
-    /// Adds a connection whose source has this many strikes.
-    pub(super) fn insert(&mut self, waiting: Waiting, strikes: usize) {
-        let Waiting {
-            id, source, stage, ..
-        } = waiting;
+    /// Adds a connection, whose source has this many strikes.
+    pub(super) fn insert(&mut self, candidate: Candidate, strikes: usize) {
+        let (source, position) = (candidate.source, (candidate.stage, candidate.id));
         self.len += 1;
-        if waiting.shielded {
-            self.shielded.insert(source, (stage, id), strikes);
+        if candidate.protected {
+            self.protected.insert(source, position, strikes);
             return;
         }
-        self.sources.insert(source, (stage, id), strikes);
+        self.sources.insert(source, position, strikes);
         if source.is_ipv6() {
-            self.nets.insert(net(source), (stage, id), 0);
+            self.sites.insert(site(source), position, 0);
         }
     }
 
-    /// Removes a connection that was added.
-    pub(super) fn remove(&mut self, waiting: Waiting) {
-        let Waiting {
-            id, source, stage, ..
-        } = waiting;
+    /// Removes a connection that was added with the same values.
+    pub(super) fn remove(&mut self, candidate: Candidate) {
+        let (source, position) = (candidate.source, (candidate.stage, candidate.id));
         self.len = self.len.saturating_sub(1);
-        if waiting.shielded {
-            self.shielded.remove(source, (stage, id));
+        if candidate.protected {
+            self.protected.remove(source, position);
             return;
         }
-        self.sources.remove(source, (stage, id));
+        self.sources.remove(source, position);
         if source.is_ipv6() {
-            self.nets.remove(net(source), (stage, id));
+            self.sites.remove(site(source), position);
         }
     }
 
@@ -114,65 +103,65 @@ impl Pool {
         self.len
     }
 
-    /// Returns how many connections a source has.
-    pub(super) fn held(&self, source: IpAddr) -> usize {
-        self.sources.held(source) + self.shielded.held(source)
+    /// Returns the number of connections of a source.
+    pub(super) fn count_from(&self, source: IpAddr) -> usize {
+        self.sources.count(source) + self.protected.count(source)
     }
 
-    /// Returns which connection goes first.
-    pub(super) fn worst(&self) -> Option<Worst> {
-        let exposed = match (self.sources.worst(), self.nets.worst()) {
-            (Some(source), Some(net)) if net.weight > source.weight => Some(net),
+    /// Returns the connection to evict next.
+    pub(super) fn victim(&self) -> Option<Victim> {
+        let unprotected = match (self.sources.first(), self.sites.first()) {
+            (Some(source), Some(site)) if site.weight > source.weight => Some(site),
             (source, _) => source,
         };
-        let shielded = exposed.is_none();
-        let rank = exposed.or_else(|| self.shielded.worst())?;
-        Some(Worst {
-            id: rank.first.0.1,
-            shielded,
+        let protected = unprotected.is_none();
+        let rank = unprotected.or_else(|| self.protected.first())?;
+        Some(Victim {
+            id: rank.victim.0.1,
+            protected,
             weight: rank.weight,
         })
     }
 
-    /// Returns which connection of one source goes first.
-    pub(super) fn worst_of(&self, source: IpAddr) -> Option<u64> {
-        let exposed = self.sources.first(source);
-        exposed
-            .or_else(|| self.shielded.first(source))
+    /// Returns the connection of a source to evict next.
+    pub(super) fn victim_of(&self, source: IpAddr) -> Option<u64> {
+        let unprotected = self.sources.first_of(source);
+        unprotected
+            .or_else(|| self.protected.first_of(source))
             .map(|(_, id)| id)
     }
 
-    /// Returns the source with the largest weight, and how many connections it has.
-    pub(super) fn most(&self) -> Option<(IpAddr, usize)> {
-        let rank = self.sources.worst().or_else(|| self.shielded.worst())?;
-        Some((rank.key, self.held(rank.key)))
+    /// Returns the source with the largest weight, and the number of its connections.
+    pub(super) fn largest_source(&self) -> Option<(IpAddr, usize)> {
+        let rank = self.sources.first().or_else(|| self.protected.first())?;
+        Some((rank.key, self.count_from(rank.key)))
     }
 }
 
-/// A connection within a group: the smallest goes first.
-type Member = (Stage, u64);
+/// The position of a connection within its group: the smallest is evicted first.
+type Position = (Stage, u64);
 
-/// Groups of connections by weight.
+/// Groups of connections, ordered by weight.
 #[derive(Debug)]
 struct Ranking {
     /// How many connections weigh one.
     share: usize,
     groups: HashMap<IpAddr, Group>,
-    /// One for each group; the greatest goes first.
+    /// One rank for each group; the greatest is first to be evicted.
     order: BTreeSet<Rank>,
 }
 
 #[derive(Debug, Default)]
 struct Group {
-    members: BTreeSet<Member>,
+    members: BTreeSet<Position>,
     strikes: usize,
 }
 
-/// The fields are compared in this order.
+/// Fields are compared in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Rank {
     weight: usize,
-    first: Reverse<Member>,
+    victim: Reverse<Position>,
     key: IpAddr,
 }
 
@@ -185,26 +174,26 @@ impl Ranking {
         }
     }
 
-    fn insert(&mut self, key: IpAddr, member: Member, strikes: usize) {
-        self.change(key, |group| {
-            group.members.insert(member);
+    fn insert(&mut self, key: IpAddr, position: Position, strikes: usize) {
+        self.update(key, |group| {
+            group.members.insert(position);
             group.strikes = strikes;
         });
     }
 
-    fn remove(&mut self, key: IpAddr, member: Member) {
-        self.change(key, |group| {
-            group.members.remove(&member);
+    fn remove(&mut self, key: IpAddr, position: Position) {
+        self.update(key, |group| {
+            group.members.remove(&position);
         });
     }
 
-    fn change(&mut self, key: IpAddr, change: impl FnOnce(&mut Group)) {
+    fn update(&mut self, key: IpAddr, update: impl FnOnce(&mut Group)) {
         let share = self.share;
         let group = self.groups.entry(key).or_default();
         if let Some(rank) = group.rank(key, share) {
             self.order.remove(&rank);
         }
-        change(group);
+        update(group);
         match group.rank(key, share) {
             Some(rank) => {
                 self.order.insert(rank);
@@ -215,26 +204,26 @@ impl Ranking {
         }
     }
 
-    fn worst(&self) -> Option<Rank> {
+    fn first(&self) -> Option<Rank> {
         self.order.last().copied()
     }
 
-    fn first(&self, key: IpAddr) -> Option<Member> {
+    fn first_of(&self, key: IpAddr) -> Option<Position> {
         self.groups.get(&key)?.members.first().copied()
     }
 
-    fn held(&self, key: IpAddr) -> usize {
+    fn count(&self, key: IpAddr) -> usize {
         self.groups.get(&key).map_or(0, |group| group.members.len())
     }
 }
 
 impl Group {
-    /// Nothing for a group without members.
+    /// Returns `None` for an empty group.
     fn rank(&self, key: IpAddr, share: usize) -> Option<Rank> {
-        let first = *self.members.first()?;
+        let victim = *self.members.first()?;
         Some(Rank {
             weight: (self.members.len() + self.strikes) / share.max(1),
-            first: Reverse(first),
+            victim: Reverse(victim),
             key,
         })
     }
@@ -246,46 +235,46 @@ mod tests {
 
     use super::*;
 
-    /// A connection of a test: its source, how far it is, whether it is shielded, the strikes of
-    /// its source. Its number is its place in the list.
-    type Given = (&'static str, Stage, bool, usize);
+    /// Source, stage, whether it's protected, strikes of the source. The id is the index in the
+    /// list.
+    type TestConnection = (&'static str, Stage, bool, usize);
 
-    fn pool(given: &[Given]) -> Pool {
-        let mut pool = Pool::new();
-        for (id, (source, stage, shielded, strikes)) in (0..).zip(given) {
-            let waiting = Waiting {
+    fn queue(connections: &[TestConnection]) -> EvictionQueue {
+        let mut queue = EvictionQueue::new();
+        for (id, (source, stage, protected, strikes)) in (0..).zip(connections) {
+            let candidate = Candidate {
                 id,
                 source: source.parse().unwrap(),
                 stage: *stage,
-                shielded: *shielded,
+                protected: *protected,
             };
-            pool.insert(waiting, *strikes);
+            queue.insert(candidate, *strikes);
         }
-        pool
+        queue
     }
 
     #[test]
-    fn the_order_of_eviction() {
-        use Stage::{Connected, Identified};
+    fn order_of_eviction() {
+        use Stage::{Connected, VersionExchanged};
         let (a, b, c) = ("192.0.2.1", "192.0.2.2", "192.0.2.3");
-        let cases: &[(&str, &[Given], u64)] = &[
+        let cases: &[(&str, &[TestConnection], u64)] = &[
             (
                 "the source with the most",
                 &[
                     (a, Connected, false, 0),
-                    (b, Identified, false, 0),
-                    (b, Identified, false, 0),
+                    (b, VersionExchanged, false, 0),
+                    (b, VersionExchanged, false, 0),
                 ],
                 1,
             ),
             (
                 "the least far of a source, though it is younger",
-                &[(a, Identified, false, 0), (a, Connected, false, 0)],
+                &[(a, VersionExchanged, false, 0), (a, Connected, false, 0)],
                 1,
             ),
             (
                 "the least far where sources have the same",
-                &[(a, Identified, false, 0), (b, Connected, false, 0)],
+                &[(a, VersionExchanged, false, 0), (b, Connected, false, 0)],
                 1,
             ),
             (
@@ -295,15 +284,15 @@ mod tests {
             ),
             (
                 "one that comes back again and again",
-                &[(a, Connected, false, 0), (b, Identified, false, 3)],
+                &[(a, Connected, false, 0), (b, VersionExchanged, false, 3)],
                 1,
             ),
             (
-                "shielded ones last, however many",
+                "protected ones last, however many",
                 &[
                     (a, Connected, true, 0),
                     (a, Connected, true, 0),
-                    (b, Identified, false, 0),
+                    (b, VersionExchanged, false, 0),
                 ],
                 2,
             ),
@@ -338,64 +327,64 @@ mod tests {
                     ("2001:db8:0:2::", Connected, false, 0),
                     ("2001:db8:0:3::", Connected, false, 0),
                     ("2001:db8:0:4::", Connected, false, 0),
-                    (a, Identified, false, 0),
-                    (a, Identified, false, 0),
+                    (a, VersionExchanged, false, 0),
+                    (a, VersionExchanged, false, 0),
                 ],
                 4,
             ),
         ];
-        for (what, given, expected) in cases {
-            let worst = pool(given).worst().map(|worst| worst.id);
-            assert_eq!(worst, Some(*expected), "{what}");
+        for (what, connections, expected) in cases {
+            let victim = queue(connections).victim().map(|victim| victim.id);
+            assert_eq!(victim, Some(*expected), "{what}");
         }
     }
 
     proptest! {
-        /// Whatever comes and goes, what is evicted next is what a walk over all finds.
+        /// The victim is the one that a linear search finds.
         #[test]
-        fn the_worst_is_what_a_walk_over_all_finds(
+        fn the_victim_is_what_a_linear_search_finds(
             steps in proptest::collection::vec((0u8..6, 0u8..4, any::<bool>(), any::<bool>()), 0..60)
         ) {
-            let stages = [Stage::Connected, Stage::Identified, Stage::Exchanged, Stage::Asked];
-            let mut pool = Pool::new();
-            let mut all: Vec<Waiting> = Vec::new();
-            for (id, (source, stage, shielded, leaves)) in (0..).zip(steps) {
+            let stages = [Stage::Connected, Stage::VersionExchanged, Stage::KeysExchanged, Stage::Prompted];
+            let mut queue = EvictionQueue::new();
+            let mut all: Vec<Candidate> = Vec::new();
+            for (id, (source, stage, protected, leaves)) in (0..).zip(steps) {
                 if leaves && !all.is_empty() {
-                    let gone = all.swap_remove(usize::from(source) % all.len());
-                    pool.remove(gone);
+                    let removed = all.swap_remove(usize::from(source) % all.len());
+                    queue.remove(removed);
                 } else {
-                    let waiting = Waiting {
+                    let candidate = Candidate {
                         id,
                         source: IpAddr::from([192, 0, 2, source]),
                         stage: stages[usize::from(stage)],
-                        shielded,
+                        protected,
                     };
-                    pool.insert(waiting, 0);
-                    all.push(waiting);
+                    queue.insert(candidate, 0);
+                    all.push(candidate);
                 }
-                let weight = |one: &Waiting| {
-                    let same = |other: &&Waiting| {
-                        other.source == one.source && other.shielded == one.shielded
+                let weight = |one: &Candidate| {
+                    let same = |other: &&Candidate| {
+                        other.source == one.source && other.protected == one.protected
                     };
                     all.iter().filter(same).count()
                 };
-                let first = |one: &Waiting| {
-                    let same = |other: &&Waiting| {
-                        other.source == one.source && other.shielded == one.shielded
+                let first = |one: &Candidate| {
+                    let same = |other: &&Candidate| {
+                        other.source == one.source && other.protected == one.protected
                     };
                     all.iter().filter(same).map(|other| (other.stage, other.id)).min()
                 };
-                let worst = all.iter().max_by_key(|one| {
-                    (!one.shielded, weight(one), Reverse(first(one)), Reverse((one.stage, one.id)))
+                let expected = all.iter().max_by_key(|one| {
+                    (!one.protected, weight(one), Reverse(first(one)), Reverse((one.stage, one.id)))
                 });
-                prop_assert_eq!(pool.worst().map(|w| w.id), worst.map(|w| w.id));
-                prop_assert_eq!(pool.len(), all.len());
+                prop_assert_eq!(queue.victim().map(|w| w.id), expected.map(|w| w.id));
+                prop_assert_eq!(queue.len(), all.len());
             }
-            for gone in all {
-                pool.remove(gone);
+            for removed in all {
+                queue.remove(removed);
             }
-            prop_assert!(pool.sources.groups.is_empty() && pool.shielded.groups.is_empty());
-            prop_assert!(pool.sources.order.is_empty() && pool.shielded.order.is_empty());
+            prop_assert!(queue.sources.groups.is_empty() && queue.protected.groups.is_empty());
+            prop_assert!(queue.sources.order.is_empty() && queue.protected.order.is_empty());
         }
     }
 }

@@ -1,7 +1,7 @@
-//! What russh asks us about one connection: who may log in, and which requests are granted.
+//! russh's callbacks of one connection: who may log in, and which requests are granted.
 //!
-//! russh keeps no time and reads no byte while a callback runs, so nothing in here waits, except
-//! for the door, and that not for long. What a session does runs in a task of its own.
+//! russh handles neither timers nor input while a callback runs, so callbacks don't wait, except
+//! for the authenticator, with a timeout. Sessions run in tasks of their own.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -22,110 +22,103 @@ use crate::session::peer::{Peer, Sessions};
 use crate::telemetry::metrics;
 use crate::text::Text;
 
-use super::config::{MAX_PACKET, WINDOW, time_to_answer};
-use super::keys::{self, Refusal};
-use super::link::Link;
-use super::login::{self, Login, Step};
-use super::requests::Requests;
-use super::transport::Cut;
-use super::window::Window;
-use super::{Edge, channel};
+use super::channel::ChannelRequests;
+use super::config::{FINAL_METHODS, MAX_PACKET, METHODS, WINDOW, prompt_timeout};
+use super::control::CloseReason;
+use super::login::{self, DialogStep, KeyRejection, LoginDialog};
+use super::observe::ChannelWindow;
+use super::state::ConnectionState;
+use super::{Shared, channel};
 
-/// The longest login name that is kept, in characters.
+/// The maximum length of a user name, in characters.
 const MAX_USER: usize = 64;
-/// Channels in the life of one connection. Of each that this side closed first russh 0.65 keeps a
-/// few KiB until the connection ends.
+/// Channels in the lifetime of a connection. russh 0.65 keeps a few KiB for each that this side
+/// closed first, until the connection ends.
 const MAX_CHANNELS_EVER: usize = 256;
-/// The smallest packets that are worth sending, in bytes. Somebody who takes one byte at a time
-/// would make us encrypt a packet for each.
+/// The smallest packet size that a client may ask for, in bytes. With a size of one, the server
+/// would have to encrypt a packet for each byte.
 const MIN_CLIENT_PACKET: usize = 256;
 
-/// How long a client that is sent away has to close the connection itself.
-const HANG_UP: Duration = Duration::from_secs(1);
+/// How long a client has to close the connection after a protocol error.
+const HANGUP_GRACE: Duration = Duration::from_secs(1);
 
-/// The methods that are offered.
-pub(super) const METHODS: &[MethodKind] = &[MethodKind::PublicKey, MethodKind::KeyboardInteractive];
-/// The methods for somebody who was told why they stay outside. OpenSSH would ask to be told
-/// twice more.
-const METHODS_AFTER_ALL: &[MethodKind] = &[MethodKind::PublicKey];
-
-/// One connection's answers.
+/// The callbacks of one connection.
 pub(super) struct Handler<S, D> {
-    edge: Arc<Edge<S, D>>,
-    link: Arc<Link>,
-    /// Boxed: russh keeps four times as much memory as this handler is large, for as long as the
-    /// connection lasts.
-    login: Box<Login<D>>,
-    /// How they got in, once they did.
-    entry: Option<Entry>,
-    /// Who they are, once they are in.
+    shared: Arc<Shared<S, D>>,
+    conn: Arc<ConnectionState>,
+    /// Boxed: russh reserves four times the size of this handler while the connection lasts.
+    login: Box<LoginDialog<D>>,
+    /// How the user logged in, until the session begins.
+    accepted: Option<AcceptedLogin>,
+    /// The user, after the login.
     peer: Option<Arc<Peer>>,
     channels: HashMap<ChannelId, ChannelState>,
     channels_ever: usize,
 }
 
-/// What is known of one channel.
 #[derive(Debug)]
 struct ChannelState {
-    requests: Requests,
-    window: Window,
+    requests: ChannelRequests,
+    window: ChannelWindow,
 }
 
 impl Default for ChannelState {
     fn default() -> ChannelState {
         ChannelState {
-            requests: Requests::default(),
-            window: Window::new(WINDOW),
+            requests: ChannelRequests::default(),
+            window: ChannelWindow::new(WINDOW),
         }
     }
 }
 
-/// How somebody got in.
 #[derive(Debug)]
-struct Entry {
+struct AcceptedLogin {
     method: &'static str,
     key: Option<ProvenKey>,
 }
 
 impl<S: Sessions, D: Authenticator> Handler<S, D> {
-    pub(super) fn new(edge: Arc<Edge<S, D>>, link: Arc<Link>) -> Handler<S, D> {
-        let time_to_answer = time_to_answer(&edge.settings);
-        let login = Login::new(Arc::clone(&edge.door), Arc::clone(&link), time_to_answer);
+    pub(super) fn new(shared: Arc<Shared<S, D>>, conn: Arc<ConnectionState>) -> Handler<S, D> {
+        let login = LoginDialog::new(
+            Arc::clone(&shared.authenticator),
+            Arc::clone(&conn),
+            prompt_timeout(&shared.settings),
+        );
         Handler {
-            edge,
-            link,
+            shared,
+            conn,
             login: Box::new(login),
-            entry: None,
+            accepted: None,
             peer: None,
             channels: HashMap::new(),
             channels_ever: 0,
         }
     }
 
-    /// The name that they ask for, fit to be shown.
-    fn user(&self, raw: &str) -> Text {
+    /// Records the requested user name, sanitized.
+    fn record_user(&self, raw: &str) -> Text {
         let user = Text::ascii(raw.as_bytes(), MAX_USER);
-        self.link.attempts().user.clone_from(&user);
+        self.conn.attempts().user.clone_from(&user);
         user
     }
 
-    /// A refusal that leaves the methods that make sense: a key, or a talk.
-    fn refuse(&self, method: &'static str, reason: &'static str) -> Auth {
-        let mut attempts = self.link.attempts();
+    /// Rejects an attempt and counts it. The client may try another key or method.
+    fn reject_attempt(&self, method: &'static str, reason: &'static str) -> Auth {
+        let mut attempts = self.conn.attempts();
         attempts.tried |= method != "none";
-        attempts.refused += 1;
+        attempts.rejected += 1;
         drop(attempts);
         self.reject(METHODS, method, reason)
     }
 
     fn reject(&self, methods: &[MethodKind], method: &'static str, reason: &'static str) -> Auth {
-        metrics::not_accepted(method, reason);
+        metrics::auth_rejected(method, reason);
         tracing::debug!(
-            parent: &self.link.span,
+            parent: &self.conn.span,
             event = "auth_attempt_refused",
             method,
             reason,
-            "an attempt to log in was refused"
+            "authentication attempt rejected"
         );
         Auth::Reject {
             proceed_with_methods: Some(MethodSet::from(methods)),
@@ -133,49 +126,49 @@ impl<S: Sessions, D: Authenticator> Handler<S, D> {
         }
     }
 
-    fn refuse_key(&mut self, why: Refusal) -> Auth {
-        let span = &self.link.span;
-        tracing::debug!(parent: span, event = "key_unusable", %why, "a key can't be used");
-        self.login.unusable(why);
-        self.refuse("publickey", "unusable_key")
+    fn reject_key(&mut self, why: KeyRejection) -> Auth {
+        let span = &self.conn.span;
+        tracing::debug!(parent: span, event = "key_unusable", reason = %why, "key rejected");
+        self.login.reject_key(why);
+        self.reject_attempt("publickey", "unusable_key")
     }
 
-    /// The signature for the key that was offered last is good.
-    fn proven(&self) {
-        let mut attempts = self.link.attempts();
+    /// Records a valid signature for the key that was offered last.
+    fn signature_verified(&self) {
+        let mut attempts = self.conn.attempts();
         attempts.unproven = attempts.unproven.saturating_sub(1);
     }
 
-    fn enter(&mut self, method: &'static str, key: Option<ProvenKey>) -> Auth {
-        self.entry = Some(Entry { method, key });
+    fn accept(&mut self, method: &'static str, key: Option<ProvenKey>) -> Auth {
+        self.accepted = Some(AcceptedLogin { method, key });
         Auth::Accept
     }
 
-    fn talk(&mut self, step: Step) -> Auth {
+    fn perform(&mut self, step: DialogStep) -> Auth {
         match step {
-            Step::Enter(None) => self.enter("guest", None),
-            Step::Enter(key) => self.enter("invite", key),
-            Step::Confirmed(key) => self.enter("claim", Some(key)),
-            Step::Tell(words) => told(&words, None),
-            Step::Ask { words, prompt } => told(&words, Some(prompt)),
-            Step::Refuse => {
-                self.link.attempts().refused += 1;
+            DialogStep::Accept(None) => self.accept("guest", None),
+            DialogStep::Accept(key) => self.accept("invite", key),
+            DialogStep::AcceptClaim(key) => self.accept("claim", Some(key)),
+            DialogStep::Show(text) => info_request(&text, None),
+            DialogStep::Prompt { text, prompt } => info_request(&text, Some(prompt)),
+            DialogStep::Reject => {
+                self.conn.attempts().rejected += 1;
                 self.reject(
-                    METHODS_AFTER_ALL,
+                    FINAL_METHODS,
                     "keyboard-interactive",
-                    self.login.why_not(),
+                    self.login.rejection_reason(),
                 )
             }
         }
     }
 
-    fn requests(&mut self, id: ChannelId) -> &mut Requests {
+    fn requests(&mut self, id: ChannelId) -> &mut ChannelRequests {
         &mut self.channels.entry(id).or_default().requests
     }
 
-    /// Judges data that came on a channel, by the size of its packet and by the window that the
-    /// client was given (RFC 4254 §5.2). Twice as much as it was told is harmless.
-    fn judge_data(
+    /// Checks the size of a data packet and the use of the channel's window (RFC 4254 §5.2). Up to
+    /// twice the limit is tolerated.
+    fn check_data(
         &mut self,
         id: ChannelId,
         data: &[u8],
@@ -183,54 +176,48 @@ impl<S: Sessions, D: Authenticator> Handler<S, D> {
     ) -> Result<(), Error> {
         // russh would buffer up to 256 KiB of each packet.
         if data.len() > 2 * MAX_PACKET {
-            return self.send_away(session, "a packet larger than the channel allows");
+            return self.protocol_error(session, "a packet larger than the channel allows");
         }
-        if !self
-            .channels
-            .entry(id)
-            .or_default()
-            .window
-            .takes(data.len())
-        {
-            return self.send_away(session, "more data than the channel's window allows");
+        let channel = self.channels.entry(id).or_default();
+        if !channel.window.accept(data.len()) {
+            return self.protocol_error(session, "more data than the channel's window allows");
         }
         Ok(())
     }
 
-    /// Ends the connection of a client that broke the protocol, and tells it how.
-    fn send_away(&self, session: &mut Session, fault: &'static str) -> Result<(), Error> {
-        if self.link.control.set_fault(fault) {
-            session.disconnect(Disconnect::ProtocolError, fault, "en")?;
+    /// Disconnects a client that violated the protocol, with the reason.
+    fn protocol_error(&self, session: &mut Session, error: &'static str) -> Result<(), Error> {
+        if self.conn.control.set_protocol_error(error) {
+            session.disconnect(Disconnect::ProtocolError, error, "en")?;
             // russh reads on until the client closes its side.
-            let control = Arc::clone(&self.link.control);
+            let control = Arc::clone(&self.conn.control);
             tokio::spawn(async move {
-                sleep(HANG_UP).await;
-                control.cut(Cut::Session);
+                sleep(HANGUP_GRACE).await;
+                control.close(CloseReason::Session);
             });
         }
         Ok(())
     }
 }
 
-/// Words for the person at the terminal, and what they have to answer (RFC 4256 §3.2). The answer is
-/// shown while they type: a long code is hard to type blindly, and of little use to who looks over a
-/// shoulder once it is used up.
-fn told(words: &str, question: Option<String>) -> Auth {
-    let words = words.trim_end();
-    let prompt = question.map(|question| (Cow::Owned(question), true));
+/// Returns a text with an optional prompt (RFC 4256 §3.2). The answer is echoed: a long code is
+/// hard to type blindly, and useless to onlookers once it's used.
+fn info_request(text: &str, prompt: Option<String>) -> Auth {
+    let text = text.trim_end();
+    let prompt = prompt.map(|prompt| (Cow::Owned(prompt), true));
     Auth::Partial {
         name: "".into(),
-        // Some clients end the line themselves, some print the question on the same.
-        instructions: match words {
+        // Some clients print the prompt on the same line.
+        instructions: match text {
             "" => "".into(),
-            words => format!("{words}\n").into(),
+            text => format!("{text}\n").into(),
         },
         prompts: prompt.into_iter().collect::<Vec<_>>().into(),
     }
 }
 
-/// Answers a channel request, if the client wants to know.
-fn answer(session: &mut Session, id: ChannelId, granted: bool) -> Result<(), Error> {
+/// Replies to a channel request, if the client wants a reply.
+fn reply(session: &mut Session, id: ChannelId, granted: bool) -> Result<(), Error> {
     if granted {
         session.channel_success(id)
     } else {
@@ -241,29 +228,28 @@ fn answer(session: &mut Session, id: ChannelId, granted: bool) -> Result<(), Err
 impl<S: Sessions, D: Authenticator> russh::server::Handler for Handler<S, D> {
     type Error = Error;
 
-    /// Never enough: a client that gets in like this would not offer its key.
+    /// Always rejected: a client that logs in with it wouldn't offer its keys.
     async fn auth_none(&mut self, user: &str) -> Result<Auth, Error> {
-        self.user(user);
-        Ok(self.refuse("none", "asks_methods"))
+        self.record_user(user);
+        Ok(self.reject_attempt("none", "asks_methods"))
     }
 
     async fn auth_password(&mut self, user: &str, _password: &str) -> Result<Auth, Error> {
-        self.user(user);
-        Ok(self.refuse("password", "not_offered"))
+        self.record_user(user);
+        Ok(self.reject_attempt("password", "not_offered"))
     }
 
-    /// The door is not asked: whether a key is known here is told only to those who prove that it
-    /// is theirs.
+    /// Accepts the offer of any usable key, so that only its owner learns whether it is known.
     async fn auth_publickey_offered(
         &mut self,
         user: &str,
         offer: PublicKeyOffer<'_>,
     ) -> Result<Auth, Error> {
-        self.user(user);
-        if let Err(why) = keys::judge(offer.public_key, offer.algorithm) {
-            return Ok(self.refuse_key(why));
+        self.record_user(user);
+        if let Err(why) = login::check_key(offer.public_key, offer.algorithm) {
+            return Ok(self.reject_key(why));
         }
-        let mut attempts = self.link.attempts();
+        let mut attempts = self.conn.attempts();
         attempts.tried = true;
         attempts.unproven += 1;
         Ok(Auth::Accept)
@@ -274,32 +260,31 @@ impl<S: Sessions, D: Authenticator> russh::server::Handler for Handler<S, D> {
         user: &str,
         key: VerifiedPublicKey<'_>,
     ) -> Result<Auth, Error> {
-        self.proven();
-        let user = self.user(user);
-        if let Err(why) = keys::judge(key.public_key, key.algorithm) {
-            return Ok(self.refuse_key(why));
+        self.signature_verified();
+        let user = self.record_user(user);
+        if let Err(why) = login::check_key(key.public_key, key.algorithm) {
+            return Ok(self.reject_key(why));
         }
         let key = ProvenKey {
             fingerprint: crate::keys::fingerprint(key.public_key),
             algorithm: Text::stored_line(key.public_key.algorithm().as_str()),
         };
-        Ok(if self.login.proven(&user, &key).await {
-            self.enter("publickey", Some(key))
+        Ok(if self.login.try_key(&user, &key).await {
+            self.accept("publickey", Some(key))
         } else {
-            self.reject(METHODS, "publickey", self.login.why_not())
+            self.reject(METHODS, "publickey", self.login.rejection_reason())
         })
     }
 
-    /// The plain key inside was found good before, because russh shows no more of a certificate
-    /// when it is offered.
+    /// Rejects certificates. russh shows only the plain key inside when one is offered.
     async fn auth_openssh_certificate(
         &mut self,
         user: &str,
         _certificate: &Certificate,
     ) -> Result<Auth, Error> {
-        self.proven();
-        self.user(user);
-        Ok(self.refuse_key(crate::keys::Refusal::Certificate.into()))
+        self.signature_verified();
+        self.record_user(user);
+        Ok(self.reject_key(crate::keys::KeyRejected::Certificate.into()))
     }
 
     async fn auth_keyboard_interactive<'a>(
@@ -308,25 +293,25 @@ impl<S: Sessions, D: Authenticator> russh::server::Handler for Handler<S, D> {
         _submethods: &str,
         response: Option<Response<'a>>,
     ) -> Result<Auth, Error> {
-        let user = self.user(user);
-        self.link.attempts().tried = true;
+        let user = self.record_user(user);
+        self.conn.attempts().tried = true;
         let step = match response {
-            None => self.login.begin(&user).await,
-            Some(answers) => self.login.answered(&user, login::first(answers)).await,
+            None => self.login.start(&user).await,
+            Some(answers) => self.login.answer(&user, login::first_answer(answers)).await,
         };
-        Ok(self.talk(step))
+        Ok(self.perform(step))
     }
 
     async fn auth_succeeded(&mut self, _session: &mut Session) -> Result<(), Error> {
-        let Some(Entry { method, key }) = self.entry.take() else {
+        let Some(AcceptedLogin { method, key }) = self.accepted.take() else {
             return Err(Error::NotAuthenticated);
         };
         let peer = Peer {
-            span: self.link.span.clone(),
-            addr: self.link.addr,
-            user: self.link.attempts().user.clone(),
+            span: self.conn.span.clone(),
+            addr: self.conn.addr,
+            user: self.conn.attempts().user.clone(),
             key,
-            client: self.link.control.client().clone(),
+            client: self.conn.control.client_version().clone(),
             ticket: Mutex::new(self.login.take_ticket()),
         };
         tracing::info!(
@@ -336,30 +321,29 @@ impl<S: Sessions, D: Authenticator> russh::server::Handler for Handler<S, D> {
             method,
             key = peer.key.as_ref().map(|key| tracing::field::display(&key.fingerprint)),
             client = peer.client.as_str(),
-            "somebody logged in"
+            "logged in"
         );
-        metrics::accepted(method);
+        metrics::auth_accepted(method);
         self.peer = Some(Arc::new(peer));
-        self.link.authenticated();
+        self.conn.set_authenticated();
         Ok(())
     }
 
-    /// The only kind of channel there is. All others are refused by russh's defaults, which drop
-    /// them unanswered.
+    /// Opens a session channel. Other types are rejected by russh's defaults.
     async fn channel_open_session(
         &mut self,
         channel: Channel<Msg>,
         reply: ChannelOpenHandle,
         _session: &mut Session,
     ) -> Result<(), Error> {
-        let settings = &self.edge.settings;
-        let room = self.channels_ever < MAX_CHANNELS_EVER
+        let settings = &self.shared.settings;
+        let acceptable = self.channels_ever < MAX_CHANNELS_EVER
             && channel.writable_packet_size().await >= MIN_CLIENT_PACKET;
-        let place = room
-            .then(|| self.link.open_channel(settings.max_channels))
+        let permit = acceptable
+            .then(|| self.conn.open_channel(settings.max_channels))
             .flatten();
-        let (Some(place), Some(peer)) = (place, &self.peer) else {
-            tracing::debug!(parent: &self.link.span, event = "channel_refused");
+        let (Some(permit), Some(peer)) = (permit, &self.peer) else {
+            tracing::debug!(parent: &self.conn.span, event = "channel_refused");
             reply.reject(ChannelOpenFailure::ResourceShortage).await;
             return Ok(());
         };
@@ -367,10 +351,10 @@ impl<S: Sessions, D: Authenticator> russh::server::Handler for Handler<S, D> {
         self.channels.insert(channel.id(), ChannelState::default());
         reply.accept().await;
         tokio::spawn(channel::run(
-            Arc::clone(&self.edge.sessions),
+            Arc::clone(&self.shared.sessions),
             Arc::clone(peer),
             channel,
-            place,
+            permit,
             Instant::now() + settings.idle,
         ));
         Ok(())
@@ -387,7 +371,7 @@ impl<S: Sessions, D: Authenticator> russh::server::Handler for Handler<S, D> {
         data: &[u8],
         session: &mut Session,
     ) -> Result<(), Error> {
-        self.judge_data(id, data, session)
+        self.check_data(id, data, session)
     }
 
     async fn extended_data(
@@ -397,7 +381,7 @@ impl<S: Sessions, D: Authenticator> russh::server::Handler for Handler<S, D> {
         data: &[u8],
         session: &mut Session,
     ) -> Result<(), Error> {
-        self.judge_data(id, data, session)
+        self.check_data(id, data, session)
     }
 
     async fn pty_request(
@@ -411,7 +395,7 @@ impl<S: Sessions, D: Authenticator> russh::server::Handler for Handler<S, D> {
         _modes: &[(Pty, u32)],
         session: &mut Session,
     ) -> Result<(), Error> {
-        answer(session, id, self.requests(id).pty())
+        reply(session, id, self.requests(id).pty())
     }
 
     async fn env_request(
@@ -421,11 +405,11 @@ impl<S: Sessions, D: Authenticator> russh::server::Handler for Handler<S, D> {
         value: &str,
         session: &mut Session,
     ) -> Result<(), Error> {
-        answer(session, id, self.requests(id).env(name, value))
+        reply(session, id, self.requests(id).env(name, value))
     }
 
     async fn shell_request(&mut self, id: ChannelId, session: &mut Session) -> Result<(), Error> {
-        answer(session, id, self.requests(id).shell())
+        reply(session, id, self.requests(id).shell())
     }
 
     async fn exec_request(
@@ -434,7 +418,7 @@ impl<S: Sessions, D: Authenticator> russh::server::Handler for Handler<S, D> {
         command: &[u8],
         session: &mut Session,
     ) -> Result<(), Error> {
-        answer(session, id, self.requests(id).exec(command))
+        reply(session, id, self.requests(id).exec(command))
     }
 
     async fn window_change_request(
@@ -446,10 +430,10 @@ impl<S: Sessions, D: Authenticator> russh::server::Handler for Handler<S, D> {
         _pix_height: u32,
         session: &mut Session,
     ) -> Result<(), Error> {
-        answer(session, id, self.requests(id).resize())
+        reply(session, id, self.requests(id).resize())
     }
 
-    // russh leaves these two unanswered by default, and the client waiting.
+    // russh's defaults don't reply to these two, so the client would wait.
 
     async fn subsystem_request(
         &mut self,
@@ -457,7 +441,7 @@ impl<S: Sessions, D: Authenticator> russh::server::Handler for Handler<S, D> {
         _name: &str,
         session: &mut Session,
     ) -> Result<(), Error> {
-        answer(session, id, false)
+        reply(session, id, false)
     }
 
     async fn x11_request(
@@ -469,6 +453,6 @@ impl<S: Sessions, D: Authenticator> russh::server::Handler for Handler<S, D> {
         _screen: u32,
         session: &mut Session,
     ) -> Result<(), Error> {
-        answer(session, id, false)
+        reply(session, id, false)
     }
 }

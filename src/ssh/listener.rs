@@ -1,4 +1,4 @@
-//! The accept loop. Nothing that happens to one connection ends it, and no error does.
+//! The accept loop. No error and no connection ends it.
 
 use std::future::Future;
 use std::io;
@@ -18,19 +18,19 @@ use crate::session::peer::Sessions;
 use crate::telemetry::metrics;
 
 use super::Server;
-use super::connection::{self, Phase};
-use super::link::Link;
-use super::refusal::{self, Refusal};
-use super::seldom::Seldom;
+use super::connection::{self, ServerPhase};
+use super::limiter::LogThrottle;
+use super::rejection::{self, Rejection};
+use super::state::ConnectionState;
 
-/// The first pause after an accept that failed; each further one in a row doubles it.
-const FIRST_PAUSE: Duration = Duration::from_millis(10);
+/// The pause after a failed `accept`. Each further failure in a row doubles it.
+const MIN_BACKOFF: Duration = Duration::from_millis(10);
 /// The longest pause.
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+const MAX_BACKOFF: Duration = Duration::from_secs(1);
 
-/// Where connections come from.
+/// A source of connections.
 pub trait Accept: Send {
-    /// The next connection. Safe to cancel.
+    /// Returns the next connection. Cancel safe.
     fn accept(&self) -> impl Future<Output = io::Result<(TcpStream, SocketAddr)>> + Send;
 }
 
@@ -40,67 +40,66 @@ impl Accept for TcpListener {
     }
 }
 
-/// How a server came to its end.
+/// How the connections of a stopped server ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Drained {
-    /// Connections that ended within the time for it.
+    /// Connections that ended within the drain period.
     pub ended: usize,
-    /// Connections that had to be cut.
+    /// Connections that had to be closed.
     pub cut: usize,
 }
 
 impl<S: Sessions, D: Authenticator> Server<S, D> {
-    /// Accepts connections until `stop`, then lets those that are open end, for at most
-    /// [`Settings::drain`](super::Settings::drain), and cuts the others. Returns when all have
+    /// Accepts connections until `stop`, then waits for open ones to end for at most
+    /// [`Settings::drain`](super::Settings::drain), and closes the rest. Returns when all have
     /// ended.
     ///
-    /// That the server stops is not told to the sessions from here: they have to be asked to
-    /// end by whoever also resolves `stop`.
+    /// Sessions aren't notified of `stop`: the caller has to ask them to end.
     pub async fn serve<A: Accept>(
         &self,
         listener: A,
         stop: impl Future<Output = ()> + Send,
     ) -> Drained {
-        let phase = watch::Sender::new(Phase::Open);
+        let phase = watch::Sender::new(ServerPhase::Open);
         let mut connections = JoinSet::new();
-        let mut pause = Pause::default();
+        let mut backoff = AcceptBackoff::default();
         tokio::pin!(stop);
         loop {
             tokio::select! {
                 () = &mut stop => break,
-                // One that panicked is in the log.
+                // Panics are logged by the panic hook.
                 Some(_) = connections.join_next() => {}
-                accepted = pause.accept(&listener) => match accepted {
+                accepted = backoff.accept(&listener) => match accepted {
                     Ok((stream, addr)) => {
-                        // A socket for both families has IPv4 as ::ffff:192.0.2.1.
+                        // Dual-stack sockets report IPv4 as ::ffff:192.0.2.1.
                         let addr = SocketAddr::new(addr.ip().to_canonical(), addr.port());
                         match self.admit(addr) {
-                            Ok(link) => {
-                                let edge = Arc::clone(&self.edge);
+                            Ok(conn) => {
+                                let shared = Arc::clone(&self.shared);
                                 let phase = phase.subscribe();
-                                let span = link.span.clone();
-                                let run = connection::run(edge, stream, link, phase);
+                                let span = conn.span.clone();
+                                let run = connection::run(shared, stream, conn, phase);
                                 connections.spawn(run.instrument(span));
                             }
-                            Err(refusal) => refusal::tell(stream, refusal),
+                            Err(rejection) => rejection::send(stream, rejection),
                         }
                     }
                     Err(error) => {
-                        self.edge.gate.counters.accept_errors.up();
+                        self.shared.limiter.counters.accept_errors.increment();
                         metrics::connection("not_accepted");
-                        pause.failed(&error);
+                        backoff.failed(&error);
                     }
                 },
             }
         }
         drop(listener);
 
-        let deadline = Instant::now() + self.edge.settings.drain;
+        let deadline = Instant::now() + self.shared.settings.drain;
         let open = connections.len();
-        phase.send_replace(Phase::Draining);
+        phase.send_replace(ServerPhase::Draining);
         while let Ok(Some(_)) = timeout_at(deadline, connections.join_next()).await {}
         let cut = connections.len();
-        phase.send_replace(Phase::Closing);
+        phase.send_replace(ServerPhase::Closing);
         while connections.join_next().await.is_some() {}
         Drained {
             ended: open.saturating_sub(cut),
@@ -108,29 +107,28 @@ impl<S: Sessions, D: Authenticator> Server<S, D> {
         }
     }
 
-    /// A connection that is served and within the limits, or why it is to be closed before anything
-    /// is computed for it.
-    fn admit(&self, addr: SocketAddr) -> Result<Arc<Link>, Refusal> {
-        if !self.edge.door.serves(addr.ip()) {
-            return Err(self.edge.gate.turn_away(addr));
+    /// Admits a connection, or returns why it's rejected.
+    fn admit(&self, addr: SocketAddr) -> Result<Arc<ConnectionState>, Rejection> {
+        let limiter = &self.shared.limiter;
+        if !self.shared.authenticator.serves(addr.ip()) {
+            return Err(limiter.reject_banned(addr));
         }
-        let seat = self.edge.gate.enter(addr, std::time::Instant::now())?;
-        let number = self.edge.connections.fetch_add(1, Ordering::Relaxed);
-        Ok(Arc::new(Link::new(number, addr, seat)))
+        let permit = limiter.admit(addr, std::time::Instant::now())?;
+        let number = self.shared.connections.fetch_add(1, Ordering::Relaxed);
+        Ok(Arc::new(ConnectionState::new(number, addr, permit)))
     }
 }
 
-/// The back-off while the system can't hand over connections, because descriptors or memory
-/// have run out.
+/// Exponential backoff while `accept` fails, for lack of file descriptors or memory.
 #[derive(Debug, Default)]
-struct Pause {
-    length: Duration,
+struct AcceptBackoff {
+    pause: Duration,
     until: Option<Instant>,
-    warnings: Seldom,
+    warnings: LogThrottle,
 }
 
-impl Pause {
-    /// The next connection, after the pause if there is one. Safe to cancel.
+impl AcceptBackoff {
+    /// Returns the next connection, after the current pause. Cancel safe.
     async fn accept(&mut self, listener: &impl Accept) -> io::Result<(TcpStream, SocketAddr)> {
         if let Some(until) = self.until {
             sleep_until(until).await;
@@ -138,21 +136,21 @@ impl Pause {
         }
         let accepted = listener.accept().await;
         if accepted.is_ok() {
-            self.length = Duration::ZERO;
+            self.pause = Duration::ZERO;
         }
         accepted
     }
 
     fn failed(&mut self, error: &io::Error) {
-        self.length = (self.length * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
+        self.pause = (self.pause * 2).clamp(MIN_BACKOFF, MAX_BACKOFF);
         let now = Instant::now();
-        self.until = Some(now + self.length);
-        if let Some(held_back) = self.warnings.due(now.into_std()) {
+        self.until = Some(now + self.pause);
+        if let Some(suppressed) = self.warnings.record(now.into_std()) {
             tracing::warn!(
                 event = "accept_failed",
                 %error,
-                since_last_line = held_back,
-                "the system hands over no connections; trying again"
+                since_last_line = suppressed,
+                "accept failed, retrying"
             );
         }
     }

@@ -1,12 +1,14 @@
-//! The way in: what the [`Authenticator`] says to somebody, and the talk about it.
+//! The login: which keys are accepted, and the keyboard-interactive dialog.
 //!
-//! A key that is proven and not known lets its owner go on: clients offer all their keys, and
-//! any of them may be the one. Only when they have no more to offer do they come to
-//! keyboard-interactive (RFC 4256), and there they are told, or asked for an invite code.
+//! A proven but unknown key doesn't end the login, because clients offer all their keys, one of
+//! which may be known. Once a client has no more keys, it tries keyboard-interactive (RFC 4256),
+//! where the user gets an explanation or is asked for an invite code.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use russh::keys::{Algorithm, PublicKey};
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::Instrument as _;
 
@@ -16,480 +18,519 @@ use crate::access::authenticator::{
 };
 use crate::access::claims::MAX_ANSWERS;
 use crate::chat::ids::Name;
+use crate::keys;
 use crate::text::Text;
 use crate::text::clean_line;
 
-use super::keys::Refusal;
-use super::link::Link;
-use super::refusal::penalised;
+use super::rejection::penalty_message;
+use super::state::ConnectionState;
 
-/// How long the door may take to answer.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// Of how many unknown keys the claims are looked up.
+/// The timeout for each call of the authenticator.
+const AUTH_TIMEOUT: Duration = Duration::from_secs(5);
+/// The maximum of unknown keys whose claims are looked up.
 const MAX_CLAIMED: usize = 10;
-/// How often one connection is asked for a code.
+/// How often a connection is prompted for an invite code.
 const MAX_CODES: usize = 3;
-/// How often somebody with a good code is asked for a name.
+/// How often a user with a valid code is prompted for a name.
 const MAX_NAMES: usize = 6;
-/// How long it takes until a code is found wrong. Always the same, so that nobody learns from it
-/// whether a code was ever good.
-const WRONG: Duration = Duration::from_millis(500);
-/// The longest reason on the line of its question, in characters: clients put the account before it.
-const SHORT: usize = 30;
-/// The longest answer that is kept, in bytes.
+/// The response time for an invalid code. Constant, so that it doesn't reveal whether the code ever
+/// existed.
+const INVALID_CODE_DELAY: Duration = Duration::from_millis(500);
+/// The longest reason on the line of its prompt, in characters: clients print the account before
+/// it.
+const MAX_INLINE_REASON: usize = 30;
+/// The maximum length of an answer, in bytes.
 const MAX_ANSWER: usize = 256;
 
-const CANT_JUDGE: &str = "The server can't look up your key at this moment. Try again in a minute.";
-const CANT_REDEEM: &str = "The server could not check your invite code in time.\n\
-    Connect again in a minute: if it was taken after all, you get in with your key alone.";
+const KEY_LOOKUP_FAILED: &str =
+    "The server can't look up your key right now. Try again in a minute.";
+const REDEEM_FAILED: &str = "The server couldn't check your invite code in time.\n\
+    Connect again in a minute: if the code was accepted after all, your key is enough.";
 
-/// The next step of a talk.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Step {
-    /// They are in, with this key.
-    Enter(Option<ProvenKey>),
-    /// They are in, with this key, as the account that claimed it.
-    Confirmed(ProvenKey),
-    /// They are to be told this, and then to answer that they have heard it.
-    Tell(String),
-    /// They are to be told this, which may be nothing, and asked for one thing.
-    Ask { words: String, prompt: String },
-    /// They stay outside. There is nothing more to say.
-    Refuse,
+/// Why a key is rejected, and what to do instead. Shown to the user.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum KeyRejection {
+    #[error("Your key can't be used: {0}.")]
+    Key(#[from] keys::KeyRejected),
+    #[error(
+        "Your client signs with SHA-1 (ssh-rsa), which is insecure. \
+         Update it, or create a new key: ssh-keygen -t ed25519"
+    )]
+    Sha1,
 }
 
-/// What an answer is awaited to.
+/// Checks a key and the signature algorithm: an RSA key can sign with SHA-1 or SHA-2 (RFC 8332).
+pub(super) fn check_key(key: &PublicKey, algorithm: &Algorithm) -> Result<(), KeyRejection> {
+    keys::check_key(key)?;
+    match algorithm {
+        Algorithm::Rsa { hash: None } => Err(KeyRejection::Sha1),
+        _ => Ok(()),
+    }
+}
+
+/// The server's next step in the dialog.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum DialogStep {
+    /// Accept the login, with this key.
+    Accept(Option<ProvenKey>),
+    /// Accept the login with this key, as the account that claimed it.
+    AcceptClaim(ProvenKey),
+    /// Show a text, without a prompt. The client confirms it with an empty answer.
+    Show(String),
+    /// Show a text, which may be empty, and prompt for an answer.
+    Prompt { text: String, prompt: String },
+    /// Reject the login for good.
+    Reject,
+}
+
+/// What the next answer of the client responds to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Said {
+enum Awaiting {
     Nothing,
-    /// Words, after which they come in as a guest.
-    Hello,
-    /// Words, after which they stay outside.
-    Goodbye,
-    /// The question whether an account gets the key that it claims.
+    /// A text, after which the user logs in as a guest.
+    GuestNotice,
+    /// A text, after which the login is rejected.
+    FinalNotice,
+    /// The question whether an account may have the key that it claims.
     Claim,
-    /// The question for a code.
+    /// The prompt for an invite code.
     Code,
-    /// The question for a name, now that the code is known to be good.
+    /// The prompt for a name, after a valid code.
     Name,
 }
 
-/// The answer to the one question that was asked; empty if it is missing.
-pub(super) fn first(mut raw: impl Iterator<Item = impl AsRef<[u8]>>) -> String {
+/// Returns the first answer, sanitized; empty if it is missing.
+pub(super) fn first_answer(mut raw: impl Iterator<Item = impl AsRef<[u8]>>) -> String {
     raw.next()
-        .map_or_else(String::new, |raw| answer(raw.as_ref()))
+        .map_or_else(String::new, |raw| sanitize_answer(raw.as_ref()))
 }
 
-/// One clean line, cut at [`MAX_ANSWER`].
-fn answer(raw: &[u8]) -> String {
+/// Returns one clean line of at most [`MAX_ANSWER`] bytes.
+fn sanitize_answer(raw: &[u8]) -> String {
     let bytes = raw.get(..MAX_ANSWER).unwrap_or(raw);
     let mut line = clean_line(&String::from_utf8_lossy(bytes));
-    // What stands for wrong bytes is longer than they were.
+    // Replacement characters are longer than the invalid bytes.
     while line.len() > MAX_ANSWER {
         line.pop();
     }
     line
 }
 
-/// A question with its reason: before it, or above it if both hardly fit on one line.
-fn prompt(reason: &str, question: &str) -> String {
-    let between = if reason.chars().count() > SHORT {
+/// Puts a reason before its prompt: on the same line if it's short, otherwise above.
+fn with_reason(reason: &str, prompt: &str) -> String {
+    let separator = if reason.chars().count() > MAX_INLINE_REASON {
         '\n'
     } else {
         ' '
     };
-    format!("{reason}{between}{question}")
+    format!("{reason}{separator}{prompt}")
 }
 
-/// How one connection gets in, or does not.
+/// The login of one connection, a state machine.
+///
+/// Report keys with [`reject_key`](Self::reject_key) and [`try_key`](Self::try_key). When the
+/// client starts keyboard-interactive, call [`start`](Self::start), then [`answer`](Self::answer)
+/// for each answer, and perform the [`DialogStep`] that each of them returns. Once the login is
+/// accepted, [`take_ticket`](Self::take_ticket) returns what came with it.
 #[derive(Debug)]
-pub(super) struct Login<D> {
-    door: Arc<D>,
-    link: Arc<Link>,
-    /// How long they have to answer a question.
-    time_to_answer: Duration,
-    /// Why the last key that they offered can't be used.
-    unusable: Option<Refusal>,
-    /// The first key that they proved to have and that was not welcome, and what was said to it.
-    stranger: Option<(ProvenKey, AuthDecision)>,
-    /// The keys that they proved to have and whose claims were not looked up yet.
-    strangers: Vec<ProvenKey>,
-    /// The key that they are asked about, because accounts claim it.
-    claimed: Option<ProvenKey>,
-    /// How often they were asked about it.
-    answers: usize,
-    /// What the door says to them without a key, once it was asked.
-    keyless: Option<AuthDecision>,
-    /// Whether the door did not answer. It is not asked again, or somebody with many keys would
-    /// wait for each of them.
-    silent: bool,
-    said: Said,
-    /// How often they were asked for a code, and for a name.
-    codes: usize,
-    names: usize,
-    /// The code that was found good.
+pub(super) struct LoginDialog<D> {
+    authenticator: Arc<D>,
+    conn: Arc<ConnectionState>,
+    /// How long the user has to answer a prompt.
+    prompt_timeout: Duration,
+    /// Why the last offered key was rejected.
+    key_rejection: Option<KeyRejection>,
+    /// The first proven key that was not accepted, and the decision.
+    unknown_key: Option<(ProvenKey, AuthDecision)>,
+    /// Proven keys whose claims are yet to be looked up.
+    unchecked_keys: Vec<ProvenKey>,
+    /// The key that accounts claim, about which the user was asked.
+    claimed_key: Option<ProvenKey>,
+    claim_prompts: usize,
+    /// The decision without a key, once requested.
+    without_key: Option<AuthDecision>,
+    /// Whether the authenticator timed out. It isn't called again, or a user with many keys would
+    /// wait for each.
+    timed_out: bool,
+    awaiting: Awaiting,
+    code_prompts: usize,
+    name_prompts: usize,
+    /// The valid invite code.
     code: String,
-    /// What it is to enter no code.
-    enter: &'static str,
-    /// Whether they gave a code that is not good.
-    guessed: bool,
-    /// Whether they have been told all there is to say.
-    over: bool,
-    /// What came with the welcome.
+    /// What an empty code does.
+    empty_code_action: &'static str,
+    /// Whether an invalid code was entered.
+    invalid_code: bool,
+    /// Whether the dialog is over.
+    done: bool,
     ticket: Option<Box<AuthTicket>>,
 }
 
-impl<D: Authenticator> Login<D> {
-    pub(super) fn new(door: Arc<D>, link: Arc<Link>, time_to_answer: Duration) -> Login<D> {
-        Login {
-            door,
-            link,
-            time_to_answer,
-            unusable: None,
-            stranger: None,
-            strangers: Vec::new(),
-            claimed: None,
-            answers: 0,
-            keyless: None,
-            silent: false,
-            said: Said::Nothing,
-            codes: 0,
-            names: 0,
+impl<D: Authenticator> LoginDialog<D> {
+    pub(super) fn new(
+        authenticator: Arc<D>,
+        conn: Arc<ConnectionState>,
+        prompt_timeout: Duration,
+    ) -> LoginDialog<D> {
+        LoginDialog {
+            authenticator,
+            conn,
+            prompt_timeout,
+            key_rejection: None,
+            unknown_key: None,
+            unchecked_keys: Vec::new(),
+            claimed_key: None,
+            claim_prompts: 0,
+            without_key: None,
+            timed_out: false,
+            awaiting: Awaiting::Nothing,
+            code_prompts: 0,
+            name_prompts: 0,
             code: String::new(),
-            enter: "leave",
-            guessed: false,
-            over: false,
+            empty_code_action: "leave",
+            invalid_code: false,
+            done: false,
             ticket: None,
         }
     }
 
-    /// What came with the welcome, once.
+    /// Returns the ticket of an accepted login, once.
     pub(super) fn take_ticket(&mut self) -> Option<Box<AuthTicket>> {
         self.ticket.take()
     }
 
-    /// They offered a key that can't be used.
-    pub(super) fn unusable(&mut self, why: Refusal) {
-        self.unusable = Some(why);
+    /// Records that an offered key was rejected.
+    pub(super) fn reject_key(&mut self, reason: KeyRejection) {
+        self.key_rejection = Some(reason);
     }
 
-    /// They proved to have a key. Whether they are in with it.
-    pub(super) async fn proven(&mut self, user: &Text, key: &ProvenKey) -> bool {
+    /// Tries to log in with a proven key. Returns whether the login is accepted.
+    pub(super) async fn try_key(&mut self, user: &Text, key: &ProvenKey) -> bool {
         if self
-            .stranger
+            .unknown_key
             .as_ref()
             .is_some_and(|(known, _)| known == key)
         {
             return false;
         }
-        let decision = self.judge(user, Some(key)).await;
-        match decision.map(|decision| self.unless_penalised(decision, true)) {
+        let decision = self.decide(user, Some(key)).await;
+        match decision.map(|decision| self.apply_penalty(decision, true)) {
             Some(AuthDecision::Accepted(ticket)) => {
                 self.ticket = ticket;
                 return true;
             }
-            Some(decision) if self.stranger.is_none() => {
-                self.strangers.push(key.clone());
-                self.link.attempts().stranger = Some(key.fingerprint.clone());
-                self.stranger = Some((key.clone(), decision));
-                self.over = false;
+            Some(decision) if self.unknown_key.is_none() => {
+                self.unchecked_keys.push(key.clone());
+                self.conn.attempts().unknown_key = Some(key.fingerprint.clone());
+                self.unknown_key = Some((key.clone(), decision));
+                self.done = false;
             }
-            Some(_) if self.strangers.len() < MAX_CLAIMED && !self.strangers.contains(key) => {
-                self.strangers.push(key.clone());
+            Some(_)
+                if self.unchecked_keys.len() < MAX_CLAIMED
+                    && !self.unchecked_keys.contains(key) =>
+            {
+                self.unchecked_keys.push(key.clone());
             }
             _ => {}
         }
         false
     }
 
-    /// What the door says, unless their address is penalised: then only those get in whose key is
-    /// known, and all others are told how long to wait.
-    fn unless_penalised(&self, decision: AuthDecision, has_key: bool) -> AuthDecision {
-        let stays = match &decision {
+    /// During a penalty, accepts known keys only.
+    fn apply_penalty(&self, decision: AuthDecision, has_key: bool) -> AuthDecision {
+        let exempt = match &decision {
             AuthDecision::Accepted(_) => has_key && decision.knows_the_key(),
             AuthDecision::AskInvite { .. } => false,
-            // It has a reason of its own.
+            // Keeps its own reason.
             AuthDecision::Refused { .. } => true,
         };
-        match self.link.seat.penalty(std::time::Instant::now()) {
-            Some(left) if !stays => AuthDecision::Refused {
+        match self.conn.permit.penalty(std::time::Instant::now()) {
+            Some(left) if !exempt => AuthDecision::Refused {
                 why: RefusalReason::Penalty,
-                notice: penalised(left),
+                notice: penalty_message(left),
             },
             _ => decision,
         }
     }
 
-    /// Why they are not in, in a word.
-    pub(super) fn why_not(&self) -> &'static str {
-        let stranger = self.stranger.as_ref().map(|(_, decision)| decision);
-        let judged = stranger
-            .or(self.keyless.as_ref())
+    /// The reason of the rejection, for logs and metrics.
+    pub(super) fn rejection_reason(&self) -> &'static str {
+        let with_key = self.unknown_key.as_ref().map(|(_, decision)| decision);
+        let reason = with_key
+            .or(self.without_key.as_ref())
             .and_then(AuthDecision::reason);
-        match judged {
-            _ if self.silent => RefusalReason::NoAnswer.as_str(),
-            _ if self.guessed => "wrong_code",
+        match reason {
+            _ if self.timed_out => RefusalReason::NoAnswer.as_str(),
+            _ if self.invalid_code => "wrong_code",
             Some(reason) => reason,
-            None if self.unusable.is_some() => "unusable_key",
+            None if self.key_rejection.is_some() => "unusable_key",
             None => RefusalReason::NoKey.as_str(),
         }
     }
 
-    /// They want to talk.
-    pub(super) async fn begin(&mut self, user: &Text) -> Step {
-        self.said = Said::Nothing;
-        if self.over {
-            return Step::Refuse;
+    /// Starts the dialog, or starts it over.
+    pub(super) async fn start(&mut self, user: &Text) -> DialogStep {
+        self.awaiting = Awaiting::Nothing;
+        if self.done {
+            return DialogStep::Reject;
         }
-        if self.silent {
-            return self.goodbye(CANT_JUDGE);
+        if self.timed_out {
+            return self.final_notice(KEY_LOOKUP_FAILED);
         }
-        if let Some((_, AuthDecision::AskInvite { .. })) = &self.stranger
-            && let Some(step) = self.ask_about_claims(user).await
+        if let Some((_, AuthDecision::AskInvite { .. })) = &self.unknown_key
+            && let Some(step) = self.prompt_claim(user).await
         {
             return step;
         }
-        match self.stranger.clone() {
+        match self.unknown_key.clone() {
             Some((_, AuthDecision::AskInvite { notice, enter })) => {
-                self.enter = enter;
+                self.empty_code_action = enter;
                 let reason = notice.lines().next().unwrap_or_default().to_owned();
-                self.ask_code(notice, &reason)
+                self.prompt_code(notice, &reason)
             }
-            Some((_, AuthDecision::Refused { notice, .. })) => self.goodbye(&notice),
-            _ => self.begin_without_key(user).await,
+            Some((_, AuthDecision::Refused { notice, .. })) => self.final_notice(&notice),
+            _ => self.start_without_key(user).await,
         }
     }
 
-    async fn begin_without_key(&mut self, user: &Text) -> Step {
-        if self.keyless.is_none() {
-            let decision = self.judge(user, None).await;
-            self.keyless = decision.map(|decision| self.unless_penalised(decision, false));
+    async fn start_without_key(&mut self, user: &Text) -> DialogStep {
+        if self.without_key.is_none() {
+            let decision = self.decide(user, None).await;
+            self.without_key = decision.map(|decision| self.apply_penalty(decision, false));
         }
-        match (&self.keyless, &self.unusable) {
-            (Some(AuthDecision::Accepted(_)), None) => Step::Enter(None),
-            (Some(AuthDecision::Accepted(_)), Some(why)) => {
-                self.said = Said::Hello;
-                Step::Tell(format!("{why}\nUntil then you are a guest."))
+        match (&self.without_key, &self.key_rejection) {
+            (Some(AuthDecision::Accepted(_)), None) => DialogStep::Accept(None),
+            (Some(AuthDecision::Accepted(_)), Some(reason)) => {
+                self.awaiting = Awaiting::GuestNotice;
+                DialogStep::Show(format!("{reason}\nUntil then you are a guest."))
             }
-            // Nobody to redeem an invite for: that takes a key.
+            // Redeeming an invite takes a key.
             (
                 Some(AuthDecision::Refused { notice, .. } | AuthDecision::AskInvite { notice, .. }),
-                why,
+                reason,
             ) => {
-                let words = match why {
+                let text = match reason {
                     None => notice.clone(),
-                    Some(why) => format!("{why}\n{notice}"),
+                    Some(reason) => format!("{reason}\n{notice}"),
                 };
-                self.goodbye(&words)
+                self.final_notice(&text)
             }
-            (None, _) => self.goodbye(CANT_JUDGE),
+            (None, _) => self.final_notice(KEY_LOOKUP_FAILED),
         }
     }
 
-    /// They answered.
-    pub(super) async fn answered(&mut self, user: &Text, answer: String) -> Step {
-        if self.said == Said::Claim
-            && let Some(key) = self.claimed.take()
+    /// Handles an answer of the user.
+    pub(super) async fn answer(&mut self, user: &Text, answer: String) -> DialogStep {
+        if self.awaiting == Awaiting::Claim
+            && let Some(key) = self.claimed_key.take()
         {
-            self.said = Said::Nothing;
+            self.awaiting = Awaiting::Nothing;
             return self.answer_claim(user, key, &answer).await;
         }
         match (
-            std::mem::replace(&mut self.said, Said::Nothing),
-            &self.stranger,
+            std::mem::replace(&mut self.awaiting, Awaiting::Nothing),
+            &self.unknown_key,
         ) {
-            (Said::Hello, _) => Step::Enter(None),
-            (Said::Code, Some((key, _))) => {
+            (Awaiting::GuestNotice, _) => DialogStep::Accept(None),
+            (Awaiting::Code, Some((key, _))) => {
                 let key = key.clone();
-                self.check(user, &key, answer).await
+                self.check_code(user, &key, answer).await
             }
-            (Said::Name, Some((key, _))) => {
+            (Awaiting::Name, Some((key, _))) => {
                 let key = key.clone();
                 self.redeem(user, key, &answer).await
             }
-            (Said::Nothing | Said::Goodbye | Said::Claim | Said::Code | Said::Name, _) => {
-                self.over = true;
-                Step::Refuse
+            (
+                Awaiting::Nothing
+                | Awaiting::FinalNotice
+                | Awaiting::Claim
+                | Awaiting::Code
+                | Awaiting::Name,
+                _,
+            ) => {
+                self.done = true;
+                DialogStep::Reject
             }
         }
     }
 
     /// Asks about the next key that accounts claim, if there is one. Each is asked about once.
-    async fn ask_about_claims(&mut self, user: &Text) -> Option<Step> {
-        while !self.strangers.is_empty() {
-            let key = self.strangers.remove(0);
-            // Boxed, as in `judge`.
-            let claims = self.door.claims(self.auth_request(user, Some(&key)));
-            let claims = Box::pin(claims.instrument(self.link.span.clone()));
-            // Who can't be asked now goes on as without the claims.
-            let names = timeout(PATIENCE, claims).await.unwrap_or_default();
+    async fn prompt_claim(&mut self, user: &Text) -> Option<DialogStep> {
+        while !self.unchecked_keys.is_empty() {
+            let key = self.unchecked_keys.remove(0);
+            let request = self.auth_request(user, Some(&key));
+            let names = self.with_timeout(self.authenticator.claims(request)).await;
+            // On a timeout, the login continues as if there were no claims.
+            let names = names.unwrap_or_default();
             if !names.is_empty() {
-                self.claimed = Some(key);
-                self.answers = 1;
+                self.claimed_key = Some(key);
+                self.claim_prompts = 1;
                 let prompt = claim_question(&names);
-                return Some(self.ask(Said::Claim, CLAIM_NOTICE.to_owned(), prompt));
+                return Some(self.prompt(Awaiting::Claim, CLAIM_NOTICE.to_owned(), prompt));
             }
         }
         None
     }
 
-    async fn answer_claim(&mut self, user: &Text, key: ProvenKey, answer: &str) -> Step {
-        // Boxed, as in `judge`.
-        let answered = self
-            .door
-            .answer_claim(self.auth_request(user, Some(&key)), answer);
-        let answered = Box::pin(answered.instrument(self.link.span.clone()));
-        match timeout(PATIENCE, answered).await {
-            Ok(ClaimAnswer::Accepted) => Step::Confirmed(key),
-            Ok(ClaimAnswer::Again(question)) if self.answers < MAX_ANSWERS => {
-                self.answers += 1;
-                self.claimed = Some(key);
-                self.ask(Said::Claim, String::new(), question)
+    async fn answer_claim(&mut self, user: &Text, key: ProvenKey, answer: &str) -> DialogStep {
+        let request = self.auth_request(user, Some(&key));
+        let answered = self.with_timeout(self.authenticator.answer_claim(request, answer));
+        match answered.await {
+            Some(ClaimAnswer::Accepted) => DialogStep::AcceptClaim(key),
+            Some(ClaimAnswer::Again(prompt)) if self.claim_prompts < MAX_ANSWERS => {
+                self.claim_prompts += 1;
+                self.claimed_key = Some(key);
+                self.prompt(Awaiting::Claim, String::new(), prompt)
             }
-            Ok(ClaimAnswer::Refused | ClaimAnswer::Again(_)) => self.begin(user).await,
-            Ok(ClaimAnswer::Failed(words)) => self.goodbye(&words),
-            Err(_) => {
-                self.no_answer();
-                self.goodbye(CANT_JUDGE)
+            Some(ClaimAnswer::Refused | ClaimAnswer::Again(_)) => self.start(user).await,
+            Some(ClaimAnswer::Failed(text)) => self.final_notice(&text),
+            None => {
+                self.on_timeout();
+                self.final_notice(KEY_LOOKUP_FAILED)
             }
         }
     }
 
-    /// Looks at a code, before anything else is asked for: whoever has a good one keeps it while they
-    /// look for a name that is free.
-    async fn check(&mut self, user: &Text, key: &ProvenKey, code: String) -> Step {
-        // Those who were asked before the penalty guess no more either.
-        if let Some(left) = self.link.seat.penalty(std::time::Instant::now()) {
-            return self.goodbye(&penalised(left));
+    /// Checks a code before the user is prompted for a name, so that a valid one isn't used up by
+    /// names that are taken.
+    async fn check_code(&mut self, user: &Text, key: &ProvenKey, code: String) -> DialogStep {
+        // A penalty also ends dialogs that began before it.
+        if let Some(left) = self.conn.permit.penalty(std::time::Instant::now()) {
+            return self.final_notice(&penalty_message(left));
         }
-        let judged = Instant::now() + WRONG;
-        // Boxed, as in `judge`.
-        let checking = self.door.check(self.auth_request(user, Some(key)), &code);
-        let checking = Box::pin(checking.instrument(self.link.span.clone()));
-        let checked = timeout(PATIENCE, checking).await;
-        match checked {
-            Ok(Ok(())) => {
-                // An empty code asks an operator, and has nothing to be praised for.
-                let good = if code.is_empty() {
+        let respond_at = Instant::now() + INVALID_CODE_DELAY;
+        let request = self.auth_request(user, Some(key));
+        let checked = self.with_timeout(self.authenticator.check(request, &code));
+        match checked.await {
+            Some(Ok(())) => {
+                // An empty code asks an operator for approval.
+                let accepted = if code.is_empty() {
                     ""
                 } else {
-                    "The code is good. "
+                    "Code accepted. "
                 };
-                let usual = Name::new(user.as_str()).ok();
-                let usual = usual.map_or_else(String::new, |_| format!("Enter keeps {user}. "));
+                let default = Name::new(user.as_str()).ok();
+                let default = default.map_or_else(String::new, |_| format!("Enter keeps {user}. "));
                 self.code = code;
-                let prompt = format!("{good}{usual}Name: ");
-                self.ask_name(prompt, "")
+                let prompt = format!("{accepted}{default}Name: ");
+                self.prompt_name(prompt, "")
             }
-            Ok(Err(InviteRejected { notice, again })) => {
-                // To leave the code empty is no guess.
+            Some(Err(InviteRejected { notice, again })) => {
+                // An empty code is no guess.
                 if !code.is_empty() {
-                    self.link.seat.counters().invites_wrong.up();
-                    self.guessed = true;
-                    tracing::info!(parent: &self.link.span, event = "invite_wrong", user = user.as_str(), key = %key.fingerprint, "an invite code did not let somebody in");
-                    self.link.seat.penalise(std::time::Instant::now());
+                    self.conn.permit.counters().invites_wrong.increment();
+                    self.invalid_code = true;
+                    tracing::info!(parent: &self.conn.span, event = "invite_wrong", user = user.as_str(), key = %key.fingerprint, "invalid invite code");
+                    self.conn.permit.record_strike(std::time::Instant::now());
                 }
-                sleep_until(judged).await;
-                self.again(&notice, again)
+                sleep_until(respond_at).await;
+                self.retry(&notice, again)
             }
-            Err(_) => {
-                self.no_answer();
-                self.goodbye(CANT_REDEEM)
-            }
-        }
-    }
-
-    async fn redeem(&mut self, user: &Text, key: ProvenKey, name: &str) -> Step {
-        let who = self.auth_request(user, Some(&key));
-        // Boxed, as in `judge`.
-        let redeeming = self.door.redeem(who, &self.code, name);
-        let redeeming = Box::pin(redeeming.instrument(self.link.span.clone()));
-        let redeemed = timeout(PATIENCE, redeeming).await;
-        match redeemed {
-            Ok(Ok(())) => {
-                self.link.seat.counters().invites_redeemed.up();
-                tracing::info!(parent: &self.link.span, event = "invite_redeemed", user = user.as_str(), key = %key.fingerprint, "somebody was let in");
-                Step::Enter(Some(key))
-            }
-            // Not a guess, even if the code was used up in the meantime.
-            Ok(Err(InviteRejected { notice, again })) => self.again(&notice, again),
-            Err(_) => {
-                self.no_answer();
-                self.goodbye(CANT_REDEEM)
+            None => {
+                self.on_timeout();
+                self.final_notice(REDEEM_FAILED)
             }
         }
     }
 
-    fn again(&mut self, notice: &str, again: RetryPrompt) -> Step {
+    async fn redeem(&mut self, user: &Text, key: ProvenKey, name: &str) -> DialogStep {
+        let request = self.auth_request(user, Some(&key));
+        let redeemed = self.with_timeout(self.authenticator.redeem(request, &self.code, name));
+        match redeemed.await {
+            Some(Ok(())) => {
+                self.conn.permit.counters().invites_redeemed.increment();
+                tracing::info!(parent: &self.conn.span, event = "invite_redeemed", user = user.as_str(), key = %key.fingerprint, "invite redeemed");
+                DialogStep::Accept(Some(key))
+            }
+            // No guess, even if the code was used up in the meantime.
+            Some(Err(InviteRejected { notice, again })) => self.retry(&notice, again),
+            None => {
+                self.on_timeout();
+                self.final_notice(REDEEM_FAILED)
+            }
+        }
+    }
+
+    fn retry(&mut self, notice: &str, again: RetryPrompt) -> DialogStep {
         match again {
-            RetryPrompt::Nothing => self.goodbye(notice),
-            RetryPrompt::Code => self.ask_code(String::new(), notice),
-            RetryPrompt::Name => self.ask_name(prompt(notice, "Another name: "), notice),
+            RetryPrompt::Nothing => self.final_notice(notice),
+            RetryPrompt::Code => self.prompt_code(String::new(), notice),
+            RetryPrompt::Name => self.prompt_name(with_reason(notice, "Another name: "), notice),
         }
     }
 
-    /// Asks for a code, or says goodbye to somebody who has been asked often enough. The reason is
-    /// in the prompt, too: `ssh -q` shows nothing else.
-    fn ask_code(&mut self, words: String, reason: &str) -> Step {
-        if self.codes >= MAX_CODES {
-            return self.goodbye(if words.is_empty() { reason } else { &words });
+    /// Prompts for a code, up to [`MAX_CODES`] times. The prompt includes the reason, because it's
+    /// all that `ssh -q` shows.
+    fn prompt_code(&mut self, text: String, reason: &str) -> DialogStep {
+        if self.code_prompts >= MAX_CODES {
+            return self.final_notice(if text.is_empty() { reason } else { &text });
         }
-        self.codes += 1;
-        let question = format!("Invite code (Enter to {}): ", self.enter);
-        self.ask(Said::Code, words, prompt(reason, &question))
+        self.code_prompts += 1;
+        let prompt = format!("Invite code (Enter to {}): ", self.empty_code_action);
+        self.prompt(Awaiting::Code, text, with_reason(reason, &prompt))
     }
 
-    fn ask_name(&mut self, prompt: String, reason: &str) -> Step {
-        if self.names >= MAX_NAMES {
-            return self.goodbye(reason);
+    fn prompt_name(&mut self, prompt: String, reason: &str) -> DialogStep {
+        if self.name_prompts >= MAX_NAMES {
+            return self.final_notice(reason);
         }
-        self.names += 1;
-        self.ask(Said::Name, String::new(), prompt)
+        self.name_prompts += 1;
+        self.prompt(Awaiting::Name, String::new(), prompt)
     }
 
-    fn ask(&mut self, said: Said, words: String, prompt: String) -> Step {
-        self.said = said;
-        self.link.asked(Instant::now() + self.time_to_answer);
-        Step::Ask { words, prompt }
+    fn prompt(&mut self, awaiting: Awaiting, text: String, prompt: String) -> DialogStep {
+        self.awaiting = awaiting;
+        self.conn.on_prompt(Instant::now() + self.prompt_timeout);
+        DialogStep::Prompt { text, prompt }
     }
 
-    fn goodbye(&mut self, words: &str) -> Step {
-        self.said = Said::Goodbye;
-        Step::Tell(words.to_owned())
+    /// Shows a text, after which the login is rejected.
+    fn final_notice(&mut self, text: &str) -> DialogStep {
+        self.awaiting = Awaiting::FinalNotice;
+        DialogStep::Show(text.to_owned())
     }
 
-    /// What the door says; `None` if it says nothing in time.
-    async fn judge(&mut self, user: &Text, key: Option<&ProvenKey>) -> Option<AuthDecision> {
-        if self.silent {
+    /// Returns the authenticator's decision, or `None` after a timeout.
+    async fn decide(&mut self, user: &Text, key: Option<&ProvenKey>) -> Option<AuthDecision> {
+        if self.timed_out {
             return None;
         }
-        // Boxed: russh keeps room for what a handler awaits for as long as the connection lives.
-        let judging = self.door.judge(self.auth_request(user, key));
-        let judging = Box::pin(judging.instrument(self.link.span.clone()));
-        let decision = timeout(PATIENCE, judging).await;
-        if decision.is_err() {
-            self.no_answer();
+        let request = self.auth_request(user, key);
+        let decision = self.with_timeout(self.authenticator.judge(request)).await;
+        if decision.is_none() {
+            self.on_timeout();
         }
-        decision.ok()
+        decision
     }
 
-    fn no_answer(&mut self) {
-        self.silent = true;
-        self.link.attempts().excused = true;
-        let seconds = PATIENCE.as_secs();
+    /// Runs a call of the authenticator in the connection's span. Returns `None` after a timeout.
+    ///
+    /// Boxed: russh reserves memory for the handler's largest future while the connection lasts.
+    fn with_timeout<'a, T>(
+        &self,
+        call: impl Future<Output = T> + Send + 'a,
+    ) -> Pin<Box<dyn Future<Output = Option<T>> + Send + 'a>> {
+        let call = call.instrument(self.conn.span.clone());
+        Box::pin(async { timeout(AUTH_TIMEOUT, call).await.ok() })
+    }
+
+    fn on_timeout(&mut self) {
+        self.timed_out = true;
+        self.conn.attempts().timed_out = true;
+        let seconds = AUTH_TIMEOUT.as_secs();
         tracing::warn!(
-            parent: &self.link.span,
-            event = "door_silent",
+            parent: &self.conn.span,
+            event = "auth_timeout",
             seconds,
-            "could not find out in time who may come in"
+            "login failed: the store timed out"
         );
     }
 
     fn auth_request<'a>(&'a self, user: &'a Text, key: Option<&'a ProvenKey>) -> AuthRequest<'a> {
         AuthRequest {
-            addr: self.link.addr,
+            addr: self.conn.addr,
             user,
-            client: self.link.control.client(),
+            client: self.conn.control.client_version(),
             key,
         }
     }

@@ -1,44 +1,37 @@
-//! The SSH edge: from a TCP listener to sessions that know nothing of SSH.
+//! The SSH server: from a TCP listener to sessions that know nothing about SSH.
 //!
 //! ```text
-//! listener   accepts, whatever happens        -> gate     limits, before anything is computed
-//! limits     who is let in, and who gives way: eviction, penalties, recent
-//! refusal    why a connection is closed, said to its client
-//! connection deadlines from accept to the end -> transport can be cut, never waits forever
-//! exchange   key exchanges, and how many a connection may ask for
-//! handler    russh's questions, answered      -> keys     which keys are good enough
-//! login      what the door says to whom, and the talk about it
-//! channel    russh's channel as the seam that sessions run on
-//! probe      the other side: a login as people have it
+//! listener    the accept loop               -> limiter     admits or rejects connections
+//! limits      admission rules, with the order of eviction
+//! rejection   rejects connections with a reason
+//! connection  deadlines from accept to end  -> transport   the TCP stream, closed through control
+//! state       what the tasks of a connection share
+//! observe     version, key exchanges and window use, from bytes
+//! handler     russh's callbacks             -> login       keys, and the login dialog
+//! channel     russh's channel as a session's input and output
+//! probe       the client side: a test login
 //! ```
 //!
-//! A connection has a task of its own for its deadlines, one of russh's for the protocol, and
-//! one for each session. The first outlives the others.
+//! A connection has one task for its deadlines, one of russh's for the protocol, and one for each
+//! session. The first ends last.
 
 mod channel;
 mod config;
 mod connection;
-mod counters;
+mod control;
 pub mod eviction;
-mod exchange;
-mod gate;
 mod handler;
-mod ident;
-mod keys;
+mod limiter;
 pub mod limits;
-mod link;
 mod listener;
 mod login;
-mod penalties;
+mod observe;
 pub mod probe;
-mod recent;
-mod refusal;
-mod requests;
-mod seldom;
+mod rejection;
+mod state;
 #[cfg(test)]
 mod tests;
 mod transport;
-mod window;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -50,47 +43,45 @@ use crate::access::authenticator::Authenticator;
 use crate::rate_limit::TrustedNetworks;
 use crate::session::peer::Sessions;
 
-pub use counters::{Count, Counters};
+pub use limiter::{Count, Counters};
 pub use listener::{Accept, Drained};
 
-use gate::Gate;
-use limits::Caps;
+use limiter::ConnectionLimiter;
+use limits::ConnectionLimits;
 
-/// What can be set.
+/// The settings of a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
-    /// The most connections at a time.
+    /// Connections at a time.
     pub max_connections: usize,
-    /// The most connections at a time from one IPv4 address or one IPv6 /64 network. How often one
-    /// may connect is derived from it: twice as many at once, and as many in 30 seconds.
+    /// Connections at a time from one IPv4 address or IPv6 /64 network. The rate limit is derived
+    /// from it: twice as many at once, and as many in 30 seconds.
     pub max_per_address: usize,
     /// Networks without limits and penalties per address.
     pub trusted: TrustedNetworks,
-    /// The most connections at a time that have not logged in yet. When there are as many, the
-    /// next one takes the place of another.
+    /// Unauthenticated connections at a time. Beyond that, a new one evicts another.
     pub max_unauthenticated: usize,
-    /// How long a login may take, from accept on. Only who is asked for an invite code has more
-    /// time, see [`Settings::keepalive`].
+    /// How long a login may take from accept on. Users who are prompted for an invite code have
+    /// longer, see [`Settings::keepalive`].
     pub login_grace: Duration,
-    /// How many attempts to log in a connection has, the first `none` and each key of an agent
-    /// included.
+    /// Authentication attempts per connection, including the initial `none` and each key of an
+    /// agent.
     pub max_auth_attempts: usize,
-    /// The most channels at a time on one connection.
+    /// Channels at a time per connection.
     pub max_channels: usize,
-    /// How long somebody who is logged in may have no channel, and a channel no shell or
-    /// command, before the connection or the channel is closed.
+    /// How long an authenticated connection may have no channel, and a channel no shell or command,
+    /// before it's closed.
     pub idle: Duration,
-    /// How long a client may take none of the bytes that wait for it before it is cut.
+    /// How long a client may read nothing while data waits for it.
     pub write_stall: Duration,
-    /// How often a silent client is asked whether it is still there. After three questions
-    /// without an answer it is gone.
+    /// The keepalive interval. A client that misses three answers is disconnected.
     ///
-    /// Also a second more than somebody has to type an invite code and a name, because clients
-    /// can't be asked while they log in. Never less than a second more than `login_grace`.
+    /// Also, plus a second, the time to type an invite code and a name, because keepalives would
+    /// break the login. At least a second longer than `login_grace`.
     pub keepalive: Duration,
-    /// How long connections have to end by themselves when the server stops.
+    /// How long connections have to end when the server stops.
     pub drain: Duration,
-    /// Only post-quantum key exchange and AES: locks out clients older than OpenSSH 9.9.
+    /// Post-quantum key exchange and AES only. Excludes clients older than OpenSSH 9.9.
     pub strict_crypto: bool,
 }
 
@@ -113,43 +104,43 @@ impl Default for Settings {
     }
 }
 
-/// Why there can't be a server with these host keys.
+/// Why host keys can't be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HostKeyError {
-    /// None was given.
-    #[error("no host key was given: a server needs at least one")]
+    /// The list is empty.
+    #[error("no host key: a server needs at least one")]
     Missing,
-    /// One has a passphrase.
+    /// A key has a passphrase.
     #[error("the host key {0} is encrypted: remove its passphrase with ssh-keygen -p")]
     Encrypted(String),
 }
 
-/// The SSH server, ready to serve.
+/// An SSH server. Call [`serve`](Server::serve) to run it.
 #[derive(Debug)]
 pub struct Server<S, D> {
-    edge: Arc<Edge<S, D>>,
+    shared: Arc<Shared<S, D>>,
 }
 
 /// What all connections share.
 #[derive(Debug)]
-struct Edge<S, D> {
+struct Shared<S, D> {
     settings: Settings,
     config: Arc<russh::server::Config>,
     sessions: Arc<S>,
-    gate: Arc<Gate>,
-    door: Arc<D>,
+    limiter: Arc<ConnectionLimiter>,
+    authenticator: Arc<D>,
     /// The number of the next connection.
     connections: AtomicU64,
 }
 
 impl<S: Sessions, D: Authenticator> Server<S, D> {
-    /// A server that proves itself with these host keys, lets in whom `door` says, and runs
-    /// `sessions` on its channels.
+    /// Creates a server with these host keys that admits users as `authenticator` decides, and runs
+    /// `sessions` on their channels.
     pub fn new(
         settings: Settings,
         host_keys: Vec<PrivateKey>,
         sessions: Arc<S>,
-        door: Arc<D>,
+        authenticator: Arc<D>,
     ) -> Result<Server<S, D>, HostKeyError> {
         if host_keys.is_empty() {
             return Err(HostKeyError::Missing);
@@ -158,7 +149,7 @@ impl<S: Sessions, D: Authenticator> Server<S, D> {
             let fingerprint = crate::keys::fingerprint(key.public_key());
             return Err(HostKeyError::Encrypted(fingerprint.to_string()));
         }
-        let caps = Caps {
+        let limits = ConnectionLimits {
             total: settings.max_connections,
             per_address: settings.max_per_address,
             unauthenticated: settings.max_unauthenticated,
@@ -166,19 +157,19 @@ impl<S: Sessions, D: Authenticator> Server<S, D> {
             trusted: settings.trusted.clone(),
         };
         Ok(Server {
-            edge: Arc::new(Edge {
+            shared: Arc::new(Shared {
                 config: Arc::new(config::config(&settings, host_keys)),
-                door,
+                authenticator,
                 settings,
                 sessions,
-                gate: Arc::new(Gate::new(caps)),
+                limiter: Arc::new(ConnectionLimiter::new(limits)),
                 connections: AtomicU64::new(1),
             }),
         })
     }
 
-    /// What happened so far.
+    /// Returns the counters of this server.
     pub fn counters(&self) -> &Counters {
-        &self.edge.gate.counters
+        &self.shared.limiter.counters
     }
 }

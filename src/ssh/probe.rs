@@ -1,5 +1,5 @@
-//! A login as people have it, to see that they can: connects, looks at the host key, logs in, and
-//! has a command done that goes through the hub and the store and disturbs nobody.
+//! A test login as a real client does it: connects, verifies the host key, logs in, and runs a
+//! command that passes through the hub and the store without disturbing anyone.
 
 use std::borrow::Cow;
 use std::io::Write as _;
@@ -19,94 +19,95 @@ use tokio::time::{Instant, timeout_at};
 use crate::chat::ids::Fingerprint;
 use crate::text::Text;
 
-/// What the probe says it is, by which it can be told apart in the log.
+/// The version line, which identifies probes in the log.
 const CLIENT: &str = "SSH-2.0-ssh-chat-probe";
 /// The command: see `docs/scripting.md`.
 const COMMAND: &str = "ping";
-/// How long a server that lets nobody in has to take note of the end.
-const GOODBYE: Duration = Duration::from_secs(1);
-/// How much is kept of what the server says about a failure, in bytes.
-const WORDS: usize = 500;
+/// How long a server that rejects the login has to read the disconnect message.
+const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// How much of the server's error message is kept, in bytes.
+const MAX_MESSAGE: usize = 500;
 
-/// Whom to connect to, and as whom.
+/// The server to test, and how to log in.
 #[derive(Debug, Clone)]
-pub struct Aim {
+pub struct ProbeTarget {
     /// A name or an address.
     pub host: String,
-    /// Where it listens.
+    /// The SSH port.
     pub port: u16,
-    /// The login name.
+    /// The user name.
     pub user: String,
     /// The key to log in with.
     pub key: PrivateKey,
-    /// The host key that it must have, if that is to be looked at.
+    /// The expected host key, if it is to be verified.
     pub fingerprint: Option<Fingerprint>,
-    /// How long all of it may take.
-    pub patience: Duration,
+    /// The timeout for the whole probe.
+    pub timeout: Duration,
 }
 
-/// What was seen, and how long each part took.
+/// The result of a successful probe: the host key, and how long each step took.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Seen {
+pub struct ProbeReport {
     /// The host key.
     pub fingerprint: Fingerprint,
-    /// Until the TCP connection was there, the name looked up.
+    /// The name lookup and the TCP connection.
     pub connect: Duration,
-    /// From then on until the login was accepted.
+    /// The handshake and the login.
     pub login: Duration,
-    /// From then on until the command was done.
-    pub echo: Duration,
+    /// The command.
+    pub command: Duration,
 }
 
-/// Why it went wrong. The words are for people.
+/// Why a probe failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Miss {
-    /// Nobody answered.
+pub enum ProbeError {
+    /// The TCP connection failed.
     #[error("can't connect to {0}: {1}")]
     Connect(String, String),
-    /// It is not the server that is meant.
+    /// The host key isn't the expected one.
     #[error(
-        "the host key is {found}, not {expected}: another server, or somebody in between; if the \
-         key was replaced on purpose, `ssh-chat host-key show` on the server tells the new one"
+        "the host key is {found}, not {expected}: this is another server, or the connection is \
+         intercepted. If the key was rotated, `ssh-chat host-key show` on the server prints the new \
+         fingerprint"
     )]
     Fingerprint {
-        /// What it should be.
+        /// The expected host key.
         expected: Fingerprint,
-        /// What it is.
+        /// The actual one.
         found: Fingerprint,
     },
-    /// What answered does not speak SSH as it should.
+    /// The SSH protocol failed.
     #[error("the connection failed before the login: {0}")]
     Protocol(Text),
-    /// The key is not let in.
-    #[error("{0} is not let in with the key {1}; an operator lets it in with ssh-chat keys add")]
+    /// The login was rejected.
+    #[error("login rejected for {0} with the key {1}. Add the key with `ssh-chat keys add`")]
     Login(String, Fingerprint),
-    /// Logged in, the command was not done.
-    #[error("logged in, but the server could not do its work (status {status}): {words}")]
-    Echo {
+    /// The command failed.
+    #[error("logged in, but the command failed (status {status}): {message}")]
+    Command {
         /// The exit status; 255 if there was none.
         status: u32,
-        /// What the server said.
-        words: Text,
+        /// The server's message.
+        message: Text,
     },
-    /// It took too long.
-    #[error("{0} took longer than {1:?}")]
-    Late(&'static str, Duration),
+    /// A step timed out.
+    #[error("{0} timed out after {1:?}")]
+    Timeout(&'static str, Duration),
 }
 
-/// The key in a file; one is made if there is no such file, and its public half beside it with
-/// `.pub`. The second is whether it was made. The error is a sentence.
-pub fn key_in(path: &Path) -> Result<(PrivateKey, bool), String> {
-    let cant = |what: &str, error: &dyn std::fmt::Display| {
+/// Loads the key in a file, or creates it there with its public half next to it (`.pub`). Also
+/// returns whether it was created. The error is a message.
+pub fn load_or_create_key(path: &Path) -> Result<(PrivateKey, bool), String> {
+    let failed = |what: &str, error: &dyn std::fmt::Display| {
         Err(format!("can't {what} the key {}: {error}", path.display()))
     };
     if path.exists() {
         return match russh::keys::load_secret_key(path, None) {
             Ok(key) => Ok((key, false)),
-            Err(error) => cant("use", &error),
+            Err(error) => failed("use", &error),
         };
     }
-    let make = || -> Result<PrivateKey, Box<dyn std::error::Error>> {
+    let create = || -> Result<PrivateKey, Box<dyn std::error::Error>> {
         let key = PrivateKey::random(&mut rand::rng(), Algorithm::Ed25519)?;
         let mut file = std::fs::OpenOptions::new()
             .write(true)
@@ -114,27 +115,27 @@ pub fn key_in(path: &Path) -> Result<(PrivateKey, bool), String> {
             .mode(0o600)
             .open(path)?;
         file.write_all(key.to_openssh(LineEnding::LF)?.as_bytes())?;
-        let mut beside = path.as_os_str().to_owned();
-        beside.push(".pub");
+        let mut public = path.as_os_str().to_owned();
+        public.push(".pub");
         std::fs::write(
-            beside,
+            public,
             format!("{} probe\n", key.public_key().to_openssh()?),
         )?;
         Ok(key)
     };
-    match make() {
+    match create() {
         Ok(key) => Ok((key, true)),
-        Err(error) => cant("make", &error),
+        Err(error) => failed("create", &error),
     }
 }
 
-/// Looks at the host key.
-struct Looker {
+/// Verifies and records the host key.
+struct HostKeyVerifier {
     expected: Option<Fingerprint>,
     found: Arc<Mutex<Option<Fingerprint>>>,
 }
 
-impl client::Handler for Looker {
+impl client::Handler for HostKeyVerifier {
     type Error = russh::Error;
 
     async fn check_server_key(
@@ -150,114 +151,116 @@ impl client::Handler for Looker {
                     .to_string(),
             ),
         };
-        let right = self.expected.as_ref().is_none_or(|key| *key == found);
+        let matches = self.expected.as_ref().is_none_or(|key| *key == found);
         *self.found.lock().unwrap_or_else(PoisonError::into_inner) = Some(found);
-        Ok(right)
+        Ok(matches)
     }
 }
 
-/// Tries it once.
-pub async fn probe(aim: &Aim) -> Result<Seen, Miss> {
-    let begin = Instant::now();
-    let end = begin + aim.patience;
-    let late = |what| Miss::Late(what, aim.patience);
+/// Tests a server once.
+pub async fn probe(target: &ProbeTarget) -> Result<ProbeReport, ProbeError> {
+    let start = Instant::now();
+    let deadline = start + target.timeout;
+    let timed_out = |step| ProbeError::Timeout(step, target.timeout);
 
-    let address = format!("{}:{}", aim.host, aim.port);
-    let connecting = TcpStream::connect((aim.host.as_str(), aim.port));
-    let stream = timeout_at(end, connecting).await;
+    let address = format!("{}:{}", target.host, target.port);
+    let connecting = TcpStream::connect((target.host.as_str(), target.port));
+    let stream = timeout_at(deadline, connecting).await;
     let stream = stream
-        .map_err(|_| late("to connect"))?
-        .map_err(|error| Miss::Connect(address, error.to_string()))?;
+        .map_err(|_| timed_out("the connection"))?
+        .map_err(|error| ProbeError::Connect(address, error.to_string()))?;
     let connected = Instant::now();
 
     let found = Arc::default();
-    let looker = Looker {
-        expected: aim.fingerprint.clone(),
+    let verifier = HostKeyVerifier {
+        expected: target.fingerprint.clone(),
         found: Arc::clone(&found),
     };
-    let logging_in = login(aim, stream, looker);
-    let logged_in = timeout_at(end, logging_in).await;
+    let logged_in = timeout_at(deadline, log_in(target, stream, verifier)).await;
     let fingerprint = found.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    if let (Some(expected), Some(found)) = (&aim.fingerprint, &fingerprint)
+    if let (Some(expected), Some(found)) = (&target.fingerprint, &fingerprint)
         && expected != found
     {
-        return Err(Miss::Fingerprint {
+        return Err(ProbeError::Fingerprint {
             expected: expected.clone(),
             found: found.clone(),
         });
     }
-    let session = logged_in.map_err(|_| late("the login"))??;
+    let session = logged_in.map_err(|_| timed_out("the login"))??;
     let Some(fingerprint) = fingerprint else {
-        return Err(Miss::Protocol(Text::stored_line("no host key was shown")));
+        return Err(ProbeError::Protocol(Text::stored_line("no host key")));
     };
     let entered = Instant::now();
 
-    let echo = timeout_at(end, echo(&session)).await;
-    echo.map_err(|_| late("the server's work"))??;
-    let echo = entered.elapsed();
-    goodbye(session, end).await;
-    Ok(Seen {
+    let ran = timeout_at(deadline, run_command(&session)).await;
+    ran.map_err(|_| timed_out("the command"))??;
+    let command = entered.elapsed();
+    disconnect(session, deadline).await;
+    Ok(ProbeReport {
         fingerprint,
-        connect: connected - begin,
+        connect: connected - start,
         login: entered - connected,
-        echo,
+        command,
     })
 }
 
-fn broken(error: &russh::Error) -> Text {
+fn describe(error: &russh::Error) -> Text {
     Text::ascii(error.to_string().as_bytes(), 200)
 }
 
-async fn login(aim: &Aim, stream: TcpStream, looker: Looker) -> Result<Handle<Looker>, Miss> {
+async fn log_in(
+    target: &ProbeTarget,
+    stream: TcpStream,
+    verifier: HostKeyVerifier,
+) -> Result<Handle<HostKeyVerifier>, ProbeError> {
     let config = Arc::new(client::Config {
         client_id: SshId::Standard(Cow::Borrowed(CLIENT)),
         nodelay: true,
         ..client::Config::default()
     });
-    let session = client::connect_stream(config, stream, looker).await;
-    let mut session = session.map_err(|error| Miss::Protocol(broken(&error)))?;
-    // Of an RSA key, which SHA-1 would be used with otherwise.
-    let hash = aim.key.algorithm().is_rsa().then_some(HashAlg::Sha512);
-    let key = PrivateKeyWithHashAlg::new(Arc::new(aim.key.clone()), hash);
-    let attempt = session.authenticate_publickey(&aim.user, key).await;
-    let attempt = attempt.map_err(|error| Miss::Protocol(broken(&error)))?;
+    let session = client::connect_stream(config, stream, verifier).await;
+    let mut session = session.map_err(|error| ProbeError::Protocol(describe(&error)))?;
+    // RSA keys would be used with SHA-1 otherwise.
+    let hash = target.key.algorithm().is_rsa().then_some(HashAlg::Sha512);
+    let key = PrivateKeyWithHashAlg::new(Arc::new(target.key.clone()), hash);
+    let attempt = session.authenticate_publickey(&target.user, key).await;
+    let attempt = attempt.map_err(|error| ProbeError::Protocol(describe(&error)))?;
     if !attempt.success() {
-        goodbye(session, Instant::now() + GOODBYE).await;
-        let key = crate::keys::fingerprint(aim.key.public_key());
-        return Err(Miss::Login(aim.user.clone(), key));
+        disconnect(session, Instant::now() + DISCONNECT_TIMEOUT).await;
+        let key = crate::keys::fingerprint(target.key.public_key());
+        return Err(ProbeError::Login(target.user.clone(), key));
     }
     Ok(session)
 }
 
-/// Leaves as clients do, so that the server's figures do not have one more that was lost.
-async fn goodbye(session: Handle<Looker>, end: Instant) {
+/// Disconnects properly, so that the server doesn't count a lost connection.
+async fn disconnect(session: Handle<HostKeyVerifier>, deadline: Instant) {
     let leaving = async {
         let _gone_already = session
             .disconnect(Disconnect::ByApplication, "", "en")
             .await;
         let _ended = session.await;
     };
-    let _long_enough = timeout_at(end, leaving).await;
+    let _long_enough = timeout_at(deadline, leaving).await;
 }
 
-/// Has the command done.
-async fn echo(session: &Handle<Looker>) -> Result<(), Miss> {
-    let failed = |error: &russh::Error| Miss::Echo {
+async fn run_command(session: &Handle<HostKeyVerifier>) -> Result<(), ProbeError> {
+    let failed = |error: &russh::Error| ProbeError::Command {
         status: 255,
-        words: broken(error),
+        message: describe(error),
     };
     let mut channel = session
         .channel_open_session()
         .await
         .map_err(|e| failed(&e))?;
     channel.exec(true, COMMAND).await.map_err(|e| failed(&e))?;
-    let (mut status, mut words) = (255, Vec::new());
+    let (mut status, mut stderr) = (255, Vec::new());
     while let Some(message) = channel.wait().await {
         match message {
             ChannelMsg::ExitStatus { exit_status } => status = exit_status,
             ChannelMsg::ExtendedData { data, .. } => {
-                let room = WORDS.saturating_sub(words.len());
-                words.extend(data.iter().take(room));
+                let room = MAX_MESSAGE.saturating_sub(stderr.len());
+                stderr.extend(data.iter().take(room));
             }
             ChannelMsg::Close => break,
             _ => {}
@@ -266,14 +269,14 @@ async fn echo(session: &Handle<Looker>) -> Result<(), Miss> {
     if status == 0 {
         return Ok(());
     }
-    Err(Miss::Echo {
+    Err(ProbeError::Command {
         status,
-        words: Text::ascii(words.trim_ascii_end(), WORDS),
+        message: Text::ascii(stderr.trim_ascii_end(), MAX_MESSAGE),
     })
 }
 
-/// A host with or without a port, as people write it: `chat`, `chat:2222`, `[::1]:2222`, `::1`.
-/// Without one, it is that of SSH.
+/// Parses a host with an optional port: `chat`, `chat:2222`, `[::1]:2222`, `::1`. The default port
+/// is 22.
 pub fn host_and_port(text: &str) -> Option<(String, u16)> {
     const SSH: u16 = 22;
     if let Ok(SocketAddr::V6(address)) = text.parse() {
@@ -287,8 +290,8 @@ pub fn host_and_port(text: &str) -> Option<(String, u16)> {
         Some((host, port)) => (host, port.parse().ok()?),
         None => (text, SSH),
     };
-    let is_fine = !host.is_empty() && !host.contains([':', '@', '/', ' ']) && port != 0;
-    is_fine.then(|| (host.to_owned(), port))
+    let is_valid = !host.is_empty() && !host.contains([':', '@', '/', ' ']) && port != 0;
+    is_valid.then(|| (host.to_owned(), port))
 }
 
 #[cfg(test)]
@@ -296,7 +299,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hosts_are_read() {
+    fn hosts_are_parsed() {
         for (text, expected) in [
             ("chat", Some(("chat", 22))),
             ("chat.example.com:2222", Some(("chat.example.com", 2222))),
@@ -318,20 +321,20 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_made_once() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("key");
-        let (made, new) = key_in(&path).unwrap();
+    fn a_key_is_created_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("key");
+        let (created, new) = load_or_create_key(&path).unwrap();
         assert!(new);
-        let (read, new) = key_in(&path).unwrap();
+        let (read, new) = load_or_create_key(&path).unwrap();
         assert_eq!(
             (read.public_key().key_data(), new),
-            (made.public_key().key_data(), false)
+            (created.public_key().key_data(), false)
         );
-        let public = std::fs::read_to_string(folder.path().join("key.pub")).unwrap();
+        let public = std::fs::read_to_string(dir.path().join("key.pub")).unwrap();
         assert!(public.starts_with("ssh-ed25519 AAAA"), "{public}");
         std::fs::write(&path, "nonsense").unwrap();
-        let error = key_in(&path).unwrap_err();
+        let error = load_or_create_key(&path).unwrap_err();
         assert!(error.contains("can't use the key"), "{error}");
     }
 }

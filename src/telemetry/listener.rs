@@ -1,137 +1,104 @@
-//! The private listener: metrics and health over plain HTTP/1.1, for whoever runs the server.
+//! The private HTTP listener for operators: `/metrics`, `/live` and `/ready`.
 //!
-//! Not for the public: no encryption, and nobody is asked who they are. Whoever can reach it can't
-//! do more than read, and can't keep it busy: there are a few connections at a time, each with one
-//! small request and a deadline.
+//! It has no TLS and no authentication, so it must not be public. It is read-only, and it can't be
+//! used to overload the server: few connections at a time, one small request each, with a deadline.
 
 #[cfg(test)]
 mod tests;
 
-use std::convert::Infallible;
-use std::future::Future;
+use std::future::{Future, pending};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body_util::Full;
-use hyper::body::Incoming;
-use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::TokioIo;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::get;
+use tokio::net::TcpListener;
 
 use super::metrics;
+use crate::http_server::{self, Limits};
 
-/// Connections at a time; one more is closed at once.
-const CONNECTIONS: usize = 16;
-/// How long one connection may last, from accept to the end of the answer.
+/// From accept to the end of the response.
 const DEADLINE: Duration = Duration::from_secs(5);
-/// The longest request with all its headers, in bytes: the least that hyper takes.
-const REQUEST: usize = 8 * 1024;
-/// The pause when the system can't hand over a connection.
-const PAUSE: Duration = Duration::from_millis(100);
 
-/// What is asked about.
-pub trait Inside: Send + Sync + 'static {
-    /// Whether the process does its work; otherwise why it should be started again. May take as
-    /// long as [`DEADLINE`] less a little.
+const LIMITS: Limits = Limits {
+    connections: 16,
+    backlog: false,
+    per_source: 16,
+    header_timeout: DEADLINE,
+    lifetime: DEADLINE,
+    header_bytes: 8 * 1024,
+    keep_alive: false,
+};
+
+/// The health of the server, as the listener reports it.
+pub trait HealthSource: Send + Sync + 'static {
+    /// Returns whether the process works. An error means that only a restart helps. Must answer
+    /// within [`DEADLINE`].
     fn live(&self) -> impl Future<Output = Result<&'static str, String>> + Send;
 
-    /// Whether people can come in now; otherwise why not.
+    /// Returns whether users can log in now, or why not.
     fn ready(&self) -> Result<&'static str, String>;
 
-    /// Brings metrics up to date that nobody tells when they change.
-    fn measure(&self);
+    /// Updates gauges that are only read on demand.
+    fn refresh_metrics(&self);
 }
 
-/// Answers until it is dropped, which ends its connections, too.
-pub async fn serve(listener: TcpListener, inside: Arc<impl Inside>) {
-    let mut connections = JoinSet::new();
-    loop {
-        let accepted = listener.accept().await;
-        while connections.try_join_next().is_some() {}
-        match accepted {
-            Ok((stream, _)) if connections.len() < CONNECTIONS => {
-                connections.spawn(timeout(DEADLINE, answer(stream, Arc::clone(&inside))));
-            }
-            Ok((_, addr)) => tracing::debug!(event = "metrics_refused", %addr),
-            Err(error) => {
-                tracing::debug!(event = "metrics_accept_failed", %error);
-                sleep(PAUSE).await;
-            }
-        }
-    }
+/// Serves until it is dropped, which closes all connections.
+pub async fn serve<H: HealthSource>(listener: TcpListener, health: Arc<H>) {
+    let router = Router::new()
+        .route("/metrics", get(metrics_text::<H>))
+        .route("/live", get(live::<H>))
+        .route("/ready", get(ready::<H>))
+        .fallback(async || {
+            let text = "not found: try /metrics, /live or /ready".to_owned();
+            plain(StatusCode::NOT_FOUND, text)
+        })
+        .method_not_allowed_fallback(async || {
+            plain(StatusCode::METHOD_NOT_ALLOWED, "use GET".to_owned())
+        })
+        .with_state(health);
+    http_server::serve(listener, router, LIMITS, pending(), Duration::ZERO).await;
 }
 
-/// One request and its answer. Whoever spoils it hears nothing.
-async fn answer(stream: TcpStream, inside: Arc<impl Inside>) {
-    let service = service_fn(|request: Request<Incoming>| {
-        let inside = Arc::clone(&inside);
-        async move { Ok::<_, Infallible>(respond(request.method(), request.uri().path(), inside).await) }
-    });
-    let served = http1::Builder::new()
-        .keep_alive(false)
-        .max_buf_size(REQUEST)
-        .serve_connection(TokioIo::new(stream), service)
-        .await;
-    if let Err(error) = served {
-        tracing::debug!(event = "metrics_connection_failed", %error);
-    }
-}
-
-async fn respond(method: &Method, path: &str, inside: Arc<impl Inside>) -> Response<Full<Bytes>> {
-    if !matches!(*method, Method::GET | Method::HEAD) {
-        let mut response = words(StatusCode::METHOD_NOT_ALLOWED, "only GET".to_owned());
-        let allowed = HeaderValue::from_static("GET, HEAD");
-        response.headers_mut().insert(ALLOW, allowed);
-        return response;
-    }
-    match path {
-        "/metrics" => measured(inside).await,
-        "/live" => judged(inside.live().await),
-        "/ready" => judged(inside.ready()),
-        _ => {
-            let paths = "there are /metrics, /live and /ready".to_owned();
-            words(StatusCode::NOT_FOUND, paths)
-        }
-    }
-}
-
-async fn measured(inside: Arc<impl Inside>) -> Response<Full<Bytes>> {
-    let measure = move || {
-        inside.measure();
+async fn metrics_text<H: HealthSource>(State(health): State<Arc<H>>) -> Response {
+    let encode = move || {
+        health.refresh_metrics();
         metrics::text()
     };
-    // Where many descriptors are open, to count them takes a while.
-    match tokio::task::spawn_blocking(measure).await {
-        Ok(text) => body(StatusCode::OK, metrics::CONTENT_TYPE, text),
-        Err(_) => words(
+    // Counting many file descriptors takes a while.
+    match tokio::task::spawn_blocking(encode).await {
+        Ok(text) => response(StatusCode::OK, metrics::CONTENT_TYPE, text),
+        Err(_) => plain(
             StatusCode::INTERNAL_SERVER_ERROR,
-            "a defect in the server".to_owned(),
+            "internal error: a task panicked".to_owned(),
         ),
     }
 }
 
-fn judged(verdict: Result<&'static str, String>) -> Response<Full<Bytes>> {
-    match verdict {
-        Ok(fine) => words(StatusCode::OK, fine.to_owned()),
-        Err(why) => words(StatusCode::SERVICE_UNAVAILABLE, why),
+async fn live<H: HealthSource>(State(health): State<Arc<H>>) -> Response {
+    report(health.live().await)
+}
+
+async fn ready<H: HealthSource>(State(health): State<Arc<H>>) -> Response {
+    report(health.ready())
+}
+
+fn report(health: Result<&'static str, String>) -> Response {
+    match health {
+        Ok(status) => plain(StatusCode::OK, status.to_owned()),
+        Err(reason) => plain(StatusCode::SERVICE_UNAVAILABLE, reason),
     }
 }
 
-fn words(status: StatusCode, words: String) -> Response<Full<Bytes>> {
-    body(status, "text/plain; charset=utf-8", words + "\n")
+fn plain(status: StatusCode, text: String) -> Response {
+    response(status, "text/plain; charset=utf-8", text + "\n")
 }
 
-fn body(status: StatusCode, kind: &'static str, text: String) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::from(text));
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
+fn response(status: StatusCode, content_type: &'static str, text: String) -> Response {
+    let headers = [(CONTENT_TYPE, content_type), (CACHE_CONTROL, "no-store")];
+    (status, headers, text).into_response()
 }

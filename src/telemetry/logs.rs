@@ -1,15 +1,15 @@
-//! The log: which lines there are, how they look and where they go.
+//! Logging to the journal or to standard error.
 //!
-//! In the code every event is written as a stable name, a sentence and fields:
-//! `info!(event = "connection_open", peer = %peer, "somebody connected")`. As text that is
+//! Each event has a stable name, a message and fields:
+//! `info!(event = "connection_open", peer = %peer, "logged in")`. As text that's
 //! ```text
-//! 2026-11-22T14:02:09Z INFO  connection_open: somebody connected peer=203.0.113.7:50914
+//! 2026-11-22T14:02:09Z INFO  connection_open: logged in peer=203.0.113.7:50914
 //! ```
-//! In the journal it is the same without time and level, with each field for itself beside it.
-//! The fields of the spans that an event is in are added to its own; of several fields with one
-//! name, the innermost counts. A connection has a span, so that its lines say which one it is.
-//! An event is one line whatever is in its fields: control characters, and those that turn
-//! or hide text, are escaped, and each value is cut at [`MAX_VALUE`] characters.
+//! The journal gets the same line without time and level, and each field separately. An event
+//! includes the fields of its spans; of several fields with the same name, the innermost counts.
+//! Each connection has a span that identifies it. An event is always one line: control characters,
+//! and those that change the direction of text or hide it, are escaped, and each value is truncated
+//! to [`MAX_VALUE`] characters.
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::os::fd::AsFd as _;
@@ -24,48 +24,48 @@ use tracing_subscriber::{Registry, reload};
 use crate::config::{Environment, Log, LogFilter, LogFormat};
 
 mod flood;
+mod format;
 mod journal;
-mod lines;
 #[cfg(test)]
 mod tests;
 
-pub use flood::Flood;
+pub use flood::FloodFilter;
+use format::{FormatLayer, LineWriter, Sink};
 use journal::Journal;
-use lines::{Lines, Sink, Write};
 
-/// The most characters of one value, or of a sentence, in a line.
+/// The maximum length of a field's value or a message, in characters.
 pub const MAX_VALUE: usize = 1000;
 
-/// Why the log can't be started or changed.
+/// Why logging can't be started or changed.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
-    /// The process has a log already.
-    #[error("the log is started already: {0}")]
+    /// Logging is already set up in this process.
+    #[error("logging is already set up: {0}")]
     Started(#[from] tracing_subscriber::util::TryInitError),
-    /// The level could not be changed.
+    /// Changing the level failed.
     #[error("the log level can't be changed: {0}")]
     Reload(#[from] reload::Error),
 }
 
-/// Where lines go and how they look.
+/// The destination and format of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Output {
-    /// To the journal, with native fields.
+    /// The journal, with native fields.
     Journald,
-    /// To standard error, one JSON object a line.
+    /// Standard error, one JSON object per line.
     Json,
-    /// To standard error, readable.
+    /// Standard error, as text.
     Text {
-        /// With colours.
+        /// Whether to use colors.
         colour: bool,
     },
 }
 
-/// The running log. Dropping it waits until the journal has all lines, for at most a second.
+/// A handle of the log. Dropping it waits for the journal, for at most a second.
 #[derive(Debug)]
 pub struct LogHandle {
     filter: reload::Handle<Targets, Registry>,
-    flood: Flood,
+    flood: FloodFilter,
     in_journal: bool,
     journal: Option<Journal>,
 }
@@ -79,30 +79,30 @@ impl Drop for LogHandle {
 }
 
 impl LogHandle {
-    /// Logs more or less from now on.
+    /// Changes the log level.
     pub fn set_level(&self, level: &LogFilter) -> Result<(), LogError> {
         Ok(self.filter.reload(level.targets())?)
     }
 
-    /// The flood protection, which counts what it leaves out.
-    pub fn flood(&self) -> Flood {
+    /// Returns the flood protection.
+    pub fn flood(&self) -> FloodFilter {
         self.flood.clone()
     }
 
-    /// Whether the lines end up in the journal, in whichever form: what is printed for people at
-    /// a terminal would stand between them there.
+    /// Whether the log ends up in the journal, directly or through standard error. Then nothing
+    /// else should be printed.
     pub fn in_journal(&self) -> bool {
         self.in_journal
     }
 }
 
-/// Starts the log of this process. If the journal is wanted but can't be reached, lines go to
-/// standard error instead, and the first of them says so.
+/// Sets up logging for this process. If the journal can't be reached, logs a warning and falls back
+/// to standard error.
 pub fn init(log: &Log, env: &Environment) -> Result<LogHandle, LogError> {
-    let around = Surroundings::look(env);
+    let stderr = StderrInfo::detect(env);
     let (filter, handle) = reload::Layer::new(log.level.targets());
-    let to_stderr: Write = Box::new(to_stderr);
-    let (sink, journal, failure) = match choose(log.format, around) {
+    let to_stderr: LineWriter = Box::new(to_stderr);
+    let (sink, journal, failure) = match choose_output(log.format, stderr) {
         Output::Text { colour } => {
             let write = to_stderr;
             (Sink::Text { colour, write }, None, None)
@@ -116,35 +116,34 @@ pub fn init(log: &Log, env: &Environment) -> Result<LogHandle, LogError> {
             }
         },
     };
-    let flood = Flood::default();
+    let flood = FloodFilter::default();
     tracing_subscriber::registry()
         .with(filter)
         .with(flood.clone())
-        .with(Lines::new(sink))
+        .with(FormatLayer::new(sink))
         .try_init()?;
     log_panics(env.get("RUST_BACKTRACE").is_some());
     if let Some(error) = failure {
         tracing::warn!(
             event = "journal_unreachable",
             %error,
-            "the journal can't be reached; the log goes to standard error"
+            "can't connect to the journal, logging to standard error"
         );
     }
     Ok(LogHandle {
         filter: handle,
-        in_journal: around.journal || journal.is_some(),
+        in_journal: stderr.journal || journal.is_some(),
         journal,
         flood,
     })
 }
 
 fn to_stderr(line: &str) {
-    // If standard error is closed, there is nowhere to say so.
+    // Nowhere to report an error.
     let _ = io::stderr().lock().write_all(line.as_bytes());
 }
 
-/// Logs every panic, in the span that it happens in. What Rust itself prints about it comes after
-/// that only if a backtrace is wanted.
+/// Logs each panic in its span. With `backtrace`, also prints Rust's own report.
 fn log_panics(backtrace: bool) {
     let print = panic::take_hook();
     panic::set_hook(Box::new(move |info| {
@@ -163,21 +162,21 @@ fn log_panics(backtrace: bool) {
     }));
 }
 
-/// What is known of where the process runs.
+/// Where standard error leads.
 #[derive(Debug, Clone, Copy, Default)]
-struct Surroundings {
-    /// Standard error leads to the journal.
+struct StderrInfo {
+    /// To the journal.
     journal: bool,
-    /// Standard error leads to a terminal.
+    /// To a terminal.
     terminal: bool,
-    /// The environment asks for no colours (<https://no-color.org>).
+    /// `NO_COLOR` is set (<https://no-color.org>).
     no_color: bool,
 }
 
-impl Surroundings {
-    fn look(env: &Environment) -> Surroundings {
+impl StderrInfo {
+    fn detect(env: &Environment) -> StderrInfo {
         let stream = env.get("JOURNAL_STREAM").unwrap_or_default();
-        Surroundings {
+        StderrInfo {
             journal: stderr_identity().is_some_and(|identity| is_stream(stream, identity)),
             terminal: io::stderr().is_terminal(),
             no_color: env.get("NO_COLOR").is_some_and(|value| !value.is_empty()),
@@ -185,28 +184,28 @@ impl Surroundings {
     }
 }
 
-/// The device and the inode of standard error.
+/// Returns the device and inode of standard error.
 fn stderr_identity() -> Option<(u64, u64)> {
     let copy = io::stderr().as_fd().try_clone_to_owned().ok()?;
     let metadata = std::fs::File::from(copy).metadata().ok()?;
     Some((metadata.dev(), metadata.ino()))
 }
 
-/// Whether `JOURNAL_STREAM` (systemd.exec(5): device and inode, in decimal) means this file.
-/// That it is set is not enough: children inherit it, also when their output goes elsewhere.
+/// Whether `JOURNAL_STREAM` (systemd.exec(5): device and inode, in decimal) refers to this file.
+/// Children inherit the variable even if their output is redirected.
 fn is_stream(variable: &str, (device, inode): (u64, u64)) -> bool {
     variable
         .split_once(':')
         .is_some_and(|(d, i)| d.parse() == Ok(device) && i.parse() == Ok(inode))
 }
 
-fn choose(format: LogFormat, around: Surroundings) -> Output {
+fn choose_output(format: LogFormat, stderr: StderrInfo) -> Output {
     match format {
         LogFormat::Journald => Output::Journald,
-        LogFormat::Auto if around.journal => Output::Journald,
+        LogFormat::Auto if stderr.journal => Output::Journald,
         LogFormat::Json => Output::Json,
         LogFormat::Auto | LogFormat::Text => Output::Text {
-            colour: around.terminal && !around.no_color,
+            colour: stderr.terminal && !stderr.no_color,
         },
     }
 }

@@ -1,16 +1,14 @@
-//! What the server counts of itself. Every metric is declared here once, with the words that
-//! people read about it: in `/metrics`, and in `docs/metrics.md`, which a test writes from them.
+//! The server's metrics. Each is declared here once, with the help text that `/metrics` and
+//! `docs/metrics.md` show.
 //!
-//! A leaf that any part may use: functions that say what happened, in the words of who calls
-//! them. Every label is a `&'static str` out of the program's text, so that nothing that people
-//! send can make another series. What happens for each delivery is added up by who does it and
-//! told once for each write; what is on that way costs a few additions, and no lock.
+//! Any module may call the functions, which count what happened. All label values are `&'static
+//! str`, so users can't create series. Code that runs for each delivery adds up its counts and
+//! reports them once per write: counting costs a few additions, and no lock.
 //!
-//! The text is that of [OpenMetrics](https://prometheus.io/docs/specs/om/open_metrics_spec/).
+//! The text format is [OpenMetrics](https://prometheus.io/docs/specs/om/open_metrics_spec/).
 
-mod figures;
 mod latency;
-mod process;
+mod snapshot;
 #[cfg(test)]
 mod tests;
 
@@ -25,13 +23,13 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
-use self::figures::{START, SUMS};
-use self::latency::Latency;
+use self::latency::LatencyHistogram;
+use self::snapshot::{START, TOTALS, process};
 
-pub use self::figures::{Figures, before, remember};
-pub use self::latency::Counts;
+pub use self::latency::LatencyCounts;
+pub use self::snapshot::{KeyMetrics, previous_snapshot, save_snapshot};
 
-/// The type of what [`text()`] returns, as a header of HTTP says it.
+/// The content type of [`text()`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 macro_rules! metrics {
@@ -56,115 +54,114 @@ macro_rules! metrics {
 }
 
 metrics! {
-    /// Always 1; the label is the version that runs.
+    /// Always 1; the label is the running version.
     "ssh_chat_build_info" build: Family<Version, Gauge> = Family::default();
-    /// Always 1; the label is where the host key came from: `file` or `secretsmanager`.
+    /// Always 1; the label is the source of the host key: `file` or `secretsmanager`.
     "ssh_chat_host_key_info" host_key: Family<Source, Gauge> = Family::default();
 
-    /// Connections, by what became of them at the door: `served`, or refused because of `ban`,
-    /// `penalty`, `rate`, `per_address`, `unauthenticated` or `total`; `not_accepted` is a time that
-    /// the system could not hand one over.
+    /// Incoming connections by outcome: `served`, or refused for `ban`, `penalty`, `rate`,
+    /// `per_address`, `unauthenticated` or `total`; `not_accepted` counts failed calls of `accept`.
     "ssh_chat_connections" connections: Family<Outcome, Counter> = Family::default();
-    /// Connections that were closed before they had logged in, because others needed their place.
+    /// Unauthenticated connections that were closed to make room for others.
     "ssh_chat_connections_evicted" evicted: Counter = Counter::default();
-    /// Connections that are open, by stage: `login`, or `in` for those who have logged in.
-    "ssh_chat_connections_open" open: Family<Stage, Gauge> = Family::default();
-    /// Connections that ended, by how far they came and why: `closed` and `lost` by the client,
-    /// `keepalive`, `protocol`, or cut for `login_grace`, `evicted`, `idle`, `write_stall`, `rekeys`,
-    /// `session`, `stop`.
-    "ssh_chat_connections_ended" ended: Family<End, Counter> = Family::default();
-    /// Attempts to log in: `accepted` with `publickey`, `invite`, `claim` or as `guest`; `refused` with
-    /// `none`, `password`, `publickey` or `keyboard-interactive`, because of `asks_methods` (as
-    /// clients begin), `not_offered` (there are no passwords), `unusable_key`, `unknown_key`,
-    /// `no_key`, `wrong_code`, `banned`, `lockdown`, `penalty` or `no_answer` (of the store).
+    /// Open connections by stage: `login`, or `in` after the login.
+    "ssh_chat_connections_open" open: Family<StageLabel, Gauge> = Family::default();
+    /// Ended connections by stage and reason: `closed` or `lost` by the client, `protocol` errors,
+    /// or disconnected for `keepalive`, `login_grace`, `evicted`, `idle`, `write_stall`, `rekeys`,
+    /// `session` or `stop`.
+    "ssh_chat_connections_ended" ended: Family<EndLabels, Counter> = Family::default();
+    /// Authentication attempts: `accepted` with `publickey`, `invite`, `claim` or as `guest`;
+    /// `refused` with `none`, `password`, `publickey` or `keyboard-interactive`, for `asks_methods`
+    /// (how clients begin), `not_offered` (passwords), `unusable_key`, `unknown_key`, `no_key`,
+    /// `wrong_code`, `banned`, `lockdown`, `penalty` or `no_answer` (the store timed out).
     "ssh_chat_authentications" authentications: Family<Attempt, Counter> = Family::default();
-    /// Connections that tried to log in and ended without.
+    /// Connections that tried to log in and failed.
     "ssh_chat_logins_failed" logins_failed: Counter = Counter::default();
-    /// Bytes that came from clients, as they are on the wire.
+    /// Bytes received from clients, as on the wire.
     "ssh_chat_received_bytes" received: Counter = Counter::default();
-    /// Bytes that the system took for clients, as they are on the wire.
+    /// Bytes sent to clients, as on the wire.
     "ssh_chat_sent_bytes" sent: Counter = Counter::default();
 
-    /// Sessions that take part in the chat.
+    /// Sessions in the chat.
     "ssh_chat_sessions" sessions: Gauge = Gauge::default();
-    /// Rooms that there are.
+    /// Rooms.
     "ssh_chat_rooms" rooms: Gauge = Gauge::default();
-    /// Requests that wait for the hub, of 4096 at most; one more is refused.
+    /// Requests in the hub's queue. At 4096, further ones are refused.
     "ssh_chat_hub_mailbox" mailbox: Gauge = Gauge::default();
-    /// What the hub did not do that somebody asked for, by reason.
+    /// Requests that the hub refused, by reason.
     "ssh_chat_refusals" refusals: Family<Reason, Counter> = Family::default();
-    /// How long the hub is busy until it can wait again, in seconds: nobody else's request is
-    /// judged meanwhile.
-    "ssh_chat_hub_round_seconds" hub_round: Latency = short();
+    /// How long one round of the hub takes, in seconds. Other requests wait meanwhile.
+    "ssh_chat_hub_round_seconds" hub_round: LatencyHistogram = short();
 
-    /// Messages that were given to the store: `saved`, or `failed` and so shown to nobody.
+    /// Messages passed to the store: `saved`, or `failed` and not shown to anyone.
     "ssh_chat_messages" messages: Family<Outcome, Counter> = Family::default();
-    /// How many messages one commit has.
+    /// Messages per commit.
     "ssh_chat_commit_messages" commit_messages: Histogram =
         Histogram::new(exponential_buckets(1.0, 2.0, 12));
-    /// How long the store takes for one commit, in seconds.
-    "ssh_chat_commit_seconds" commit_seconds: Latency = short();
-    /// From when a session hands a message to the hub until it is saved, in seconds.
-    "ssh_chat_accept_to_commit_seconds" accept_to_commit: Latency = short();
-    /// From when an event in a room may be seen until the write that shows it to a session is
-    /// taken, in seconds. One write shows all that waits, and is counted once, for its oldest.
-    "ssh_chat_commit_to_write_seconds" commit_to_write: Latency = short();
-    /// Events that were written to sessions: what was said, and who came and went. One message
-    /// that ten people are shown is ten.
+    /// Duration of commits in the store, in seconds.
+    "ssh_chat_commit_seconds" commit_seconds: LatencyHistogram = short();
+    /// Time from the session's request until a message is saved, in seconds.
+    "ssh_chat_accept_to_commit_seconds" accept_to_commit: LatencyHistogram = short();
+    /// Time from when an event may be seen until it is written to a session, in seconds. A write
+    /// shows all waiting events and counts once, for the oldest.
+    "ssh_chat_commit_to_write_seconds" commit_to_write: LatencyHistogram = short();
+    /// Events written to sessions: messages, joins and leaves. A message shown to ten users counts
+    /// ten times.
     "ssh_chat_deliveries" deliveries: Counter = Counter::default();
-    /// Events that a session was too slow to be shown.
+    /// Events that were not shown to a session because it was too slow.
     "ssh_chat_skipped" skipped: Counter = Counter::default();
 
-    /// Calls of the store that ended, by what they do: `done`, `refused` (a name that is taken,
-    /// a code that is not good), `abandoned` if nobody waited for it any more, else why they
-    /// failed: `unavailable`, `full`, `almost_full` (`limits.disk_reserve`), `read_only`, `corrupt`, `rejected`, `internal`. Retries within are not seen here.
+    /// Store calls by operation and outcome: `done`, `refused` (such as a taken name or an invalid
+    /// code), `abandoned` if the caller stopped waiting, or an error: `unavailable`, `full`,
+    /// `almost_full` (`limits.disk_reserve`), `read_only`, `corrupt`, `rejected`, `internal`.
+    /// Excludes internal retries.
     "ssh_chat_store_calls" store_calls: Family<StoreCall, Counter> = Family::default();
-    /// How long calls of the store took, in seconds, their wait for their turn included.
+    /// Duration of store calls, in seconds, including time in the queue.
     "ssh_chat_store_call_seconds" store_seconds: Timed<StoreOperation> =
         Family::new_with_constructor(seconds);
 
-    /// Bytes that are free for the data folder, if the database is there.
+    /// Free bytes on the data folder's file system, with a local database.
     "ssh_chat_disk_free_bytes" disk_free: Gauge = Gauge::default();
-    /// Bytes that have to stay free there (`limits.disk_reserve`): with less, new messages,
-    /// accounts and rooms are refused.
+    /// Bytes that must stay free there (`limits.disk_reserve`). Below that, new messages, accounts
+    /// and rooms are refused.
     "ssh_chat_disk_reserve_bytes" disk_reserve: Gauge = Gauge::default();
 
-    /// Calls of AWS that ended: `done`, `unmet` if a condition did not hold, else why they
-    /// failed to the end: `no_region`, `credentials`, `denied`, `unreachable`, `busy`, `refused`.
+    /// AWS calls: `done`, `unmet` if a condition wasn't met, or the error after all retries:
+    /// `no_region`, `credentials`, `denied`, `unreachable`, `busy`, `refused`.
     "ssh_chat_aws_calls" aws_calls: Family<Call, Counter> = Family::default();
-    /// How long calls of AWS took, in seconds, retries and waits included.
+    /// Duration of AWS calls, in seconds, including retries and waiting.
     "ssh_chat_aws_call_seconds" aws_seconds: Timed<Operation> =
         Family::new_with_constructor(seconds);
-    /// Attempts beyond the first of calls of AWS.
+    /// Retries of AWS calls.
     "ssh_chat_aws_retries" aws_retries: Family<Operation, Counter> = Family::default();
 
-    /// Lines that are not in the log: `held_back` as too many of one event, `lost` because the
-    /// journal did not take them.
+    /// Log lines that were not written: `held_back` by the flood protection, or `lost` because the
+    /// journal didn't accept them.
     "ssh_chat_log_lines_missing" lines_missing: Family<Fate, Counter> = Family::default();
 
-    /// When the server started, in seconds since 1970.
+    /// Start time of the server, in seconds since 1970.
     "process_start_time_seconds" started: Gauge = Gauge::default();
-    /// Memory that the process has, in bytes, without what is swapped out.
+    /// Resident memory, in bytes.
     "process_resident_memory_bytes" memory: Gauge = Gauge::default();
-    /// Descriptors that the process has open.
+    /// Open file descriptors.
     "process_open_fds" descriptors: Gauge = Gauge::default();
-    /// Descriptors that the process may have open.
+    /// Limit on open file descriptors.
     "process_max_fds" most_descriptors: Gauge = Gauge::default();
 }
 
-type Timed<Labels> = Family<Labels, Latency, fn() -> Latency>;
+type Timed<Labels> = Family<Labels, LatencyHistogram, fn() -> LatencyHistogram>;
 
 /// From half a millisecond to 16 seconds.
-fn seconds() -> Latency {
-    Latency::new(Duration::from_micros(500), 16)
+fn seconds() -> LatencyHistogram {
+    LatencyHistogram::new(Duration::from_micros(500), 16)
 }
 
 /// From 62.5 microseconds to 8 seconds.
-fn short() -> Latency {
-    Latency::new(Duration::from_nanos(62_500), 18)
+fn short() -> LatencyHistogram {
+    LatencyHistogram::new(Duration::from_nanos(62_500), 18)
 }
 
-/// A doc comment as a help text. The registry ends it with a full stop.
+/// Converts a doc comment to a help text. The registry adds the full stop.
 fn help(doc: &str) -> &str {
     doc.trim().trim_end_matches('.')
 }
@@ -182,8 +179,8 @@ labels! {
     Version { version }
     Source { source }
     Outcome { outcome }
-    Stage { stage }
-    End { stage, reason }
+    StageLabel { stage }
+    EndLabels { stage, reason }
     Attempt { method, outcome, reason }
     Reason { reason }
     Operation { service, operation }
@@ -193,35 +190,35 @@ labels! {
     StoreCall { operation, outcome }
 }
 
-/// The server starts: its version, and the milliseconds since 1970.
+/// Records the version and the start time, in milliseconds since 1970.
 pub fn started(version: &'static str, at: i64) {
-    begin_what_alarms_look_at();
+    create_alert_series();
     METRICS.build.get_or_create(&Version { version }).set(1);
     METRICS.started.set(at / 1000);
     LazyLock::force(&START);
 }
 
-/// Prometheus sees a counter grow only if it has seen it before: what is first seen at 5 did not
-/// grow by 5. So those of which a few are an alarm are there from the start.
-fn begin_what_alarms_look_at() {
+/// Creates the series that trigger alerts at low counts. Prometheus doesn't see the first increase
+/// of a new series.
+fn create_alert_series() {
     for outcome in ["saved", "failed"] {
         let _at_zero = METRICS.messages.get_or_create(&Outcome { outcome });
     }
-    for stage in [At::Login, At::In].map(At::stage) {
+    for stage in [AuthStage::Login, AuthStage::LoggedIn].map(AuthStage::label) {
         let reason = "write_stall";
-        let _at_zero = METRICS.ended.get_or_create(&End { stage, reason });
+        let _at_zero = METRICS.ended.get_or_create(&EndLabels { stage, reason });
     }
     for fate in ["held_back", "lost"] {
         let _at_zero = METRICS.lines_missing.get_or_create(&Fate { fate });
     }
 }
 
-/// The host key came from there: `file` or `secretsmanager`.
+/// Records the source of the host key: `file` or `secretsmanager`.
 pub fn host_key(source: &'static str) {
     METRICS.host_key.get_or_create(&Source { source }).set(1);
 }
 
-/// A connection came, and is served or refused; or could not come.
+/// Counts an incoming connection.
 pub fn connection(outcome: &'static str) {
     METRICS
         .connections
@@ -229,55 +226,58 @@ pub fn connection(outcome: &'static str) {
         .inc();
 }
 
-/// A connection was closed before it had logged in, because another one needed its place.
+/// Counts an evicted connection.
 pub fn evicted() {
     METRICS.evicted.inc();
 }
 
-/// How far an open connection is.
+/// The progress of an open connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum At {
-    /// Nobody has logged in.
+pub enum AuthStage {
+    /// Not logged in yet.
     Login,
-    /// Somebody has.
-    In,
+    /// Logged in.
+    LoggedIn,
 }
 
-impl At {
-    fn stage(self) -> &'static str {
+impl AuthStage {
+    fn label(self) -> &'static str {
         match self {
-            At::Login => "login",
-            At::In => "in",
+            AuthStage::Login => "login",
+            AuthStage::LoggedIn => "in",
         }
     }
 }
 
-/// A connection has come as far as that.
-pub fn enters(at: At) {
-    let stage = at.stage();
-    METRICS.open.get_or_create(&Stage { stage }).inc();
+/// Counts an open connection in a stage.
+pub fn enter_stage(stage: AuthStage) {
+    let stage = stage.label();
+    METRICS.open.get_or_create(&StageLabel { stage }).inc();
 }
 
-/// A connection is no longer there.
-pub fn leaves(at: At) {
-    let stage = at.stage();
-    METRICS.open.get_or_create(&Stage { stage }).dec();
+/// Undoes [`enter_stage`].
+pub fn leave_stage(stage: AuthStage) {
+    let stage = stage.label();
+    METRICS.open.get_or_create(&StageLabel { stage }).dec();
 }
 
-/// A connection that was as far as that ended.
-pub fn connection_ended(at: At, reason: &'static str) {
-    let stage = at.stage();
-    METRICS.ended.get_or_create(&End { stage, reason }).inc();
+/// Counts a connection that ended in a stage.
+pub fn connection_ended(stage: AuthStage, reason: &'static str) {
+    let stage = stage.label();
+    METRICS
+        .ended
+        .get_or_create(&EndLabels { stage, reason })
+        .inc();
 }
 
-/// An attempt to log in was successful.
-pub fn accepted(method: &'static str) {
+/// Counts a successful login.
+pub fn auth_accepted(method: &'static str) {
     let (outcome, reason) = ("accepted", "");
     authentication(method, outcome, reason);
 }
 
-/// An attempt to log in was not.
-pub fn not_accepted(method: &'static str, reason: &'static str) {
+/// Counts a rejected authentication attempt.
+pub fn auth_rejected(method: &'static str, reason: &'static str) {
     authentication(method, "refused", reason);
 }
 
@@ -290,32 +290,32 @@ fn authentication(method: &'static str, outcome: &'static str, reason: &'static 
     METRICS.authentications.get_or_create(&attempt).inc();
 }
 
-/// A connection tried to log in, and ended without.
+/// Counts a connection that tried to log in and failed.
 pub fn login_failed() {
     METRICS.logins_failed.inc();
 }
 
-/// So many bytes came from a client.
+/// Counts bytes received from a client.
 pub fn received(bytes: u64) {
     METRICS.received.inc_by(bytes);
 }
 
-/// The system took so many bytes for a client.
+/// Counts bytes sent to a client.
 pub fn sent(bytes: u64) {
     METRICS.sent.inc_by(bytes);
 }
 
-/// So many sessions take part.
+/// Sets the number of sessions.
 pub fn sessions(now: usize) {
-    METRICS.sessions.set(whole(now));
+    METRICS.sessions.set(gauge(now));
 }
 
-/// There are so many rooms.
+/// Sets the number of rooms.
 pub fn rooms(now: usize) {
-    METRICS.rooms.set(whole(now));
+    METRICS.rooms.set(gauge(now));
 }
 
-/// So many bytes are free for the data folder, and so many have to be.
+/// Sets the free bytes of the data folder's file system, and how many must stay free.
 pub fn disk(free: u64, reserve: u64) {
     METRICS
         .disk_free
@@ -325,18 +325,18 @@ pub fn disk(free: u64, reserve: u64) {
         .set(i64::try_from(reserve).unwrap_or(i64::MAX));
 }
 
-/// So many requests wait for the hub.
+/// Sets the length of the hub's queue.
 pub fn mailbox(now: usize) {
-    METRICS.mailbox.set(whole(now));
+    METRICS.mailbox.set(gauge(now));
 }
 
-/// The hub said no.
+/// Counts a request that the hub refused.
 pub fn refused(reason: &'static str) {
     METRICS.refusals.get_or_create(&Reason { reason }).inc();
-    SUMS.refused.fetch_add(1, Ordering::Relaxed);
+    TOTALS.refused.fetch_add(1, Ordering::Relaxed);
 }
 
-/// The store was given so many messages in one commit, and has answered.
+/// Records a commit of messages and its duration.
 pub fn committed(messages: usize, took: Duration, saved: bool) {
     let outcome = if saved { "saved" } else { "failed" };
     METRICS
@@ -348,12 +348,13 @@ pub fn committed(messages: usize, took: Duration, saved: bool) {
     METRICS.commit_seconds.observe(took);
 }
 
-/// A message was saved, so long after a session handed it over.
+/// Records the time from a session's request until its message was saved.
 pub fn saved(after: Duration) {
     METRICS.accept_to_commit.observe(after);
 }
 
-/// A write showed so many events to a session; the oldest of them could be seen for so long.
+/// Counts events of one write to a session. `waited`: how long the oldest could have been seen
+/// before.
 pub fn delivered(events: u64, waited: Option<Duration>) {
     METRICS.deliveries.inc_by(events);
     if let Some(waited) = waited {
@@ -361,20 +362,20 @@ pub fn delivered(events: u64, waited: Option<Duration>) {
     }
 }
 
-/// A session was too slow for so many events.
+/// Counts events that a session was too slow for.
 pub fn skipped(events: u64) {
     METRICS.skipped.inc_by(events);
 }
 
-/// The hub was busy for so long.
+/// Records the duration of a round of the hub.
 pub fn hub_round(took: Duration) {
     METRICS.hub_round.observe(took);
 }
 
-/// A call of the store ended: as it should (`done`, `refused`) or `failed`.
+/// Records a store call. `failed`: whether the outcome is an error.
 pub fn store_call(operation: &'static str, outcome: &'static str, failed: bool, took: Duration) {
     if failed {
-        SUMS.store_errors.fetch_add(1, Ordering::Relaxed);
+        TOTALS.store_errors.fetch_add(1, Ordering::Relaxed);
     }
     let call = StoreCall { operation, outcome };
     METRICS.store_calls.get_or_create(&call).inc();
@@ -385,12 +386,12 @@ pub fn store_call(operation: &'static str, outcome: &'static str, failed: bool, 
         .observe(took);
 }
 
-/// A line is not in the log: `held_back` or `lost`.
+/// Counts a log line that was not written: `held_back` or `lost`.
 pub fn line_missing(fate: &'static str) {
     METRICS.lines_missing.get_or_create(&Fate { fate }).inc();
 }
 
-/// A call of AWS ended, after so many attempts beyond the first.
+/// Records an AWS call and its retries.
 pub fn aws_call(
     service: &'static str,
     operation: &'static str,
@@ -412,7 +413,7 @@ pub fn aws_call(
         .inc_by(retries);
 }
 
-/// All metrics as they are now. Reads `/proc`, and so may block for a moment.
+/// Returns all metrics as `OpenMetrics` text. Reads `/proc`, so it may block briefly.
 pub fn text() -> String {
     if let Some(bytes) = process::memory() {
         METRICS.memory.set(bytes);
@@ -420,14 +421,14 @@ pub fn text() -> String {
     if let Some(count) = process::descriptors() {
         METRICS.descriptors.set(count);
     }
-    if let Some(most) = process::most_descriptors() {
-        METRICS.most_descriptors.set(most);
+    if let Some(max) = process::max_descriptors() {
+        METRICS.most_descriptors.set(max);
     }
     let mut all = String::new();
     let _to_a_string = text::encode(&mut all, &METRICS.registry);
     all
 }
 
-fn whole(count: usize) -> i64 {
+fn gauge(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }

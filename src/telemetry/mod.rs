@@ -1,4 +1,4 @@
-//! Seeing inside: what the server says of itself to the one who runs it.
+//! Observability for operators: logs, metrics and health.
 
 pub mod listener;
 pub mod logs;

@@ -1,4 +1,4 @@
-//! The form as it arrives: bounded, cleaned, and without anything that must not be kept.
+//! Parsing of the submitted form: bounded, sanitized, and without private keys.
 
 use std::time::Duration;
 
@@ -10,58 +10,63 @@ use multer::{Constraints, Multipart};
 use crate::keys::is_private;
 use crate::text::{clean, clean_line};
 
-/// The largest form that is read, in bytes. The longest good key has about 1,400.
+/// The maximum size of a form, in bytes. The longest valid key has about 1,400.
 pub(super) const MAX_BODY: usize = 16 * 1024;
 /// How long a form may take to arrive.
-pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const READ_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The fields of the form. `key` is the key pasted, `file` the file chosen instead.
+/// The fields of the form. `key` is the pasted key, `file` an uploaded one.
 const FIELDS: [&str; 4] = ["code", "name", "key", "file"];
 
-/// What somebody typed, cleaned so that it can be shown again. Has a secret in it, and no `Debug`.
+/// The submitted values, sanitized so that they can be shown again. Not `Debug`, since the code is
+/// a secret.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub(super) struct Form {
     pub code: String,
     pub name: String,
     pub key: String,
-    /// Which field had a private key in it. It is empty now.
+    /// The field that contained a private key, which was discarded.
     pub private: Option<&'static str>,
 }
 
-/// What stands beside a field, and above all of them.
+/// Error messages, by field. `general` concerns the form as a whole.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Problems {
-    pub all: Option<String>,
+    pub general: Option<String>,
     pub code: Option<String>,
     pub name: Option<String>,
     pub key: Option<String>,
 }
 
 impl Problems {
-    /// One that is about no field.
-    pub fn of_all(words: &str) -> Problems {
+    /// A problem that concerns no single field.
+    pub fn general(text: &str) -> Problems {
         Problems {
-            all: Some(words.to_owned()),
+            general: Some(text.to_owned()),
             ..Problems::default()
         }
     }
 
-    /// Whether there are none.
-    pub fn none(&self) -> bool {
+    /// Returns whether there are no problems.
+    pub fn is_empty(&self) -> bool {
         *self == Problems::default()
     }
 }
 
-/// Why what arrived is no form. Shown to whoever sent it.
+/// Why a request isn't a valid form. Shown on the page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum FormError {
-    #[error("What you sent is larger than any public key. Choose the file that ends in .pub.")]
+    #[error(
+        "Not registered: the upload is larger than any public key. Choose the file that ends in .pub."
+    )]
     TooLarge,
-    #[error("The form took too long to arrive. Send it again.")]
-    Slow,
-    #[error("This is not the form of this page. Fill it in below and send it.")]
+    #[error("Not registered: the form took too long to arrive. Submit it again.")]
+    Timeout,
+    #[error(
+        "Not registered: the request didn't come from the form on this page. Fill in the form below."
+    )]
     NotAForm,
-    #[error("The form arrived damaged. Fill it in below and send it again.")]
+    #[error("Not registered: the form arrived damaged. Fill it in below and submit it again.")]
     Damaged,
 }
 
@@ -69,14 +74,14 @@ impl FormError {
     pub fn status(self) -> StatusCode {
         match self {
             FormError::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            FormError::Slow => StatusCode::REQUEST_TIMEOUT,
+            FormError::Timeout => StatusCode::REQUEST_TIMEOUT,
             FormError::NotAForm => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             FormError::Damaged => StatusCode::BAD_REQUEST,
         }
     }
 }
 
-/// What separates the parts of a form (RFC 7578, RFC 2046 §5.1.1).
+/// Returns the multipart boundary (RFC 7578, RFC 2046 §5.1.1).
 pub(super) fn boundary(headers: &HeaderMap) -> Result<String, FormError> {
     let kind = headers
         .get(CONTENT_TYPE)
@@ -85,8 +90,7 @@ pub(super) fn boundary(headers: &HeaderMap) -> Result<String, FormError> {
 }
 
 impl Form {
-    /// Reads the parts of a form that has arrived. A field that is there twice, or is none of the
-    /// form's, is not one that a browser sent.
+    /// Parses a multipart body. Duplicate and unknown fields are errors: browsers don't send them.
     pub async fn read(body: Bytes, boundary: &str) -> Result<Form, FormError> {
         let constraints = Constraints::new().allowed_fields(FIELDS.to_vec());
         let stream = Body::from(body).into_data_stream();
@@ -101,10 +105,10 @@ impl Form {
                 return Err(FormError::Damaged);
             }
         }
-        Ok(Form::of(values.map(Option::unwrap_or_default)))
+        Ok(Form::sanitize(values.map(Option::unwrap_or_default)))
     }
 
-    fn of(mut values: [String; FIELDS.len()]) -> Form {
+    fn sanitize(mut values: [String; FIELDS.len()]) -> Form {
         let mut private = None;
         for (field, value) in FIELDS.into_iter().zip(&mut values) {
             if is_private(value) {
@@ -113,7 +117,7 @@ impl Form {
             }
         }
         let [code, name, key, file] = values;
-        // A file that was chosen is meant in place of what stood there before.
+        // An uploaded file takes precedence over pasted text.
         let key = if file.trim().is_empty() { key } else { file };
         Form {
             code: clean_line(&code),
@@ -124,8 +128,8 @@ impl Form {
     }
 }
 
-/// What is in a part. Some programs of Windows write two bytes for each character: without the
-/// empty ones a private key in such a file is still seen to be one.
+/// Decodes a part. Removing NULs makes a private key in UTF-16, as some Windows programs write it,
+/// recognizable.
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).replace('\0', "")
 }
@@ -217,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_browser_sends_is_refused() {
+    fn malformed_forms_are_rejected() {
         let twice = body(&[("name=\"name\"", "a"), ("name=\"name\"", "b")]);
         let endless = "--X\r\n".repeat(2_000);
         for wrong in [
@@ -238,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn a_private_key_is_not_kept_wherever_it_stands() {
+    fn a_private_key_is_discarded_from_any_field() {
         let key = "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXktdjEAAAAABG5vbmU";
         let wide: String = key.chars().flat_map(|c| [c, '\0']).collect();
         for (field, blamed) in [

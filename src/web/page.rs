@@ -1,5 +1,4 @@
-//! What the page looks like: HTML that escapes whatever it is given, one style sheet, and a script
-//! of one line that can be missing.
+//! The page's HTML, with all values escaped; its style sheet, and an optional script of one line.
 
 use chrono::DateTime;
 use data_encoding::HEXLOWER;
@@ -7,76 +6,76 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use sha2::{Digest as _, Sha256};
 
 use super::Site;
-use super::desk::Welcome;
 use super::form::{Form, Problems};
+use super::registration::Registered;
 use crate::chat::access::Role;
 use crate::chat::ids::Time;
 
 /// The style sheet.
 pub(super) const STYLE: &str = include_str!("style.css");
 
-/// Moves the code of an invite's link from the address, of which no server hears that part, into
-/// its field. Without scripts it can be copied by hand.
+/// Moves the code from the URL's fragment, which browsers don't send to servers, into its field.
+/// Without scripts, users copy it by hand.
 pub(super) const SCRIPT: &str = "{const c=location.hash.slice(1),f=document.getElementById('code');\
     if(f&&/^[\\w-]{20,40}$/.test(c)){f.value||=c;history.replaceState(null,'',location.pathname)}}";
 
-/// Where the page and its style sheet are on this server.
+/// The paths of the page and its style sheet.
 #[derive(Debug, Clone)]
-pub(super) struct Links {
+pub(super) struct Paths {
     pub home: String,
-    /// Has a hash of the content in its name, so that browsers can keep it.
+    /// Contains a hash of the content, so that browsers can cache it forever.
     pub style: String,
 }
 
-impl Links {
-    /// For a page at this path.
-    pub fn new(home: &str) -> Links {
+impl Paths {
+    /// Returns the paths for a page at `home`.
+    pub fn new(home: &str) -> Paths {
         let hash = HEXLOWER.encode(&Sha256::digest(STYLE));
         let hash = hash.get(..12).unwrap_or_default();
-        Links {
+        Paths {
             home: home.to_owned(),
             style: format!("{}/style-{hash}.css", home.trim_end_matches('/')),
         }
     }
 }
 
-/// A page of one site.
+/// Renders the pages of one site.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Page<'a> {
+pub(super) struct PageRenderer<'a> {
     site: &'a Site,
-    links: &'a Links,
+    paths: &'a Paths,
 }
 
-/// A field of the form, and what there is to say about it.
-struct Field<'a> {
+/// A form field with its label, hint and error.
+struct FormField<'a> {
     id: &'static str,
     label: &'static str,
     hint: Markup,
     problem: Option<&'a str>,
 }
 
-impl<'a> Page<'a> {
-    pub fn new(site: &'a Site, links: &'a Links) -> Page<'a> {
-        Page { site, links }
+impl<'a> PageRenderer<'a> {
+    pub fn new(site: &'a Site, paths: &'a Paths) -> PageRenderer<'a> {
+        PageRenderer { site, paths }
     }
 
-    /// The form as somebody filled it in, and what is wrong with it.
+    /// Renders the form with the values and problems of the last attempt.
     pub fn form(self, form: &Form, problems: &Problems) -> Markup {
         let host = &self.site.host;
-        let title = if problems.none() {
+        let title = if problems.is_empty() {
             format!("Join {host}")
         } else {
-            format!("Not yet: join {host}")
+            format!("Error: join {host}")
         };
         let main = html! {
             (self.head("Join with your SSH key", &html! {
                 p.lead {
-                    "A private chat in your terminal. There is no app and no password: your SSH \
-                     key says who you are."
+                    "A private chat in your terminal. No app, no password: you sign in with your SSH \
+                     key."
                 }
             }))
             main {
-                (self.questions(form, problems))
+                (self.fields(form, problems))
                 section aria-labelledby="server" {
                     h2 #server { "This server" }
                     (self.server(Some(&self.site.join)))
@@ -84,59 +83,59 @@ impl<'a> Page<'a> {
                 (help())
             }
         };
-        self.whole(&title, &main)
+        self.document(&title, &main)
     }
 
-    /// What somebody is told whose key is registered.
-    pub fn welcome(self, welcome: &Welcome) -> Markup {
-        let Welcome {
+    /// Renders the confirmation.
+    pub fn registered(self, registered: &Registered) -> Markup {
+        let Registered {
             name,
             role,
             key,
             proof_by,
-        } = welcome;
-        let title = format!("Come in, {name}");
-        let words = html! {
-            p.lead { "Your key is registered. Type this in your terminal:" }
+        } = registered;
+        let title = format!("Welcome, {name}");
+        let intro = html! {
+            p.lead { "Your key is registered. Run this in your terminal:" }
             p.line { code { (self.site.join) } }
             @if let Some(by) = proof_by {
                 p {
-                    "Do so by " time datetime=(stamp(*by)) { (shown(*by)) } ". It shows that the \
-                     key is yours, and the name is yours for good. If nobody does, both are \
-                     forgotten."
+                    "Log in by " time datetime=(stamp(*by)) { (shown(*by)) } " to prove that the key is \
+                     yours. After that, the name is yours for good. Without a login, name and key \
+                     become available again."
                 }
             }
         };
         let main = html! {
-            (self.head(&title, &words))
+            (self.head(&title, &intro))
             main {
                 section aria-labelledby="server" {
-                    h2 #server { "When ssh asks" }
+                    h2 #server { "When ssh asks about the host key" }
                     (self.server(None))
                 }
                 section aria-labelledby="registered" {
-                    h2 #registered { "What is registered" }
+                    h2 #registered { "Your account" }
                     dl {
-                        (fact("Your name", &html! { strong { (name) } }))
+                        (fact("Name", &html! { strong { (name) } }))
                         @if *role == Role::Operator {
-                            (fact("Your role", &html! { "operator: /help operators says what you can do" }))
+                            (fact("Role", &html! { "operator (see /help operators)" }))
                         }
-                        (fact("Your key", &html! {
+                        (fact("Key", &html! {
                             (key.algorithm) @if !key.comment.is_empty() { ", " (key.comment) }
                         }))
-                        (fact("Its fingerprint", &html! { code { (key.fingerprint) } }))
+                        (fact("Key fingerprint", &html! { code { (key.fingerprint) } }))
                     }
                     p.quiet {
-                        "If ssh does not find the key by itself, name its file, the one without "
-                        code { ".pub" } ": " code { (self.site.join.replacen("ssh", "ssh -i FILE", 1)) }
+                        "If ssh doesn't find the key, pass its file, the one without " code { ".pub" } ": "
+                        code { (self.site.join.replacen("ssh", "ssh -i FILE", 1)) }
                     }
                 }
             }
         };
-        self.whole(&title, &main)
+        self.document(&title, &main)
     }
 
-    fn whole(self, title: &str, body: &Markup) -> Markup {
+    fn document(self, title: &str, body: &Markup) -> Markup {
         html! {
             (DOCTYPE)
             html lang="en" {
@@ -145,7 +144,7 @@ impl<'a> Page<'a> {
                     meta name="viewport" content="width=device-width, initial-scale=1";
                     meta name="color-scheme" content="light dark";
                     title { (title) }
-                    link rel="stylesheet" href=(self.links.style);
+                    link rel="stylesheet" href=(self.paths.style);
                 }
                 body {
                     (body)
@@ -155,79 +154,79 @@ impl<'a> Page<'a> {
         }
     }
 
-    fn head(self, title: &str, words: &Markup) -> Markup {
+    fn head(self, title: &str, intro: &Markup) -> Markup {
         html! {
             header {
                 p.host { (self.site.host) }
                 h1 { (title) }
-                (words)
+                (intro)
             }
         }
     }
 
-    fn questions(self, form: &Form, problems: &Problems) -> Markup {
-        let code = Field {
+    fn fields(self, form: &Form, problems: &Problems) -> Markup {
+        let code = FormField {
             id: "code",
             label: "Invite code",
-            hint: html! { "As it was sent to you. In a link it is the part after " code { "#" } "." },
+            hint: html! { "From your invite. In a link, it's the part after " code { "#" } "." },
             problem: problems.code.as_deref(),
         };
-        let name = Field {
+        let name = FormField {
             id: "name",
             label: "Your name",
-            hint: html! { "What the others see: letters a–z, digits, " code { "_" } " and " code { "-" } "." },
+            hint: html! { "Shown to other users: letters a–z, digits, " code { "_" } " and " code { "-" } "." },
             problem: problems.name.as_deref(),
         };
-        let key = Field {
+        let key = FormField {
             id: "key",
             label: "Your public key",
             hint: html! {
-                "The one line in the file that ends in " code { ".pub" } ". "
+                "The line in the file that ends in " code { ".pub" } ". "
                 a href="#help" { "No key yet?" }
             },
             problem: problems.key.as_deref(),
         };
-        // Where to go on: at the first field that has to be changed.
+        // Focus the first field with a problem.
         let first = [&code, &name, &key]
             .into_iter()
             .find(|field| field.problem.is_some());
         let first = first.map(|field| field.id);
         html! {
-            form method="post" action=(self.links.home) enctype="multipart/form-data" aria-label="Join" {
-                @if let Some(words) = &problems.all {
-                    p.problem role="alert" { (words) }
+            form method="post" action=(self.paths.home) enctype="multipart/form-data" aria-label="Join" {
+                @if let Some(text) = &problems.general {
+                    p.problem role="alert" { (text) }
                 }
-                (code.around(&html! {
+                (code.render(&html! {
                     input #code name="code" type="text" required autocomplete="off"
                         autocapitalize="characters" spellcheck="false" value=(form.code)
-                        aria-describedby=(code.described()) aria-invalid=[code.invalid()]
+                        aria-describedby=(code.described_by()) aria-invalid=[code.invalid()]
                         autofocus[first == Some("code")];
                 }))
-                (name.around(&html! {
+                (name.render(&html! {
                     input #name name="name" type="text" required autocomplete="username"
                         autocapitalize="none" spellcheck="false" value=(form.name)
-                        aria-describedby=(name.described()) aria-invalid=[name.invalid()]
+                        aria-describedby=(name.described_by()) aria-invalid=[name.invalid()]
                         autofocus[first == Some("name")];
                 }))
-                (key.around(&html! {
+                (key.render(&html! {
                     textarea #key name="key" rows="4" autocomplete="off" autocapitalize="none"
-                        spellcheck="false" aria-describedby=(key.described())
+                        spellcheck="false" aria-describedby=(key.described_by())
                         aria-invalid=[key.invalid()] autofocus[first == Some("key")] {
                         // The first line end is not part of the text.
                         "\n" (form.key)
                     }
                     div.file {
-                        label for="file" { "or choose the file" }
+                        label for="file" { "or upload the file" }
                         input #file name="file" type="file" accept=".pub,text/plain"
-                            aria-describedby=(key.described());
+                            aria-describedby=(key.described_by());
                     }
                 }))
-                button type="submit" { "Register this key" }
+                button type="submit" { "Register key" }
             }
         }
     }
 
-    /// What tells this server from any other, and what is typed to come in.
+    /// Renders how to verify the host key, and the command that joins.
     fn server(self, join: Option<&str>) -> Markup {
         let Site {
             fingerprint,
@@ -237,18 +236,18 @@ impl<'a> Page<'a> {
         } = self.site;
         html! {
             p {
-                "The first time, ssh shows a fingerprint and asks whether you trust it. Say yes if \
-                 it is this one."
+                "On the first connection, ssh shows a fingerprint and asks whether to trust it. Answer \
+                 yes only if it's this one."
             }
             div.server {
                 figure {
                     pre aria-hidden="true" { (picture) }
-                    figcaption { "With " code { "-o VisualHostKey=yes" } " ssh draws this, too." }
+                    figcaption { "With " code { "-o VisualHostKey=yes" } ", ssh draws this picture, too." }
                 }
                 dl {
                     (fact("Fingerprint", &html! { code { (fingerprint) } }))
                     @if let Some(join) = join {
-                        (fact("What you type", &html! { code { (join) } }))
+                        (fact("Command", &html! { code { (join) } }))
                     }
                     (fact("Line for known_hosts", &html! { code.long { (known_hosts) } }))
                 }
@@ -257,8 +256,8 @@ impl<'a> Page<'a> {
     }
 }
 
-impl Field<'_> {
-    fn described(&self) -> String {
+impl FormField<'_> {
+    fn described_by(&self) -> String {
         let id = self.id;
         match self.problem {
             Some(_) => format!("{id}-problem {id}-hint"),
@@ -270,14 +269,14 @@ impl Field<'_> {
         self.problem.map(|_| "true")
     }
 
-    fn around(&self, control: &Markup) -> Markup {
+    fn render(&self, control: &Markup) -> Markup {
         let id = self.id;
         html! {
             div.field.wrong[self.problem.is_some()] {
                 label for=(id) { (self.label) }
                 p.hint id={ (id) "-hint" } { (self.hint) }
-                @if let Some(words) = self.problem {
-                    p.problem id={ (id) "-problem" } { (words) }
+                @if let Some(text) = self.problem {
+                    p.problem id={ (id) "-problem" } { (text) }
                 }
                 (control)
             }
@@ -285,40 +284,39 @@ impl Field<'_> {
     }
 }
 
-fn fact(what: &str, is: &Markup) -> Markup {
+fn fact(term: &str, value: &Markup) -> Markup {
     html! {
-        div { dt { (what) } dd { (is) } }
+        div { dt { (term) } dd { (value) } }
     }
 }
 
 fn help() -> Markup {
     let stays = html! {
-        "The other file, without " code { ".pub" } ", is the private key. It stays on your device: \
-         nobody who asks for it means well."
+        "The other file, without " code { ".pub" } ", is your private key. Keep it on your device and \
+         never share it."
     };
     html! {
         section aria-labelledby="help" {
             h2 #help { "No key yet?" }
             details {
                 summary { "macOS, Linux, Windows" }
-                p { "Open a terminal (on Windows: PowerShell) and make one. Press Enter at each question:" }
+                p { "Open a terminal (PowerShell on Windows) and create one. Press Enter at each prompt:" }
                 p.line { code { "ssh-keygen -t ed25519" } }
-                p { "Then show the public half, and copy that line into the form:" }
+                p { "Then print the public key, and copy the line into the form:" }
                 p.line { code { "cat ~/.ssh/id_ed25519.pub" } }
             }
             details {
                 summary { "PuTTY" }
                 p {
-                    "Start PuTTYgen, choose EdDSA, press Generate and save the private key. Copy \
-                     what stands in the box “Public key for pasting into OpenSSH authorized_keys \
-                     file”."
+                    "Start PuTTYgen, choose EdDSA, press Generate and save the private key. Copy the text \
+                     in the box “Public key for pasting into OpenSSH authorized_keys file”."
                 }
             }
             details {
-                summary { "A phone" }
+                summary { "Phone" }
                 p {
                     "An SSH app such as Termius (iPhone, Android), Blink (iPhone) or ConnectBot \
-                     (Android) makes a key: choose Ed25519, then share or copy its public key."
+                     (Android) can create a key: choose Ed25519, then copy its public key."
                 }
             }
             p.quiet { (stays) }
@@ -326,13 +324,13 @@ fn help() -> Markup {
     }
 }
 
-/// A moment for people: `29 November 2026, 14:02 UTC`.
+/// Formats a time for people: `29 November 2026, 14:02 UTC`.
 fn shown(time: Time) -> String {
     let time = DateTime::from_timestamp_millis(time.0).unwrap_or_default();
     time.format("%-d %B %Y, %H:%M UTC").to_string()
 }
 
-/// A moment for programs (RFC 3339).
+/// Formats a time for programs (RFC 3339).
 fn stamp(time: Time) -> String {
     let time = DateTime::from_timestamp_millis(time.0).unwrap_or_default();
     time.format("%Y-%m-%dT%H:%MZ").to_string()

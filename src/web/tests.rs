@@ -4,25 +4,25 @@ use tower::ServiceExt as _;
 use super::*;
 use crate::store::sqlite::Sqlite;
 
-/// What never changes.
-struct Always(Arc<Site>);
+/// A site that never changes.
+struct FixedSite(Arc<Site>);
 
 #[async_trait]
-impl Front for Always {
+impl SiteSource for FixedSite {
     async fn site(&self) -> Arc<Site> {
         Arc::clone(&self.0)
     }
 }
 
-/// The page as if it were at this address, with an empty store.
-pub(super) struct Shown {
+/// A page at a URL, with an empty store.
+pub(super) struct TestPage {
     pub router: Router,
-    _folder: tempfile::TempDir,
+    _dir: tempfile::TempDir,
 }
 
-pub(super) fn shown(url: Option<&str>) -> Shown {
-    let folder = tempfile::tempdir().unwrap();
-    let store = Sqlite::open(&folder.path().join("chat.db")).unwrap();
+pub(super) fn shown(url: Option<&str>) -> TestPage {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Sqlite::open(&dir.path().join("chat.db")).unwrap();
     let site = Site {
         host: "chat.example.com".into(),
         join: "ssh chat.example.com".into(),
@@ -34,15 +34,15 @@ pub(super) fn shown(url: Option<&str>) -> Shown {
         trusted_hops: 0,
     };
     let site = Arc::new(site);
-    let front = Arc::new(Always(Arc::clone(&site)));
-    Shown {
-        router: router(&site, front, Arc::new(store)),
-        _folder: folder,
+    let source = Arc::new(FixedSite(Arc::clone(&site)));
+    TestPage {
+        router: router(&site, source, Arc::new(store)),
+        _dir: dir,
     }
 }
 
 pub(super) async fn answer(
-    shown: &Shown,
+    shown: &TestPage,
     request: HttpRequest<Body>,
 ) -> (StatusCode, HeaderMap, String) {
     let Ok(response) = shown.router.clone().oneshot(request).await;
@@ -126,14 +126,14 @@ async fn every_answer_has_its_headers() {
 }
 
 #[tokio::test]
-async fn a_source_that_sends_too_much_waits_and_keeps_what_it_typed() {
+async fn a_rate_limited_form_keeps_its_values() {
     let shown = shown(None);
     let form = |from: [u8; 4]| {
         let body = "--X\r\nContent-Disposition: form-data; name=\"name\"\r\n\r\nbob b\r\n--X--\r\n";
         let mut request = at("POST", "/").map(|_| Body::from(body));
         let kind = HeaderValue::from_static("multipart/form-data; boundary=X");
         request.headers_mut().insert(CONTENT_TYPE, kind);
-        request.extensions_mut().insert(Peer(from.into()));
+        request.extensions_mut().insert(ClientAddr(from.into()));
         request
     };
     for expected in [422, 422, 422, 429, 429] {

@@ -70,7 +70,7 @@ fn each_failure_is_explained() {
     let server = Server::with(&["access=allowlist"]);
     assert_fails(
         &probe(&server, &[]),
-        "probe is not let in with the key SHA256:",
+        "login rejected for probe with the key SHA256:",
     );
     let public = server.home().path().join("probe.pub");
     let add = [
@@ -86,7 +86,7 @@ fn each_failure_is_explained() {
 
     let another = format!("SHA256:{}", "A".repeat(43));
     let wrong = probe(&server, &["--fingerprint", &another, "--json"]);
-    assert_fails(&wrong, &format!("not {another}: another server"));
+    assert_fails(&wrong, &format!("not {another}: this is another server"));
     let told: Value = serde_json::from_str(&wrong.stdout).unwrap();
     assert_eq!(told["ok"], false);
     assert!(
@@ -113,7 +113,7 @@ fn a_port_without_an_ssh_server_times_out() {
     let host = silent.local_addr().unwrap().to_string();
     assert_fails(
         &at(&home, &host, &["--timeout", "1"]),
-        "the login took longer than 1s",
+        "the login timed out after 1s",
     );
     assert!(begin.elapsed() < Duration::from_secs(20));
 

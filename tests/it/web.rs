@@ -111,7 +111,7 @@ fn a_key_from_the_page_opens_the_chat() {
 
     let shown = form(&code, "Bob", &public(home, "bob")).post(page.port());
     assert_eq!(shown.status, 200, "{}", shown.body);
-    for words in ["Come in, bob", "ssh-ed25519, bob", &server.fingerprint()] {
+    for words in ["Welcome, bob", "ssh-ed25519, bob", &server.fingerprint()] {
         assert!(shown.body.contains(words), "{words} in {}", shown.body);
     }
     let by = account(home, "bob").unwrap();
@@ -165,8 +165,8 @@ fn every_error_says_what_to_change_and_keeps_what_was_typed() {
     let (fine, wrong) = (key(2), "AAAAA-AAAAA");
     // Code, name and key; the error.
     for (code, name, key, words) in [
-        ("", "bob", &*fine, "There is no invite code."),
-        (wrong, "bob", &fine, "That code is not good:"),
+        ("", "bob", &*fine, "Invite code missing."),
+        (wrong, "bob", &fine, "Invalid invite code:"),
         (&code, "", &fine, "A name can&#39;t be empty."),
         (&code, "b b", &fine, "A name has the characters"),
         (
@@ -176,9 +176,9 @@ fn every_error_says_what_to_change_and_keeps_what_was_typed() {
             "Names like guest-abcd are given to guests.",
         ),
         (&code, "taken", &fine, "The name taken is taken"),
-        (&code, "tak3n", "", "There is no key in it;"),
+        (&code, "tak3n", "", "No key given;"),
         (&code, "bob", "ssh-dss AAAA", "DSA keys are too weak;"),
-        (&code, "bob", &key(1), "This key is registered already"),
+        (&code, "bob", &key(1), "This key is already registered"),
     ] {
         let shown = form(code, name, key).post(page.port());
         assert_eq!(shown.status, 422, "{words}: {}", shown.body);

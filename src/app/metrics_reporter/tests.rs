@@ -110,11 +110,11 @@ impl Alarm {
 }
 
 /// What happens in a minute.
-type OneMinute = fn(&mut Figures);
+type OneMinute = fn(&mut KeyMetrics);
 
 /// What a server sends in twenty minutes like this one.
-fn twenty_minutes(minute: impl Fn(&mut Figures)) -> Vec<Vec<Figure>> {
-    let mut now = Figures::now();
+fn twenty_minutes(minute: impl Fn(&mut KeyMetrics)) -> Vec<Vec<Figure>> {
+    let mut now = KeyMetrics::now();
     let minutes = (0..20).map(|_| {
         let before = now.clone();
         minute(&mut now);
@@ -124,13 +124,13 @@ fn twenty_minutes(minute: impl Fn(&mut Figures)) -> Vec<Vec<Figure>> {
 }
 
 /// A hundred commits of this duration.
-fn commits(now: &mut Figures, took: Duration) {
+fn commits(now: &mut KeyMetrics, took: Duration) {
     (0..100).for_each(|_| committed(1, took, true));
-    now.commit = Figures::now().commit;
+    now.commit = KeyMetrics::now().commit;
 }
 
 /// Much traffic, without a problem.
-fn healthy(now: &mut Figures) {
+fn healthy(now: &mut KeyMetrics) {
     now.sessions = 900;
     now.memory = 200_000_000;
     now.saved += 6000;
@@ -184,14 +184,14 @@ fn alarms_use_the_namespace_and_dimension_sent() {
 
 #[test]
 fn aggregates_are_of_the_minute() {
-    let before = Figures {
+    let before = KeyMetrics {
         sessions: 9,
         saved: 100,
         failed: 3,
         logins_failed: 7,
-        ..Figures::default()
+        ..KeyMetrics::default()
     };
-    let now = Figures {
+    let now = KeyMetrics {
         sessions: 4,
         memory: 50_000_000,
         saved: 130,
@@ -224,7 +224,7 @@ fn aggregates_are_of_the_minute() {
 #[test]
 fn at_most_ten_metrics_are_sent() {
     metrics::committed(1, Duration::from_millis(5), true);
-    let sent = aggregates(&Figures::now(), &Figures::default());
+    let sent = aggregates(&KeyMetrics::now(), &KeyMetrics::default());
     let commit = sent.iter().find(|figure| figure.name == "CommitP99");
     assert!(commit.is_some_and(|figure| figure.value > 0.0));
     assert_eq!(sent.len(), 10);

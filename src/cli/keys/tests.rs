@@ -159,8 +159,11 @@ fn what_is_no_public_key_is_named_by_its_place() {
             "this is a PRIVATE key",
         ),
         (b"\xff\xfe", "this is no text"),
-        (b"", "there is no key in it"),
-        (&vec![b'x'; 100_000], "it is longer than any public key"),
+        (b"", "no key given"),
+        (
+            &vec![b'x'; 100_000],
+            "the text is longer than any public key",
+        ),
     ] {
         std::fs::write(&path, bytes).unwrap();
         let ran = run(&line, &store, KEYS[0]);
@@ -176,7 +179,7 @@ fn what_is_no_public_key_is_named_by_its_place() {
     assert!(
         piped
             .err
-            .starts_with("ssh-chat: standard input: this is no public key")
+            .starts_with("ssh-chat: standard input: not a public key")
     );
     assert!(store.content().accounts.is_empty());
     std::fs::write(&path, KEYS[0]).unwrap();

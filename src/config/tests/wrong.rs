@@ -25,9 +25,9 @@ operator_keys | SHA256:ZkAslGjFiUHdGf/WUL8rQvkib4PTvQatUV0OUQSncCA | SHA256:ZkAs
 operator_keys | ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f alice | SHA256:ZkAslGjFiUHdGf/WUL8rQvkib4PTvQatUV0OUQSncCA
 operator_keys | ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f alice, SHA256:ZkAslGjFiUHdGf/WUL8rQvkib4PTvQatUV0OUQSncCA | SHA256:ZkAslGjFiUHdGf/WUL8rQvkib4PTvQatUV0OUQSncCA
 operator_keys | SHA256:abc | ! number 1 is none: a fingerprint is SHA256: and 43 characters
-operator_keys | SHA256:ZkAslGjFiUHdGf/WUL8rQvkib4PTvQatUV0OUQSncCA,me | ! number 2 is none: this is no public key
+operator_keys | SHA256:ZkAslGjFiUHdGf/WUL8rQvkib4PTvQatUV0OUQSncCA,me | ! number 2 is none: not a public key
 operator_keys | SHA256:abc,SHA256:ZkAslGjFiUHdGf/WUL8rQvkib4PTvQatUV0OUQSncCA,me | ! number 1 is none: a fingerprint is SHA256: and 43 characters
-operator_keys | SHA256:abc,SHA256:ZkAslGjFiUHdGf/WUL8rQvkib4PTvQatUV0OUQSncCA,me | ! ; number 3 is none: this is no public key
+operator_keys | SHA256:abc,SHA256:ZkAslGjFiUHdGf/WUL8rQvkib4PTvQatUV0OUQSncCA,me | ! ; number 3 is none: not a public key
 approval | true | true
 approval | on | ! true or false
 add_keys | members | members
@@ -111,7 +111,7 @@ web.listen | 0.0.0.0:80 | 0.0.0.0:80
 web.listen | 127.0.0.1:1,127.0.0.1:2 | ! one address and port
 web.host_key |  | (none)
 web.host_key | ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f root@chat | ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f
-web.host_key | SHA256:ZkAslGjFiUHdGf/WUL8rQvkib4PTvQatUV0OUQSncCA | ! only a key's fingerprint
+web.host_key | SHA256:ZkAslGjFiUHdGf/WUL8rQvkib4PTvQatUV0OUQSncCA | ! this is a fingerprint
 web.trusted_hops | 1 | 1
 web.trusted_hops | 9 | ! from 0 to 8
 web.burst | 0 | ! from 1 to 1000

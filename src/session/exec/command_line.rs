@@ -319,8 +319,8 @@ mod tests {
             ("rooms all", "Unexpected argument \"all\"\nusage: rooms"),
             (
                 "keys add -----BEGIN OPENSSH PRIVATE KEY-----",
-                "this is a PRIVATE key: never give it to anybody; the public one is in the file of \
-                 the same name that ends in .pub. If others may have seen it, make a new key: \
+                "this is a PRIVATE key: never share it. The public key is in the file of the same name \
+                 that ends in .pub. If others may have seen the private key, create a new one: \
                  ssh-keygen -t ed25519",
             ),
             (

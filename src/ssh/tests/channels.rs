@@ -13,7 +13,7 @@ fn rejected<T: std::fmt::Debug>(opened: Result<T, russh::Error>) -> ChannelOpenF
 }
 
 #[tokio::test]
-async fn requests_arrive_in_order_and_only_those_that_are_granted() {
+async fn granted_requests_arrive_in_order() {
     let running = start(Settings::default()).await;
     let client = running.guest().await;
     let channel = soon("a channel", client.channel_open_session())
@@ -64,14 +64,14 @@ async fn one_write_is_one_packet() {
 }
 
 #[tokio::test]
-async fn a_session_that_just_returns_leaves_a_closed_channel() {
+async fn a_session_that_returns_closes_its_channel() {
     let running = start(Settings::default()).await;
     let answer = exec(&running.guest().await, "return").await;
     assert_eq!(answer, Answer::default());
 }
 
 #[tokio::test]
-async fn a_session_can_cut_its_connection() {
+async fn a_session_can_close_its_connection() {
     let running = start(Settings::default()).await;
     let client = running.guest().await;
     assert_eq!(exec(&client, "cut").await, Answer::default());
@@ -79,7 +79,7 @@ async fn a_session_can_cut_its_connection() {
 }
 
 #[tokio::test]
-async fn channels_are_few_and_come_back() {
+async fn channels_are_limited_and_reusable() {
     let running = start(Settings {
         max_channels: 2,
         ..Settings::default()

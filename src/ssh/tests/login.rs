@@ -1,4 +1,4 @@
-//! Who gets in, and what the others are told.
+//! Logins with keys and as guests, and the reasons of rejections.
 
 use russh::MethodSet;
 use russh::client::AuthResult;
@@ -10,9 +10,9 @@ use russh::keys::ssh_key::public::RsaPublicKey;
 
 use super::*;
 
-/// What the owner of a short key is told.
-const SHORT: &str = "Your key can't be used: the RSA key has 2048 bits, and 3072 are needed here; \
-    make a new key: ssh-keygen -t ed25519.";
+/// The explanation for a short key.
+const SHORT: &str = "Your key can't be used: the RSA key has 2048 bits, but the minimum is 3072; \
+    create a new key: ssh-keygen -t ed25519.";
 
 const OFFERED: [MethodKind; 2] = [MethodKind::PublicKey, MethodKind::KeyboardInteractive];
 
@@ -42,14 +42,14 @@ async fn a_key_is_an_identity() {
 }
 
 #[tokio::test]
-async fn without_a_key_one_is_a_guest() {
+async fn users_without_a_key_are_guests() {
     let running = start(Settings::default()).await;
     let answer = exec(&running.guest().await, "whoami").await;
     assert!(answer.out.starts_with("ann guest "), "{answer:?}");
 }
 
 #[tokio::test]
-async fn neither_none_nor_a_password_lets_in() {
+async fn none_and_password_are_rejected() {
     let running = start(Settings::default()).await;
     let mut client = running.client().await;
     let none = soon("none", client.authenticate_none("ann")).await.unwrap();
@@ -64,7 +64,7 @@ async fn neither_none_nor_a_password_lets_in() {
 }
 
 #[tokio::test]
-async fn the_owner_of_a_short_key_is_told_and_then_a_guest() {
+async fn a_short_key_is_explained_before_guest_access() {
     let running = start(Settings::default()).await;
     let mut client = running.client().await;
     let key = short_rsa();
@@ -72,49 +72,56 @@ async fn the_owner_of_a_short_key_is_told_and_then_a_guest() {
     let login = soon("a refusal", login).await.unwrap();
     assert!(refused(&login), "{login:?}");
     let words = format!("{SHORT}\nUntil then you are a guest.\n");
-    assert_eq!(begin(&mut client).await, told(&words));
-    assert_eq!(say(&mut client, &[]).await, Heard::In);
+    assert_eq!(start_dialog(&mut client).await, shows(&words));
+    assert_eq!(respond(&mut client, &[]).await, DialogReply::LoggedIn);
     let answer = exec(&client, "whoami").await;
     assert!(answer.out.starts_with("ann guest "), "{answer:?}");
 }
 
 #[tokio::test]
-async fn where_guests_are_not_welcome_they_are_told_why() {
-    let door = Scripted {
+async fn rejected_guests_get_a_reason() {
+    let authenticator = Scripted {
         guests: scripted::refused("Not without a key."),
         ..Scripted::default()
     };
-    let running = start_with(Settings::default(), door).await;
+    let running = start_with(Settings::default(), authenticator).await;
     let mut client = running.client().await;
-    assert_eq!(begin(&mut client).await, told("Not without a key.\n"));
-    assert_eq!(say(&mut client, &[]).await, out());
-    assert_eq!(begin(&mut client).await, out(), "told once");
-    // A key still lets in.
+    assert_eq!(
+        start_dialog(&mut client).await,
+        shows("Not without a key.\n")
+    );
+    assert_eq!(respond(&mut client, &[]).await, rejected_for_good());
+    assert_eq!(
+        start_dialog(&mut client).await,
+        rejected_for_good(),
+        "told once"
+    );
+    // Keys still work.
     let login = client.authenticate_publickey("ann", offer(key()));
     assert!(soon("a login", login).await.unwrap().success());
 }
 
 #[tokio::test]
-async fn where_guests_are_not_welcome_a_short_key_is_still_explained() {
-    let door = Scripted {
+async fn rejected_guests_with_a_short_key_get_both_reasons() {
+    let authenticator = Scripted {
         guests: scripted::refused("Not without a key."),
         ..Scripted::default()
     };
-    let running = start_with(Settings::default(), door).await;
+    let running = start_with(Settings::default(), authenticator).await;
     let mut client = running.client().await;
     let login = client.authenticate_publickey("ann", offer(short_rsa()));
     soon("a refusal", login).await.unwrap();
     let words = format!("{SHORT}\nNot without a key.\n");
-    assert_eq!(begin(&mut client).await, told(&words));
+    assert_eq!(start_dialog(&mut client).await, shows(&words));
     assert_eq!(
-        *running.door.seen(),
+        *running.authenticator.seen(),
         ["ann none"],
         "only a good key is asked about"
     );
 }
 
 #[tokio::test]
-async fn who_keeps_using_up_all_attempts_is_penalised() {
+async fn exhausting_all_attempts_leads_to_a_penalty() {
     let running = start(Settings {
         max_auth_attempts: 2,
         ..Settings::default()
@@ -146,16 +153,16 @@ async fn who_keeps_using_up_all_attempts_is_penalised() {
         .await;
     running.open(0).await;
     let mut guest = running.client().await;
-    let heard = begin(&mut guest).await;
-    let Heard::Words(words, _) = &heard else {
+    let heard = start_dialog(&mut guest).await;
+    let DialogReply::Prompts(words, _) = &heard else {
         panic!("{heard:?}");
     };
     assert!(words.starts_with("Too many failed logins"), "{words}");
-    assert_eq!(say(&mut guest, &[]).await, out());
+    assert_eq!(respond(&mut guest, &[]).await, rejected_for_good());
 }
 
 #[tokio::test]
-async fn strict_crypto_is_for_clients_that_have_it() {
+async fn strict_crypto_excludes_old_clients() {
     let running = start(Settings {
         strict_crypto: true,
         ..Settings::default()
@@ -169,17 +176,27 @@ async fn strict_crypto_is_for_clients_that_have_it() {
         },
         ..client::Config::default()
     };
-    let connecting = client::connect(Arc::new(old), running.addr, Trusting);
+    let connecting = client::connect(Arc::new(old), running.addr, AnyHostKey);
     assert!(soon("a refusal", connecting).await.is_err());
 }
 
 #[test]
-fn a_server_needs_a_host_key_that_it_can_use() {
-    let door = || Arc::new(Scripted::default());
-    let none = Server::new(Settings::default(), Vec::new(), Puppets::new(), door());
+fn a_server_needs_a_usable_host_key() {
+    let authenticator = || Arc::new(Scripted::default());
+    let none = Server::new(
+        Settings::default(),
+        Vec::new(),
+        ScriptedSessions::new(),
+        authenticator(),
+    );
     assert_eq!(none.err(), Some(HostKeyError::Missing));
     let locked = key().encrypt(&mut rand::rng(), "secret").unwrap();
-    let locked = Server::new(Settings::default(), vec![locked], Puppets::new(), door());
+    let locked = Server::new(
+        Settings::default(),
+        vec![locked],
+        ScriptedSessions::new(),
+        authenticator(),
+    );
     assert!(matches!(locked.err(), Some(HostKeyError::Encrypted(_))));
 }
 
@@ -192,7 +209,7 @@ fn short_rsa() -> Arc<PrivateKey> {
     Arc::new(PrivateKey::from(RsaKeypair::new(public, private).unwrap()))
 }
 
-/// Signs for keys that are somebody else's.
+/// Signs for keys that it does not have.
 struct Forger;
 
 impl russh::Signer for Forger {

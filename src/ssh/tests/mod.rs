@@ -1,7 +1,7 @@
-//! The edge with a real client, over the loopback.
+//! The server with a real client, over loopback.
 
 mod channels;
-mod edge;
+mod connections;
 mod invites;
 mod login;
 mod scripted;
@@ -40,8 +40,8 @@ async fn a_moment() {
     tokio::time::sleep(Duration::from_millis(1)).await;
 }
 
-/// Sessions that do what the client says.
-struct Puppets {
+/// Sessions that obey commands of the client.
+struct ScriptedSessions {
     /// Tells shells to end.
     end: watch::Sender<bool>,
     /// How many sessions ended.
@@ -50,7 +50,7 @@ struct Puppets {
     floods: watch::Sender<usize>,
 }
 
-impl Sessions for Puppets {
+impl Sessions for ScriptedSessions {
     async fn run<I, O>(self: Arc<Self>, peer: Arc<Peer>, input: I, output: O)
     where
         I: Inbound + 'static,
@@ -61,9 +61,9 @@ impl Sessions for Puppets {
     }
 }
 
-impl Puppets {
-    fn new() -> Arc<Puppets> {
-        Arc::new(Puppets {
+impl ScriptedSessions {
+    fn new() -> Arc<ScriptedSessions> {
+        Arc::new(ScriptedSessions {
             end: watch::Sender::new(false),
             ended: watch::Sender::new(0),
             floods: watch::Sender::new(0),
@@ -123,12 +123,12 @@ impl Puppets {
     }
 }
 
-/// A server that runs until it is told to stop.
+/// A running server.
 struct Running {
     addr: SocketAddr,
-    server: Arc<Server<Puppets, Scripted>>,
-    door: Arc<Scripted>,
-    puppets: Arc<Puppets>,
+    server: Arc<Server<ScriptedSessions, Scripted>>,
+    authenticator: Arc<Scripted>,
+    sessions: Arc<ScriptedSessions>,
     stop: oneshot::Sender<()>,
     drained: JoinHandle<Drained>,
 }
@@ -137,7 +137,7 @@ fn key() -> Arc<PrivateKey> {
     Arc::new(PrivateKey::random(&mut rand::rng(), Algorithm::Ed25519).unwrap())
 }
 
-/// As `peer` and door see a key.
+/// A key as sessions and the authenticator see it.
 fn shown(key: &ProvenKey) -> String {
     format!("{} {}", key.algorithm, key.fingerprint)
 }
@@ -146,10 +146,10 @@ async fn start(settings: Settings) -> Running {
     start_with(settings, Scripted::default()).await
 }
 
-async fn start_with(settings: Settings, door: Scripted) -> Running {
+async fn start_with(settings: Settings, authenticator: Scripted) -> Running {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
-    start_at(settings, door, listener, addr)
+    start_at(settings, authenticator, listener, addr)
 }
 
 fn start_on(
@@ -162,18 +162,18 @@ fn start_on(
 
 fn start_at(
     settings: Settings,
-    door: Scripted,
+    authenticator: Scripted,
     listener: impl Accept + 'static + Sync,
     addr: SocketAddr,
 ) -> Running {
-    let door = Arc::new(door);
-    let puppets = Puppets::new();
+    let authenticator = Arc::new(authenticator);
+    let sessions = ScriptedSessions::new();
     let host_key = PrivateKey::clone(&key());
     let server = Server::new(
         settings,
         vec![host_key],
-        Arc::clone(&puppets),
-        Arc::clone(&door),
+        Arc::clone(&sessions),
+        Arc::clone(&authenticator),
     )
     .unwrap();
     let server = Arc::new(server);
@@ -189,15 +189,15 @@ fn start_at(
     Running {
         addr,
         server,
-        door,
-        puppets,
+        authenticator,
+        sessions,
         stop,
         drained,
     }
 }
 
 impl Running {
-    /// Waits until as many connections are open.
+    /// Waits for a number of open connections.
     async fn open(&self, connections: u64) {
         self.until("connections", |c| c.open.get() == connections)
             .await;
@@ -212,27 +212,27 @@ impl Running {
         .await;
     }
 
-    async fn client(&self) -> Handle<Trusting> {
+    async fn client(&self) -> Handle<AnyHostKey> {
         self.client_with(client::Config::default()).await
     }
 
-    async fn client_with(&self, config: client::Config) -> Handle<Trusting> {
-        let connecting = client::connect(Arc::new(config), self.addr, Trusting);
+    async fn client_with(&self, config: client::Config) -> Handle<AnyHostKey> {
+        let connecting = client::connect(Arc::new(config), self.addr, AnyHostKey);
         soon("a connection", connecting).await.unwrap()
     }
 
-    /// A client that is in, as a guest.
-    async fn guest(&self) -> Handle<Trusting> {
+    /// A client that is logged in as a guest.
+    async fn guest(&self) -> Handle<AnyHostKey> {
         let mut client = self.client().await;
-        assert_eq!(begin(&mut client).await, Heard::In);
+        assert_eq!(start_dialog(&mut client).await, DialogReply::LoggedIn);
         client
     }
 }
 
-/// A client that takes any host key.
-struct Trusting;
+/// A client that accepts any host key.
+struct AnyHostKey;
 
-impl client::Handler for Trusting {
+impl client::Handler for AnyHostKey {
     type Error = russh::Error;
 
     async fn check_server_key(&mut self, _: &PublicKeyOrCertificate) -> Result<bool, russh::Error> {
@@ -240,61 +240,61 @@ impl client::Handler for Trusting {
     }
 }
 
-/// What somebody at the door hears.
+/// The server's reply in the login dialog.
 #[derive(Debug, PartialEq, Eq)]
-enum Heard {
-    In,
-    /// What is left to try.
-    Out(Vec<MethodKind>),
-    /// Words, and questions with whether the answer is shown as it is typed.
-    Words(String, Vec<(String, bool)>),
+enum DialogReply {
+    LoggedIn,
+    /// The remaining methods.
+    Rejected(Vec<MethodKind>),
+    /// A text, and prompts with whether the answer is echoed.
+    Prompts(String, Vec<(String, bool)>),
 }
 
-impl From<KeyboardInteractiveAuthResponse> for Heard {
-    fn from(response: KeyboardInteractiveAuthResponse) -> Heard {
+impl From<KeyboardInteractiveAuthResponse> for DialogReply {
+    fn from(response: KeyboardInteractiveAuthResponse) -> DialogReply {
         match response {
-            KeyboardInteractiveAuthResponse::Success => Heard::In,
+            KeyboardInteractiveAuthResponse::Success => DialogReply::LoggedIn,
             KeyboardInteractiveAuthResponse::Failure {
                 remaining_methods, ..
-            } => Heard::Out(remaining_methods.iter().copied().collect()),
+            } => DialogReply::Rejected(remaining_methods.iter().copied().collect()),
             KeyboardInteractiveAuthResponse::InfoRequest {
                 instructions,
                 prompts,
                 ..
             } => {
                 let question = |prompt: client::Prompt| (prompt.prompt, prompt.echo);
-                Heard::Words(instructions, prompts.into_iter().map(question).collect())
+                DialogReply::Prompts(instructions, prompts.into_iter().map(question).collect())
             }
         }
     }
 }
 
-/// What is heard by somebody who is refused for good.
-fn out() -> Heard {
-    Heard::Out(vec![MethodKind::PublicKey])
+/// The reply of a final rejection.
+fn rejected_for_good() -> DialogReply {
+    DialogReply::Rejected(vec![MethodKind::PublicKey])
 }
 
-/// What is heard by somebody who is told something and asked nothing.
-fn told(words: &str) -> Heard {
-    Heard::Words(words.to_owned(), Vec::new())
+/// A text without prompts.
+fn shows(text: &str) -> DialogReply {
+    DialogReply::Prompts(text.to_owned(), Vec::new())
 }
 
-/// What is heard by somebody who is asked for something.
-fn asked(words: &str, prompt: &str) -> Heard {
-    Heard::Words(words.to_owned(), vec![(prompt.to_owned(), true)])
+/// A text with one prompt.
+fn prompts(text: &str, prompt: &str) -> DialogReply {
+    DialogReply::Prompts(text.to_owned(), vec![(prompt.to_owned(), true)])
 }
 
-/// Asks for keyboard-interactive.
-async fn begin(client: &mut Handle<Trusting>) -> Heard {
-    let talk = client.authenticate_keyboard_interactive_start("ann", None);
-    soon("words", talk).await.unwrap().into()
+/// Starts keyboard-interactive.
+async fn start_dialog(client: &mut Handle<AnyHostKey>) -> DialogReply {
+    let dialog = client.authenticate_keyboard_interactive_start("ann", None);
+    soon("a reply", dialog).await.unwrap().into()
 }
 
-/// Answers what was asked.
-async fn say(client: &mut Handle<Trusting>, answers: &[&str]) -> Heard {
+/// Answers the prompts.
+async fn respond(client: &mut Handle<AnyHostKey>, answers: &[&str]) -> DialogReply {
     let answers = answers.iter().map(|&answer| answer.to_owned()).collect();
-    let talk = client.authenticate_keyboard_interactive_respond(answers);
-    soon("words", talk).await.unwrap().into()
+    let dialog = client.authenticate_keyboard_interactive_respond(answers);
+    soon("a reply", dialog).await.unwrap().into()
 }
 
 fn offer(key: Arc<PrivateKey>) -> PrivateKeyWithHashAlg {
@@ -334,7 +334,7 @@ async fn answer(mut channel: Channel<client::Msg>) -> Answer {
     answer
 }
 
-async fn exec(client: &Handle<Trusting>, command: &str) -> Answer {
+async fn exec(client: &Handle<AnyHostKey>, command: &str) -> Answer {
     let channel = soon("a channel", client.channel_open_session())
         .await
         .unwrap();

@@ -1,4 +1,4 @@
-//! A door that says what a test wrote down.
+//! An authenticator with scripted decisions.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -13,18 +13,18 @@ use crate::access::authenticator::{
 };
 use crate::chat::ids::Name;
 
-/// The code that lets in.
+/// A valid code.
 pub(super) const GOOD: &str = "GOOD-CODE";
-/// The code that nobody can judge.
+/// A code whose check times out.
 pub(super) const SLOW: &str = "SLOW-CODE";
-/// The code that is good until somebody else has used it.
+/// A code that is used up between check and redemption.
 pub(super) const USED: &str = "USED-CODE";
-/// The name that somebody has.
+/// A name that is taken.
 pub(super) const TAKEN: &str = "bob";
 
-/// What it says to whom.
+/// An authenticator with scripted decisions.
 pub(super) struct Scripted {
-    /// Whether it serves nobody.
+    /// Whether all addresses are banned.
     pub(super) banned: bool,
     /// To keys that are not in `keys`.
     pub(super) strangers: AuthDecision,
@@ -36,9 +36,9 @@ pub(super) struct Scripted {
     pub(super) guests: AuthDecision,
     /// Whether it says nothing to anybody, ever.
     pub(super) silent: bool,
-    /// How often it was asked something that it will not answer.
+    /// The number of calls that never return.
     pub(super) waiting: watch::Sender<usize>,
-    /// All that it was asked, see [`Scripted::seen`].
+    /// All calls, see [`Scripted::seen`].
     pub(super) asked: Mutex<Vec<String>>,
 }
 
@@ -65,7 +65,7 @@ pub(super) fn refused(notice: &str) -> AuthDecision {
     }
 }
 
-/// A door that knows one key and asks all others for an invite.
+/// A authenticator that knows one key and asks all others for an invite.
 pub(super) fn for_members(known: &PrivateKey) -> Scripted {
     Scripted {
         strangers: AuthDecision::AskInvite {
@@ -90,7 +90,7 @@ pub(super) fn fingerprint(key: &PrivateKey) -> String {
 }
 
 impl Scripted {
-    /// All that it was asked, in order.
+    /// All calls, in order.
     pub(super) fn seen(&self) -> MutexGuard<'_, Vec<String>> {
         self.asked.lock().unwrap()
     }

@@ -8,7 +8,7 @@ const SOON: Duration = Duration::from_secs(5);
 const SHORT: Duration = Duration::from_millis(20);
 
 /// A transport with small buffers and the plain stream at its other end.
-async fn pair(write_stall: Duration) -> (Transport, Arc<Control>, TcpStream) {
+async fn pair(write_stall: Duration) -> (Transport, Arc<TransportControl>, TcpStream) {
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_send_buffer_size(4096).unwrap();
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
@@ -19,50 +19,50 @@ async fn pair(write_stall: Duration) -> (Transport, Arc<Control>, TcpStream) {
         client.connect(listener.local_addr().unwrap()),
         listener.accept()
     );
-    let control = Arc::new(Control::default());
+    let control = Arc::new(TransportControl::default());
     let transport = Transport::new(accepted.unwrap().0, Arc::clone(&control), write_stall);
     (transport, control, client.unwrap())
 }
 
 #[tokio::test]
-async fn bytes_are_counted_and_the_first_line_is_noted() {
+async fn bytes_are_counted_and_the_version_is_read() {
     let (mut transport, control, mut client) = pair(SOON).await;
     client.write_all(b"SSH-2.0-x\r\n").await.unwrap();
     let mut buf = [0; 5];
     transport.read_exact(&mut buf).await.unwrap();
-    assert_eq!(control.client().as_str(), "");
+    assert_eq!(control.client_version().as_str(), "");
     transport.read_exact(&mut buf).await.unwrap();
     transport.read_u8().await.unwrap();
     transport.write_all(b"hi").await.unwrap();
     assert_eq!((control.received(), control.sent()), (11, 2));
-    assert_eq!(control.client().as_str(), "SSH-2.0-x");
+    assert_eq!(control.client_version().as_str(), "SSH-2.0-x");
 }
 
 #[tokio::test]
-async fn nothing_is_read_while_text_is_held_back() {
+async fn nothing_is_read_while_input_is_held() {
     let (mut transport, control, mut client) = pair(SOON).await;
     client.write_all(b"ab").await.unwrap();
-    control.hold(2);
-    control.hold(1);
+    control.hold_input(2);
+    control.hold_input(1);
     {
         let mut reading = pin!(transport.read_u8());
         assert!(timeout(SHORT, &mut reading).await.is_err());
-        control.release(2);
+        control.release_input(2);
         assert!(timeout(SHORT, &mut reading).await.is_err());
-        control.release(1);
+        control.release_input(1);
         assert_eq!(timeout(SOON, reading).await.unwrap().unwrap(), b'a');
     }
-    // A write that waits for the client lets it be heard, unless too much is held back.
-    control.hold(MOST_HELD - 1);
-    let waiting = control.wait_to_write();
+    // A waiting write resumes reading, unless too much is held.
+    control.hold_input(crate::ssh::control::MAX_HELD - 1);
+    let waiting = control.begin_write_wait();
     assert_eq!(
         timeout(SOON, transport.read_u8()).await.unwrap().unwrap(),
         b'b'
     );
     client.write_all(b"c").await.unwrap();
-    control.hold(1);
+    control.hold_input(1);
     assert!(timeout(SHORT, transport.read_u8()).await.is_err());
-    control.release(1);
+    control.release_input(1);
     drop(waiting);
     assert!(timeout(SHORT, transport.read_u8()).await.is_err());
 }
@@ -71,7 +71,7 @@ async fn nothing_is_read_while_text_is_held_back() {
 async fn who_hangs_up_is_noticed_behind_what_is_not_read() {
     let (mut transport, control, mut client) = pair(SOON).await;
     client.write_all(b"unread").await.unwrap();
-    control.hold(1);
+    control.hold_input(1);
     drop(client);
     let error = timeout(SOON, transport.read_u8()).await.unwrap();
     assert_eq!(error.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
@@ -80,10 +80,10 @@ async fn who_hangs_up_is_noticed_behind_what_is_not_read() {
 #[tokio::test]
 async fn a_cut_ends_a_read_that_is_held_back() {
     let (mut transport, control, _client) = pair(SOON).await;
-    control.hold(1);
+    control.hold_input(1);
     let reading = tokio::spawn(async move { transport.read_u8().await });
     tokio::task::yield_now().await;
-    control.cut(Cut::Stop);
+    control.close(CloseReason::Stop);
     assert!(timeout(SOON, reading).await.unwrap().unwrap().is_err());
 }
 
@@ -92,11 +92,11 @@ async fn a_cut_ends_a_pending_read() {
     let (mut transport, control, _client) = pair(SOON).await;
     let reading = tokio::spawn(async move { transport.read_u8().await });
     tokio::task::yield_now().await;
-    control.cut(Cut::LoginGrace);
-    control.cut(Cut::Stop);
+    control.close(CloseReason::LoginGrace);
+    control.close(CloseReason::Stop);
     let error = timeout(SOON, reading).await.unwrap().unwrap().unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::ConnectionAborted);
-    assert_eq!(control.why(), Some(Cut::LoginGrace));
+    assert_eq!(control.close_reason(), Some(CloseReason::LoginGrace));
 }
 
 #[tokio::test]
@@ -113,7 +113,7 @@ async fn a_cut_ends_a_write_that_nobody_takes() {
     })
     .await
     .unwrap();
-    control.cut(Cut::Session);
+    control.close(CloseReason::Session);
     let error = timeout(SOON, writing).await.unwrap().unwrap().unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::ConnectionAborted);
 }
@@ -126,7 +126,7 @@ async fn somebody_who_reads_nothing_is_cut() {
         .unwrap()
         .unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::TimedOut);
-    assert_eq!(control.why(), Some(Cut::WriteStall));
+    assert_eq!(control.close_reason(), Some(CloseReason::WriteStall));
     // Nothing can be done with it any more, in either direction.
     assert!(transport.read_u8().await.is_err());
 }
@@ -144,5 +144,5 @@ async fn somebody_who_reads_slowly_is_not_cut() {
         .unwrap()
         .unwrap();
     timeout(SOON, reading).await.unwrap().unwrap().unwrap();
-    assert_eq!((control.why(), control.sent()), (None, 1 << 20));
+    assert_eq!((control.close_reason(), control.sent()), (None, 1 << 20));
 }

@@ -2,7 +2,9 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::*;
@@ -15,7 +17,7 @@ struct Patient {
     measured: AtomicUsize,
 }
 
-impl Inside for Patient {
+impl HealthSource for Patient {
     async fn live(&self) -> Result<&'static str, String> {
         self.asked.send_modify(|asked| *asked += 1);
         let answered = self
@@ -31,7 +33,7 @@ impl Inside for Patient {
         Err("not yet".to_owned())
     }
 
-    fn measure(&self) {
+    fn refresh_metrics(&self) {
         self.measured.fetch_add(1, Ordering::Relaxed);
     }
 }
@@ -90,7 +92,10 @@ fn get(path: &str) -> String {
 #[tokio::test]
 async fn each_request_has_its_answer() {
     let served = serve_patient(true).await;
-    let long = format!("GET / HTTP/1.1\r\nX: {}\r\n\r\n", "x".repeat(2 * REQUEST));
+    let long = format!(
+        "GET / HTTP/1.1\r\nX: {}\r\n\r\n",
+        "x".repeat(2 * LIMITS.header_bytes)
+    );
     let head = "HEAD /live HTTP/1.1\r\nHost: x\r\n\r\n".to_owned();
     let post = "POST /live HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nstop".to_owned();
     // (request, status, end of the answer)
@@ -106,11 +111,11 @@ async fn each_request_has_its_answer() {
         (
             get("/"),
             "404 Not Found",
-            "\r\n\r\nthere are /metrics, /live and /ready\n",
+            "\r\n\r\nnot found: try /metrics, /live or /ready\n",
         ),
         (get("/metrics/"), "404 Not Found", "/ready\n"),
         (head, "200 OK", "\r\n\r\n"),
-        (post, "405 Method Not Allowed", "\r\n\r\nonly GET\n"),
+        (post, "405 Method Not Allowed", "\r\n\r\nuse GET\n"),
         (long, "431 Request Header Fields Too Large", "\r\n\r\n"),
         (
             "SSH-2.0-x\r\n\r\n".to_owned(),
@@ -142,11 +147,14 @@ async fn metrics_have_their_type() {
 async fn there_are_only_so_many_at_a_time() {
     let served = serve_patient(false).await;
     let mut waiting = Vec::new();
-    for _ in 0..CONNECTIONS {
+    for _ in 0..LIMITS.connections {
         waiting.push(served.send(&get("/live")).await);
     }
     let mut asked = served.patient.asked.subscribe();
-    asked.wait_for(|asked| *asked == CONNECTIONS).await.unwrap();
+    asked
+        .wait_for(|asked| *asked == LIMITS.connections)
+        .await
+        .unwrap();
     assert_eq!(served.ask(&get("/live")).await, "", "one too many");
 
     served.answer.send_replace(true);

@@ -1,10 +1,10 @@
-//! Flood protection: no event may fill a disk, and no source may hide another's lines behind its
+//! Flood protection: no event can fill the disk, and no source can hide another's lines behind its
 //! own.
 //!
-//! Each event has an allowance of lines for each source and one for all sources together. The
-//! source of a line is the client address in its fields or, failing that, in the fields of the
-//! innermost span that has one. What is beyond an allowance is left out and counted, and
-//! [`Flood::report_suppressed`] says for which event and source.
+//! Each event has a quota of lines per source and one for all sources. The source of a line is the
+//! client address in its fields or in those of the innermost span that has one. Lines above a quota
+//! are dropped and counted, and [`FloodFilter::report_suppressed`] logs how many, by event and
+//! source.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -23,25 +23,25 @@ use tracing_subscriber::registry::LookupSpan;
 use crate::rate_limit::{KeyedRateLimiter, Quota, RateLimiter, source};
 use crate::telemetry::metrics;
 
-/// How many lines of one event there may be from all sources: at once as many as people who come
-/// back together after a restart, and then ten a second. At 400 bytes that is 350 MB a day.
-const LINES: Quota = Quota::every(Duration::from_millis(100), 5_000);
+/// The quota of an event: a burst for users who all reconnect after a restart, then ten lines a
+/// second. At 400 bytes per line, that's 350 MB a day.
+const GLOBAL_QUOTA: Quota = Quota::every(Duration::from_millis(100), 5_000);
 
-/// How many of those one source may cause: a tenth.
-const SOURCE_LINES: Quota = Quota::every(Duration::from_secs(1), 500);
+/// The quota of an event per source: a tenth.
+const SOURCE_QUOTA: Quota = Quota::every(Duration::from_secs(1), 500);
 
-/// How many sources are remembered for each event. More than can log in while the limiter has no
-/// room to forget one (`KeyedRateLimiter`: a sixteenth of the refill of [`SOURCE_LINES`]).
+/// Sources with a quota of their own, per event. More than can log in while the limiter can't
+/// forget any (`KeyedRateLimiter`: a sixteenth of the refill time of [`SOURCE_QUOTA`]).
 const MAX_SOURCES: usize = 20_000;
 
-/// For how many sources of one event the suppressed lines are counted apart.
+/// Sources whose suppressed lines are counted separately, per event.
 const MAX_COUNTED: usize = 1_000;
 
-/// The most lines about suppressed lines that are written at once.
+/// The maximum of summary lines per report.
 pub(super) const MAX_SUMMARIES: usize = 20;
 
-/// Events that are bounded for each source only, or not at all without one: who came in and what
-/// was changed is in the log whatever others do at that time.
+/// Events with a quota per source only, so that logins and changes are logged whatever other
+/// sources do.
 const SECURITY: &[&str] = &[
     "account_made",
     "audit",
@@ -49,55 +49,52 @@ const SECURITY: &[&str] = &[
     "invite_redeemed",
 ];
 
-/// Lines of one event that were left out.
+/// Dropped lines of an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Suppressed {
-    /// The name of the event.
     event: String,
-    /// The source of the lines; `None` if they had none, or if there were too many sources to
-    /// count each.
+    /// `None` if they had no source, or if there were too many sources to count each.
     source: Option<IpAddr>,
-    /// How many lines.
     lines: u64,
 }
 
-/// Lets as many lines of each event through as there may be. Clones share their counts.
+/// A tracing layer that drops lines above the quotas. Clones share their counts.
 #[derive(Debug, Clone)]
-pub struct Flood {
+pub struct FloodFilter {
     now: fn() -> Instant,
-    /// By where in the code a line is written.
-    events: Arc<Mutex<HashMap<Identifier, Lines>>>,
+    /// By callsite.
+    events: Arc<Mutex<HashMap<Identifier, EventQuota>>>,
 }
 
-impl Default for Flood {
-    fn default() -> Flood {
-        Flood {
+impl Default for FloodFilter {
+    fn default() -> FloodFilter {
+        FloodFilter {
             now: Instant::now,
             events: Arc::default(),
         }
     }
 }
 
-impl Flood {
-    /// With another clock.
+impl FloodFilter {
+    /// Returns a filter with another clock.
     #[cfg(test)]
-    pub(super) fn at(now: fn() -> Instant) -> Flood {
-        Flood {
+    pub(super) fn at(now: fn() -> Instant) -> FloodFilter {
+        FloodFilter {
             now,
-            ..Flood::default()
+            ..FloodFilter::default()
         }
     }
 
-    fn takes(&self, callsite: Identifier, origin: &Origin) -> bool {
+    fn allows(&self, callsite: Identifier, origin: &EventOrigin) -> bool {
         let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
         let lines = events
             .entry(callsite)
-            .or_insert_with(|| Lines::new(&origin.event));
+            .or_insert_with(|| EventQuota::new(&origin.event));
         lines.take(origin.source, (self.now)())
     }
 
-    /// Says which lines were left out since the last call: one line for each event and source, the
-    /// largest floods first, and at most [`MAX_SUMMARIES`] and one for the rest.
+    /// Logs how many lines were dropped since the last call: one line per event and source, the
+    /// largest counts first, at most [`MAX_SUMMARIES`], and one for the rest.
     pub fn report_suppressed(&self) {
         let all = self.take_suppressed();
         let (named, rest) = all.split_at(all.len().min(MAX_SUMMARIES));
@@ -115,7 +112,7 @@ impl Flood {
         }
     }
 
-    /// The lines that were left out since the last call, most of them first.
+    /// Returns the lines dropped since the last call, the largest counts first.
     fn take_suppressed(&self) -> Vec<Suppressed> {
         let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
         let mut all = Vec::new();
@@ -140,35 +137,35 @@ fn report(of: Option<&str>, source: Option<IpAddr>, lines: u64) {
         of,
         source = source.map(tracing::field::display),
         lines,
-        "more lines of this event from this source were suppressed"
+        "log lines suppressed"
     );
 }
 
-/// The allowances of one event.
+/// The quotas of one event.
 #[derive(Debug)]
-struct Lines {
+struct EventQuota {
     event: String,
     is_security: bool,
-    by_source: KeyedRateLimiter<IpAddr>,
-    from_all: RateLimiter,
+    per_source: KeyedRateLimiter<IpAddr>,
+    global: RateLimiter,
     suppressed: HashMap<Option<IpAddr>, u64>,
 }
 
-impl Lines {
-    fn new(event: &str) -> Lines {
-        Lines {
+impl EventQuota {
+    fn new(event: &str) -> EventQuota {
+        EventQuota {
             event: event.to_owned(),
             is_security: SECURITY.contains(&event),
-            by_source: KeyedRateLimiter::new(SOURCE_LINES, MAX_SOURCES),
-            from_all: RateLimiter::default(),
+            per_source: KeyedRateLimiter::new(SOURCE_QUOTA, MAX_SOURCES),
+            global: RateLimiter::default(),
             suppressed: HashMap::new(),
         }
     }
 
     fn take(&mut self, source: Option<IpAddr>, now: Instant) -> bool {
-        // What one source has too many of uses up nothing of what all have.
-        let passes = source.is_none_or(|source| self.by_source.take(source, now).is_ok())
-            && (self.is_security || self.from_all.take(LINES, now).is_ok());
+        // Lines above the quota of their source don't use up the global one.
+        let passes = source.is_none_or(|source| self.per_source.take(source, now).is_ok())
+            && (self.is_security || self.global.take(GLOBAL_QUOTA, now).is_ok());
         if !passes {
             let is_counted = self.suppressed.len() < MAX_COUNTED;
             let source = source.filter(|_| is_counted || self.suppressed.contains_key(&source));
@@ -179,14 +176,14 @@ impl Lines {
     }
 }
 
-/// What a line is about, and the client that caused it.
+/// The event of a line, and the client that caused it.
 #[derive(Debug, Default)]
-struct Origin {
+struct EventOrigin {
     event: String,
     source: Option<IpAddr>,
 }
 
-impl Visit for Origin {
+impl Visit for EventOrigin {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         if matches!(field.name(), "addr" | "source") {
             let text = format!("{value:?}");
@@ -203,15 +200,15 @@ impl Visit for Origin {
     }
 }
 
-/// The source that a span's fields name.
+/// The source in a span's fields.
 struct SpanSource(IpAddr);
 
-impl<S> Layer<S> for Flood
+impl<S> Layer<S> for FloodFilter
 where
     S: Subscriber + for<'span> LookupSpan<'span>,
 {
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
-        let mut origin = Origin::default();
+        let mut origin = EventOrigin::default();
         attributes.record(&mut origin);
         if let (Some(source), Some(span)) = (origin.source, context.span(id)) {
             span.extensions_mut().insert(SpanSource(source));
@@ -219,21 +216,21 @@ where
     }
 
     fn event_enabled(&self, event: &Event<'_>, context: Context<'_, S>) -> bool {
-        let mut origin = Origin::default();
+        let mut origin = EventOrigin::default();
         event.record(&mut origin);
         if origin.event.is_empty() {
-            // Other people's code.
+            // An event of a library.
             event.metadata().target().clone_into(&mut origin.event);
         }
         let mut spans = context.event_scope(event).into_iter().flatten();
         origin.source = origin.source.or_else(|| {
             spans.find_map(|span| span.extensions().get::<SpanSource>().map(|source| source.0))
         });
-        let takes = self.takes(event.metadata().callsite(), &origin);
-        if !takes {
+        let allows = self.allows(event.metadata().callsite(), &origin);
+        if !allows {
             metrics::line_missing("held_back");
         }
-        takes
+        allows
     }
 }
 
@@ -253,19 +250,19 @@ mod tests {
     }
 
     #[derive(Clone, Default)]
-    struct Written(Arc<AtomicU64>);
+    struct Counter(Arc<AtomicU64>);
 
-    impl<S: Subscriber> Layer<S> for Written {
+    impl<S: Subscriber> Layer<S> for Counter {
         fn on_event(&self, _: &Event<'_>, _: Context<'_, S>) {
             self.0.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    /// Runs with a clock of its own and two arguments: how many of the lines that are written
-    /// pass, and the flood protection.
-    fn with_flood(test: impl FnOnce(&dyn Fn(&dyn Fn()) -> u64, &Flood)) {
-        let written = Written::default();
-        let flood = Flood::at(|| {
+    /// Runs a test with its own clock. Its arguments: a function that counts the lines that pass,
+    /// and the filter.
+    fn with_flood(test: impl FnOnce(&dyn Fn(&dyn Fn()) -> u64, &FloodFilter)) {
+        let written = Counter::default();
+        let flood = FloodFilter::at(|| {
             *START + Duration::from_secs(SECONDS.with(|at| at.load(Ordering::Relaxed)))
         });
         let subscriber = tracing_subscriber::registry()
@@ -286,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn one_event_has_so_many_lines_and_others_have_their_own() {
+    fn each_event_has_its_own_quota() {
         with_flood(|passed, flood| {
             let knock = || (0..6_000).for_each(|_| tracing::info!(event = "knock"));
             assert_eq!(passed(&knock), 5_000);
@@ -335,8 +332,8 @@ mod tests {
         });
     }
 
-    /// However many sources there are, the log is bounded, and so is what is remembered of them;
-    /// security events have the allowance of their source alone.
+    /// The log and the memory are bounded for any number of sources. Security events only have the
+    /// quota of their source.
     #[test]
     fn many_sources_together_are_bounded_but_for_security_events() {
         const SOURCES: u32 = 8_000;

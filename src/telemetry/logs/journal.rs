@@ -1,8 +1,9 @@
 //! The journal, through `tracing-journald`.
 //!
-//! An event becomes an owned [`Entry`] on the thread that logs it, and a thread of the journal's own
-//! hands it to [`tracing_journald::Layer`]. A journald that stands still blocks only that thread:
-//! entries that don't fit into the queue are counted and dropped.
+//! The logging thread puts an owned [`JournalEntry`] on a queue, and the journal's own thread
+//! passes it to [`tracing_journald::Layer`]. If journald hangs, only that thread blocks; entries
+//! that don't fit the queue are dropped and counted. See
+//! docs/decisions/0034-the-journal-behind-a-queue.md.
 
 use std::collections::HashMap;
 use std::io;
@@ -18,50 +19,39 @@ use tracing::{Event, Metadata, Subscriber};
 use tracing_journald::{Layer, Priority, PriorityMappings};
 use tracing_subscriber::layer::SubscriberExt as _;
 
-use super::lines::Fields;
 use crate::telemetry::metrics;
 
-/// Entries that may wait for journald, each at most some [`MAX_VALUE`](super::MAX_VALUE)
-/// characters for each of its fields.
+/// Entries that may wait for journald. Each field has at most [`MAX_VALUE`](super::MAX_VALUE)
+/// characters.
 const QUEUE: usize = 4096;
 /// How long [`Journal::flush`] waits for journald.
 const FLUSH: Duration = Duration::from_secs(1);
 
-/// What the journal's thread is asked to do.
-enum Request {
-    Write(Entry),
-    /// To answer once everything before this is written.
+/// A command for the journal's thread.
+enum Command {
+    Write(JournalEntry),
+    /// Reply once everything before is written.
     Flush(SyncSender<()>),
 }
 
 /// An event with its values.
-pub(super) struct Entry {
-    event: &'static Metadata<'static>,
-    /// In the order in which they are written, each harmless.
-    fields: Vec<(&'static str, String)>,
+pub(super) struct JournalEntry {
+    pub(super) event: &'static Metadata<'static>,
+    /// Sanitized values, in order. `message` is the whole line without time and level.
+    pub(super) fields: Vec<(&'static str, String)>,
 }
 
-impl Entry {
-    /// An event as the journal has it: each field by itself, and as the message the line that
-    /// other formats have, without time and level.
-    pub(super) fn new(event: &'static Metadata<'static>, fields: &Fields) -> Entry {
-        let message = format!("{}{}", fields.sentence(event), fields.pairs());
-        let fields = fields.shown().chain([("message", message)]).collect();
-        Entry { event, fields }
-    }
-}
-
-/// A way to the journal that never blocks.
+/// A handle of the journal's queue. Logging never blocks.
 #[derive(Debug, Clone)]
 pub(super) struct Journal {
-    queue: SyncSender<Request>,
+    queue: SyncSender<Command>,
 }
 
 impl Journal {
-    /// The journal of this machine.
+    /// Connects to the machine's journal.
     ///
     /// # Errors
-    /// If nothing listens at `/run/systemd/journal/socket`, or no thread can be started.
+    /// If nothing listens on `/run/systemd/journal/socket`, or the thread can't be started.
     pub(super) fn connect() -> io::Result<Journal> {
         let layer = Layer::new()?
             .with_field_prefix(None)
@@ -71,44 +61,44 @@ impl Journal {
                 debug: Priority::Debug,
                 ..PriorityMappings::new()
             });
-        // Never the default subscriber of any thread: it has no filter, and would have every
-        // disabled event of the process looked at again.
+        // Never a thread's default subscriber: it has no filter, so the process would evaluate all
+        // disabled events again.
         Journal::to(tracing_subscriber::registry().with(layer))
     }
 
-    /// A journal that writes by giving events to this subscriber.
+    /// Returns a journal that passes events to this subscriber.
     pub(super) fn to(subscriber: impl Subscriber + Send) -> io::Result<Journal> {
-        let (queue, requests) = sync_channel(QUEUE);
+        let (queue, commands) = sync_channel(QUEUE);
         thread::Builder::new()
             .name("journal".to_owned())
-            .spawn(move || write(&requests, &subscriber))?;
+            .spawn(move || write(&commands, &subscriber))?;
         Ok(Journal { queue })
     }
 
-    /// Hands over an entry, or counts it as lost.
-    pub(super) fn put(&self, entry: Entry) {
-        if self.queue.try_send(Request::Write(entry)).is_err() {
+    /// Queues an entry, or counts it as lost.
+    pub(super) fn put(&self, entry: JournalEntry) {
+        if self.queue.try_send(Command::Write(entry)).is_err() {
             metrics::line_missing("lost");
         }
     }
 
-    /// Waits until everything handed over so far is written, for at most a second.
+    /// Waits until all queued entries are written, for at most a second.
     pub(super) fn flush(&self) {
         let (done, answer) = sync_channel(1);
-        // With a full queue journald stands still, and waiting for it is of no use.
-        if self.queue.try_send(Request::Flush(done)).is_ok() {
+        // If the queue is full, journald hangs.
+        if self.queue.try_send(Command::Flush(done)).is_ok() {
             let _in_time = answer.recv_timeout(FLUSH);
         }
     }
 }
 
-/// Writes entries until every [`Journal`] of the queue is gone.
-fn write(requests: &Receiver<Request>, subscriber: &impl Subscriber) {
-    let mut kinds = Kinds::default();
-    for request in requests {
-        match request {
-            Request::Write(Entry { event, fields }) => {
-                let metadata = kinds.metadata(event, fields.iter().map(|(name, _)| *name));
+/// Writes entries until all handles are dropped.
+fn write(commands: &Receiver<Command>, subscriber: &impl Subscriber) {
+    let mut cache = MetadataCache::default();
+    for command in commands {
+        match command {
+            Command::Write(JournalEntry { event, fields }) => {
+                let metadata = cache.metadata(event, fields.iter().map(|(name, _)| *name));
                 let values: Vec<_> = fields
                     .iter()
                     .map(|(_, value)| Some(value as &dyn Value))
@@ -116,33 +106,32 @@ fn write(requests: &Receiver<Request>, subscriber: &impl Subscriber) {
                 let values = metadata.fields().value_set_all(&values);
                 subscriber.event(&Event::new(metadata, &values));
             }
-            Request::Flush(done) => {
+            Command::Flush(done) => {
                 let _nobody_waits = done.send(());
             }
         }
     }
 }
 
-/// The metadata of entries. An entry has fields that its event's own metadata doesn't name: those of
-/// the spans that the event was in, and a message where it had none.
+/// The metadata of entries, by callsite and fields. The event's own metadata lacks the fields of
+/// its spans, and `message` if it had none.
 #[derive(Default)]
-struct Kinds(HashMap<(Identifier, Vec<&'static str>), &'static Metadata<'static>>);
+struct MetadataCache(HashMap<(Identifier, Vec<&'static str>), &'static Metadata<'static>>);
 
-impl Kinds {
-    /// The metadata of an event that has these fields. Kept until the process ends, as all
-    /// metadata is: there are as many as places in the code that log, times the few spans that
-    /// each of them can be in.
+impl MetadataCache {
+    /// Returns the metadata of an event with these fields. It is leaked, as tracing requires;
+    /// there's one per callsite and combination of spans.
     fn metadata(
         &mut self,
         event: &'static Metadata<'static>,
         names: impl Iterator<Item = &'static str>,
     ) -> &'static Metadata<'static> {
         let names: Vec<_> = names.collect();
-        let kind = (event.callsite(), names);
-        if let Some(known) = self.0.get(&kind) {
+        let key = (event.callsite(), names);
+        if let Some(known) = self.0.get(&key) {
             return known;
         }
-        let fields = FieldSet::new(kind.1.clone().leak(), Identifier(&FIELDS));
+        let fields = FieldSet::new(key.1.clone().leak(), Identifier(&CALLSITE));
         let metadata = Box::leak(Box::new(Metadata::new(
             event.name(),
             event.target(),
@@ -153,20 +142,20 @@ impl Kinds {
             fields,
             Kind::EVENT,
         )));
-        self.0.insert(kind, metadata);
+        self.0.insert(key, metadata);
         metadata
     }
 }
 
-/// Where the fields of all entries are from: values are given to the fields of one callsite only.
-static FIELDS: Fixed = Fixed;
+/// The callsite of all fields: a value set must refer to a single one.
+static CALLSITE: JournalCallsite = JournalCallsite;
 
-struct Fixed;
+struct JournalCallsite;
 
-impl Callsite for Fixed {
+impl Callsite for JournalCallsite {
     fn set_interest(&self, _: Interest) {}
 
-    /// Never asked for: this callsite isn't registered.
+    /// Never called: this callsite isn't registered.
     fn metadata(&self) -> &Metadata<'_> {
         static METADATA: Metadata<'static> = Metadata::new(
             "journal",
@@ -175,7 +164,7 @@ impl Callsite for Fixed {
             None,
             None,
             None,
-            FieldSet::new(&[], Identifier(&FIELDS)),
+            FieldSet::new(&[], Identifier(&CALLSITE)),
             Kind::EVENT,
         );
         &METADATA

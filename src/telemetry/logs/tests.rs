@@ -10,7 +10,7 @@ use tracing_subscriber::layer::Context;
 
 use super::*;
 
-/// Keeps what is written.
+/// Captures written lines.
 #[derive(Clone, Default)]
 struct Captured(Arc<Mutex<String>>);
 
@@ -20,15 +20,15 @@ impl Captured {
     }
 
     /// Has lines of this form written into it.
-    fn lines(&self, form: Output) -> Lines {
+    fn lines(&self, form: Output) -> FormatLayer {
         let kept = Arc::clone(&self.0);
-        let write: Write = Box::new(move |line| kept.lock().unwrap().push_str(line));
+        let write: LineWriter = Box::new(move |line| kept.lock().unwrap().push_str(line));
         let sink = match form {
             Output::Text { colour } => Sink::Text { colour, write },
             Output::Json => Sink::Json(write),
             Output::Journald => panic!("the journal takes no lines"),
         };
-        Lines { sink, now: noon }
+        FormatLayer { sink, now: noon }
     }
 }
 
@@ -83,14 +83,14 @@ impl<S: Subscriber> Layer<S> for Journald {
 fn journal_entries(log: impl FnOnce()) -> Vec<Vec<String>> {
     let (entries, written) = mpsc::channel();
     let journal = Journal::to(tracing_subscriber::registry().with(Journald(entries))).unwrap();
-    let lines = Lines::new(Sink::Journal(journal.clone()));
+    let lines = FormatLayer::new(Sink::Journal(journal.clone()));
     tracing::subscriber::with_default(tracing_subscriber::registry().with(lines), log);
     journal.flush();
     written.try_iter().collect()
 }
 
 #[test]
-fn a_line_is_time_level_name_sentence_fields_and_spans() {
+fn a_line_has_time_level_name_message_fields_and_spans() {
     let out = lines(false, || {
         let _outer = tracing::info_span!("connection", peer = %"203.0.113.7:50914").entered();
         let _inner = tracing::info_span!("session", id = 7).entered();
@@ -263,16 +263,16 @@ proptest! {
 
 #[test]
 fn the_output_fits_the_surroundings() {
-    let nothing = Surroundings::default();
-    let terminal = Surroundings {
+    let nothing = StderrInfo::default();
+    let terminal = StderrInfo {
         terminal: true,
         ..nothing
     };
-    let no_color = Surroundings {
+    let no_color = StderrInfo {
         no_color: true,
         ..terminal
     };
-    let journal = Surroundings {
+    let journal = StderrInfo {
         journal: true,
         ..nothing
     };
@@ -280,7 +280,7 @@ fn the_output_fits_the_surroundings() {
         Output::Text { colour: false },
         Output::Text { colour: true },
     );
-    for (format, around, expected) in [
+    for (format, stderr, expected) in [
         (LogFormat::Auto, nothing, plain),
         (LogFormat::Auto, terminal, coloured),
         (LogFormat::Auto, no_color, plain),
@@ -290,7 +290,11 @@ fn the_output_fits_the_surroundings() {
         (LogFormat::Json, journal, Output::Json),
         (LogFormat::Journald, nothing, Output::Journald),
     ] {
-        assert_eq!(choose(format, around), expected, "{format:?} {around:?}");
+        assert_eq!(
+            choose_output(format, stderr),
+            expected,
+            "{format:?} {stderr:?}"
+        );
     }
 }
 
@@ -315,7 +319,7 @@ fn the_level_changes_while_running() {
     let filter = |text: &str| text.parse::<LogFilter>().unwrap();
     let (layer, handle) = reload::Layer::new(filter("warn").targets());
     let log = LogHandle {
-        flood: Flood::default(),
+        flood: FloodFilter::default(),
         filter: handle,
         in_journal: false,
         journal: None,
@@ -340,7 +344,7 @@ static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 #[test]
 fn what_was_left_out_is_summed_up() {
     let captured = Captured::default();
-    let protection = Flood::at(|| *START);
+    let protection = FloodFilter::at(|| *START);
     let subscriber = tracing_subscriber::registry()
         .with(protection.clone())
         .with(captured.lines(Output::Text { colour: false }));
@@ -443,7 +447,7 @@ fn a_journal_that_stands_still_stops_nobody() {
     let ((go, stopped), (entries, written)) = (mpsc::channel(), mpsc::channel());
     let stopped = Stopped(Mutex::new(stopped), entries);
     let journal = Journal::to(tracing_subscriber::registry().with(stopped)).unwrap();
-    let lines = Lines::new(Sink::Journal(journal.clone()));
+    let lines = FormatLayer::new(Sink::Journal(journal.clone()));
     let subscriber = tracing_subscriber::registry().with(lines);
     tracing::subscriber::with_default(subscriber, || {
         // If one of these waited, all of them would, for good.

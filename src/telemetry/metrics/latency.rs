@@ -1,4 +1,4 @@
-//! How long things take: a histogram that costs two additions, without a lock.
+//! Latency histograms. An observation costs two additions, without a lock.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,31 +10,32 @@ use prometheus_client::metrics::{MetricType, TypedMetric};
 
 const NANOS: u64 = 1_000_000_000;
 
-/// Durations, counted in buckets of which each reaches twice as far as the one before.
+/// A histogram of durations. Each bucket's bound is twice that of the one before.
 #[derive(Debug, Clone)]
-pub(super) struct Latency(Arc<Inner>);
+pub(super) struct LatencyHistogram(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    /// How far the first bucket reaches, in nanoseconds.
+    /// The bound of the first bucket, in nanoseconds.
     first: u64,
-    /// The last is for all that is longer.
+    /// The last one has no bound.
     buckets: Box<[AtomicU64]>,
-    /// In nanoseconds: enough for 584 years.
+    /// In nanoseconds; overflows after 584 years.
     sum: AtomicU64,
 }
 
-impl Latency {
-    /// The first bucket reaches to `first`, and there are so many beside that for all the rest.
-    pub(super) fn new(first: Duration, buckets: usize) -> Latency {
-        Latency(Arc::new(Inner {
+impl LatencyHistogram {
+    /// Returns a histogram with this many buckets, the first with the bound `first`, plus the
+    /// unbounded one.
+    pub(super) fn new(first: Duration, buckets: usize) -> LatencyHistogram {
+        LatencyHistogram(Arc::new(Inner {
             first: nanos(first).max(1),
             buckets: (0..=buckets).map(|_| AtomicU64::new(0)).collect(),
             sum: AtomicU64::new(0),
         }))
     }
 
-    /// Something took so long.
+    /// Records a duration.
     pub(super) fn observe(&self, took: Duration) {
         let took = nanos(took);
         let Inner {
@@ -52,21 +53,21 @@ impl Latency {
         sum.fetch_add(took, Ordering::Relaxed);
     }
 
-    /// What was counted until now.
-    pub(super) fn counts(&self) -> Counts {
+    /// Returns the current counts.
+    pub(super) fn counts(&self) -> LatencyCounts {
         let buckets = self.0.buckets.iter();
-        Counts {
+        LatencyCounts {
             first: self.0.first,
             buckets: buckets.map(|count| count.load(Ordering::Relaxed)).collect(),
         }
     }
 }
 
-impl TypedMetric for Latency {
+impl TypedMetric for LatencyHistogram {
     const TYPE: MetricType = MetricType::Histogram;
 }
 
-impl EncodeMetric for Latency {
+impl EncodeMetric for LatencyHistogram {
     fn encode(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
         let counts = self.counts();
         let mut bounds = counts.bounds();
@@ -84,32 +85,32 @@ impl EncodeMetric for Latency {
     }
 }
 
-/// How many durations fell into which bucket.
+/// The number of durations in each bucket.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Counts {
+pub struct LatencyCounts {
     first: u64,
     buckets: Vec<u64>,
 }
 
-impl Counts {
-    /// How far each bucket but the last reaches, in seconds; then no more.
+impl LatencyCounts {
+    /// Returns the bounds of all buckets but the last, in seconds.
     fn bounds(&self) -> impl Iterator<Item = f64> {
         let last = self.buckets.len().saturating_sub(1);
         let first = Duration::from_nanos(self.first).as_secs_f64();
         std::iter::successors(Some(first), |bound| Some(bound * 2.0)).take(last)
     }
 
-    /// How many there are.
+    /// Returns the number of durations.
     pub fn total(&self) -> u64 {
         self.buckets.iter().sum()
     }
 
-    /// Those that came after `before`, which was counted earlier.
+    /// Returns the counts since an earlier state.
     #[must_use]
-    pub fn since(&self, before: &Counts) -> Counts {
+    pub fn since(&self, before: &LatencyCounts) -> LatencyCounts {
         let earlier = before.buckets.iter().copied().chain(std::iter::repeat(0));
         let buckets = self.buckets.iter().zip(earlier);
-        Counts {
+        LatencyCounts {
             first: self.first,
             buckets: buckets
                 .map(|(now, then)| now.saturating_sub(then))
@@ -117,9 +118,8 @@ impl Counts {
         }
     }
 
-    /// What this share of them (0.99 is 99 %) did not exceed, as if they were spread evenly in
-    /// each bucket: at most half of it is error. What is longer than the last bound counts as
-    /// that. Nothing if there are none.
+    /// Returns a quantile (0.99 is 99 %), interpolated within its bucket, so at most half of it is
+    /// error. Durations beyond the last bound count as that bound. `None` without durations.
     pub fn quantile(&self, share: f64) -> Option<Duration> {
         let total = self.total();
         if total == 0 {
@@ -148,7 +148,6 @@ fn nanos(duration: Duration) -> u64 {
         .saturating_add(subsecond)
 }
 
-/// As a number with a fraction, which is exact for far more than can be counted.
 #[expect(clippy::cast_precision_loss, reason = "counts stay below 2^53")]
 fn count(number: u64) -> f64 {
     number as f64
@@ -159,8 +158,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn latency() -> Latency {
-        Latency::new(Duration::from_millis(1), 4)
+    fn latency() -> LatencyHistogram {
+        LatencyHistogram::new(Duration::from_millis(1), 4)
     }
 
     #[test]
@@ -210,7 +209,7 @@ mod tests {
     proptest! {
         #[test]
         fn a_duration_is_not_above_its_bound(nanos in 0_u64..16_000_000_000) {
-            let latency = Latency::new(Duration::from_micros(50), 18);
+            let latency = LatencyHistogram::new(Duration::from_micros(50), 18);
             latency.observe(Duration::from_nanos(nanos));
             let counts = latency.counts();
             let at = counts.buckets.iter().position(|count| *count == 1).unwrap();

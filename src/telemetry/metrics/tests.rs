@@ -9,11 +9,11 @@ fn everything() {
     started("0.0.0-test", 1000);
     host_key("file");
     connection("served");
-    enters(At::Login);
-    leaves(At::Login);
-    connection_ended(At::Login, "closed");
-    accepted("publickey");
-    not_accepted("publickey", "unknown_key");
+    enter_stage(AuthStage::Login);
+    leave_stage(AuthStage::Login);
+    connection_ended(AuthStage::Login, "closed");
+    auth_accepted("publickey");
+    auth_rejected("publickey", "unknown_key");
     login_failed();
     received(0);
     sent(0);

@@ -47,9 +47,9 @@ fn form(fields: &[(&str, &str)]) -> String {
     fields.iter().map(part).collect::<String>() + "--X--\r\n"
 }
 
-/// What the router says to the same request over HTTP is what API Gateway is given.
+/// API Gateway gets the same response as an HTTP client.
 #[tokio::test]
-async fn events_get_the_answers_of_the_router() {
+async fn events_get_the_responses_of_the_router() {
     let fields = form(&[("code", "x"), ("name", "Jürgen <b>"), ("key", "none")]);
     for (method, path, body) in [
         ("GET", "/", None),
@@ -99,17 +99,17 @@ fn an_event_is_read_as_a_request() {
     let mut given = event("POST", "/join");
     given["rawQueryString"] = json!("a=b&c=%20d");
     given["headers"]["x-odd"] = json!("line\nbreak");
-    let request = request(given.to_string().as_bytes()).unwrap();
+    let request = to_request(given.to_string().as_bytes()).unwrap();
     assert_eq!(request.method(), Method::POST);
     assert_eq!(request.uri(), "/join?a=b&c=%20d");
     assert_eq!(request.headers()["x-forwarded-for"], "203.0.113.7");
     assert!(!request.headers().contains_key("x-odd"));
-    let Peer(peer) = request.extensions().get().unwrap();
-    assert_eq!(peer.to_string(), "203.0.113.7");
+    let ClientAddr(addr) = request.extensions().get().unwrap();
+    assert_eq!(addr.to_string(), "203.0.113.7");
 }
 
 #[test]
-fn what_is_no_event_is_an_error() {
+fn invalid_events_are_errors() {
     let mut odd_body = event("POST", "/");
     odd_body["body"] = json!("*");
     odd_body["isBase64Encoded"] = json!(true);
@@ -125,8 +125,8 @@ fn what_is_no_event_is_an_error() {
         odd_path,
         odd_method,
     ] {
-        let refused = request(odd.to_string().as_bytes());
+        let refused = to_request(odd.to_string().as_bytes());
         assert!(refused.is_err(), "{odd}");
     }
-    assert!(request(b"{").is_err());
+    assert!(to_request(b"{").is_err());
 }

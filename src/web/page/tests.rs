@@ -20,8 +20,8 @@ fn site() -> Site {
 }
 
 #[test]
-fn whatever_is_shown_is_escaped() {
-    let (site, links) = (site(), Links::new("/"));
+fn all_values_are_escaped() {
+    let (site, paths) = (site(), Paths::new("/"));
     let form = Form {
         code: EVIL.into(),
         name: EVIL.into(),
@@ -29,12 +29,12 @@ fn whatever_is_shown_is_escaped() {
         private: None,
     };
     let problems = Problems {
-        all: Some(EVIL.into()),
+        general: Some(EVIL.into()),
         code: Some(EVIL.into()),
         name: Some(EVIL.into()),
         key: Some(EVIL.into()),
     };
-    let welcome = Welcome {
+    let registered = Registered {
         name: Name::new("bob").unwrap(),
         role: Role::Operator,
         key: KeyRecord {
@@ -45,11 +45,11 @@ fn whatever_is_shown_is_escaped() {
         },
         proof_by: Some(Time(0)),
     };
-    let page = Page::new(&site, &links);
+    let page = PageRenderer::new(&site, &paths);
     let escaped = html! { (EVIL) }.into_string();
     for (shown, times) in [
         (page.form(&form, &problems).into_string(), 7),
-        (page.welcome(&welcome).into_string(), 3),
+        (page.registered(&registered).into_string(), 3),
     ] {
         assert_eq!(shown.matches(escaped.as_str()).count(), times);
         assert_eq!(shown.matches("<script>").count(), 1, "our own");
@@ -59,9 +59,9 @@ fn whatever_is_shown_is_escaped() {
 
 #[test]
 fn errors_are_tied_to_their_fields() {
-    let (site, links) = (site(), Links::new("/"));
+    let (site, paths) = (site(), Paths::new("/"));
     let page = |problems: &Problems| {
-        let page = Page::new(&site, &links);
+        let page = PageRenderer::new(&site, &paths);
         page.form(&Form::default(), problems).into_string()
     };
     let fine = page(&Problems::default());
@@ -77,7 +77,7 @@ fn errors_are_tied_to_their_fields() {
         "aria-describedby=\"name-problem name-hint\" aria-invalid=\"true\" autofocus>",
         "<p class=\"problem\" id=\"name-problem\">No.</p>",
         "aria-describedby=\"key-problem key-hint\" aria-invalid=\"true\">",
-        "<title>Not yet: ",
+        "<title>Error: ",
     ] {
         assert!(wrong.contains(present), "{present} in {wrong}");
     }
@@ -85,19 +85,19 @@ fn errors_are_tied_to_their_fields() {
 
 #[test]
 fn what_was_typed_is_kept_to_the_letter() {
-    let (site, links) = (site(), Links::new("/"));
+    let (site, paths) = (site(), Paths::new("/"));
     let form = Form {
         key: "\nssh-ed25519 AAAA".into(),
         ..Form::default()
     };
-    let shown = Page::new(&site, &links).form(&form, &Problems::default());
+    let shown = PageRenderer::new(&site, &paths).form(&form, &Problems::default());
     // Browsers drop the first line end.
     let area = ">\n\nssh-ed25519 AAAA</textarea>";
     assert!(shown.into_string().contains(area));
 }
 
 #[test]
-fn moments_are_for_people_and_for_programs() {
+fn times_are_formatted() {
     for (millis, people, programs) in [
         (0, "1 January 1970, 00:00 UTC", "1970-01-01T00:00Z"),
         (

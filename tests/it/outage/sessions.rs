@@ -26,19 +26,19 @@ use crate::harness::{Finished, Home, Login, Terminal};
 const EVERY: Duration = Duration::from_millis(20);
 
 /// A server whose store fails on demand.
-struct Inside {
+struct HealthSource {
     home: Arc<Home>,
     port: u16,
     store: Arc<Flaky>,
     runtime: Option<Runtime>,
 }
 
-impl Inside {
-    fn start() -> Inside {
+impl HealthSource {
+    fn start() -> HealthSource {
         let home = Home::new();
         let runtime = Runtime::new().unwrap();
         let (port, store) = runtime.block_on(serve(&home));
-        Inside {
+        HealthSource {
             home,
             port,
             store,
@@ -87,7 +87,7 @@ impl Inside {
     }
 }
 
-impl Drop for Inside {
+impl Drop for HealthSource {
     fn drop(&mut self) {
         // A hanging call isn't waited for.
         if let Some(runtime) = self.runtime.take() {
@@ -156,7 +156,7 @@ fn resend(from: &Terminal, to: &Terminal, words: &str) {
 
 #[test]
 fn an_outage_is_survived() {
-    let server = Inside::start();
+    let server = HealthSource::start();
     server.register("bob");
     server.register("dora");
     let alice = server.login("alice").terminal();
@@ -227,7 +227,7 @@ fn an_outage_is_survived() {
 /// Messages that weren't shown aren't marked as read.
 #[test]
 fn unseen_history_is_new_the_next_time() {
-    let server = Inside::start();
+    let server = HealthSource::start();
     let alice = server.login("alice").terminal();
     let mut bob = server.login("bob").terminal();
     alice.line("one");
@@ -254,7 +254,7 @@ fn unseen_history_is_new_the_next_time() {
 /// A store that never responds delays only users who need something from it.
 #[test]
 fn a_hanging_store_delays_no_one() {
-    let server = Inside::start();
+    let server = HealthSource::start();
     server.register("bob");
     let alice = server.login("alice").terminal();
     alice.line("something to read");
@@ -287,7 +287,7 @@ fn a_hanging_store_delays_no_one() {
 /// commands queued behind it.
 #[test]
 fn commands_complete_after_the_connection_is_lost() {
-    let server = Inside::start();
+    let server = HealthSource::start();
     server.register("bob");
     server.register("zoe");
     server.register("olga");

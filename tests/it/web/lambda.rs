@@ -135,7 +135,7 @@ fn lambda_runs_the_program_and_it_shows_the_page() {
     let form: String = fields.into_iter().map(part).collect();
     let (_, shown) = runtime.invoke(&event("POST", Some(&(form + "--XXXX--\r\n"))).to_string());
     assert_eq!(shown["statusCode"], 200);
-    assert!(shown["body"].as_str().unwrap().contains("Come in, bob"));
+    assert!(shown["body"].as_str().unwrap().contains("Welcome, bob"));
     assert!(account(&home, "bob").unwrap().proof_by.is_some());
     assert!(page.stop().status.success());
 }

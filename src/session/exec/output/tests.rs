@@ -10,7 +10,7 @@ use crate::chat::access::{Actor, Lockdown, LockdownScope, Role};
 use crate::chat::event::Presence;
 use crate::chat::ids::{AccountId, Now, Seq};
 use crate::session::exec::table;
-use crate::telemetry::metrics::Figures;
+use crate::telemetry::metrics::KeyMetrics;
 
 /// The marks around the generated parts of the document.
 const COMMANDS: [&str; 2] = [
@@ -159,14 +159,14 @@ fn samples() -> Vec<String> {
         from: "203.0.113.7".parse().unwrap(),
         at: AT,
     };
-    let figures = |saved| Figures {
+    let figures = |saved| KeyMetrics {
         sessions: 3,
         rooms: 2,
         memory: 31_457_280,
         saved,
         deliveries: 3 * saved,
         logins: 5,
-        ..Figures::default()
+        ..KeyMetrics::default()
     };
     let status = Status {
         at: Now {

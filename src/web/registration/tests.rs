@@ -14,9 +14,9 @@ fn form(code: &str, name: &str, key: &str) -> Form {
 }
 
 #[test]
-fn what_is_wrong_stands_beside_its_field() {
+fn problems_are_reported_at_their_fields() {
     let short = "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAAAQQC7";
-    // The form; what is said about the code, the name and the key.
+    // The form; the beginning of the problem with the code, the name and the key.
     for (code, name, key, expected) in [
         ("c", "bob", KEY, ["", "", ""]),
         (" x ", " @Bob ", &format!("\n{KEY}\n"), ["", "", ""]),
@@ -25,9 +25,9 @@ fn what_is_wrong_stands_beside_its_field() {
             "",
             "",
             [
-                "There is no invite code.",
+                "Invite code missing.",
                 "A name can't be empty.",
-                "There is no key in it;",
+                "No key given;",
             ],
         ),
         ("c", "bob b", KEY, ["", "A name has the characters", ""]),
@@ -39,38 +39,33 @@ fn what_is_wrong_stands_beside_its_field() {
             ["", "Names like guest-abcd are given to guests.", ""],
         ),
         ("c", &"x".repeat(33), KEY, ["", "A name has at most 32", ""]),
-        ("c", "bob", "hello", ["", "", "This is no public key;"]),
-        (
-            "c",
-            "bob",
-            "SHA256:abc",
-            ["", "", "This is only a key's fingerprint;"],
-        ),
+        ("c", "bob", "hello", ["", "", "Not a public key;"]),
+        ("c", "bob", "SHA256:abc", ["", "", "This is a fingerprint;"]),
         (
             "c",
             "bob",
             "ssh-dss AAAA",
             ["", "", "DSA keys are too weak;"],
         ),
-        ("c", "bob", short, ["", "", "The part after ssh-rsa"]),
+        ("c", "bob", short, ["", "", "The key after ssh-rsa"]),
         (
             "c",
             "bob",
             &format!("{KEY}\n{KEY}"),
-            ["", "", "There are several keys in it;"],
+            ["", "", "Several keys given;"],
         ),
     ] {
-        let judged = judge(&form(code, name, key), NOW);
+        let validated = validate(&form(code, name, key), NOW);
         let Problems {
-            all,
+            general,
             code: of_code,
             name: of_name,
             key: of_key,
-        } = match judged {
+        } = match validated {
             Ok(_) => Problems::default(),
             Err(problems) => problems,
         };
-        assert_eq!(all, None, "{name}");
+        assert_eq!(general, None, "{name}");
         for (said, expected) in [of_code, of_name, of_key].into_iter().zip(expected) {
             let said = said.unwrap_or_default();
             assert_eq!(
@@ -85,14 +80,14 @@ fn what_is_wrong_stands_beside_its_field() {
 }
 
 #[test]
-fn a_private_key_is_said_loudly_where_it_was() {
+fn a_private_key_is_reported_at_its_field() {
     for field in ["code", "name", "key"] {
         let blamed = Form {
             private: Some(field),
             ..form("c", "bob", KEY)
         };
-        let problems = judge(&blamed, NOW).unwrap_err();
-        assert!(problems.all.unwrap().contains("PRIVATE"));
+        let problems = validate(&blamed, NOW).unwrap_err();
+        assert!(problems.general.unwrap().contains("PRIVATE"));
         let said = [
             ("code", problems.code),
             ("name", problems.name),
@@ -106,9 +101,9 @@ fn a_private_key_is_said_loudly_where_it_was() {
 }
 
 #[test]
-fn the_same_form_makes_the_same_account() {
+fn the_same_form_creates_the_same_account() {
     let id = |code: &str, name: &str, key: &str| {
-        let request = judge(&form(code, name, key), NOW).unwrap();
+        let request = validate(&form(code, name, key), NOW).unwrap();
         request.account()
     };
     let code = Code::new([1; 16]).to_string();

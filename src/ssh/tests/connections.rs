@@ -8,7 +8,7 @@ use tokio::net::{TcpSocket, TcpStream};
 
 use super::*;
 
-/// What the server says to somebody who says nothing, until it hangs up.
+/// Returns what the server sends to a silent client until it hangs up.
 pub(super) async fn listen_only(stream: &mut TcpStream) -> String {
     let mut heard = Vec::new();
     // A reset is an end too.
@@ -20,10 +20,10 @@ pub(super) async fn listen_only(stream: &mut TcpStream) -> String {
 // jumps to the next deadline whenever there is nothing else to do.
 
 #[tokio::test]
-async fn who_does_not_log_in_in_time_is_cut() {
+async fn slow_logins_are_disconnected() {
     let running = start(Settings::default()).await;
     let mut silent = TcpStream::connect(running.addr).await.unwrap();
-    // Somebody who does the key exchange and then no more is cut as well.
+    // A client that stops after the key exchange is disconnected, too.
     let client = running.client().await;
     running.open(2).await;
     tokio::time::pause();
@@ -41,7 +41,7 @@ async fn who_does_not_log_in_in_time_is_cut() {
 }
 
 #[tokio::test]
-async fn who_logs_in_and_asks_for_nothing_is_cut() {
+async fn idle_connections_are_closed() {
     let running = start(Settings::default()).await;
     let client = running.guest().await;
     let channel = soon("a channel", client.channel_open_session())
@@ -53,7 +53,7 @@ async fn who_logs_in_and_asks_for_nothing_is_cut() {
 }
 
 #[tokio::test]
-async fn who_has_a_session_is_not_cut() {
+async fn connections_with_a_session_stay_open() {
     let running = start(Settings::default()).await;
     let client = running.guest().await;
     let mut channel = soon("a channel", client.channel_open_session())
@@ -81,7 +81,7 @@ async fn who_has_a_session_is_not_cut() {
 }
 
 #[tokio::test]
-async fn silent_connections_give_way_and_are_told_why() {
+async fn silent_connections_are_evicted_with_a_reason() {
     let running = start(Settings {
         max_unauthenticated: 4,
         ..Settings::default()
@@ -110,7 +110,7 @@ async fn silent_connections_give_way_and_are_told_why() {
 }
 
 #[tokio::test]
-async fn one_address_has_few_connections() {
+async fn connections_per_address_are_limited() {
     let running = start(Settings {
         max_per_address: 1,
         ..Settings::default()
@@ -127,7 +127,7 @@ async fn one_address_has_few_connections() {
 }
 
 #[tokio::test]
-async fn a_trusted_network_has_no_limit() {
+async fn trusted_networks_have_no_limit() {
     let running = start(Settings {
         max_per_address: 1,
         trusted: TrustedNetworks::new(vec!["127.0.0.0/8".parse().unwrap()]),
@@ -142,7 +142,7 @@ async fn a_trusted_network_has_no_limit() {
 }
 
 #[tokio::test]
-async fn new_keys_again_and_again_are_too_much() {
+async fn excessive_rekeying_is_disconnected() {
     use russh::{cipher, kex};
     let running = start(Settings::default()).await;
     // What is sent for a key exchange is of another size with each.
@@ -165,7 +165,7 @@ async fn new_keys_again_and_again_are_too_much() {
             ..client::Config::default()
         };
         let mut client = running.client_with(config).await;
-        assert_eq!(begin(&mut client).await, Heard::In);
+        assert_eq!(start_dialog(&mut client).await, DialogReply::LoggedIn);
         let channel = soon("a channel", client.channel_open_session())
             .await
             .unwrap();
@@ -203,7 +203,7 @@ impl client::Handler for Stuck {
 }
 
 #[tokio::test]
-async fn who_reads_nothing_is_cut() {
+async fn clients_that_read_nothing_are_disconnected() {
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_send_buffer_size(4096).unwrap();
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
@@ -233,11 +233,11 @@ async fn who_reads_nothing_is_cut() {
     channel.exec(true, "flood").await.unwrap();
     running.open(1).await;
     running.open(0).await;
-    assert_eq!(*running.puppets.ended.borrow(), 1, "the session knows");
+    assert_eq!(*running.sessions.ended.borrow(), 1, "the session knows");
 }
 
 #[tokio::test]
-async fn a_session_that_waits_for_a_window_knows_when_the_connection_is_gone() {
+async fn a_session_that_waits_for_a_window_notices_the_end() {
     let running = start(Settings {
         drain: Duration::from_millis(50),
         ..Settings::default()
@@ -257,19 +257,19 @@ async fn a_session_that_waits_for_a_window_knows_when_the_connection_is_gone() {
         .unwrap();
     channel.exec(true, "flood").await.unwrap();
     // Two writes fill the window, the third waits for it.
-    let mut floods = running.puppets.floods.subscribe();
+    let mut floods = running.sessions.floods.subscribe();
     soon("a full window", floods.wait_for(|n| *n == 2))
         .await
         .unwrap();
     running.stop.send(()).unwrap();
     let drained = soon("the end", running.drained).await.unwrap();
     assert_eq!(drained, Drained { ended: 0, cut: 1 });
-    assert_eq!(*running.puppets.ended.borrow(), 1, "the session knows");
+    assert_eq!(*running.sessions.ended.borrow(), 1, "the session knows");
     assert_eq!(*floods.borrow(), 2);
 }
 
 #[tokio::test]
-async fn at_the_end_sessions_may_finish() {
+async fn sessions_may_finish_while_draining() {
     let running = start(Settings::default()).await;
     let client = running.guest().await;
     let channel = soon("a channel", client.channel_open_session())
@@ -280,7 +280,7 @@ async fn at_the_end_sessions_may_finish() {
     running.open(2).await;
     running.stop.send(()).unwrap();
     listen_only(&mut silent).await;
-    running.puppets.end.send_replace(true);
+    running.sessions.end.send_replace(true);
     assert_eq!(answer(channel).await.status, Some(7));
     // What OpenSSH does once its session has ended.
     let bye = client.disconnect(russh::Disconnect::ByApplication, "", "");
@@ -291,7 +291,7 @@ async fn at_the_end_sessions_may_finish() {
 }
 
 #[tokio::test]
-async fn at_the_end_who_does_not_finish_is_cut() {
+async fn unfinished_sessions_are_closed_after_draining() {
     let running = start(Settings {
         drain: Duration::from_millis(50),
         ..Settings::default()
@@ -309,7 +309,7 @@ async fn at_the_end_who_does_not_finish_is_cut() {
 }
 
 #[tokio::test]
-async fn a_session_that_hangs_does_not_keep_the_server() {
+async fn a_hung_session_does_not_block_shutdown() {
     let running = start(Settings::default()).await;
     let client = running.guest().await;
     let channel = soon("a channel", client.channel_open_session())
@@ -324,7 +324,7 @@ async fn a_session_that_hangs_does_not_keep_the_server() {
     tokio::time::pause();
     let drained = soon("the end", running.drained).await.unwrap();
     assert_eq!(drained, Drained { ended: 0, cut: 1 });
-    assert_eq!(*running.puppets.ended.borrow(), 0, "it was dropped");
+    assert_eq!(*running.sessions.ended.borrow(), 0, "it was dropped");
 }
 
 /// A listener of a system that has run out of descriptors for a while.
@@ -352,7 +352,7 @@ impl Accept for Exhausted {
 }
 
 #[tokio::test]
-async fn accept_errors_end_nothing() {
+async fn accept_errors_are_survived() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
     let exhausted = Exhausted {

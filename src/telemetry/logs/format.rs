@@ -1,4 +1,4 @@
-//! The layer that makes a line of each event, in one of three forms.
+//! The layer that formats events as text or JSON lines, or as journal entries.
 
 use std::fmt::{self, Write as _};
 use std::time::SystemTime;
@@ -13,39 +13,39 @@ use tracing_subscriber::layer::Context;
 use tracing_subscriber::registry::LookupSpan;
 
 use super::MAX_VALUE;
-use super::journal::{Entry, Journal};
+use super::journal::{Journal, JournalEntry};
 
-/// Takes one whole line.
-pub(super) type Write = Box<dyn Fn(&str) + Send + Sync>;
+/// Writes one whole line.
+pub(super) type LineWriter = Box<dyn Fn(&str) + Send + Sync>;
 
-/// Where events go, and in which form.
+/// The destination and format of events.
 pub(super) enum Sink {
-    /// As readable lines.
-    Text { colour: bool, write: Write },
-    /// As JSON objects, one a line.
-    Json(Write),
-    /// To the journal.
+    /// Readable lines.
+    Text { colour: bool, write: LineWriter },
+    /// One JSON object per line.
+    Json(LineWriter),
+    /// Journal entries.
     Journal(Journal),
 }
 
-/// Makes lines and hands them over.
-pub(super) struct Lines {
+/// Formats events and passes them to a sink.
+pub(super) struct FormatLayer {
     pub sink: Sink,
     pub now: fn() -> SystemTime,
 }
 
-impl Lines {
-    pub(super) fn new(sink: Sink) -> Lines {
+impl FormatLayer {
+    pub(super) fn new(sink: Sink) -> FormatLayer {
         let now = SystemTime::now;
-        Lines { sink, now }
+        FormatLayer { sink, now }
     }
 
     fn time(&self, precision: SecondsFormat) -> String {
         DateTime::<Utc>::from((self.now)()).to_rfc3339_opts(precision, true)
     }
 
-    /// Time, level, name, sentence, fields.
-    fn text(&self, event: &Metadata<'_>, fields: &Fields, colour: bool) -> String {
+    /// Returns time, level, event name, message and fields.
+    fn text(&self, event: &Metadata<'_>, fields: &EventFields, colour: bool) -> String {
         let level = *event.level();
         let (dim, colour, reset) = if colour {
             (DIM, colour_of(level), RESET)
@@ -53,12 +53,12 @@ impl Lines {
             ("", "", "")
         };
         let time = self.time(SecondsFormat::Secs);
-        let (sentence, pairs) = (fields.sentence(event), fields.pairs());
-        format!("{dim}{time}{reset} {colour}{level:<5}{reset} {sentence}{dim}{pairs}{reset}\n")
+        let (message, pairs) = (fields.message(event), fields.pairs());
+        format!("{dim}{time}{reset} {colour}{level:<5}{reset} {message}{dim}{pairs}{reset}\n")
     }
 
-    /// One object, all fields at the top.
-    fn json(&self, event: &Metadata<'_>, fields: &Fields) -> String {
+    /// Returns an object with all fields at the top level.
+    fn json(&self, event: &Metadata<'_>, fields: &EventFields) -> String {
         let mut line = format!(
             r#"{{"timestamp":"{}","level":"{}""#,
             self.time(SecondsFormat::Micros),
@@ -73,13 +73,13 @@ impl Lines {
     }
 }
 
-impl<S> Layer<S> for Lines
+impl<S> Layer<S> for FormatLayer
 where
     S: Subscriber + for<'span> LookupSpan<'span>,
 {
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
         if let Some(span) = context.span(id) {
-            let mut fields = Fields::default();
+            let mut fields = EventFields::default();
             attributes.record(&mut fields);
             span.extensions_mut().insert(fields);
         }
@@ -87,17 +87,17 @@ where
 
     fn on_record(&self, id: &Id, values: &Record<'_>, context: Context<'_, S>) {
         if let Some(span) = context.span(id)
-            && let Some(fields) = span.extensions_mut().get_mut::<Fields>()
+            && let Some(fields) = span.extensions_mut().get_mut::<EventFields>()
         {
             values.record(fields);
         }
     }
 
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
-        let mut fields = Fields::default();
+        let mut fields = EventFields::default();
         event.record(&mut fields);
         for span in context.event_scope(event).into_iter().flatten() {
-            if let Some(outer) = span.extensions().get::<Fields>() {
+            if let Some(outer) = span.extensions().get::<EventFields>() {
                 fields.add(outer);
             }
         }
@@ -105,7 +105,11 @@ where
         match &self.sink {
             Sink::Text { colour, write } => write(&self.text(event, &fields, *colour)),
             Sink::Json(write) => write(&self.json(event, &fields)),
-            Sink::Journal(journal) => journal.put(Entry::new(event, &fields)),
+            Sink::Journal(journal) => {
+                let message = format!("{}{}", fields.message(event), fields.pairs());
+                let fields = fields.sanitized().chain([("message", message)]).collect();
+                journal.put(JournalEntry { event, fields });
+            }
         }
     }
 }
@@ -123,17 +127,18 @@ fn colour_of(level: Level) -> &'static str {
     }
 }
 
-/// The fields of an event or a span, in order, each name once. Texts are bounded, not escaped.
+/// The fields of an event or a span, in order, without duplicates. Values are bounded, but not
+/// sanitized.
 #[derive(Default)]
-pub(super) struct Fields(Vec<(&'static str, Value)>);
+struct EventFields(Vec<(&'static str, Value)>);
 
-impl Fields {
+impl EventFields {
     fn get(&self, name: &str) -> Option<&Value> {
         let mut all = self.0.iter();
         all.find_map(|(known, value)| (*known == name).then_some(value))
     }
 
-    /// Sets a field to a value, whatever it was.
+    /// Adds or replaces a field.
     fn set(&mut self, field: &Field, value: Value) {
         let mut all = self.0.iter_mut();
         match all.find(|(known, _)| *known == field.name()) {
@@ -142,8 +147,8 @@ impl Fields {
         }
     }
 
-    /// Adds those of the others that are not there.
-    fn add(&mut self, others: &Fields) {
+    /// Adds the fields that are missing.
+    fn add(&mut self, others: &EventFields) {
         for (name, value) in &others.0 {
             if self.get(name).is_none() {
                 self.0.push((name, value.clone()));
@@ -151,27 +156,28 @@ impl Fields {
         }
     }
 
-    /// All but the sentence, harmless.
-    pub(super) fn shown(&self) -> impl Iterator<Item = (&'static str, String)> {
+    /// Returns all fields but `message`, sanitized.
+    fn sanitized(&self) -> impl Iterator<Item = (&'static str, String)> {
         let all = self.0.iter().filter(|(name, _)| *name != "message");
-        all.map(|(name, value)| (*name, harmless(value)))
+        all.map(|(name, value)| (*name, sanitize(value)))
     }
 
-    /// The name of the event and its sentence if it has one, harmless: `login: alice logged in`.
-    pub(super) fn sentence(&self, event: &Metadata<'_>) -> String {
-        // Lines of other people's code have no name, but say which code it is.
-        let name = self.get("event").map(harmless);
+    /// Returns the event name, and the message if there is one, sanitized: `login: alice logged
+    /// in`.
+    fn message(&self, event: &Metadata<'_>) -> String {
+        // Events of libraries have no name, but a target.
+        let name = self.get("event").map(sanitize);
         let name = name.as_deref().unwrap_or(event.target());
-        match self.get("message").map(harmless) {
+        match self.get("message").map(sanitize) {
             Some(message) => format!("{name}: {message}"),
             None => name.to_owned(),
         }
     }
 
-    /// The other fields, each harmless: ` key=value`, quoted where it must be.
-    pub(super) fn pairs(&self) -> String {
+    /// Returns the other fields, sanitized, as ` key=value`, quoted if necessary.
+    fn pairs(&self) -> String {
         let mut pairs = String::new();
-        for (name, value) in self.shown().filter(|(name, _)| *name != "event") {
+        for (name, value) in self.sanitized().filter(|(name, _)| *name != "event") {
             let bare = !value.is_empty() && !value.contains([' ', '"', '=']);
             let _to_a_string = if bare {
                 write!(pairs, " {name}={value}")
@@ -183,19 +189,19 @@ impl Fields {
     }
 }
 
-impl Visit for Fields {
+impl Visit for EventFields {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        let mut bounded = Bounded {
+        let mut bounded = BoundedString {
             text: String::new(),
             left: MAX_VALUE,
         };
-        // The only error is that of the bound.
+        // Fails only at the bound.
         let _ = write!(bounded, "{value:?}");
         self.set(field, Value::String(bounded.text));
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        // Without the quotes and escapes that the debug form of a text has.
+        // Without the quotes and escapes of `Debug`.
         self.record_debug(field, &format_args!("{value}"));
     }
 
@@ -216,13 +222,13 @@ impl Visit for Fields {
     }
 }
 
-/// Refuses more than its bound, in characters, so that a huge value is not even built.
-struct Bounded {
+/// A string that stops at a number of characters, so that a huge value isn't even formatted.
+struct BoundedString {
     text: String,
     left: usize,
 }
 
-impl fmt::Write for Bounded {
+impl fmt::Write for BoundedString {
     fn write_str(&mut self, s: &str) -> fmt::Result {
         for c in s.chars() {
             if self.left == 0 {
@@ -236,15 +242,15 @@ impl fmt::Write for Bounded {
     }
 }
 
-/// A value as text that is on one line and acts on no terminal.
-fn harmless(value: &Value) -> String {
+/// Formats a value on one line without control characters.
+fn sanitize(value: &Value) -> String {
     let Value::String(text) = value else {
         return value.to_string();
     };
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
-            // Harmless, and `escape_debug` would escape them.
+            // `escape_debug` would escape them.
             '"' | '\'' => out.push(c),
             _ => out.extend(c.escape_debug()),
         }
