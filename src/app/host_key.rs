@@ -10,9 +10,10 @@ use tokio::task::JoinHandle;
 use crate::aws::Aws;
 use crate::clock;
 use crate::config::Config;
-use crate::secrets::aws::{Parameter, SecretsManager};
-use crate::secrets::file_admin::AdminFile;
-use crate::secrets::{HostKey, HostKeyAdmin, Loaded};
+use crate::secrets::aws::SecretsManager;
+use crate::secrets::file::KeyFile;
+use crate::secrets::parameter::PublicKeyParameter;
+use crate::secrets::{HostKey, HostKeyStore, LoadedKey};
 use crate::telemetry::metrics;
 
 /// The host key's file in the data folder.
@@ -20,18 +21,21 @@ const HOST_KEY: &str = "host_key";
 
 /// Where the configuration says that the host key is kept. What fails and may pass is tried again
 /// for so long.
-pub(super) fn admin(config: &Config, data_dir: &Path, patience: Duration) -> Box<dyn HostKeyAdmin> {
+pub(super) fn admin(config: &Config, data_dir: &Path, patience: Duration) -> Box<dyn HostKeyStore> {
     match &config.aws.host_key_secret {
         Some(secret) => Box::new(SecretsManager::new(aws(config, patience), secret)),
-        None => Box::new(AdminFile::new(data_dir.join(HOST_KEY), date())),
+        None => Box::new(KeyFile::new(data_dir.join(HOST_KEY), date())),
     }
 }
 
 /// The parameter that tells the public half, and its name, if the configuration names one. Nothing
 /// is tried twice.
-pub(super) fn parameter(config: &Config) -> Option<(&str, Parameter)> {
+pub(super) fn parameter(config: &Config) -> Option<(&str, PublicKeyParameter)> {
     let name = config.aws.host_key_parameter.as_deref()?;
-    Some((name, Parameter::new(aws(config, Duration::ZERO), name)))
+    Some((
+        name,
+        PublicKeyParameter::new(aws(config, Duration::ZERO), name),
+    ))
 }
 
 /// The way to AWS.
@@ -57,7 +61,7 @@ impl Found {
     /// Waits for the key, or for the end of the patience.
     pub(super) async fn load(config: &Config, data_dir: &Path) -> Result<Found> {
         let admin = admin(config, data_dir, config.aws.patience);
-        let Loaded { key, created } = admin.load_or_create().await?;
+        let LoadedKey { key, created } = admin.load_or_create().await?;
         tracing::info!(
             event = "host_key_loaded",
             source = admin.place(),
@@ -80,14 +84,17 @@ impl Found {
     /// Publishes the public half where the configuration says so. People can connect meanwhile, and
     /// if it fails as well.
     pub(super) fn publish(&self, config: &Config) -> JoinHandle<()> {
-        let value = Parameter::value(&self.key);
+        let value = PublicKeyParameter::value(&self.key);
         let aws = aws(config, config.aws.patience);
         let name = config.aws.host_key_parameter.clone();
         tokio::spawn(async move {
             let Some(name) = name else {
                 return;
             };
-            match Parameter::new(aws, name.as_str()).publish(&value).await {
+            match PublicKeyParameter::new(aws, name.as_str())
+                .publish(&value)
+                .await
+            {
                 Ok(changed) => tracing::info!(
                     event = "host_key_published",
                     parameter = name,

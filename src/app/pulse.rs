@@ -6,7 +6,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::host_key::aws;
-use crate::aws::cloudwatch::{CloudWatch, Figure};
+use crate::aws::cloudwatch::{CloudWatch, MetricDatum};
 use crate::config::Config;
 use crate::telemetry::logs::Flood;
 use crate::telemetry::metrics::{self, Figures};
@@ -55,8 +55,8 @@ fn say_lost(now: &Figures, before: &Figures) {
 
 /// What alarms are about: ten at most, as each costs money. What is counted is of the minute, so
 /// that several servers of one chat add up.
-fn aggregates(now: &Figures, before: &Figures) -> Vec<Figure> {
-    let figure = |name, unit, value| Figure { name, unit, value };
+fn aggregates(now: &Figures, before: &Figures) -> Vec<MetricDatum> {
+    let figure = |name, unit, value| MetricDatum { name, unit, value };
     let count = |name, number: u64| figure(name, "Count", float(number));
     let more = |name, of: fn(&Figures) -> u64| count(name, of(now).saturating_sub(of(before)));
     let commits = now.commit.since(&before.commit);

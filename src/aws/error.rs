@@ -169,12 +169,12 @@ mod tests {
 
     #[test]
     fn responses_are_classified() {
-        type Is = fn(&AwsError) -> bool;
-        let denied: Is = |t| matches!(t, AwsError::Denied(_));
-        let credentials: Is = |t| matches!(t, AwsError::Credentials(_));
-        let busy: Is = |t| matches!(t, AwsError::Busy(_));
-        let refused: Is = |t| matches!(t, AwsError::Refused { .. });
-        for (status, code, is) in [
+        type Expected = fn(&AwsError) -> bool;
+        let denied: Expected = |t| matches!(t, AwsError::Denied(_));
+        let credentials: Expected = |t| matches!(t, AwsError::Credentials(_));
+        let busy: Expected = |t| matches!(t, AwsError::Busy(_));
+        let refused: Expected = |t| matches!(t, AwsError::Refused { .. });
+        for (status, code, expected) in [
             (400, "AccessDeniedException", denied),
             (403, "AccessDenied", denied),
             (400, "ExpiredTokenException", credentials),
@@ -191,7 +191,7 @@ mod tests {
             (404, "no code", refused),
         ] {
             let error = AwsError::answered(status, code, "words");
-            assert!(is(&error), "{status} {code}: {error:?}");
+            assert!(expected(&error), "{status} {code}: {error:?}");
             assert_eq!(error.may_pass(), !refused(&error));
         }
     }

@@ -111,8 +111,8 @@ const ADAPTERS: &[&str] = &[
     "store::dynamo",
     "store::sqlite",
     "secrets::file",
-    "secrets::file_admin",
     "secrets::aws",
+    "secrets::parameter",
 ];
 
 /// Crates that belong to one part, and the only parts that may name them.
@@ -131,6 +131,7 @@ const CRATES: &[(&str, &[&str])] = &[
             "clock",
             "hub",
             "secrets::aws",
+            "secrets::parameter",
             "session",
             "ssh",
             "store::dynamo",
@@ -140,7 +141,7 @@ const CRATES: &[(&str, &[&str])] = &[
         ],
     ),
     ("axum", &["web"]),
-    ("hyper", &["telemetry::listener", "web"]),
+    ("hyper", &["aws", "telemetry::listener", "web"]),
     ("hyper_util", &["telemetry::listener", "web"]),
     ("http_body_util", &["telemetry::listener"]),
     ("maud", &["web"]),
@@ -151,8 +152,6 @@ const CRATES: &[(&str, &[&str])] = &[
     ("aws_sdk_dynamodb", &["aws", "store::dynamo"]),
     ("aws_sigv4", &["aws"]),
     ("aws_smithy_runtime", &["aws"]),
-    ("aws_smithy_runtime_api", &["aws"]),
-    ("http", &["aws"]),
     (
         "rand",
         &[

@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use tokio::net::lookup_host;
 
 use crate::app::host_key::aws;
-use crate::aws::cloudwatch::{CloudWatch, Figure};
-use crate::aws::json::{self as call, Version};
+use crate::aws::cloudwatch::{CloudWatch, MetricDatum};
+use crate::aws::json::{self, CLOUDWATCH, DYNAMODB, JsonService, SECRETS_MANAGER, SSM};
 use crate::aws::{AwsError, CallTracker};
 use crate::cli::doctor::cloud::{Action, Cloud, Tried};
 use crate::clock;
@@ -19,9 +19,8 @@ use crate::config::{self, Config};
 struct Try {
     name: &'static str,
     on: String,
-    service: &'static str,
-    version: Version,
-    target: &'static str,
+    service: &'static JsonService,
+    operation: &'static str,
     body: Value,
 }
 
@@ -29,8 +28,8 @@ struct Try {
 pub(super) async fn look(config: &Config) -> Option<Cloud> {
     let tries = tries(&config.aws);
     let chat = config.aws.metrics.as_deref();
-    let mut services: Vec<&'static str> = tries.iter().map(|one| one.service).collect();
-    services.extend(chat.map(|_| "monitoring"));
+    let mut services: Vec<&'static str> = tries.iter().map(|one| one.service.name).collect();
+    services.extend(chat.map(|_| CLOUDWATCH.name));
     services.dedup();
     services.first()?;
     let aws = aws(config, Duration::ZERO);
@@ -47,33 +46,33 @@ pub(super) async fn look(config: &Config) -> Option<Cloud> {
     };
     let mut names = Vec::new();
     for service in &services {
-        if let Some((host, port)) = call::address(sdk, service) {
+        if let Some((host, port)) = json::address(sdk, service) {
             let found = lookup_host((host.as_str(), port)).await;
             let found = found.map(Iterator::count).map_err(|e| e.to_string());
             names.push((host, found));
         }
     }
     names.dedup();
-    let credentials = call::credentials(sdk).await.map_err(|t| t.to_string());
+    let credentials = json::credentials(sdk).await.map_err(|t| t.to_string());
     let nothing = json!({});
-    let (service, target, body) = match tries.first() {
-        Some(one) => (one.service, one.target, &one.body),
-        None => ("monitoring", LIST, &nothing),
+    let (service, operation, body) = match tries.first() {
+        Some(one) => (one.service, one.operation, &one.body),
+        None => (&CLOUDWATCH, "ListMetrics", &nothing),
     };
-    let time = call::time(sdk, service, target, body).await;
+    let time = json::time(sdk, service, operation, body).await;
     let ahead = time.as_ref().ok().map(|theirs| clock::now().0 - theirs);
     // It was asked of the service that is the first below.
     let mut lost = time.err().filter(is_lost);
     let mut actions = Vec::new();
-    let mut silent: Vec<&'static str> = Vec::new();
+    let mut silent: Vec<&'static JsonService> = Vec::new();
     for one in tries {
         let outcome = if silent.contains(&one.service) {
             Tried::Not("the service does not answer")
         } else {
-            let calls = CallTracker::new(one.service);
+            let calls = CallTracker::new(one.service.name);
             let answer = match lost.take() {
                 Some(error) => Err(error),
-                None => call::call(sdk, &calls, one.version, one.target, &one.body).await,
+                None => json::call(sdk, &calls, one.service, one.operation, &one.body).await,
             };
             if answer.as_ref().is_err_and(is_lost) {
                 silent.push(one.service);
@@ -95,7 +94,7 @@ pub(super) async fn look(config: &Config) -> Option<Cloud> {
     }
     if let Some(chat) = chat {
         // Adds nothing to what is summed up.
-        let none = Figure {
+        let none = MetricDatum {
             name: "SlowReaderCloses",
             unit: "Count",
             value: 0.0,
@@ -131,9 +130,6 @@ fn judge(answer: Result<(), AwsError>) -> Tried {
     }
 }
 
-/// Asked for nothing but the time of the answer.
-const LIST: &str = "GraniteServiceVersion20100801.ListMetrics";
-
 const PERMITTED: &[&str] = &[
     "ConditionalCheckFailedException",
     "ParameterAlreadyExists",
@@ -150,9 +146,8 @@ fn tries(aws: &config::Aws) -> Vec<Try> {
         tries.push(Try {
             name: "secretsmanager:GetSecretValue",
             on: secret.clone(),
-            service: "secretsmanager",
-            version: Version::V1_1,
-            target: "secretsmanager.GetSecretValue",
+            service: &SECRETS_MANAGER,
+            operation: "GetSecretValue",
             body: json!({ "SecretId": secret }),
         });
     }
@@ -160,9 +155,8 @@ fn tries(aws: &config::Aws) -> Vec<Try> {
         tries.push(Try {
             name: "ssm:GetParameter",
             on: parameter.clone(),
-            service: "ssm",
-            version: Version::V1_1,
-            target: "AmazonSSM.GetParameter",
+            service: &SSM,
+            operation: "GetParameter",
             body: json!({ "Name": parameter }),
         });
     }
@@ -182,24 +176,16 @@ fn of_table(table: &str) -> impl Iterator<Item = Try> {
     };
     let check = one(json!({ "Key": key, "ConditionExpression": never }));
     let tries = [
-        (
-            "dynamodb:DescribeTable",
-            "DynamoDB_20120810.DescribeTable",
-            one(json!({})),
-        ),
+        ("dynamodb:DescribeTable", "DescribeTable", one(json!({}))),
         (
             "dynamodb:DescribeTimeToLive",
-            "DynamoDB_20120810.DescribeTimeToLive",
+            "DescribeTimeToLive",
             one(json!({})),
         ),
-        (
-            "dynamodb:GetItem",
-            "DynamoDB_20120810.GetItem",
-            one(json!({ "Key": key })),
-        ),
+        ("dynamodb:GetItem", "GetItem", one(json!({ "Key": key }))),
         (
             "dynamodb:Query",
-            "DynamoDB_20120810.Query",
+            "Query",
             one(json!({
                 "KeyConditionExpression": "pk = :pk",
                 "ExpressionAttributeValues": { ":pk": { "S": "DOCTOR" } },
@@ -208,12 +194,12 @@ fn of_table(table: &str) -> impl Iterator<Item = Try> {
         ),
         (
             "dynamodb:PutItem",
-            "DynamoDB_20120810.PutItem",
+            "PutItem",
             one(json!({ "Item": key, "ConditionExpression": never })),
         ),
         (
             "dynamodb:UpdateItem",
-            "DynamoDB_20120810.UpdateItem",
+            "UpdateItem",
             one(json!({
                 "Key": key,
                 "UpdateExpression": "SET n = :n",
@@ -221,24 +207,19 @@ fn of_table(table: &str) -> impl Iterator<Item = Try> {
                 "ConditionExpression": never,
             })),
         ),
-        (
-            "dynamodb:DeleteItem",
-            "DynamoDB_20120810.DeleteItem",
-            check.clone(),
-        ),
+        ("dynamodb:DeleteItem", "DeleteItem", check.clone()),
         (
             "dynamodb:ConditionCheckItem",
-            "DynamoDB_20120810.TransactWriteItems",
+            "TransactWriteItems",
             json!({ "TransactItems": [{ "ConditionCheck": check }] }),
         ),
     ];
     let on = table.to_owned();
-    tries.into_iter().map(move |(name, target, body)| Try {
+    tries.into_iter().map(move |(name, operation, body)| Try {
         name,
         on: on.clone(),
-        service: "dynamodb",
-        version: Version::V1_0,
-        target,
+        service: &DYNAMODB,
+        operation,
         body,
     })
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::aggregates;
-use crate::aws::cloudwatch::{DIMENSION, Figure, NAMESPACE};
+use crate::aws::cloudwatch::{DIMENSION, MetricDatum, NAMESPACE};
 use crate::telemetry::metrics::{Figures, committed};
 
 /// The memory of the machine, in bytes.
@@ -86,7 +86,7 @@ fn alarms() -> BTreeMap<String, Alarm> {
 
 impl Alarm {
     /// Whether it is one after minutes in which these figures came.
-    fn is_one(&self, minutes: &[Vec<Figure>]) -> bool {
+    fn is_one(&self, minutes: &[Vec<MetricDatum>]) -> bool {
         let bad = minutes
             .rchunks(self.minutes)
             .take(self.steps.1)
@@ -113,7 +113,7 @@ impl Alarm {
 type Minute = fn(&mut Figures);
 
 /// What a server sends that does this in each of twenty minutes.
-fn sends(minute: impl Fn(&mut Figures)) -> Vec<Vec<Figure>> {
+fn sends(minute: impl Fn(&mut Figures)) -> Vec<Vec<MetricDatum>> {
     let mut now = Figures::now();
     let minutes = (0..20).map(|_| {
         let before = now.clone();
@@ -152,7 +152,7 @@ fn each_alarm_comes_of_what_it_is_about_and_of_nothing_else() {
         ("slow-readers", |now| now.slow_readers += 5),
         ("memory", |now| now.memory = 800_000_000),
     ];
-    let mut cases: Vec<(&str, Vec<Vec<Figure>>)> = bad
+    let mut cases: Vec<(&str, Vec<Vec<MetricDatum>>)> = bad
         .into_iter()
         .map(|(name, minute)| (name, sends(minute)))
         .collect();

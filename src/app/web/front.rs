@@ -130,7 +130,7 @@ fn site(config: &Config, key: &PublicHostKey) -> Site {
         },
         fingerprint: key.fingerprint(),
         known_hosts: key.known_hosts(host, port),
-        picture: key.picture(),
+        picture: key.randomart(),
         url: config.web_url.clone(),
         forms: Quota::per_second(config.web.rate.in_a_second(), config.web.burst),
         trusted_hops: config.web.trusted_hops,
