@@ -14,7 +14,7 @@ use crate::cli::{Console, Exit, OpenMode};
 use crate::config::Config;
 use crate::store::Store as _;
 use crate::store::archive::Archive;
-use crate::store::dynamo::{Dynamo, Made, TableError};
+use crate::store::dynamo::{Dynamo, TableError};
 use crate::store::sqlite::{self, Loss, Sqlite};
 
 /// The database's file in the data folder.
@@ -76,14 +76,14 @@ pub(super) async fn open_for(mode: OpenMode, config: &Config) -> Result<Opened> 
     if let Some(table) = table(config, Duration::ZERO) {
         let place = format!("the table {}", table.table_name());
         let ready = match table.check_table().await {
-            Err(TableError::Missing) if mode == OpenMode::Create => table.make_table().await,
-            checked => checked.map(|()| Made::There),
+            Err(TableError::Missing) if mode == OpenMode::Create => table.create_table().await,
+            checked => checked.map(|()| false),
         };
         let ready = ready.with_context(|| format!("can't use {place}"))?;
         return Ok(Opened {
             store: Arc::new(table),
             place,
-            made: ready == Made::New,
+            made: ready,
         });
     }
     let path = config.data_dir.join(DATABASE);
@@ -155,11 +155,12 @@ pub(super) async fn set_up(command: &StoreCommand, config: &Config, console: Con
 
 async fn make(table: &Dynamo) -> Result<String> {
     let name = table.table_name();
-    let made = table.make_table().await;
+    let created = table.create_table().await;
     Ok(
-        match made.with_context(|| format!("can't make the table {name}"))? {
-            Made::New => format!("The table {name} is made."),
-            Made::There => format!("The table {name} is there already, and can be used."),
+        if created.with_context(|| format!("can't make the table {name}"))? {
+            format!("The table {name} is made.")
+        } else {
+            format!("The table {name} is there already, and can be used.")
         },
     )
 }

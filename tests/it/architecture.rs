@@ -218,7 +218,7 @@ const WALL_TIME: &[(&str, &[&str])] = &[
             "access::moderation",
             "chat::access",
             "cli::invite",
-            "store::dynamo::claims",
+            "store::dynamo::pending",
             "store::dynamo::log",
             "web::desk",
         ],
