@@ -168,16 +168,6 @@ impl HostKey {
         &self.public
     }
 
-    /// The public half: `ssh-ed25519 AAAA…`, without a comment.
-    pub fn public_line(&self) -> String {
-        self.public.line().to_owned()
-    }
-
-    /// The line that pins this server, see [`PublicHostKey::known_hosts`].
-    pub fn known_hosts(&self, host: &str, port: u16) -> String {
-        self.public.known_hosts(host, port)
-    }
-
     /// The DNS record for this key without the owner name: `IN SSHFP 4 2 …`. That is Ed25519
     /// (RFC 7479) and SHA-256 (RFC 6594), in the format of RFC 4255.
     pub fn sshfp(&self) -> String {
@@ -341,14 +331,17 @@ UmcGFOViEjr0Jh5tXgXsQW9w8mzsI+CGD9DPmhJjl8yH9Jb2qp7PJ7nYP4+dNWnpsTXEeu
         let key = HostKey::from_openssh(KNOWN).unwrap();
         let public = "ssh-ed25519 \
                       AAAAC3NzaC1lZDI1NTE5AAAAIGlg4lpXAlSVQOlAE+SQ+h1PeiqQYh42ifPEAocz+Kor";
-        assert_eq!(key.public_line(), public);
+        assert_eq!(key.public().line(), public);
         let fingerprint = "SHA256:dF4KwblIZQ737Yf8OJ0gGIvKms+/jPVLR1hgt/rSzLY";
         assert_eq!(key.fingerprint().as_str(), fingerprint);
         assert_eq!(
-            key.known_hosts("chat.example", 22),
+            key.public().known_hosts("chat.example", 22),
             format!("chat.example {public}")
         );
-        assert_eq!(key.known_hosts("::1", 2222), format!("[::1]:2222 {public}"));
+        assert_eq!(
+            key.public().known_hosts("::1", 2222),
+            format!("[::1]:2222 {public}")
+        );
         assert_eq!(
             key.sshfp(),
             "IN SSHFP 4 2 745e0ac1b948650ef7ed87fc389d20188bca9acfbf8cf54b475860b7fad2ccb6"

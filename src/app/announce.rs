@@ -62,7 +62,7 @@ fn text(config: &Config, addresses: &[SocketAddr], host_key: &Found) -> String {
         "host key",
         &format!("{} ({age} {place})", key.fingerprint()),
     );
-    line("known_hosts", &key.known_hosts(host, port));
+    line("known_hosts", &key.public().known_hosts(host, port));
     let access = match config.access {
         Access::Open => format!("open: {from}{reach}"),
         Access::Allowlist => "registered keys only; operators let people in with /invite".into(),

@@ -118,8 +118,8 @@ async fn show(
     let shown = Shown {
         place: keys.place(),
         fingerprint: fingerprint.as_str(),
-        public_key: key.public_line(),
-        known_hosts: key.known_hosts(to.host, to.port),
+        public_key: key.public().line().to_owned(),
+        known_hosts: key.public().known_hosts(to.host, to.port),
         sshfp: format!("{} {}", to.owner(), key.sshfp()),
     };
     if args.json {

@@ -29,7 +29,7 @@ impl PublicKeyParameter {
 
     /// The value for a key: its fingerprint and its public line.
     pub fn value(key: &HostKey) -> String {
-        format!("{} {}", key.fingerprint(), key.public_line())
+        format!("{} {}", key.fingerprint(), key.public().line())
     }
 
     /// The published value; `None` if there is none yet. Never retries.

@@ -158,7 +158,7 @@ mod tests {
         let shows = async |after, key: &HostKey| {
             let site = window.at(opened + after).await;
             assert_eq!(site.fingerprint, key.fingerprint(), "after {after:?}");
-            assert!(site.known_hosts.ends_with(&key.public_line()));
+            assert!(site.known_hosts.ends_with(key.public().line()));
         };
         shows(Duration::ZERO, &first).await;
         let second = HostKey::generate().unwrap();

@@ -5,9 +5,9 @@
 
 use super::Dynamo;
 use super::accounts::{Creation, create_account};
-use super::change::ChangePlan;
 use super::item::{NewItem, StoredItem, number};
 use super::key::{self, ItemKey, SORT_KEY};
+use super::plan::ChangePlan;
 use super::table::{KeyRange, MAX_WRITES};
 use super::write::{Condition, ItemWrite};
 use crate::chat::access::{Ban, BanTarget, ClientPrefix, KeyRecord, Lockdown, LockdownScope, Mute};
@@ -58,21 +58,16 @@ impl Dynamo {
 
     /// The bans that haven't expired, oldest first.
     pub(super) async fn current_bans(&self, now: Time) -> Result<Vec<Ban>, StoreError> {
-        let items = self.table.query_all(&KeyRange::all(key::BANS)).await?;
-        let mut bans: Vec<Ban> = items.iter().map(stored_ban).collect::<Result<_, _>>()?;
-        bans.retain(|ban| !ban.is_over(now));
-        Ok(bans)
+        let range = KeyRange::all(key::BANS);
+        let items = self.table.query_unexpired(&range, now).await?;
+        items.iter().map(stored_ban).collect()
     }
 
     /// The mutes that haven't expired.
     pub(super) async fn current_mutes(&self, now: Time) -> Result<Vec<Mute>, StoreError> {
-        let mut mutes = Vec::new();
-        for item in self.table.query_all(&KeyRange::all(key::MUTES)).await? {
-            if !item.is_expired(now)? {
-                mutes.push(stored_mute(&item)?);
-            }
-        }
-        Ok(mutes)
+        let range = KeyRange::all(key::MUTES);
+        let items = self.table.query_unexpired(&range, now).await?;
+        items.iter().map(stored_mute).collect()
     }
 
     /// The lockdown, if it hasn't expired.

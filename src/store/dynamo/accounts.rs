@@ -19,9 +19,9 @@ use std::collections::HashMap;
 use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::Dynamo;
-use super::change::{ChangePlan, is_written};
 use super::item::{NewItem, StoredItem, number, set, text};
 use super::key::{self, ItemKey, SORT_KEY};
+use super::plan::ChangePlan;
 use super::table::KeyRange;
 use super::write::{Condition, ItemWrite};
 use crate::chat::access::{KeyRecord, Role};
@@ -379,7 +379,7 @@ impl Dynamo {
             .set("preferences", text(to_json(preferences)?))
             .when(Condition::Present);
         // The condition fails for guests, who have no account.
-        is_written(self.table.write(vec![set], None).await).map(|_| ())
+        self.table.write_if(vec![set]).await.map(|_| ())
     }
 }
 
@@ -555,10 +555,10 @@ impl Dynamo {
             .when(Condition::MissingOrAtMost("seq", seq));
         let later = forward.clone().set("at", at.clone());
         let later = later.when(Condition::MissingOrAtMost("at", at.clone()));
-        if !is_written(self.table.write(vec![later], None).await)? {
+        if !self.table.write_if(vec![later]).await? {
             // Further on at an earlier time: another clock, or another device.
             let forward = forward.set_if_missing("at", at);
-            let _moved = is_written(self.table.write(vec![forward], None).await)?;
+            self.table.write_if(vec![forward]).await?;
         }
         Ok(())
     }

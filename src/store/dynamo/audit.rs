@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::Dynamo;
-use super::item::StoredItem;
+use super::item::{StoredItem, number as attribute};
 use super::key::{self, ItemKey, number};
 use super::table::KeyRange;
 use super::write::ItemWrite;
@@ -53,6 +53,11 @@ pub(super) fn create_entry(key: ItemKey, audit: &AuditEntry) -> ItemWrite {
             .text("target", audit.target.as_str())
             .text("detail", audit.detail.as_str())
     })
+}
+
+/// Changes the revision.
+pub(super) fn bump_revision() -> ItemWrite {
+    ItemWrite::update(ItemKey::revision()).add("number", attribute(1))
 }
 
 impl Dynamo {

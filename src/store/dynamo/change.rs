@@ -2,102 +2,20 @@
 //!
 //! # Call protocol
 //!
-//! A change is planned from what is read: a [`ChangePlan`] has the writes, each on the condition
+//! A change is planned from what is read: its [`ChangePlan`] has the writes, each on the condition
 //! that what the plan depends on still holds, and the outcome if they are done. An empty plan means
 //! that nothing has to change. If a condition fails, the plan is discarded, and the change is read
 //! and planned again: [`Attempts::next`] delays each attempt and limits their number. A failed
 //! condition is never an answer by itself, since the next read may show another reason; the one
 //! exception is the write that a plan names in `rejection`.
 
-use std::time::Duration;
-
-use tokio::sync::MutexGuard;
-use tokio::time::sleep;
-
-use super::audit::create_entry;
-use super::item::number;
+use super::audit::{bump_revision, create_entry};
 use super::key::ItemKey;
-use super::table::{MAX_WRITES, WriteError, WriteProof};
+use super::plan::{Attempts, ChangePlan};
+use super::table::{WriteError, WriteProof};
 use super::write::ItemWrite;
 use super::{Dynamo, access};
-use crate::store::{Action, Applied, Change, ChangeError, ChangeOutcome, StoreError};
-
-/// The most retries after a conflict with another process.
-const MAX_CONFLICTS: u32 = 30;
-
-/// The writes of a change, and their outcome.
-#[derive(Debug)]
-pub(super) struct ChangePlan {
-    /// The writes, without the audit entry and the revision. Empty if nothing has to change.
-    pub writes: Vec<ItemWrite>,
-    pub outcome: ChangeOutcome,
-    /// The error if only the condition of the write at this position fails.
-    pub rejection: Option<(usize, ChangeError)>,
-    /// Writes that follow in batches. If some are never done, that does no harm.
-    pub cleanup: Vec<ItemWrite>,
-}
-
-impl ChangePlan {
-    /// A plan with the outcome [`ChangeOutcome::Done`].
-    pub fn done(writes: Vec<ItemWrite>) -> ChangePlan {
-        ChangePlan::with(ChangeOutcome::Done, writes)
-    }
-
-    /// A plan with another outcome.
-    pub fn with(outcome: ChangeOutcome, writes: Vec<ItemWrite>) -> ChangePlan {
-        ChangePlan {
-            writes,
-            outcome,
-            rejection: None,
-            cleanup: Vec::new(),
-        }
-    }
-
-    /// A plan that changes nothing.
-    pub fn unchanged() -> ChangePlan {
-        ChangePlan::with(ChangeOutcome::Unchanged, Vec::new())
-    }
-}
-
-/// The attempts of a read-decide-write cycle.
-#[derive(Debug, Default)]
-pub(super) struct Attempts<'a> {
-    count: u32,
-    /// Serializes changes of this process that would conflict with each other.
-    guard: Option<MutexGuard<'a, ()>>,
-}
-
-impl Attempts<'_> {
-    /// Waits for the next attempt; the first starts at once. Fails after too many conflicts.
-    pub async fn next(&mut self) -> Result<(), StoreError> {
-        if self.count > MAX_CONFLICTS {
-            let reason = "too many conflicts with other processes".to_owned();
-            return Err(StoreError::Unavailable(reason));
-        }
-        if let Some(conflicts) = self.count.checked_sub(1) {
-            // Serialized changes compete with one change per other process at most.
-            let most = if self.guard.is_some() { 1 } else { 6 };
-            let delay = 5_u64.saturating_mul(1 << conflicts.min(most));
-            sleep(Duration::from_millis(rand::random_range(0..=delay))).await;
-        }
-        self.count += 1;
-        Ok(())
-    }
-}
-
-/// Whether a write was done; `false` if a condition failed.
-pub(super) fn is_written(written: Result<(), WriteError>) -> Result<bool, StoreError> {
-    match written {
-        Ok(()) => Ok(true),
-        Err(WriteError::ConditionFailed(_)) => Ok(false),
-        Err(WriteError::Failed { error, .. }) => Err(error),
-    }
-}
-
-/// Changes the revision.
-pub(super) fn bump_revision() -> ItemWrite {
-    ItemWrite::update(ItemKey::revision()).add("number", number(1))
-}
+use crate::store::{Action, Applied, Change, ChangeError};
 
 impl Dynamo {
     /// Plans and writes a change until there is an answer.
@@ -116,29 +34,20 @@ impl Dynamo {
             if plan.writes.is_empty() && applied.audit.is_none() {
                 return Ok(applied);
             }
-            match (
-                self.commit(plan.writes, change, &applied).await,
-                plan.rejection,
-            ) {
-                (Err(WriteError::ConditionFailed(failed)), Some((at, error))) if failed == [at] => {
-                    return Err(error);
+            match self.commit(plan.writes, change, &applied).await {
+                Ok(()) => {
+                    self.table.write_batches(plan.cleanup).await?;
+                    return Ok(applied);
                 }
-                (written, _) => {
-                    if is_written(written)? {
-                        self.write_batches(plan.cleanup).await?;
-                        return Ok(applied);
+                Err(WriteError::ConditionFailed(failed)) => {
+                    if let Some((at, error)) = plan.rejection
+                        && failed == [at]
+                    {
+                        return Err(error);
                     }
                 }
+                Err(WriteError::Failed { error, .. }) => return Err(error.into()),
             }
-        }
-    }
-
-    /// Attempts at items that many may write at once, such as the last use of an invite. Those of
-    /// this process run one after the other.
-    pub(super) async fn serialized_attempts(&self) -> Attempts<'_> {
-        Attempts {
-            count: 0,
-            guard: Some(self.changing.lock().await),
         }
     }
 
@@ -224,13 +133,5 @@ impl Dynamo {
         self.table
             .write(writes, Some(&WriteProof { key, write_id }))
             .await
-    }
-
-    /// Writes in batches. Writes whose conditions fail are skipped.
-    pub(super) async fn write_batches(&self, writes: Vec<ItemWrite>) -> Result<(), StoreError> {
-        for batch in writes.chunks(MAX_WRITES) {
-            is_written(self.table.write(batch.to_vec(), None).await)?;
-        }
-        Ok(())
     }
 }

@@ -5,7 +5,7 @@
 //! which makes no difference.
 
 use super::Dynamo;
-use super::change::Attempts;
+use super::plan::Attempts;
 use super::read::LogReader;
 use super::segment::{Segment, SegmentEntry};
 use super::table::{WriteError, WriteProof, new_write_id};
@@ -120,10 +120,8 @@ impl Dynamo {
             if removed == 0 {
                 return Ok(0);
             }
-            match self.table.write(vec![segment.replace()?], None).await {
-                Ok(()) => return Ok(removed),
-                Err(WriteError::Failed { error, .. }) => return Err(error),
-                Err(WriteError::ConditionFailed(_)) => {}
+            if self.table.write_if(vec![segment.replace()?]).await? {
+                return Ok(removed);
             }
         }
     }

@@ -48,23 +48,15 @@ impl fmt::Display for ItemKey {
     }
 }
 
-/// The partition with all accounts.
+// Partitions.
 pub(super) const ACCOUNTS: &str = "ACCOUNTS";
-/// The partition with the deadlines of all unproven accounts.
 pub(super) const UNPROVEN: &str = "UNPROVEN";
-/// The partition with the names of all conversations.
 pub(super) const CONVERSATIONS: &str = "CONVERSATIONS";
-/// The partition with all rooms.
 pub(super) const ROOMS: &str = "ROOMS";
-/// The partition with all invites.
 pub(super) const INVITES: &str = "INVITES";
-/// The partition with all pending keys.
 pub(super) const PENDING: &str = "PENDING";
-/// The partition with all bans.
 pub(super) const BANS: &str = "BANS";
-/// The partition with all mutes.
 pub(super) const MUTES: &str = "MUTES";
-/// The partition with all audit entries.
 pub(super) const AUDIT: &str = "AUDIT";
 
 impl ItemKey {

@@ -26,9 +26,9 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use tokio::time::Instant;
 
 use super::Dynamo;
-use super::change::Attempts;
 use super::item::{EXPIRES, number, text};
 use super::key::{self, ItemKey};
+use super::plan::Attempts;
 use super::segment::{Segment, SegmentEntry, portion};
 use super::table::{KeyRange, WriteError, WriteProof, new_write_id};
 use super::write::{Condition, ItemWrite};

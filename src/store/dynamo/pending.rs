@@ -8,9 +8,9 @@
 
 use super::Dynamo;
 use super::accounts::{Creation, create_account, end_pending, sort_oldest_first};
-use super::change::ChangePlan;
 use super::item::{StoredItem, number};
 use super::key::{self, ItemKey, SORT_KEY};
+use super::plan::ChangePlan;
 use super::table::KeyRange;
 use super::write::{Condition, ItemWrite};
 use crate::chat::access::{KeyRecord, PendingKey, WAITS, stored_address};
@@ -169,25 +169,8 @@ fn delete_claim(key: &Fingerprint, account: AccountId) -> [ItemWrite; 2] {
     ]
 }
 
-/// Drops expired items.
-fn unexpired(items: Vec<StoredItem>, now: Time) -> Result<Vec<StoredItem>, StoreError> {
-    let mut unexpired = Vec::with_capacity(items.len());
-    for item in items {
-        if !item.is_expired(now)? {
-            unexpired.push(item);
-        }
-    }
-    Ok(unexpired)
-}
-
 /// Claims.
 impl Dynamo {
-    /// The claims on a key, expired or not.
-    async fn claims_on(&self, key: &Fingerprint) -> Result<Vec<StoredItem>, StoreError> {
-        let range = KeyRange::all(key::claims_on(key));
-        self.table.query_all(&range).await
-    }
-
     /// The keys that an account claims, oldest claim first.
     pub(super) async fn keys_claimed_by(
         &self,
@@ -195,7 +178,7 @@ impl Dynamo {
         now: Time,
     ) -> Result<Vec<KeyRecord>, StoreError> {
         let range = KeyRange::all(key::claims_of(account));
-        let items = unexpired(self.table.query_all(&range).await?, now)?;
+        let items = self.table.query_unexpired(&range, now).await?;
         let keys = items.iter().map(StoredItem::key_record);
         let mut keys = keys.collect::<Result<Vec<KeyRecord>, StoreError>>()?;
         sort_oldest_first(&mut keys);
@@ -209,7 +192,8 @@ impl Dynamo {
         now: Time,
     ) -> Result<Vec<Account>, StoreError> {
         let mut accounts = Vec::new();
-        for claim in unexpired(self.claims_on(key).await?, now)? {
+        let range = KeyRange::all(key::claims_on(key));
+        for claim in self.table.query_unexpired(&range, now).await? {
             let item = self.account_item(claim.account(SORT_KEY)?).await?;
             let since = claim.time("added")?;
             accounts.extend(item.map(|item| (since, item.account)));
@@ -227,11 +211,12 @@ impl Dynamo {
     ) -> Result<ChangePlan, ChangeError> {
         let fingerprint = &key.fingerprint;
         let at = ItemKey::key_owner(fingerprint);
+        let claims_on_key = KeyRange::all(key::claims_on(fingerprint));
         let (item, owner, claimed, claims) = tokio::join!(
             self.account_item(account),
             self.owner(&at),
             self.keys_claimed_by(account, now),
-            self.claims_on(fingerprint)
+            self.table.query_unexpired(&claims_on_key, now)
         );
         let item = item?.ok_or(ChangeError::NoAccount)?;
         match owner? {
@@ -246,7 +231,7 @@ impl Dynamo {
         if item.keys.len() + claimed.len() >= MAX_KEYS {
             return Err(ChangeError::TooManyKeys);
         }
-        if unexpired(claims?, now)?.len() >= MAX_CLAIMS {
+        if claims?.len() >= MAX_CLAIMS {
             return Err(ChangeError::TooManyClaims);
         }
         let until = Some(key.added.plus(WAITS));
@@ -298,7 +283,8 @@ impl Dynamo {
         key: &Fingerprint,
     ) -> Result<Vec<ItemWrite>, StoreError> {
         let mut deletes = Vec::new();
-        for claim in self.claims_on(key).await? {
+        let range = KeyRange::all(key::claims_on(key));
+        for claim in self.table.query_all(&range).await? {
             deletes.extend(delete_claim(key, claim.account(SORT_KEY)?));
         }
         Ok(deletes)

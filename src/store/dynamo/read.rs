@@ -124,6 +124,32 @@ impl<'a> LogReader<'a> {
         Ok(Some(segments))
     }
 
+    /// The messages that history shows in the reader's direction, at most `limit`.
+    async fn messages(
+        mut self,
+        limit: usize,
+        is_wanted: impl Fn(Seq) -> bool,
+    ) -> Result<Vec<Message>, StoreError> {
+        let mut messages = Vec::new();
+        while messages.len() < limit
+            && let Some(segments) = self.page().await?
+        {
+            for segment in &segments {
+                let entries = segment.numbered();
+                let mut shown: Vec<_> = entries
+                    .filter(|(seq, entry)| is_wanted(*seq) && self.shows(entry))
+                    .collect();
+                if self.range.is_reversed {
+                    shown.reverse();
+                }
+                for (seq, entry) in shown.into_iter().take(limit - messages.len()) {
+                    messages.push(segment.message(seq, entry)?);
+                }
+            }
+        }
+        Ok(messages)
+    }
+
     /// Whether there are no more pages.
     pub fn is_at_end(&self) -> bool {
         matches!(self.cursor, PageCursor::End)
@@ -150,24 +176,10 @@ impl Dynamo {
         before: Option<Seq>,
         limit: usize,
     ) -> Result<Vec<Message>, StoreError> {
-        let mut messages = Vec::new();
-        let mut reader = LogReader::before(self, conversation, before);
-        if limit > 0 && limit < PAGE {
-            // Nearly always enough, and never more than asked for.
-            reader = reader.page_size(limit);
-        }
+        // Nearly always enough, and never more than asked for.
+        let reader = LogReader::before(self, conversation, before).page_size(limit);
         let end = before.unwrap_or(Seq(u64::MAX));
-        while messages.len() < limit
-            && let Some(segments) = reader.page().await?
-        {
-            for segment in &segments {
-                let entries = segment.numbered().rev();
-                let shown = entries.filter(|(seq, entry)| *seq < end && reader.shows(entry));
-                for (seq, entry) in shown.take(limit - messages.len()) {
-                    messages.push(segment.message(seq, entry)?);
-                }
-            }
-        }
+        let mut messages = reader.messages(limit, |seq| seq < end).await?;
         messages.reverse();
         Ok(messages)
     }
@@ -178,20 +190,8 @@ impl Dynamo {
         after: Seq,
         limit: usize,
     ) -> Result<Vec<Message>, StoreError> {
-        let mut messages = Vec::new();
-        let mut reader = LogReader::after(self, conversation, after);
-        while messages.len() < limit
-            && let Some(segments) = reader.page().await?
-        {
-            for segment in &segments {
-                let entries = segment.numbered();
-                let shown = entries.filter(|(seq, entry)| *seq > after && reader.shows(entry));
-                for (seq, entry) in shown.take(limit - messages.len()) {
-                    messages.push(segment.message(seq, entry)?);
-                }
-            }
-        }
-        Ok(messages)
+        let reader = LogReader::after(self, conversation, after);
+        reader.messages(limit, |seq| seq > after).await
     }
 
     pub(super) async fn count(

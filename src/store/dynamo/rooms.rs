@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use super::Dynamo;
-use super::change::ChangePlan;
 use super::item::{StoredItem, number, text};
 use super::key::{self, ItemKey};
+use super::plan::ChangePlan;
 use super::segment::{Segment, SegmentEntry};
-use super::table::{KeyRange, WriteError, new_write_id};
+use super::table::{KeyRange, new_write_id};
 use super::write::{Condition, ItemWrite};
 use crate::chat::ids::{AccountId, Conversation, RoomName, Seq, Time};
 use crate::store::archive::Room;
@@ -41,10 +41,7 @@ impl Dynamo {
             item.number("created", now.0)
                 .text_opt("made_by", made_by.as_deref())
         });
-        match self.table.write(vec![create], None).await {
-            Ok(()) | Err(WriteError::ConditionFailed(_)) => {}
-            Err(WriteError::Failed { error, .. }) => return Err(error),
-        }
+        self.table.write_if(vec![create]).await?;
         match self.table.get(&key).await? {
             Some(item) => self.room(&item).await,
             None => Err(StoreError::Corrupt(format!(
@@ -66,8 +63,7 @@ impl Dynamo {
         if room.last != Seq(0) {
             return Ok(Some(room));
         }
-        let written = self.table.write(vec![ItemWrite::delete(key)], None).await;
-        written.map_err(WriteError::into_store)?;
+        self.table.write_if(vec![ItemWrite::delete(key)]).await?;
         Ok(None)
     }
 
@@ -124,7 +120,7 @@ impl Dynamo {
         for item in &page.items {
             deletes.push(ItemWrite::delete(Segment::read(&conversation, item)?.key()));
         }
-        self.write_batches(deletes).await?;
+        self.table.write_batches(deletes).await?;
         Ok(page.next.is_some())
     }
 

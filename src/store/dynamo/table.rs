@@ -28,6 +28,7 @@ use super::key::{ItemKey, PARTITION_KEY, SORT_KEY};
 use super::write::ItemWrite;
 use crate::aws::json::DYNAMODB;
 use crate::aws::{Aws, AwsError, CallTracker};
+use crate::chat::ids::Time;
 use crate::store::StoreError;
 
 mod call;
@@ -250,6 +251,21 @@ impl Table {
         }
     }
 
+    /// Reads those items of a range that haven't expired.
+    pub async fn query_unexpired(
+        &self,
+        range: &KeyRange,
+        now: Time,
+    ) -> Result<Vec<StoredItem>, StoreError> {
+        let mut unexpired = Vec::new();
+        for item in self.query_all(range).await? {
+            if !item.is_expired(now)? {
+                unexpired.push(item);
+            }
+        }
+        Ok(unexpired)
+    }
+
     /// Adds 1 to a number, from 0 on, and returns the result, which no other caller gets. If a
     /// response is lost, a number is skipped.
     pub async fn increment(&self, key: &ItemKey, name: &str) -> Result<u64, StoreError> {
@@ -303,6 +319,24 @@ impl Table {
             }
             (error, _) => Err(error),
         }
+    }
+
+    /// Writes all or nothing, and returns `false` if a condition failed. Without a proof, that may
+    /// be because the first attempt was done: only for writes that may be repeated.
+    pub async fn write_if(&self, writes: Vec<ItemWrite>) -> Result<bool, StoreError> {
+        match self.write(writes, None).await {
+            Ok(()) => Ok(true),
+            Err(WriteError::ConditionFailed(_)) => Ok(false),
+            Err(WriteError::Failed { error, .. }) => Err(error),
+        }
+    }
+
+    /// Writes in batches. A batch is skipped if one of its conditions fails.
+    pub async fn write_batches(&self, writes: Vec<ItemWrite>) -> Result<(), StoreError> {
+        for batch in writes.chunks(MAX_WRITES) {
+            self.write_if(batch.to_vec()).await?;
+        }
+        Ok(())
     }
 
     /// Whether the write of this proof was done.

@@ -162,46 +162,30 @@ impl ItemWrite {
     pub fn into_transact_item(self, table: &str) -> Result<TransactWriteItem, BuildError> {
         let mut placeholders = Placeholders::default();
         let condition = placeholders.conditions(self.conditions);
-        let key = self.key.attributes();
+        let key = Some(self.key.attributes());
         let element = TransactWriteItem::builder();
+        // The builders have these methods in common, but no trait.
+        macro_rules! conditional {
+            ($builder:expr) => {
+                $builder
+                    .table_name(table)
+                    .set_condition_expression(condition)
+                    .set_expression_attribute_names(placeholders.names())
+                    .set_expression_attribute_values(placeholders.values())
+                    .build()?
+            };
+        }
         Ok(match self.operation {
-            Operation::Put(item) => element.put(
-                Put::builder()
-                    .table_name(table)
-                    .set_item(Some(item))
-                    .set_condition_expression(condition)
-                    .set_expression_attribute_names(placeholders.names())
-                    .set_expression_attribute_values(placeholders.values())
-                    .build()?,
-            ),
-            Operation::Update(actions) if !actions.is_empty() => element.update(
-                Update::builder()
-                    .table_name(table)
-                    .set_key(Some(key))
-                    .update_expression(placeholders.update(actions))
-                    .set_condition_expression(condition)
-                    .set_expression_attribute_names(placeholders.names())
-                    .set_expression_attribute_values(placeholders.values())
-                    .build()?,
-            ),
-            Operation::Delete => element.delete(
-                Delete::builder()
-                    .table_name(table)
-                    .set_key(Some(key))
-                    .set_condition_expression(condition)
-                    .set_expression_attribute_names(placeholders.names())
-                    .set_expression_attribute_values(placeholders.values())
-                    .build()?,
-            ),
-            Operation::Check | Operation::Update(_) => element.condition_check(
-                ConditionCheck::builder()
-                    .table_name(table)
-                    .set_key(Some(key))
-                    .set_condition_expression(condition)
-                    .set_expression_attribute_names(placeholders.names())
-                    .set_expression_attribute_values(placeholders.values())
-                    .build()?,
-            ),
+            Operation::Put(item) => element.put(conditional!(Put::builder().set_item(Some(item)))),
+            Operation::Update(actions) if !actions.is_empty() => {
+                let update = placeholders.update(actions);
+                let update = Update::builder().set_key(key).update_expression(update);
+                element.update(conditional!(update))
+            }
+            Operation::Delete => element.delete(conditional!(Delete::builder().set_key(key))),
+            Operation::Check | Operation::Update(_) => {
+                element.condition_check(conditional!(ConditionCheck::builder().set_key(key)))
+            }
         }
         .build())
     }

@@ -22,7 +22,7 @@ use crate::store::StoreError;
 use crate::store::archive::{Conflict, ImportError, Person, Record, Room};
 use crate::store::change::MAX_PENDING;
 use crate::store::dynamo::accounts::{create_account_with, create_read_marker};
-use crate::store::dynamo::change::{bump_revision, is_written};
+use crate::store::dynamo::audit::bump_revision;
 use crate::store::dynamo::key::ItemKey;
 use crate::store::dynamo::log::LogTail;
 use crate::store::dynamo::table::MAX_WRITES;
@@ -92,7 +92,7 @@ impl Dynamo {
     async fn write_groups(&self, groups: Vec<Vec<ItemWrite>>) -> Result<bool, StoreError> {
         for mut writes in transactions(groups) {
             writes.push(bump_revision());
-            if !is_written(self.table.write(writes, None).await)? {
+            if !self.table.write_if(writes).await? {
                 return Ok(false);
             }
         }
