@@ -96,8 +96,8 @@ async fn load(region: Option<String>, stand_in: Option<&str>) -> Result<SdkConfi
         loader = loader.region(Region::new(region));
     }
     if let Some(url) = stand_in {
-        let nobody = Credentials::new("test", "test", None, None, "stand-in");
-        loader = loader.endpoint_url(url).credentials_provider(nobody);
+        let fake = Credentials::new("test", "test", None, None, "stand-in");
+        loader = loader.endpoint_url(url).credentials_provider(fake);
     }
     let config = loader.load().await;
     match config.region() {

@@ -166,7 +166,7 @@ impl Response {
         // It may be qualified: `com.amazonaws.ssm#ParameterNotFound`.
         let code = code.rsplit('#').next().unwrap_or(code);
         let message = text(["message", "Message"]).unwrap_or("no message");
-        Err(AwsError::answered(self.status, code, message))
+        Err(AwsError::from_response(self.status, code, message))
     }
 }
 

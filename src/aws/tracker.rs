@@ -56,7 +56,7 @@ impl CallTracker {
         self.answered(operation, took, retries, "done");
     }
 
-    /// Records a call whose condition did not hold.
+    /// Records a call whose condition failed.
     pub fn refused(&self, operation: &'static str, took: Duration, retries: u64) {
         self.answered(operation, took, retries, "unmet");
     }

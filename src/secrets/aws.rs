@@ -345,9 +345,9 @@ mod tests {
     fn each_error_has_its_own_advice() {
         let refused = |code: &str| AwsError::Refused {
             code: code.to_owned(),
-            message: "words of AWS".to_owned(),
+            message: "details from AWS".to_owned(),
         };
-        let denied = |words: &str| AwsError::Denied(words.to_owned());
+        let denied = |message: &str| AwsError::Denied(message.to_owned());
         for (error, may_pass, says) in [
             (
                 refused("ResourceNotFoundException"),
@@ -363,19 +363,19 @@ mod tests {
             (
                 refused("DecryptionFailure"),
                 true,
-                "(words of AWS); its KMS",
+                "(details from AWS); its KMS",
             ),
             (
                 refused("InvalidRequestException"),
                 false,
-                "AWS rejected the request (InvalidRequestException: words of AWS)",
+                "AWS rejected the request (InvalidRequestException: details from AWS)",
             ),
             (AwsError::NoRegion, true, "set aws.region"),
         ] {
             let error = SecretError::classify("a:b", error);
             assert_eq!(error.may_pass(), may_pass, "{error:?}");
-            let words = error.explain("chat/key");
-            assert!(words.contains(says), "{words}");
+            let text = error.explain("chat/key");
+            assert!(text.contains(says), "{text}");
         }
     }
 
@@ -391,9 +391,9 @@ mod tests {
         ] {
             let error = SecretError::Unusable(error);
             assert!(!error.may_pass());
-            let words = error.explain("chat/key");
-            assert!(words.contains(says), "{words}");
-            assert!(words.contains("--secret-id chat/key"), "{words}");
+            let text = error.explain("chat/key");
+            assert!(text.contains(says), "{text}");
+            assert!(text.contains("--secret-id chat/key"), "{text}");
         }
     }
 }

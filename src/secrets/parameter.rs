@@ -37,8 +37,8 @@ impl PublicKeyParameter {
         let name = json!({ "Name": self.name });
         let config = self.aws.config().await?;
         match call(config, &self.calls, &SSM, "GetParameter", &name).await {
-            Ok(found) => {
-                let value = found.pointer("/Parameter/Value").and_then(Value::as_str);
+            Ok(response) => {
+                let value = response.pointer("/Parameter/Value").and_then(Value::as_str);
                 Ok(value.map(str::to_owned))
             }
             Err(AwsError::Refused { code, .. }) if code == "ParameterNotFound" => Ok(None),

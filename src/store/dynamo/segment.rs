@@ -59,48 +59,49 @@ enum EntryKind {
 
 impl SegmentEntry {
     pub fn of(draft: &Draft) -> SegmentEntry {
-        let (kind, text, target) = match &draft.body {
-            Body::Said(text) => (EntryKind::Said, Some(text), None),
-            Body::Did(text) => (EntryKind::Did, Some(text), None),
-            Body::Topic(topic) => (EntryKind::Topic, topic.as_ref(), None),
+        let edited = false;
+        let kept = match &draft.body {
+            Body::Said(text) => Kept::Said {
+                text: text.clone(),
+                edited,
+            },
+            Body::Did(text) => Kept::Did {
+                text: text.clone(),
+                edited,
+            },
+            Body::Topic(topic) => Kept::Topic(topic.clone()),
             // The new text is stored once, in the edited entry, so that nothing is left of it after
             // a deletion.
-            Body::Edited { target, .. } => (EntryKind::Edited, None, Some(target.0)),
-            Body::Deleted { target } => (EntryKind::Deleted, None, Some(target.0)),
+            Body::Edited { target, .. } => Kept::Edited { target: *target },
+            Body::Deleted { target } => Kept::Deleted { target: *target },
         };
-        SegmentEntry {
-            at: draft.at.0,
-            by: draft.author.account,
-            name: draft.author.name.to_string(),
-            to: draft.to.as_ref().map(Name::to_string),
-            kind,
-            text: text.map(Text::to_string),
-            target,
-            edited: false,
-            gone: false,
-        }
+        SegmentEntry::new(draft.at, &draft.author, draft.to.as_ref(), &kept)
     }
 
     /// An entry from an archive.
     pub fn imported(entry: &archive::Entry) -> SegmentEntry {
-        let (kind, edited, gone) = match &entry.kept {
-            Kept::Said { edited, .. } => (EntryKind::Said, *edited, false),
-            Kept::Did { edited, .. } => (EntryKind::Did, *edited, false),
-            Kept::Topic(_) => (EntryKind::Topic, false, false),
-            Kept::Gone => (EntryKind::Said, false, true),
-            Kept::Edited { .. } => (EntryKind::Edited, false, false),
-            Kept::Deleted { .. } => (EntryKind::Deleted, false, false),
+        SegmentEntry::new(entry.at, &entry.author, entry.to.as_ref(), &entry.kept)
+    }
+
+    fn new(at: Time, author: &Author, to: Option<&Name>, kept: &Kept) -> SegmentEntry {
+        let (kind, edited) = match kept {
+            Kept::Said { edited, .. } => (EntryKind::Said, *edited),
+            Kept::Did { edited, .. } => (EntryKind::Did, *edited),
+            Kept::Topic(_) => (EntryKind::Topic, false),
+            Kept::Gone => (EntryKind::Said, false),
+            Kept::Edited { .. } => (EntryKind::Edited, false),
+            Kept::Deleted { .. } => (EntryKind::Deleted, false),
         };
         SegmentEntry {
-            at: entry.at.0,
-            by: entry.author.account,
-            name: entry.author.name.to_string(),
-            to: entry.to.as_ref().map(Name::to_string),
+            at: at.0,
+            by: author.account,
+            name: author.name.to_string(),
+            to: to.map(Name::to_string),
             kind,
-            text: archived_text(&entry.kept).map(Text::to_string),
-            target: entry.kept.target().map(|target| target.0),
+            text: archived_text(kept).map(Text::to_string),
+            target: kept.target().map(|target| target.0),
             edited,
-            gone,
+            gone: matches!(kept, Kept::Gone),
         }
     }
 

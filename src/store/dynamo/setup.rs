@@ -69,9 +69,9 @@ impl Dynamo {
     /// Checks that the table exists, belongs to ssh-chat and is active.
     pub async fn check_table(&self) -> Result<(), TableError> {
         let client = self.table.client().await?;
-        let found = quietly(client.describe_table().table_name(self.table.name()).send()).await;
-        match found {
-            Ok(found) => match &found.table {
+        let response = quietly(client.describe_table().table_name(self.table.name()).send()).await;
+        match response {
+            Ok(response) => match &response.table {
                 Some(table) => check(table),
                 None => Err(TableError::NotReady("in an unknown state".to_owned())),
             },
@@ -159,9 +159,9 @@ impl Dynamo {
 
     async fn enable_time_to_live(&self) -> Result<(), TableError> {
         let (client, name) = (self.table.client().await?, self.table.name());
-        let found = quietly(client.describe_time_to_live().table_name(name).send()).await;
-        let found = found.map_err(|error| AwsError::of(&error))?;
-        let status = found
+        let response = quietly(client.describe_time_to_live().table_name(name).send()).await;
+        let response = response.map_err(|error| AwsError::of(&error))?;
+        let status = response
             .time_to_live_description
             .and_then(|ttl| ttl.time_to_live_status);
         if matches!(
@@ -177,9 +177,9 @@ impl Dynamo {
             .update_time_to_live()
             .table_name(name)
             .time_to_live_specification(ttl.build()?);
-        let done = quietly(call.send()).await;
-        done.map(|_| ())
-            .map_err(|error| AwsError::of(&error).into())
+        let updated = quietly(call.send()).await;
+        updated.map_err(|error| AwsError::of(&error))?;
+        Ok(())
     }
 
     async fn enable_point_in_time_recovery(&self) -> Result<(), TableError> {
@@ -190,9 +190,9 @@ impl Dynamo {
             .update_continuous_backups()
             .table_name(name)
             .point_in_time_recovery_specification(recovery.build()?);
-        let done = quietly(call.send()).await;
-        done.map(|_| ())
-            .map_err(|error| AwsError::of(&error).into())
+        let updated = quietly(call.send()).await;
+        updated.map_err(|error| AwsError::of(&error))?;
+        Ok(())
     }
 }
 
