@@ -108,6 +108,6 @@ async fn load(region: Option<String>, stand_in: Option<&str>) -> Result<SdkConfi
 
 /// Runs a call with the SDK's own logging off: at the level trace it shows requests with their
 /// signatures and session tokens, and nothing guarantees that it leaves out bodies.
-pub async fn quietly<T>(call: impl Future<Output = T>) -> T {
+pub async fn without_sdk_logs<T>(call: impl Future<Output = T>) -> T {
     call.with_subscriber(NoSubscriber::new()).await
 }

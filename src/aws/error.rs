@@ -92,13 +92,13 @@ impl AwsError {
 
     /// Whether the same call may succeed later without a change by the operator. Missing
     /// credentials and permissions count: both lag behind the start of an instance.
-    pub fn may_pass(&self) -> bool {
+    pub fn is_transient(&self) -> bool {
         !matches!(self, AwsError::Refused { .. })
     }
 
     /// Whether the operation may have taken effect, or still may: the response was lost, or
     /// reported a fault.
-    pub fn may_have_been_done(&self) -> bool {
+    pub fn may_have_taken_effect(&self) -> bool {
         match self {
             AwsError::Unreachable(_) => true,
             AwsError::Busy(message) => !is_throttling(message),
@@ -192,7 +192,7 @@ mod tests {
         ] {
             let error = AwsError::from_response(status, code, "words");
             assert!(expected(&error), "{status} {code}: {error:?}");
-            assert_eq!(error.may_pass(), !refused(&error));
+            assert_eq!(error.is_transient(), !refused(&error));
         }
     }
 

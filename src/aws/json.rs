@@ -21,7 +21,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::error::chain;
-use super::{AwsError, CallTracker, quietly};
+use super::{AwsError, CallTracker, without_sdk_logs};
 use crate::clock;
 
 /// A service that speaks AWS JSON.
@@ -134,7 +134,7 @@ fn regional_url(service: &str, region: &str) -> String {
 
 async fn load_credentials(config: &SdkConfig) -> Result<Credentials, AwsError> {
     let credentials = match config.credentials_provider() {
-        Some(provider) => quietly(provider.provide_credentials()).await,
+        Some(provider) => without_sdk_logs(provider.provide_credentials()).await,
         None => Err(CredentialsError::not_loaded("no provider is configured")),
     };
     credentials.map_err(|error| AwsError::Credentials(chain(&error)))
@@ -201,7 +201,7 @@ async fn send(
         .serializer(Ok::<HttpRequest, BoxError>)
         .deserializer::<_, Infallible>(|response| Ok(Response::new(response)))
         .build();
-    quietly(operation.invoke(request))
+    without_sdk_logs(operation.invoke(request))
         .await
         .map_err(|error| match error {
             SdkError::ConstructionFailure(_) => invalid(&chain(&error)),

@@ -23,7 +23,7 @@ use zeroize::Zeroizing;
 
 use super::{HostKey, HostKeyError, HostKeyStore, LoadedKey};
 use crate::aws::json::SECRETS_MANAGER;
-use crate::aws::{Aws, AwsError, CallTracker, quietly};
+use crate::aws::{Aws, AwsError, CallTracker, without_sdk_logs};
 
 /// The `ClientRequestToken` of the first key, which becomes the id of its version.
 const FIRST: &str = "ssh-chat-host-key-of-the-first-start";
@@ -111,7 +111,7 @@ impl SecretsManager {
         E: ProvideErrorMetadata + Error + 'static,
     {
         let begin = Instant::now();
-        let response = quietly(call).await;
+        let response = without_sdk_logs(call).await;
         let took = begin.elapsed();
         match &response {
             Ok(_) => self.calls.done(operation, took, 0),
@@ -144,7 +144,7 @@ impl SecretsManager {
         loop {
             let error = match self.attempt(&mut generated).await {
                 Ok(loaded) => return Ok(loaded),
-                Err(error) if !error.may_pass() => return Err(error),
+                Err(error) if !error.is_transient() => return Err(error),
                 Err(error) => error,
             };
             let Some(wait) = backoff.wait() else {
@@ -260,10 +260,10 @@ impl SecretError {
     }
 
     /// Whether a retry can succeed once something outside the secret is fixed.
-    fn may_pass(&self) -> bool {
+    fn is_transient(&self) -> bool {
         match self {
             SecretError::Denied(..) | SecretError::Kms(_) | SecretError::NotCurrent(_) => true,
-            SecretError::Aws(error) => error.may_pass(),
+            SecretError::Aws(error) => error.is_transient(),
             SecretError::NoSecret
             | SecretError::Binary
             | SecretError::Unusable(_)
@@ -348,7 +348,7 @@ mod tests {
             message: "details from AWS".to_owned(),
         };
         let denied = |message: &str| AwsError::Denied(message.to_owned());
-        for (error, may_pass, says) in [
+        for (error, is_transient, says) in [
             (
                 refused("ResourceNotFoundException"),
                 false,
@@ -373,7 +373,7 @@ mod tests {
             (AwsError::NoRegion, true, "set aws.region"),
         ] {
             let error = SecretError::classify("a:b", error);
-            assert_eq!(error.may_pass(), may_pass, "{error:?}");
+            assert_eq!(error.is_transient(), is_transient, "{error:?}");
             let text = error.explain("chat/key");
             assert!(text.contains(says), "{text}");
         }
@@ -390,7 +390,7 @@ mod tests {
             ),
         ] {
             let error = SecretError::Unusable(error);
-            assert!(!error.may_pass());
+            assert!(!error.is_transient());
             let text = error.explain("chat/key");
             assert!(text.contains(says), "{text}");
             assert!(text.contains("--secret-id chat/key"), "{text}");

@@ -52,7 +52,7 @@ impl PublicKeyParameter {
         let mut backoff = self.aws.backoff();
         loop {
             let error = match self.attempt(value).await {
-                Err(error) if error.may_pass() => error,
+                Err(error) if error.is_transient() => error,
                 done => return done,
             };
             let Some(wait) = backoff.wait() else {

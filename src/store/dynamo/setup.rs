@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep};
 use super::Dynamo;
 use super::item::EXPIRES;
 use super::key::{PARTITION_KEY, SORT_KEY};
-use crate::aws::{AwsError, Backoff, quietly};
+use crate::aws::{AwsError, Backoff, without_sdk_logs};
 
 /// How long to wait for a new table to become active.
 const CREATION: Duration = Duration::from_secs(120);
@@ -42,10 +42,10 @@ pub enum TableError {
 }
 
 impl TableError {
-    fn may_pass(&self) -> bool {
+    fn is_transient(&self) -> bool {
         match self {
             TableError::NotReady(_) => true,
-            TableError::Aws(error) => error.may_pass(),
+            TableError::Aws(error) => error.is_transient(),
             TableError::Missing | TableError::Wrong(_) => false,
         }
     }
@@ -69,7 +69,8 @@ impl Dynamo {
     /// Checks that the table exists, belongs to ssh-chat and is active.
     pub async fn check_table(&self) -> Result<(), TableError> {
         let client = self.table.client().await?;
-        let response = quietly(client.describe_table().table_name(self.table.name()).send()).await;
+        let response =
+            without_sdk_logs(client.describe_table().table_name(self.table.name()).send()).await;
         match response {
             Ok(response) => match &response.table {
                 Some(table) => check(table),
@@ -87,7 +88,7 @@ impl Dynamo {
         let mut backoff = Backoff::new(patience);
         loop {
             let error = match self.check_table().await {
-                Err(error) if error.may_pass() => error,
+                Err(error) if error.is_transient() => error,
                 done => return done,
             };
             let Some(wait) = backoff.wait() else {
@@ -149,7 +150,7 @@ impl Dynamo {
                 .attribute_definitions(attribute.build()?)
                 .key_schema(element.build()?);
         }
-        match quietly(call.send()).await {
+        match without_sdk_logs(call.send()).await {
             Ok(_) => Ok(()),
             // Another process creates it at the same time.
             Err(error) if error.code() == Some("ResourceInUseException") => Ok(()),
@@ -159,7 +160,8 @@ impl Dynamo {
 
     async fn enable_time_to_live(&self) -> Result<(), TableError> {
         let (client, name) = (self.table.client().await?, self.table.name());
-        let response = quietly(client.describe_time_to_live().table_name(name).send()).await;
+        let response =
+            without_sdk_logs(client.describe_time_to_live().table_name(name).send()).await;
         let response = response.map_err(|error| AwsError::of(&error))?;
         let status = response
             .time_to_live_description
@@ -177,7 +179,7 @@ impl Dynamo {
             .update_time_to_live()
             .table_name(name)
             .time_to_live_specification(ttl.build()?);
-        let updated = quietly(call.send()).await;
+        let updated = without_sdk_logs(call.send()).await;
         updated.map_err(|error| AwsError::of(&error))?;
         Ok(())
     }
@@ -190,7 +192,7 @@ impl Dynamo {
             .update_continuous_backups()
             .table_name(name)
             .point_in_time_recovery_specification(recovery.build()?);
-        let updated = quietly(call.send()).await;
+        let updated = without_sdk_logs(call.send()).await;
         updated.map_err(|error| AwsError::of(&error))?;
         Ok(())
     }

@@ -11,7 +11,7 @@ use aws_sdk_dynamodb::types::CancellationReason;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::{Table, WriteError};
-use crate::aws::{AwsError, quietly};
+use crate::aws::{AwsError, without_sdk_logs};
 use crate::store::StoreError;
 
 /// The timeouts of one call.
@@ -79,7 +79,7 @@ impl Table {
                     .await
                     .map_err(|error| (ErrorClass::Conflict, error))?;
                 // Boxed: the SDK's futures are large.
-                let response = Box::pin(quietly(send(client.clone()))).await;
+                let response = Box::pin(without_sdk_logs(send(client.clone()))).await;
                 response.map_err(|error| (classify(&error), AwsError::of(&error)))
             };
             let (class, error) = match timeout_at(deadline, attempt).await {
@@ -99,10 +99,10 @@ impl Table {
                 return Err(CallError { error, in_doubt });
             }
             let not_done = matches!(class, ErrorClass::Conflict);
-            in_doubt |= !not_done && error.may_have_been_done();
+            in_doubt |= !not_done && error.may_have_taken_effect();
             let jittered = delay.mul_f64(0.5 + rand::random::<f64>() / 2.0);
             delay = MAX_DELAY.min(delay * 2);
-            let retry = (not_done || error.may_pass()) && Instant::now() + jittered < end;
+            let retry = (not_done || error.is_transient()) && Instant::now() + jittered < end;
             if !retry || !self.calls.may_retry() {
                 self.calls
                     .failed(operation, begin.elapsed(), retries, &error);
