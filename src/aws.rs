@@ -96,8 +96,8 @@ async fn load(region: Option<String>, stand_in: Option<&str>) -> Result<SdkConfi
         loader = loader.region(Region::new(region));
     }
     if let Some(url) = stand_in {
-        let nobody = Credentials::new("test", "test", None, None, "stand-in");
-        loader = loader.endpoint_url(url).credentials_provider(nobody);
+        let fake = Credentials::new("test", "test", None, None, "stand-in");
+        loader = loader.endpoint_url(url).credentials_provider(fake);
     }
     let config = loader.load().await;
     match config.region() {
@@ -108,6 +108,6 @@ async fn load(region: Option<String>, stand_in: Option<&str>) -> Result<SdkConfi
 
 /// Runs a call with the SDK's own logging off: at the level trace it shows requests with their
 /// signatures and session tokens, and nothing guarantees that it leaves out bodies.
-pub async fn quietly<T>(call: impl Future<Output = T>) -> T {
+pub async fn without_sdk_logs<T>(call: impl Future<Output = T>) -> T {
     call.with_subscriber(NoSubscriber::new()).await
 }

@@ -12,8 +12,8 @@ use super::disk_space::Space;
 use super::host_key::{NO_RETRIES, aws, storage};
 use super::store_factory;
 use super::systemd;
-use crate::aws::cloudwatch::{CloudWatch, Figure};
-use crate::aws::json::{self as call, Version};
+use crate::aws::cloudwatch::{CloudWatch, MetricDatum};
+use crate::aws::json::{self, CLOUDWATCH, DYNAMODB, JsonService, SECRETS_MANAGER, SSM};
 use crate::aws::{AwsError, CallTracker};
 use crate::cli::doctor::cloud::{Action, Cloud, Tried};
 use crate::cli::doctor::{self, Database, DiskSpace, Doctor, Found};
@@ -81,9 +81,8 @@ fn space(folder: &Path, reserve: Option<u64>) -> Option<DiskSpace> {
 struct PermissionCheck {
     name: &'static str,
     on: String,
-    service: &'static str,
-    version: Version,
-    target: &'static str,
+    service: &'static JsonService,
+    operation: &'static str,
     body: Value,
 }
 
@@ -91,8 +90,8 @@ struct PermissionCheck {
 async fn check_aws(config: &Config) -> Option<Cloud> {
     let checks = permission_checks(&config.aws);
     let chat = config.aws.metrics.as_deref();
-    let mut services: Vec<&'static str> = checks.iter().map(|check| check.service).collect();
-    services.extend(chat.map(|_| "monitoring"));
+    let mut services: Vec<&'static str> = checks.iter().map(|check| check.service.name).collect();
+    services.extend(chat.map(|_| CLOUDWATCH.name));
     services.dedup();
     services.first()?;
     let aws = aws(config, NO_RETRIES);
@@ -109,33 +108,33 @@ async fn check_aws(config: &Config) -> Option<Cloud> {
     };
     let mut names = Vec::new();
     for service in &services {
-        if let Some((host, port)) = call::address(sdk, service) {
+        if let Some((host, port)) = json::address(sdk, service) {
             let found = lookup_host((host.as_str(), port)).await;
             let found = found.map(Iterator::count).map_err(|e| e.to_string());
             names.push((host, found));
         }
     }
     names.dedup();
-    let credentials = call::credentials(sdk).await.map_err(|t| t.to_string());
+    let credentials = json::credentials(sdk).await.map_err(|t| t.to_string());
     let nothing = json!({});
-    let (service, target, body) = match checks.first() {
-        Some(check) => (check.service, check.target, &check.body),
-        None => ("monitoring", LIST_METRICS, &nothing),
+    let (service, operation, body) = match checks.first() {
+        Some(check) => (check.service, check.operation, &check.body),
+        None => (&CLOUDWATCH, "ListMetrics", &nothing),
     };
-    let time = call::time(sdk, service, target, body).await;
+    let time = json::time(sdk, service, operation, body).await;
     let ahead = time.as_ref().ok().map(|theirs| clock::now().0 - theirs);
     // The time came from the service that is tested first below.
     let mut unreachable = time.err().filter(is_unreachable);
     let mut actions = Vec::new();
-    let mut unreachable_services: Vec<&'static str> = Vec::new();
+    let mut unreachable_services: Vec<&'static JsonService> = Vec::new();
     for check in checks {
         let outcome = if unreachable_services.contains(&check.service) {
             Tried::Not("the service doesn't respond")
         } else {
-            let calls = CallTracker::new(check.service);
+            let calls = CallTracker::new(check.service.name);
             let answer = match unreachable.take() {
                 Some(error) => Err(error),
-                None => call::call(sdk, &calls, check.version, check.target, &check.body).await,
+                None => json::call(sdk, &calls, check.service, check.operation, &check.body).await,
             };
             if answer.as_ref().is_err_and(is_unreachable) {
                 unreachable_services.push(check.service);
@@ -157,7 +156,7 @@ async fn check_aws(config: &Config) -> Option<Cloud> {
     }
     if let Some(chat) = chat {
         // Adds nothing to the sum.
-        let zero = Figure {
+        let zero = MetricDatum {
             name: "SlowReaderCloses",
             unit: "Count",
             value: 0.0,
@@ -193,9 +192,6 @@ fn permission(answer: Result<(), AwsError>) -> Tried {
     }
 }
 
-/// Called only for the time of its response.
-const LIST_METRICS: &str = "GraniteServiceVersion20100801.ListMetrics";
-
 const PERMITTED: &[&str] = &[
     "ConditionalCheckFailedException",
     "ParameterAlreadyExists",
@@ -212,9 +208,8 @@ fn permission_checks(aws: &config::Aws) -> Vec<PermissionCheck> {
         checks.push(PermissionCheck {
             name: "secretsmanager:GetSecretValue",
             on: secret.clone(),
-            service: "secretsmanager",
-            version: Version::V1_1,
-            target: "secretsmanager.GetSecretValue",
+            service: &SECRETS_MANAGER,
+            operation: "GetSecretValue",
             body: json!({ "SecretId": secret }),
         });
     }
@@ -222,9 +217,8 @@ fn permission_checks(aws: &config::Aws) -> Vec<PermissionCheck> {
         checks.push(PermissionCheck {
             name: "ssm:GetParameter",
             on: parameter.clone(),
-            service: "ssm",
-            version: Version::V1_1,
-            target: "AmazonSSM.GetParameter",
+            service: &SSM,
+            operation: "GetParameter",
             body: json!({ "Name": parameter }),
         });
     }
@@ -246,22 +240,22 @@ fn table_checks(table: &str) -> impl Iterator<Item = PermissionCheck> {
     let checks = [
         (
             "dynamodb:DescribeTable",
-            "DynamoDB_20120810.DescribeTable",
+            "DescribeTable",
             on_table(json!({})),
         ),
         (
             "dynamodb:DescribeTimeToLive",
-            "DynamoDB_20120810.DescribeTimeToLive",
+            "DescribeTimeToLive",
             on_table(json!({})),
         ),
         (
             "dynamodb:GetItem",
-            "DynamoDB_20120810.GetItem",
+            "GetItem",
             on_table(json!({ "Key": key })),
         ),
         (
             "dynamodb:Query",
-            "DynamoDB_20120810.Query",
+            "Query",
             on_table(json!({
                 "KeyConditionExpression": "pk = :pk",
                 "ExpressionAttributeValues": { ":pk": { "S": "DOCTOR" } },
@@ -270,12 +264,12 @@ fn table_checks(table: &str) -> impl Iterator<Item = PermissionCheck> {
         ),
         (
             "dynamodb:PutItem",
-            "DynamoDB_20120810.PutItem",
+            "PutItem",
             on_table(json!({ "Item": key, "ConditionExpression": never })),
         ),
         (
             "dynamodb:UpdateItem",
-            "DynamoDB_20120810.UpdateItem",
+            "UpdateItem",
             on_table(json!({
                 "Key": key,
                 "UpdateExpression": "SET n = :n",
@@ -283,26 +277,21 @@ fn table_checks(table: &str) -> impl Iterator<Item = PermissionCheck> {
                 "ConditionExpression": never,
             })),
         ),
-        (
-            "dynamodb:DeleteItem",
-            "DynamoDB_20120810.DeleteItem",
-            check.clone(),
-        ),
+        ("dynamodb:DeleteItem", "DeleteItem", check.clone()),
         (
             "dynamodb:ConditionCheckItem",
-            "DynamoDB_20120810.TransactWriteItems",
+            "TransactWriteItems",
             json!({ "TransactItems": [{ "ConditionCheck": check }] }),
         ),
     ];
     let on = table.to_owned();
     checks
         .into_iter()
-        .map(move |(name, target, body)| PermissionCheck {
+        .map(move |(name, operation, body)| PermissionCheck {
             name,
             on: on.clone(),
-            service: "dynamodb",
-            version: Version::V1_0,
-            target,
+            service: &DYNAMODB,
+            operation,
             body,
         })
 }

@@ -10,9 +10,10 @@ use tokio::task::JoinHandle;
 use crate::aws::Aws;
 use crate::clock;
 use crate::config::Config;
-use crate::secrets::aws::{Parameter, SecretsManager};
-use crate::secrets::file_admin::AdminFile;
-use crate::secrets::{HostKey, HostKeyAdmin, Loaded};
+use crate::secrets::aws::SecretsManager;
+use crate::secrets::file::KeyFile;
+use crate::secrets::parameter::PublicKeyParameter;
+use crate::secrets::{HostKey, HostKeyStore, LoadedKey};
 use crate::telemetry::metrics;
 
 /// The time limit for operations that report a temporary failure instead of retrying.
@@ -26,17 +27,17 @@ pub(super) fn storage(
     config: &Config,
     data_dir: &Path,
     retry_for: Duration,
-) -> Box<dyn HostKeyAdmin> {
+) -> Box<dyn HostKeyStore> {
     match &config.aws.host_key_secret {
         Some(secret) => Box::new(SecretsManager::new(aws(config, retry_for), secret)),
-        None => Box::new(AdminFile::new(data_dir.join(HOST_KEY), file_date())),
+        None => Box::new(KeyFile::new(data_dir.join(HOST_KEY), file_date())),
     }
 }
 
 /// The SSM parameter with the public half, and its name, if one is configured. Without retries.
-pub(super) fn parameter(config: &Config) -> Option<(&str, Parameter)> {
+pub(super) fn parameter(config: &Config) -> Option<(&str, PublicKeyParameter)> {
     let name = config.aws.host_key_parameter.as_deref()?;
-    Some((name, Parameter::new(aws(config, NO_RETRIES), name)))
+    Some((name, PublicKeyParameter::new(aws(config, NO_RETRIES), name)))
 }
 
 /// The AWS client.
@@ -62,7 +63,7 @@ impl ServerKey {
     /// Loads the host key, or creates it. Retries temporary failures for `aws.patience`.
     pub(super) async fn load(config: &Config, data_dir: &Path) -> Result<ServerKey> {
         let storage = storage(config, data_dir, config.aws.patience);
-        let Loaded { key, created } = storage.load_or_create().await?;
+        let LoadedKey { key, created } = storage.load_or_create().await?;
         tracing::info!(
             event = "host_key_loaded",
             source = storage.place(),
@@ -85,14 +86,17 @@ impl ServerKey {
     /// Publishes the public half in the SSM parameter, if one is configured. Clients can connect
     /// meanwhile, and even if this fails.
     pub(super) fn publish(&self, config: &Config) -> JoinHandle<()> {
-        let value = Parameter::value(&self.key);
+        let value = PublicKeyParameter::value(&self.key);
         let aws = aws(config, config.aws.patience);
         let name = config.aws.host_key_parameter.clone();
         tokio::spawn(async move {
             let Some(name) = name else {
                 return;
             };
-            match Parameter::new(aws, name.as_str()).publish(&value).await {
+            match PublicKeyParameter::new(aws, name.as_str())
+                .publish(&value)
+                .await
+            {
                 Ok(changed) => tracing::info!(
                     event = "host_key_published",
                     parameter = name,

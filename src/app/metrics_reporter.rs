@@ -7,7 +7,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::host_key::{NO_RETRIES, aws};
-use crate::aws::cloudwatch::{CloudWatch, Figure};
+use crate::aws::cloudwatch::{CloudWatch, MetricDatum};
 use crate::config::Config;
 use crate::telemetry::logs::FloodFilter;
 use crate::telemetry::metrics::{self, KeyMetrics};
@@ -54,8 +54,8 @@ fn log_lost_lines(now: &KeyMetrics, before: &KeyMetrics) {
 
 /// The metrics that alarms use: at most ten, because each costs money. Counters are those of the
 /// last minute, so that several servers of one chat add up.
-fn aggregates(now: &KeyMetrics, before: &KeyMetrics) -> Vec<Figure> {
-    let figure = |name, unit, value| Figure { name, unit, value };
+fn aggregates(now: &KeyMetrics, before: &KeyMetrics) -> Vec<MetricDatum> {
+    let figure = |name, unit, value| MetricDatum { name, unit, value };
     let count = |name, number: u64| figure(name, "Count", float(number));
     let increase =
         |name, of: fn(&KeyMetrics) -> u64| count(name, of(now).saturating_sub(of(before)));

@@ -134,7 +134,10 @@ pub(super) fn announce(
                 "host key",
                 &format!("{} ({age} {place})", key.fingerprint()),
             ),
-            ("known_hosts", &key.known_hosts(&config.host_name, port)),
+            (
+                "known_hosts",
+                &key.public().known_hosts(&config.host_name, port),
+            ),
             ("access", access),
             ("stop", "Ctrl-C"),
         ],

@@ -14,7 +14,7 @@ use crate::cli::store::StoreCommand;
 use crate::cli::{Console, Exit, OpenMode};
 use crate::config::Config;
 use crate::store::archive::Archive;
-use crate::store::dynamo::{Dynamo, Made, TableError};
+use crate::store::dynamo::{Dynamo, TableError};
 use crate::store::sqlite::{self, Loss, Sqlite};
 
 /// The database's file in the data folder.
@@ -75,14 +75,14 @@ pub(super) async fn open_for(mode: OpenMode, config: &Config) -> Result<OpenedSt
     if let Some(table) = table(config, NO_RETRIES) {
         let place = format!("the table {}", table.table_name());
         let ready = match table.check_table().await {
-            Err(TableError::Missing) if mode == OpenMode::Create => table.make_table().await,
-            checked => checked.map(|()| Made::There),
+            Err(TableError::Missing) if mode == OpenMode::Create => table.create_table().await,
+            checked => checked.map(|()| false),
         };
         let ready = ready.with_context(|| format!("can't use {place}"))?;
         return Ok(OpenedStore {
             store: Arc::new(table),
             place,
-            created: ready == Made::New,
+            created: ready,
         });
     }
     let path = config.data_dir.join(DATABASE);
@@ -152,9 +152,9 @@ async fn init(config: &Config) -> Result<String> {
     let (place, created) = if let Some(table) = table(config, NO_RETRIES) {
         let place = format!("the table {}", table.table_name());
         // An existing table gets the settings it lacks, too.
-        let made = table.make_table().await;
-        let made = made.with_context(|| format!("can't create {place}"))?;
-        (place, made == Made::New)
+        let created = table.create_table().await;
+        let created = created.with_context(|| format!("can't create {place}"))?;
+        (place, created)
     } else {
         let OpenedStore { place, created, .. } = open_for(OpenMode::Create, config).await?;
         (place, created)

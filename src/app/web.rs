@@ -226,7 +226,7 @@ fn site(config: &Config, key: &PublicHostKey) -> Site {
         join: config.ssh_command(),
         fingerprint: key.fingerprint(),
         known_hosts: key.known_hosts(&config.host_name, config.ssh_port()),
-        picture: key.picture(),
+        picture: key.randomart(),
         url: config.web_url.clone(),
         forms: Quota::per_second(config.web.rate.in_a_second(), config.web.burst),
         trusted_hops: config.web.trusted_hops,
@@ -254,7 +254,7 @@ mod tests {
         let shows = async |after, key: &HostKey| {
             let site = site_info.site_at(start + after).await;
             assert_eq!(site.fingerprint, key.fingerprint(), "after {after:?}");
-            assert!(site.known_hosts.ends_with(&key.public_line()));
+            assert!(site.known_hosts.ends_with(key.public().line()));
         };
         shows(Duration::ZERO, &first).await;
         let second = HostKey::generate().unwrap();

@@ -1,69 +1,63 @@
-//! Figures for alarms, in Amazon `CloudWatch`: one
-//! [`PutMetricData`](https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricData.html)
-//! for all of them.
+//! Metrics in Amazon `CloudWatch`, for alarms:
+//! [`PutMetricData`](https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricData.html).
 
 use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::json::{Version, call};
+use super::json::{CLOUDWATCH, call};
 use super::{Aws, AwsError, CallTracker};
 
-/// The service's name in host names and signatures.
-const SERVICE: &str = "monitoring";
-/// Under which figures are kept. A role may be bound to it.
+/// The namespace of all metrics. An IAM policy may be restricted to it.
 pub const NAMESPACE: &str = "ssh-chat";
-/// What tells several chats apart.
+/// The dimension that tells several chats apart.
 pub const DIMENSION: &str = "Chat";
 
-/// One figure.
+/// One value of one metric.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Figure {
-    /// What it is called.
+pub struct MetricDatum {
+    /// The metric's name.
     pub name: &'static str,
-    /// What it is counted in, in `CloudWatch`'s words: `Count`, `Bytes`, `Milliseconds`.
+    /// The unit, as `CloudWatch` spells it: `Count`, `Bytes`, `Milliseconds`.
     pub unit: &'static str,
-    /// How much it is.
+    /// The value.
     pub value: f64,
 }
 
-/// Where the figures of one chat go.
+/// Sends the metrics of one chat.
 #[derive(Debug)]
 pub struct CloudWatch {
     aws: Arc<Aws>,
     calls: CallTracker,
-    /// The chat's name there.
+    /// The value of [`DIMENSION`].
     chat: String,
 }
 
 impl CloudWatch {
-    /// The figures of the chat of this name.
+    /// A sender for the chat with this name.
     pub fn new(aws: Arc<Aws>, chat: impl Into<String>) -> CloudWatch {
         CloudWatch {
             aws,
-            calls: CallTracker::new(SERVICE),
+            calls: CallTracker::new(CLOUDWATCH.name),
             chat: chat.into(),
         }
     }
 
-    /// Sends figures of this moment. What fails is counted, and logged if it did not fail before;
-    /// it is not tried again, as the next ones are newer.
-    pub async fn put(&self, figures: &[Figure]) -> Result<(), AwsError> {
-        let put = async {
-            let config = self.aws.config().await?;
-            let body = self.body(figures);
-            let target = "GraniteServiceVersion20100801.PutMetricData";
-            call(config, &self.calls, Version::V1_0, target, &body).await
-        };
-        put.await.map(|_| ())
+    /// Sends current values in one call. There are no retries, since the next values are newer. The
+    /// first failure in a row is logged.
+    pub async fn put(&self, data: &[MetricDatum]) -> Result<(), AwsError> {
+        let config = self.aws.config().await?;
+        let body = self.body(data);
+        call(config, &self.calls, &CLOUDWATCH, "PutMetricData", &body).await?;
+        Ok(())
     }
 
-    fn body(&self, figures: &[Figure]) -> Value {
-        let data = figures.iter().map(|figure| {
+    fn body(&self, data: &[MetricDatum]) -> Value {
+        let data = data.iter().map(|datum| {
             json!({
-                "MetricName": figure.name,
-                "Unit": figure.unit,
-                "Value": figure.value,
+                "MetricName": datum.name,
+                "Unit": datum.unit,
+                "Value": datum.value,
                 "Dimensions": [{ "Name": DIMENSION, "Value": self.chat }],
             })
         });

@@ -50,8 +50,8 @@ impl AwsError {
         E: ProvideErrorMetadata + Error + 'static,
     {
         match error {
-            SdkError::ServiceError(answer) => AwsError::answered(
-                answer.raw().status().as_u16(),
+            SdkError::ServiceError(response) => AwsError::from_response(
+                response.raw().status().as_u16(),
                 error.code().unwrap_or("no code"),
                 error.message().unwrap_or("no message"),
             ),
@@ -67,10 +67,10 @@ impl AwsError {
     }
 
     /// Classifies an error response.
-    pub(super) fn answered(status: u16, code: &str, message: &str) -> AwsError {
-        let both = || cut(&format!("{code}: {message}"));
+    pub(super) fn from_response(status: u16, code: &str, message: &str) -> AwsError {
+        let both = || truncated(&format!("{code}: {message}"));
         match code {
-            "AccessDeniedException" | "AccessDenied" => AwsError::Denied(cut(message)),
+            "AccessDeniedException" | "AccessDenied" => AwsError::Denied(truncated(message)),
             "ExpiredToken"
             | "ExpiredTokenException"
             | "IncompleteSignature"
@@ -84,24 +84,24 @@ impl AwsError {
             | "UnrecognizedClientException" => AwsError::Credentials(both()),
             _ if status >= 500 || status == 429 || is_throttling(code) => AwsError::Busy(both()),
             _ => AwsError::Refused {
-                code: cut(code),
-                message: cut(message),
+                code: truncated(code),
+                message: truncated(message),
             },
         }
     }
 
     /// Whether the same call may succeed later without a change by the operator. Missing
     /// credentials and permissions count: both lag behind the start of an instance.
-    pub fn may_pass(&self) -> bool {
+    pub fn is_transient(&self) -> bool {
         !matches!(self, AwsError::Refused { .. })
     }
 
     /// Whether the operation may have taken effect, or still may: the response was lost, or
     /// reported a fault.
-    pub fn may_have_been_done(&self) -> bool {
+    pub fn may_have_taken_effect(&self) -> bool {
         match self {
             AwsError::Unreachable(_) => true,
-            AwsError::Busy(words) => !is_throttling(words),
+            AwsError::Busy(message) => !is_throttling(message),
             _ => false,
         }
     }
@@ -128,18 +128,18 @@ fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn
 /// The messages of an error and its causes, without repetitions and without requests: some SDK
 /// errors print the whole request, including the secret in it.
 pub(super) fn chain(error: &(dyn Error + 'static)) -> String {
-    let mut words: Vec<String> = Vec::new();
+    let mut messages: Vec<String> = Vec::new();
     for error in causes(error) {
-        let whole = error.to_string();
-        let more = match whole.split_once("Request {") {
+        let message = error.to_string();
+        let message = match message.split_once("Request {") {
             Some((before, _)) => before,
-            None => &whole,
+            None => &message,
         };
-        if !words.iter().any(|said| said.contains(more)) {
-            words.push(more.to_owned());
+        if !messages.iter().any(|outer| outer.contains(message)) {
+            messages.push(message.to_owned());
         }
     }
-    cut(&words.join(": "))
+    truncated(&messages.join(": "))
 }
 
 /// Whether this is, or begins with, an error code for throttling. A throttled call had no effect.
@@ -154,12 +154,12 @@ fn is_throttling(code: &str) -> bool {
     CODES.iter().any(|begin| code.starts_with(begin))
 }
 
-/// Cut at 400 characters.
-fn cut(words: &str) -> String {
-    const MOST: usize = 400;
-    match words.char_indices().nth(MOST) {
-        Some((at, _)) => words.split_at(at).0.to_owned() + "…",
-        None => words.to_owned(),
+/// The first 400 characters.
+fn truncated(text: &str) -> String {
+    const MAX: usize = 400;
+    match text.char_indices().nth(MAX) {
+        Some((at, _)) => text.split_at(at).0.to_owned() + "…",
+        None => text.to_owned(),
     }
 }
 
@@ -169,12 +169,12 @@ mod tests {
 
     #[test]
     fn responses_are_classified() {
-        type Is = fn(&AwsError) -> bool;
-        let denied: Is = |t| matches!(t, AwsError::Denied(_));
-        let credentials: Is = |t| matches!(t, AwsError::Credentials(_));
-        let busy: Is = |t| matches!(t, AwsError::Busy(_));
-        let refused: Is = |t| matches!(t, AwsError::Refused { .. });
-        for (status, code, is) in [
+        type Expected = fn(&AwsError) -> bool;
+        let denied: Expected = |t| matches!(t, AwsError::Denied(_));
+        let credentials: Expected = |t| matches!(t, AwsError::Credentials(_));
+        let busy: Expected = |t| matches!(t, AwsError::Busy(_));
+        let refused: Expected = |t| matches!(t, AwsError::Refused { .. });
+        for (status, code, expected) in [
             (400, "AccessDeniedException", denied),
             (403, "AccessDenied", denied),
             (400, "ExpiredTokenException", credentials),
@@ -190,15 +190,15 @@ mod tests {
             (400, "ResourceNotFoundException", refused),
             (404, "no code", refused),
         ] {
-            let error = AwsError::answered(status, code, "words");
-            assert!(is(&error), "{status} {code}: {error:?}");
-            assert_eq!(error.may_pass(), !refused(&error));
+            let error = AwsError::from_response(status, code, "words");
+            assert!(expected(&error), "{status} {code}: {error:?}");
+            assert_eq!(error.is_transient(), !refused(&error));
         }
     }
 
     #[test]
-    fn long_messages_are_cut() {
-        let error = AwsError::answered(400, "AccessDenied", &"é".repeat(10_000));
+    fn long_messages_are_truncated() {
+        let error = AwsError::from_response(400, "AccessDenied", &"é".repeat(10_000));
         assert!(error.to_string().chars().count() < 600);
     }
 
@@ -211,8 +211,8 @@ mod tests {
 
     #[test]
     fn requests_are_left_out() {
-        let words = "can't apply x to request Request { body: \"-----BEGIN";
-        let told = chain(&std::io::Error::other(words));
-        assert_eq!(told, "can't apply x to request ");
+        let message = "can't apply x to request Request { body: \"-----BEGIN";
+        let shown = chain(&std::io::Error::other(message));
+        assert_eq!(shown, "can't apply x to request ");
     }
 }

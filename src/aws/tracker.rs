@@ -18,11 +18,11 @@ const SLOW: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct CallTracker {
     service: &'static str,
-    state: Mutex<State>,
+    state: Mutex<Inner>,
 }
 
 #[derive(Debug)]
-struct State {
+struct Inner {
     retries: RateLimiter,
     /// When the current run of failures began, and its length; `None` while calls succeed.
     failing: Option<(Instant, u64)>,
@@ -33,7 +33,7 @@ impl CallTracker {
     pub fn new(service: &'static str) -> CallTracker {
         CallTracker {
             service,
-            state: Mutex::new(State {
+            state: Mutex::new(Inner {
                 retries: RateLimiter::default(),
                 failing: None,
             }),
@@ -56,7 +56,7 @@ impl CallTracker {
         self.answered(operation, took, retries, "done");
     }
 
-    /// Records a call whose condition did not hold.
+    /// Records a call whose condition failed.
     pub fn refused(&self, operation: &'static str, took: Duration, retries: u64) {
         self.answered(operation, took, retries, "unmet");
     }
@@ -138,7 +138,7 @@ impl CallTracker {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::Exit;
 use super::console::{Console, Failure};
 use crate::config::Config;
-use crate::secrets::{HostKey, HostKeyAdmin, HostKeyError, Loaded};
+use crate::secrets::{HostKey, HostKeyError, HostKeyStore, LoadedKey};
 
 #[cfg(test)]
 mod tests;
@@ -50,7 +50,7 @@ impl From<HostKeyError> for Failure {
 /// Carries out a command about the host key. `input` is where a confirmation is typed.
 pub async fn run(
     command: &HostKeyCommand,
-    keys: &dyn HostKeyAdmin,
+    keys: &dyn HostKeyStore,
     config: &Config,
     input: &mut (dyn Read + Send),
     mut console: Console<'_>,
@@ -107,7 +107,7 @@ struct Shown<'a> {
 
 async fn show(
     args: &Show,
-    keys: &dyn HostKeyAdmin,
+    keys: &dyn HostKeyStore,
     to: &Address<'_>,
     console: &mut Console<'_>,
 ) -> Result<(), Failure> {
@@ -116,8 +116,8 @@ async fn show(
     let shown = Shown {
         place: keys.place(),
         fingerprint: fingerprint.as_str(),
-        public_key: key.public_line(),
-        known_hosts: key.known_hosts(to.host, to.port),
+        public_key: key.public().line().to_owned(),
+        known_hosts: key.public().known_hosts(to.host, to.port),
         sshfp: format!("{} {}", to.owner(), key.sshfp()),
     };
     if args.json {
@@ -134,7 +134,7 @@ async fn show(
     Ok(())
 }
 
-async fn existing(keys: &dyn HostKeyAdmin) -> Result<HostKey, Failure> {
+async fn existing(keys: &dyn HostKeyStore) -> Result<HostKey, Failure> {
     let missing = || {
         Failure::Missing(format!(
             "there is no host key yet in {}; `ssh-chat host-key init` makes it, and so does the \
@@ -145,8 +145,8 @@ async fn existing(keys: &dyn HostKeyAdmin) -> Result<HostKey, Failure> {
     keys.find().await?.ok_or_else(missing)
 }
 
-async fn init(keys: &dyn HostKeyAdmin, console: &mut Console<'_>) -> Result<(), Failure> {
-    let Loaded { key, created } = keys.load_or_create().await?;
+async fn init(keys: &dyn HostKeyStore, console: &mut Console<'_>) -> Result<(), Failure> {
+    let LoadedKey { key, created } = keys.load_or_create().await?;
     writeln!(console.out, "{}", key.fingerprint())?;
     let place = keys.place();
     Ok(console.say(&if created {
@@ -158,7 +158,7 @@ async fn init(keys: &dyn HostKeyAdmin, console: &mut Console<'_>) -> Result<(), 
 
 async fn rotate(
     args: &Rotate,
-    keys: &dyn HostKeyAdmin,
+    keys: &dyn HostKeyStore,
     to: &Address<'_>,
     input: &mut (dyn Read + Send),
     console: &mut Console<'_>,

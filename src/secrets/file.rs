@@ -1,4 +1,4 @@
-//! The host key in a file, as `ssh-keygen` would write it.
+//! The host key in a file, in the format of `ssh-keygen`.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
@@ -6,62 +6,66 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
-use rand::TryRng;
-use rand::rngs::SysRng;
 use zeroize::Zeroizing;
 
-use super::{HostKey, HostKeyError, HostKeySource, Loaded, MAX_KEY};
+use super::{HostKey, HostKeyError, HostKeyStore, LoadedKey, MAX_KEY};
 
-/// A file that holds the host key, or will after the first start.
+/// A file with the host key. The file is created at the first start.
 #[derive(Debug, Clone)]
 pub struct KeyFile {
     path: PathBuf,
+    /// The suffix of the previous key's file name.
+    date: String,
 }
 
 impl KeyFile {
-    /// The key at `path`. Nothing is read yet.
-    pub fn new(path: impl Into<PathBuf>) -> KeyFile {
-        KeyFile { path: path.into() }
+    /// The key at `path`. A replaced key is kept next to it as `host_key.previous-DATE`. Nothing is
+    /// read yet.
+    pub fn new(path: impl Into<PathBuf>, date: impl Into<String>) -> KeyFile {
+        KeyFile {
+            path: path.into(),
+            date: date.into(),
+        }
     }
 
-    fn load_or_make(&self) -> Result<Loaded, HostKeyError> {
+    fn load_or_generate(&self) -> Result<LoadedKey, HostKeyError> {
         if let Some(key) = self.load()? {
             let created = false;
-            return Ok(Loaded { key, created });
+            return Ok(LoadedKey { key, created });
         }
-        let made = HostKey::generate()?;
-        let pem = made.to_openssh()?;
+        let key = HostKey::generate()?;
+        let pem = key.to_openssh()?;
         let created = self
-            .place(&pem)
+            .create(&pem)
             .map_err(|error| HostKeyError::NotMade(error.to_string()))?;
         if created {
-            return Ok(Loaded { key: made, created });
+            return Ok(LoadedKey { key, created });
         }
-        // Another process was quicker: its key is the server's.
+        // Another process was faster: its key is the server's.
         match self.load()? {
-            Some(key) => Ok(Loaded { key, created }),
+            Some(key) => Ok(LoadedKey { key, created }),
             None => Err(HostKeyError::Unreadable(
-                "it is a link that leads nowhere".to_owned(),
+                "it is a dangling symbolic link".to_owned(),
             )),
         }
     }
 
-    /// The key in the file; `None` only if there is no file.
+    /// The key in the file; `None` only if the file doesn't exist.
     fn load(&self) -> Result<Option<HostKey>, HostKeyError> {
         let unreadable = |error: io::Error| HostKeyError::Unreadable(error.to_string());
-        // Before it is opened: to open a pipe would wait for somebody to write into it.
-        let found = match fs::metadata(&self.path) {
-            Ok(found) => found,
+        // Checked before opening: opening a pipe would wait for a writer.
+        let metadata = match fs::metadata(&self.path) {
+            Ok(metadata) => metadata,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(unreadable(error)),
         };
-        if !found.is_file() {
+        if !metadata.is_file() {
             return Err(HostKeyError::NotAFile);
         }
-        let mode = found.mode() & 0o7777;
+        let mode = metadata.mode() & 0o7777;
         // The standard library has no geteuid; on Linux a process's files belong to that user.
         let user = fs::metadata("/proc/self").map(|own| own.uid()).ok();
-        if exposed(mode, found.uid(), user) {
+        if is_exposed(mode, metadata.uid(), user) {
             return Err(HostKeyError::Exposed {
                 mode,
                 path: self.path.clone(),
@@ -75,45 +79,92 @@ impl KeyFile {
         HostKey::from_openssh(pem).map(Some)
     }
 
-    /// Puts a key where there is none, whole or not at all. `false` if one is there by now.
-    fn place(&self, pem: &str) -> io::Result<bool> {
-        let folder = match self.path.parent() {
-            Some(folder) if folder != Path::new("") => folder,
-            _ => Path::new("."),
-        };
-        let number = SysRng.try_next_u64().map_err(io::Error::other)?;
-        let draft = folder.join(format!(".host-key-{number:016x}"));
-        let placed = write_new(&draft, pem).and_then(|()| {
-            // Unlike renaming, this fails if there is a file.
-            match fs::hard_link(&draft, &self.path) {
+    /// Creates the file, whole or not at all. Returns `false` if it exists by now.
+    fn create(&self, pem: &str) -> io::Result<bool> {
+        let temporary = self.temporary();
+        let linked = write_new(&temporary, pem).and_then(|()| {
+            // Unlike renaming, linking fails if the file exists.
+            match fs::hard_link(&temporary, &self.path) {
                 Ok(()) => Ok(true),
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(false),
                 Err(error) => Err(error),
             }
         });
-        let removed = fs::remove_file(&draft);
-        let placed = placed?;
+        let removed = fs::remove_file(&temporary);
+        let created = linked?;
         removed?;
-        // The name must survive a power cut as well, or the next start would make another key.
-        File::open(folder)?.sync_all()?;
-        Ok(placed)
+        self.sync_folder()?;
+        Ok(created)
+    }
+
+    /// Keeps the current key under another name, then moves the new one into its place: at every
+    /// moment there is a whole key at the path.
+    fn swap(&self, pem: &str) -> io::Result<PathBuf> {
+        let temporary = self.temporary();
+        let mut name = self.path.file_name().unwrap_or_default().to_owned();
+        name.push(format!(".previous-{}", self.date));
+        let previous = self.path.with_file_name(name);
+        let swapped = write_new(&temporary, pem)
+            .and_then(|()| fs::hard_link(&self.path, &previous))
+            .and_then(|()| fs::rename(&temporary, &self.path));
+        if swapped.is_err() {
+            let _may_not_exist = fs::remove_file(&temporary);
+        }
+        swapped?;
+        self.sync_folder()?;
+        Ok(previous)
+    }
+
+    fn temporary(&self) -> PathBuf {
+        let number: u64 = rand::random();
+        self.path.with_file_name(format!(".host-key-{number:016x}"))
+    }
+
+    /// Makes the file's name survive a power failure: otherwise the next start would generate
+    /// another key.
+    fn sync_folder(&self) -> io::Result<()> {
+        let folder = match self.path.parent() {
+            Some(folder) if folder != Path::new("") => folder,
+            _ => Path::new("."),
+        };
+        File::open(folder)?.sync_all()
     }
 }
 
 #[async_trait]
-impl HostKeySource for KeyFile {
-    async fn load_or_create(&self) -> Result<Loaded, HostKeyError> {
-        self.load_or_make()
+impl HostKeyStore for KeyFile {
+    async fn load_or_create(&self) -> Result<LoadedKey, HostKeyError> {
+        self.load_or_generate()
             .map_err(|error| error.at(self.path.display()))
+    }
+
+    fn place(&self) -> String {
+        format!("the file {}", self.path.display())
+    }
+
+    async fn find(&self) -> Result<Option<HostKey>, HostKeyError> {
+        // A dangling link is no reason to create a key either.
+        match fs::symlink_metadata(&self.path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            _ => Ok(Some(self.load_or_create().await?.key)),
+        }
+    }
+
+    async fn replace(&self, new: &HostKey) -> Result<String, HostKeyError> {
+        let pem = new.to_openssh()?;
+        let previous = self.swap(&pem).map_err(|error| {
+            HostKeyError::NotReplaced(error.to_string()).at(self.path.display())
+        })?;
+        Ok(previous.display().to_string())
     }
 }
 
-/// Whether somebody can use a file of this mode who should not. Root may hand a key to a server that
-/// is not root by letting the server's group read it: as a group or, as systemd does with
-/// `LoadCredential=`, by an access control list, which looks like one.
-fn exposed(mode: u32, owner: u32, user: Option<u32>) -> bool {
-    let handed = owner == 0 && user.is_some_and(|user| user != 0);
-    mode & if handed { 0o037 } else { 0o077 } != 0
+/// Whether a file with this mode is accessible to users who should have no access. Root may hand a
+/// key to a server that isn't root by letting the server's group read it: as a group or, as systemd
+/// does with `LoadCredential=`, by an access control list, which looks like a group.
+fn is_exposed(mode: u32, owner: u32, user: Option<u32>) -> bool {
+    let by_root = owner == 0 && user.is_some_and(|user| user != 0);
+    mode & if by_root { 0o037 } else { 0o077 } != 0
 }
 
 fn write_new(path: &Path, pem: &str) -> io::Result<()> {
@@ -134,14 +185,22 @@ mod tests {
     use super::super::tests::{ECDSA, ENCRYPTED, KNOWN};
     use super::*;
 
-    fn load(path: &Path) -> Result<Loaded, HostKeyError> {
+    fn wait<T>(future: impl Future<Output = T>) -> T {
         tokio::runtime::Builder::new_current_thread()
             .build()
             .unwrap()
-            .block_on(KeyFile::new(path).load_or_create())
+            .block_on(future)
     }
 
-    /// The error, once it is known that it names the path.
+    fn load(path: &Path) -> Result<LoadedKey, HostKeyError> {
+        wait(KeyFile::new(path, "").load_or_create())
+    }
+
+    fn key_file(folder: &Path) -> KeyFile {
+        KeyFile::new(folder.join("host_key"), "2026-11-22")
+    }
+
+    /// The error, which must name the path.
     fn refusal(path: &Path) -> HostKeyError {
         let refusal = load(path).unwrap_err();
         let shown = refusal.to_string();
@@ -168,7 +227,7 @@ mod tests {
         assert_eq!(
             fs::read_dir(folder.path()).unwrap().count(),
             1,
-            "no draft is left"
+            "no temporary file is left"
         );
         let next = load(&path).unwrap();
         assert!(!next.created);
@@ -193,10 +252,10 @@ mod tests {
 
     #[test]
     fn what_is_there_and_unusable_is_never_replaced() {
-        type Is = fn(&HostKeyError) -> bool;
+        type Expected = fn(&HostKeyError) -> bool;
         let known = KNOWN.as_bytes();
         let long = vec![b'x'; MAX_KEY + 2];
-        let cases: [(&str, &[u8], u32, Is); 11] = [
+        let cases: [(&str, &[u8], u32, Expected); 11] = [
             ("empty", b"", 0o600, |e| *e == HostKeyError::Empty),
             ("blank", b"\n", 0o600, |e| *e == HostKeyError::Empty),
             ("garbage", b"hello", 0o600, |e| {
@@ -225,12 +284,12 @@ mod tests {
                 matches!(e, HostKeyError::Exposed { mode: 0o644, .. })
             }),
         ];
-        for (what, bytes, mode, is) in cases {
+        for (what, bytes, mode, expected) in cases {
             let folder = tempfile::tempdir().unwrap();
             let path = folder.path().join("host_key");
             write(&path, bytes, mode);
             let error = refusal(&path);
-            assert!(is(&error), "{what}: {error:?}");
+            assert!(expected(&error), "{what}: {error:?}");
             assert_eq!(fs::read(&path).unwrap(), bytes, "{what}");
             assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "{what}");
         }
@@ -249,7 +308,11 @@ mod tests {
             (0o440, 0, None, true),
             (0o440, 7, Some(622), true),
         ] {
-            assert_eq!(exposed(mode, owner, user), is, "{mode:o} {owner} {user:?}");
+            assert_eq!(
+                is_exposed(mode, owner, user),
+                is,
+                "{mode:o} {owner} {user:?}"
+            );
         }
     }
 
@@ -305,7 +368,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("host_key");
         let start = std::sync::Barrier::new(8);
-        let loaded: Vec<Loaded> = std::thread::scope(|scope| {
+        let loaded: Vec<LoadedKey> = std::thread::scope(|scope| {
             let threads: Vec<_> = (0..8)
                 .map(|_| {
                     scope.spawn(|| {
@@ -325,7 +388,59 @@ mod tests {
         assert_eq!(
             fs::read_dir(folder.path()).unwrap().count(),
             1,
-            "no draft is left"
+            "no temporary file is left"
+        );
+    }
+
+    #[test]
+    fn find_creates_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(wait(key_file(folder.path()).find()).unwrap().is_none());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+        std::os::unix::fs::symlink("nowhere", folder.path().join("host_key")).unwrap();
+        wait(key_file(folder.path()).find()).unwrap_err();
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn the_previous_key_is_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = key_file(folder.path());
+        write_new(&folder.path().join("host_key"), KNOWN).unwrap();
+        let new = HostKey::generate().unwrap();
+        let previous = wait(file.replace(&new)).unwrap();
+        let expected = folder.path().join("host_key.previous-2026-11-22");
+        assert_eq!(previous, expected.display().to_string());
+        assert_eq!(fs::read_to_string(&expected).unwrap(), KNOWN);
+        for path in [expected, folder.path().join("host_key")] {
+            let mode = fs::metadata(path).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600);
+        }
+        let found = wait(file.find()).unwrap().unwrap();
+        assert_eq!(found.fingerprint(), new.fingerprint());
+        assert_eq!(
+            fs::read_dir(folder.path()).unwrap().count(),
+            2,
+            "no temporary file"
+        );
+    }
+
+    #[test]
+    fn nothing_is_overwritten() {
+        let folder = tempfile::tempdir().unwrap();
+        let key = folder.path().join("host_key");
+        write_new(&key, KNOWN).unwrap();
+        let previous = folder.path().join("host_key.previous-2026-11-22");
+        fs::write(&previous, "an earlier one").unwrap();
+        let new = HostKey::generate().unwrap();
+        let error = wait(key_file(folder.path()).replace(&new)).unwrap_err();
+        assert!(error.to_string().contains("still in use"), "{error}");
+        assert_eq!(fs::read_to_string(&key).unwrap(), KNOWN);
+        assert_eq!(fs::read_to_string(&previous).unwrap(), "an earlier one");
+        assert_eq!(
+            fs::read_dir(folder.path()).unwrap().count(),
+            2,
+            "no temporary file"
         );
     }
 }

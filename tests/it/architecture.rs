@@ -120,8 +120,8 @@ const ADAPTERS: &[&str] = &[
     "store::dynamo",
     "store::sqlite",
     "secrets::file",
-    "secrets::file_admin",
     "secrets::aws",
+    "secrets::parameter",
 ];
 
 /// Crates that belong to one module, and the modules that may use them.
@@ -141,6 +141,7 @@ const CRATES: &[(&str, &[&str])] = &[
             "http_server",
             "hub",
             "secrets::aws",
+            "secrets::parameter",
             "session",
             "ssh",
             "store::dynamo",
@@ -150,7 +151,7 @@ const CRATES: &[(&str, &[&str])] = &[
         ],
     ),
     ("axum", &["http_server", "telemetry::listener", "web"]),
-    ("hyper", &["http_server", "web::lambda"]),
+    ("hyper", &["aws", "http_server", "web::lambda"]),
     ("hyper_util", &["http_server", "web::lambda"]),
     ("maud", &["web"]),
     ("multer", &["web"]),
@@ -160,8 +161,6 @@ const CRATES: &[(&str, &[&str])] = &[
     ("aws_sdk_dynamodb", &["aws", "store::dynamo"]),
     ("aws_sigv4", &["aws"]),
     ("aws_smithy_runtime", &["aws"]),
-    ("aws_smithy_runtime_api", &["aws"]),
-    ("http", &["aws"]),
     (
         "rand",
         &[
@@ -228,7 +227,7 @@ const WALL_TIME: &[(&str, &[&str])] = &[
             "access::moderation",
             "chat::access",
             "cli::invite",
-            "store::dynamo::claims",
+            "store::dynamo::pending",
             "store::dynamo::log",
             "web::registration",
         ],

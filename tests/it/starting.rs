@@ -138,7 +138,7 @@ const REFUSALS: &[Refusal] = &[
         },
         status: 1,
         says: &[
-            "the host key DATA/host_key: others can use it (mode 0640)",
+            "the host key DATA/host_key: other users can access it (mode 0640)",
             "chmod 600 DATA/host_key",
         ],
     },

@@ -86,7 +86,7 @@ fn alarms() -> BTreeMap<String, Alarm> {
 
 impl Alarm {
     /// Whether it's in the alarm state after these minutes, judged as `CloudWatch` does.
-    fn is_raised(&self, minutes: &[Vec<Figure>]) -> bool {
+    fn is_raised(&self, minutes: &[Vec<MetricDatum>]) -> bool {
         let bad = minutes
             .rchunks(self.minutes)
             .take(self.periods.1)
@@ -113,7 +113,7 @@ impl Alarm {
 type OneMinute = fn(&mut KeyMetrics);
 
 /// What a server sends in twenty minutes like this one.
-fn twenty_minutes(minute: impl Fn(&mut KeyMetrics)) -> Vec<Vec<Figure>> {
+fn twenty_minutes(minute: impl Fn(&mut KeyMetrics)) -> Vec<Vec<MetricDatum>> {
     let mut now = KeyMetrics::now();
     let minutes = (0..20).map(|_| {
         let before = now.clone();
@@ -152,7 +152,7 @@ fn each_alarm_is_raised_by_its_cause_only() {
         ("slow-readers", |now| now.slow_readers += 5),
         ("memory", |now| now.memory = 800_000_000),
     ];
-    let mut cases: Vec<(&str, Vec<Vec<Figure>>)> = bad
+    let mut cases: Vec<(&str, Vec<Vec<MetricDatum>>)> = bad
         .into_iter()
         .map(|(name, minute)| (name, twenty_minutes(minute)))
         .collect();

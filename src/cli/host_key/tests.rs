@@ -5,7 +5,6 @@ use async_trait::async_trait;
 use super::*;
 use crate::cli::Command;
 use crate::cli::tests::{Ran, configured, parse, ran, wait};
-use crate::secrets::HostKeySource;
 
 const KNOWN: &str = "\
 -----BEGIN OPENSSH PRIVATE KEY-----
@@ -32,22 +31,19 @@ impl Pocket {
 }
 
 #[async_trait]
-impl HostKeySource for Pocket {
-    async fn load_or_create(&self) -> Result<Loaded, HostKeyError> {
+impl HostKeyStore for Pocket {
+    async fn load_or_create(&self) -> Result<LoadedKey, HostKeyError> {
         if let Some(key) = self.find().await? {
-            return Ok(Loaded {
+            return Ok(LoadedKey {
                 key,
                 created: false,
             });
         }
         let key = HostKey::generate()?;
         self.replace(&key).await?;
-        Ok(Loaded { key, created: true })
+        Ok(LoadedKey { key, created: true })
     }
-}
 
-#[async_trait]
-impl HostKeyAdmin for Pocket {
     fn place(&self) -> String {
         "the pocket".to_owned()
     }

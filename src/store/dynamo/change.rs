@@ -1,107 +1,32 @@
-//! Changes to people and access: each with its audit entry and revision in one transaction, and
-//! once more from the beginning if another process was first.
+//! Changes to accounts and access, each in one transaction with its audit entry and the revision.
 //!
-//! Each is planned from what is read, and written under the condition that what the plan depends
-//! on still holds. A refused write is no answer: what is read next is.
+//! # Call protocol
+//!
+//! A change is planned from what is read: its [`ChangePlan`] has the writes, each on the condition
+//! that what the plan depends on still holds, and the outcome if they are done. An empty plan means
+//! that nothing has to change. If a condition fails, the plan is discarded, and the change is read
+//! and planned again: [`Attempts::next`] delays each attempt and limits their number. A failed
+//! condition is never an answer by itself, since the next read may show another reason; the one
+//! exception is the write that a plan names in `rejection`.
 
-use tokio::sync::MutexGuard;
-use tokio::time::sleep;
-
-use super::Dynamo;
-use super::audit::entry;
-use super::item::number;
-use super::key::Key;
-use super::log::turn_taking;
-use super::table::{Proof, WriteError};
-use super::write::Write;
-use crate::store::{Action, Applied, Change, ChangeError, ChangeOutcome, StoreError};
-
-/// How often to look again because somebody else was first.
-const CONFLICTS: u32 = 30;
-
-/// What a change comes to if its writes are done.
-#[derive(Debug)]
-pub(super) struct ChangePlan {
-    /// What to write, without the audit entry and the revision.
-    pub writes: Vec<Write>,
-    pub outcome: ChangeOutcome,
-    /// What it means if the condition of the write at this place, and no other, does not hold.
-    pub refusal: Option<(usize, ChangeError)>,
-    /// What is written afterwards, some at a time: what is left behind does no harm.
-    pub remains: Vec<Write>,
-}
-
-impl ChangePlan {
-    /// Writes that are done.
-    pub fn done(writes: Vec<Write>) -> ChangePlan {
-        ChangePlan::to(ChangeOutcome::Done, writes)
-    }
-
-    /// Writes with a special outcome.
-    pub fn to(outcome: ChangeOutcome, writes: Vec<Write>) -> ChangePlan {
-        ChangePlan {
-            writes,
-            outcome,
-            refusal: None,
-            remains: Vec::new(),
-        }
-    }
-
-    /// It is so already.
-    pub fn unchanged() -> ChangePlan {
-        ChangePlan::to(ChangeOutcome::Unchanged, Vec::new())
-    }
-}
-
-/// The turns of one who reads, decides and writes.
-#[derive(Debug, Default)]
-pub(super) struct Turns<'a> {
-    had: u32,
-    /// What those of this process wait for who would get into each other's way.
-    alone: Option<MutexGuard<'a, ()>>,
-}
-
-impl Turns<'_> {
-    /// Waits for the next turn; the first comes at once. There is an end to them.
-    pub async fn begin(&mut self) -> Result<(), StoreError> {
-        if self.had > CONFLICTS {
-            let words = "others write to it all the time".to_owned();
-            return Err(StoreError::Unavailable(words));
-        }
-        if let Some(before) = self.had.checked_sub(1) {
-            // Of those that come one after the other there is one of each process.
-            let few = self.alone.is_some();
-            sleep(turn_taking(if few { before.min(1) } else { before })).await;
-        }
-        self.had += 1;
-        Ok(())
-    }
-}
-
-/// Whether it was written, and not refused because something has changed since it was read.
-pub(super) fn done(written: Result<(), WriteError>) -> Result<bool, StoreError> {
-    match written {
-        Ok(()) => Ok(true),
-        Err(WriteError::Refused(_)) => Ok(false),
-        Err(WriteError::Failed { error, .. }) => Err(error),
-    }
-}
-
-/// The revision becomes another number.
-pub(super) fn revise() -> Write {
-    Write::update(Key::revision()).add("number", number(1))
-}
+use super::audit::{bump_revision, create_entry};
+use super::key::ItemKey;
+use super::plan::{Attempts, ChangePlan};
+use super::table::{WriteError, WriteProof};
+use super::write::ItemWrite;
+use super::{Dynamo, access};
+use crate::store::{Action, Applied, Change, ChangeError};
 
 impl Dynamo {
-    /// Makes a change.
-    pub(super) async fn make(&self, change: &Change) -> Result<Applied, ChangeError> {
-        // Who comes in or chooses a name mostly changes what nobody else does, and may be many.
-        let mut turns = match change.action {
-            Action::CreateAccount { .. } | Action::Rename { .. } => Turns::default(),
-            _ => self.turns().await,
+    /// Plans and writes a change until there is an answer.
+    pub(super) async fn apply_change(&self, change: &Change) -> Result<Applied, ChangeError> {
+        // New accounts and names rarely conflict, and there may be many at once.
+        let mut attempts = match change.action {
+            Action::CreateAccount { .. } | Action::Rename { .. } => Attempts::default(),
+            _ => self.serialized_attempts().await,
         };
         loop {
-            turns.begin().await?;
+            attempts.next().await?;
             let Some(plan) = self.plan_change(change).await? else {
                 continue;
             };
@@ -109,84 +34,76 @@ impl Dynamo {
             if plan.writes.is_empty() && applied.audit.is_none() {
                 return Ok(applied);
             }
-            match (
-                self.commit(plan.writes, change, &applied).await,
-                plan.refusal,
-            ) {
-                (Err(WriteError::Refused(places)), Some((place, error))) if places == [place] => {
-                    return Err(error);
+            match self.commit(plan.writes, change, &applied).await {
+                Ok(()) => {
+                    self.table.write_batches(plan.cleanup).await?;
+                    return Ok(applied);
                 }
-                (written, _) => {
-                    if done(written)? {
-                        self.clear(plan.remains).await?;
-                        return Ok(applied);
+                Err(WriteError::ConditionFailed(failed)) => {
+                    if let Some((at, error)) = plan.rejection
+                        && failed == [at]
+                    {
+                        return Err(error);
                     }
                 }
+                Err(WriteError::Failed { error, .. }) => return Err(error.into()),
             }
         }
     }
 
-    /// Turns at what many may write to at once, such as the last use of an invite: those of this
-    /// process come one after the other, and find what the one before has left.
-    pub(super) async fn turns(&self) -> Turns<'_> {
-        Turns {
-            had: 0,
-            alone: Some(self.changing.lock().await),
-        }
-    }
-
-    /// What to write for a change, by what is there now. `None` if what was read contradicts
-    /// itself, and has to be read again.
+    /// Plans a change. `None` if the reads contradict each other and have to be repeated.
     async fn plan_change(&self, change: &Change) -> Result<Option<ChangePlan>, ChangeError> {
         let Some(key) = change.action.new_key() else {
             return self.plan_action(change).await;
         };
-        let (plan, ends) = tokio::join!(self.plan_action(change), self.end_claims(key));
+        let (plan, claims) = tokio::join!(self.plan_action(change), self.delete_claims(key));
         let mut plan = plan?;
         if let Some(plan) = &mut plan
             && !plan.writes.is_empty()
         {
-            plan.writes.extend(ends?);
+            plan.writes.extend(claims?);
         }
         Ok(plan)
     }
 
-    /// The same, without the claims that end with it.
+    /// Plans the action, without the claims on its key.
     async fn plan_action(&self, change: &Change) -> Result<Option<ChangePlan>, ChangeError> {
         let now = change.at;
         let plan = match &change.action {
             Action::CreateAccount { account, key } => self.create(account, key).await,
             Action::Rename { account, to, .. } => self.change_name(*account, to).await,
-            Action::AddKey { account, key, .. } => self.give_key(*account, key).await,
+            Action::AddKey { account, key, .. } => self.add_key(*account, key).await,
             Action::ClaimKey { account, key, .. } => self.claim_key(*account, key, now).await,
             Action::ConfirmKey { account, key, .. } => self.confirm_key(*account, key, now).await,
             Action::RefuseKey { key, .. } => self.refuse_key(key).await,
             Action::RemoveKey {
                 account, key, last, ..
-            } => self.take_key(*account, key, *last).await,
+            } => self.remove_key(*account, key, *last).await,
             Action::SetRole { account, role, .. } => self.change_role(*account, *role).await,
-            Action::CreateInvite(invite) => self.keep_invite(invite).await,
-            Action::RevokeInvite(id) => self.end_invite(id, now).await,
+            Action::CreateInvite(invite) => self.add_invite(invite).await,
+            Action::RevokeInvite(id) => self.revoke_invite(id, now).await,
             Action::RedeemInvite { hash, account, key } => {
-                return self.use_invite(hash, account, key, now).await;
+                return self.redeem_invite(hash, account, key, now).await;
             }
-            Action::ProveKey { account, .. } => self.end_unproven(*account, now).await,
+            Action::ProveKey { account, .. } => self.prove_account(*account, now).await,
             Action::ForgetAccount { account, .. } => self.forget_account(*account, now).await,
             Action::AddPending {
                 pending,
                 per_source,
-            } => self.have_wait(pending, *per_source, now).await,
-            Action::Approve { key, account } => self.end_wait(key, Some(account), now).await,
-            Action::Deny { key, .. } => self.end_wait(key, None, now).await,
-            Action::DenyAll { keys, .. } => self.end_waits(keys).await,
-            Action::Ban(ban) => self.keep_ban(ban).await,
-            Action::Unban(id) => self.end(Key::ban(*id), now).await,
-            Action::Mute { mute, .. } => Ok(ChangePlan::done(vec![super::mutes::put(mute)])),
-            Action::Unmute { account, .. } => self.end_if_there(Key::mute(*account), now).await,
-            Action::SetLockdown(Some(lockdown)) => {
-                Ok(ChangePlan::done(vec![super::mutes::put_lockdown(lockdown)]))
+            } => self.add_pending(pending, *per_source, now).await,
+            Action::Approve { key, account } => self.settle_pending(key, Some(account), now).await,
+            Action::Deny { key, .. } => self.settle_pending(key, None, now).await,
+            Action::DenyAll { keys, .. } => self.deny_pending(keys).await,
+            Action::Ban(ban) => self.add_ban(ban).await,
+            Action::Unban(id) => self.delete_current(ItemKey::ban(*id), now).await,
+            Action::Mute { mute, .. } => Ok(ChangePlan::done(vec![access::put_mute(mute)])),
+            Action::Unmute { account, .. } => {
+                self.delete_if_current(ItemKey::mute(*account), now).await
             }
-            Action::SetLockdown(None) => self.end_if_there(Key::lockdown(), now).await,
+            Action::SetLockdown(Some(lockdown)) => {
+                Ok(ChangePlan::done(vec![access::put_lockdown(lockdown)]))
+            }
+            Action::SetLockdown(None) => self.delete_if_current(ItemKey::lockdown(), now).await,
             Action::SetSlow { room, slow } => self.change_slow(room, *slow).await,
             Action::RemoveRoom { room } => self.close_room(room, now).await,
             Action::Kick { .. } | Action::Announce | Action::Purge { .. } => {
@@ -196,11 +113,11 @@ impl Dynamo {
         plan.map(Some)
     }
 
-    /// Writes with the revision and the audit entry, which comes last. The entry is there once or
-    /// not at all: so the change is done once, however often it is tried.
+    /// Writes a plan with the revision and the audit entry, which comes last. The entry's random id
+    /// proves that the write was done, so a retry never applies a change twice.
     async fn commit(
         &self,
-        mut writes: Vec<Write>,
+        mut writes: Vec<ItemWrite>,
         change: &Change,
         applied: &Applied,
     ) -> Result<(), WriteError> {
@@ -208,19 +125,13 @@ impl Dynamo {
             return self.table.write(writes, None).await;
         };
         if change.concerns_online() {
-            writes.push(revise());
+            writes.push(bump_revision());
         }
-        let write = self.arrivals.id();
-        let key = Key::audit(&write);
-        writes.push(entry(key.clone(), audit));
-        self.table.write(writes, Some(&Proof { key, write })).await
-    }
-
-    /// Writes these, some at a time.
-    pub(super) async fn clear(&self, remains: Vec<Write>) -> Result<(), StoreError> {
-        for writes in remains.chunks(super::table::MOST_WRITES) {
-            done(self.table.write(writes.to_vec(), None).await)?;
-        }
-        Ok(())
+        let write_id = self.audit_ids.next();
+        let key = ItemKey::audit(&write_id);
+        writes.push(create_entry(key.clone(), audit));
+        self.table
+            .write(writes, Some(&WriteProof { key, write_id }))
+            .await
     }
 }

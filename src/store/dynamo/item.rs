@@ -1,4 +1,5 @@
-//! Items: made to be written, and read with errors that say which item is bad.
+//! Items of the table: a builder for new ones, and typed access to stored ones with errors that
+//! name the corrupt item.
 
 use std::collections::HashMap;
 use std::fmt::Display;
@@ -6,68 +7,63 @@ use std::str::FromStr;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 
-use super::key::{Key, PARTITION, SORT};
-use crate::chat::access::{Issuer, Role};
-use crate::chat::ids::{AccountId, Conversation, Name, Time};
+use super::key::{ItemKey, PARTITION_KEY, SORT_KEY};
+use crate::chat::access::{Issuer, KeyRecord, Role};
+use crate::chat::ids::{AccountId, Conversation, Fingerprint, Name, Time};
 use crate::store::StoreError;
 use crate::text::Text;
 
-/// The attributes of an item, or of a part of one.
+/// The attributes of an item, or of a map inside one.
 pub(super) type Attributes = HashMap<String, AttributeValue>;
 
-/// The attribute that tells `DynamoDB` when it may delete an item, in seconds. It takes its time:
-/// whoever reads compares the time as well.
+/// The attribute after which `DynamoDB` may delete an item, in seconds since 1970. It may take days,
+/// so readers compare the time, too.
 pub(super) const EXPIRES: &str = "expires_at";
 
-/// Something to be written.
-#[derive(Debug, Clone)]
-pub(super) struct Item(Attributes);
+/// An item to be written.
+#[derive(Debug, Clone, Default)]
+pub(super) struct NewItem(Attributes);
 
-impl Item {
-    /// An item with nothing but its key.
-    pub fn at(key: &Key) -> Item {
-        Item(key.attributes())
+impl NewItem {
+    /// An item with only its key.
+    pub fn new(key: &ItemKey) -> NewItem {
+        NewItem(key.attributes())
     }
 
-    /// A part of an item.
-    pub fn part() -> Item {
-        Item(HashMap::new())
-    }
-
-    /// With any value.
-    pub fn with(mut self, name: &str, value: AttributeValue) -> Item {
+    /// Adds an attribute.
+    pub fn with(mut self, name: &str, value: AttributeValue) -> NewItem {
         self.0.insert(name.to_owned(), value);
         self
     }
 
-    /// With a text.
-    pub fn text(self, name: &str, value: &str) -> Item {
+    /// Adds a string.
+    pub fn text(self, name: &str, value: &str) -> NewItem {
         self.with(name, text(value))
     }
 
-    /// With a text, if there is one.
-    pub fn maybe_text(self, name: &str, value: Option<&str>) -> Item {
+    /// Adds a string, if there is one.
+    pub fn text_opt(self, name: &str, value: Option<&str>) -> NewItem {
         match value {
             Some(value) => self.text(name, value),
             None => self,
         }
     }
 
-    /// With a number.
-    pub fn number(self, name: &str, value: impl Display) -> Item {
+    /// Adds a number.
+    pub fn number(self, name: &str, value: impl Display) -> NewItem {
         self.with(name, number(value))
     }
 
-    /// With a number, if there is one.
-    pub fn maybe_number(self, name: &str, value: Option<impl Display>) -> Item {
+    /// Adds a number, if there is one.
+    pub fn number_opt(self, name: &str, value: Option<impl Display>) -> NewItem {
         match value {
             Some(value) => self.number(name, value),
             None => self,
         }
     }
 
-    /// With its end, if it has one. `DynamoDB` deletes it some time after.
-    pub fn until(self, until: Option<Time>) -> Item {
+    /// Adds an expiry, if there is one. `DynamoDB` deletes the item some time after it.
+    pub fn until(self, until: Option<Time>) -> NewItem {
         match until {
             Some(until) => self
                 .number("until", until.0)
@@ -76,181 +72,195 @@ impl Item {
         }
     }
 
-    /// As the API takes it.
+    /// Adds the attributes of a key.
+    pub fn key_record(self, key: &KeyRecord) -> NewItem {
+        self.text("fingerprint", key.fingerprint.as_str())
+            .text("algorithm", key.algorithm.as_str())
+            .text("comment", key.comment.as_str())
+            .number("added", key.added.0)
+    }
+
+    /// The attributes, with those of the key.
     pub fn into_attributes(self) -> Attributes {
         self.0
     }
 }
 
-/// A text as the API takes it.
+/// A string attribute.
 pub(super) fn text(value: impl Into<String>) -> AttributeValue {
     AttributeValue::S(value.into())
 }
 
-/// A number as the API takes it.
+/// A number attribute.
 pub(super) fn number(value: impl Display) -> AttributeValue {
     AttributeValue::N(value.to_string())
 }
 
-/// A set with one text in it, as the API takes it.
+/// A set attribute with one string.
 pub(super) fn set(value: impl Display) -> AttributeValue {
     AttributeValue::Ss(vec![value.to_string()])
 }
 
-/// Something that was read, or a part of it.
+/// An item that was read, or a map inside one.
 #[derive(Debug, Clone)]
-pub(super) struct Row {
-    /// What to call it in an error.
-    what: String,
+pub(super) struct StoredItem {
+    /// The item's name in errors: its key.
+    label: String,
     attributes: Attributes,
 }
 
-impl Row {
-    /// An item as the API gives it.
-    pub fn new(attributes: Attributes) -> Row {
+impl StoredItem {
+    /// An item as the API returns it.
+    pub fn new(attributes: Attributes) -> StoredItem {
         let part = |name| match attributes.get(name) {
             Some(AttributeValue::S(value)) => value.clone(),
             _ => "?".to_owned(),
         };
-        Row {
-            what: format!("{}/{}", part(PARTITION), part(SORT)),
+        StoredItem {
+            label: format!("{}/{}", part(PARTITION_KEY), part(SORT_KEY)),
             attributes,
         }
     }
 
-    /// A part of this item, found in a list in it.
-    pub fn part(&self, attributes: &Attributes) -> Row {
-        Row {
-            what: self.what.clone(),
-            attributes: attributes.clone(),
-        }
+    /// The error for this item: it has `problem`.
+    pub fn corrupt(&self, problem: impl Display) -> StoreError {
+        StoreError::Corrupt(format!("{} has {problem}", self.label))
     }
 
-    /// The error that says that this item has `what`.
-    pub fn bad(&self, what: impl Display) -> StoreError {
-        StoreError::Corrupt(format!("{} has {what}", self.what))
-    }
-
-    /// The second half of its key.
+    /// The sort key.
     pub fn sort(&self) -> Result<&str, StoreError> {
-        self.text(SORT)
+        self.text(SORT_KEY)
     }
 
-    /// The conversation whose key is the second half of its own.
+    /// The conversation in the sort key.
     pub fn conversation(&self) -> Result<Conversation, StoreError> {
         let key = self.sort()?;
         let conversation = key.parse();
-        conversation.map_err(|_| self.bad(format_args!("the bad key {key:?}")))
+        conversation.map_err(|_| self.corrupt(format_args!("an invalid sort key {key:?}")))
     }
 
-    /// A text that may not be there.
-    pub fn maybe_text(&self, name: &str) -> Result<Option<&str>, StoreError> {
+    /// A string that may be missing.
+    pub fn text_opt(&self, name: &str) -> Result<Option<&str>, StoreError> {
         match self.attributes.get(name) {
             None | Some(AttributeValue::Null(_)) => Ok(None),
             Some(AttributeValue::S(value)) => Ok(Some(value)),
-            Some(_) => Err(self.bad(format_args!("no text in {name}"))),
+            Some(_) => Err(self.corrupt(format_args!("no string in {name}"))),
         }
     }
 
-    /// A text.
+    /// A string.
     pub fn text(&self, name: &str) -> Result<&str, StoreError> {
-        self.maybe_text(name)?
-            .ok_or_else(|| self.bad(format_args!("no {name}")))
+        self.text_opt(name)?
+            .ok_or_else(|| self.corrupt(format_args!("no {name}")))
     }
 
-    /// A number that may not be there.
-    pub fn maybe_number<T: FromStr>(&self, name: &str) -> Result<Option<T>, StoreError> {
+    /// A number that may be missing.
+    pub fn number_opt<T: FromStr>(&self, name: &str) -> Result<Option<T>, StoreError> {
         match self.attributes.get(name) {
             None | Some(AttributeValue::Null(_)) => Ok(None),
             Some(AttributeValue::N(value)) => value
                 .parse()
                 .map(Some)
-                .map_err(|_| self.bad(format_args!("the bad number {value} in {name}"))),
-            Some(_) => Err(self.bad(format_args!("no number in {name}"))),
+                .map_err(|_| self.corrupt(format_args!("an invalid number {value} in {name}"))),
+            Some(_) => Err(self.corrupt(format_args!("no number in {name}"))),
         }
     }
 
     /// A number.
     pub fn number<T: FromStr>(&self, name: &str) -> Result<T, StoreError> {
-        self.maybe_number(name)?
-            .ok_or_else(|| self.bad(format_args!("no {name}")))
+        self.number_opt(name)?
+            .ok_or_else(|| self.corrupt(format_args!("no {name}")))
     }
 
-    /// The parts in a list. None if there is no list.
-    pub fn list(&self, name: &str) -> Result<Vec<Row>, StoreError> {
-        match self.attributes.get(name) {
-            None => Ok(Vec::new()),
-            Some(AttributeValue::L(values)) => values
-                .iter()
-                .map(|value| match value {
-                    AttributeValue::M(part) => Ok(self.part(part)),
-                    _ => Err(self.bad(format_args!("something else in the list {name}"))),
-                })
-                .collect(),
-            Some(_) => Err(self.bad(format_args!("no list in {name}"))),
-        }
+    /// A list of keys; empty if it is missing.
+    pub fn key_records(&self, name: &str) -> Result<Vec<KeyRecord>, StoreError> {
+        let values = match self.attributes.get(name) {
+            None => return Ok(Vec::new()),
+            Some(AttributeValue::L(values)) => values,
+            Some(_) => return Err(self.corrupt(format_args!("no list in {name}"))),
+        };
+        let key = |value: &AttributeValue| match value {
+            AttributeValue::M(attributes) => StoredItem {
+                label: self.label.clone(),
+                attributes: attributes.clone(),
+            }
+            .key_record(),
+            _ => Err(self.corrupt(format_args!("an invalid key in {name}"))),
+        };
+        values.iter().map(key).collect()
     }
 
-    /// A moment.
+    /// A key, as [`NewItem::key_record`] wrote it.
+    pub fn key_record(&self) -> Result<KeyRecord, StoreError> {
+        Ok(KeyRecord {
+            fingerprint: Fingerprint::stored(self.text("fingerprint")?),
+            algorithm: self.line("algorithm")?,
+            comment: Text::stored(self.text("comment")?),
+            added: self.time("added")?,
+        })
+    }
+
+    /// A time.
     pub fn time(&self, name: &str) -> Result<Time, StoreError> {
         self.number(name).map(Time)
     }
 
-    /// When it ends, if it does.
+    /// The expiry, if there is one.
     pub fn until(&self) -> Result<Option<Time>, StoreError> {
-        Ok(self.maybe_number("until")?.map(Time))
+        Ok(self.number_opt("until")?.map(Time))
     }
 
-    /// Whether it is over at this moment.
-    pub fn is_over(&self, now: Time) -> Result<bool, StoreError> {
+    /// Whether the item has expired.
+    pub fn is_expired(&self, now: Time) -> Result<bool, StoreError> {
         Ok(self.until()?.is_some_and(|until| until <= now))
     }
 
-    /// Why, sanitised again.
+    /// The reason, sanitised again.
     pub fn reason(&self) -> Result<Option<Text>, StoreError> {
-        Ok(self.maybe_text("reason")?.map(Text::stored))
+        Ok(self.text_opt("reason")?.map(Text::stored))
     }
 
-    /// Words of one line that are only ever shown, sanitised again.
+    /// One line of text for display, sanitised again.
     pub fn line(&self, name: &str) -> Result<Text, StoreError> {
         Ok(Text::stored_line(self.text(name)?))
     }
 
-    /// Who issued it.
+    /// An issuer.
     pub fn issuer(&self, name: &str) -> Result<Issuer, StoreError> {
         Ok(Issuer::stored(self.text(name)?))
     }
 
-    /// Somebody's name.
+    /// A name.
     pub fn name(&self, name: &str) -> Result<Name, StoreError> {
         let raw = self.text(name)?;
-        Name::stored(raw).map_err(|error| self.bad(format_args!("the bad name {raw:?}: {error}")))
+        Name::stored(raw)
+            .map_err(|error| self.corrupt(format_args!("an invalid name {raw:?}: {error}")))
     }
 
-    /// The names in a list.
+    /// A list of names.
     pub fn names(&self, name: &str) -> Result<Vec<Name>, StoreError> {
-        let bad = || self.bad(format_args!("no names in {name}"));
+        let corrupt = || self.corrupt(format_args!("no names in {name}"));
         let Some(AttributeValue::L(values)) = self.attributes.get(name) else {
-            return Err(bad());
+            return Err(corrupt());
         };
         let name = |value: &AttributeValue| Name::stored(value.as_s().ok()?).ok();
         values
             .iter()
-            .map(|value| name(value).ok_or_else(bad))
+            .map(|value| name(value).ok_or_else(corrupt))
             .collect()
     }
 
-    /// The role of an account.
+    /// The role.
     pub fn role(&self) -> Result<Role, StoreError> {
         self.text("role")?
             .parse()
-            .map_err(|error| self.bad(format_args!("a bad role: {error}")))
+            .map_err(|error| self.corrupt(format_args!("an invalid role: {error}")))
     }
 
-    /// The id of an account.
+    /// An account's id.
     pub fn account(&self, name: &str) -> Result<AccountId, StoreError> {
         self.text(name)?
             .parse()
-            .map_err(|_| self.bad(format_args!("no account in {name}")))
+            .map_err(|_| self.corrupt(format_args!("no account id in {name}")))
     }
 }

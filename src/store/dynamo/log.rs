@@ -1,66 +1,83 @@
-//! Appending: the end of each log, and what is in doubt about it.
+//! The log appender: where each log ends, and appends whose outcome is unknown.
 //!
-//! # The end of a log
+//! # Call protocol
 //!
-//! is remembered, and looked up again whenever it turns out to be elsewhere. Of a log whose
-//! entries expire, the last segment does not: the next place is counted from it.
+//! 1. [`Dynamo::tail`] reads the end of each log of the batch, unless it is cached.
+//! 2. The plan puts the entries of each log into a segment behind that end, which is created on the
+//!    condition that there is none. Two appends at the same time mean the same key, so one of them
+//!    fails, and starts again.
+//! 3. If all is written, [`Dynamo::advance`] caches the new ends. After any failure the cached ends
+//!    are dropped.
 //!
 //! # Doubt
 //!
-//! An append whose answer never came may have been done, and whoever said it was told that it was
-//! not. So it must not be shown: it is hidden here from then on, and the next time that the end
-//! of this log is looked at, its words are taken out of the table. It can't come later than that,
-//! since it means the same key as whatever is appended next. If this process ends before, it
-//! stands: a doubt is not worth a second place where it is kept.
+//! An append whose response is lost is *in doubt*: it may have been done, but its author was told
+//! that the message wasn't sent, so it must never be shown. Until the doubt is settled, its segment
+//! is hidden from all reads of this process. Whenever the end of that log is read next, which
+//! [`Dynamo::settle_doubts`] does soon, the text is removed from the table if the append was done.
+//! It can't be done later than that: it means the same key as the next append. If the process ends
+//! before, the message stays.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 use super::Dynamo;
 use super::item::{EXPIRES, number, text};
-use super::key::{self, Key};
-use super::segment::{Entry, Segment, portion};
-use super::table::{Proof, Range, WriteError};
-use super::write::Write;
+use super::key::{self, ItemKey};
+use super::plan::Attempts;
+use super::segment::{Segment, SegmentEntry, portion};
+use super::table::{KeyRange, WriteError, WriteProof, new_write_id};
+use super::write::{Condition, ItemWrite};
 use crate::chat::event::{Body, Draft};
 use crate::chat::ids::{Conversation, Seq, Time};
 use crate::store::StoreError;
 use crate::text::Text;
 
-/// How often an append looks again because somebody else was first.
-const CONFLICTS: u32 = 30;
-/// How many ends are remembered.
-const MOST_TAILS: usize = 10_000;
-/// An append that has not been done by then never will be.
-const LATEST: Duration = Duration::from_secs(600);
+/// The most cached ends.
+const MAX_TAILS: usize = 10_000;
+/// After this time an append in doubt can't be done any more.
+const DOUBT_LIFETIME: Duration = Duration::from_secs(600);
 
-/// The end of a log.
+/// The end of a log. The last segment never expires, since the next sequence number is derived from
+/// it.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Tail {
-    /// The last place that is taken.
+pub(super) struct LogTail {
+    /// The last sequence number in use; `Seq(0)` if there is none.
     pub last: Seq,
-    /// Whether that is where the log of a removed room ended.
+    /// Whether the log of a removed room ends there.
     pub is_removed: bool,
-    /// The segment that it is in, with the time of its newest entry.
+    /// The first sequence number of the last segment, and the time of its newest entry.
     segment: Option<(Seq, Time)>,
 }
 
-/// The ends of logs, as far as they are known.
-pub(super) type Tails = HashMap<Conversation, Tail>;
+impl LogTail {
+    /// The end of a log with this last segment.
+    pub fn of(segment: &Segment) -> LogTail {
+        LogTail {
+            last: segment.last(),
+            is_removed: segment.is_removed(),
+            segment: Some((segment.first, segment.newest())),
+        }
+    }
+}
 
-/// Appends of which it is not known whether they were done.
+/// The known ends of logs.
+pub(super) type TailCache = HashMap<Conversation, LogTail>;
+
+/// The appends in doubt.
 #[derive(Debug, Default)]
 pub(super) struct Doubts(Mutex<Vec<Doubt>>);
 
+/// A segment that may or may not have been created.
 #[derive(Debug, Clone)]
 struct Doubt {
     conversation: Conversation,
     first: Seq,
-    write: String,
+    write_id: String,
     since: Instant,
 }
 
@@ -69,80 +86,90 @@ impl Doubts {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether a segment is one that nobody may see.
-    pub fn hide(&self, segment: &Segment) -> bool {
-        self.lock()
-            .iter()
-            .any(|doubt| doubt.write == segment.write && doubt.conversation == segment.conversation)
+    /// Whether a segment is in doubt, and so must not be shown.
+    pub fn contains(&self, segment: &Segment) -> bool {
+        self.lock().iter().any(|doubt| {
+            doubt.write_id == segment.write_id && doubt.conversation == segment.conversation
+        })
+    }
+
+    fn add(&self, segments: &[Segment]) {
+        let since = Instant::now();
+        self.lock().extend(segments.iter().map(|segment| Doubt {
+            conversation: segment.conversation.clone(),
+            first: segment.first,
+            write_id: segment.write_id.clone(),
+            since,
+        }));
     }
 
     fn conversations(&self) -> Vec<Conversation> {
         let mut doubts = self.lock();
-        doubts.retain(|doubt| doubt.since.elapsed() < LATEST);
-        doubts
-            .iter()
-            .map(|doubt| doubt.conversation.clone())
-            .collect()
+        doubts.retain(|doubt| doubt.since.elapsed() < DOUBT_LIFETIME);
+        let conversations = doubts.iter().map(|doubt| doubt.conversation.clone());
+        conversations.collect()
     }
 
-    /// What is up to this place is known now.
+    /// Drops the doubts about entries up to this one.
     fn settle(&self, conversation: &Conversation, last: Seq) {
         self.lock()
             .retain(|doubt| doubt.conversation != *conversation || doubt.first > last);
     }
 }
 
-/// What an append writes.
-struct Plan {
-    writes: Vec<Write>,
+/// The writes of an append.
+struct AppendPlan {
+    writes: Vec<ItemWrite>,
     segments: Vec<Segment>,
-    places: Vec<Seq>,
-    proof: Proof,
+    seqs: Vec<Seq>,
+    proof: WriteProof,
 }
 
 impl Dynamo {
-    /// Adds entries to the ends of their logs.
+    /// Appends entries to their logs, all or none, and returns their sequence numbers.
     pub(super) async fn append_batch(&self, batch: &[Draft]) -> Result<Vec<Seq>, StoreError> {
         if batch.is_empty() {
             return Ok(Vec::new());
         }
         if portion(batch) < batch.len() {
-            let words = format!("{} entries are more than one append takes", batch.len());
-            return Err(StoreError::Internal(words));
+            let reason = format!("{} entries are too many for one append", batch.len());
+            return Err(StoreError::Internal(reason));
         }
         let mut tails = self.tails.lock().await;
-        for turn in 0..CONFLICTS {
-            let plan = self.plan(&mut tails, batch).await?;
+        let mut attempts = Attempts::default();
+        loop {
+            attempts.next().await?;
+            let plan = self.plan_append(&mut tails, batch).await?;
             let written = self.table.write(plan.writes, Some(&plan.proof)).await;
-            let conversations = plan.segments.iter().map(|segment| &segment.conversation);
             if written.is_err() {
-                conversations.for_each(|conversation| {
-                    tails.remove(conversation);
-                });
+                for segment in &plan.segments {
+                    tails.remove(&segment.conversation);
+                }
             }
             match written {
                 Ok(()) => {
                     self.advance(&mut tails, &plan.segments);
-                    return Ok(plan.places);
+                    return Ok(plan.seqs);
                 }
-                Err(WriteError::Refused(_)) => sleep(turn_taking(turn)).await,
-                Err(WriteError::Failed { error, doubt }) => {
-                    if doubt {
-                        self.doubt(&plan.segments);
+                Err(WriteError::ConditionFailed(_)) => {}
+                Err(WriteError::Failed { error, in_doubt }) => {
+                    if in_doubt {
+                        self.doubts.add(&plan.segments);
                     }
                     return Err(error);
                 }
             }
         }
-        Err(StoreError::Unavailable(
-            "others write to it all the time".to_owned(),
-        ))
     }
 
-    async fn plan(&self, tails: &mut Tails, batch: &[Draft]) -> Result<Plan, StoreError> {
-        let write = format!("{:032x}", rand::random::<u128>());
+    async fn plan_append(
+        &self,
+        tails: &mut TailCache,
+        batch: &[Draft],
+    ) -> Result<AppendPlan, StoreError> {
+        let write_id = new_write_id();
         let mut segments: Vec<Segment> = Vec::new();
-        let mut places = Vec::with_capacity(batch.len());
+        let mut seqs = Vec::with_capacity(batch.len());
         let mut topics: HashMap<&Conversation, (&Option<Text>, Time)> = HashMap::new();
         for draft in batch {
             let conversation = &draft.conversation;
@@ -153,20 +180,14 @@ impl Dynamo {
                 index
             } else {
                 let last = self.tail(tails, conversation).await?.last;
-                segments.push(Segment {
-                    conversation: conversation.clone(),
-                    first: Seq(last.0.saturating_add(1)),
-                    entries: Vec::new(),
-                    version: 1,
-                    write: write.clone(),
-                });
+                segments.push(Segment::after(last, conversation.clone(), &write_id));
                 segments.len() - 1
             };
             let Some(segment) = segments.get_mut(index) else {
                 continue;
             };
-            segment.entries.push(Entry::of(draft));
-            places.push(segment.last());
+            segment.entries.push(SegmentEntry::of(draft));
+            seqs.push(segment.last());
             if let Body::Topic(topic) = &draft.body {
                 topics.insert(conversation, (topic, draft.at));
             }
@@ -175,70 +196,81 @@ impl Dynamo {
         for segment in &segments {
             writes.push(segment.create()?);
             if segment.first == Seq(1) {
-                writes.push(Write::put(
-                    Key::conversation(&segment.conversation),
-                    |item| item,
-                ));
+                let key = ItemKey::conversation(&segment.conversation);
+                writes.push(ItemWrite::put(key, |item| item));
             }
         }
         for (conversation, (topic, at)) in topics {
             if let Conversation::Room(room) = conversation {
                 let topic = topic.as_ref().map_or_else(String::new, Text::to_string);
-                let set = Write::update(Key::room(room)).set("topic", text(topic));
-                writes.push(set.default("created", number(at.0)));
+                let set = ItemWrite::update(ItemKey::room(room)).set("topic", text(topic));
+                writes.push(set.set_if_missing("created", number(at.0)));
             }
         }
         let first = segments.first().map(Segment::key);
-        let key = first.ok_or_else(|| StoreError::Internal("nothing is to be written".into()))?;
-        Ok(Plan {
+        let key = first.ok_or_else(|| StoreError::Internal("the append is empty".into()))?;
+        Ok(AppendPlan {
             writes,
             segments,
-            places,
-            proof: Proof { key, write },
+            seqs,
+            proof: WriteProof { key, write_id },
         })
     }
 
-    /// The end of a log.
+    /// The end of a log. If it is read from the table, doubts about the log are settled.
     pub(super) async fn tail(
         &self,
-        tails: &mut Tails,
+        tails: &mut TailCache,
         conversation: &Conversation,
-    ) -> Result<Tail, StoreError> {
+    ) -> Result<LogTail, StoreError> {
         if let Some(tail) = tails.get(conversation) {
             return Ok(*tail);
         }
         let tail = match self.last_segment(conversation).await? {
-            None => Tail {
+            None => LogTail {
                 last: Seq(0),
                 is_removed: false,
                 segment: None,
             },
             Some(mut segment) => {
-                if self.doubts.hide(&segment) {
+                if self.doubts.contains(&segment) {
                     self.void(&mut segment).await?;
                 }
                 self.doubts.settle(conversation, segment.last());
-                Tail::of(&segment)
+                LogTail::of(&segment)
             }
         };
-        if tails.len() >= MOST_TAILS {
+        if tails.len() >= MAX_TAILS {
             tails.clear();
         }
         tails.insert(conversation.clone(), tail);
         Ok(tail)
     }
 
+    /// The end of a log, read from the table because other processes may have moved it.
+    pub(super) async fn fresh_tail(
+        &self,
+        tails: &mut TailCache,
+        conversation: &Conversation,
+    ) -> Result<LogTail, StoreError> {
+        tails.remove(conversation);
+        self.tail(tails, conversation).await
+    }
+
     pub(super) async fn last_segment(
         &self,
         conversation: &Conversation,
     ) -> Result<Option<Segment>, StoreError> {
-        let range = Range::all(key::log(conversation)).backwards().page(1);
-        let page = self.table.page(&range, None).await?;
-        let last = page.rows.first();
-        last.map(|row| Segment::read(conversation, row)).transpose()
+        let range = KeyRange::all(key::log(conversation))
+            .reversed()
+            .page_size(1);
+        let page = self.table.query_page(&range, None).await?;
+        let last = page.items.first();
+        last.map(|item| Segment::read(conversation, item))
+            .transpose()
     }
 
-    /// Takes out what was refused to who said it.
+    /// Removes the text of messages whose authors were told that they weren't sent.
     async fn void(&self, segment: &mut Segment) -> Result<(), StoreError> {
         segment.void();
         let written = self.table.write(vec![segment.replace()?], None).await;
@@ -247,76 +279,47 @@ impl Dynamo {
             event = "append_voided",
             conversation = %segment.conversation,
             entries = segment.entries.len(),
-            "messages that were refused had been saved all the same; their words are gone"
+            "removed messages that had been reported as not sent, but were saved"
         );
         Ok(())
     }
 
-    /// Looks after what is in doubt.
+    /// Settles all doubts.
     pub(super) async fn settle_doubts(&self) -> Result<(), StoreError> {
         for conversation in self.doubts.conversations() {
             let mut tails = self.tails.lock().await;
-            tails.remove(&conversation);
-            self.tail(&mut tails, &conversation).await?;
+            self.fresh_tail(&mut tails, &conversation).await?;
         }
         Ok(())
     }
 
-    fn doubt(&self, segments: &[Segment]) {
-        let since = Instant::now();
-        let doubts = segments.iter().map(|segment| Doubt {
-            conversation: segment.conversation.clone(),
-            first: segment.first,
-            write: segment.write.clone(),
-            since,
-        });
-        self.doubts.lock().extend(doubts);
-    }
-
-    /// These are the ends now. The ones before may expire.
-    pub(super) fn advance(&self, tails: &mut Tails, segments: &[Segment]) {
+    /// Caches the new ends of logs. The segments that ended them before may expire.
+    pub(super) fn advance(&self, tails: &mut TailCache, segments: &[Segment]) {
         for segment in segments {
-            let before = tails.insert(segment.conversation.clone(), Tail::of(segment));
+            let before = tails.insert(segment.conversation.clone(), LogTail::of(segment));
             let Some(expire) = before.and_then(|tail| self.expire(&segment.conversation, tail))
             else {
                 continue;
             };
-            let table = std::sync::Arc::clone(&self.table);
-            // Nobody waits for that: who reads compares the time.
+            let table = Arc::clone(&self.table);
+            // In the background: readers compare the time anyway.
             tokio::spawn(async move {
-                let _stays_a_little_longer = table.write(vec![expire], None).await;
+                let _may_be_kept_longer = table.write(vec![expire], None).await;
             });
         }
     }
 
-    /// Lets what was the end of a log expire, if anything does.
-    pub(super) fn expire(&self, conversation: &Conversation, tail: Tail) -> Option<Write> {
+    /// Lets the segment at the end of a log expire, if there is one and history is limited.
+    pub(super) fn expire(&self, conversation: &Conversation, tail: LogTail) -> Option<ItemWrite> {
         let (first, newest) = tail.segment?;
-        let end = self.end_of(newest)?;
-        let expire = Write::update(Key::segment(conversation, first)).set(EXPIRES, end);
-        Some(expire.when(super::write::Condition::Present))
+        let expire = ItemWrite::update(ItemKey::segment(conversation, first));
+        let expire = expire.set(EXPIRES, self.expiry_of(newest)?);
+        Some(expire.when(Condition::Present))
     }
 
-    /// When a segment may be deleted whose newest entry is of this time, if ever.
-    pub(super) fn end_of(&self, newest: Time) -> Option<AttributeValue> {
-        let end = newest.plus(self.keep?).0.div_euclid(1000);
-        Some(number(end.saturating_add(1)))
+    /// The expiry of a segment whose newest entry has this time, if history is limited.
+    pub(super) fn expiry_of(&self, newest: Time) -> Option<AttributeValue> {
+        let expiry = newest.plus(self.retention?).0.div_euclid(1000);
+        Some(number(expiry.saturating_add(1)))
     }
-}
-
-impl Tail {
-    /// The end of a log whose last segment this is.
-    pub fn of(segment: &Segment) -> Tail {
-        Tail {
-            last: segment.last(),
-            is_removed: segment.is_removed(),
-            segment: Some((segment.first, segment.newest())),
-        }
-    }
-}
-
-/// How long to wait for one's next turn among many: longer each time, and never the same.
-pub(super) fn turn_taking(turn: u32) -> Duration {
-    let most = 5_u64.saturating_mul(1 << turn.min(6));
-    Duration::from_millis(rand::random_range(0..=most))
 }

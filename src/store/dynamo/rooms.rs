@@ -1,28 +1,28 @@
-//! The records of rooms. Where the log of a room ends stands nowhere but in the log.
+//! Rooms. Where a room's log ends is only stored in the log itself.
 
 use std::time::Duration;
 
 use super::Dynamo;
-use super::change::ChangePlan;
-use super::item::{Row, number, text};
-use super::key::{self, Key};
-use super::segment::{Entry, Segment};
-use super::table::{Range, WriteError};
-use super::write::{Condition, Write};
+use super::item::{StoredItem, number, text};
+use super::key::{self, ItemKey};
+use super::plan::ChangePlan;
+use super::segment::{Segment, SegmentEntry};
+use super::table::{KeyRange, new_write_id};
+use super::write::{Condition, ItemWrite};
 use crate::chat::ids::{AccountId, Conversation, RoomName, Seq, Time};
 use crate::store::archive::Room;
 use crate::store::{ChangeError, RoomRecord, StoreError, removed};
 use crate::text::Text;
 
-/// How many segments of a removed room are deleted in one step.
-const CLEARED: usize = 100;
+/// How many segments of a removed room one step deletes.
+const CLEAR_PAGE: usize = 100;
 
 impl Dynamo {
     pub(super) async fn all_rooms(&self) -> Result<Vec<RoomRecord>, StoreError> {
-        let rows = self.table.all(&Range::all(key::ROOMS)).await?;
-        let mut rooms = Vec::with_capacity(rows.len());
-        for row in rows {
-            rooms.push(self.room(&row).await?);
+        let items = self.table.query_all(&KeyRange::all(key::ROOMS)).await?;
+        let mut rooms = Vec::with_capacity(items.len());
+        for item in items {
+            rooms.push(self.room(&item).await?);
         }
         Ok(rooms)
     }
@@ -33,71 +33,63 @@ impl Dynamo {
         made_by: Option<AccountId>,
         now: Time,
     ) -> Result<RoomRecord, StoreError> {
-        // What a removal has left that was cut.
+        // A removal that was interrupted.
         while self.clear_log(name).await? {}
-        let key = Key::room(name);
+        let key = ItemKey::room(name);
         let made_by = made_by.map(|account| account.to_string());
-        let create = Write::create(key.clone(), |item| {
+        let create = ItemWrite::create(key.clone(), |item| {
             item.number("created", now.0)
-                .maybe_text("made_by", made_by.as_deref())
+                .text_opt("made_by", made_by.as_deref())
         });
-        match self.table.write(vec![create], None).await {
-            Ok(()) | Err(WriteError::Refused(_)) => {}
-            Err(WriteError::Failed { error, .. }) => return Err(error),
-        }
+        self.table.write_if(vec![create]).await?;
         match self.table.get(&key).await? {
-            Some(row) => self.room(&row).await,
-            None => Err(StoreError::Corrupt(format!("room {name} was not kept"))),
+            Some(item) => self.room(&item).await,
+            None => Err(StoreError::Corrupt(format!(
+                "room {name} was created, but doesn't exist"
+            ))),
         }
     }
 
-    /// Removes a room in which nothing was ever said, or returns it.
+    /// Removes a room whose log is empty, or returns it.
     pub(super) async fn remove_empty(
         &self,
         name: &RoomName,
     ) -> Result<Option<RoomRecord>, StoreError> {
-        let key = Key::room(name);
-        let Some(row) = self.table.get(&key).await? else {
+        let key = ItemKey::room(name);
+        let Some(item) = self.table.get(&key).await? else {
             return Ok(None);
         };
-        let room = self.room(&row).await?;
+        let room = self.room(&item).await?;
         if room.last != Seq(0) {
             return Ok(Some(room));
         }
-        let written = self.table.write(vec![Write::delete(key)], None).await;
-        written.map_err(WriteError::into_store)?;
+        self.table.write_if(vec![ItemWrite::delete(key)]).await?;
         Ok(None)
     }
 
-    /// Removes a room, and ends the log of what was said there. One whose answer was lost may have
-    /// been done, and something may have been said since: then only the log is ended again.
+    /// Removes a room and ends its log. If the response to an earlier removal was lost, the room may
+    /// be gone and its log may have grown since: then only the log is ended again.
     pub(super) async fn close_room(
         &self,
         name: &RoomName,
         now: Time,
     ) -> Result<ChangePlan, ChangeError> {
-        let key = Key::room(name);
-        let there = self.table.get(&key).await?.is_some();
+        let key = ItemKey::room(name);
+        let exists = self.table.get(&key).await?.is_some();
         let conversation = Conversation::Room(name.clone());
         let mut tails = self.tails.lock().await;
-        tails.remove(&conversation);
-        let tail = self.tail(&mut tails, &conversation).await?;
-        // It is another one next.
+        let tail = self.fresh_tail(&mut tails, &conversation).await?;
+        // The end moves outside the appender.
         tails.remove(&conversation);
         let mut writes = Vec::new();
-        if there {
-            writes.push(Write::delete(key).when(Condition::Present));
+        if exists {
+            writes.push(ItemWrite::delete(key).when(Condition::Present));
         }
         if tail.last > Seq(0) && !tail.is_removed {
             let seq = Seq(tail.last.0.saturating_add(1));
             let entry = removed(conversation.clone(), seq, now)?;
-            let end = Segment {
-                conversation,
-                first: seq,
-                entries: vec![Entry::restored(&entry)],
-                version: 1,
-                write: format!("{:032x}", rand::random::<u128>()),
-            };
+            let mut end = Segment::after(tail.last, conversation, &new_write_id());
+            end.entries.push(SegmentEntry::imported(&entry));
             writes.push(end.create()?);
         }
         if writes.is_empty() {
@@ -106,9 +98,9 @@ impl Dynamo {
         Ok(ChangePlan::done(writes))
     }
 
-    /// Deletes some of what was said in a room before it was removed.
+    /// Deletes one page of a removed room's log. Returns whether there are more.
     pub(super) async fn clear_log(&self, name: &RoomName) -> Result<bool, StoreError> {
-        if self.table.get(&Key::room(name)).await?.is_some() {
+        if self.table.get(&ItemKey::room(name)).await?.is_some() {
             return Ok(false);
         }
         let conversation = Conversation::Room(name.clone());
@@ -119,47 +111,48 @@ impl Dynamo {
             return Ok(false);
         }
         let before = key::number(end.first.0.saturating_sub(1));
-        let range = Range::all(key::log(&conversation)).between(key::number(0), before);
-        let page = self.table.page(&range.page(CLEARED), None).await?;
-        let mut deletes = Vec::with_capacity(page.rows.len());
-        for row in &page.rows {
-            deletes.push(Write::delete(Segment::read(&conversation, row)?.key()));
+        let range = KeyRange::all(key::log(&conversation)).between(key::number(0), before);
+        let page = self
+            .table
+            .query_page(&range.page_size(CLEAR_PAGE), None)
+            .await?;
+        let mut deletes = Vec::with_capacity(page.items.len());
+        for item in &page.items {
+            deletes.push(ItemWrite::delete(Segment::read(&conversation, item)?.key()));
         }
-        self.clear(deletes).await?;
+        self.table.write_batches(deletes).await?;
         Ok(page.next.is_some())
     }
 
-    /// Puts a room into slow mode, or ends it.
+    /// Sets or ends a room's slow mode.
     pub(super) async fn change_slow(
         &self,
         name: &RoomName,
         slow: Option<Duration>,
     ) -> Result<ChangePlan, ChangeError> {
-        let key = Key::room(name);
-        let row = self.table.get(&key).await?.ok_or(ChangeError::NotFound)?;
-        if read(&row)?.slow == slow {
+        let key = ItemKey::room(name);
+        let item = self.table.get(&key).await?.ok_or(ChangeError::NotFound)?;
+        if stored_room(&item)?.slow == slow {
             return Ok(ChangePlan::unchanged());
         }
-        let update = Write::update(key).when(Condition::Present);
+        let update = ItemWrite::update(key).when(Condition::Present);
         Ok(ChangePlan::done(vec![match slow {
             Some(slow) => update.set("slow", number(slow.as_millis())),
             None => update.remove("slow"),
         }]))
     }
 
-    async fn room(&self, row: &Row) -> Result<RoomRecord, StoreError> {
+    async fn room(&self, item: &StoredItem) -> Result<RoomRecord, StoreError> {
         let Room {
             name,
             topic,
             created,
             made_by,
             slow,
-        } = read(row)?;
-        // Asked for once, when a server starts or a room is made: what is remembered may be old.
+        } = stored_room(item)?;
         let mut tails = self.tails.lock().await;
         let conversation = Conversation::Room(name.clone());
-        tails.remove(&conversation);
-        let tail = self.tail(&mut tails, &conversation).await?;
+        let tail = self.fresh_tail(&mut tails, &conversation).await?;
         let last = if tail.is_removed { Seq(0) } else { tail.last };
         Ok(RoomRecord {
             name,
@@ -172,42 +165,42 @@ impl Dynamo {
     }
 }
 
-/// A room as it is, without its log.
-pub(super) fn read(row: &Row) -> Result<Room, StoreError> {
-    let raw = row.sort()?;
-    let topic = row.maybe_text("topic")?.filter(|topic| !topic.is_empty());
+/// A room without its log.
+pub(super) fn stored_room(item: &StoredItem) -> Result<Room, StoreError> {
+    let raw = item.sort()?;
+    let topic = item.text_opt("topic")?.filter(|topic| !topic.is_empty());
     Ok(Room {
         name: RoomName::new(raw)
-            .map_err(|error| row.bad(format_args!("the bad name {raw:?}: {error}")))?,
+            .map_err(|error| item.corrupt(format_args!("an invalid name {raw:?}: {error}")))?,
         topic: topic.map(Text::stored),
-        created: row.time("created")?,
-        made_by: match row.maybe_text("made_by")? {
-            Some(_) => Some(row.account("made_by")?),
+        created: item.time("created")?,
+        made_by: match item.text_opt("made_by")? {
+            Some(_) => Some(item.account("made_by")?),
             None => None,
         },
-        slow: row.maybe_number("slow")?.map(Duration::from_millis),
+        slow: item.number_opt("slow")?.map(Duration::from_millis),
     })
 }
 
-/// A room in place of one without topic that was made at this time; or of none.
-pub(super) fn restore(room: &Room, instead: Option<Time>) -> Write {
+/// Creates a room, or replaces one without a topic that was created at this time.
+pub(super) fn put_room(room: &Room, replaced: Option<Time>) -> ItemWrite {
     let topic = room.topic.as_ref().map(Text::as_str);
     let made_by = room.made_by.map(|account| account.to_string());
-    let put = Write::put(Key::room(&room.name), |item| {
+    let put = ItemWrite::put(ItemKey::room(&room.name), |item| {
         item.number("created", room.created.0)
-            .maybe_text("topic", topic)
-            .maybe_text("made_by", made_by.as_deref())
-            .maybe_number("slow", room.slow.map(|slow| slow.as_millis()))
+            .text_opt("topic", topic)
+            .text_opt("made_by", made_by.as_deref())
+            .number_opt("slow", room.slow.map(|slow| slow.as_millis()))
     });
-    match instead {
+    match replaced {
         Some(created) => put
-            .when(Condition::Is("created", number(created.0)))
-            .when(Condition::NoneOrAtMost("topic", text(""))),
+            .when(Condition::Equals("created", number(created.0)))
+            .when(Condition::MissingOrAtMost("topic", text(""))),
         None => put.when(Condition::Absent),
     }
 }
 
-/// The write that renews what is there already: the smallest there is.
-pub(super) fn touch(now: Time) -> Write {
-    Write::update(Key::pulse()).set("at", number(now.0))
+/// The smallest possible write, for health checks.
+pub(super) fn write_test(now: Time) -> ItemWrite {
+    ItemWrite::update(ItemKey::write_test()).set("at", number(now.0))
 }

@@ -1,57 +1,55 @@
-//! A conversation's log as it is in the table: segments, each with the entries that one write
-//! brought, in one item.
+//! Segments: the items of a conversation's log, each with the entries of one append.
 //!
-//! A write is paid by the KiB begun, so ten messages that came together cost one item's price and
-//! not ten. The sort key is the place of the first entry. Whoever appends creates the item behind
-//! the last, under the condition that there is none: two who do that at the same moment mean the
-//! same key, so one of them is refused and looks again.
+//! A write is billed per KiB or part of one, so ten messages in one item cost as much as one. The
+//! sort key is the sequence number of the first entry. See [`log`](super::log) for the appender.
 
 use serde::{Deserialize, Serialize};
 
-use super::item::{Item, Row};
-use super::key::Key;
-use super::write::Write;
+use super::item::{StoredItem, number, text};
+use super::key::ItemKey;
+use super::table::WRITE_ID;
+use super::write::{Condition, ItemWrite};
 use crate::chat::event::{Author, Body, Draft, Message};
 use crate::chat::ids::{AccountId, Conversation, Name, Seq, Time};
+use crate::store::archive::{self, Kept};
 use crate::store::{Purge, REMOVED, StoreError};
 use crate::text::Text;
 
-mod kept;
-
-pub(super) use kept::restorable;
-
 /// The most entries of one segment, and of one append.
-pub(super) const MOST_ENTRIES: usize = 256;
+pub(super) const MAX_ENTRIES: usize = 256;
 /// The most conversations of one append: each is up to three writes of one transaction.
-const MOST_CONVERSATIONS: usize = 25;
-/// The most bytes of one append, as [`cost`] counts them. An item may have 400 KiB.
-const MOST_BYTES: usize = 256 * 1024;
+const MAX_CONVERSATIONS: usize = 25;
+/// The most bytes of one append, as [`size`] estimates them. An item may have 400 KiB.
+const MAX_BYTES: usize = 256 * 1024;
+/// The most entries of an imported segment. Few, because joining a room reads its last segments
+/// whole.
+const MAX_IMPORTED: usize = 32;
 
-/// One entry. The names are in tables: never change one.
+/// An entry of a log. The field names are the stored format: never change one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Entry {
+pub(super) struct SegmentEntry {
     at: i64,
     by: AccountId,
     name: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     to: Option<String>,
-    kind: Kind,
+    kind: EntryKind,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     text: Option<String>,
-    /// The entry that this one says something about.
+    /// The entry that this one edits or deletes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     target: Option<u64>,
-    /// Whether these are not the words first said.
+    /// Whether the text has been edited.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     edited: bool,
-    /// Whether it was deleted, or refused to who said it.
+    /// Whether it was deleted, or reported as not sent.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     gone: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-enum Kind {
+enum EntryKind {
     Said,
     Did,
     Topic,
@@ -59,46 +57,70 @@ enum Kind {
     Deleted,
 }
 
-impl Entry {
-    pub fn of(draft: &Draft) -> Entry {
-        let (kind, text, target) = match &draft.body {
-            Body::Said(text) => (Kind::Said, Some(text), None),
-            Body::Did(text) => (Kind::Did, Some(text), None),
-            Body::Topic(topic) => (Kind::Topic, topic.as_ref(), None),
-            // The new words are kept once, with the entry that they changed, so that nothing is
-            // left of them when it is deleted.
-            Body::Edited { target, .. } => (Kind::Edited, None, Some(target.0)),
-            Body::Deleted { target } => (Kind::Deleted, None, Some(target.0)),
+impl SegmentEntry {
+    pub fn of(draft: &Draft) -> SegmentEntry {
+        let edited = false;
+        let kept = match &draft.body {
+            Body::Said(text) => Kept::Said {
+                text: text.clone(),
+                edited,
+            },
+            Body::Did(text) => Kept::Did {
+                text: text.clone(),
+                edited,
+            },
+            Body::Topic(topic) => Kept::Topic(topic.clone()),
+            // The new text is stored once, in the edited entry, so that nothing is left of it after
+            // a deletion.
+            Body::Edited { target, .. } => Kept::Edited { target: *target },
+            Body::Deleted { target } => Kept::Deleted { target: *target },
         };
-        Entry {
-            at: draft.at.0,
-            by: draft.author.account,
-            name: draft.author.name.to_string(),
-            to: draft.to.as_ref().map(Name::to_string),
+        SegmentEntry::new(draft.at, &draft.author, draft.to.as_ref(), &kept)
+    }
+
+    /// An entry from an archive.
+    pub fn imported(entry: &archive::Entry) -> SegmentEntry {
+        SegmentEntry::new(entry.at, &entry.author, entry.to.as_ref(), &entry.kept)
+    }
+
+    fn new(at: Time, author: &Author, to: Option<&Name>, kept: &Kept) -> SegmentEntry {
+        let (kind, edited) = match kept {
+            Kept::Said { edited, .. } => (EntryKind::Said, *edited),
+            Kept::Did { edited, .. } => (EntryKind::Did, *edited),
+            Kept::Topic(_) => (EntryKind::Topic, false),
+            Kept::Gone => (EntryKind::Said, false),
+            Kept::Edited { .. } => (EntryKind::Edited, false),
+            Kept::Deleted { .. } => (EntryKind::Deleted, false),
+        };
+        SegmentEntry {
+            at: at.0,
+            by: author.account,
+            name: author.name.to_string(),
+            to: to.map(Name::to_string),
             kind,
-            text: text.map(|text| text.as_str().to_owned()),
-            target,
-            edited: false,
-            gone: false,
+            text: archived_text(kept).map(Text::to_string),
+            target: kept.target().map(|target| target.0),
+            edited,
+            gone: matches!(kept, Kept::Gone),
         }
     }
 
-    /// Whether history shows it, as far as the entry itself says.
+    /// Whether history shows it, unless it has expired.
     pub fn is_shown(&self) -> bool {
-        !self.gone && !matches!(self.kind, Kind::Edited | Kind::Deleted)
+        !self.gone && !matches!(self.kind, EntryKind::Edited | EntryKind::Deleted)
     }
 
-    /// Whether somebody said or did this, and has not taken it back.
+    /// Whether it is a message or an action that isn't deleted.
     pub fn is_speech(&self) -> bool {
-        !self.gone && matches!(self.kind, Kind::Said | Kind::Did)
+        !self.gone && matches!(self.kind, EntryKind::Said | EntryKind::Did)
     }
 
-    /// Whether this account said or did it, taken back or not.
+    /// Whether it is a message or an action of this account, deleted or not.
     pub fn is_speech_of(&self, account: AccountId) -> bool {
-        self.by == account && matches!(self.kind, Kind::Said | Kind::Did)
+        self.by == account && matches!(self.kind, EntryKind::Said | EntryKind::Did)
     }
 
-    pub fn is_gone(&self) -> bool {
+    pub fn is_deleted(&self) -> bool {
         self.gone
     }
 
@@ -106,68 +128,42 @@ impl Entry {
         Time(self.at)
     }
 
-    /// It says this instead, or nothing at all.
-    pub fn change(&mut self, text: Option<&Text>) {
-        self.text = text.map(|text| text.as_str().to_owned());
+    /// Replaces the text, or deletes the entry.
+    pub fn edit(&mut self, text: Option<&Text>) {
+        self.text = text.map(Text::to_string);
         self.edited |= text.is_some();
         self.gone |= text.is_none();
     }
 
-    /// Takes its words out if it is one of those. Returns whether it was.
+    /// Deletes the entry if a purge applies to it. Returns whether it does.
     fn purge(&mut self, purge: &Purge) -> bool {
-        let hit = self.is_shown() && purge.hits(self.by, &self.name, self.at());
-        if hit {
-            // Of a topic that was set nothing is left either; the room's own is in its record.
-            if self.kind == Kind::Topic {
-                self.kind = Kind::Said;
+        let applies = self.is_shown() && purge.hits(self.by, &self.name, self.at());
+        if applies {
+            // A purged topic leaves nothing of it in the log; the room's item has the current one.
+            if self.kind == EntryKind::Topic {
+                self.kind = EntryKind::Said;
             }
-            self.change(None);
+            self.edit(None);
         }
-        hit
+        applies
     }
 
-    /// It was never said.
     fn void(&mut self) {
-        // A topic has been set in the room's record as well: it stands.
+        // A topic stands, since the room's item has it, too.
         if self.is_speech() {
-            self.change(None);
+            self.edit(None);
         }
     }
 
-    fn message(&self, segment: &Segment, seq: Seq) -> Result<Message, StoreError> {
-        let conversation = &segment.conversation;
-        let (author, to) = self.people(conversation, seq)?;
-        let bad = |what: &str| bad(conversation, seq, what);
-        let text = self.text.as_deref().map(Text::stored);
-        let body = match (self.kind, text) {
-            (Kind::Said, Some(text)) => Body::Said(text),
-            (Kind::Did, Some(text)) => Body::Did(text),
-            (Kind::Topic, topic) => Body::Topic(topic),
-            (Kind::Said | Kind::Did, None) => return Err(bad("no text")),
-            (Kind::Edited | Kind::Deleted, _) => {
-                return Err(bad("nothing that is shown"));
-            }
-        };
-        Ok(Message {
-            conversation: conversation.clone(),
-            seq,
-            at: Time(self.at),
-            author,
-            to,
-            body,
-            edited: self.edited,
-        })
-    }
-
-    /// Who says it, and to whom.
+    /// The author, and the recipient in a direct conversation.
     fn people(
         &self,
         conversation: &Conversation,
         seq: Seq,
     ) -> Result<(Author, Option<Name>), StoreError> {
         let name = |raw: &String| {
-            let wrong = |error| format!("the bad name {raw:?}: {error}");
-            Name::stored(raw).map_err(|error| bad(conversation, seq, &wrong(error)))
+            let problem = |error| format!("an invalid name {raw:?}: {error}");
+            Name::stored(raw).map_err(|error| corrupt(conversation, seq, &problem(error)))
         };
         let author = Author {
             account: self.by,
@@ -175,131 +171,182 @@ impl Entry {
         };
         Ok((author, self.to.as_ref().map(name).transpose()?))
     }
+
+    /// The entry as an archive has it.
+    pub fn to_archive(
+        &self,
+        conversation: &Conversation,
+        seq: Seq,
+    ) -> Result<archive::Entry, StoreError> {
+        let text = self.text.as_deref().map(Text::stored);
+        let (target, edited) = (self.target.map(Seq), self.edited);
+        let kept = match (self.kind, text, target) {
+            _ if self.gone => Kept::Gone,
+            (EntryKind::Said, Some(text), _) => Kept::Said { text, edited },
+            (EntryKind::Did, Some(text), _) => Kept::Did { text, edited },
+            (EntryKind::Topic, topic, _) => Kept::Topic(topic),
+            (EntryKind::Edited, _, Some(target)) => Kept::Edited { target },
+            (EntryKind::Deleted, _, Some(target)) => Kept::Deleted { target },
+            (EntryKind::Said | EntryKind::Did, None, _) => {
+                return Err(corrupt(conversation, seq, "no text"));
+            }
+            (EntryKind::Edited | EntryKind::Deleted, _, None) => {
+                return Err(corrupt(conversation, seq, "no target"));
+            }
+        };
+        let (author, to) = self.people(conversation, seq)?;
+        Ok(archive::Entry {
+            conversation: conversation.clone(),
+            seq,
+            at: Time(self.at),
+            author,
+            to,
+            kept,
+        })
+    }
 }
 
-fn bad(conversation: &Conversation, seq: Seq, what: &str) -> StoreError {
-    StoreError::Corrupt(format!("message {seq} of {conversation} has {what}"))
+fn corrupt(conversation: &Conversation, seq: Seq, problem: &str) -> StoreError {
+    StoreError::Corrupt(format!("message {seq} of {conversation} has {problem}"))
 }
 
 /// Entries that were written together.
 #[derive(Debug, Clone)]
 pub(super) struct Segment {
     pub conversation: Conversation,
+    /// The sequence number of the first entry.
     pub first: Seq,
-    pub entries: Vec<Entry>,
-    /// How often it was changed.
-    pub version: u64,
-    /// Which write it is of.
-    pub write: String,
+    pub entries: Vec<SegmentEntry>,
+    /// Incremented by every change.
+    version: u64,
+    /// The write that created it.
+    pub write_id: String,
 }
 
 impl Segment {
-    /// Reads an item of a conversation's log.
-    pub fn read(conversation: &Conversation, row: &Row) -> Result<Segment, StoreError> {
-        let first = row.sort()?;
-        let entries = row.text("entries")?;
+    /// An empty segment behind this entry, to be filled.
+    pub fn after(last: Seq, conversation: Conversation, write_id: &str) -> Segment {
+        Segment {
+            conversation,
+            first: Seq(last.0.saturating_add(1)),
+            entries: Vec::new(),
+            version: 1,
+            write_id: write_id.to_owned(),
+        }
+    }
+
+    pub fn read(conversation: &Conversation, item: &StoredItem) -> Result<Segment, StoreError> {
+        let first = item.sort()?;
+        let entries = item.text("entries")?;
         Ok(Segment {
             conversation: conversation.clone(),
             first: first
                 .parse()
                 .map(Seq)
-                .map_err(|_| row.bad(format_args!("the bad place {first:?}")))?,
+                .map_err(|_| item.corrupt(format_args!("an invalid sort key {first:?}")))?,
             entries: serde_json::from_str(entries)
-                .map_err(|error| row.bad(format_args!("bad entries: {error}")))?,
-            version: row.number("version")?,
-            write: row.text(super::table::WRITTEN_BY)?.to_owned(),
+                .map_err(|error| item.corrupt(format_args!("invalid entries: {error}")))?,
+            version: item.number("version")?,
+            write_id: item.text(WRITE_ID)?.to_owned(),
         })
     }
 
-    /// A new one, behind the last entry.
-    pub fn create(&self) -> Result<Write, StoreError> {
+    /// Creates the segment.
+    pub fn create(&self) -> Result<ItemWrite, StoreError> {
         let entries = self.encode()?;
-        Ok(Write::create(self.key(), |item: Item| {
+        Ok(ItemWrite::create(self.key(), |item| {
             item.text("entries", &entries)
                 .number("version", self.version)
-                .text(super::table::WRITTEN_BY, &self.write)
+                .text(WRITE_ID, &self.write_id)
         }))
     }
 
-    /// These entries in place of those that were read.
-    pub fn replace(&self) -> Result<Write, StoreError> {
-        Ok(Write::update(self.key())
-            .set("entries", super::item::text(self.encode()?))
-            .set(
-                "version",
-                super::item::number(self.version.saturating_add(1)),
-            )
-            .when(super::write::Condition::Is(
-                "version",
-                super::item::number(self.version),
-            )))
+    /// Replaces the stored entries, if they haven't changed since they were read.
+    pub fn replace(&self) -> Result<ItemWrite, StoreError> {
+        Ok(ItemWrite::update(self.key())
+            .set("entries", text(self.encode()?))
+            .set("version", number(self.version.saturating_add(1)))
+            .when(Condition::Equals("version", number(self.version))))
     }
 
     fn encode(&self) -> Result<String, StoreError> {
         serde_json::to_string(&self.entries)
-            .map_err(|error| StoreError::Internal(format!("entries can't be written: {error}")))
+            .map_err(|error| StoreError::Internal(format!("can't serialize entries: {error}")))
     }
 
-    pub fn key(&self) -> Key {
-        Key::segment(&self.conversation, self.first)
+    pub fn key(&self) -> ItemKey {
+        ItemKey::segment(&self.conversation, self.first)
     }
 
-    /// The place of its last entry.
+    /// The sequence number of the last entry.
     pub fn last(&self) -> Seq {
-        let more = u64::try_from(self.entries.len()).unwrap_or(u64::MAX);
-        Seq(self.first.0.saturating_add(more).saturating_sub(1))
+        let entries = u64::try_from(self.entries.len()).unwrap_or(u64::MAX);
+        Seq(self.first.0.saturating_add(entries).saturating_sub(1))
     }
 
-    /// Whether the log of a removed room ended with it.
+    /// Whether the log of a removed room ends with it.
     pub fn is_removed(&self) -> bool {
         self.entries.last().is_some_and(|entry| entry.by == REMOVED)
     }
 
-    /// When the last of its entries was said.
+    /// The time of the newest entry.
     pub fn newest(&self) -> Time {
-        let times = self.entries.iter().map(Entry::at);
+        let times = self.entries.iter().map(SegmentEntry::at);
         times.max().unwrap_or_default()
     }
 
-    /// Its entries with their places.
-    pub fn places(&self) -> impl DoubleEndedIterator<Item = (Seq, &Entry)> {
-        let place = |index| Seq(self.first.0.saturating_add(index as u64));
+    /// The entries with their sequence numbers.
+    pub fn numbered(&self) -> impl DoubleEndedIterator<Item = (Seq, &SegmentEntry)> {
+        let seq = |index| Seq(self.first.0.saturating_add(index as u64));
         let entries = self.entries.iter().enumerate();
-        entries.map(move |(index, entry)| (place(index), entry))
+        entries.map(move |(index, entry)| (seq(index), entry))
     }
 
-    /// The entry at a place.
-    pub fn entry_mut(&mut self, place: Seq) -> Option<&mut Entry> {
-        let index = usize::try_from(place.0.checked_sub(self.first.0)?).ok()?;
+    pub fn entry_mut(&mut self, seq: Seq) -> Option<&mut SegmentEntry> {
+        let index = usize::try_from(seq.0.checked_sub(self.first.0)?).ok()?;
         self.entries.get_mut(index)
     }
 
-    /// What history shows of an entry that it shows.
-    pub fn message(&self, place: Seq, entry: &Entry) -> Result<Message, StoreError> {
-        entry.message(self, place)
+    /// The message of an entry that history shows.
+    pub fn message(&self, seq: Seq, entry: &SegmentEntry) -> Result<Message, StoreError> {
+        let entry = entry.to_archive(&self.conversation, seq)?;
+        let (body, edited) = match entry.kept {
+            Kept::Said { text, edited } => (Body::Said(text), edited),
+            Kept::Did { text, edited } => (Body::Did(text), edited),
+            Kept::Topic(topic) => (Body::Topic(topic), false),
+            Kept::Gone | Kept::Edited { .. } | Kept::Deleted { .. } => {
+                return Err(corrupt(&self.conversation, seq, "no text"));
+            }
+        };
+        Ok(Message {
+            conversation: entry.conversation,
+            seq,
+            at: entry.at,
+            author: entry.author,
+            to: entry.to,
+            body,
+            edited,
+        })
     }
 
-    /// Takes the words out of some entries. Returns of how many.
+    /// Deletes the entries that a purge applies to. Returns how many.
     pub fn purge(&mut self, purge: &Purge) -> u64 {
-        let mut removed = 0;
-        for entry in &mut self.entries {
-            removed += u64::from(entry.purge(purge));
-        }
-        removed
+        let entries = self.entries.iter_mut();
+        entries.map(|entry| u64::from(entry.purge(purge))).sum()
     }
 
-    /// Nothing of it was ever said.
+    /// Deletes the messages, which were reported as not sent.
     pub fn void(&mut self) {
-        self.entries.iter_mut().for_each(Entry::void);
+        self.entries.iter_mut().for_each(SegmentEntry::void);
     }
 }
 
-/// How many of these, from the first on, one append takes. At least one.
+/// How many entries from the first on fit into one append. At least one.
 pub(super) fn portion(batch: &[Draft]) -> usize {
     let mut conversations: Vec<&Conversation> = Vec::new();
     let mut bytes = 0_usize;
     let mut count = 0;
-    for draft in batch.iter().take(MOST_ENTRIES) {
+    for draft in batch.iter().take(MAX_ENTRIES) {
         if !conversations.contains(&&draft.conversation) {
             conversations.push(&draft.conversation);
         }
@@ -307,8 +354,8 @@ pub(super) fn portion(batch: &[Draft]) -> usize {
             Body::Said(text) | Body::Did(text) | Body::Topic(Some(text)) => Some(text),
             Body::Topic(None) | Body::Edited { .. } | Body::Deleted { .. } => None,
         };
-        bytes = bytes.saturating_add(cost(text));
-        if conversations.len() > MOST_CONVERSATIONS || bytes > MOST_BYTES {
+        bytes = bytes.saturating_add(size(text));
+        if conversations.len() > MAX_CONVERSATIONS || bytes > MAX_BYTES {
             break;
         }
         count += 1;
@@ -316,13 +363,31 @@ pub(super) fn portion(batch: &[Draft]) -> usize {
     count.max(1)
 }
 
-/// At most how many bytes an entry with this text becomes.
-fn cost(text: Option<&Text>) -> usize {
-    // What is beside the text: names, an account, numbers.
-    const REST: usize = 400;
+/// How many archived entries from the first on fit into one segment. At least one.
+pub(super) fn archive_portion(entries: &[archive::Entry]) -> usize {
+    let mut bytes = 0_usize;
+    let fit = entries.iter().take(MAX_IMPORTED).take_while(|entry| {
+        bytes = bytes.saturating_add(size(archived_text(&entry.kept)));
+        bytes <= MAX_BYTES
+    });
+    fit.count().max(1)
+}
+
+/// An upper bound for the stored size of an entry with this text, in bytes.
+fn size(text: Option<&Text>) -> usize {
+    // The names, the account and the numbers.
+    const OVERHEAD: usize = 400;
     let text = text.map_or(0, |text| text.as_str().len());
     // Quotes and backslashes become two bytes.
-    text.saturating_mul(2).saturating_add(REST)
+    text.saturating_mul(2).saturating_add(OVERHEAD)
+}
+
+fn archived_text(kept: &Kept) -> Option<&Text> {
+    match kept {
+        Kept::Said { text, .. } | Kept::Did { text, .. } => Some(text),
+        Kept::Topic(topic) => topic.as_ref(),
+        Kept::Gone | Kept::Edited { .. } | Kept::Deleted { .. } => None,
+    }
 }
 
 #[cfg(test)]
@@ -345,33 +410,36 @@ mod tests {
 
     #[test]
     fn entries_are_short_and_stay_what_they_are() {
-        let entry = Entry::of(&draft("ops", "say \"hi\""));
+        let entry = SegmentEntry::of(&draft("ops", "say \"hi\""));
         let json = serde_json::to_string(&entry).unwrap();
         assert_eq!(
             json,
             r#"{"at":5,"by":"00000000000000000000000000000007","name":"alice","kind":"said","text":"say \"hi\""}"#
         );
-        assert_eq!(serde_json::from_str::<Entry>(&json).unwrap(), entry);
+        assert_eq!(serde_json::from_str::<SegmentEntry>(&json).unwrap(), entry);
     }
 
     #[test]
     fn an_append_takes_what_fits() {
         let small = vec![draft("ops", "x"); 1000];
-        assert_eq!(portion(&small), MOST_ENTRIES);
+        assert_eq!(portion(&small), MAX_ENTRIES);
         assert_eq!(portion(&small[..7]), 7);
         let large = vec![draft("ops", &"x".repeat(2000)); 200];
         let fit = portion(&large);
         assert!((50..70).contains(&fit), "{fit}");
         let rooms: Vec<_> = (0..60).map(|n| draft(&format!("room-{n}"), "x")).collect();
-        assert_eq!(portion(&rooms), MOST_CONVERSATIONS);
+        assert_eq!(portion(&rooms), MAX_CONVERSATIONS);
         assert_eq!(portion(&[]), 1, "a caller makes progress");
     }
 
     #[test]
     fn an_item_has_room_for_what_an_append_takes() {
         let worst = "\"\\".repeat(1000);
-        let batch = vec![draft("ops", &worst); MOST_ENTRIES];
-        let entries: Vec<_> = batch[..portion(&batch)].iter().map(Entry::of).collect();
+        let batch = vec![draft("ops", &worst); MAX_ENTRIES];
+        let entries: Vec<_> = batch[..portion(&batch)]
+            .iter()
+            .map(SegmentEntry::of)
+            .collect();
         let json = serde_json::to_string(&entries).unwrap();
         assert!(json.len() < 390 * 1024, "{}", json.len());
     }

@@ -1,4 +1,4 @@
-//! The table itself: made for those who do not use Terraform, and looked at before a server starts.
+//! The table itself: created by `ssh-chat store init`, and checked before a server starts.
 
 use std::time::Duration;
 
@@ -11,42 +11,41 @@ use tokio::time::{Instant, sleep};
 
 use super::Dynamo;
 use super::item::EXPIRES;
-use super::key::{PARTITION, SORT};
-use crate::aws::{AwsError, Backoff, quietly};
+use super::key::{PARTITION_KEY, SORT_KEY};
+use crate::aws::{AwsError, Backoff, without_sdk_logs};
 
-/// How long a new table may take until it can be used.
-const NEW: Duration = Duration::from_secs(120);
-/// How often to look whether it can.
-const LOOK: Duration = Duration::from_millis(200);
+/// How long to wait for a new table to become active.
+const CREATION: Duration = Duration::from_secs(120);
+const POLL: Duration = Duration::from_millis(200);
 
-/// Why a table can't be the store.
+/// Why the table can't be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TableError {
-    /// There is none.
+    /// It doesn't exist.
     #[error(
-        "there is no such table; make it with Terraform or with `ssh-chat store init`, or correct \
+        "the table doesn't exist; create it with Terraform or `ssh-chat store init`, or correct \
          aws.table or aws.region"
     )]
     Missing,
-    /// It is made for something else.
+    /// It belongs to another application.
     #[error(
-        "it is no table of ssh-chat's: {0}. Name another in aws.table; `ssh-chat store init` makes \
-         a new one"
+        "the table isn't one of ssh-chat: {0}. Set aws.table to another name; `ssh-chat store init` \
+         creates the table"
     )]
     Wrong(String),
-    /// It can't be used at this moment.
-    #[error("it is {0}; wait until it is ACTIVE")]
+    /// It isn't active yet, or not any more.
+    #[error("the table is {0}; wait until it is ACTIVE")]
     NotReady(String),
-    /// AWS does not let it be looked at or made.
+    /// A call to AWS failed.
     #[error(transparent)]
     Aws(#[from] AwsError),
 }
 
 impl TableError {
-    fn may_pass(&self) -> bool {
+    fn is_transient(&self) -> bool {
         match self {
             TableError::NotReady(_) => true,
-            TableError::Aws(error) => error.may_pass(),
+            TableError::Aws(error) => error.is_transient(),
             TableError::Missing | TableError::Wrong(_) => false,
         }
     }
@@ -55,35 +54,27 @@ impl TableError {
 impl From<BuildError> for TableError {
     fn from(error: BuildError) -> TableError {
         TableError::Aws(AwsError::Refused {
-            code: "the request can't be made".to_owned(),
+            code: "invalid request".to_owned(),
             message: error.to_string(),
         })
     }
 }
 
-/// What became of [`Dynamo::make_table`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Made {
-    /// There was none; now there is.
-    New,
-    /// There was one already.
-    There,
-}
-
 impl Dynamo {
-    /// The name of the table.
+    /// The table's name.
     pub fn table_name(&self) -> &str {
         self.table.name()
     }
 
-    /// Looks whether the table is there and is one of ours.
+    /// Checks that the table exists, belongs to ssh-chat and is active.
     pub async fn check_table(&self) -> Result<(), TableError> {
         let client = self.table.client().await?;
-        let found = quietly(client.describe_table().table_name(self.table.name()).send()).await;
-        match found {
-            Ok(found) => match &found.table {
-                Some(table) => judge(table),
-                None => Err(TableError::NotReady("not described".to_owned())),
+        let response =
+            without_sdk_logs(client.describe_table().table_name(self.table.name()).send()).await;
+        match response {
+            Ok(response) => match &response.table {
+                Some(table) => check(table),
+                None => Err(TableError::NotReady("in an unknown state".to_owned())),
             },
             Err(error) if error.code() == Some("ResourceNotFoundException") => {
                 Err(TableError::Missing)
@@ -92,12 +83,12 @@ impl Dynamo {
         }
     }
 
-    /// Waits until the table can be used, for as long as `patience` lasts if that may help.
+    /// Waits until the table can be used. Transient failures are retried for `patience`.
     pub async fn wait_for_table(&self, patience: Duration) -> Result<(), TableError> {
         let mut backoff = Backoff::new(patience);
         loop {
             let error = match self.check_table().await {
-                Err(error) if error.may_pass() => error,
+                Err(error) if error.is_transient() => error,
                 done => return done,
             };
             let Some(wait) = backoff.wait() else {
@@ -108,47 +99,47 @@ impl Dynamo {
                 table = self.table.name(),
                 %error,
                 again_in = ?wait,
-                "no table yet; nobody can connect before it is there"
+                "waiting for the table; the server doesn't accept connections yet"
             );
             sleep(wait).await;
         }
     }
 
-    /// Makes the table if there is none: paid by use, with point-in-time recovery, protected
-    /// against deletion, and with items that end by themselves.
-    pub async fn make_table(&self) -> Result<Made, TableError> {
-        let made = match self.check_table().await {
-            Ok(()) | Err(TableError::NotReady(_)) => Made::There,
+    /// Creates the table if it doesn't exist, and returns whether it did: on-demand capacity,
+    /// point-in-time recovery, deletion protection, and items that expire.
+    pub async fn create_table(&self) -> Result<bool, TableError> {
+        let created = match self.check_table().await {
+            Ok(()) | Err(TableError::NotReady(_)) => false,
             Err(TableError::Missing) => {
-                self.create_table().await?;
-                Made::New
+                self.request_table().await?;
+                true
             }
             Err(error) => return Err(error),
         };
         let begin = Instant::now();
         while let Err(error) = self.check_table().await {
-            // A new one is not there at once.
+            // A new table takes a while to appear.
             let soon = matches!(error, TableError::NotReady(_) | TableError::Missing);
-            if !soon || begin.elapsed() > NEW {
+            if !soon || begin.elapsed() > CREATION {
                 return Err(error);
             }
-            sleep(LOOK).await;
+            sleep(POLL).await;
         }
-        self.let_items_end().await?;
-        if made == Made::New {
-            self.recover_to_any_moment().await?;
+        self.enable_time_to_live().await?;
+        if created {
+            self.enable_point_in_time_recovery().await?;
         }
-        Ok(made)
+        Ok(created)
     }
 
-    async fn create_table(&self) -> Result<(), TableError> {
+    async fn request_table(&self) -> Result<(), TableError> {
         let client = self.table.client().await?;
         let mut call = client
             .create_table()
             .table_name(self.table.name())
             .billing_mode(BillingMode::PayPerRequest)
             .deletion_protection_enabled(true);
-        for (name, kind) in [(PARTITION, KeyType::Hash), (SORT, KeyType::Range)] {
+        for (name, kind) in [(PARTITION_KEY, KeyType::Hash), (SORT_KEY, KeyType::Range)] {
             let attribute = AttributeDefinition::builder()
                 .attribute_name(name)
                 .attribute_type(ScalarAttributeType::S);
@@ -159,19 +150,20 @@ impl Dynamo {
                 .attribute_definitions(attribute.build()?)
                 .key_schema(element.build()?);
         }
-        match quietly(call.send()).await {
+        match without_sdk_logs(call.send()).await {
             Ok(_) => Ok(()),
-            // Somebody else makes it at the same moment.
+            // Another process creates it at the same time.
             Err(error) if error.code() == Some("ResourceInUseException") => Ok(()),
             Err(error) => Err(AwsError::of(&error).into()),
         }
     }
 
-    async fn let_items_end(&self) -> Result<(), TableError> {
+    async fn enable_time_to_live(&self) -> Result<(), TableError> {
         let (client, name) = (self.table.client().await?, self.table.name());
-        let found = quietly(client.describe_time_to_live().table_name(name).send()).await;
-        let found = found.map_err(|error| AwsError::of(&error))?;
-        let status = found
+        let response =
+            without_sdk_logs(client.describe_time_to_live().table_name(name).send()).await;
+        let response = response.map_err(|error| AwsError::of(&error))?;
+        let status = response
             .time_to_live_description
             .and_then(|ttl| ttl.time_to_live_status);
         if matches!(
@@ -187,12 +179,12 @@ impl Dynamo {
             .update_time_to_live()
             .table_name(name)
             .time_to_live_specification(ttl.build()?);
-        let done = quietly(call.send()).await;
-        done.map(|_| ())
-            .map_err(|error| AwsError::of(&error).into())
+        let updated = without_sdk_logs(call.send()).await;
+        updated.map_err(|error| AwsError::of(&error))?;
+        Ok(())
     }
 
-    async fn recover_to_any_moment(&self) -> Result<(), TableError> {
+    async fn enable_point_in_time_recovery(&self) -> Result<(), TableError> {
         let (client, name) = (self.table.client().await?, self.table.name());
         let recovery =
             PointInTimeRecoverySpecification::builder().point_in_time_recovery_enabled(true);
@@ -200,14 +192,13 @@ impl Dynamo {
             .update_continuous_backups()
             .table_name(name)
             .point_in_time_recovery_specification(recovery.build()?);
-        let done = quietly(call.send()).await;
-        done.map(|_| ())
-            .map_err(|error| AwsError::of(&error).into())
+        let updated = without_sdk_logs(call.send()).await;
+        updated.map_err(|error| AwsError::of(&error))?;
+        Ok(())
     }
 }
 
-/// Whether a table is one of ours, and can be used.
-fn judge(table: &TableDescription) -> Result<(), TableError> {
+fn check(table: &TableDescription) -> Result<(), TableError> {
     let element = |kind: &KeyType| {
         let found = table
             .key_schema()
@@ -216,9 +207,9 @@ fn judge(table: &TableDescription) -> Result<(), TableError> {
         found.map_or("", KeySchemaElement::attribute_name)
     };
     let keys = [element(&KeyType::Hash), element(&KeyType::Range)];
-    if keys != [PARTITION, SORT] {
+    if keys != [PARTITION_KEY, SORT_KEY] {
         return Err(TableError::Wrong(format!(
-            "its key is {:?} and {:?}, and must be {PARTITION:?} and {SORT:?}",
+            "its key is {:?} and {:?}, but must be {PARTITION_KEY:?} and {SORT_KEY:?}",
             keys[0], keys[1]
         )));
     }
@@ -228,12 +219,12 @@ fn judge(table: &TableDescription) -> Result<(), TableError> {
     });
     if let Some(bad) = bad {
         let name = bad.attribute_name();
-        return Err(TableError::Wrong(format!("{name} is no string")));
+        return Err(TableError::Wrong(format!("its key {name} isn't a string")));
     }
     match table.table_status() {
-        // Changing its capacity or its indexes, it can be used.
+        // A table is usable while its capacity or indexes change.
         Some(TableStatus::Active | TableStatus::Updating) => Ok(()),
         Some(other) => Err(TableError::NotReady(other.as_str().to_owned())),
-        None => Err(TableError::NotReady("in no known state".to_owned())),
+        None => Err(TableError::NotReady("in an unknown state".to_owned())),
     }
 }

@@ -1,4 +1,4 @@
-//! What is written: one change of one item each, under conditions, as the API wants it.
+//! Conditional writes, each of one item, in the form that the API wants.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -7,229 +7,209 @@ use aws_sdk_dynamodb::types::{
     AttributeValue, ConditionCheck, Delete, Put, TransactWriteItem, Update,
 };
 
-use super::item::{Attributes, Item, Row};
-use super::key::{Key, PARTITION};
+use super::item::{Attributes, NewItem, StoredItem};
+use super::key::{ItemKey, PARTITION_KEY};
 
-/// What must hold of the item as it is, or nothing is written.
+/// A condition on the stored item. If it fails, nothing is written.
 #[derive(Debug, Clone)]
 pub(super) enum Condition {
-    /// There is no such item.
+    /// The item doesn't exist.
     Absent,
-    /// There is such an item.
+    /// The item exists.
     Present,
     /// The attribute has this value.
-    Is(&'static str, AttributeValue),
-    /// The attribute is more than this.
-    More(&'static str, AttributeValue),
-    /// There is no such attribute, or it is this or less.
-    NoneOrAtMost(&'static str, AttributeValue),
-    /// The set has this in it, and something else as well.
-    OneOfSeveral(&'static str, AttributeValue),
+    Equals(&'static str, AttributeValue),
+    /// The attribute is greater than this.
+    GreaterThan(&'static str, AttributeValue),
+    /// The attribute doesn't exist, or is at most this.
+    MissingOrAtMost(&'static str, AttributeValue),
+    /// The set contains this and at least one other element.
+    ContainsWithOthers(&'static str, AttributeValue),
 }
 
-/// What becomes of an item.
+/// The operation on an item.
 #[derive(Debug, Clone)]
-enum Change {
-    /// It is this, whatever it was.
+enum Operation {
+    /// Creates or replaces the item.
     Put(Attributes),
-    /// Some of its attributes change; it is made if there is none.
-    Update(Vec<(&'static str, Action)>),
-    /// It is gone.
+    /// Changes some attributes; creates the item if it doesn't exist.
+    Update(Vec<(&'static str, UpdateAction)>),
     Delete,
-    /// Nothing: only the conditions must hold.
+    /// Only checks the conditions.
     Check,
 }
 
-/// What becomes of an attribute.
+/// An update of one attribute.
 #[derive(Debug, Clone)]
-enum Action {
+enum UpdateAction {
     Set(AttributeValue),
-    /// Unless it is there.
-    Default(AttributeValue),
-    /// To a number or a set.
+    /// Sets the attribute unless it exists.
+    SetIfMissing(AttributeValue),
+    /// Adds to a number or a set.
     Add(AttributeValue),
-    /// From a set.
-    Take(AttributeValue),
-    /// All of it is gone.
+    /// Deletes from a set.
+    DeleteFrom(AttributeValue),
     Remove,
 }
 
-/// One change of one item, under conditions.
+/// A conditional write of one item.
 #[derive(Debug, Clone)]
-pub(super) struct Write {
-    key: Key,
-    change: Change,
+pub(super) struct ItemWrite {
+    key: ItemKey,
+    operation: Operation,
     conditions: Vec<Condition>,
 }
 
-impl Write {
-    /// Puts an item there in place of any other, with more attributes than its key.
-    pub fn put(key: Key, more: impl FnOnce(Item) -> Item) -> Write {
-        let item = more(Item::at(&key));
-        Write::new(key, Change::Put(item.into_attributes()))
+impl ItemWrite {
+    /// Creates or replaces an item; `attributes` adds to the key.
+    pub fn put(key: ItemKey, attributes: impl FnOnce(NewItem) -> NewItem) -> ItemWrite {
+        let item = attributes(NewItem::new(&key));
+        ItemWrite::new(key, Operation::Put(item.into_attributes()))
     }
 
-    /// Puts an item where there is none.
-    pub fn create(key: Key, more: impl FnOnce(Item) -> Item) -> Write {
-        Write::put(key, more).when(Condition::Absent)
+    /// Creates an item, on the condition that it doesn't exist.
+    pub fn create(key: ItemKey, attributes: impl FnOnce(NewItem) -> NewItem) -> ItemWrite {
+        ItemWrite::put(key, attributes).when(Condition::Absent)
     }
 
-    /// Changes some attributes.
-    pub fn update(key: Key) -> Write {
-        Write::new(key, Change::Update(Vec::new()))
+    /// Updates attributes. Creates the item if it doesn't exist.
+    pub fn update(key: ItemKey) -> ItemWrite {
+        ItemWrite::new(key, Operation::Update(Vec::new()))
     }
 
     /// Deletes an item.
-    pub fn delete(key: Key) -> Write {
-        Write::new(key, Change::Delete)
+    pub fn delete(key: ItemKey) -> ItemWrite {
+        ItemWrite::new(key, Operation::Delete)
     }
 
-    /// Changes nothing.
-    pub fn check(key: Key) -> Write {
-        Write::new(key, Change::Check)
+    /// Only checks conditions.
+    pub fn check(key: ItemKey) -> ItemWrite {
+        ItemWrite::new(key, Operation::Check)
     }
 
-    fn new(key: Key, change: Change) -> Write {
-        Write {
+    fn new(key: ItemKey, operation: Operation) -> ItemWrite {
+        ItemWrite {
             key,
-            change,
+            operation,
             conditions: Vec::new(),
         }
     }
 
-    /// The same under one more condition.
-    pub fn when(mut self, condition: Condition) -> Write {
+    /// Adds a condition. All of them must hold.
+    pub fn when(mut self, condition: Condition) -> ItemWrite {
         self.conditions.push(condition);
         self
     }
 
-    /// An update that also sets an attribute.
-    pub fn set(self, name: &'static str, value: AttributeValue) -> Write {
-        self.action(name, Action::Set(value))
+    /// Sets an attribute, in an update.
+    pub fn set(self, name: &'static str, value: AttributeValue) -> ItemWrite {
+        self.action(name, UpdateAction::Set(value))
     }
 
-    /// An update that also sets an attribute, unless it is there.
-    pub fn default(self, name: &'static str, value: AttributeValue) -> Write {
-        self.action(name, Action::Default(value))
+    /// Sets an attribute unless it exists, in an update.
+    pub fn set_if_missing(self, name: &'static str, value: AttributeValue) -> ItemWrite {
+        self.action(name, UpdateAction::SetIfMissing(value))
     }
 
-    /// An update that also adds to a number or a set.
-    pub fn add(self, name: &'static str, value: AttributeValue) -> Write {
-        self.action(name, Action::Add(value))
+    /// Adds to a number or a set, in an update.
+    pub fn add(self, name: &'static str, value: AttributeValue) -> ItemWrite {
+        self.action(name, UpdateAction::Add(value))
     }
 
-    /// An update that also takes something from a set.
-    pub fn take(self, name: &'static str, value: AttributeValue) -> Write {
-        self.action(name, Action::Take(value))
+    /// Deletes from a set, in an update.
+    pub fn delete_from(self, name: &'static str, value: AttributeValue) -> ItemWrite {
+        self.action(name, UpdateAction::DeleteFrom(value))
     }
 
-    /// An update that also removes an attribute.
-    pub fn remove(self, name: &'static str) -> Write {
-        self.action(name, Action::Remove)
+    /// Removes an attribute, in an update.
+    pub fn remove(self, name: &'static str) -> ItemWrite {
+        self.action(name, UpdateAction::Remove)
     }
 
-    fn action(mut self, name: &'static str, action: Action) -> Write {
-        if let Change::Update(actions) = &mut self.change {
+    fn action(mut self, name: &'static str, action: UpdateAction) -> ItemWrite {
+        if let Operation::Update(actions) = &mut self.operation {
             actions.push((name, action));
         }
         self
     }
 
-    /// Where.
-    pub fn key(&self) -> &Key {
+    pub fn key(&self) -> &ItemKey {
         &self.key
     }
 
-    /// An item that is put, with one more attribute.
-    pub fn mark(mut self, name: &str, value: AttributeValue) -> Write {
-        if let Change::Put(item) = &mut self.change {
+    /// Adds an attribute to an item that is put.
+    pub fn with(mut self, name: &str, value: AttributeValue) -> ItemWrite {
+        if let Operation::Put(item) = &mut self.operation {
             item.insert(name.to_owned(), value);
         }
         self
     }
 
-    /// Does to items that were read what it does to those in the table, as far as it puts or
-    /// deletes whole ones.
-    pub fn preview(&self, rows: &mut HashMap<Key, Row>) {
-        match &self.change {
-            Change::Put(item) => {
-                rows.insert(self.key.clone(), Row::new(item.clone()));
+    /// Applies puts and deletes to a copy of the stored items.
+    pub fn apply_to(&self, items: &mut HashMap<ItemKey, StoredItem>) {
+        match &self.operation {
+            Operation::Put(item) => {
+                items.insert(self.key.clone(), StoredItem::new(item.clone()));
             }
-            Change::Delete => {
-                rows.remove(&self.key);
+            Operation::Delete => {
+                items.remove(&self.key);
             }
-            Change::Update(_) | Change::Check => {}
+            Operation::Update(_) | Operation::Check => {}
         }
     }
 
-    /// As a part of a transaction. An update that changes nothing is a check.
-    pub fn into_part(self, table: &str) -> Result<TransactWriteItem, BuildError> {
-        let mut words = Words::default();
-        let condition = words.conditions(self.conditions);
-        let key = self.key.attributes();
-        let part = TransactWriteItem::builder();
-        Ok(match self.change {
-            Change::Put(item) => part.put(
-                Put::builder()
+    /// The write as an element of a transaction. An update without changes becomes a check.
+    pub fn into_transact_item(self, table: &str) -> Result<TransactWriteItem, BuildError> {
+        let mut placeholders = Placeholders::default();
+        let condition = placeholders.conditions(self.conditions);
+        let key = Some(self.key.attributes());
+        let element = TransactWriteItem::builder();
+        // The builders have these methods in common, but no trait.
+        macro_rules! conditional {
+            ($builder:expr) => {
+                $builder
                     .table_name(table)
-                    .set_item(Some(item))
                     .set_condition_expression(condition)
-                    .set_expression_attribute_names(words.names())
-                    .set_expression_attribute_values(words.values())
-                    .build()?,
-            ),
-            Change::Update(actions) if !actions.is_empty() => part.update(
-                Update::builder()
-                    .table_name(table)
-                    .set_key(Some(key))
-                    .update_expression(words.update(actions))
-                    .set_condition_expression(condition)
-                    .set_expression_attribute_names(words.names())
-                    .set_expression_attribute_values(words.values())
-                    .build()?,
-            ),
-            Change::Delete => part.delete(
-                Delete::builder()
-                    .table_name(table)
-                    .set_key(Some(key))
-                    .set_condition_expression(condition)
-                    .set_expression_attribute_names(words.names())
-                    .set_expression_attribute_values(words.values())
-                    .build()?,
-            ),
-            Change::Check | Change::Update(_) => part.condition_check(
-                ConditionCheck::builder()
-                    .table_name(table)
-                    .set_key(Some(key))
-                    .set_condition_expression(condition)
-                    .set_expression_attribute_names(words.names())
-                    .set_expression_attribute_values(words.values())
-                    .build()?,
-            ),
+                    .set_expression_attribute_names(placeholders.names())
+                    .set_expression_attribute_values(placeholders.values())
+                    .build()?
+            };
+        }
+        Ok(match self.operation {
+            Operation::Put(item) => element.put(conditional!(Put::builder().set_item(Some(item)))),
+            Operation::Update(actions) if !actions.is_empty() => {
+                let update = placeholders.update(actions);
+                let update = Update::builder().set_key(key).update_expression(update);
+                element.update(conditional!(update))
+            }
+            Operation::Delete => element.delete(conditional!(Delete::builder().set_key(key))),
+            Operation::Check | Operation::Update(_) => {
+                element.condition_check(conditional!(ConditionCheck::builder().set_key(key)))
+            }
         }
         .build())
     }
 }
 
-/// The names and values that stand behind `#0` and `:0` in expressions. No name is ever written
-/// out: half of the usual words are reserved.
+/// The names and values behind the placeholders `#0` and `:0` in expressions. Attribute names are
+/// never written out, since many common words are reserved.
 #[derive(Debug, Default)]
-struct Words {
+struct Placeholders {
     names: HashMap<String, String>,
     values: HashMap<String, AttributeValue>,
 }
 
-impl Words {
+impl Placeholders {
     fn name(&mut self, name: &str) -> String {
-        let word = format!("#{}", self.names.len());
-        self.names.insert(word.clone(), name.to_owned());
-        word
+        let placeholder = format!("#{}", self.names.len());
+        self.names.insert(placeholder.clone(), name.to_owned());
+        placeholder
     }
 
     fn value(&mut self, value: AttributeValue) -> String {
-        let word = format!(":{}", self.values.len());
-        self.values.insert(word.clone(), value);
-        word
+        let placeholder = format!(":{}", self.values.len());
+        self.values.insert(placeholder.clone(), value);
+        placeholder
     }
 
     fn conditions(&mut self, conditions: Vec<Condition>) -> Option<String> {
@@ -243,15 +223,15 @@ impl Words {
             (format!("{name} {sign} {value}"), name)
         };
         match condition {
-            Condition::Absent => format!("attribute_not_exists({})", self.name(PARTITION)),
-            Condition::Present => format!("attribute_exists({})", self.name(PARTITION)),
-            Condition::Is(name, value) => compared(name, "=", value).0,
-            Condition::More(name, value) => compared(name, ">", value).0,
-            Condition::NoneOrAtMost(name, value) => {
-                let (less, name) = compared(name, "<=", value);
-                format!("(attribute_not_exists({name}) OR {less})")
+            Condition::Absent => format!("attribute_not_exists({})", self.name(PARTITION_KEY)),
+            Condition::Present => format!("attribute_exists({})", self.name(PARTITION_KEY)),
+            Condition::Equals(name, value) => compared(name, "=", value).0,
+            Condition::GreaterThan(name, value) => compared(name, ">", value).0,
+            Condition::MissingOrAtMost(name, value) => {
+                let (at_most, name) = compared(name, "<=", value);
+                format!("(attribute_not_exists({name}) OR {at_most})")
             }
-            Condition::OneOfSeveral(name, value) => {
+            Condition::ContainsWithOthers(name, value) => {
                 let (name, value) = (self.name(name), self.value(value));
                 let one = self.value(AttributeValue::N("1".to_owned()));
                 format!("(contains({name}, {value}) AND size({name}) > {one})")
@@ -259,21 +239,23 @@ impl Words {
         }
     }
 
-    fn update(&mut self, actions: Vec<(&'static str, Action)>) -> String {
+    fn update(&mut self, actions: Vec<(&'static str, UpdateAction)>) -> String {
         let mut clauses: BTreeMap<&str, Vec<String>> = BTreeMap::new();
         for (name, action) in actions {
             let name = self.name(name);
-            let (clause, words) = match action {
-                Action::Set(value) => ("SET", format!("{name} = {}", self.value(value))),
-                Action::Default(value) => {
+            let (clause, term) = match action {
+                UpdateAction::Set(value) => ("SET", format!("{name} = {}", self.value(value))),
+                UpdateAction::SetIfMissing(value) => {
                     let value = self.value(value);
                     ("SET", format!("{name} = if_not_exists({name}, {value})"))
                 }
-                Action::Add(value) => ("ADD", format!("{name} {}", self.value(value))),
-                Action::Take(value) => ("DELETE", format!("{name} {}", self.value(value))),
-                Action::Remove => ("REMOVE", name),
+                UpdateAction::Add(value) => ("ADD", format!("{name} {}", self.value(value))),
+                UpdateAction::DeleteFrom(value) => {
+                    ("DELETE", format!("{name} {}", self.value(value)))
+                }
+                UpdateAction::Remove => ("REMOVE", name),
             };
-            clauses.entry(clause).or_default().push(words);
+            clauses.entry(clause).or_default().push(term);
         }
         let clauses = clauses.into_iter();
         let clauses = clauses.map(|(clause, all)| format!("{clause} {}", all.join(", ")));
@@ -297,29 +279,32 @@ mod tests {
     use super::*;
 
     #[test]
-    fn expressions_name_nothing() {
-        let mut words = Words::default();
-        let condition = words.conditions(vec![
+    fn expressions_contain_placeholders_only() {
+        let mut placeholders = Placeholders::default();
+        let condition = placeholders.conditions(vec![
             Condition::Present,
-            Condition::Is("role", text("operator")),
-            Condition::NoneOrAtMost("seq", number(7)),
+            Condition::Equals("role", text("operator")),
+            Condition::MissingOrAtMost("seq", number(7)),
         ]);
         assert_eq!(
             condition.as_deref(),
             Some("attribute_exists(#0) AND #1 = :0 AND (attribute_not_exists(#2) OR #2 <= :1)")
         );
-        let update = words.update(vec![
-            ("uses", Action::Add(number(-1))),
-            ("name", Action::Set(text("alice"))),
-            ("role", Action::Set(text("member"))),
-            ("proof_by", Action::Remove),
+        let update = placeholders.update(vec![
+            ("uses", UpdateAction::Add(number(-1))),
+            ("name", UpdateAction::Set(text("alice"))),
+            ("role", UpdateAction::Set(text("member"))),
+            ("proof_by", UpdateAction::Remove),
         ]);
         assert_eq!(update, "ADD #3 :2 REMOVE #6 SET #4 = :3, #5 = :4");
-        assert_eq!(words.names.get("#5").map(String::as_str), Some("role"));
+        assert_eq!(
+            placeholders.names.get("#5").map(String::as_str),
+            Some("role")
+        );
     }
 
     #[test]
-    fn without_conditions_there_is_no_expression() {
-        assert_eq!(Words::default().conditions(Vec::new()), None);
+    fn no_conditions_give_no_expression() {
+        assert_eq!(Placeholders::default().conditions(Vec::new()), None);
     }
 }

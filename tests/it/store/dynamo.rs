@@ -195,18 +195,18 @@ async fn items_are_validated_on_reading() {
     let id = alice.id.to_string();
     store.create_account(&alice, &key(1)).await.unwrap();
     let item = ["ACCOUNTS", id.as_str()];
-    for (name, bad, good, words) in [
+    for (name, bad, good, problem) in [
         (
             "role",
             json!({"S": "king"}),
             json!({"S": "member"}),
-            "has a bad role",
+            "has an invalid role",
         ),
         (
             "name",
             json!({"S": "a b"}),
             json!({"S": "alice"}),
-            "has the bad name",
+            "has an invalid name",
         ),
         (
             "created",
@@ -218,13 +218,13 @@ async fn items_are_validated_on_reading() {
             "created",
             json!({"N": "1.5"}),
             json!({"N": "1"}),
-            "has the bad number 1.5",
+            "has an invalid number 1.5",
         ),
         (
             "preferences",
             json!({"S": "{"}),
             json!({"S": "{}"}),
-            "has bad preferences",
+            "has invalid preferences",
         ),
         (
             "names",
@@ -235,7 +235,7 @@ async fn items_are_validated_on_reading() {
     ] {
         table.put(item, name, &bad);
         let found = store.account_by_key(&fingerprint(1)).await;
-        let expected = format!("ACCOUNTS/{id} {words}");
+        let expected = format!("ACCOUNTS/{id} {problem}");
         let damaged = |error: &StoreError| matches!(error, StoreError::Corrupt(what) if what.starts_with(&expected));
         assert!(found.as_ref().is_err_and(damaged), "{found:?}");
         table.put(item, name, &good);

@@ -1,4 +1,4 @@
-//! One call, until it is answered or its budget of time is used up.
+//! One API call with retries, until there is a response or the time budget is spent.
 
 use std::time::Duration;
 
@@ -7,205 +7,212 @@ use aws_sdk_dynamodb::config::http::HttpResponse;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::transact_get_items::TransactGetItemsError;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
+use aws_sdk_dynamodb::types::CancellationReason;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::{Table, WriteError};
-use crate::aws::{AwsError, quietly};
+use crate::aws::{AwsError, without_sdk_logs};
 use crate::store::StoreError;
 
-/// How long to go on with one call.
+/// The timeouts of one call.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Budget {
-    /// An attempt that is not answered by then is given up.
+pub(super) struct TimeBudget {
+    /// The timeout of each attempt.
     attempt: Duration,
-    /// No attempt begins after that.
-    whole: Duration,
+    /// No attempt begins after this.
+    total: Duration,
 }
 
-/// Two of them one after the other fit into the deadline of a login.
-pub(super) const READ: Budget = Budget {
+/// Two reads in a row fit into the deadline of a login.
+pub(super) const READ: TimeBudget = TimeBudget {
     attempt: Duration::from_secs(1),
-    whole: Duration::from_secs(2),
+    total: Duration::from_secs(2),
 };
-/// Somebody waits for their words to appear.
-pub(super) const WRITE: Budget = Budget {
+/// Someone is waiting for their message to appear.
+pub(super) const WRITE: TimeBudget = TimeBudget {
     attempt: Duration::from_secs(2),
-    whole: Duration::from_secs(6),
+    total: Duration::from_secs(6),
 };
-/// Whoever reads or writes everything would have to begin again.
-const PATIENT: Budget = Budget {
+/// An export or import that fails has to start over.
+const BULK: TimeBudget = TimeBudget {
     attempt: Duration::from_secs(10),
-    whole: Duration::from_secs(60),
+    total: Duration::from_secs(60),
 };
 tokio::task_local! {
-    /// Set for work in which every call is given [`PATIENT`].
-    static PATIENTLY: ();
+    /// Set while every call gets the budget [`BULK`].
+    static LONG_BUDGET: ();
 }
-/// The wait before the second attempt; twice as long before each further one.
-const FIRST_WAIT: Duration = Duration::from_millis(30);
-/// The longest wait.
-const LONGEST_WAIT: Duration = Duration::from_secs(1);
+/// The delay before the second attempt; it doubles for each further one.
+const FIRST_DELAY: Duration = Duration::from_millis(30);
+const MAX_DELAY: Duration = Duration::from_secs(1);
 
-/// Does work that nobody waits for at a terminal: each of its calls goes on for up to a minute.
-pub(in crate::store::dynamo) async fn patiently<T>(work: impl Future<Output = T>) -> T {
-    PATIENTLY.scope((), work).await
+/// Runs work that no one waits for: each of its calls is retried for up to a minute.
+pub(in crate::store::dynamo) async fn with_long_budget<T>(work: impl Future<Output = T>) -> T {
+    LONG_BUDGET.scope((), work).await
 }
 
 impl Table {
-    /// Makes a call until it is answered or the budget is used up. `judge` tells the answers that
-    /// are about conditions.
+    /// Makes a call until there is a response or the budget is spent. `classify` recognises error
+    /// responses about conditions.
     pub(super) async fn call<T, E, S>(
         &self,
         operation: &'static str,
-        budget: Budget,
+        budget: TimeBudget,
         send: impl Fn(Client) -> S,
-        judge: fn(&SdkError<E, HttpResponse>) -> Answer,
-    ) -> Result<T, Failure>
+        classify: fn(&SdkError<E, HttpResponse>) -> ErrorClass,
+    ) -> Result<T, CallError>
     where
         S: Future<Output = Result<T, SdkError<E, HttpResponse>>>,
         E: ProvideErrorMetadata + std::error::Error + 'static,
     {
-        let patient = PATIENTLY.try_with(|()| PATIENT);
-        let budget = patient.unwrap_or(budget);
+        let budget = LONG_BUDGET.try_with(|()| BULK).unwrap_or(budget);
         let begin = Instant::now();
-        let end = begin + budget.whole;
-        let mut wait = FIRST_WAIT;
+        let end = begin + budget.total;
+        let mut delay = FIRST_DELAY;
         let mut retries = 0;
-        let mut doubt = false;
+        let mut in_doubt = false;
         loop {
-            let until = end.min(Instant::now() + budget.attempt);
+            let deadline = end.min(Instant::now() + budget.attempt);
             let attempt = async {
                 let client = self
                     .client()
                     .await
-                    .map_err(|error| (Answer::Again, error))?;
-                // On the heap: what the SDK keeps of a call is large.
-                let answer = Box::pin(quietly(send(client.clone()))).await;
-                answer.map_err(|error| (judge(&error), AwsError::of(&error)))
+                    .map_err(|error| (ErrorClass::Conflict, error))?;
+                // Boxed: the SDK's futures are large.
+                let response = Box::pin(without_sdk_logs(send(client.clone()))).await;
+                response.map_err(|error| (classify(&error), AwsError::of(&error)))
             };
-            let (answer, error) = match timeout_at(until, attempt).await {
-                Ok(Ok(done)) => {
+            let (class, error) = match timeout_at(deadline, attempt).await {
+                Ok(Ok(response)) => {
                     self.calls.done(operation, begin.elapsed(), retries);
-                    return Ok(done);
+                    return Ok(response);
                 }
                 Ok(Err(failed)) => failed,
                 Err(_) => (
-                    Answer::Other,
-                    AwsError::Unreachable("no answer in time".to_owned()),
+                    ErrorClass::Other,
+                    AwsError::Unreachable("timed out".to_owned()),
                 ),
             };
-            if let Answer::Refused(places) = answer {
+            if let ErrorClass::ConditionFailed(positions) = class {
                 self.calls.refused(operation, begin.elapsed(), retries);
-                let error = WriteError::Refused(places);
-                return Err(Failure { error, doubt });
+                let error = WriteError::ConditionFailed(positions);
+                return Err(CallError { error, in_doubt });
             }
-            let again = matches!(answer, Answer::Again);
-            doubt |= !again && error.may_have_been_done();
-            let pause = wait.mul_f64(0.5 + rand::random::<f64>() / 2.0);
-            wait = LONGEST_WAIT.min(wait * 2);
-            let patient = (again || error.may_pass()) && Instant::now() + pause < end;
-            if !patient || !self.calls.may_retry() {
+            let not_done = matches!(class, ErrorClass::Conflict);
+            in_doubt |= !not_done && error.may_have_taken_effect();
+            let jittered = delay.mul_f64(0.5 + rand::random::<f64>() / 2.0);
+            delay = MAX_DELAY.min(delay * 2);
+            let retry = (not_done || error.is_transient()) && Instant::now() + jittered < end;
+            if !retry || !self.calls.may_retry() {
                 self.calls
                     .failed(operation, begin.elapsed(), retries, &error);
                 let error = WriteError::Failed {
-                    error: in_short(&error, again || doubt),
-                    doubt,
+                    error: summary(&error, not_done || in_doubt),
+                    in_doubt,
                 };
-                return Err(Failure { error, doubt });
+                return Err(CallError { error, in_doubt });
             }
             retries += 1;
-            sleep(pause).await;
+            sleep(jittered).await;
         }
     }
 }
 
-/// A call that failed, and whether an earlier attempt may have been done.
-pub(super) struct Failure {
+/// A failed call, and whether an earlier attempt may have been done.
+pub(super) struct CallError {
     pub error: WriteError,
-    pub doubt: bool,
+    pub in_doubt: bool,
 }
 
-/// What an answer that is an error says about conditions.
-pub(super) enum Answer {
-    /// These do not hold.
-    Refused(Vec<usize>),
-    /// Somebody else was writing to the same items: it was not done, and may be tried again.
-    Again,
+/// For calls without conditions.
+impl From<CallError> for StoreError {
+    fn from(failed: CallError) -> StoreError {
+        failed.error.into_store()
+    }
+}
+
+/// What an error response says about conditions.
+pub(super) enum ErrorClass {
+    /// The conditions at these positions failed.
+    ConditionFailed(Vec<usize>),
+    /// Another write to the same items was in progress: this one wasn't done, and can be retried.
+    Conflict,
     /// Nothing.
     Other,
 }
 
-pub(super) fn no_condition<E>(_: &SdkError<E, HttpResponse>) -> Answer {
-    Answer::Other
+pub(super) fn no_condition<E>(_: &SdkError<E, HttpResponse>) -> ErrorClass {
+    ErrorClass::Other
 }
 
-pub(super) fn one_condition<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> Answer {
+pub(super) fn one_condition<E: ProvideErrorMetadata>(
+    error: &SdkError<E, HttpResponse>,
+) -> ErrorClass {
     match error
         .as_service_error()
         .and_then(ProvideErrorMetadata::code)
     {
-        Some("ConditionalCheckFailedException") => Answer::Refused(vec![0]),
-        Some("TransactionConflictException") => Answer::Again,
-        _ => Answer::Other,
+        Some("ConditionalCheckFailedException") => ErrorClass::ConditionFailed(vec![0]),
+        Some("TransactionConflictException") => ErrorClass::Conflict,
+        _ => ErrorClass::Other,
     }
 }
 
-pub(super) fn conditions(error: &SdkError<TransactWriteItemsError, HttpResponse>) -> Answer {
+/// For transactions that write.
+pub(super) fn transaction(error: &SdkError<TransactWriteItemsError, HttpResponse>) -> ErrorClass {
     match error.as_service_error() {
         Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) => {
-            let reasons = cancelled.cancellation_reasons();
-            let is = |code: &str| {
-                let places = reasons.iter().enumerate();
-                let places = places.filter(|(_, reason)| reason.code() == Some(code));
-                places.map(|(place, _)| place).collect::<Vec<_>>()
-            };
-            let refused = is("ConditionalCheckFailed");
-            if !refused.is_empty() {
-                Answer::Refused(refused)
-            } else if is("ValidationError").is_empty() {
-                // A conflict, or no capacity.
-                Answer::Again
-            } else {
-                Answer::Other
-            }
+            cancellation(cancelled.cancellation_reasons())
         }
-        Some(TransactWriteItemsError::TransactionInProgressException(_)) => Answer::Again,
-        _ => Answer::Other,
+        Some(TransactWriteItemsError::TransactionInProgressException(_)) => ErrorClass::Conflict,
+        _ => ErrorClass::Other,
     }
 }
 
-/// Of a transaction that only reads.
-pub(super) fn conflicts(error: &SdkError<TransactGetItemsError, HttpResponse>) -> Answer {
+/// For transactions that read.
+pub(super) fn conflicts(error: &SdkError<TransactGetItemsError, HttpResponse>) -> ErrorClass {
     match error.as_service_error() {
         Some(TransactGetItemsError::TransactionCanceledException(cancelled)) => {
-            let reasons = cancelled.cancellation_reasons();
-            if reasons.iter().any(|r| r.code() == Some("ValidationError")) {
-                Answer::Other
-            } else {
-                Answer::Again
-            }
+            cancellation(cancelled.cancellation_reasons())
         }
-        _ => Answer::Other,
+        _ => ErrorClass::Other,
     }
 }
 
-/// What people are told. The log has the rest: it is about roles and networks, and long. Nothing is
-/// denied that is still `open`: that an earlier attempt may have done, or a later one might.
-fn in_short(error: &AwsError, open: bool) -> StoreError {
-    let words = match error {
-        AwsError::NoRegion | AwsError::Credentials(_) => "the server can't sign in to it",
-        AwsError::Denied(_) => "the server may not use it",
-        AwsError::Unreachable(_) => "it can't be reached",
-        AwsError::Busy(_) => "it is too busy",
+fn cancellation(reasons: &[CancellationReason]) -> ErrorClass {
+    let positions = |code: &str| -> Vec<usize> {
+        let reasons = reasons.iter().enumerate();
+        let with_code = reasons.filter(|(_, reason)| reason.code() == Some(code));
+        with_code.map(|(position, _)| position).collect()
+    };
+    let failed = positions("ConditionalCheckFailed");
+    if !failed.is_empty() {
+        ErrorClass::ConditionFailed(failed)
+    } else if positions("ValidationError").is_empty() {
+        // A conflict, or throttling.
+        ErrorClass::Conflict
+    } else {
+        ErrorClass::Other
+    }
+}
+
+/// The error for users. The log has the details, which are long and about roles and networks. An
+/// operation that may have been done, or may still be (`open`), is never reported as rejected.
+fn summary(error: &AwsError, open: bool) -> StoreError {
+    let reason = match error {
+        AwsError::NoRegion | AwsError::Credentials(_) => "no valid AWS credentials",
+        AwsError::Denied(_) => "access denied",
+        AwsError::Unreachable(_) => "unreachable or timed out",
+        AwsError::Busy(_) => "throttled or overloaded",
         AwsError::Refused { code, .. } if code == "ResourceNotFoundException" => {
-            "its table is not there"
+            "the table doesn't exist"
         }
         AwsError::Refused { code, .. } if !open && is_about_the_request(code) => {
             return StoreError::Rejected(code.clone());
         }
-        AwsError::Refused { .. } => "it refuses",
+        AwsError::Refused { .. } => "request rejected",
     };
-    StoreError::Unavailable(words.to_owned())
+    StoreError::Unavailable(reason.to_owned())
 }
 
 /// Whether the request itself is at fault: too large, or against a rule of the service.
@@ -224,39 +231,40 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_people_are_told_is_what_it_is() {
+    fn users_get_a_short_reason() {
         let refused = |code: &str| AwsError::Refused {
             code: code.to_owned(),
             message: "about roles and networks".to_owned(),
         };
+        let unavailable = |reason: &str| StoreError::Unavailable(reason.to_owned());
         for (error, open, expected) in [
             (
                 refused("ValidationException"),
                 false,
-                "the database rejected it: ValidationException",
+                StoreError::Rejected("ValidationException".to_owned()),
             ),
             (
                 refused("ValidationException"),
                 true,
-                "the database does not answer: it refuses",
+                unavailable("request rejected"),
             ),
             (
                 refused("KMSAccessDeniedException"),
                 false,
-                "the database does not answer: it refuses",
+                unavailable("request rejected"),
             ),
             (
                 refused("ResourceNotFoundException"),
                 false,
-                "the database does not answer: its table is not there",
+                unavailable("the table doesn't exist"),
             ),
             (
                 AwsError::Busy("x".into()),
                 false,
-                "the database does not answer: it is too busy",
+                unavailable("throttled or overloaded"),
             ),
         ] {
-            assert_eq!(in_short(&error, open).to_string(), expected);
+            assert_eq!(summary(&error, open), expected);
         }
     }
 }

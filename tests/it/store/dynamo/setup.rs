@@ -1,7 +1,7 @@
 //! The table: created, checked, refused.
 
 use serde_json::Value;
-use ssh_chat::store::dynamo::{Made, TableError};
+use ssh_chat::store::dynamo::TableError;
 
 use super::*;
 
@@ -27,8 +27,8 @@ async fn a_table_is_created_once_with_the_right_schema() {
     let table = named("made-here");
     let store = table.dynamo();
     assert_eq!(store.check_table().await, Err(TableError::Missing));
-    assert_eq!(store.make_table().await, Ok(Made::New));
-    assert_eq!(store.make_table().await, Ok(Made::There));
+    assert_eq!(store.create_table().await, Ok(true));
+    assert_eq!(store.create_table().await, Ok(false));
     assert_eq!(store.check_table().await, Ok(()));
     assert_eq!(store.ping().await, Ok(()));
     let described = |operation: &str| {
@@ -61,12 +61,12 @@ async fn a_foreign_table_is_not_modified() {
     );
     for (name, says) in [
         ("others", "its key is \"id\" and \"\""),
-        ("numbers", "sk is no string"),
+        ("numbers", "its key sk isn't a string"),
     ] {
         let store = named(name).dynamo();
         for refused in [
             store.check_table().await,
-            store.make_table().await.map(|_| ()),
+            store.create_table().await.map(|_| ()),
         ] {
             let Err(TableError::Wrong(why)) = &refused else {
                 panic!("{name}: {refused:?}");
@@ -80,13 +80,15 @@ async fn a_foreign_table_is_not_modified() {
 #[tokio::test]
 async fn a_missing_table_is_not_an_empty_table() {
     let store = named("never-there").dynamo();
-    let gone = Err(StoreError::Unavailable("its table is not there".to_owned()));
+    let missing = Err(StoreError::Unavailable(
+        "the table doesn't exist".to_owned(),
+    ));
     assert_eq!(
         store.account_by_key(&fingerprint(1)).await.map(|_| ()),
-        gone
+        missing
     );
-    assert_eq!(store.bans(Time(0)).await.map(|_| ()), gone);
-    assert_eq!(store.revision().await.map(|_| ()), gone);
+    assert_eq!(store.bans(Time(0)).await.map(|_| ()), missing);
+    assert_eq!(store.revision().await.map(|_| ()), missing);
     let said = store.append(vec![said(&room("ops"), "alice", "x")]).await;
-    assert_eq!(said.map(|_| ()), gone);
+    assert_eq!(said.map(|_| ()), missing);
 }

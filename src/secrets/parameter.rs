@@ -1,49 +1,44 @@
-//! The public half of the host key in a parameter of AWS Systems Manager, where whoever prepares
-//! `known_hosts` files finds it without access to the secret.
+//! The public half of the host key in a parameter of AWS Systems Manager: clients that pin the key
+//! in `known_hosts` can read it there without access to the secret.
 
 use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use crate::aws::json::{Version, call};
+use super::HostKey;
+use crate::aws::json::{SSM, call};
 use crate::aws::{Aws, AwsError, CallTracker};
-use crate::secrets::HostKey;
 
-/// The service's name in host names and signatures.
-const SERVICE: &str = "ssm";
-
-/// A parameter that says which key the server has.
+/// A parameter with the public half of the host key.
 #[derive(Debug, Clone)]
-pub struct Parameter {
+pub struct PublicKeyParameter {
     aws: Arc<Aws>,
-    /// Its name.
     name: String,
     calls: Arc<CallTracker>,
 }
 
-impl Parameter {
-    /// The parameter of this name. It is made when the key is first published.
-    pub fn new(aws: Arc<Aws>, name: impl Into<String>) -> Parameter {
-        Parameter {
+impl PublicKeyParameter {
+    /// The parameter with this name. It is created when the key is first published.
+    pub fn new(aws: Arc<Aws>, name: impl Into<String>) -> PublicKeyParameter {
+        PublicKeyParameter {
             aws,
             name: name.into(),
-            calls: Arc::new(CallTracker::new(SERVICE)),
+            calls: Arc::new(CallTracker::new(SSM.name)),
         }
     }
 
-    /// What is published of a key: its fingerprint and its public line.
+    /// The value for a key: its fingerprint and its public line.
     pub fn value(key: &HostKey) -> String {
-        format!("{} {}", key.fingerprint(), key.public_line())
+        format!("{} {}", key.fingerprint(), key.public().line())
     }
 
-    /// What is published; `None` if nothing is yet. Nothing is tried twice.
+    /// The published value; `None` if there is none yet. Never retries.
     pub async fn read(&self) -> Result<Option<String>, AwsError> {
         let name = json!({ "Name": self.name });
         let config = self.aws.config().await?;
-        let read = "AmazonSSM.GetParameter";
-        match call(config, &self.calls, Version::V1_1, read, &name).await {
-            Ok(found) => {
-                let value = found.pointer("/Parameter/Value").and_then(Value::as_str);
+        match call(config, &self.calls, &SSM, "GetParameter", &name).await {
+            Ok(response) => {
+                let value = response.pointer("/Parameter/Value").and_then(Value::as_str);
                 Ok(value.map(str::to_owned))
             }
             Err(AwsError::Refused { code, .. }) if code == "ParameterNotFound" => Ok(None),
@@ -51,13 +46,13 @@ impl Parameter {
         }
     }
 
-    /// Writes the value, unless that is what is there. `true` if it was written. What may pass is
-    /// tried again for as long as the patience with AWS lasts.
+    /// Writes the value, unless it's published already. Returns whether it was written. Transient
+    /// failures are retried with the backoff of [`Aws`].
     pub async fn publish(&self, value: &str) -> Result<bool, AwsError> {
         let mut backoff = self.aws.backoff();
         loop {
             let error = match self.attempt(value).await {
-                Err(error) if error.may_pass() => error,
+                Err(error) if error.is_transient() => error,
                 done => return done,
             };
             let Some(wait) = backoff.wait() else {
@@ -68,7 +63,7 @@ impl Parameter {
                 parameter = self.name,
                 error = %error,
                 again_in = ?wait,
-                "the public half of the host key is not published yet"
+                "the public half of the host key isn't published yet; retrying"
             );
             tokio::time::sleep(wait).await;
         }
@@ -76,7 +71,7 @@ impl Parameter {
 
     async fn attempt(&self, value: &str) -> Result<bool, AwsError> {
         let config = self.aws.config().await?;
-        // Any failure here is one of writing, too, or does not matter.
+        // If this fails, writing fails as well, or the failure doesn't matter.
         if self
             .read()
             .await
@@ -91,8 +86,7 @@ impl Parameter {
             "Value": value,
             "Overwrite": true,
         });
-        let target = "AmazonSSM.PutParameter";
-        call(config, &self.calls, Version::V1_1, target, &parameter).await?;
+        call(config, &self.calls, &SSM, "PutParameter", &parameter).await?;
         Ok(true)
     }
 }
