@@ -38,7 +38,7 @@ use crate::chat::access::Role;
 use crate::chat::ids::Now;
 use crate::cli::{Cli, Command, Exit};
 use crate::clock;
-use crate::config::{self, Access, AddKeys, Config, Environment, Flags};
+use crate::config::{self, AccessMode, AddKeysPolicy, Config, Environment, SettingFlags};
 use crate::hub::{self, Hub};
 use crate::rate_limit::{Quota, TrustedNetworks};
 use crate::session::machine;
@@ -92,7 +92,7 @@ fn refuse(errors: &str) {
 
 /// Runs a server to its end, on the store that `open` opens. It is given the data folder.
 pub fn serve(
-    flags: Flags,
+    flags: SettingFlags,
     open: impl AsyncFnOnce(&Config, &Path) -> Result<Arc<dyn Store>>,
 ) -> Exit {
     let sockets = match systemd::sockets() {
@@ -102,7 +102,7 @@ pub fn serve(
             return Exit::Failed;
         }
     };
-    let flags = Flags {
+    let flags = SettingFlags {
         sockets: sockets.iter().map(|(_, address)| *address).collect(),
         ..flags
     };
@@ -143,7 +143,7 @@ pub fn serve(
 
 async fn run(
     config: Config,
-    flags: &Flags,
+    flags: &SettingFlags,
     sockets: Vec<Socket<std::net::TcpListener>>,
     log: &LogHandle,
     open: impl AsyncFnOnce(&Config, &Path) -> Result<Arc<dyn Store>>,
@@ -302,14 +302,14 @@ async fn bind(addresses: &[SocketAddr]) -> Result<Vec<Socket<TcpListener>>> {
 fn rules(config: &Config) -> Rules {
     Rules {
         mode: match config.access {
-            Access::Open => Mode::Open,
-            Access::Allowlist => Mode::Allowlist,
+            AccessMode::Open => Mode::Open,
+            AccessMode::Allowlist => Mode::Allowlist,
         },
         operator_keys: config.operator_keys.clone(),
         approval: config.approval,
         add_keys: match config.add_keys {
-            AddKeys::Members => Role::Member,
-            AddKeys::Operators => Role::Operator,
+            AddKeysPolicy::Members => Role::Member,
+            AddKeysPolicy::Operators => Role::Operator,
         },
         trusted: TrustedNetworks::new(config.limits.trusted_networks.clone()),
         web_url: config.web_url.clone(),
@@ -323,7 +323,7 @@ fn hub_limits(config: &Config) -> hub::Limits {
         rooms: config.limits.rooms,
         rooms_per_account: config.limits.rooms_per_account,
         messages: Quota::per_second(
-            config.limits.message_rate.in_a_second(),
+            config.limits.message_rate.average_per_second(),
             config.limits.message_burst,
         ),
         people_per_address: config.limits.people_per_address,
@@ -355,7 +355,7 @@ fn about(config: &Config, started: Now) -> machine::ServerInfo {
         host: config.host_name.clone(),
         version: env!("CARGO_PKG_VERSION"),
         started,
-        motd: config.motd.text.as_deref().map(Text::stored),
+        motd: config.message_of_the_day().map(Text::stored),
         on_join: config.history.on_join,
     }
 }
@@ -365,9 +365,12 @@ fn usage_limits(config: &Config) -> UsageLimits {
     let limits = &config.limits;
     // As many as can connect at once may be new; what comes after is a rate.
     let burst = u32::try_from(limits.connections_per_address).unwrap_or(u32::MAX);
-    let newcomers = limits.new_accounts_per_address.in_a_second();
+    let newcomers = limits.new_accounts_per_address.average_per_second();
     UsageLimits {
-        commands: Quota::per_second(limits.command_rate.in_a_second(), limits.command_burst),
+        commands: Quota::per_second(
+            limits.command_rate.average_per_second(),
+            limits.command_burst,
+        ),
         people_per_address: limits.people_per_address,
         new_accounts: Quota::per_second(newcomers, burst),
         guests: Quota::per_second(newcomers * GUESTS_PER_ACCOUNT, burst),

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::Flags;
+use crate::config::SettingFlags;
 
 pub mod admin;
 pub mod audit;
@@ -71,7 +71,7 @@ pub struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
     #[command(flatten)]
-    settings: SettingFlags,
+    settings: SettingArgs,
 }
 
 /// What to do.
@@ -131,7 +131,7 @@ impl Command {
 /// The flags that stand for settings, before or after the command.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Settings")]
-struct SettingFlags {
+struct SettingArgs {
     /// Read this configuration file instead of the usual one
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -195,9 +195,9 @@ impl Cli {
     }
 
     /// What the flags say of the settings, unchecked.
-    pub fn flags(&self) -> Flags {
+    pub fn flags(&self) -> SettingFlags {
         let settings = &self.settings;
-        Flags {
+        SettingFlags {
             config: settings.config.clone(),
             listen: settings.listen.clone(),
             data_dir: settings.data_dir.clone(),

@@ -13,7 +13,7 @@ use crate::cli::{
     Command, Exit, OpenMode, audit, check_config, export, generate, host_key, import, invite, keys,
 };
 use crate::clock;
-use crate::config::{self, Config, Environment, Flags};
+use crate::config::{self, Config, Environment, SettingFlags};
 
 use super::console_orders;
 use super::data_dir::DataDir;
@@ -23,7 +23,7 @@ use super::keeping::{self, Opened};
 use super::probe;
 
 /// Runs a command that is not `serve`.
-pub(super) fn run(command: &Command, flags: &Flags) -> Exit {
+pub(super) fn run(command: &Command, flags: &SettingFlags) -> Exit {
     let (out, err) = (&mut std::io::stdout().lock(), &mut std::io::stderr().lock());
     match command {
         Command::CheckConfig => {
@@ -96,13 +96,13 @@ async fn on_the_store(
     command: &Command,
     mode: OpenMode,
     config: &Config,
-    flags: &Flags,
+    flags: &SettingFlags,
     mut console: Console<'_>,
 ) -> Exit {
     let Opened { store, place, made } = match keeping::open_for(mode, config).await {
         Ok(opened) => opened,
         Err(error) => {
-            let about = is_beside_the_service(config, flags) || config.is_the_service_s();
+            let about = is_beside_the_service(config, flags) || config.is_system_service();
             let user = owner(config::SYSTEM_HOME);
             let another = about && user.is_some() && user != owner("/proc/self");
             let hint = another.then(|| format!("\n hint: {AS_THE_SERVICE}"));
@@ -134,14 +134,14 @@ async fn on_the_store(
 
 /// Whether nobody said which chat a command is about, on a machine where the service runs: most
 /// likely it's not the one in the home of whoever typed it.
-fn is_beside_the_service(config: &Config, flags: &Flags) -> bool {
+fn is_beside_the_service(config: &Config, flags: &SettingFlags) -> bool {
     let there = Path::new(config::SYSTEM_HOME).exists();
     let own_file = config
         .file()
         .is_some_and(|file| file != Path::new(config::SYSTEM_FILE));
-    let named = flags.config.is_some() || config.has_data_dir_set();
+    let named = flags.config.is_some() || config.is_set("data_dir");
     let in_aws = config.aws.table.is_some() || config.aws.host_key_secret.is_some();
-    there && !own_file && !named && !in_aws && !config.is_the_service_s()
+    there && !own_file && !named && !in_aws && !config.is_system_service()
 }
 
 /// The user to whom a file belongs. The standard library has no geteuid; on Linux a process's
@@ -151,7 +151,7 @@ fn owner(path: &str) -> Option<u32> {
 }
 
 /// What root is told beside the service.
-fn note(config: &Config, flags: &Flags) -> Option<String> {
+fn note(config: &Config, flags: &SettingFlags) -> Option<String> {
     let root = owner("/proc/self") == Some(0);
     (root && is_beside_the_service(config, flags)).then(|| {
         format!(

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::net::SocketAddr;
 
-use crate::config::{Access, Config};
+use crate::config::{AccessMode, Config};
 use crate::telemetry::logs::LogHandle;
 
 use super::host_key::Found;
@@ -64,8 +64,10 @@ fn text(config: &Config, addresses: &[SocketAddr], host_key: &Found) -> String {
     );
     line("known_hosts", &key.known_hosts(host, port));
     let access = match config.access {
-        Access::Open => format!("open: {from}{reach}"),
-        Access::Allowlist => "registered keys only; operators let people in with /invite".into(),
+        AccessMode::Open => format!("open: {from}{reach}"),
+        AccessMode::Allowlist => {
+            "registered keys only; operators let people in with /invite".into()
+        }
     };
     line("access", &access);
     line("stop", "Ctrl-C");

@@ -54,12 +54,15 @@ pub(super) async fn run(
             },
         },
         running: DataDir::in_use(&config.data_dir),
-        systemd: if config.is_the_service_s() {
+        systemd: if config.is_system_service() {
             systemd::listening()
         } else {
             Vec::new()
         },
-        space: space(&config.data_dir, config.limits.disk_reserve),
+        space: space(
+            &config.data_dir,
+            config.limits.disk_reserve.map(|size| size.0),
+        ),
         cloud,
     };
     doctor::run(args, Ok(found), now, console).await

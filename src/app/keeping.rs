@@ -35,6 +35,7 @@ pub(super) fn table(config: &Config, patience: Duration) -> Option<Dynamo> {
     let keep = config
         .aws
         .history
+        .limit()
         .map(|keep| u64::try_from(keep.as_millis()).unwrap_or(u64::MAX));
     Some(Dynamo::new(aws(config, patience), name, keep))
 }
@@ -48,7 +49,7 @@ pub(super) async fn open(
 ) -> Result<Arc<dyn Archive>> {
     let Some(table) = table(config, patience) else {
         let options = sqlite::Options {
-            max_size: config.history.max_size,
+            max_size: config.history.max_size.map(|size| size.0),
             ..sqlite::Options::default()
         };
         return Ok(Arc::new(Sqlite::open_with(

@@ -3,7 +3,7 @@
 use super::{about, hub_limits, rules, systemd, usage_limits};
 use crate::access::AccessControl;
 use crate::chat::ids::Now;
-use crate::config::{self, Config, Environment, Flags};
+use crate::config::{self, Config, Environment, SettingFlags};
 use crate::hub::Handle;
 use crate::session::start::Chat;
 use crate::telemetry::logs::LogHandle;
@@ -11,7 +11,7 @@ use crate::telemetry::logs::LogHandle;
 /// What a reload needs.
 pub(super) struct Reloader<'a> {
     pub config: Config,
-    pub flags: &'a Flags,
+    pub flags: &'a SettingFlags,
     pub log: &'a LogHandle,
     pub hub: &'a Handle,
     pub chat: &'a Chat,
@@ -40,7 +40,7 @@ impl Reloader<'_> {
                 return "people can connect; the configuration is wrong, the log says why";
             }
         };
-        let waiting = self.config.reload(newer);
+        let waiting = self.config.reload(&newer);
         if let Err(error) = self.log.set_level(&self.config.log.level) {
             tracing::warn!(event = "log_level_unchanged", %error, "the log level stays as it was");
         }

@@ -14,7 +14,7 @@ use super::stop::Signals;
 use super::supervisor::Supervisor;
 use super::{complain, keeping};
 use crate::cli::{Exit, OpenMode};
-use crate::config::{self, Config, Environment, Flags};
+use crate::config::{self, Config, Environment, SettingFlags};
 use crate::store::Store;
 use crate::telemetry::logs::{self, LogHandle};
 use crate::web::{self, Front as _, Site, lambda, listener};
@@ -31,7 +31,7 @@ pub(super) fn lambda() -> Option<String> {
 }
 
 /// Shows the page until it is told to stop.
-pub(super) fn run(flags: &Flags) -> Exit {
+pub(super) fn run(flags: &SettingFlags) -> Exit {
     let config = match Config::load(flags, &Environment::of_process(), &config::read_file) {
         Ok(config) => config,
         Err(errors) => {

@@ -3,14 +3,14 @@
 use std::io::Write;
 
 use super::Exit;
-use crate::config::{Config, Environment, Flags, Reader};
+use crate::config::{Config, Environment, FileReader, SettingFlags};
 
 /// Checks the configuration. The settings in force go to `out`, as a configuration file; the
 /// verdict goes to `err`.
 pub fn run(
-    flags: &Flags,
+    flags: &SettingFlags,
     env: &Environment,
-    read: &Reader<'_>,
+    read: &FileReader<'_>,
     out: &mut dyn Write,
     err: &mut dyn Write,
 ) -> Exit {
@@ -36,9 +36,9 @@ mod tests {
     use super::*;
 
     fn check(set: &[&str]) -> (Exit, String, String) {
-        let flags = Flags {
+        let flags = SettingFlags {
             set: set.iter().map(|&s| s.to_owned()).collect(),
-            ..Flags::default()
+            ..SettingFlags::default()
         };
         let env = [("HOME", "/home/alice")].into_iter().collect();
         let (mut out, mut err) = (Vec::new(), Vec::new());
@@ -75,7 +75,7 @@ mod tests {
             }
         }
         let env = [("HOME", "/home/alice")].into_iter().collect();
-        let flags = Flags::default();
+        let flags = SettingFlags::default();
         let exit = run(&flags, &env, &|_| Ok(None), &mut Closed, &mut Closed);
         assert_ne!(exit, Exit::Good);
     }

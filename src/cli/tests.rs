@@ -54,9 +54,9 @@ pub(super) fn ran(command: impl FnOnce(Console<'_>) -> Exit) -> Ran {
 /// The configuration of these settings, `KEY=VALUE`.
 pub(super) fn configured(set: &[&str]) -> Config {
     let env = [("HOME", "/home/alice")].into_iter().collect();
-    let flags = Flags {
+    let flags = SettingFlags {
         set: set.iter().map(|&pair| pair.to_owned()).collect(),
-        ..Flags::default()
+        ..SettingFlags::default()
     };
     Config::load(&flags, &env, &|_| Ok(None)).unwrap()
 }
@@ -90,24 +90,24 @@ fn the_tree_is_sound() {
 #[test]
 fn flags_mean_the_same_before_and_after_the_command() {
     let texts = |all: &[&str]| all.iter().map(|&s| s.to_owned()).collect();
-    let all = Flags {
+    let all = SettingFlags {
         config: Some("c.toml".into()),
         listen: texts(&["[::1]:1", "127.0.0.1:0"]),
         data_dir: Some("d".into()),
         log_level: Some("debug".into()),
         log_format: Some("json".into()),
         set: texts(&["motd=a=b"]),
-        ..Flags::default()
+        ..SettingFlags::default()
     };
     let flags = "--config c.toml --listen [::1]:1 --listen 127.0.0.1:0 --data-dir d \
                  --log-level debug --log-format json --set motd=a=b";
     for (line, command, expected) in [
-        (String::new(), Command::Serve, Flags::default()),
-        ("serve".into(), Command::Serve, Flags::default()),
+        (String::new(), Command::Serve, SettingFlags::default()),
+        ("serve".into(), Command::Serve, SettingFlags::default()),
         (
             "check-config".into(),
             Command::CheckConfig,
-            Flags::default(),
+            SettingFlags::default(),
         ),
         (flags.into(), Command::Serve, all.clone()),
         (format!("{flags} serve"), Command::Serve, all.clone()),
@@ -179,7 +179,7 @@ fn wrong_usage_ends_with_the_documented_code() {
 #[test]
 fn the_help_tells_the_true_defaults() {
     let env = [("HOME", "/home/alice")].into_iter().collect();
-    let config = Config::load(&Flags::default(), &env, &|_| Ok(None)).unwrap();
+    let config = Config::load(&SettingFlags::default(), &env, &|_| Ok(None)).unwrap();
     let help = Cli::command().render_long_help().to_string();
     let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
     for key in ["listen", "log.level", "log.format"] {

@@ -132,7 +132,7 @@ fn site(config: &Config, key: &PublicHostKey) -> Site {
         known_hosts: key.known_hosts(host, port),
         picture: key.picture(),
         url: config.web_url.clone(),
-        forms: Quota::per_second(config.web.rate.in_a_second(), config.web.burst),
+        forms: Quota::per_second(config.web.rate.average_per_second(), config.web.burst),
         trusted_hops: config.web.trusted_hops,
     }
 }
@@ -140,15 +140,15 @@ fn site(config: &Config, key: &PublicHostKey) -> Site {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Environment, Flags, read_file};
+    use crate::config::{Environment, SettingFlags, read_file};
     use crate::secrets::HostKey;
 
     #[tokio::test]
     async fn another_host_key_is_shown_after_a_while() {
         let folder = tempfile::tempdir().unwrap();
-        let flags = Flags {
+        let flags = SettingFlags {
             data_dir: Some(folder.path().display().to_string()),
-            ..Flags::default()
+            ..SettingFlags::default()
         };
         let config = Config::load(&flags, &Environment::default(), &read_file).unwrap();
         let admin = admin(&config, folder.path(), Duration::ZERO);

@@ -6,7 +6,7 @@ use super::look::{Facts, Folder, Port, Seen};
 use super::{Check, DiskSpace, Outcome};
 use crate::chat::ids::Time;
 use crate::cli::console::shown;
-use crate::config::{Access, ConfigErrors};
+use crate::config::{AccessMode, ConfigErrors};
 use crate::store::StoreError;
 
 const MIB: u64 = 1024 * 1024;
@@ -319,9 +319,9 @@ fn operators(facts: &Facts) -> Check {
         _ => ADD_OPERATOR,
     };
     match (facts.access, members) {
-        (Access::Open, _) => warn(NAME, "there is none: nobody can keep order", add),
-        (Access::Allowlist, 0) => fail(NAME, "nobody can come in at all", add),
-        (Access::Allowlist, _) => {
+        (AccessMode::Open, _) => warn(NAME, "there is none: nobody can keep order", add),
+        (AccessMode::Allowlist, 0) => fail(NAME, "nobody can come in at all", add),
+        (AccessMode::Allowlist, _) => {
             fail(NAME, "there is none: nobody can let anybody in or out", add)
         }
     }

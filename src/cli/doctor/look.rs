@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::{Database, DiskSpace, Found};
 use crate::chat::access::Role;
 use crate::chat::ids::{Fingerprint, Time};
-use crate::config::Access;
+use crate::config::AccessMode;
 use crate::store::{Store, StoreError};
 
 #[cfg(test)]
@@ -20,7 +20,7 @@ mod tests;
 #[derive(Debug, Clone)]
 pub(super) struct Facts {
     pub file: Option<PathBuf>,
-    pub access: Access,
+    pub access: AccessMode,
     pub operator_keys: usize,
     pub data_dir: PathBuf,
     pub folder: Folder,

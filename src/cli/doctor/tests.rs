@@ -9,7 +9,7 @@ use crate::chat::ids::Fingerprint;
 use crate::cli::Command;
 use crate::cli::tests::memory::Memory;
 use crate::cli::tests::{NOW, Ran, configured, parse, ran, run, wait};
-use crate::config::{Access, Flags};
+use crate::config::{AccessMode, SettingFlags};
 use crate::store::StoreError;
 
 fn open(members: usize, operators: usize) -> Seen {
@@ -29,7 +29,7 @@ fn open(members: usize, operators: usize) -> Seen {
 pub(super) fn healthy() -> Facts {
     Facts {
         file: Some("/etc/ssh-chat/config.toml".into()),
-        access: Access::Allowlist,
+        access: AccessMode::Allowlist,
         operator_keys: 0,
         data_dir: "/data".into(),
         folder: Folder::There {
@@ -276,7 +276,7 @@ fn systemd_may_listen_for_the_server() {
 fn somebody_can_let_people_in() {
     for (access, members, operators, operator_keys, outcome, words) in [
         (
-            Access::Allowlist,
+            AccessMode::Allowlist,
             3,
             0,
             0,
@@ -284,16 +284,16 @@ fn somebody_can_let_people_in() {
             "nobody can let anybody in",
         ),
         (
-            Access::Allowlist,
+            AccessMode::Allowlist,
             0,
             0,
             0,
             Fail,
             "nobody can come in at all",
         ),
-        (Access::Allowlist, 0, 0, 2, Good, "2 in operator_keys"),
-        (Access::Open, 3, 0, 0, Warn, "nobody can keep order"),
-        (Access::Open, 3, 1, 0, Good, "1 with a key"),
+        (AccessMode::Allowlist, 0, 0, 2, Good, "2 in operator_keys"),
+        (AccessMode::Open, 3, 0, 0, Warn, "nobody can keep order"),
+        (AccessMode::Open, 3, 1, 0, Good, "1 with a key"),
     ] {
         let facts = Facts {
             access,
@@ -435,9 +435,9 @@ fn the_outcome_is_told_and_is_the_exit_code() {
 
 #[test]
 fn a_wrong_configuration_is_all_that_can_be_said() {
-    let flags = Flags {
+    let flags = SettingFlags {
         set: vec!["limits.rooms=0".into(), "approval=perhaps".into()],
-        ..Flags::default()
+        ..SettingFlags::default()
     };
     let env = [("HOME", "/home/alice")].into_iter().collect();
     let errors = Config::load(&flags, &env, &|_| Ok(None)).unwrap_err();
