@@ -62,7 +62,7 @@ const GUESTS_PER_ACCOUNT: f64 = 10.0;
 /// Runs what the command line says.
 pub fn main(cli: &Cli) -> Exit {
     let flags = cli.flags();
-    match cli.chosen() {
+    match cli.subcommand() {
         // What Lambda starts has no arguments.
         Command::Serve if web::lambda().is_some() => web::run(&flags),
         Command::Serve => serve(flags, async |config: &Config, folder: &Path| {
@@ -169,7 +169,7 @@ async fn run(
         opened = systemd::meanwhile(waiting, opening) => opened?,
         reason = signals.asked_to_stop() => {
             tracing::info!(event = "stopped", reason, "the server had not started yet");
-            return Ok(Exit::Good);
+            return Ok(Exit::Success);
         }
     };
     let space = space::Watch::new(&config, folder, &store, &writes);
@@ -242,7 +242,7 @@ async fn run(
     systemd::meanwhile("telling everybody, saving what is in flight", stop).await;
     drop(data_dir);
     Ok(match reason {
-        Reason::Signal(_) => Exit::Good,
+        Reason::Signal(_) => Exit::Success,
         Reason::Failure(failure) => {
             systemd::failed(&failure);
             Exit::Failed

@@ -9,16 +9,14 @@ use std::time::Duration;
 
 use crate::cli::console::Console;
 use crate::cli::host_key::HostKeyCommand;
-use crate::cli::{
-    Command, Exit, OpenMode, audit, check_config, export, generate, host_key, import, invite, keys,
-};
+use crate::cli::{Command, Exit, OpenMode, admin, archive, host_key, invite, keys, print};
 use crate::clock;
 use crate::config::{self, Config, Environment, SettingFlags};
 
 use super::console_orders;
 use super::data_dir::DataDir;
 use super::diagnose;
-use super::host_key::admin;
+use super::host_key::admin as host_key_admin;
 use super::keeping::{self, Opened};
 use super::probe;
 
@@ -27,18 +25,13 @@ pub(super) fn run(command: &Command, flags: &SettingFlags) -> Exit {
     let (out, err) = (&mut std::io::stdout().lock(), &mut std::io::stderr().lock());
     match command {
         Command::CheckConfig => {
-            return check_config::run(
-                flags,
-                &Environment::of_process(),
-                &config::read_file,
-                out,
-                err,
-            );
+            let env = Environment::of_process();
+            return print::check_config(flags, &env, &config::read_file, Console { out, err });
         }
-        Command::Completions(args) => return generate::completions(args, Console { out, err }),
-        Command::Man(args) => return generate::man(args, Console { out, err }),
+        Command::Completions(args) => return print::completions(args, Console { out, err }),
+        Command::Man(args) => return print::man(args, Console { out, err }),
         Command::Import(args) if args.dry_run => {
-            return import::check(args, &mut std::io::stdin(), Console { out, err });
+            return archive::check(args, &mut std::io::stdin(), Console { out, err });
         }
         _ => {}
     }
@@ -48,7 +41,7 @@ pub(super) fn run(command: &Command, flags: &SettingFlags) -> Exit {
         .build();
     let runtime = match runtime {
         Ok(runtime) => runtime,
-        Err(error) => return console.failed(&format!("the runtime can't be started: {error}")),
+        Err(error) => return console.fail(&format!("the runtime can't be started: {error}")),
     };
     if let Command::Probe(args) = command {
         return runtime.block_on(probe::run(args, console));
@@ -58,13 +51,13 @@ pub(super) fn run(command: &Command, flags: &SettingFlags) -> Exit {
         (Command::Doctor(args), config) => {
             let good = config.as_ref().ok();
             if let Some(note) = good.and_then(|config| note(config, flags)) {
-                let _nobody_listens = console.say(&note);
+                let _nobody_listens = console.note(&note);
             }
             return runtime.block_on(diagnose::run(args, config.as_ref(), console));
         }
         (_, Ok(config)) => config,
         (_, Err(errors)) => {
-            let _failed = console.failed(&errors.to_string());
+            let _failed = console.fail(&errors.to_string());
             return Exit::Usage;
         }
     };
@@ -72,15 +65,15 @@ pub(super) fn run(command: &Command, flags: &SettingFlags) -> Exit {
         return runtime.block_on(on_the_store(command, mode, &config, flags, console));
     }
     if let Some(note) = note(&config, flags) {
-        let _nobody_listens = console.say(&note);
+        let _nobody_listens = console.note(&note);
     }
     if let Command::HostKey(command) = command {
         if *command == HostKeyCommand::Init
             && let Err(error) = DataDir::make(&config.data_dir)
         {
-            return console.failed(&format!("{error:#}"));
+            return console.fail(&format!("{error:#}"));
         }
-        let keys = admin(&config, &config.data_dir, AT_ONCE);
+        let keys = host_key_admin(&config, &config.data_dir, AT_ONCE);
         let mut input = std::io::stdin();
         let done = host_key::run(command, &*keys, &config, &mut input, console);
         return runtime.block_on(done);
@@ -106,28 +99,28 @@ async fn on_the_store(
             let user = owner(config::SYSTEM_HOME);
             let another = about && user.is_some() && user != owner("/proc/self");
             let hint = another.then(|| format!("\n hint: {AS_THE_SERVICE}"));
-            return console.failed(&format!("{error:#}{}", hint.unwrap_or_default()));
+            return console.fail(&format!("{error:#}{}", hint.unwrap_or_default()));
         }
     };
     let made_now = made.then(|| format!("made a new store: {place}"));
     for words in [note(config, flags), made_now].into_iter().flatten() {
-        let _nobody_listens = console.say(&words);
+        let _nobody_listens = console.note(&words);
     }
     let shared = Arc::clone(&store);
     let (store, now) = (&*store, clock::now());
     let mut input = std::io::stdin();
-    let own = console.again();
+    let own = console.reborrow();
     let exit = match command {
         Command::Keys(args) => keys::run(args, store, &mut input, rand::random(), now, own).await,
         Command::Invite(args) => invite::run(args, store, config, rand::random(), now, own).await,
-        Command::Export(args) => export::run(args, store, now, own).await,
-        Command::Import(args) => import::run(args, store, &mut input, own).await,
-        Command::Audit(args) => audit::run(args, store, own).await,
+        Command::Export(args) => archive::export(args, store, now, own).await,
+        Command::Import(args) => archive::import(args, store, &mut input, own).await,
+        Command::Audit(args) => admin::audit(args, store, own).await,
         Command::Admin(args) => console_orders::run(args, shared, config, own).await,
         _ => Exit::Usage,
     };
-    if exit == Exit::Good && mode != OpenMode::Read && !made {
-        let _nobody_listens = console.say(&format!("store: {place}"));
+    if exit == Exit::Success && mode != OpenMode::Read && !made {
+        let _nobody_listens = console.note(&format!("store: {place}"));
     }
     exit
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 
 use crate::access::AccessControl;
-use crate::cli::admin::Admin;
+use crate::cli::admin::AdminArgs;
 use crate::cli::{Console, Exit};
 use crate::clock;
 use crate::config::Config;
@@ -20,7 +20,7 @@ const USAGE: u32 = 64;
 
 /// Carries out an order.
 pub(super) async fn run(
-    args: &Admin,
+    args: &AdminArgs,
     store: Arc<dyn Store>,
     config: &Config,
     console: Console<'_>,
@@ -29,7 +29,7 @@ pub(super) async fn run(
     let guard = AccessControl::new(store, hub::Handle::detached(), super::rules(config)).await;
     let guard = match guard {
         Ok(guard) => guard,
-        Err(error) => return console.failed(&error.to_string()),
+        Err(error) => return console.fail(&error.to_string()),
     };
     let server = super::about(config, clock::both());
     let written = Written::default();
@@ -42,7 +42,7 @@ pub(super) async fn run(
         .and_then(|()| console.out.flush())
         .and_then(|()| console.err.write_all(&err));
     match (status, wrote) {
-        (0, Ok(())) => Exit::Good,
+        (0, Ok(())) => Exit::Success,
         (USAGE, _) => Exit::Usage,
         _ => Exit::Failed,
     }

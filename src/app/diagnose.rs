@@ -8,7 +8,7 @@ use super::host_key::admin;
 use super::keeping;
 use super::space::Space;
 use super::systemd;
-use crate::cli::doctor::{self, Database, DiskSpace, Doctor, Found};
+use crate::cli::doctor::{self, DatabaseInput, DiskSpace, DoctorArgs, DoctorInput};
 use crate::cli::{Console, Exit};
 use crate::clock;
 use crate::config::{Config, ConfigErrors};
@@ -20,7 +20,7 @@ const AT_ONCE: Duration = Duration::ZERO;
 
 /// Looks, judges and tells.
 pub(super) async fn run(
-    args: &Doctor,
+    args: &DoctorArgs,
     config: Result<&Config, &ConfigErrors>,
     console: Console<'_>,
 ) -> Exit {
@@ -40,15 +40,15 @@ pub(super) async fn run(
     let admin = admin(config, &config.data_dir, AT_ONCE);
     // What does not answer is waited for once, not for each of them in turn.
     let (opened, host_key, cloud) = tokio::join!(opening, admin.find(), cloud::look(config));
-    let found = Found {
+    let input = DoctorInput {
         config,
         host_key: host_key
             .map(|found| found.map(|key| key.fingerprint()))
             .map_err(|error| error.to_string()),
         database: match &opened {
-            None => Database::NotYet,
-            Some(Err(error)) => Database::Closed(format!("{error:#}")),
-            Some(Ok(store)) => Database::Open {
+            None => DatabaseInput::Missing,
+            Some(Err(error)) => DatabaseInput::Unavailable(format!("{error:#}")),
+            Some(Ok(store)) => DatabaseInput::Open {
                 store: &**store,
                 damage: store.damage().await,
             },
@@ -63,9 +63,9 @@ pub(super) async fn run(
             &config.data_dir,
             config.limits.disk_reserve.map(|size| size.0),
         ),
-        cloud,
+        aws: cloud,
     };
-    doctor::run(args, Ok(found), now, console).await
+    doctor::run(args, Ok(input), now, console).await
 }
 
 /// Bytes that are free where a folder is, or will be, and how many have to be.

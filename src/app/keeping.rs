@@ -8,9 +8,8 @@ use anyhow::{Context as _, Result, anyhow, bail};
 
 use super::data_dir::DataDir;
 use super::host_key::aws;
-use crate::cli::console::shown as moment;
-use crate::cli::store::StoreCommand;
-use crate::cli::{Console, Exit, OpenMode};
+use crate::cli::console::format_time;
+use crate::cli::{Console, Exit, OpenMode, StoreCommand};
 use crate::config::Config;
 use crate::store::Store as _;
 use crate::store::archive::Archive;
@@ -149,8 +148,8 @@ pub(super) async fn set_up(command: &StoreCommand, config: &Config, console: Con
         (None, command) => file(*command, config),
     };
     match done {
-        Ok(words) => console.told(&words),
-        Err(error) => console.failed(&format!("{error:#}")),
+        Ok(words) => console.finish_with(&words),
+        Err(error) => console.fail(&format!("{error:#}")),
     }
 }
 
@@ -195,7 +194,7 @@ fn accept_loss(config: &Config) -> Result<String> {
     let since = match newest {
         Some(newest) => format!(
             "The newest message or audit entry that is left is of {}.",
-            moment(newest)
+            format_time(newest)
         ),
         None => "Nothing is left.".to_owned(),
     };

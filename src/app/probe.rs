@@ -3,24 +3,24 @@
 use std::time::Duration;
 
 use crate::chat::ids::Fingerprint;
-use crate::cli::probe::{self, Measured, Probe};
+use crate::cli::probe::{self, ProbeArgs, ProbeTimings};
 use crate::cli::{Console, Exit};
 use crate::ssh::probe::{Aim, Seen, host_and_port, key_in, probe};
 
 /// Probes a server, and tells.
-pub(super) async fn run(args: &Probe, mut console: Console<'_>) -> Exit {
+pub(super) async fn run(args: &ProbeArgs, mut console: Console<'_>) -> Exit {
     let measured = look(args, &mut console).await;
-    probe::tell(args, measured, console)
+    probe::report(args, measured, console)
 }
 
-async fn look(args: &Probe, console: &mut Console<'_>) -> Result<Measured, String> {
+async fn look(args: &ProbeArgs, console: &mut Console<'_>) -> Result<ProbeTimings, String> {
     let Some((host, port)) = host_and_port(&args.host) else {
         let host = &args.host;
         return Err(format!("{host:?} is no HOST or HOST:PORT"));
     };
     let (key, is_new) = key_in(&args.key)?;
     if is_new {
-        probe::key_was_made(args, console);
+        probe::note_new_key(args, console);
     }
     let aim = Aim {
         host,
@@ -37,7 +37,7 @@ async fn look(args: &Probe, console: &mut Console<'_>) -> Result<Measured, Strin
         login,
         echo,
     } = seen;
-    Ok(Measured {
+    Ok(ProbeTimings {
         fingerprint: fingerprint.as_str().to_owned(),
         connect,
         login,

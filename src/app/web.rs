@@ -67,7 +67,7 @@ async fn show(config: &Config, log: &LogHandle) -> Result<Exit> {
         tracing::info!(event = "web_ready", "the key page answers events of Lambda");
         return tokio::select! {
             failed = lambda::run(&api, router) => Err(failed.into()),
-            _signal = signals.asked_to_stop() => Ok(Exit::Good),
+            _signal = signals.asked_to_stop() => Ok(Exit::Success),
         };
     }
     let address = config.web.listen;
@@ -96,7 +96,7 @@ async fn show(config: &Config, log: &LogHandle) -> Result<Exit> {
     }
     drop(stopping);
     tasks.finished().await;
-    Ok(Exit::Good)
+    Ok(Exit::Success)
 }
 
 /// The store that the server has, too, and which must exist: no invite is good in a new one. A function of Lambda begins when somebody waits for the page,

@@ -471,17 +471,7 @@ pub(super) fn boolean(text: &str) -> Result<bool, String> {
 pub(super) fn duration(
     range: RangeInclusive<Duration>,
 ) -> impl Fn(&str) -> Result<Duration, String> {
-    move |text| {
-        let parsed = duration::parse(text).filter(|duration| range.contains(duration));
-        parsed.ok_or_else(|| {
-            format!(
-                "a duration with units, such as {}, from {} to {}",
-                duration::EXAMPLES,
-                duration::format(*range.start()),
-                duration::format(*range.end())
-            )
-        })
-    }
+    move |text| duration::parse_in(text, range.clone())
 }
 
 /// The invalid items of a list.

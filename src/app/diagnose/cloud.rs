@@ -11,7 +11,7 @@ use crate::app::host_key::aws;
 use crate::aws::cloudwatch::{CloudWatch, Figure};
 use crate::aws::json::{self as call, Version};
 use crate::aws::{AwsError, CallTracker};
-use crate::cli::doctor::cloud::{Action, Cloud, Tried};
+use crate::cli::doctor::aws::{AwsState, Permission, PermissionResult};
 use crate::clock;
 use crate::config::{self, Config};
 
@@ -26,7 +26,7 @@ struct Try {
 }
 
 /// What the configuration needs of AWS, tried; nothing if it needs nothing.
-pub(super) async fn look(config: &Config) -> Option<Cloud> {
+pub(super) async fn look(config: &Config) -> Option<AwsState> {
     let tries = tries(&config.aws);
     let chat = config.aws.metrics.as_deref();
     let mut services: Vec<&'static str> = tries.iter().map(|one| one.service).collect();
@@ -37,23 +37,23 @@ pub(super) async fn look(config: &Config) -> Option<Cloud> {
     let sdk = match aws.config().await {
         Ok(sdk) => sdk,
         Err(error) => {
-            return Some(Cloud {
-                names: Vec::new(),
+            return Some(AwsState {
+                hosts: Vec::new(),
                 credentials: Err(error.to_string()),
-                ahead: None,
-                actions: Vec::new(),
+                clock_offset_ms: None,
+                permissions: Vec::new(),
             });
         }
     };
-    let mut names = Vec::new();
+    let mut hosts = Vec::new();
     for service in &services {
         if let Some((host, port)) = call::address(sdk, service) {
             let found = lookup_host((host.as_str(), port)).await;
             let found = found.map(Iterator::count).map_err(|e| e.to_string());
-            names.push((host, found));
+            hosts.push((host, found));
         }
     }
-    names.dedup();
+    hosts.dedup();
     let credentials = call::credentials(sdk).await.map_err(|t| t.to_string());
     let nothing = json!({});
     let (service, target, body) = match tries.first() {
@@ -61,14 +61,14 @@ pub(super) async fn look(config: &Config) -> Option<Cloud> {
         None => ("monitoring", LIST, &nothing),
     };
     let time = call::time(sdk, service, target, body).await;
-    let ahead = time.as_ref().ok().map(|theirs| clock::now().0 - theirs);
+    let clock_offset_ms = time.as_ref().ok().map(|theirs| clock::now().0 - theirs);
     // It was asked of the service that is the first below.
     let mut lost = time.err().filter(is_lost);
-    let mut actions = Vec::new();
+    let mut permissions = Vec::new();
     let mut silent: Vec<&'static str> = Vec::new();
     for one in tries {
         let outcome = if silent.contains(&one.service) {
-            Tried::Not("the service does not answer")
+            PermissionResult::Skipped("not tried: the service doesn't respond")
         } else {
             let calls = CallTracker::new(one.service);
             let answer = match lost.take() {
@@ -80,17 +80,19 @@ pub(super) async fn look(config: &Config) -> Option<Cloud> {
             }
             judge(answer.map(|_| ()))
         };
-        actions.push(Action {
-            name: one.name,
-            on: one.on,
-            tried: outcome,
+        permissions.push(Permission {
+            action: one.name,
+            resource: one.on,
+            result: outcome,
         });
     }
     if let Some(secret) = &config.aws.host_key_secret {
-        actions.push(Action {
-            name: "secretsmanager:PutSecretValue",
-            on: secret.clone(),
-            tried: Tried::Not("it is needed for the first start only, and sets off an alarm"),
+        permissions.push(Permission {
+            action: "secretsmanager:PutSecretValue",
+            resource: secret.clone(),
+            result: PermissionResult::Skipped(
+                "not tried: only the first start needs it, and it triggers an alarm",
+            ),
         });
     }
     if let Some(chat) = chat {
@@ -101,17 +103,17 @@ pub(super) async fn look(config: &Config) -> Option<Cloud> {
             value: 0.0,
         };
         let put = CloudWatch::new(Arc::clone(&aws), chat).put(&[none]).await;
-        actions.push(Action {
-            name: "cloudwatch:PutMetricData",
-            on: "*".to_owned(),
-            tried: judge(put),
+        permissions.push(Permission {
+            action: "cloudwatch:PutMetricData",
+            resource: "*".to_owned(),
+            result: judge(put),
         });
     }
-    Some(Cloud {
-        names,
+    Some(AwsState {
+        hosts,
         credentials,
-        ahead,
-        actions,
+        clock_offset_ms,
+        permissions,
     })
 }
 
@@ -120,14 +122,18 @@ fn is_lost(error: &AwsError) -> bool {
 }
 
 /// An answer that a condition does not hold, or that there is nothing, is permission enough.
-fn judge(answer: Result<(), AwsError>) -> Tried {
+fn judge(answer: Result<(), AwsError>) -> PermissionResult {
     match answer {
-        Ok(()) => Tried::Allowed,
-        Err(AwsError::Denied(why)) => Tried::Denied(why),
-        Err(AwsError::Refused { code, .. }) if PERMITTED.contains(&&*code) => Tried::Allowed,
+        Ok(()) => PermissionResult::Allowed,
+        Err(AwsError::Denied(why)) => PermissionResult::Denied(why),
+        Err(AwsError::Refused { code, .. }) if PERMITTED.contains(&&*code) => {
+            PermissionResult::Allowed
+        }
         // A secret without a value, which the first start makes.
-        Err(AwsError::Refused { message, .. }) if message.contains("AWSCURRENT") => Tried::Allowed,
-        Err(error) => Tried::Failed(error.to_string()),
+        Err(AwsError::Refused { message, .. }) if message.contains("AWSCURRENT") => {
+            PermissionResult::Allowed
+        }
+        Err(error) => PermissionResult::Failed(error.to_string()),
     }
 }
 

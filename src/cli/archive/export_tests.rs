@@ -16,7 +16,7 @@ fn full() -> Memory {
 #[test]
 fn an_archive_has_a_beginning_all_records_and_an_end() {
     let ran = run("export", &full(), "");
-    assert_eq!((ran.exit, ran.err.as_str()), (Exit::Good, ""));
+    assert_eq!((ran.exit, ran.err.as_str()), (Exit::Success, ""));
     let lines: Vec<Line> = ran
         .out
         .lines()
@@ -45,13 +45,16 @@ fn a_file_is_new_private_and_whole() {
     let ran = run(&command, &full(), "");
     assert_eq!(
         (ran.exit, ran.out.as_str()),
-        (Exit::Good, ""),
+        (Exit::Success, ""),
         "{}",
         ran.err
     );
-    let counts = "2 accounts, 1 mark, 1 room, 1 invite, 1 pending key, 4 bans, 1 mute, \
+    let counts = "2 accounts, 1 read marker, 1 room, 1 invite, 1 pending key, 4 bans, 1 mute, \
                   1 lockdown, 1 audit entry, 7 messages";
-    assert_eq!(ran.err, format!("{} has {counts}\n", path.display()));
+    assert_eq!(
+        ran.err,
+        format!("exported {counts} to {}\n", path.display())
+    );
     let mode = fs::metadata(&path).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     let written = fs::read_to_string(&path).unwrap();
@@ -59,11 +62,11 @@ fn a_file_is_new_private_and_whole() {
 
     let ran = run(&command, &Memory::default(), "");
     assert_eq!(ran.exit, Exit::Failed);
-    assert!(ran.err.contains("is there already"), "{}", ran.err);
+    assert!(ran.err.contains("already exists"), "{}", ran.err);
     assert_eq!(fs::read_to_string(&path).unwrap(), written, "left alone");
     let nowhere = run("export /nowhere/chat.jsonl", &full(), "");
     assert!(
-        nowhere.err.contains("can't make /nowhere/chat.jsonl"),
+        nowhere.err.contains("can't create /nowhere/chat.jsonl"),
         "{}",
         nowhere.err
     );

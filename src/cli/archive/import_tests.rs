@@ -29,12 +29,12 @@ fn import(input: &str) -> (Ran, usize) {
 fn an_archive_is_taken_whole_and_again() {
     let archive = archive(samples::records());
     let store = Memory::default();
-    let counts = "2 accounts, 1 mark, 1 room, 1 invite, 1 pending key, 4 bans, 1 mute, \
+    let counts = "2 accounts, 1 read marker, 1 room, 1 invite, 1 pending key, 4 bans, 1 mute, \
                   1 lockdown, 1 audit entry, 7 messages";
     for more in ["", "; all of it was there already"] {
         let ran = run("import -", &store, &archive);
         assert_eq!(ran.err, format!("imported {counts}{more}\n"));
-        assert_eq!((ran.exit, ran.out.as_str()), (Exit::Good, ""));
+        assert_eq!((ran.exit, ran.out.as_str()), (Exit::Success, ""));
         assert_eq!(store.content().records, samples::records());
     }
     store.content().records.truncate(3);
@@ -46,7 +46,7 @@ fn an_archive_is_taken_whole_and_again() {
         ran.err
     );
     assert_eq!(store.content().records, samples::records());
-    let (ran, count) = import(&super::tests::archive(Vec::new()));
+    let (ran, count) = import(&super::import_tests::archive(Vec::new()));
     assert_eq!((ran.err.as_str(), count), ("imported nothing\n", 0));
 }
 
@@ -60,7 +60,7 @@ fn batches_have_any_length() {
         BATCH as u64 * 2,
     ] {
         let (ran, taken) = import(&archive(many(count)));
-        assert_eq!(ran.exit, Exit::Good, "{}", ran.err);
+        assert_eq!(ran.exit, Exit::Success, "{}", ran.err);
         assert_eq!(taken as u64, count);
     }
 }
@@ -81,20 +81,17 @@ fn what_is_wrong_is_said_with_its_line() {
             good.replacen("gone", "went", 1),
             "line 2: unknown variant `went`",
         ),
-        (lines[..2].join("\n"), "line 3: the archive breaks off"),
+        (lines[..2].join("\n"), "line 3: the archive is incomplete"),
         (
             lines[..3].join("\n") + "\n",
-            "line 4: the archive breaks off",
+            "line 4: the archive is incomplete",
         ),
         (
             good.replacen("\"records\":2", "\"records\":3", 1),
-            "line 4: the archive had 3 records, and 2",
+            "line 4: the archive should have 3 records, but has 2",
         ),
-        (
-            good.clone() + "\n",
-            "line 5: there is something behind the end",
-        ),
-        (good.repeat(2), "line 5: there is something behind the end"),
+        (good.clone() + "\n", "line 5: unexpected data after the end"),
+        (good.repeat(2), "line 5: unexpected data after the end"),
         (
             [lines[0], lines[0]].join("\n"),
             "line 2: another archive begins",
@@ -122,14 +119,14 @@ fn a_file_is_looked_through_before_anything_is_changed() {
     let store = Memory::default();
     let ran = run(&command, &store, "");
     assert_eq!(ran.exit, Exit::Failed);
-    assert!(ran.err.contains("breaks off"), "{}", ran.err);
+    assert!(ran.err.contains("is incomplete"), "{}", ran.err);
     assert!(store.content().records.is_empty());
 
     fs::write(&path, &good).unwrap();
     let dry = run(&format!("{command} --dry-run"), &store, "");
     assert_eq!(
         dry.err,
-        "the archive is good: 512 messages; nothing was changed\n"
+        "the archive is valid: 512 messages; nothing was changed\n"
     );
     assert!(store.content().records.is_empty());
     let ran = run(&command, &store, "");
@@ -156,7 +153,7 @@ fn a_conflict_is_named_with_its_line() {
     assert_eq!(
         ran.err,
         "ssh-chat: line 301, message 300 of room/ops: the store has it already, with other contents (at). \
-         Nothing from line 258 on was taken; import into an empty store, or into one that has a \
+         Nothing from line 258 on was imported. Import into an empty store, or into one that has a \
          part of the same archive\n"
     );
     assert_eq!(store.content().records.len(), 1 + BATCH);
