@@ -67,7 +67,7 @@ fn damage_in_a_large_database_is_found() {
         &whole,
         "database",
         "ok",
-        "all of it was read without finding damage",
+        "all of it was read found no damage",
     );
     has(&whole, "writing", "ok", "");
 
@@ -81,13 +81,13 @@ fn damage_in_a_large_database_is_found() {
     let path = copy.data().join("chat.db");
     fs::write(&path, &bytes).unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
-    has(&look(&copy), "database", "ok", "without finding damage");
+    has(&look(&copy), "database", "ok", "found no damage");
     let middle = bytes.len() / 2;
     bytes[middle..middle + 64 * 1024].fill(0xa5);
     fs::write(&path, &bytes).unwrap();
     let damaged = look(&copy);
     assert_eq!(damaged.status.code(), Some(1), "{damaged:?}");
-    has(&damaged, "database", "fail", "it is damaged: ");
+    has(&damaged, "database", "fail", "it's damaged: ");
 }
 
 #[test]
@@ -134,7 +134,7 @@ fn what_is_not_allowed_or_not_there_is_named() {
         &ended,
         "permissions",
         "fail",
-        &format!("dynamodb:UpdateItem on {table} is not allowed"),
+        &format!("dynamodb:UpdateItem on {table} is denied"),
     );
     has(
         &ended,
@@ -150,12 +150,12 @@ fn without_a_way_to_aws_that_is_what_is_said() {
     let ended = doctor(&home, "table", "key");
     assert_eq!(ended.status.code(), Some(1), "{ended:?}");
     has(&ended, "DNS", "fail", "nobody.invalid");
-    has(&ended, "AWS's clock", "skip", "did not tell");
+    has(&ended, "AWS's clock", "skip", "time is unknown");
     // Where nothing comes back, each call takes ten seconds.
     let (table, secret) = ("on table: ", "on key: ");
     let first = format!("dynamodb:DescribeTable {table}AWS is unreachable");
     has(&ended, "permissions", "fail", &first);
-    let others = format!("dynamodb:Query {table}the service does not answer");
+    let others = format!("dynamodb:Query {table}not tried: the service doesn't respond");
     has(&ended, "permissions", "skip", &others);
     let another = format!("secretsmanager:GetSecretValue {secret}AWS is unreachable");
     has(&ended, "permissions", "fail", &another);

@@ -114,7 +114,7 @@ fn move_house(old: Arc<Home>, home: Arc<Home>) -> String {
 
     bring_keys(old.home(), &home, &["alice", "bob", "mallory"]);
     let dry = done(&home, &["import", "--dry-run", path]);
-    assert!(dry.contains("the archive is good: 3 accounts"), "{dry}");
+    assert!(dry.contains("the archive is valid: 3 accounts"), "{dry}");
     assert!(!home.data().exists(), "nothing was changed");
     let said = done(&home, &["import", path]);
     assert!(said.contains("imported 3 accounts"), "{said}");
@@ -175,7 +175,7 @@ fn names_from_before_they_were_reserved_come_along() {
     done(&home, &["import", path.to_str().unwrap()]);
     let found = run(&home, &["doctor"]).stdout;
     assert!(
-        found.contains("2 accounts have names that can't be chosen any more"),
+        found.contains("2 accounts have names that are no longer allowed"),
         "{found}"
     );
     let key = old.home().key("alice").with_extension("pub");

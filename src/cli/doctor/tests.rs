@@ -442,7 +442,7 @@ fn the_outcome_is_told_and_is_the_exit_code() {
         (warned.exit, warned.err.as_str()),
         (Exit::Success, "it works, with 1 warning\n")
     );
-    let line = "warn  operators     there is none: nobody can keep order\n                    -> ssh-chat keys add --account NAME --role operator KEY.pub\n";
+    let line = "warn  operators     there are none: no one can moderate\n                    -> ssh-chat keys add --account NAME --role operator KEY.pub\n";
     assert!(warned.out.contains(line), "{}", warned.out);
 
     let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f";
