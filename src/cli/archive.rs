@@ -16,9 +16,7 @@ use crate::store::archive::line::{Frame, Line, LineError, MAX_LINE, VERSION};
 use crate::store::archive::{Archive, BATCH, ImportError, Record};
 
 #[cfg(test)]
-mod export_tests;
-#[cfg(test)]
-mod import_tests;
+mod tests;
 
 /// Arguments of `export`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]

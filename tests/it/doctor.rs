@@ -63,12 +63,7 @@ fn damage_in_a_large_database_is_found() {
     .unwrap();
     let look = |home: &Home| run(home, &["doctor", "--json"]);
     let whole = look(server.home());
-    has(
-        &whole,
-        "database",
-        "ok",
-        "all of it was read found no damage",
-    );
+    has(&whole, "database", "ok", "a full check found no damage");
     has(&whole, "writing", "ok", "");
 
     let copy = Home::local();

@@ -230,5 +230,5 @@ fn what_is_no_archive_changes_nothing() {
     );
     assert_eq!(run(&home, &["import", "none.jsonl"]).status.code(), Some(3));
     let said = done(&home, &["export", "chat.jsonl"]);
-    assert_eq!(said, "chat.jsonl has nothing\n");
+    assert_eq!(said, "exported nothing to chat.jsonl\n");
 }

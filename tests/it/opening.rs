@@ -61,7 +61,10 @@ fn nothing_is_made_by_mistake(home: &Arc<Home>, missing: &str, place: &str) {
     let again = run(home, &add);
     assert!(again.status.success(), "{again:?}");
     let last = format!("\nstore: {place}\n");
-    assert!(again.stderr.starts_with("alice already has the key "), "{again:?}");
+    assert!(
+        again.stderr.starts_with("alice already has the key "),
+        "{again:?}"
+    );
     assert!(again.stderr.ends_with(&last), "{again:?}");
     let invited = run(home, &["invite", "create", "--json"]);
     assert!(invited.stderr == format!("store: {place}\n"), "{invited:?}");

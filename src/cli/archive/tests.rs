@@ -1,10 +1,91 @@
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 
 use super::*;
 use crate::cli::tests::memory::Memory;
 use crate::cli::tests::{Ran, run};
-use crate::store::archive::samples;
-use crate::store::archive::{Kept, Record};
+use crate::store::StoreError;
+use crate::store::archive::{Kept, samples};
+
+fn full() -> Memory {
+    let store = Memory::default();
+    store.content().records = samples::records();
+    store
+}
+
+#[test]
+fn an_archive_has_a_beginning_all_records_and_an_end() {
+    let ran = run("export", &full(), "");
+    assert_eq!((ran.exit, ran.err.as_str()), (Exit::Success, ""));
+    let lines: Vec<Line> = ran
+        .out
+        .lines()
+        .map(|line| Line::read(line.as_bytes()).unwrap())
+        .collect();
+    let (first, rest) = lines.split_first().unwrap();
+    let (last, records) = rest.split_last().unwrap();
+    let begins = format!(
+        r#"{{"type":"archive","v":1,"at":"2026-11-22T14:02:00.000Z","program":"ssh-chat {}"}}"#,
+        env!("CARGO_PKG_VERSION")
+    );
+    assert!(ran.out.starts_with(&begins), "{}", ran.out);
+    assert_eq!(Line::first(begins.as_bytes()).as_ref(), Ok(first));
+    let expected: Vec<Line> = samples::records().into_iter().map(Line::Record).collect();
+    assert_eq!(records, expected);
+    let count = records.len() as u64;
+    assert_eq!(*last, Line::Frame(Frame::End { records: count }));
+    assert_eq!(run("export -", &full(), "").out, ran.out);
+}
+
+#[test]
+fn a_file_is_new_private_and_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("chat.jsonl");
+    let command = format!("export {}", path.display());
+    let ran = run(&command, &full(), "");
+    assert_eq!(
+        (ran.exit, ran.out.as_str()),
+        (Exit::Success, ""),
+        "{}",
+        ran.err
+    );
+    let counts = "2 accounts, 1 read marker, 1 room, 1 invite, 1 pending key, 4 bans, 1 mute, \
+                  1 lockdown, 1 audit entry, 7 messages";
+    assert_eq!(
+        ran.err,
+        format!("exported {counts} to {}\n", path.display())
+    );
+    let mode = fs::metadata(&path).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let written = fs::read_to_string(&path).unwrap();
+    assert_eq!(written, run("export", &full(), "").out);
+
+    let ran = run(&command, &Memory::default(), "");
+    assert_eq!(ran.exit, Exit::Failed);
+    assert!(ran.err.contains("already exists"), "{}", ran.err);
+    assert_eq!(fs::read_to_string(&path).unwrap(), written, "left alone");
+    let nowhere = run("export /nowhere/chat.jsonl", &full(), "");
+    assert!(
+        nowhere.err.contains("can't create /nowhere/chat.jsonl"),
+        "{}",
+        nowhere.err
+    );
+}
+
+#[test]
+fn an_export_that_broke_off_leaves_no_archive() {
+    let store = full();
+    store.content().broken = Some(StoreError::Unavailable("gone".into()));
+    let ran = run("export", &store, "");
+    assert_eq!(ran.exit, Exit::Failed);
+    assert!(!ran.out.contains("\"end\""));
+    assert_eq!(ran.err, "ssh-chat: the database does not answer: gone\n");
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("chat.jsonl");
+    let ran = run(&format!("export {}", path.display()), &store, "");
+    assert_eq!(ran.exit, Exit::Failed);
+    assert!(!path.exists());
+}
 
 fn archive(records: Vec<Record>) -> String {
     let store = Memory::default();
@@ -18,7 +99,7 @@ fn many(count: u64) -> Vec<Record> {
     (1..=count).map(entry).collect()
 }
 
-fn import(input: &str) -> (Ran, usize) {
+fn imported(input: &str) -> (Ran, usize) {
     let store = Memory::default();
     let ran = run("import -", &store, input);
     let count = store.content().records.len();
@@ -46,7 +127,7 @@ fn an_archive_is_taken_whole_and_again() {
         ran.err
     );
     assert_eq!(store.content().records, samples::records());
-    let (ran, count) = import(&super::import_tests::archive(Vec::new()));
+    let (ran, count) = imported(&super::tests::archive(Vec::new()));
     assert_eq!((ran.err.as_str(), count), ("imported nothing\n", 0));
 }
 
@@ -59,7 +140,7 @@ fn batches_have_any_length() {
         BATCH as u64 + 1,
         BATCH as u64 * 2,
     ] {
-        let (ran, taken) = import(&archive(many(count)));
+        let (ran, taken) = imported(&archive(many(count)));
         assert_eq!(ran.exit, Exit::Success, "{}", ran.err);
         assert_eq!(taken as u64, count);
     }
@@ -99,7 +180,7 @@ fn what_is_wrong_is_said_with_its_line() {
         ([lines[0], "", lines[3]].join("\n"), "line 2: "),
         (long, "line 2: the line is longer than 1048576 bytes"),
     ] {
-        let (ran, count) = import(&archive);
+        let (ran, count) = imported(&archive);
         assert_eq!((ran.exit, count), (Exit::Failed, 0), "{expected}");
         let expected = format!("ssh-chat: {expected}");
         assert!(ran.err.starts_with(&expected), "{expected}: {}", ran.err);
