@@ -9,6 +9,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::net::SocketAddr;
 use std::path::Path;
 
 mod environment;
@@ -177,6 +178,17 @@ impl Config {
         self.data_dir == Path::new(SYSTEM_HOME)
     }
 
+    /// The port that clients connect to. If it's chosen at startup, 22 stands for it.
+    pub fn port(&self) -> u16 {
+        let port = self.listen.first().map(SocketAddr::port);
+        port.filter(|port| *port != 0).unwrap_or(22)
+    }
+
+    /// The command that joins the chat.
+    pub fn ssh_command(&self) -> String {
+        ssh_command(&self.host_name, self.port())
+    }
+
     /// Whether a source sets the setting with this key.
     pub fn is_set(&self, key: &str) -> bool {
         self.origins.sources.contains_key(key)
@@ -206,5 +218,13 @@ impl Config {
             return format!("# {} is not set\n", setting.name());
         };
         format!("{line:<40}  # {source}\n")
+    }
+}
+
+/// The command that connects to a server: `ssh -p 2222 chat.example.com`, without the default port.
+pub fn ssh_command(host: &str, port: u16) -> String {
+    match port {
+        22 => format!("ssh {host}"),
+        port => format!("ssh -p {port} {host}"),
     }
 }

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::net::SocketAddr;
 
-use crate::config::{AccessMode, Config};
+use crate::config::{AccessMode, Config, ssh_command};
 use crate::telemetry::logs::LogHandle;
 
 use super::host_key::Found;
@@ -52,12 +52,7 @@ fn text(config: &Config, addresses: &[SocketAddr], host_key: &Found) -> String {
     let mut line = |what: &str, is: &str| {
         let _to_a_string = writeln!(text, "  {what:<12} {is}");
     };
-    let join = if port == 22 {
-        format!("ssh {host}")
-    } else {
-        format!("ssh -p {port} {host}")
-    };
-    line("join", &join);
+    line("join", &ssh_command(host, port));
     line(
         "host key",
         &format!("{} ({age} {place})", key.fingerprint()),

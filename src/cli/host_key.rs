@@ -72,11 +72,9 @@ struct SshAddress<'a> {
 
 impl SshAddress<'_> {
     fn of(config: &Config) -> SshAddress<'_> {
-        let port = config.listen.first().map(std::net::SocketAddr::port);
         SshAddress {
             host: &config.host_name,
-            // Port 0 is chosen at startup, so it isn't known here.
-            port: port.filter(|port| *port != 0).unwrap_or(22),
+            port: config.port(),
         }
     }
 

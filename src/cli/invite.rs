@@ -138,7 +138,7 @@ async fn create(
     let change = console_change(now, Action::CreateInvite(invite.clone()));
     people.apply(&change).await?;
 
-    let join = join_command(config);
+    let join = config.ssh_command();
     // Browsers don't send the fragment, so no server logs the code.
     let link = config.web_url.as_ref().map(|url| format!("{url}#{code}"));
     if args.json {
@@ -168,15 +168,6 @@ async fn create(
         invite.id(),
         format_time(invite.expires),
     ))?)
-}
-
-/// The command that joins the chat.
-fn join_command(config: &Config) -> String {
-    let host = &config.host_name;
-    match config.listen.first().map(std::net::SocketAddr::port) {
-        None | Some(0 | 22) => format!("ssh {host}"),
-        Some(port) => format!("ssh -p {port} {host}"),
-    }
 }
 
 #[derive(Serialize)]

@@ -1,7 +1,6 @@
 //! What the page says of the server: its host key is looked at again from time to time, since it
 //! can be replaced while the page is there.
 
-use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -118,18 +117,11 @@ async fn host_key(config: &Config) -> Result<PublicHostKey> {
 
 fn site(config: &Config, key: &PublicHostKey) -> Site {
     let host = &config.host_name;
-    let port = match config.listen.first().map(SocketAddr::port) {
-        None | Some(0) => 22,
-        Some(port) => port,
-    };
     Site {
         host: host.clone(),
-        join: match port {
-            22 => format!("ssh {host}"),
-            port => format!("ssh -p {port} {host}"),
-        },
+        join: config.ssh_command(),
         fingerprint: key.fingerprint(),
-        known_hosts: key.known_hosts(host, port),
+        known_hosts: key.known_hosts(host, config.port()),
         picture: key.picture(),
         url: config.web_url.clone(),
         forms: Quota::per_second(config.web.rate.average_per_second(), config.web.burst),
