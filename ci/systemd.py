@@ -163,7 +163,7 @@ def same_machine(machine, process):
 
 def log_in(chat):
     machine = chat.machine
-    check("nobody can come in at all" in machine.try_run(
+    check("no one can join" in machine.try_run(
         "su", "-s", "/bin/sh", "ssh-chat", "-c", "ssh-chat doctor").stdout)
     check("only admits registered keys" in chat.ssh("whoami").stderr)
     chat.configure(r"^#operator_keys = .*", f'operator_keys = ["{chat.public_key}"]')
@@ -175,7 +175,7 @@ def log_in(chat):
     check(sent.returncode == 0, sent)
     said = chat.as_service("ssh-chat doctor")
     check(not re.search(r"^(warn|fail)", said, re.M), said)
-    check("good" in chat.as_service("ssh-chat check-config"))
+    check("valid" in chat.as_service("ssh-chat check-config"))
     # For root and other users, commands refer to another data folder, which doesn't exist.
     public = chat.public_key.replace('"', "")
     for user, home in (("root", "/root"), ("nobody", "/tmp")):

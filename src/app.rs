@@ -31,7 +31,7 @@ use tokio::sync::{mpsc, watch};
 use crate::access::{AccessControl, AdminService};
 use crate::cli::{Cli, Command, Exit};
 use crate::clock;
-use crate::config::{self, Config, Environment, Flags};
+use crate::config::{self, Config, Environment, SettingFlags};
 use crate::hub::Hub;
 use crate::session::start::Chat;
 use crate::ssh;
@@ -51,7 +51,7 @@ use supervisor::Supervisor;
 /// Runs the command given on the command line.
 pub fn main(cli: &Cli) -> Exit {
     let flags = cli.flags();
-    match cli.chosen() {
+    match cli.subcommand() {
         // AWS Lambda passes no arguments.
         Command::Serve if web::lambda().is_some() => web::run(&flags),
         Command::Serve => serve(flags, async |config: &Config, data_dir: &Path| {
@@ -93,7 +93,7 @@ fn report_failure(error: &str, printed: &str, log: Option<&LogHandle>) {
 
 /// Runs a server until it stops. `open` opens the store, given the data folder.
 pub fn serve(
-    flags: Flags,
+    flags: SettingFlags,
     open: impl AsyncFnOnce(&Config, &Path) -> Result<Arc<dyn Store>>,
 ) -> Exit {
     let sockets = match systemd::sockets() {
@@ -103,7 +103,7 @@ pub fn serve(
             return Exit::Failed;
         }
     };
-    let flags = Flags {
+    let flags = SettingFlags {
         sockets: sockets.iter().map(|(_, address)| *address).collect(),
         ..flags
     };
@@ -141,7 +141,7 @@ pub fn serve(
 
 async fn run(
     config: Config,
-    flags: &Flags,
+    flags: &SettingFlags,
     sockets: Listeners<std::net::TcpListener>,
     log: &LogHandle,
     open: impl AsyncFnOnce(&Config, &Path) -> Result<Arc<dyn Store>>,
@@ -165,7 +165,7 @@ async fn run(
         opened = systemd::extend_timeout(STARTING, opening) => opened?,
         reason = signals.stop() => {
             tracing::info!(event = "stopped", reason, "stopped before startup completed");
-            return Ok(Exit::Good);
+            return Ok(Exit::Success);
         }
     };
     let monitor = DiskMonitor::new(&config, data_dir, &store, &writes);
@@ -237,7 +237,7 @@ async fn run(
     systemd::extend_timeout(STOPPING, shutdown).await;
     drop(locked_dir);
     Ok(match reason {
-        ShutdownReason::Signal(_) => Exit::Good,
+        ShutdownReason::Signal(_) => Exit::Success,
         ShutdownReason::Failure(failure) => {
             systemd::failed(&failure);
             Exit::Failed

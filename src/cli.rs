@@ -1,6 +1,6 @@
-//! The command line: what can be typed, and what it means for the configuration.
+//! The command line: its grammar, and the commands that don't run a server.
 //!
-//! Starts nothing: the composition root runs what was chosen.
+//! Nothing here opens a store or a connection: `app` does that and passes them in.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -8,47 +8,41 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::Flags;
+use crate::config::SettingFlags;
 
 pub mod admin;
-pub mod audit;
-pub mod check_config;
+pub mod archive;
 pub mod console;
 pub mod doctor;
-pub mod export;
-pub mod generate;
 pub mod host_key;
-pub mod import;
 pub mod invite;
 pub mod keys;
+pub mod print;
 pub mod probe;
-pub mod store;
-mod tally;
 #[cfg(test)]
 mod tests;
 
 pub use console::Console;
-pub use store::OpenMode;
 
-/// How the program ends.
+/// The program's exit status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
-    /// All went well.
-    Good,
-    /// It failed while running.
+    /// Success.
+    Success,
+    /// A failure at runtime.
     Failed,
-    /// What was typed or configured is wrong; nothing was started.
+    /// An invalid command line or configuration; nothing was started.
     Usage,
-    /// What was named is not there.
+    /// What the command names doesn't exist.
     NotFound,
 }
 
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> ExitCode {
         ExitCode::from(match exit {
-            Exit::Good => 0,
+            Exit::Success => 0,
             Exit::Failed => 1,
-            // The same as clap's own for a flag that does not exist.
+            // The same as clap's for an unknown flag.
             Exit::Usage => 2,
             Exit::NotFound => 3,
         })
@@ -56,13 +50,14 @@ impl From<Exit> for ExitCode {
 }
 
 const AFTER_HELP: &str = "\
-Settings come from the configuration file, over it from variables SSH_CHAT_…, over them from flags.
+Settings come from the configuration file. Environment variables (SSH_CHAT_…) override it, and
+flags override both.
 
 Exit codes:
-  0  all went well
-  1  it failed while running
-  2  the command line or the configuration is wrong; nothing was started
-  3  there is no such thing";
+  0  success
+  1  failure at runtime
+  2  invalid command line or configuration; nothing was started
+  3  not found";
 
 /// A private chat that people join with ssh.
 #[derive(Debug, Parser)]
@@ -71,56 +66,93 @@ pub struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
     #[command(flatten)]
-    settings: SettingFlags,
+    settings: SettingArgs,
 }
 
-/// What to do.
+/// A command.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Subcommand)]
 pub enum Command {
-    /// Run the server (this is what happens without a command)
+    /// Run the server (the default without a command)
     #[default]
     Serve,
-    /// Show the page where people with an invite register their keys
+    /// Run the web page where users with an invite register their keys
     Web,
-    /// Check the configuration and show what is in force, without starting anything
+    /// Check the configuration and print the effective settings, without starting anything
     CheckConfig,
-    /// Say who can come in with which key
+    /// Manage accounts and keys
     #[command(subcommand)]
-    Keys(keys::Keys),
-    /// Make, list and end invites
+    Keys(keys::KeysCommand),
+    /// Create, list and revoke invites
     #[command(subcommand)]
-    Invite(invite::Invite),
-    /// Show, make or replace what the server proves itself with
+    Invite(invite::InviteCommand),
+    /// Show, create or rotate the host key
     #[command(subcommand)]
     HostKey(host_key::HostKeyCommand),
-    /// Make what everything but the host key is kept in, or look whether it is there
+    /// Create or check the data store
     #[command(subcommand)]
-    Store(store::StoreCommand),
-    /// Write all that the store holds as JSON lines: people, rooms, all that was said, bans, …
-    Export(export::Export),
-    /// Take in what export wrote, with the same names, keys and places
-    Import(import::Import),
-    /// Order what operators order in the chat (ban, unban, mute, op, …), above all of them
-    Admin(admin::Admin),
+    Store(StoreCommand),
+    /// Export the whole store as JSON lines: accounts, rooms, messages, bans, …
+    Export(archive::ExportArgs),
+    /// Import an archive written by export, with the same names, keys and numbering
+    Import(archive::ImportArgs),
+    /// Run operator commands (ban, unban, mute, op, …) with authority over every operator
+    Admin(admin::AdminArgs),
     /// Show what operators did
-    Audit(audit::Show),
-    /// Check all that the server needs, and say what to mend
-    Doctor(doctor::Doctor),
-    /// Log in to a server as people do, and say how long it takes
-    Probe(probe::Probe),
-    /// Write completions for a shell
-    Completions(generate::Completions),
-    /// Write the manual
-    Man(generate::Pages),
+    Audit(admin::AuditArgs),
+    /// Check everything the server needs, and how to fix what's wrong
+    Doctor(doctor::DoctorArgs),
+    /// Test a server with a real SSH login
+    Probe(probe::ProbeArgs),
+    /// Generate shell completions
+    Completions(print::CompletionsArgs),
+    /// Generate the manual pages
+    Man(print::ManArgs),
+}
+
+/// What to do with the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
+pub enum StoreCommand {
+    /// Create the table or database that the configuration names, if it doesn't exist
+    Init,
+    /// Check that it exists and can be used, without changing anything
+    Check,
+    /// Accept that acknowledged commits are missing, after the server refused to start because of that;
+    /// prints what is lost
+    AcceptLoss,
+}
+
+/// How a command opens the store. Only the last two create a missing one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OpenMode {
+    /// Read only. The store must exist.
+    Read,
+    /// Read and write. The store must exist.
+    Write,
+    /// Read and write. A missing database is created, but not a table: it costs money and belongs in
+    /// Terraform.
+    Import,
+    /// Read and write. A missing database or table is created, because the user asked for it.
+    Create,
+}
+
+impl OpenMode {
+    /// The mode to write with or without `--create`.
+    fn writing(create: bool) -> OpenMode {
+        if create {
+            OpenMode::Create
+        } else {
+            OpenMode::Write
+        }
+    }
 }
 
 impl Command {
-    /// How it opens the store; `None` if it has no use for an open store, or opens it otherwise.
+    /// How the command opens the store; `None` if it doesn't use an open store.
     pub fn store_mode(&self) -> Option<OpenMode> {
         match self {
-            Command::Keys(keys) => Some(keys.store_mode()),
-            Command::Invite(invite) => Some(invite.store_mode()),
-            Command::Admin(admin) => Some(admin.store_mode()),
+            Command::Keys(command) => Some(command.store_mode()),
+            Command::Invite(command) => Some(command.store_mode()),
+            Command::Admin(args) => Some(args.store_mode()),
             Command::Export(_) | Command::Audit(_) => Some(OpenMode::Read),
             Command::Import(_) => Some(OpenMode::Import),
             _ => None,
@@ -128,76 +160,76 @@ impl Command {
     }
 }
 
-/// The flags that stand for settings, before or after the command.
+/// The flags for settings, before or after the command.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Settings")]
-struct SettingFlags {
-    /// Read this configuration file instead of the usual one
+struct SettingArgs {
+    /// Configuration file to read instead of the default one
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Listen here; may be given several times [default: 127.0.0.1:2222]
+    /// Address to listen on; repeatable [default: 127.0.0.1:2222]
     #[arg(long, global = true, value_name = "ADDR:PORT")]
     listen: Vec<String>,
-    /// Keep the host key and the database in this folder
+    /// Folder for the host key and the database
     #[arg(long, global = true, value_name = "DIR")]
     data_dir: Option<String>,
-    /// Log this much: error, warn, info, debug or trace [default: info]
+    /// Log level: error, warn, info, debug or trace [default: info]
     #[arg(long, global = true, value_name = "LEVEL")]
     log_level: Option<String>,
-    /// Log in this form: auto, text, json or journald [default: auto]
+    /// Log format: auto, text, json or journald [default: auto]
     #[arg(long, global = true, value_name = "FORMAT")]
     log_format: Option<String>,
-    /// Set any setting, such as limits.connections=100; may be given several times
+    /// Set any setting, such as limits.connections=100; repeatable
     #[arg(long, global = true, value_name = "KEY=VALUE")]
     set: Vec<String>,
 }
 
-/// The flags that may be given several times.
-const REPEATED: [&str; 2] = ["--listen", "--set"];
+/// The repeatable flags.
+const REPEATABLE: [&str; 2] = ["--listen", "--set"];
 
-/// The words with all repeated flags in front: clap forgets those before a command if there are
-/// some after it.
-fn repeated_first(words: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
-    let mut words = words.into_iter();
-    let mut front: Vec<OsString> = words.next().into_iter().collect();
+/// Moves all repeatable flags to the front: clap drops those before a subcommand if there are more after
+/// it.
+fn repeatable_first(args: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
+    let mut args = args.into_iter();
+    let mut front: Vec<OsString> = args.next().into_iter().collect();
     let mut rest = Vec::new();
-    while let Some(word) = words.next() {
-        let text = word.to_string_lossy();
+    while let Some(arg) = args.next() {
+        let text = arg.to_string_lossy();
         let name = text.split('=').next().unwrap_or_default();
         if text == "--" {
-            rest.push(word);
+            rest.push(arg);
             break;
-        } else if REPEATED.contains(&name) {
-            let value = if name == text { words.next() } else { None };
-            front.push(word);
+        } else if REPEATABLE.contains(&name) {
+            let value = if name == text { args.next() } else { None };
+            front.push(arg);
             front.extend(value);
         } else {
-            rest.push(word);
+            rest.push(arg);
         }
     }
     front.extend(rest);
-    front.extend(words);
+    front.extend(args);
     front
 }
 
 impl Cli {
-    /// Reads the words that the program was started with, its own name first.
+    /// Parses the program's arguments, its own name first.
     ///
     /// # Errors
-    /// If they are no command, and if they ask for help or the version.
-    pub fn read(words: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
-        Cli::try_parse_from(repeated_first(words))
+    /// If they're invalid, or ask for help or the version.
+    pub fn parse_args(args: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(repeatable_first(args))
     }
 
-    /// What to do: to serve if nothing was said.
-    pub fn chosen(&self) -> &Command {
+    /// The command; [`Command::Serve`] by default.
+    pub fn subcommand(&self) -> &Command {
         self.command.as_ref().unwrap_or(&Command::Serve)
     }
 
-    /// What the flags say of the settings, unchecked.
-    pub fn flags(&self) -> Flags {
+    /// The flags for settings, as typed.
+    pub fn flags(&self) -> SettingFlags {
         let settings = &self.settings;
-        Flags {
+        SettingFlags {
             config: settings.config.clone(),
             listen: settings.listen.clone(),
             data_dir: settings.data_dir.clone(),

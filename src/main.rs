@@ -1,4 +1,4 @@
-//! Parses the command line and starts what was chosen.
+//! Parses the command line and runs the command.
 
 use std::process::ExitCode;
 
@@ -6,8 +6,8 @@ use ssh_chat::app;
 use ssh_chat::cli::Cli;
 
 fn main() -> ExitCode {
-    match Cli::read(std::env::args_os()) {
+    match Cli::parse_args(std::env::args_os()) {
         Ok(cli) => app::main(&cli).into(),
-        Err(words) => words.exit(),
+        Err(error) => error.exit(),
     }
 }

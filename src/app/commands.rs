@@ -11,16 +11,13 @@ use bytes::Bytes;
 
 use crate::access::AccessControl;
 use crate::chat::ids::Fingerprint;
-use crate::cli::admin::Admin;
+use crate::cli::admin::AdminArgs;
 use crate::cli::console::Console;
 use crate::cli::host_key::HostKeyCommand;
-use crate::cli::probe::{Measured, Probe};
-use crate::cli::{
-    Command, Exit, OpenMode, audit, check_config, export, generate, host_key, import, invite, keys,
-    probe,
-};
+use crate::cli::probe::{ProbeArgs, ProbeTimings};
+use crate::cli::{Command, Exit, OpenMode, admin, archive, host_key, invite, keys, print, probe};
 use crate::clock;
-use crate::config::{self, Config, Environment, Flags};
+use crate::config::{self, Config, Environment, SettingFlags};
 use crate::hub;
 use crate::session::at_console;
 use crate::session::peer::{DisconnectReason, Gone, Outbound};
@@ -39,22 +36,17 @@ const EX_USAGE: u32 = 64;
 const HINT_SERVICE: &str = "to use the service's data, start the command with sudo -u ssh-chat";
 
 /// Runs a command.
-pub(super) fn run(command: &Command, flags: &Flags) -> Exit {
+pub(super) fn run(command: &Command, flags: &SettingFlags) -> Exit {
     let (out, err) = (&mut std::io::stdout().lock(), &mut std::io::stderr().lock());
     match command {
         Command::CheckConfig => {
-            return check_config::run(
-                flags,
-                &Environment::of_process(),
-                &config::read_file,
-                out,
-                err,
-            );
+            let env = Environment::of_process();
+            return print::check_config(flags, &env, &config::read_file, Console { out, err });
         }
-        Command::Completions(args) => return generate::completions(args, Console { out, err }),
-        Command::Man(args) => return generate::man(args, Console { out, err }),
+        Command::Completions(args) => return print::completions(args, Console { out, err }),
+        Command::Man(args) => return print::man(args, Console { out, err }),
         Command::Import(args) if args.dry_run => {
-            return import::check(args, &mut std::io::stdin(), Console { out, err });
+            return archive::check(args, &mut std::io::stdin(), Console { out, err });
         }
         _ => {}
     }
@@ -64,7 +56,7 @@ pub(super) fn run(command: &Command, flags: &Flags) -> Exit {
         .build();
     let runtime = match runtime {
         Ok(runtime) => runtime,
-        Err(error) => return console.failed(&format!("can't start the async runtime: {error}")),
+        Err(error) => return console.fail(&format!("can't start the async runtime: {error}")),
     };
     if let Command::Probe(args) = command {
         return runtime.block_on(run_probe(args, console));
@@ -81,7 +73,7 @@ pub(super) fn run(command: &Command, flags: &Flags) -> Exit {
         }
         (_, Ok(config)) => config,
         (_, Err(errors)) => {
-            let _failed = console.failed(&errors.to_string());
+            let _failed = console.fail(&errors.to_string());
             return Exit::Usage;
         }
     };
@@ -93,7 +85,7 @@ pub(super) fn run(command: &Command, flags: &Flags) -> Exit {
             if *command == HostKeyCommand::Init
                 && let Err(error) = DataDir::create(&config.data_dir)
             {
-                return console.failed(&format!("{error:#}"));
+                return console.fail(&format!("{error:#}"));
             }
             let keys = server_key::storage(&config, &config.data_dir, server_key::NO_RETRIES);
             let mut input = std::io::stdin();
@@ -109,7 +101,7 @@ pub(super) fn run(command: &Command, flags: &Flags) -> Exit {
 
 fn say(console: &mut Console<'_>, message: Option<String>) {
     if let Some(message) = message {
-        let _unless_closed = console.say(&message);
+        let _unless_closed = console.note(&message);
     }
 }
 
@@ -118,7 +110,7 @@ async fn run_on_store(
     command: &Command,
     mode: OpenMode,
     config: &Config,
-    flags: &Flags,
+    flags: &SettingFlags,
     mut console: Console<'_>,
 ) -> Exit {
     let opened = store_factory::open_for(mode, config).await;
@@ -129,12 +121,12 @@ async fn run_on_store(
     } = match opened {
         Ok(opened) => opened,
         Err(error) => {
-            let may_mean_service = is_ambiguous(config, flags) || config.is_the_service_s();
+            let may_mean_service = is_ambiguous(config, flags) || config.is_system_service();
             let service_user = owner(config::SYSTEM_HOME);
             let is_other_user = service_user.is_some() && service_user != owner("/proc/self");
             let hint =
                 (may_mean_service && is_other_user).then(|| format!("\n hint: {HINT_SERVICE}"));
-            return console.failed(&format!("{error:#}{}", hint.unwrap_or_default()));
+            return console.fail(&format!("{error:#}{}", hint.unwrap_or_default()));
         }
     };
     say(&mut console, service_note(config, flags));
@@ -145,17 +137,17 @@ async fn run_on_store(
     let shared = Arc::clone(&store);
     let (store, now) = (&*store, clock::now());
     let mut input = std::io::stdin();
-    let own = console.again();
+    let own = console.reborrow();
     let exit = match command {
         Command::Keys(args) => keys::run(args, store, &mut input, rand::random(), now, own).await,
         Command::Invite(args) => invite::run(args, store, config, rand::random(), now, own).await,
-        Command::Export(args) => export::run(args, store, now, own).await,
-        Command::Import(args) => import::run(args, store, &mut input, own).await,
-        Command::Audit(args) => audit::run(args, store, own).await,
+        Command::Export(args) => archive::export(args, store, now, own).await,
+        Command::Import(args) => archive::import(args, store, &mut input, own).await,
+        Command::Audit(args) => admin::audit(args, store, own).await,
         Command::Admin(args) => run_admin(args, shared, config, own).await,
         _ => Exit::Usage,
     };
-    if exit == Exit::Good && mode != OpenMode::Read && !created {
+    if exit == Exit::Success && mode != OpenMode::Read && !created {
         say(&mut console, Some(format!("store: {place}")));
     }
     exit
@@ -163,14 +155,14 @@ async fn run_on_store(
 
 /// Whether the user named no chat on a machine where the service runs: they most likely don't mean
 /// the one in their home directory.
-fn is_ambiguous(config: &Config, flags: &Flags) -> bool {
+fn is_ambiguous(config: &Config, flags: &SettingFlags) -> bool {
     let has_service = Path::new(config::SYSTEM_HOME).exists();
     let has_own_file = config
         .file()
         .is_some_and(|file| file != Path::new(config::SYSTEM_FILE));
-    let is_named = flags.config.is_some() || config.has_data_dir_set();
+    let is_named = flags.config.is_some() || config.is_set("data_dir");
     let in_aws = config.aws.table.is_some() || config.aws.host_key_secret.is_some();
-    has_service && !has_own_file && !is_named && !in_aws && !config.is_the_service_s()
+    has_service && !has_own_file && !is_named && !in_aws && !config.is_system_service()
 }
 
 /// The owner of a file. The standard library has no `geteuid`; on Linux, a process's files belong
@@ -180,7 +172,7 @@ fn owner(path: &str) -> Option<u32> {
 }
 
 /// The note to root on a machine where the service runs.
-fn service_note(config: &Config, flags: &Flags) -> Option<String> {
+fn service_note(config: &Config, flags: &SettingFlags) -> Option<String> {
     let is_root = owner("/proc/self") == Some(0);
     (is_root && is_ambiguous(config, flags)).then(|| {
         format!(
@@ -192,12 +184,12 @@ fn service_note(config: &Config, flags: &Flags) -> Option<String> {
 }
 
 /// `ssh-chat probe`: tests a server with a real SSH login.
-async fn run_probe(args: &Probe, mut console: Console<'_>) -> Exit {
+async fn run_probe(args: &ProbeArgs, mut console: Console<'_>) -> Exit {
     let measured = measure(args, &mut console).await;
-    probe::tell(args, measured, console)
+    probe::report(args, measured, console)
 }
 
-async fn measure(args: &Probe, console: &mut Console<'_>) -> Result<Measured, String> {
+async fn measure(args: &ProbeArgs, console: &mut Console<'_>) -> Result<ProbeTimings, String> {
     let Some((host, port)) = host_and_port(&args.host) else {
         return Err(format!(
             "invalid host {:?}: use HOST or HOST:PORT",
@@ -206,7 +198,7 @@ async fn measure(args: &Probe, console: &mut Console<'_>) -> Result<Measured, St
     };
     let (key, is_new) = load_or_create_key(&args.key)?;
     if is_new {
-        probe::key_was_made(args, console);
+        probe::note_new_key(args, console);
     }
     let target = ProbeTarget {
         host,
@@ -224,7 +216,7 @@ async fn measure(args: &Probe, console: &mut Console<'_>) -> Result<Measured, St
     } = probe_server(&target)
         .await
         .map_err(|error| error.to_string())?;
-    Ok(Measured {
+    Ok(ProbeTimings {
         fingerprint: fingerprint.as_str().to_owned(),
         connect,
         login,
@@ -234,7 +226,7 @@ async fn measure(args: &Probe, console: &mut Console<'_>) -> Result<Measured, St
 
 /// `ssh-chat admin`: carries out an operator command directly on the store.
 async fn run_admin(
-    args: &Admin,
+    args: &AdminArgs,
     store: Arc<dyn Store>,
     config: &Config,
     console: Console<'_>,
@@ -243,7 +235,7 @@ async fn run_admin(
     let hub = hub::Handle::detached();
     let access = match AccessControl::new(store, hub, settings::rules(config)).await {
         Ok(access) => access,
-        Err(error) => return console.failed(&error.to_string()),
+        Err(error) => return console.fail(&error.to_string()),
     };
     let server = settings::server_info(config, clock::both());
     let output = CapturedOutput::default();
@@ -256,7 +248,7 @@ async fn run_admin(
         .and_then(|()| console.out.flush())
         .and_then(|()| console.err.write_all(&err));
     match (status, written) {
-        (0, Ok(())) => Exit::Good,
+        (0, Ok(())) => Exit::Success,
         (EX_USAGE, _) => Exit::Usage,
         _ => Exit::Failed,
     }

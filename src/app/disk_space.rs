@@ -74,7 +74,7 @@ impl DiskMonitor {
             store: Arc::downgrade(store),
             writes: Arc::clone(writes),
             folder: config.aws.table.is_none().then(|| folder.to_owned()),
-            reserve: config.limits.disk_reserve,
+            reserve: config.limits.disk_reserve.map(|size| size.0),
         }
     }
 

@@ -15,15 +15,15 @@ use super::systemd;
 use crate::aws::cloudwatch::{CloudWatch, MetricDatum};
 use crate::aws::json::{self, CLOUDWATCH, DYNAMODB, JsonService, SECRETS_MANAGER, SSM};
 use crate::aws::{AwsError, CallTracker};
-use crate::cli::doctor::cloud::{Action, Cloud, Tried};
-use crate::cli::doctor::{self, Database, DiskSpace, Doctor, Found};
+use crate::cli::doctor::aws::{AwsState, Permission, PermissionResult};
+use crate::cli::doctor::{self, DatabaseInput, DiskSpace, DoctorArgs, DoctorInput};
 use crate::cli::{Console, Exit};
 use crate::clock;
 use crate::config::{self, Config, ConfigErrors};
 
 /// Runs all checks and prints the results.
 pub(super) async fn run(
-    args: &Doctor,
+    args: &DoctorArgs,
     config: Result<&Config, &ConfigErrors>,
     console: Console<'_>,
 ) -> Exit {
@@ -42,27 +42,30 @@ pub(super) async fn run(
     let storage = storage(config, &config.data_dir, NO_RETRIES);
     // Concurrently, so that timeouts don't add up.
     let (opened, host_key, cloud) = tokio::join!(opening, storage.find(), check_aws(config));
-    let found = Found {
+    let found = DoctorInput {
         config,
         host_key: host_key
             .map(|found| found.map(|key| key.fingerprint()))
             .map_err(|error| error.to_string()),
         database: match &opened {
-            None => Database::NotYet,
-            Some(Err(error)) => Database::Closed(format!("{error:#}")),
-            Some(Ok(store)) => Database::Open {
+            None => DatabaseInput::Missing,
+            Some(Err(error)) => DatabaseInput::Unavailable(format!("{error:#}")),
+            Some(Ok(store)) => DatabaseInput::Open {
                 store: &**store,
                 damage: store.damage().await,
             },
         },
         running: DataDir::in_use(&config.data_dir),
-        systemd: if config.is_the_service_s() {
+        systemd: if config.is_system_service() {
             systemd::listening()
         } else {
             Vec::new()
         },
-        space: space(&config.data_dir, config.limits.disk_reserve),
-        cloud,
+        space: space(
+            &config.data_dir,
+            config.limits.disk_reserve.map(|size| size.0),
+        ),
+        aws: cloud,
     };
     doctor::run(args, Ok(found), now, console).await
 }
@@ -87,7 +90,7 @@ struct PermissionCheck {
 }
 
 /// Tests what the configuration needs of AWS; `None` if it needs nothing.
-async fn check_aws(config: &Config) -> Option<Cloud> {
+async fn check_aws(config: &Config) -> Option<AwsState> {
     let checks = permission_checks(&config.aws);
     let chat = config.aws.metrics.as_deref();
     let mut services: Vec<&'static str> = checks.iter().map(|check| check.service.name).collect();
@@ -98,23 +101,23 @@ async fn check_aws(config: &Config) -> Option<Cloud> {
     let sdk = match aws.config().await {
         Ok(sdk) => sdk,
         Err(error) => {
-            return Some(Cloud {
-                names: Vec::new(),
+            return Some(AwsState {
+                hosts: Vec::new(),
                 credentials: Err(error.to_string()),
-                ahead: None,
-                actions: Vec::new(),
+                clock_offset_ms: None,
+                permissions: Vec::new(),
             });
         }
     };
-    let mut names = Vec::new();
+    let mut hosts = Vec::new();
     for service in &services {
         if let Some((host, port)) = json::address(sdk, service) {
             let found = lookup_host((host.as_str(), port)).await;
             let found = found.map(Iterator::count).map_err(|e| e.to_string());
-            names.push((host, found));
+            hosts.push((host, found));
         }
     }
-    names.dedup();
+    hosts.dedup();
     let credentials = json::credentials(sdk).await.map_err(|t| t.to_string());
     let nothing = json!({});
     let (service, operation, body) = match checks.first() {
@@ -122,14 +125,14 @@ async fn check_aws(config: &Config) -> Option<Cloud> {
         None => (&CLOUDWATCH, "ListMetrics", &nothing),
     };
     let time = json::time(sdk, service, operation, body).await;
-    let ahead = time.as_ref().ok().map(|theirs| clock::now().0 - theirs);
+    let clock_offset_ms = time.as_ref().ok().map(|theirs| clock::now().0 - theirs);
     // The time came from the service that is tested first below.
     let mut unreachable = time.err().filter(is_unreachable);
-    let mut actions = Vec::new();
+    let mut permissions = Vec::new();
     let mut unreachable_services: Vec<&'static JsonService> = Vec::new();
     for check in checks {
         let outcome = if unreachable_services.contains(&check.service) {
-            Tried::Not("the service doesn't respond")
+            PermissionResult::Skipped("not tried: the service doesn't respond")
         } else {
             let calls = CallTracker::new(check.service.name);
             let answer = match unreachable.take() {
@@ -141,17 +144,19 @@ async fn check_aws(config: &Config) -> Option<Cloud> {
             }
             permission(answer.map(|_| ()))
         };
-        actions.push(Action {
-            name: check.name,
-            on: check.on,
-            tried: outcome,
+        permissions.push(Permission {
+            action: check.name,
+            resource: check.on,
+            result: outcome,
         });
     }
     if let Some(secret) = &config.aws.host_key_secret {
-        actions.push(Action {
-            name: "secretsmanager:PutSecretValue",
-            on: secret.clone(),
-            tried: Tried::Not("only the first start needs it, and it raises an alarm"),
+        permissions.push(Permission {
+            action: "secretsmanager:PutSecretValue",
+            resource: secret.clone(),
+            result: PermissionResult::Skipped(
+                "not tried: only the first start needs it, and it triggers an alarm",
+            ),
         });
     }
     if let Some(chat) = chat {
@@ -162,17 +167,17 @@ async fn check_aws(config: &Config) -> Option<Cloud> {
             value: 0.0,
         };
         let put = CloudWatch::new(Arc::clone(&aws), chat).put(&[zero]).await;
-        actions.push(Action {
-            name: "cloudwatch:PutMetricData",
-            on: "*".to_owned(),
-            tried: permission(put),
+        permissions.push(Permission {
+            action: "cloudwatch:PutMetricData",
+            resource: "*".to_owned(),
+            result: permission(put),
         });
     }
-    Some(Cloud {
-        names,
+    Some(AwsState {
+        hosts,
         credentials,
-        ahead,
-        actions,
+        clock_offset_ms,
+        permissions,
     })
 }
 
@@ -181,14 +186,18 @@ fn is_unreachable(error: &AwsError) -> bool {
 }
 
 /// Interprets a response: a failed condition or a missing item proves the permission.
-fn permission(answer: Result<(), AwsError>) -> Tried {
+fn permission(answer: Result<(), AwsError>) -> PermissionResult {
     match answer {
-        Ok(()) => Tried::Allowed,
-        Err(AwsError::Denied(why)) => Tried::Denied(why),
-        Err(AwsError::Refused { code, .. }) if PERMITTED.contains(&&*code) => Tried::Allowed,
+        Ok(()) => PermissionResult::Allowed,
+        Err(AwsError::Denied(why)) => PermissionResult::Denied(why),
+        Err(AwsError::Refused { code, .. }) if PERMITTED.contains(&&*code) => {
+            PermissionResult::Allowed
+        }
         // A secret without a value, which the first start creates.
-        Err(AwsError::Refused { message, .. }) if message.contains("AWSCURRENT") => Tried::Allowed,
-        Err(error) => Tried::Failed(error.to_string()),
+        Err(AwsError::Refused { message, .. }) if message.contains("AWSCURRENT") => {
+            PermissionResult::Allowed
+        }
+        Err(error) => PermissionResult::Failed(error.to_string()),
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::access::{AccessControl, Mode, Rules};
 use crate::chat::access::Role;
 use crate::chat::ids::Now;
-use crate::config::{self, Access, AddKeys, Config, Environment, Flags};
+use crate::config::{self, AccessMode, AddKeysPolicy, Config, Environment, SettingFlags};
 use crate::hub;
 use crate::rate_limit::{Quota, TrustedNetworks};
 use crate::session::machine::ServerInfo;
@@ -22,14 +22,14 @@ const GUESTS_PER_ACCOUNT: f64 = 10.0;
 pub(super) fn rules(config: &Config) -> Rules {
     Rules {
         mode: match config.access {
-            Access::Open => Mode::Open,
-            Access::Allowlist => Mode::Allowlist,
+            AccessMode::Open => Mode::Open,
+            AccessMode::Allowlist => Mode::Allowlist,
         },
         operator_keys: config.operator_keys.clone(),
         approval: config.approval,
         add_keys: match config.add_keys {
-            AddKeys::Members => Role::Member,
-            AddKeys::Operators => Role::Operator,
+            AddKeysPolicy::Members => Role::Member,
+            AddKeysPolicy::Operators => Role::Operator,
         },
         trusted: trusted_networks(config),
         web_url: config.web_url.clone(),
@@ -47,7 +47,7 @@ pub(super) fn hub_limits(config: &Config) -> hub::Limits {
         rooms: config.limits.rooms,
         rooms_per_account: config.limits.rooms_per_account,
         messages: Quota::per_second(
-            config.limits.message_rate.in_a_second(),
+            config.limits.message_rate.average_per_second(),
             config.limits.message_burst,
         ),
         people_per_address: config.limits.people_per_address,
@@ -79,7 +79,7 @@ pub(super) fn server_info(config: &Config, started: Now) -> ServerInfo {
         host: config.host_name.clone(),
         version: env!("CARGO_PKG_VERSION"),
         started,
-        motd: config.motd.text.as_deref().map(Text::stored),
+        motd: config.message_of_the_day().map(Text::stored),
         on_join: config.history.on_join,
     }
 }
@@ -88,9 +88,12 @@ pub(super) fn usage_limits(config: &Config) -> UsageLimits {
     let limits = &config.limits;
     // Everyone who can connect at once may be new; beyond that, the rate applies.
     let burst = u32::try_from(limits.connections_per_address).unwrap_or(u32::MAX);
-    let new_accounts = limits.new_accounts_per_address.in_a_second();
+    let new_accounts = limits.new_accounts_per_address.average_per_second();
     UsageLimits {
-        commands: Quota::per_second(limits.command_rate.in_a_second(), limits.command_burst),
+        commands: Quota::per_second(
+            limits.command_rate.average_per_second(),
+            limits.command_burst,
+        ),
         people_per_address: limits.people_per_address,
         new_accounts: Quota::per_second(new_accounts, burst),
         guests: Quota::per_second(new_accounts * GUESTS_PER_ACCOUNT, burst),
@@ -101,7 +104,7 @@ pub(super) fn usage_limits(config: &Config) -> UsageLimits {
 /// Applies a changed configuration to a running server.
 pub(super) struct Reloader<'a> {
     pub config: Config,
-    pub flags: &'a Flags,
+    pub flags: &'a SettingFlags,
     pub log: &'a LogHandle,
     pub hub: &'a hub::Handle,
     pub chat: &'a Chat,
@@ -132,7 +135,7 @@ impl Reloader<'_> {
                 return "running; reload failed: invalid configuration, see the log";
             }
         };
-        let waiting = self.config.reload(config);
+        let waiting = self.config.reload(&config);
         if let Err(error) = self.log.set_level(&self.config.log.level) {
             tracing::warn!(event = "log_level_unchanged", %error, "log level not changed");
         }

@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, anyhow};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 
-use crate::config::{Access, Config, ssh_command};
+use crate::config::{AccessMode, Config, ssh_command};
 use crate::telemetry::logs::LogHandle;
 
 use super::host_key::ServerKey;
@@ -118,11 +118,11 @@ pub(super) fn announce(
     } = host_key;
     let age = if *created { "new, kept in" } else { "kept in" };
     let access = match config.access {
-        Access::Allowlist => "registered keys only; operators can /invite others",
-        Access::Open if addresses.iter().all(|a| a.ip().is_loopback()) => {
+        AccessMode::Allowlist => "registered keys only; operators can /invite others",
+        AccessMode::Open if addresses.iter().all(|a| a.ip().is_loopback()) => {
             "open: anyone on this machine"
         }
-        Access::Open => {
+        AccessMode::Open => {
             "open: anyone who can reach this port; listen on 127.0.0.1 to restrict it to this machine"
         }
     };

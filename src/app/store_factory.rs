@@ -9,9 +9,8 @@ use anyhow::{Context as _, Result, anyhow, bail};
 
 use super::data_dir::DataDir;
 use super::host_key::{NO_RETRIES, aws};
-use crate::cli::console::shown as moment;
-use crate::cli::store::StoreCommand;
-use crate::cli::{Console, Exit, OpenMode};
+use crate::cli::console::format_time;
+use crate::cli::{Console, Exit, OpenMode, StoreCommand};
 use crate::config::Config;
 use crate::store::archive::Archive;
 use crate::store::dynamo::{Dynamo, TableError};
@@ -34,6 +33,7 @@ pub(super) fn table(config: &Config, retry_for: Duration) -> Option<Dynamo> {
     let retention = config
         .aws
         .history
+        .limit()
         .map(|retention| u64::try_from(retention.as_millis()).unwrap_or(u64::MAX));
     Some(Dynamo::new(aws(config, retry_for), name, retention))
 }
@@ -47,7 +47,7 @@ pub(super) async fn open(
 ) -> Result<Arc<dyn Archive>> {
     let Some(table) = table(config, retry_for) else {
         let options = sqlite::Options {
-            max_size: config.history.max_size,
+            max_size: config.history.max_size.map(|size| size.0),
             ..sqlite::Options::default()
         };
         return Ok(Arc::new(Sqlite::open_with(
@@ -143,8 +143,8 @@ pub(super) async fn run_command(
         StoreCommand::AcceptLoss => accept_loss(config),
     };
     match done {
-        Ok(done) => console.told(&done),
-        Err(error) => console.failed(&format!("{error:#}")),
+        Ok(done) => console.finish_with(&done),
+        Err(error) => console.fail(&format!("{error:#}")),
     }
 }
 
@@ -200,7 +200,7 @@ fn accept_loss(config: &Config) -> Result<String> {
     let since = match newest {
         Some(newest) => format!(
             "Its newest message or audit entry is from {}.",
-            moment(newest)
+            format_time(newest)
         ),
         None => "It has no message or audit entry.".to_owned(),
     };

@@ -17,7 +17,7 @@ use super::supervisor::Supervisor;
 use super::{new_runtime, print_error, store_factory};
 use crate::cli::{Exit, OpenMode};
 use crate::clock;
-use crate::config::{self, Config, Environment, Flags};
+use crate::config::{self, Config, Environment, SettingFlags};
 use crate::rate_limit::Quota;
 use crate::secrets::PublicHostKey;
 use crate::store::Store;
@@ -39,7 +39,7 @@ pub(super) fn lambda() -> Option<String> {
 }
 
 /// Serves the page until a signal stops it.
-pub(super) fn run(flags: &Flags) -> Exit {
+pub(super) fn run(flags: &SettingFlags) -> Exit {
     let config = match Config::load(flags, &Environment::of_process(), &config::read_file) {
         Ok(config) => config,
         Err(errors) => {
@@ -67,7 +67,7 @@ async fn serve(config: &Config, log: &LogHandle) -> Result<Exit> {
         tracing::info!(event = "web_ready", "serving the key page on Lambda");
         return tokio::select! {
             failed = lambda::run(&api, router) => Err(failed.into()),
-            _signal = signals.stop() => Ok(Exit::Good),
+            _signal = signals.stop() => Ok(Exit::Success),
         };
     }
     let (listener, address) = bind_one(config.web.listen, "--set web.listen=ADDR:PORT").await?;
@@ -88,7 +88,7 @@ async fn serve(config: &Config, log: &LogHandle) -> Result<Exit> {
     }
     drop(stopping);
     tasks.finished().await;
-    Ok(Exit::Good)
+    Ok(Exit::Success)
 }
 
 /// Opens the server's store, which must exist: a new one has no invites. A Lambda function starts
@@ -225,10 +225,10 @@ fn site(config: &Config, key: &PublicHostKey) -> Site {
         host: config.host_name.clone(),
         join: config.ssh_command(),
         fingerprint: key.fingerprint(),
-        known_hosts: key.known_hosts(&config.host_name, config.ssh_port()),
+        known_hosts: key.known_hosts(&config.host_name, config.port()),
         picture: key.randomart(),
         url: config.web_url.clone(),
-        forms: Quota::per_second(config.web.rate.in_a_second(), config.web.burst),
+        forms: Quota::per_second(config.web.rate.average_per_second(), config.web.burst),
         trusted_hops: config.web.trusted_hops,
     }
 }
@@ -236,15 +236,15 @@ fn site(config: &Config, key: &PublicHostKey) -> Site {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Environment, Flags, read_file};
+    use crate::config::{Environment, SettingFlags, read_file};
     use crate::secrets::HostKey;
 
     #[tokio::test]
     async fn a_rotated_host_key_is_shown_after_a_while() {
         let folder = tempfile::tempdir().unwrap();
-        let flags = Flags {
+        let flags = SettingFlags {
             data_dir: Some(folder.path().display().to_string()),
-            ..Flags::default()
+            ..SettingFlags::default()
         };
         let config = Config::load(&flags, &Environment::default(), &read_file).unwrap();
         let keys = storage(&config, folder.path(), NO_RETRIES);

@@ -301,42 +301,19 @@ fn unknown(word: &str) -> String {
     }
 }
 
-/// The candidate that takes the fewest edits to reach, if that is few enough to be a slip.
+/// The candidate with the smallest edit distance to `word`, ignoring case, if it's close enough to be
+/// a typo: at most 3 edits, and at most half of the word's length.
 pub fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let most = (word.chars().count() / 2).clamp(1, 3);
+    let word = word.to_ascii_lowercase();
+    let limit = (word.chars().count() / 2).clamp(1, 3);
     candidates
-        .map(|candidate| (edits(word, candidate), candidate))
-        .filter(|(distance, _)| *distance <= most)
+        .map(|candidate| {
+            let distance = strsim::osa_distance(&word, &candidate.to_ascii_lowercase());
+            (distance, candidate)
+        })
+        .filter(|(distance, _)| *distance <= limit)
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
-}
-
-/// Insertions, deletions, substitutions and swaps of neighbours from `a` to `b` (the optimal
-/// string alignment distance), without regard to case.
-fn edits(a: &str, b: &str) -> usize {
-    let a: Vec<char> = a.chars().map(|c| c.to_ascii_lowercase()).collect();
-    let b: Vec<char> = b.chars().map(|c| c.to_ascii_lowercase()).collect();
-    let mut before: Vec<usize> = vec![0; b.len() + 1];
-    let mut last: Vec<usize> = (0..=b.len()).collect();
-    for (i, &from) in a.iter().enumerate() {
-        let mut next = vec![i + 1];
-        for (j, &to) in b.iter().enumerate() {
-            let at = |v: &[usize], k: usize| v.get(k).copied().unwrap_or(usize::MAX / 2);
-            let mut cost = (at(&last, j) + usize::from(from != to))
-                .min(at(&last, j + 1) + 1)
-                .min(at(&next, j) + 1);
-            let swapped = i > 0
-                && j > 0
-                && a.get(i - 1).copied() == Some(to)
-                && b.get(j - 1).copied() == Some(from);
-            if swapped {
-                cost = cost.min(at(&before, j - 1) + 1);
-            }
-            next.push(cost);
-        }
-        before = std::mem::replace(&mut last, next);
-    }
-    last.last().copied().unwrap_or(0)
 }
 
 /// Checks the name of a person that a command was given: of somebody there may be.

@@ -1,10 +1,10 @@
-//! Lengths of time as people write and read them: the one format for settings, commands and
-//! orders.
+//! Durations as people write and read them: one format for settings, commands and flags.
 //!
-//! A length is one or more numbers, each with its unit (`s`, `m`, `h`, `d` or `w`), without spaces:
-//! the longest unit first, and each at most once. `90s`, `1h30m` and `2w` are lengths; `90`, `1.5h`,
-//! `30m1h` and `1h 30m` are not.
+//! A duration is one or more numbers with units (`w`, `d`, `h`, `m`, `s`), without spaces, the longest
+//! unit first and each at most once. `90s`, `1h30m` and `2w` are durations; `90`, `1.5h`, `30m1h` and
+//! `1h 30m` aren't.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 /// The units and their length in seconds, longest first.
@@ -16,14 +16,14 @@ const UNITS: [(char, u64); 5] = [
     ('s', 1),
 ];
 
-/// The longest length: about a hundred years. What is longer is most likely a slip, and added to
-/// the present it could be more than a clock can show.
+/// The longest duration: about a hundred years. Anything longer is probably a typo, and could overflow a
+/// clock.
 pub const MAX: Duration = Duration::from_secs(5_200 * 604_800);
 
-/// What to write, for the words of an error.
+/// Examples for error messages.
 pub const EXAMPLES: &str = "90s, 10m, 1h30m, 7d or 2w";
 
-/// Reads a length of time of at most [`MAX`]; `None` for anything else.
+/// Parses a duration of at most [`MAX`]; `None` if it's invalid.
 pub fn parse(text: &str) -> Option<Duration> {
     let mut shorter = UNITS.iter();
     let mut seconds: u64 = 0;
@@ -37,17 +37,30 @@ pub fn parse(text: &str) -> Option<Duration> {
         seconds = seconds.checked_add(part)?;
         rest = after.strip_prefix(unit)?;
     }
-    Some(Duration::from_secs(seconds)).filter(|length| !text.is_empty() && *length <= MAX)
+    Some(Duration::from_secs(seconds)).filter(|duration| !text.is_empty() && *duration <= MAX)
 }
 
-/// The same in milliseconds. No time at all is none: for a ban or an invite it would mean nothing.
+/// Parses a duration in a range.
+///
+/// # Errors
+/// A description of a valid duration.
+pub fn parse_in(text: &str, range: RangeInclusive<Duration>) -> Result<Duration, String> {
+    let parsed = parse(text).filter(|duration| range.contains(duration));
+    parsed.ok_or_else(|| {
+        let [min, max] = [range.start(), range.end()].map(|bound| format(*bound));
+        format!("a duration with units, such as {EXAMPLES}, from {min} to {max}")
+    })
+}
+
+/// Parses a positive duration, in milliseconds. Zero is invalid: a ban or an invite without a duration
+/// would have no effect.
 pub fn parse_millis(text: &str) -> Option<u64> {
     let millis = u64::try_from(parse(text)?.as_millis()).ok()?;
     (millis > 0).then_some(millis)
 }
 
-/// Writes a length so that [`parse`] reads it as the same, but for fractions of a second, which are
-/// left off: in days, hours, minutes and seconds, as many of each as there are.
+/// Formats a duration in days, hours, minutes and seconds, so that [`parse`] reads it back. Fractions of a
+/// second are dropped.
 pub fn format(length: Duration) -> String {
     let mut rest = length.as_secs();
     let mut out = String::new();
@@ -65,7 +78,7 @@ pub fn format(length: Duration) -> String {
     out
 }
 
-/// `every 30s`: how often something may happen.
+/// Formats an interval: `every 30s`.
 pub fn every(length: Duration) -> String {
     format!("every {}", format(length))
 }

@@ -1,29 +1,34 @@
-//! `ssh-chat admin`: operators' orders for whoever has a shell on the machine.
+//! `ssh-chat admin` and `ssh-chat audit`: moderation from a shell on the machine.
 //!
-//! What an order is and how it is shown is the same as with `ssh host ORDER`, and not known here:
-//! the composition root joins the two.
+//! What an order is and how its result is shown is the same as for `ssh host ORDER`. This module doesn't
+//! know: `app` connects the two.
 
 use std::fmt::Write as _;
 
-use clap::Args;
+use clap::{Args, value_parser};
+use serde::Serialize;
 
-use super::OpenMode;
+use super::console::{CommandError, Console, JsonTime, Row, format_time};
+use super::{Exit, OpenMode};
+use crate::chat::access::Actor;
 use crate::chat::command::{COMMANDS, Command, Group, Verb};
+use crate::chat::ids::Time;
+use crate::store::{Action, Change, People};
+use crate::text::clean_line;
 
-/// What to order.
+/// Arguments of `admin`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 #[command(after_help = orders())]
-pub struct Admin {
-    /// The order with what belongs to it, as operators give it with `ssh HOST ORDER`; put -- before
-    /// words that begin with a dash
+pub struct AdminArgs {
+    /// Order with its arguments, as for `ssh HOST ORDER`. Put -- before words that begin with a dash
     #[arg(value_name = "ORDER", required = true)]
     pub order: Vec<String>,
-    /// One JSON object a line
+    /// Print one JSON object per line
     #[arg(long)]
     pub json: bool,
 }
 
-impl Admin {
+impl AdminArgs {
     pub(super) fn store_mode(&self) -> OpenMode {
         let mut words = self.order.iter().map(String::as_str);
         let first = words.next().unwrap_or_default().trim_start_matches('/');
@@ -34,17 +39,17 @@ impl Admin {
     }
 }
 
-/// What only the running server itself can do.
-const ELSEWHERE: [Verb; 3] = [Verb::Kick, Verb::Announce, Verb::Status];
+/// Operators' commands that need the running server.
+const SERVER_ONLY: [Verb; 3] = [Verb::Kick, Verb::Announce, Verb::Status];
 
-/// The operators' part of the command table, as far as it needs only the store.
+/// Operators' commands that need only the store.
 fn commands() -> impl Iterator<Item = &'static Command> {
     COMMANDS
         .iter()
-        .filter(|c| c.group == Group::Operators && !ELSEWHERE.contains(&c.verb))
+        .filter(|c| c.group == Group::Operators && !SERVER_ONLY.contains(&c.verb))
 }
 
-/// What there is to order.
+/// The list of orders for the help.
 fn orders() -> String {
     let mut list = String::from("Orders:\n");
     for Command {
@@ -57,10 +62,79 @@ fn orders() -> String {
         };
     }
     list.push_str(
-        "\nA running server finds them in the store and enforces them: within two seconds, or within\n\
+        "\nA running server reads them from the store and enforces them within two seconds, or within\n\
          aws.refresh on a table. Only the server itself can kick, announce and show its status.",
     );
     list
+}
+
+/// A change made with this program, from a shell on the machine.
+pub(super) fn console_change(at: Time, action: Action) -> Change {
+    let actor = Actor::Console;
+    Change { at, actor, action }
+}
+
+/// Arguments of `audit`.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct AuditArgs {
+    /// Number of entries to show, from the newest
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = value_parser!(u32).range(1..=100_000))]
+    limit: u32,
+    /// Print one JSON object per line
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct AuditRow {
+    at: JsonTime,
+    actor: String,
+    actor_kind: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    actor_account: Option<String>,
+    action: String,
+    target: String,
+    detail: String,
+}
+
+impl Row<5> for AuditRow {
+    const HEADER: [&str; 5] = ["AT", "ACTOR", "ACTION", "TARGET", "DETAIL"];
+
+    fn cells(&self) -> [String; 5] {
+        [
+            format_time(self.at.0),
+            self.actor.clone(),
+            self.action.clone(),
+            self.target.clone(),
+            self.detail.clone(),
+        ]
+    }
+}
+
+/// Shows what operators did, the newest last.
+pub async fn audit(args: &AuditArgs, people: &dyn People, mut console: Console<'_>) -> Exit {
+    let result = show_audit(args, people, &mut console).await;
+    console.finish(result)
+}
+
+async fn show_audit(
+    args: &AuditArgs,
+    people: &dyn People,
+    console: &mut Console<'_>,
+) -> Result<(), CommandError> {
+    let limit = usize::try_from(args.limit).unwrap_or(usize::MAX);
+    let entries = people.audits(limit).await?;
+    let rows = entries.iter().rev().map(|entry| AuditRow {
+        at: JsonTime(entry.at),
+        actor: entry.actor.to_string(),
+        actor_kind: entry.actor.kind(),
+        actor_account: entry.actor.account().map(|id| id.to_string()),
+        action: clean_line(&entry.action),
+        target: entry.target.to_string(),
+        detail: entry.detail.to_string(),
+    });
+    let rows: Vec<_> = rows.collect();
+    Ok(console.rows(args.json, &rows, "the audit log is empty")?)
 }
 
 #[cfg(test)]
@@ -118,7 +192,7 @@ mod tests {
         for command in COMMANDS.iter().filter(|c| c.group == Group::Operators) {
             assert_eq!(
                 list.contains(&format!("\n  {} ", command.name)),
-                !ELSEWHERE.contains(&command.verb),
+                !SERVER_ONLY.contains(&command.verb),
                 "{}",
                 command.name
             );

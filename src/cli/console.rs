@@ -1,14 +1,14 @@
-//! How commands speak: data on standard output, as a table or as one JSON object a line, and
-//! what is to be said about it on standard error.
+//! Output of commands: data on standard output, as a table or one JSON object per line, and notes and
+//! errors on standard error.
 
 use std::io::{self, ErrorKind, Write};
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::Exit;
 use crate::chat::ids::Time;
-use crate::store::StoreError;
+use crate::store::{ChangeError, StoreError};
 use crate::text::{pad, width};
 
 /// Where a command writes to.
@@ -19,125 +19,158 @@ pub struct Console<'a> {
     pub err: &'a mut dyn Write,
 }
 
-/// Why a command did not do what it was asked. The words are shown to whoever asked.
+/// Why a command failed. The message is shown to the user.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Failure {
-    /// What was named is not there.
+pub(super) enum CommandError {
+    /// What the command names doesn't exist.
     #[error("{0}")]
-    Missing(String),
-    /// It can't be done.
+    NotFound(String),
+    /// The command can't be carried out.
     #[error("{0}")]
     Refused(String),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// What was to be said could not be written.
-    #[error("can't write: {0}")]
-    Write(#[from] io::Error),
+    /// The output couldn't be written.
+    #[error("can't write the output: {0}")]
+    Output(#[from] io::Error),
+}
+
+impl From<ChangeError> for CommandError {
+    fn from(error: ChangeError) -> CommandError {
+        match error {
+            ChangeError::Store(error) => error.into(),
+            error => CommandError::Refused(error.to_string()),
+        }
+    }
+}
+
+/// A row of a table, which is also a JSON object.
+pub(super) trait Row<const N: usize>: Serialize {
+    /// The column headings.
+    const HEADER: [&str; N];
+
+    /// The cells of the table.
+    fn cells(&self) -> [String; N];
 }
 
 impl Console<'_> {
-    /// The same once more, for a command after which something is left to say.
-    pub fn again(&mut self) -> Console<'_> {
+    /// Borrows the console for a command that isn't the last to write to it.
+    pub fn reborrow(&mut self) -> Console<'_> {
         Console {
             out: &mut *self.out,
             err: &mut *self.err,
         }
     }
 
-    /// Says on standard error what is no data.
-    pub fn say(&mut self, words: &str) -> io::Result<()> {
-        writeln!(self.err, "{words}")
+    /// Writes a note to standard error.
+    pub fn note(&mut self, text: &str) -> io::Result<()> {
+        writeln!(self.err, "{text}")
     }
 
-    /// Writes one object, on one line.
+    /// Writes an object as one line of JSON.
     pub(super) fn json(&mut self, object: &impl Serialize) -> io::Result<()> {
-        json(self.out, object)
+        serde_json::to_writer(&mut *self.out, object)?;
+        self.out.write_all(b"\n")
     }
 
-    /// Writes rows as a table under a head line, each column as wide as it has to be. Nothing if
-    /// there are no rows.
-    pub(super) fn table<const N: usize>(
+    /// Writes rows as JSON, or as a table with columns as wide as needed. Instead of an empty table, writes
+    /// a note.
+    pub(super) fn rows<const N: usize, R: Row<N>>(
         &mut self,
-        head: [&str; N],
-        rows: &[[String; N]],
+        json: bool,
+        rows: &[R],
+        if_empty: &str,
     ) -> io::Result<()> {
-        if rows.is_empty() {
-            return Ok(());
+        if json {
+            return rows.iter().try_for_each(|row| self.json(row));
         }
-        let head = [head.map(str::to_owned)];
-        let lines = || head.iter().chain(rows);
+        if rows.is_empty() {
+            return self.note(if_empty);
+        }
+        let header = R::HEADER.map(str::to_owned);
+        let lines: Vec<[String; N]> = std::iter::once(header)
+            .chain(rows.iter().map(Row::cells))
+            .collect();
         let mut widths = [0; N];
-        for line in lines() {
+        for line in &lines {
             for (widest, cell) in widths.iter_mut().zip(line) {
                 *widest = width(cell).max(*widest);
             }
         }
-        for line in lines() {
-            let cells: Vec<String> = line
-                .iter()
-                .zip(widths)
-                .map(|(cell, widest)| pad(cell, widest, false))
-                .collect();
+        for line in &lines {
+            let cells = line.iter().zip(widths);
+            let cells: Vec<String> = cells.map(|(cell, width)| pad(cell, width, false)).collect();
             writeln!(self.out, "{}", cells.join("  ").trim_end())?;
         }
         Ok(())
     }
 
-    /// Says what was done, where that is all.
-    pub fn told(mut self, words: &str) -> Exit {
-        let said = self.say(words).map_err(Failure::from);
-        self.finish(said)
+    /// Ends a command whose only output is this note.
+    pub fn finish_with(mut self, note: &str) -> Exit {
+        let written = self.note(note).map_err(CommandError::from);
+        self.finish(written)
     }
 
-    /// Says why nothing was done.
-    pub fn failed(self, words: &str) -> Exit {
-        let _nobody_listens = writeln!(self.err, "ssh-chat: {words}");
+    /// Ends a command that failed, with the reason.
+    pub fn fail(self, reason: &str) -> Exit {
+        let _nobody_listens = writeln!(self.err, "ssh-chat: {reason}");
         Exit::Failed
     }
 
-    /// How the program ends after this, once standard error has the reason.
-    pub(super) fn finish(self, result: Result<(), Failure>) -> Exit {
-        let result = result.and_then(|()| Ok(self.out.flush()?));
-        let exit = match &result {
-            Ok(()) => return Exit::Good,
-            // Who closed the pipe, as `head` does, has seen enough and knows.
-            Err(Failure::Write(error)) if error.kind() == ErrorKind::BrokenPipe => {
+    /// Ends a command: writes the error, if any, and returns the exit code.
+    pub(super) fn finish(self, result: Result<(), CommandError>) -> Exit {
+        let (exit, error) = match result.and_then(|()| Ok(self.out.flush()?)) {
+            Ok(()) => return Exit::Success,
+            // The reader closed the pipe, as `head` does: there is nothing to report.
+            Err(CommandError::Output(error)) if error.kind() == ErrorKind::BrokenPipe => {
                 return Exit::Failed;
             }
-            Err(Failure::Missing(_)) => Exit::NotFound,
-            Err(_) => Exit::Failed,
+            Err(error @ CommandError::NotFound(_)) => (Exit::NotFound, error),
+            Err(error) => (Exit::Failed, error),
         };
-        if let Err(failure) = result {
-            let _nobody_listens = writeln!(self.err, "ssh-chat: {failure}");
-        }
+        let _nobody_listens = writeln!(self.err, "ssh-chat: {error}");
         exit
     }
-}
-
-/// Writes one object, on one line.
-pub(super) fn json(out: &mut dyn Write, object: &impl Serialize) -> io::Result<()> {
-    serde_json::to_writer(&mut *out, object)?;
-    out.write_all(b"\n")
 }
 
 fn utc(time: Time) -> DateTime<Utc> {
     DateTime::from_timestamp_millis(time.0).unwrap_or_default()
 }
 
-/// A moment for people: `2026-11-22 14:02 UTC`.
-pub fn shown(time: Time) -> String {
+/// A time for people: `2026-11-22 14:02 UTC`.
+pub fn format_time(time: Time) -> String {
     utc(time).format("%Y-%m-%d %H:%M UTC").to_string()
 }
 
-/// A moment for programs (RFC 3339): `2026-11-22T14:02:00.000Z`.
-pub(super) fn stamp(time: Time) -> String {
+/// A time for programs (RFC 3339): `2026-11-22T14:02:00.000Z`.
+fn rfc3339(time: Time) -> String {
     utc(time).to_rfc3339_opts(SecondsFormat::Millis, true)
+}
+
+/// A [`Time`] in JSON, in RFC 3339.
+pub(super) struct JsonTime(pub Time);
+
+impl Serialize for JsonTime {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&rfc3339(self.0))
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[derive(Serialize)]
+    struct Cells([&'static str; 3]);
+
+    impl Row<3> for Cells {
+        const HEADER: [&str; 3] = ["A", "BB", "C"];
+
+        fn cells(&self) -> [String; 3] {
+            self.0.map(str::to_owned)
+        }
+    }
 
     #[test]
     fn tables_line_up() {
@@ -146,11 +179,14 @@ mod tests {
             out: &mut out,
             err: &mut err,
         };
-        let rows = [["語", "b", "x"], ["alice", "", ""]].map(|row| row.map(str::to_owned));
-        console.table(["A", "BB", "C"], &rows).unwrap();
-        console.table(["A"], &[]).unwrap();
-        let expected = "A      BB  C\n語     b   x\nalice\n";
+        let rows = [Cells(["語", "b", "x"]), Cells(["alice", "", ""])];
+        console.rows(false, &rows, "nothing").unwrap();
+        console.rows(true, &rows, "nothing").unwrap();
+        console.rows::<3, Cells>(false, &[], "nothing").unwrap();
+        let expected = "A      BB  C\n語     b   x\nalice\n\
+                        [\"語\",\"b\",\"x\"]\n[\"alice\",\"\",\"\"]\n";
         assert_eq!(String::from_utf8(out).unwrap(), expected);
+        assert_eq!(String::from_utf8(err).unwrap(), "nothing\n");
     }
 
     #[test]
@@ -166,7 +202,7 @@ mod tests {
         ] {
             let time = Time(millis);
             assert_eq!(
-                (shown(time).as_str(), stamp(time).as_str()),
+                (format_time(time).as_str(), rfc3339(time).as_str()),
                 (people, programs)
             );
         }
@@ -184,16 +220,16 @@ mod tests {
             }
         }
         let words = || "no such thing".to_owned();
-        let broken = Failure::Write(ErrorKind::BrokenPipe.into());
+        let broken = CommandError::Output(ErrorKind::BrokenPipe.into());
         for (result, exit, said) in [
-            (Ok(()), Exit::Good, ""),
+            (Ok(()), Exit::Success, ""),
             (
-                Err(Failure::Missing(words())),
+                Err(CommandError::NotFound(words())),
                 Exit::NotFound,
                 "ssh-chat: no such thing\n",
             ),
             (
-                Err(Failure::Refused(words())),
+                Err(CommandError::Refused(words())),
                 Exit::Failed,
                 "ssh-chat: no such thing\n",
             ),

@@ -1,154 +1,162 @@
-//! `ssh-chat doctor`: looks at everything that the server needs, and says what to mend.
+//! `ssh-chat doctor`: checks everything the server needs and tells how to fix what's wrong.
 //!
-//! First all is looked at ([`look`]), with what the caller found where adapters are needed; then
-//! it is judged ([`judge`]), which is pure; then it is told.
+//! [`state`] collects the facts, together with what `app` found where adapters are needed. [`checks`] and
+//! [`aws`] judge them; they're pure.
 
 use std::net::SocketAddr;
 
 use clap::Args;
 use serde::Serialize;
 
-use self::cloud::Cloud;
+use self::aws::AwsState;
 use super::Exit;
-use super::console::{Console, Failure};
+use super::console::{CommandError, Console};
 use crate::chat::ids::{Fingerprint, Time};
 use crate::config::{Config, ConfigErrors};
 use crate::store::{Store, StoreError};
 
-pub mod cloud;
-mod judge;
-mod look;
+pub mod aws;
+mod checks;
+mod state;
 #[cfg(test)]
 mod tests;
 
-/// How to tell.
+/// Arguments of `doctor`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
-pub struct Doctor {
-    /// One JSON object a line
+pub struct DoctorArgs {
+    /// Print one JSON object per check
     #[arg(long)]
     json: bool,
 }
 
-/// What the caller found where adapters are needed. Nothing of it is made by looking.
-pub struct Found<'a> {
-    /// The settings in force.
+/// What the caller found where adapters are needed, without changing anything.
+pub struct DoctorInput<'a> {
+    /// The effective settings.
     pub config: &'a Config,
-    /// The host key, `None` if there is none yet; or why it can't be used, and what to do.
+    /// The host key, `None` if there is none yet; or why it can't be used and how to fix that.
     pub host_key: Result<Option<Fingerprint>, String>,
     /// The database.
-    pub database: Database<'a>,
-    /// Whether a server holds the lock of the data folder.
+    pub database: DatabaseInput<'a>,
+    /// Whether a server holds the data folder's lock.
     pub running: bool,
-    /// Where systemd listens for the server, if this is its service and it does.
+    /// The addresses that systemd listens on for the server, if this is its service.
     pub systemd: Vec<SocketAddr>,
-    /// The space for the data folder, if that can be told.
+    /// The disk space for the data folder, if known.
     pub space: Option<DiskSpace>,
-    /// AWS, if anything is kept there.
-    pub cloud: Option<Cloud>,
+    /// AWS, if the configuration uses it.
+    pub aws: Option<AwsState>,
 }
 
-/// Space for the data folder, in bytes.
+/// Disk space for the data folder, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DiskSpace {
-    /// What is free.
+    /// Free space.
     pub free: u64,
-    /// What must stay free: with less, the server refuses new messages.
+    /// Space that must stay free: with less, the server rejects new messages.
     pub reserve: u64,
 }
 
 /// The database as the caller found it.
-pub enum Database<'a> {
-    /// There is none: it is made on the first start.
-    NotYet,
+pub enum DatabaseInput<'a> {
+    /// It doesn't exist; the first start creates it.
+    Missing,
     /// It can't be opened: why.
-    Closed(String),
+    Unavailable(String),
     /// It was opened.
     Open {
         /// The store.
         store: &'a dyn Store,
-        /// What is damaged in it, if that can be found out ([`Archive::damage`]).
+        /// The damage found in it; `None` if it can't be checked ([`Archive::damage`]).
         ///
         /// [`Archive::damage`]: crate::store::Archive::damage
         damage: Result<Option<Vec<String>>, StoreError>,
     },
 }
 
-/// How a check went.
+/// The outcome of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Outcome {
-    /// All is well.
+pub enum CheckOutcome {
+    /// Everything is fine.
     Ok,
-    /// It works, but somebody should know.
+    /// It works, but the operator should know.
     Warn,
-    /// It does not work.
+    /// It doesn't work.
     Fail,
-    /// It could not be checked.
+    /// It couldn't be checked.
     Skip,
 }
 
-impl Outcome {
+impl CheckOutcome {
     fn as_str(self) -> &'static str {
         match self {
-            Outcome::Ok => "ok",
-            Outcome::Warn => "warn",
-            Outcome::Fail => "fail",
-            Outcome::Skip => "skip",
+            CheckOutcome::Ok => "ok",
+            CheckOutcome::Warn => "warn",
+            CheckOutcome::Fail => "fail",
+            CheckOutcome::Skip => "skip",
         }
     }
 }
 
-/// One thing that was checked.
+/// A check and its outcome. The names of the JSON fields are an interface.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Check {
-    /// What was checked, in words that stay the same.
+pub struct CheckResult {
+    /// What was checked; a name that doesn't change.
     #[serde(rename = "check")]
     pub name: &'static str,
-    /// How it went.
-    pub outcome: Outcome,
+    /// The outcome.
+    pub outcome: CheckOutcome,
     /// What was found.
-    pub found: String,
-    /// What to do about it, if there is something to do.
-    pub mend: Option<String>,
+    #[serde(rename = "found")]
+    pub finding: String,
+    /// How to fix it, if necessary.
+    #[serde(rename = "mend")]
+    pub fix: Option<String>,
 }
 
-/// Checks everything, and tells. Without a valid configuration nothing else can be looked at.
+/// Checks everything and prints the results. With an invalid configuration, nothing else is checked.
 pub async fn run(
-    args: &Doctor,
-    found: Result<Found<'_>, &ConfigErrors>,
+    args: &DoctorArgs,
+    input: Result<DoctorInput<'_>, &ConfigErrors>,
     now: Time,
     mut console: Console<'_>,
 ) -> Exit {
-    let checks = match found {
-        Ok(mut found) => {
-            let cloud = found.cloud.take();
-            let mut checks = judge::judge(&look::look(found, now).await);
-            checks.extend(cloud.iter().flat_map(cloud::judge));
-            checks
+    let results = match input {
+        Ok(mut input) => {
+            let aws = input.aws.take();
+            let mut results = checks::check_all(&state::collect(input, now).await);
+            results.extend(aws.iter().flat_map(aws::check_all));
+            results
         }
-        Err(errors) => vec![judge::configuration(errors)],
+        Err(errors) => vec![checks::invalid_configuration(errors)],
     };
-    let result = tell(&checks, args.json, &mut console);
+    let result = report(&results, args.json, &mut console);
     console.finish(result)
 }
 
-fn tell(checks: &[Check], json: bool, console: &mut Console<'_>) -> Result<(), Failure> {
-    for check in checks {
+fn report(
+    results: &[CheckResult],
+    json: bool,
+    console: &mut Console<'_>,
+) -> Result<(), CommandError> {
+    for result in results {
         if json {
-            console.json(check)?;
+            console.json(result)?;
             continue;
         }
-        let indented = check.found.replace('\n', "\n                    ");
-        let outcome = check.outcome.as_str();
-        writeln!(console.out, "{outcome:<4}  {:<12}  {indented}", check.name)?;
-        if let Some(mend) = &check.mend {
-            writeln!(console.out, "                    -> {mend}")?;
+        let indented = result.finding.replace('\n', "\n                    ");
+        let outcome = result.outcome.as_str();
+        writeln!(console.out, "{outcome:<4}  {:<12}  {indented}", result.name)?;
+        if let Some(fix) = &result.fix {
+            writeln!(console.out, "                    -> {fix}")?;
         }
     }
-    let count = |outcome| checks.iter().filter(|c| c.outcome == outcome).count();
-    match (count(Outcome::Fail), count(Outcome::Warn)) {
-        (0, 0) => Ok(console.say("all is well")?),
-        (0, warned) => Ok(console.say(&format!("it works; {warned} to look at"))?),
-        (failed, _) => Err(Failure::Refused(format!("{failed} of the checks failed"))),
+    let count = |outcome| results.iter().filter(|r| r.outcome == outcome).count();
+    match (count(CheckOutcome::Fail), count(CheckOutcome::Warn)) {
+        (0, 0) => Ok(console.note("all checks passed")?),
+        (0, 1) => Ok(console.note("it works, with 1 warning")?),
+        (0, warnings) => Ok(console.note(&format!("it works, with {warnings} warnings"))?),
+        (1, _) => Err(CommandError::Refused("1 check failed".to_owned())),
+        (failed, _) => Err(CommandError::Refused(format!("{failed} checks failed"))),
     }
 }

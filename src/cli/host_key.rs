@@ -1,4 +1,4 @@
-//! `ssh-chat host-key`: what the server proves itself with.
+//! `ssh-chat host-key`: the server's host key.
 
 use std::io::{BufRead as _, BufReader, Read};
 use std::net::IpAddr;
@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use super::Exit;
-use super::console::{Console, Failure};
+use super::console::{CommandError, Console};
 use crate::config::Config;
 use crate::secrets::{HostKey, HostKeyError, HostKeyStore, LoadedKey};
 
@@ -18,36 +18,36 @@ mod tests;
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 pub enum HostKeyCommand {
     /// Show the fingerprint, the `known_hosts` line and the SSHFP record
-    Show(Show),
-    /// Make the host key if there is none yet, as the first start would
+    Show(ShowArgs),
+    /// Create the host key if it doesn't exist, as the first start would
     Init,
-    /// Replace the host key; the earlier one is kept
-    Rotate(Rotate),
+    /// Replace the host key and keep a copy of the old one
+    Rotate(RotateArgs),
 }
 
-/// How to show it.
+/// Arguments of `host-key show`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
-pub struct Show {
-    /// One JSON object
+pub struct ShowArgs {
+    /// Print a JSON object
     #[arg(long)]
     json: bool,
 }
 
-/// Whether to ask.
+/// Arguments of `host-key rotate`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
-pub struct Rotate {
-    /// Do not ask for a confirmation
+pub struct RotateArgs {
+    /// Don't ask for confirmation
     #[arg(long)]
     yes: bool,
 }
 
-impl From<HostKeyError> for Failure {
-    fn from(error: HostKeyError) -> Failure {
-        Failure::Refused(error.to_string())
+impl From<HostKeyError> for CommandError {
+    fn from(error: HostKeyError) -> CommandError {
+        CommandError::Refused(error.to_string())
     }
 }
 
-/// Carries out a command about the host key. `input` is where a confirmation is typed.
+/// Runs `ssh-chat host-key`. A confirmation is read from `input`.
 pub async fn run(
     command: &HostKeyCommand,
     keys: &dyn HostKeyStore,
@@ -55,39 +55,39 @@ pub async fn run(
     input: &mut (dyn Read + Send),
     mut console: Console<'_>,
 ) -> Exit {
-    let to = Address::of(config);
+    let address = SshAddress::of(config);
     let result = match command {
-        HostKeyCommand::Show(args) => show(args, keys, &to, &mut console).await,
+        HostKeyCommand::Show(args) => show(args, keys, &address, &mut console).await,
         HostKeyCommand::Init => init(keys, &mut console).await,
-        HostKeyCommand::Rotate(args) => rotate(args, keys, &to, input, &mut console).await,
+        HostKeyCommand::Rotate(args) => rotate(args, keys, &address, input, &mut console).await,
     };
     console.finish(result)
 }
 
-/// Where people connect.
-struct Address<'a> {
+/// The address that users connect to.
+struct SshAddress<'a> {
     host: &'a str,
     port: u16,
 }
 
-impl Address<'_> {
-    fn of(config: &Config) -> Address<'_> {
-        Address {
+impl SshAddress<'_> {
+    fn of(config: &Config) -> SshAddress<'_> {
+        SshAddress {
             host: &config.host_name,
-            port: config.ssh_port(),
+            port: config.port(),
         }
     }
 
-    /// As `known_hosts` and `ssh-keygen -R` have it.
-    fn known(&self) -> String {
+    /// The host as written in `known_hosts` and for `ssh-keygen -R`.
+    fn known_hosts_name(&self) -> String {
         match self.port {
             22 => self.host.to_owned(),
             port => format!("[{}]:{port}", self.host),
         }
     }
 
-    /// The owner of a record in a zone of the DNS; what has no name there stands for the zone.
-    fn owner(&self) -> String {
+    /// The owner name of a DNS record; `@` (the zone itself) for hosts that have no DNS name.
+    fn record_owner(&self) -> String {
         if self.host.parse::<IpAddr>().is_ok() || !self.host.contains('.') {
             return "@".to_owned();
         }
@@ -95,9 +95,8 @@ impl Address<'_> {
     }
 }
 
-/// The key as `host-key show --json` shows it.
-#[derive(Debug, Serialize)]
-struct Shown<'a> {
+#[derive(Serialize)]
+struct HostKeyReport<'a> {
     place: String,
     fingerprint: &'a str,
     public_key: String,
@@ -106,96 +105,95 @@ struct Shown<'a> {
 }
 
 async fn show(
-    args: &Show,
+    args: &ShowArgs,
     keys: &dyn HostKeyStore,
-    to: &Address<'_>,
+    address: &SshAddress<'_>,
     console: &mut Console<'_>,
-) -> Result<(), Failure> {
+) -> Result<(), CommandError> {
     let key = existing(keys).await?;
     let fingerprint = key.fingerprint();
-    let shown = Shown {
+    let report = HostKeyReport {
         place: keys.place(),
         fingerprint: fingerprint.as_str(),
         public_key: key.public().line().to_owned(),
-        known_hosts: key.public().known_hosts(to.host, to.port),
-        sshfp: format!("{} {}", to.owner(), key.sshfp()),
+        known_hosts: key.public().known_hosts(address.host, address.port),
+        sshfp: format!("{} {}", address.record_owner(), key.sshfp()),
     };
     if args.json {
-        return Ok(console.json(&shown)?);
+        return Ok(console.json(&report)?);
     }
-    for (what, is) in [
-        ("kept in", shown.place.as_str()),
-        ("fingerprint", shown.fingerprint),
-        ("known_hosts", &shown.known_hosts),
-        ("SSHFP", &shown.sshfp),
+    for (label, value) in [
+        ("location", report.place.as_str()),
+        ("fingerprint", report.fingerprint),
+        ("known_hosts", &report.known_hosts),
+        ("SSHFP", &report.sshfp),
     ] {
-        writeln!(console.out, "{what:<12} {is}")?;
+        writeln!(console.out, "{label:<12} {value}")?;
     }
     Ok(())
 }
 
-async fn existing(keys: &dyn HostKeyStore) -> Result<HostKey, Failure> {
-    let missing = || {
-        Failure::Missing(format!(
-            "there is no host key yet in {}; `ssh-chat host-key init` makes it, and so does the \
-             first start",
+async fn existing(keys: &dyn HostKeyStore) -> Result<HostKey, CommandError> {
+    let not_found = || {
+        CommandError::NotFound(format!(
+            "there is no host key in {}; `ssh-chat host-key init` or the first start creates it",
             keys.place()
         ))
     };
-    keys.find().await?.ok_or_else(missing)
+    keys.find().await?.ok_or_else(not_found)
 }
 
-async fn init(keys: &dyn HostKeyStore, console: &mut Console<'_>) -> Result<(), Failure> {
+async fn init(keys: &dyn HostKeyStore, console: &mut Console<'_>) -> Result<(), CommandError> {
     let LoadedKey { key, created } = keys.load_or_create().await?;
     writeln!(console.out, "{}", key.fingerprint())?;
     let place = keys.place();
-    Ok(console.say(&if created {
-        format!("a host key was made, and is kept in {place}")
+    Ok(console.note(&if created {
+        format!("created a host key in {place}")
     } else {
-        format!("there is a host key in {place} already; it was left as it is")
+        format!("there is already a host key in {place}; it was not changed")
     })?)
 }
 
 async fn rotate(
-    args: &Rotate,
+    args: &RotateArgs,
     keys: &dyn HostKeyStore,
-    to: &Address<'_>,
+    address: &SshAddress<'_>,
     input: &mut (dyn Read + Send),
     console: &mut Console<'_>,
-) -> Result<(), Failure> {
+) -> Result<(), CommandError> {
     let old = existing(keys).await?.fingerprint();
-    let known = to.known();
-    console.say(&format!(
+    let known = address.known_hosts_name();
+    console.note(&format!(
         "This replaces the host key {old} in {}.\n\
-         Everybody who has connected before will see this, and can't connect:\n\n    \
+         Everyone who has connected before will see this warning and can't connect:\n\n    \
          @    WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!     @\n\n\
-         until they forget the earlier key and compare the new one. It is not needed unless\n\
-         somebody else may have a copy of the key.",
+         until they remove the old key and verify the new one. Rotate the key only if\n\
+         someone else may have a copy of it.",
         keys.place()
     ))?;
     if !args.yes {
-        console.say("Type `rotate` to go on:")?;
-        if typed(input)? != "rotate" {
-            let words = "nothing was changed; --yes goes on without a question";
-            return Err(Failure::Refused(words.to_owned()));
+        console.note("Type `rotate` to continue:")?;
+        if read_line(input)? != "rotate" {
+            let message = "nothing was changed; use --yes to skip the confirmation";
+            return Err(CommandError::Refused(message.to_owned()));
         }
     }
     let new = HostKey::generate()?;
     let kept = keys.replace(&new).await?;
     let new = new.fingerprint();
     writeln!(console.out, "{new}")?;
-    Ok(console.say(&format!(
-        "The new host key is {new}; the earlier one is kept as\n{kept}.\n\
-         Servers that run have the earlier one until they are restarted. Then tell everybody:\n\n    \
-         ssh-keygen -R '{known}'\n    \
-         connect again, and answer yes only if ssh shows {new}"
+    Ok(console.note(&format!(
+        "The new host key is {new}. The old one is kept as\n{kept}.\n\
+         Running servers use the old one until they're restarted. Then tell everyone to run\n\n    \
+         ssh-keygen -R '{known}'\n\n\
+         and to connect again, answering yes only if ssh shows {new}"
     ))?)
 }
 
-/// The first line that is typed, without white space around it; of a longer one the beginning.
-fn typed(input: &mut (dyn Read + Send)) -> std::io::Result<String> {
-    const MOST: u64 = 64;
+/// Reads a line, up to 64 bytes of it, without surrounding white space.
+fn read_line(input: &mut (dyn Read + Send)) -> std::io::Result<String> {
+    const MAX: u64 = 64;
     let mut line = Vec::new();
-    BufReader::new(input.take(MOST)).read_until(b'\n', &mut line)?;
+    BufReader::new(input.take(MAX)).read_until(b'\n', &mut line)?;
     Ok(String::from_utf8_lossy(&line).trim().to_owned())
 }

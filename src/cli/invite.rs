@@ -1,89 +1,92 @@
-//! `ssh-chat invite`: codes with which people come in.
+//! `ssh-chat invite`: invite codes.
+
+use std::time::Duration;
 
 use clap::{Args, Subcommand, value_parser};
 use serde::Serialize;
 
-use super::console::{Console, Failure, shown, stamp};
-use super::{Exit, OpenMode, audit};
+use super::admin::console_change;
+use super::console::{CommandError, Console, JsonTime, Row, format_time};
+use super::{Exit, OpenMode};
 use crate::chat::access::{Issuer, Role};
 use crate::chat::duration;
 use crate::chat::ids::Time;
-use crate::chat::invite::{Code, InviteId, MAX_LIFE, MAX_USES};
+use crate::chat::invite::{Code, Invite, InviteId, MAX_LIFE, MAX_USES};
 use crate::config::Config;
 use crate::store::{Action, ChangeError, People};
 
+#[cfg(test)]
+mod tests;
+
 /// What to do with invites.
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
-pub enum Invite {
-    /// Make an invite, and show its code this once
-    Create(Create),
-    /// List the invites that are still good, without their codes
-    List(List),
-    /// End an invite
-    Revoke(Revoke),
+pub enum InviteCommand {
+    /// Create an invite and show its code, once
+    Create(CreateArgs),
+    /// List valid invites, without their codes
+    List(ListArgs),
+    /// Revoke an invite
+    Revoke(RevokeArgs),
 }
 
-/// What invite to make.
+/// Arguments of `invite create`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
-pub struct Create {
-    /// How many people can come in with it
+pub struct CreateArgs {
+    /// How many people can use it
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = value_parser!(u32).range(1..=i64::from(MAX_USES)))]
     uses: u32,
-    /// How long it is good, such as 90m, 1h30m, 7d or 2w [default: the setting `invite_expires`]
-    #[arg(long, value_name = "TIME", value_parser = life)]
+    /// How long it's valid, such as 90m, 1h30m, 7d or 2w [default: the setting `invite_expires`]
+    #[arg(long, value_name = "TIME", value_parser = lifetime)]
     expires: Option<u64>,
-    /// What they become who come in with it: member or operator
+    /// Role of the accounts it creates: member or operator
     #[arg(long, value_name = "ROLE", default_value_t = Role::Member)]
     role: Role,
-    /// One JSON object
+    /// Print a JSON object
     #[arg(long)]
     json: bool,
-    /// Make the data store if there is none
+    /// Create the data store if it doesn't exist
     #[arg(long = "create")]
-    make_store: bool,
+    create_store: bool,
 }
 
-/// How to list invites.
+/// Arguments of `invite list`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
-pub struct List {
-    /// One JSON object a line
+pub struct ListArgs {
+    /// Print one JSON object per line
     #[arg(long)]
     json: bool,
 }
 
-/// Which invite to end.
+/// Arguments of `invite revoke`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
-pub struct Revoke {
-    /// The invite, as `ssh-chat invite list` names it
+pub struct RevokeArgs {
+    /// Invite to revoke, as listed by `ssh-chat invite list`
     #[arg(value_name = "ID")]
     id: InviteId,
 }
 
-impl Invite {
+impl InviteCommand {
     pub(super) fn store_mode(&self) -> OpenMode {
         match self {
-            Invite::Create(args) => OpenMode::writing(args.make_store),
-            Invite::List(_) => OpenMode::Read,
-            Invite::Revoke(_) => OpenMode::Write,
+            InviteCommand::Create(args) => OpenMode::writing(args.create_store),
+            InviteCommand::List(_) => OpenMode::Read,
+            InviteCommand::Revoke(_) => OpenMode::Write,
         }
     }
 }
 
-/// Reads how long an invite is to be good, in milliseconds.
-fn life(raw: &str) -> Result<u64, String> {
-    match duration::parse_millis(raw) {
-        Some(millis) if millis <= MAX_LIFE => Ok(millis),
-        Some(_) => Err("an invite is good for a year (365d) at the most".to_owned()),
-        None => Err(format!(
-            "a time has numbers with their units, such as {}",
-            duration::EXAMPLES
-        )),
-    }
+/// Parses the lifetime of an invite, in milliseconds.
+fn lifetime(raw: &str) -> Result<u64, String> {
+    let lifetime = duration::parse_in(
+        raw,
+        Duration::from_secs(1)..=Duration::from_millis(MAX_LIFE),
+    )?;
+    Ok(u64::try_from(lifetime.as_millis()).unwrap_or(MAX_LIFE))
 }
 
-/// Carries out a command about invites. `random` is the secret of one that is to be made.
+/// Runs `ssh-chat invite`. `random` is the secret of an invite to create.
 pub async fn run(
-    command: &Invite,
+    command: &InviteCommand,
     people: &dyn People,
     config: &Config,
     random: [u8; 16],
@@ -91,68 +94,67 @@ pub async fn run(
     mut console: Console<'_>,
 ) -> Exit {
     let result = match command {
-        Invite::Create(args) => {
+        InviteCommand::Create(args) => {
             create(args, people, config, &Code::new(random), now, &mut console).await
         }
-        Invite::List(args) => list(args, people, now, &mut console).await,
-        Invite::Revoke(args) => revoke(&args.id, people, now, &mut console).await,
+        InviteCommand::List(args) => list(args, people, now, &mut console).await,
+        InviteCommand::Revoke(args) => revoke(&args.id, people, now, &mut console).await,
     };
     console.finish(result)
 }
 
-/// A new invite as `invite create --json` shows it.
-#[derive(Debug, Serialize)]
-struct Made<'a> {
+#[derive(Serialize)]
+struct CreatedInvite<'a> {
     id: &'a str,
     code: String,
     role: Role,
     uses: u32,
-    expires: String,
-    /// What to type.
+    expires: JsonTime,
+    /// The command that joins the chat.
     join: String,
-    /// The page with the code in it, if there is one.
+    /// The URL of the page with the code, if there is a page.
     link: Option<String>,
 }
 
 async fn create(
-    args: &Create,
+    args: &CreateArgs,
     people: &dyn People,
     config: &Config,
     code: &Code,
     now: Time,
     console: &mut Console<'_>,
-) -> Result<(), Failure> {
-    let usual = u64::try_from(config.invite_expires.as_millis()).unwrap_or(MAX_LIFE);
+) -> Result<(), CommandError> {
+    let default = u64::try_from(config.invite_expires.as_millis()).unwrap_or(MAX_LIFE);
     let (role, uses) = (args.role, args.uses);
-    let invite = crate::chat::invite::Invite {
+    let invite = Invite {
         hash: code.hash(),
         role,
         left: uses,
         uses,
-        expires: now.plus(args.expires.unwrap_or(usual)),
+        expires: now.plus(args.expires.unwrap_or(default)),
         by: Issuer::Console,
         at: now,
     };
-    let change = audit::change(now, Action::CreateInvite(invite.clone()));
-    people.apply(&change).await.map_err(refused)?;
+    let change = console_change(now, Action::CreateInvite(invite.clone()));
+    people.apply(&change).await?;
 
     let join = config.ssh_command();
-    // In the fragment, which browsers keep to themselves: no server's log has it.
+    // Browsers don't send the fragment, so no server logs the code.
     let link = config.web_url.as_ref().map(|url| format!("{url}#{code}"));
     if args.json {
-        return Ok(console.json(&Made {
+        return Ok(console.json(&CreatedInvite {
             id: invite.id(),
             code: code.to_string(),
             role,
             uses,
-            expires: stamp(invite.expires),
+            expires: JsonTime(invite.expires),
             join,
             link,
         })?);
     }
     writeln!(
         console.out,
-        "{join}   and when asked, the invite code {code}"
+        "{join}   and enter the invite code {code} when asked"
     )?;
     if let Some(link) = link {
         writeln!(console.out, "or in a browser: {link}")?;
@@ -161,62 +163,57 @@ async fn create(
         1 => "one person".to_owned(),
         uses => format!("{uses} people"),
     };
-    Ok(console.say(&format!(
-        "invite {} lets {people} in ({role}) until {}; send them the above, the code is not shown again",
+    Ok(console.note(&format!(
+        "invite {} admits {people} ({role}) until {}; send them the above, the code isn't shown again",
         invite.id(),
-        shown(invite.expires),
+        format_time(invite.expires),
     ))?)
 }
 
-/// An invite as `invite list --json` shows it.
-#[derive(Debug, Serialize)]
-struct Line<'a> {
-    id: &'a str,
+#[derive(Serialize)]
+struct InviteRow {
+    id: String,
     role: Role,
     left: u32,
     uses: u32,
-    expires: String,
+    expires: JsonTime,
     by: String,
-    at: String,
+    at: JsonTime,
+}
+
+impl Row<5> for InviteRow {
+    const HEADER: [&str; 5] = ["ID", "ROLE", "LEFT", "EXPIRES", "BY"];
+
+    fn cells(&self) -> [String; 5] {
+        [
+            self.id.clone(),
+            self.role.to_string(),
+            format!("{} of {}", self.left, self.uses),
+            format_time(self.expires.0),
+            self.by.clone(),
+        ]
+    }
 }
 
 async fn list(
-    args: &List,
+    args: &ListArgs,
     people: &dyn People,
     now: Time,
     console: &mut Console<'_>,
-) -> Result<(), Failure> {
+) -> Result<(), CommandError> {
     let invites = people.invites(now).await?;
-    if args.json {
-        for invite in &invites {
-            console.json(&Line {
-                id: invite.id(),
-                role: invite.role,
-                left: invite.left,
-                uses: invite.uses,
-                expires: stamp(invite.expires),
-                by: invite.by.to_string(),
-                at: stamp(invite.at),
-            })?;
-        }
-        return Ok(());
-    }
-    if invites.is_empty() {
-        console.say("no invite is good any more; `ssh-chat invite create` makes one")?;
-    }
-    let rows: Vec<_> = invites
-        .iter()
-        .map(|invite| {
-            [
-                invite.id().to_owned(),
-                invite.role.to_string(),
-                format!("{} of {}", invite.left, invite.uses),
-                shown(invite.expires),
-                invite.by.to_string(),
-            ]
-        })
-        .collect();
-    Ok(console.table(["ID", "ROLE", "LEFT", "EXPIRES", "BY"], &rows)?)
+    let rows = invites.iter().map(|invite| InviteRow {
+        id: invite.id().to_owned(),
+        role: invite.role,
+        left: invite.left,
+        uses: invite.uses,
+        expires: JsonTime(invite.expires),
+        by: invite.by.to_string(),
+        at: JsonTime(invite.at),
+    });
+    let rows: Vec<_> = rows.collect();
+    let if_empty = "there are no valid invites; create one with `ssh-chat invite create`";
+    Ok(console.rows(args.json, &rows, if_empty)?)
 }
 
 async fn revoke(
@@ -224,23 +221,13 @@ async fn revoke(
     people: &dyn People,
     now: Time,
     console: &mut Console<'_>,
-) -> Result<(), Failure> {
-    let change = audit::change(now, Action::RevokeInvite(id.clone()));
+) -> Result<(), CommandError> {
+    let change = console_change(now, Action::RevokeInvite(id.clone()));
     match people.apply(&change).await {
-        Ok(_) => Ok(console.say(&format!("the invite {id} is ended"))?),
-        Err(ChangeError::NotFound) => Err(Failure::Missing(format!(
-            "there is no invite {id}; `ssh-chat invite list` shows those there are"
+        Ok(_) => Ok(console.note(&format!("invite {id} revoked"))?),
+        Err(ChangeError::NotFound) => Err(CommandError::NotFound(format!(
+            "no invite {id}; `ssh-chat invite list` lists the valid ones"
         ))),
-        Err(error) => Err(refused(error)),
+        Err(error) => Err(error.into()),
     }
 }
-
-fn refused(error: ChangeError) -> Failure {
-    match error {
-        ChangeError::Store(error) => error.into(),
-        error => Failure::Refused(error.to_string()),
-    }
-}
-
-#[cfg(test)]
-mod tests;

@@ -1,4 +1,4 @@
-//! `ssh-chat keys`: who can come in with which key.
+//! `ssh-chat keys`: accounts and their keys.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -8,8 +8,9 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use super::console::{Console, Failure, shown, stamp};
-use super::{Exit, OpenMode, audit};
+use super::admin::console_change;
+use super::console::{CommandError, Console, JsonTime, Row, format_time};
+use super::{Exit, OpenMode};
 use crate::chat::access::{KeyRecord, Role};
 use crate::chat::ids::{AccountId, Fingerprint, Name, Time};
 use crate::keys::{MAX_INPUT, read_fingerprint, read_public_key};
@@ -20,66 +21,65 @@ mod tests;
 
 /// What to do with keys.
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
-pub enum Keys {
+pub enum KeysCommand {
     /// List accounts and their keys
-    List(List),
-    /// Let somebody in: give a public key to an account, which is made if there is none
-    Add(Add),
-    /// Take a key from its account
-    Revoke(Revoke),
+    List(ListArgs),
+    /// Add a public key to an account, and create the account if it doesn't exist
+    Add(AddArgs),
+    /// Revoke a key
+    Revoke(RevokeArgs),
 }
 
-/// Which keys to list.
+/// Arguments of `keys list`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
-pub struct List {
-    /// Only the keys of this account
+pub struct ListArgs {
+    /// List only this account's keys
     #[arg(long, value_name = "NAME", value_parser = Name::existing)]
     account: Option<Name>,
-    /// One JSON object a line
+    /// Print one JSON object per line
     #[arg(long)]
     json: bool,
 }
 
-/// Which key to give to whom.
+/// Arguments of `keys add`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
-pub struct Add {
-    /// Whose key it is
+pub struct AddArgs {
+    /// Account that owns the key
     #[arg(long, value_name = "NAME", value_parser = Name::existing)]
     account: Name,
-    /// What the account may do: member or operator [default: member for a new account, else as
-    /// it is]
+    /// Role of the account: member or operator [default: member for a new account, otherwise
+    /// unchanged]
     #[arg(long, value_name = "ROLE")]
     role: Option<Role>,
-    /// The file with the public key, such as `id_ed25519.pub`; - or nothing is standard input
+    /// File with the public key, such as `id_ed25519.pub`. Omit it or use - for standard input
     #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
-    /// Make the data store if there is none
+    /// Create the data store if it doesn't exist
     #[arg(long = "create")]
-    make_store: bool,
+    create_store: bool,
 }
 
-/// Which key to take away.
+/// Arguments of `keys revoke`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
-pub struct Revoke {
-    /// The key's fingerprint: SHA256: and 43 characters, as `ssh-chat keys list` shows it
+pub struct RevokeArgs {
+    /// Fingerprint of the key, as printed by `ssh-chat keys list`: SHA256: and 43 characters
     #[arg(value_name = "FINGERPRINT", value_parser = read_fingerprint)]
     key: Fingerprint,
 }
 
-impl Keys {
+impl KeysCommand {
     pub(super) fn store_mode(&self) -> OpenMode {
         match self {
-            Keys::List(_) => OpenMode::Read,
-            Keys::Add(args) => OpenMode::writing(args.make_store),
-            Keys::Revoke(_) => OpenMode::Write,
+            KeysCommand::List(_) => OpenMode::Read,
+            KeysCommand::Add(args) => OpenMode::writing(args.create_store),
+            KeysCommand::Revoke(_) => OpenMode::Write,
         }
     }
 }
 
-/// Carries out a command about keys. `input` is standard input, `random` the identity of an
-/// account that may have to be made.
+/// Runs `ssh-chat keys`. `input` is standard input, `random` the ID of an account to create.
 pub async fn run(
-    command: &Keys,
+    command: &KeysCommand,
     store: &dyn Store,
     input: &mut dyn Read,
     random: u128,
@@ -87,110 +87,116 @@ pub async fn run(
     mut console: Console<'_>,
 ) -> Exit {
     let result = match command {
-        Keys::List(args) => list(args, store, &mut console).await,
-        Keys::Add(args) => add(args, store, input, random, now, &mut console).await,
-        Keys::Revoke(args) => revoke(&args.key, store, now, &mut console).await,
+        KeysCommand::List(args) => list(args, store, &mut console).await,
+        KeysCommand::Add(args) => add(args, store, input, random, now, &mut console).await,
+        KeysCommand::Revoke(args) => revoke(&args.key, store, now, &mut console).await,
     };
     console.finish(result)
 }
 
-/// A key as `keys list --json` shows it.
-#[derive(Debug, Serialize)]
-struct Line<'a> {
-    account: &'a str,
+#[derive(Serialize)]
+struct KeyRow {
+    account: String,
     role: Role,
-    fingerprint: &'a str,
-    algorithm: &'a str,
-    comment: &'a str,
-    added: String,
-    /// Until when somebody has to come in with it, if nobody has yet.
+    fingerprint: String,
+    algorithm: String,
+    comment: String,
+    added: JsonTime,
+    /// The account's deadline for its first login, if it hasn't had one.
     #[serde(skip_serializing_if = "Option::is_none")]
-    proof_by: Option<String>,
+    proof_by: Option<JsonTime>,
 }
 
-async fn list(args: &List, store: &dyn Store, console: &mut Console<'_>) -> Result<(), Failure> {
+impl Row<6> for KeyRow {
+    const HEADER: [&str; 6] = ["ACCOUNT", "ROLE", "FINGERPRINT", "TYPE", "ADDED", "COMMENT"];
+
+    fn cells(&self) -> [String; 6] {
+        [
+            self.account.clone(),
+            self.role.to_string(),
+            self.fingerprint.clone(),
+            self.algorithm.clone(),
+            format_time(self.added.0),
+            self.comment.clone(),
+        ]
+    }
+}
+
+async fn list(
+    args: &ListArgs,
+    store: &dyn Store,
+    console: &mut Console<'_>,
+) -> Result<(), CommandError> {
     let accounts = if let Some(name) = &args.account {
-        let account = existing(store, name).await?;
+        let account = existing_account(store, name).await?;
         let keys = store.keys_of(account.id).await?;
         vec![(account, keys)]
     } else {
         let all = store.accounts_with_keys().await?.into_iter();
         all.collect::<Result<_, _>>()?
     };
-    let (mut rows, mut waiting) = (Vec::new(), Vec::new());
-    for (account, keys) in accounts {
-        waiting.extend(waits(&account).filter(|_| !args.json));
-        for key in keys {
-            if args.json {
-                console.json(&Line {
-                    account: account.name.as_str(),
-                    role: account.role,
-                    fingerprint: key.fingerprint.as_str(),
-                    algorithm: key.algorithm.as_str(),
-                    comment: key.comment.as_str(),
-                    added: stamp(key.added),
-                    proof_by: account.proof_by.map(stamp),
-                })?;
-            } else {
-                rows.push([
-                    account.name.to_string(),
-                    account.role.to_string(),
-                    key.fingerprint.to_string(),
-                    key.algorithm.to_string(),
-                    shown(key.added),
-                    key.comment.to_string(),
-                ]);
-            }
-        }
-    }
-    if rows.is_empty() && !args.json {
-        console.say("there are no keys; `ssh-chat keys add` lets somebody in")?;
-    }
-    let head = ["ACCOUNT", "ROLE", "FINGERPRINT", "TYPE", "ADDED", "COMMENT"];
-    console.table(head, &rows)?;
-    for words in waiting {
-        console.say(&words)?;
+    let row = |account: &Account, key: &KeyRecord| KeyRow {
+        account: account.name.to_string(),
+        role: account.role,
+        fingerprint: key.fingerprint.to_string(),
+        algorithm: key.algorithm.to_string(),
+        comment: key.comment.to_string(),
+        added: JsonTime(key.added),
+        proof_by: account.proof_by.map(JsonTime),
+    };
+    let rows: Vec<_> = accounts
+        .iter()
+        .flat_map(|(account, keys)| keys.iter().map(move |key| row(account, key)))
+        .collect();
+    let if_empty = "there are no keys; add one with `ssh-chat keys add`";
+    console.rows(args.json, &rows, if_empty)?;
+    let notes = accounts.iter().filter_map(|(account, _)| unproven(account));
+    for note in notes.filter(|_| !args.json) {
+        console.note(&note)?;
     }
     Ok(())
 }
 
-/// That nobody has come in as this account yet, if so.
-fn waits(account: &Account) -> Option<String> {
-    let (name, by) = (&account.name, shown(account.proof_by?));
+/// A note if nobody has logged in to this account yet.
+fn unproven(account: &Account) -> Option<String> {
+    let (name, by) = (&account.name, format_time(account.proof_by?));
     Some(format!(
-        "{name} was made on the web page, and goes with its keys unless somebody comes in by {by}"
+        "{name} was created on the web page, and is deleted with its keys unless someone logs in to it \
+         by {by}"
     ))
 }
 
-/// The account of exactly this name: a look-alike is somebody else.
-async fn existing(store: &dyn Store, name: &Name) -> Result<Account, Failure> {
+/// The account with exactly this name: one with a similar name belongs to another user.
+async fn existing_account(store: &dyn Store, name: &Name) -> Result<Account, CommandError> {
     match store.account_by_name(name).await? {
         Some(account) if account.name == *name => Ok(account),
-        Some(other) => Err(Failure::Missing(similar(name, &other.name))),
-        None => Err(Failure::Missing(format!("there is no account {name}"))),
+        Some(other) => Err(CommandError::NotFound(similar_name(name, &other.name))),
+        None => Err(CommandError::NotFound(format!("no account {name}"))),
     }
 }
 
-fn similar(name: &Name, other: &Name) -> String {
+fn similar_name(name: &Name, other: &Name) -> String {
     format!(
-        "there is no account {name}, and there can't be one: {other} owns that name, or one that \
-         looks like it"
+        "no account {name}, and it can't be created: {other} owns that name or one that looks like it"
     )
 }
 
 async fn add(
-    args: &Add,
+    args: &AddArgs,
     store: &dyn Store,
     input: &mut dyn Read,
     random: u128,
     now: Time,
     console: &mut Console<'_>,
-) -> Result<(), Failure> {
-    let key = read(args.file.as_deref(), input, now)?;
+) -> Result<(), CommandError> {
+    let key = read_key(args.file.as_deref(), input, now)?;
     let account = match store.account_by_name(&args.account).await? {
         Some(account) if account.name == args.account => account,
-        Some(other) => return Err(Failure::Refused(similar(&args.account, &other.name))),
-        None => return make(args, store, &key, AccountId(random), now, console).await,
+        Some(other) => {
+            let message = similar_name(&args.account, &other.name);
+            return Err(CommandError::Refused(message));
+        }
+        None => return create_account(args, store, &key, AccountId(random), now, console).await,
     };
     let name = &account.name;
     let add = Action::AddKey {
@@ -199,22 +205,26 @@ async fn add(
         key: key.clone(),
     };
     let key = &key.fingerprint;
-    match store.apply(&audit::change(now, add)).await {
+    match store.apply(&console_change(now, add)).await {
         Ok(Applied {
             outcome: ChangeOutcome::Unchanged,
             ..
-        }) => console.say(&format!("{key} is a key of {name} already"))?,
+        }) => console.note(&format!("{name} already has the key {key}"))?,
         Ok(_) => {
-            console.say(&format!("{name} can come in with {key}"))?;
-            if let Some(words) = waits(&account) {
-                console.say(&words)?;
+            console.note(&format!("{name} can log in with {key}"))?;
+            if let Some(note) = unproven(&account) {
+                console.note(&note)?;
             }
         }
         Err(ChangeError::KeyTaken) => {
-            return Err(taken(key, store.account_by_key(key).await?));
+            return Err(key_taken(key, store.account_by_key(key).await?));
         }
         Err(ChangeError::Store(error)) => return Err(error.into()),
-        Err(error) => return Err(Failure::Refused(format!("{error}; {REVOKE_ONE}"))),
+        Err(error) => {
+            return Err(CommandError::Refused(format!(
+                "{error}; remove one with `ssh-chat keys revoke FINGERPRINT`"
+            )));
+        }
     }
     match args.role {
         Some(role) if role != account.role => set_role(&account, role, store, now, console).await,
@@ -222,27 +232,25 @@ async fn add(
     }
 }
 
-const REVOKE_ONE: &str = "take one away with `ssh-chat keys revoke FINGERPRINT`";
-
-fn taken(key: &Fingerprint, owner: Option<Account>) -> Failure {
+fn key_taken(key: &Fingerprint, owner: Option<Account>) -> CommandError {
     let owner = owner.map_or("another account".to_owned(), |owner| owner.name.to_string());
-    Failure::Refused(format!(
-        "{key} belongs to {owner}; take it away first with `ssh-chat keys revoke {key}`"
+    CommandError::Refused(format!(
+        "{key} belongs to {owner}; revoke it first with `ssh-chat keys revoke {key}`"
     ))
 }
 
-async fn make(
-    args: &Add,
+async fn create_account(
+    args: &AddArgs,
     store: &dyn Store,
     key: &KeyRecord,
     id: AccountId,
     now: Time,
     console: &mut Console<'_>,
-) -> Result<(), Failure> {
+) -> Result<(), CommandError> {
     let name = &args.account;
+    let refused = |why: &str| CommandError::Refused(format!("can't create {name}: {why}"));
     if let Err(error) = name.can_be_chosen() {
-        let words = format!("can't make an account {name}: {error}; choose another name");
-        return Err(Failure::Refused(words));
+        return Err(refused(&format!("{error}; choose another name")));
     }
     let account = Account::new(id, name.clone(), args.role.unwrap_or_default(), now);
     let role = account.role;
@@ -250,19 +258,13 @@ async fn make(
         account,
         key: key.clone(),
     };
-    match store.apply(&audit::change(now, create)).await {
-        Ok(_) => {}
-        Err(ChangeError::KeyTaken) => {
-            let owner = store.account_by_key(&key.fingerprint).await?;
-            return Err(taken(&key.fingerprint, owner));
-        }
-        Err(ChangeError::Store(error)) => return Err(error.into()),
-        Err(error) => return Err(Failure::Refused(format!("can't make {name}: {error}"))),
-    }
     let key = &key.fingerprint;
-    Ok(console.say(&format!(
-        "{name} is a new {role} and can come in with {key}"
-    ))?)
+    match store.apply(&console_change(now, create)).await {
+        Ok(_) => Ok(console.note(&format!("{name} is a new {role} and can log in with {key}"))?),
+        Err(ChangeError::KeyTaken) => Err(key_taken(key, store.account_by_key(key).await?)),
+        Err(ChangeError::Store(error)) => Err(error.into()),
+        Err(error) => Err(refused(&error.to_string())),
+    }
 }
 
 async fn set_role(
@@ -271,43 +273,48 @@ async fn set_role(
     store: &dyn Store,
     now: Time,
     console: &mut Console<'_>,
-) -> Result<(), Failure> {
-    let name = &account.name;
+) -> Result<(), CommandError> {
+    let Account {
+        name, role: old, ..
+    } = account;
     let set = Action::SetRole {
         account: account.id,
         name: name.clone(),
         role,
     };
-    match store.apply(&audit::change(now, set)).await {
-        Ok(_) => Ok(console.say(&format!(
-            "{name} is now {}, and was {}",
+    match store.apply(&console_change(now, set)).await {
+        Ok(_) => Ok(console.note(&format!(
+            "{name} is now {} (was {old})",
             role.with_article(),
-            account.role.with_article()
         ))?),
         Err(ChangeError::Store(error)) => Err(error.into()),
-        Err(error) => Err(Failure::Refused(format!(
-            "{name} stays {}: {error}",
-            account.role
+        Err(error) => Err(CommandError::Refused(format!(
+            "{name} stays {old}: {error}"
         ))),
     }
 }
 
-/// The key in a file or in what is piped in. Wiped afterwards: it may be a private one.
-fn read(file: Option<&Path>, input: &mut dyn Read, now: Time) -> Result<KeyRecord, Failure> {
+/// Reads the key from a file or standard input. The input is wiped afterwards: it may be a private key.
+fn read_key(
+    file: Option<&Path>,
+    input: &mut dyn Read,
+    now: Time,
+) -> Result<KeyRecord, CommandError> {
     let file = file.filter(|path| *path != Path::new("-"));
     let place = file.map_or("standard input".to_owned(), |path| {
         path.display().to_string()
     });
-    let wrong = |error: &dyn std::fmt::Display| Failure::Refused(format!("{place}: {error}"));
+    let invalid =
+        |error: &dyn std::fmt::Display| CommandError::Refused(format!("{place}: {error}"));
     let mut raw = Zeroizing::new(Vec::with_capacity(MAX_INPUT + 1));
-    let most = MAX_INPUT as u64 + 1;
+    let limit = MAX_INPUT as u64 + 1;
     match file {
-        Some(path) => File::open(path).and_then(|file| file.take(most).read_to_end(&mut raw)),
-        None => input.take(most).read_to_end(&mut raw),
+        Some(path) => File::open(path).and_then(|file| file.take(limit).read_to_end(&mut raw)),
+        None => input.take(limit).read_to_end(&mut raw),
     }
-    .map_err(|error: io::Error| wrong(&error))?;
-    let text = str::from_utf8(&raw).map_err(|_| wrong(&"this is no text, so no public key"))?;
-    read_public_key(text, now).map_err(|error| wrong(&error))
+    .map_err(|error: io::Error| invalid(&error))?;
+    let text = str::from_utf8(&raw).map_err(|_| invalid(&"not text, so not a public key"))?;
+    read_public_key(text, now).map_err(|error| invalid(&error))
 }
 
 async fn revoke(
@@ -315,28 +322,26 @@ async fn revoke(
     store: &dyn Store,
     now: Time,
     console: &mut Console<'_>,
-) -> Result<(), Failure> {
-    let missing = || Failure::Missing(format!("no account has the key {key}"));
-    let account = store.account_by_key(key).await?.ok_or_else(missing)?;
-    let name = &account.name;
+) -> Result<(), CommandError> {
+    let not_found = || CommandError::NotFound(format!("no account has the key {key}"));
+    let account = store.account_by_key(key).await?.ok_or_else(not_found)?;
+    let Account { name, role, .. } = &account;
     let remove = Action::RemoveKey {
         account: account.id,
         name: name.clone(),
         key: key.clone(),
         last: true,
     };
-    match store.apply(&audit::change(now, remove)).await {
+    match store.apply(&console_change(now, remove)).await {
         Ok(_) => {}
-        Err(ChangeError::NoKey) => return Err(missing()),
-        Err(ChangeError::Store(error)) => return Err(error.into()),
-        Err(error) => return Err(Failure::Refused(error.to_string())),
+        Err(ChangeError::NoKey) => return Err(not_found()),
+        Err(error) => return Err(error.into()),
     }
-    console.say(&format!("{name} can't come in with {key} any more"))?;
+    console.note(&format!("{name} can no longer log in with {key}"))?;
     if store.keys_of(account.id).await?.is_empty() {
-        let role = account.role;
-        console.say(&format!(
-            "warning: it was the only key of {name} ({role}): nobody can come in as {name} until \
-             `ssh-chat keys add --account {name}` gives the account another"
+        console.note(&format!(
+            "warning: it was the only key of {name} ({role}): nobody can log in as {name} until you add \
+             another with `ssh-chat keys add --account {name}`"
         ))?;
     }
     Ok(())

@@ -1,34 +1,34 @@
-//! `ssh-chat probe`: logs in as people do, and says how long it took or what is wrong.
+//! `ssh-chat probe`: tests a server with a real SSH login.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::Exit;
-use super::console::{Console, Failure};
+use super::console::{CommandError, Console};
 
-/// Whom to probe, and how.
+/// Arguments of `probe`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
-pub struct Probe {
-    /// Where people connect to; the port is 22 unless it says another
+pub struct ProbeArgs {
+    /// Server to connect to; the default port is 22
     #[arg(value_name = "HOST[:PORT]")]
     pub host: String,
-    /// Log in with the key in this file; it is made if it is not there
+    /// File with the key to log in with; created if missing
     #[arg(long, value_name = "FILE")]
     pub key: PathBuf,
-    /// Log in with this name
+    /// Name to log in with
     #[arg(long, value_name = "NAME", default_value = "probe")]
     pub user: String,
-    /// The host key that the server must have, as `ssh-chat host-key show` tells it
+    /// Expected host key, as printed by `ssh-chat host-key show`
     #[arg(long, value_name = "SHA256:…", value_parser = fingerprint)]
     pub fingerprint: Option<String>,
-    /// How long all of it may take, in seconds
+    /// Time limit for the whole test, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 10,
           value_parser = clap::value_parser!(u64).range(1..=300))]
     pub timeout: u64,
-    /// One JSON object
+    /// Print a JSON object
     #[arg(long)]
     pub json: bool,
 }
@@ -43,85 +43,74 @@ fn fingerprint(text: &str) -> Result<String, String> {
     }
 }
 
-/// What was seen of a server that is well.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Measured {
-    /// Its host key.
+/// The result of a successful probe.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ProbeTimings {
+    /// The server's host key.
     pub fingerprint: String,
-    /// Until the connection was there.
+    /// Time to connect.
+    #[serde(rename = "connect_ms", serialize_with = "as_millis")]
     pub connect: Duration,
-    /// From then on until the login was accepted.
+    /// From then on, time to log in.
+    #[serde(rename = "login_ms", serialize_with = "as_millis")]
     pub login: Duration,
-    /// From then on until the hub and the store had answered.
+    /// From then on, time until the hub and the store responded.
+    #[serde(rename = "echo_ms", serialize_with = "as_millis")]
     pub echo: Duration,
 }
 
-#[derive(Serialize)]
-struct Record<'a> {
-    host: &'a str,
-    ok: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    fingerprint: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    connect_ms: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    login_ms: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    echo_ms: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<&'a str>,
+fn as_millis<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64(millis(*duration))
 }
 
-/// Milliseconds to a hundredth.
+/// Milliseconds, rounded to a hundredth.
 fn millis(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 100_000.0).round() / 100.0
 }
 
-/// Tells what came of it. The error is a sentence.
-pub fn tell(args: &Probe, result: Result<Measured, String>, mut console: Console<'_>) -> Exit {
-    let done = match &result {
-        Ok(seen) if args.json => console.json(&Record {
+#[derive(Serialize)]
+struct ProbeReport<'a> {
+    host: &'a str,
+    ok: bool,
+    #[serde(flatten)]
+    timings: Option<&'a ProbeTimings>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'a str>,
+}
+
+/// Prints the result of a probe. The error is a sentence.
+pub fn report(
+    args: &ProbeArgs,
+    result: Result<ProbeTimings, String>,
+    mut console: Console<'_>,
+) -> Exit {
+    let written = match &result {
+        result if args.json => console.json(&ProbeReport {
             host: &args.host,
-            ok: true,
-            fingerprint: Some(&seen.fingerprint),
-            connect_ms: Some(millis(seen.connect)),
-            login_ms: Some(millis(seen.login)),
-            echo_ms: Some(millis(seen.echo)),
-            error: None,
+            ok: result.is_ok(),
+            timings: result.as_ref().ok(),
+            error: result.as_ref().err().map(String::as_str),
         }),
-        Ok(seen) => writeln!(
+        Ok(timings) => writeln!(
             console.out,
             "{}  connect {} ms, login {} ms, echo {} ms, host key {}",
             args.host,
-            millis(seen.connect),
-            millis(seen.login),
-            millis(seen.echo),
-            seen.fingerprint
+            millis(timings.connect),
+            millis(timings.login),
+            millis(timings.echo),
+            timings.fingerprint
         ),
-        Err(error) if args.json => console.json(&Record {
-            host: &args.host,
-            ok: false,
-            fingerprint: None,
-            connect_ms: None,
-            login_ms: None,
-            echo_ms: None,
-            error: Some(error),
-        }),
         Err(_) => Ok(()),
     };
-    let done = done.map_err(Failure::from);
-    console.finish(done.and(match result {
-        Ok(_) => Ok(()),
-        Err(error) => Err(Failure::Refused(error)),
-    }))
+    let result = result.map(|_| ()).map_err(CommandError::Refused);
+    console.finish(written.map_err(CommandError::from).and(result))
 }
 
-/// Says that the key was made, for whoever has to let it in.
-pub fn key_was_made(args: &Probe, console: &mut Console<'_>) {
+/// Notes that a new key was created, and how to register it.
+pub fn note_new_key(args: &ProbeArgs, console: &mut Console<'_>) {
     let (user, key) = (&args.user, args.key.display());
-    let words = format!(
-        "the key {key} is new; where only registered keys come in, let it in with\n  \
+    let _nobody_listens = console.note(&format!(
+        "created a new key: {key}; if the server admits registered keys only, register it with\n  \
          ssh-chat keys add --account {user} {key}.pub"
-    );
-    let _nobody_listens = console.say(&words);
+    ));
 }

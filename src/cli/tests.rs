@@ -18,7 +18,7 @@ pub(super) const NOW: Time = Time(1_795_356_120_000);
 /// What a command line says.
 pub(super) fn parse(line: &str) -> Command {
     let words = std::iter::once("ssh-chat").chain(line.split_whitespace());
-    Cli::try_parse_from(words).unwrap().chosen().clone()
+    Cli::try_parse_from(words).unwrap().subcommand().clone()
 }
 
 /// A future that waits for nothing, done.
@@ -54,9 +54,9 @@ pub(super) fn ran(command: impl FnOnce(Console<'_>) -> Exit) -> Ran {
 /// The configuration of these settings, `KEY=VALUE`.
 pub(super) fn configured(set: &[&str]) -> Config {
     let env = [("HOME", "/home/alice")].into_iter().collect();
-    let flags = Flags {
+    let flags = SettingFlags {
         set: set.iter().map(|&pair| pair.to_owned()).collect(),
-        ..Flags::default()
+        ..SettingFlags::default()
     };
     Config::load(&flags, &env, &|_| Ok(None)).unwrap()
 }
@@ -74,10 +74,10 @@ pub(super) fn run(line: &str, store: &Memory, input: &str) -> Ran {
         Command::Invite(command) => wait(invite::run(
             &command, store, &config, [0xA5; 16], NOW, console,
         )),
-        Command::Export(args) => wait(export::run(&args, store, NOW, console)),
-        Command::Import(args) if args.dry_run => import::check(&args, input, console),
-        Command::Import(args) => wait(import::run(&args, store, input, console)),
-        Command::Audit(args) => wait(audit::run(&args, store, console)),
+        Command::Export(args) => wait(archive::export(&args, store, NOW, console)),
+        Command::Import(args) if args.dry_run => archive::check(&args, input, console),
+        Command::Import(args) => wait(archive::import(&args, store, input, console)),
+        Command::Audit(args) => wait(admin::audit(&args, store, console)),
         other => panic!("{other:?} needs more"),
     })
 }
@@ -90,24 +90,24 @@ fn the_tree_is_sound() {
 #[test]
 fn flags_mean_the_same_before_and_after_the_command() {
     let texts = |all: &[&str]| all.iter().map(|&s| s.to_owned()).collect();
-    let all = Flags {
+    let all = SettingFlags {
         config: Some("c.toml".into()),
         listen: texts(&["[::1]:1", "127.0.0.1:0"]),
         data_dir: Some("d".into()),
         log_level: Some("debug".into()),
         log_format: Some("json".into()),
         set: texts(&["motd=a=b"]),
-        ..Flags::default()
+        ..SettingFlags::default()
     };
     let flags = "--config c.toml --listen [::1]:1 --listen 127.0.0.1:0 --data-dir d \
                  --log-level debug --log-format json --set motd=a=b";
     for (line, command, expected) in [
-        (String::new(), Command::Serve, Flags::default()),
-        ("serve".into(), Command::Serve, Flags::default()),
+        (String::new(), Command::Serve, SettingFlags::default()),
+        ("serve".into(), Command::Serve, SettingFlags::default()),
         (
             "check-config".into(),
             Command::CheckConfig,
-            Flags::default(),
+            SettingFlags::default(),
         ),
         (flags.into(), Command::Serve, all.clone()),
         (format!("{flags} serve"), Command::Serve, all.clone()),
@@ -115,8 +115,12 @@ fn flags_mean_the_same_before_and_after_the_command() {
         (format!("check-config {flags}"), Command::CheckConfig, all),
     ] {
         let words = std::iter::once("ssh-chat").chain(line.split_whitespace());
-        let cli = Cli::read(words.map(OsString::from)).unwrap();
-        assert_eq!((cli.chosen(), cli.flags()), (&command, expected), "{line}");
+        let cli = Cli::parse_args(words.map(OsString::from)).unwrap();
+        assert_eq!(
+            (cli.subcommand(), cli.flags()),
+            (&command, expected),
+            "{line}"
+        );
     }
 }
 
@@ -127,7 +131,7 @@ fn what_is_repeated_counts_before_and_after_the_command() {
         "ssh-chat --set a=1 keys --listen=x:1 list --json --set b=2 --listen y:2",
         "ssh-chat keys list --json --set a=1 --set b=2 --listen x:1 --listen y:2",
     ] {
-        let cli = Cli::read(line.split_whitespace().map(OsString::from)).unwrap();
+        let cli = Cli::parse_args(line.split_whitespace().map(OsString::from)).unwrap();
         let flags = cli.flags();
         assert_eq!(
             (flags.set.join(" "), flags.listen.join(" ")),
@@ -141,7 +145,7 @@ fn what_is_repeated_counts_before_and_after_the_command() {
         "ssh-chat serve -- --set a=1",
     ] {
         assert!(
-            Cli::read(line.split_whitespace().map(OsString::from)).is_err(),
+            Cli::parse_args(line.split_whitespace().map(OsString::from)).is_err(),
             "{line}"
         );
     }
@@ -179,7 +183,7 @@ fn wrong_usage_ends_with_the_documented_code() {
 #[test]
 fn the_help_tells_the_true_defaults() {
     let env = [("HOME", "/home/alice")].into_iter().collect();
-    let config = Config::load(&Flags::default(), &env, &|_| Ok(None)).unwrap();
+    let config = Config::load(&SettingFlags::default(), &env, &|_| Ok(None)).unwrap();
     let help = Cli::command().render_long_help().to_string();
     let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
     for key in ["listen", "log.level", "log.format"] {
@@ -198,7 +202,7 @@ fn the_help_documents_the_exit_codes() {
 fn what_was_done_is_shown_with_the_newest_last() {
     let store = Memory::default();
     let nothing = run("audit", &store, "");
-    assert_eq!((nothing.exit, nothing.out.as_str()), (Exit::Good, ""));
+    assert_eq!((nothing.exit, nothing.out.as_str()), (Exit::Success, ""));
     for n in 1..=3 {
         let entry = AuditEntry {
             at: NOW.plus(n * 60_000),
@@ -213,9 +217,9 @@ fn what_was_done_is_shown_with_the_newest_last() {
     assert_eq!(
         shown,
         "\
-AT                    WHO  WHAT  WHOM    DETAIL
-2026-11-22 14:04 UTC  op2  ban   eve[2J  spam
-2026-11-22 14:05 UTC  op3  ban   eve[2J  spam
+AT                    ACTOR  ACTION  TARGET  DETAIL
+2026-11-22 14:04 UTC  op2    ban     eve[2J  spam
+2026-11-22 14:05 UTC  op3    ban     eve[2J  spam
 "
     );
     let shown = run("audit --json --limit 1", &store, "").out;
@@ -237,24 +241,24 @@ fn completions_and_the_manual_know_every_command() {
         let Command::Completions(args) = parse(&format!("completions {shell}")) else {
             panic!();
         };
-        let script = ran(|console| generate::completions(&args, console));
-        assert_eq!(script.exit, Exit::Good);
+        let script = ran(|console| print::completions(&args, console));
+        assert_eq!(script.exit, Exit::Success);
         assert!(script.out.contains("check-config"), "{shell}");
     }
     let Command::Man(args) = parse("man") else {
         panic!();
     };
-    let page = ran(|console| generate::man(&args, console));
+    let page = ran(|console| print::man(&args, console));
     assert!(page.out.contains(".TH ssh\\-chat 1") || page.out.contains(".TH ssh-chat 1"));
-    assert!(page.out.contains("there is no such thing"), "{}", page.out);
+    assert!(page.out.contains("not found"), "{}", page.out);
 
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path().join("man/man1");
     let Command::Man(args) = parse(&format!("man {}", folder.display())) else {
         panic!();
     };
-    let pages = ran(|console| generate::man(&args, console));
-    assert_eq!(pages.exit, Exit::Good, "{}", pages.err);
+    let pages = ran(|console| print::man(&args, console));
+    assert_eq!(pages.exit, Exit::Success, "{}", pages.err);
     for command in Cli::command().get_subcommands() {
         let page = folder.join(format!("ssh-chat-{}.1", command.get_name()));
         assert!(page.exists(), "{}", page.display());

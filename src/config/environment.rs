@@ -1,19 +1,35 @@
-//! The environment: its variables, and those that look like settings and are none.
+//! What the configuration takes from the machine: environment variables, files, and the defaults that
+//! depend on them.
 
 use std::collections::BTreeMap;
+use std::io::{self, Read as _};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 
-use super::error::{Problem, shown};
-use super::settings::{self, PREFIX, SETTINGS, Setting};
-use super::sources::Source;
-use crate::chat::command::nearest;
+use super::error::{ConfigError, ValueSource};
+use super::values;
 
-/// The variables of a process, as they were at one moment.
+/// The configuration file of the package. Only the service and its user read it: on a workstation, the
+/// file in the home directory is used even if the service is installed too.
+pub const SYSTEM_FILE: &str = "/etc/ssh-chat/config.toml";
+
+/// The service's data folder, and its user's home directory. A command run as that user is about the
+/// service, although systemd didn't start it.
+pub const SYSTEM_HOME: &str = "/var/lib/ssh-chat";
+
+/// The largest file that is read, in bytes.
+const MAX_FILE: u64 = 1024 * 1024;
+
+/// Reads a file; `Ok(None)` if it doesn't exist.
+pub type FileReader<'a> = dyn Fn(&Path) -> io::Result<Option<String>> + 'a;
+
+/// A snapshot of a process's environment variables.
 #[derive(Clone, Default)]
-pub struct Environment(BTreeMap<String, String>);
+pub struct Environment(pub(super) BTreeMap<String, String>);
 
 impl Environment {
-    /// The variables of this process. What is not UTF-8 is kept, with marks, so that it is refused
-    /// as a value rather than silently ignored.
+    /// The variables of this process. Values that aren't UTF-8 are kept with replacement characters, so
+    /// that they're rejected as values rather than ignored.
     pub fn of_process() -> Environment {
         let text = |raw: std::ffi::OsString| raw.to_string_lossy().into_owned();
         std::env::vars_os()
@@ -25,33 +41,6 @@ impl Environment {
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(String::as_str)
     }
-
-    /// What looks like a setting by its name and is none. A misspelled `SSH_CHAT_ACCESS` would
-    /// otherwise leave the chat open to anyone.
-    pub(super) fn unknown(&self) -> Vec<Problem> {
-        let known: Vec<String> = SETTINGS.iter().map(Setting::variable).collect();
-        let ours = self.0.range(PREFIX.to_owned()..);
-        ours.map_while(|(name, value)| Some((name, name.strip_prefix(PREFIX)?, value)))
-            // Empty is how a variable is unset where it can't be left out.
-            .filter(|(name, rest, value)| {
-                !value.is_empty() && !known.contains(name) && !is_service_link(rest, value)
-            })
-            .map(|(name, rest, _)| {
-                let hint = match meant(rest) {
-                    Some(setting) => format!("did you mean {}?", setting.variable()),
-                    None => format!(
-                        "variables that begin with {PREFIX} are settings; ssh-chat check-config \
-                         shows them all. Unset this one, or rename it if it is for something else"
-                    ),
-                };
-                Problem::new(
-                    "there is no setting for this variable",
-                    Source::Environment(shown(name)),
-                    hint,
-                )
-            })
-            .collect()
-    }
 }
 
 impl<N: Into<String>, V: Into<String>> FromIterator<(N, V)> for Environment {
@@ -61,101 +50,282 @@ impl<N: Into<String>, V: Into<String>> FromIterator<(N, V)> for Environment {
     }
 }
 
-/// Whether Kubernetes set it, which tells each container where every service of the namespace is:
-/// one that is called `ssh-chat`, or `ssh-chat-web`, makes `SSH_CHAT_PORT` and seven others.
-/// <https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables>
-fn is_service_link(rest: &str, value: &str) -> bool {
-    const PROTOCOLS: [&str; 3] = ["TCP", "UDP", "SCTP"];
-    // `PORT_22_TCP`, `PORT_22_TCP_ADDR` and others.
-    let numbered = rest.rsplit_once("PORT_").is_some_and(|(_, rest)| {
-        let mut parts = rest.split('_');
-        let number = parts.next().is_some_and(|part| part.parse::<u16>().is_ok());
-        number && parts.next().is_some_and(|part| PROTOCOLS.contains(&part))
-    });
-    let address = rest.ends_with("PORT") && value.contains("://");
-    let service = rest.contains("SERVICE_HOST") || rest.contains("SERVICE_PORT");
-    numbered || address || service
+/// A configuration file that was read.
+pub(super) struct ConfigFile {
+    pub path: PathBuf,
+    pub text: String,
 }
 
-/// The setting that may have been meant by a variable, of which this stands behind the prefix.
-fn meant(rest: &str) -> Option<&'static Setting> {
-    let rest: String = rest.chars().take(64).collect();
-    let without_section = SETTINGS
-        .iter()
-        .find(|setting| setting.name().eq_ignore_ascii_case(&rest));
-    without_section.or_else(|| {
-        let keys: Vec<String> = settings::keys().map(|key| key.replace('.', "_")).collect();
-        let found = nearest(&rest, keys.iter().map(String::as_str))?;
-        let place = keys.iter().position(|key| key == found)?;
-        SETTINGS.get(place)
+impl ConfigFile {
+    /// The line at this byte offset, or the file as a whole.
+    pub(super) fn source_at(&self, offset: Option<usize>) -> ValueSource {
+        let line = offset.map(|offset| {
+            let before = self.text.bytes().take(offset);
+            before.filter(|byte| *byte == b'\n').count() + 1
+        });
+        ValueSource::File {
+            path: self.path.clone(),
+            line,
+        }
+    }
+}
+
+/// Reads real files, for [`super::Config::load`]: UTF-8 of at most 1 MiB.
+///
+/// # Errors
+/// If the file exists but can't be read.
+pub fn read_file(path: &Path) -> io::Result<Option<String>> {
+    let file = match std::fs::File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let mut text = String::new();
+    file.take(MAX_FILE + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > MAX_FILE {
+        return Err(io::Error::new(
+            io::ErrorKind::FileTooLarge,
+            "it's larger than 1 MiB",
+        ));
+    }
+    Ok(Some(text))
+}
+
+/// Reads the configuration file: the one that `--config` names, otherwise the first that exists.
+pub(super) fn find_file(
+    flag: Option<&Path>,
+    env: &Environment,
+    read: &FileReader<'_>,
+) -> Result<Option<ConfigFile>, ConfigError> {
+    let error = |message: &str, path: PathBuf, hint: String| {
+        ConfigError::new(message, ValueSource::File { path, line: None }, hint)
+    };
+    let candidates = match flag {
+        Some(path) => vec![path.to_owned()],
+        None => default_files(env),
+    };
+    for path in candidates {
+        match read(&path) {
+            Ok(Some(text)) => return Ok(Some(ConfigFile { path, text })),
+            Ok(None) => {}
+            // Never passed over: the next file, or none, wouldn't be the configuration that was meant.
+            Err(cause) => {
+                let message = "the configuration file can't be read";
+                return Err(error(message, path, cause.to_string()));
+            }
+        }
+    }
+    flag.map_or(Ok(None), |path| {
+        let hint = "--config needs an existing file; without it, the default locations are used";
+        Err(error(
+            "there is no such configuration file",
+            path.to_owned(),
+            hint.to_owned(),
+        ))
     })
+}
+
+/// The files to look for, in order.
+fn default_files(env: &Environment) -> Vec<PathBuf> {
+    // systemd sets INVOCATION_ID for everything that it starts.
+    let is_service = env.get("INVOCATION_ID").is_some() || is_service_user(env);
+    let system = is_service.then(|| PathBuf::from(SYSTEM_FILE));
+    let own = xdg_directory(env, "XDG_CONFIG_HOME", ".config");
+    system
+        .into_iter()
+        .chain(own.map(|folder| folder.join("ssh-chat/config.toml")))
+        .collect()
+}
+
+fn is_service_user(env: &Environment) -> bool {
+    env.get("HOME") == Some(SYSTEM_HOME)
+}
+
+/// The default data folder: what systemd prepared, otherwise the service's for its user, otherwise where
+/// the XDG base directory specification keeps state. `None` if HOME isn't set.
+pub(super) fn data_dir(env: &Environment) -> Option<PathBuf> {
+    // A unit may have several, separated by colons. The first is ours.
+    let prepared = env
+        .get("STATE_DIRECTORY")
+        .and_then(|all| absolute(all.split(':').next()?));
+    let service = is_service_user(env).then(|| PathBuf::from(SYSTEM_HOME));
+    let own = || Some(xdg_directory(env, "XDG_STATE_HOME", ".local/state")?.join("ssh-chat"));
+    prepared.or(service).or_else(own)
+}
+
+/// A base directory of the XDG specification, which requires that relative paths are ignored.
+fn xdg_directory(env: &Environment, variable: &str, in_home: &str) -> Option<PathBuf> {
+    env.get(variable)
+        .and_then(absolute)
+        .or_else(|| Some(absolute(env.get("HOME")?)?.join(in_home)))
+}
+
+fn absolute(path: &str) -> Option<PathBuf> {
+    Some(PathBuf::from(path)).filter(|path| path.is_absolute())
+}
+
+/// The default host name: `localhost` if the server listens on loopback addresses only, otherwise the
+/// name in `/etc/hostname`.
+pub(super) fn host_name(listen: &[SocketAddr], read: &FileReader<'_>) -> String {
+    let from_file = || {
+        let text = read(Path::new("/etc/hostname")).ok().flatten()?;
+        // hostname(5): empty lines and comments may come first.
+        let line = text
+            .lines()
+            .map(str::trim)
+            .find(|line| !line.is_empty() && !line.starts_with('#'))?;
+        values::host_name(line).ok()
+    };
+    let is_local = listen.iter().all(|address| address.ip().is_loopback());
+    (!is_local)
+        .then(from_file)
+        .flatten()
+        .unwrap_or_else(|| "localhost".to_owned())
+}
+
+/// Reads the message of the day from its file. The error describes a valid file.
+pub(super) fn read_motd(path: &Path, read: &FileReader<'_>) -> Result<Option<String>, String> {
+    match read(path) {
+        Ok(Some(text)) => {
+            values::motd(&text).map_err(|valid| format!("the file must contain {valid}"))
+        }
+        Ok(None) => Err("a file that exists".to_owned()),
+        Err(error) => Err(format!("a readable file; this one: {error}")),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// The problem with one variable, if there is one.
-    fn problem(name: &str, value: &str) -> Option<String> {
-        let env: Environment = [(name, value)].into_iter().collect();
-        let problems = env.unknown();
-        assert!(problems.len() <= 1, "{problems:?}");
-        problems.first().map(ToString::to_string)
+    /// The environment with these variables, `NAME=VALUE` apart by spaces.
+    fn variables(text: &str) -> Environment {
+        text.split(' ')
+            .filter_map(|pair| pair.split_once('='))
+            .collect()
     }
 
     #[test]
-    fn a_misspelled_variable_is_an_error_with_the_nearest() {
-        for (name, hint) in [
-            ("SSH_CHAT_ACESS", "did you mean SSH_CHAT_ACCESS?"),
-            ("SSH_CHAT_ACCES", "did you mean SSH_CHAT_ACCESS?"),
+    fn the_configuration_file_is_where_it_is_usual() {
+        const ETC: &str = "/etc/ssh-chat/config.toml";
+        const HOME: &str = "/home/a/.config/ssh-chat/config.toml";
+        for (env, flag, files, expected) in [
+            ("HOME=/home/a", None, &[][..], Ok(None)),
+            ("HOME=/home/a", None, &[HOME, ETC], Ok(Some(HOME))),
             (
-                "SSH_CHAT_OPERATOR_KEY",
-                "did you mean SSH_CHAT_OPERATOR_KEYS?",
+                "HOME=/home/a INVOCATION_ID=1",
+                None,
+                &[HOME, ETC],
+                Ok(Some(ETC)),
             ),
-            ("SSH_CHAT_AWS_TABEL", "did you mean SSH_CHAT_AWS_TABLE?"),
-            ("SSH_CHAT_AWSTABLE", "did you mean SSH_CHAT_AWS_TABLE?"),
-            // Without its section.
-            ("SSH_CHAT_ROOMS", "did you mean SSH_CHAT_LIMITS_ROOMS?"),
             (
-                "SSH_CHAT_MESSAGE_RATE",
-                "did you mean SSH_CHAT_LIMITS_MESSAGE_RATE?",
+                "HOME=/home/a INVOCATION_ID=1",
+                None,
+                &[HOME],
+                Ok(Some(HOME)),
             ),
-            ("SSH_CHAT_", "check-config"),
-            ("SSH_CHAT_FOO", "check-config"),
-            ("SSH_CHAT_PORT", "check-config"),
-            ("SSH_CHAT_SUPPORT", "check-config"),
+            ("HOME=/var/lib/ssh-chat", None, &[HOME, ETC], Ok(Some(ETC))),
+            (
+                "HOME=/home/a XDG_CONFIG_HOME=/x",
+                None,
+                &[HOME, "/x/ssh-chat/config.toml"],
+                Ok(Some("/x/ssh-chat/config.toml")),
+            ),
+            (
+                "HOME=/home/a XDG_CONFIG_HOME=x",
+                None,
+                &[HOME],
+                Ok(Some(HOME)),
+            ),
+            ("", None, &[HOME, ETC], Ok(None)),
+            ("HOME=/home/a", Some("f"), &[HOME, "f"], Ok(Some("f"))),
+            ("HOME=/home/a", Some("f"), &[HOME], Err("there is no such")),
+            (
+                "HOME=/locked",
+                None,
+                &[],
+                Err("can't be read (/locked/.config"),
+            ),
+            (
+                "HOME=/home/a XDG_CONFIG_HOME=/locked",
+                None,
+                &[HOME],
+                Err("can't be read (/locked/ssh-chat/config.toml)"),
+            ),
         ] {
-            let said = problem(name, "2222").unwrap_or_else(|| panic!("{name} passed"));
-            let fact = format!("error: there is no setting for this variable ({name})\n hint: ");
-            assert!(said.starts_with(&fact) && said.contains(hint), "{said}");
+            let read = |path: &Path| {
+                if path.starts_with("/locked") {
+                    return Err(io::ErrorKind::PermissionDenied.into());
+                }
+                let there = files.iter().any(|file| Path::new(file) == path);
+                Ok(there.then(String::new))
+            };
+            let found = find_file(flag.map(Path::new), &variables(env), &read);
+            match (found, expected) {
+                (Ok(found), Ok(expected)) => {
+                    let found = found.map(|file| file.path);
+                    assert_eq!(found.as_deref(), expected.map(Path::new), "{env}");
+                }
+                (Err(error), Err(words)) => {
+                    assert!(error.to_string().contains(words), "{error}");
+                }
+                (found, _) => panic!("{env}: {:?}", found.map(|_| ())),
+            }
         }
     }
 
     #[test]
-    fn what_is_right_or_somebody_else_s_passes() {
-        for setting in SETTINGS {
-            assert_eq!(problem(&setting.variable(), "x"), None);
-        }
-        for (name, value) in [
-            ("SSH_CHAT_ACESS", ""),
-            ("SSH_CHATS", "1"),
-            ("SSH_CHA", "1"),
-            ("XSSH_CHAT_ACESS", "1"),
-            ("ssh_chat_acess", "1"),
-            // Of a service called ssh-chat, and of one called ssh-chat-web.
-            ("SSH_CHAT_SERVICE_HOST", "10.96.0.11"),
-            ("SSH_CHAT_SERVICE_PORT", "22"),
-            ("SSH_CHAT_SERVICE_PORT_SSH", "22"),
-            ("SSH_CHAT_PORT", "tcp://10.96.0.11:22"),
-            ("SSH_CHAT_PORT_22_TCP", "tcp://10.96.0.11:22"),
-            ("SSH_CHAT_PORT_22_TCP_PROTO", "tcp"),
-            ("SSH_CHAT_PORT_22_TCP_PORT", "22"),
-            ("SSH_CHAT_PORT_22_TCP_ADDR", "10.96.0.11"),
-            ("SSH_CHAT_WEB_SERVICE_HOST", "10.96.0.12"),
-            ("SSH_CHAT_WEB_PORT", "tcp://10.96.0.12:80"),
-            ("SSH_CHAT_WEB_PORT_80_TCP_ADDR", "10.96.0.12"),
+    fn the_data_folder_is_where_it_is_usual() {
+        for (env, expected) in [
+            ("HOME=/home/a", Some("/home/a/.local/state/ssh-chat")),
+            ("HOME=/home/a XDG_STATE_HOME=/x", Some("/x/ssh-chat")),
+            ("XDG_STATE_HOME=/x", Some("/x/ssh-chat")),
+            (
+                "HOME=/home/a XDG_STATE_HOME=x",
+                Some("/home/a/.local/state/ssh-chat"),
+            ),
+            (
+                "HOME=/h STATE_DIRECTORY=/var/lib/ssh-chat",
+                Some("/var/lib/ssh-chat"),
+            ),
+            ("STATE_DIRECTORY=/var/lib/a:/var/lib/b", Some("/var/lib/a")),
+            ("HOME=/var/lib/ssh-chat", Some("/var/lib/ssh-chat")),
+            ("HOME=/var/lib/ssh-chat STATE_DIRECTORY=/x", Some("/x")),
+            ("HOME=", None),
+            ("", None),
         ] {
-            assert_eq!(problem(name, value), None);
+            let found = data_dir(&variables(env));
+            assert_eq!(found.as_deref(), expected.map(Path::new), "{env}");
         }
+    }
+
+    #[test]
+    fn the_host_name_is_one_that_others_can_use() {
+        for (listen, file, expected) in [
+            ("127.0.0.1:22", Some("chat.example.com"), "localhost"),
+            ("[::1]:22", Some("chat.example.com"), "localhost"),
+            ("0.0.0.0:22", Some("chat.example.com\n"), "chat.example.com"),
+            ("0.0.0.0:22", Some("# ours\n\n chat \n"), "chat"),
+            ("0.0.0.0:22", Some("not a name"), "localhost"),
+            ("0.0.0.0:22", Some(""), "localhost"),
+            ("0.0.0.0:22", None, "localhost"),
+        ] {
+            let read = |_: &Path| Ok(file.map(str::to_owned));
+            let listen = [listen.parse().unwrap()];
+            assert_eq!(host_name(&listen, &read), expected, "{listen:?} {file:?}");
+        }
+    }
+
+    #[test]
+    fn real_files_are_read_within_bounds() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("f");
+        assert_eq!(read_file(&path).unwrap(), None);
+        std::fs::write(&path, "text").unwrap();
+        assert_eq!(read_file(&path).unwrap().as_deref(), Some("text"));
+        std::fs::write(&path, [0xff]).unwrap();
+        assert!(read_file(&path).is_err());
+        std::fs::write(&path, " ".repeat(1024 * 1024 + 1)).unwrap();
+        assert!(read_file(&path).is_err());
     }
 }

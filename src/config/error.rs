@@ -1,92 +1,132 @@
-//! What is wrong with a configuration, in words for the one who wrote it.
+//! What's wrong with a configuration, and where its values come from.
 
+use std::collections::BTreeMap;
 use std::fmt;
+use std::path::PathBuf;
 
-use super::sources::{Given, Source};
 use crate::keys::is_private;
 
-/// How much of a wrong value is repeated, in characters.
+/// How much of an invalid value is repeated, in characters.
 const MAX_SHOWN: usize = 80;
 
-/// One thing that is wrong: what, where, and what would be right.
+/// Where a value comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
-    what: String,
-    source: Source,
+pub enum ValueSource {
+    /// The default.
+    Default,
+    /// The configuration file.
+    File {
+        /// Which file.
+        path: PathBuf,
+        /// Which line, from 1; `None` for the file as a whole.
+        line: Option<usize>,
+    },
+    /// An environment variable, by name.
+    Environment(String),
+    /// A flag, as typed.
+    Flag(String),
+    /// The sockets that systemd passed to the process.
+    Sockets,
+}
+
+impl fmt::Display for ValueSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ValueSource::Default => f.write_str("default"),
+            ValueSource::File { path, line: None } => write!(f, "{}", path.display()),
+            ValueSource::File {
+                path,
+                line: Some(line),
+            } => write!(f, "{}:{line}", path.display()),
+            ValueSource::Environment(name) | ValueSource::Flag(name) => f.write_str(name),
+            ValueSource::Sockets => f.write_str("sockets from systemd"),
+        }
+    }
+}
+
+/// Where the values of a configuration come from.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Origins {
+    /// The configuration file that was read, if any.
+    pub file: Option<PathBuf>,
+    /// By key; what isn't listed is a default.
+    pub sources: BTreeMap<&'static str, ValueSource>,
+}
+
+/// A value as written.
+#[derive(Debug, Clone)]
+pub(super) struct RawValue {
+    pub text: String,
+    pub source: ValueSource,
+}
+
+/// One mistake in a configuration: what, where, and how to fix it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigError {
+    message: String,
+    source: ValueSource,
     hint: String,
 }
 
-impl Problem {
-    /// A problem in words of its own.
-    pub(super) fn new(what: impl Into<String>, source: Source, hint: impl Into<String>) -> Problem {
-        Problem {
-            what: what.into(),
+impl ConfigError {
+    pub(super) fn new(
+        message: impl Into<String>,
+        source: ValueSource,
+        hint: impl Into<String>,
+    ) -> ConfigError {
+        ConfigError {
+            message: message.into(),
             source,
             hint: hint.into(),
         }
     }
 
-    /// A value that the setting `key` can't have.
-    pub(super) fn value(key: &str, given: &Given, hint: String) -> Problem {
-        let what = if is_private(&given.text) {
-            format!("{key} can't be what it is: it has a private key in it")
+    /// An invalid value for the setting `key`. `valid` describes a valid one.
+    pub(super) fn invalid_value(key: &str, value: &RawValue, valid: String) -> ConfigError {
+        let message = if is_private(&value.text) {
+            format!("{key} contains a private key")
         } else {
-            format!("{key} can't be `{}`", shown(&given.text))
+            format!("{key} can't be `{}`", shown(&value.text))
         };
-        Problem::new(what, given.source.clone(), hint)
+        ConfigError::new(message, value.source.clone(), valid)
     }
 }
 
-impl fmt::Display for Problem {
+impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "error: {}", self.what)?;
-        if self.source != Source::Default {
+        write!(f, "error: {}", self.message)?;
+        if self.source != ValueSource::Default {
             write!(f, " ({})", self.source)?;
         }
         write!(f, "\n hint: {}", self.hint)
     }
 }
 
-/// Everything that is wrong with a configuration; never empty. Displays as two lines for each
-/// problem: the fact and the hint.
+/// Every mistake in a configuration; never empty. Displayed as two lines each: the mistake and a
+/// hint.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ConfigErrors {
-    problems: Vec<Problem>,
-}
+pub struct ConfigErrors(pub(super) Vec<ConfigError>);
 
 impl ConfigErrors {
-    pub(super) fn new(problems: Vec<Problem>) -> ConfigErrors {
-        ConfigErrors { problems }
-    }
-
-    /// What is wrong, in the order of the places: file, environment, flags, then the values.
-    pub fn problems(&self) -> &[Problem] {
-        &self.problems
+    /// The mistakes: first in the file, environment variables and flags, then in the values.
+    pub fn all(&self) -> &[ConfigError] {
+        &self.0
     }
 }
 
 impl fmt::Display for ConfigErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (i, problem) in self.problems.iter().enumerate() {
-            if i > 0 {
-                f.write_str("\n")?;
-            }
-            problem.fmt(f)?;
-        }
-        Ok(())
+        let lines: Vec<String> = self.0.iter().map(ToString::to_string).collect();
+        f.write_str(&lines.join("\n"))
     }
 }
 
 impl std::error::Error for ConfigErrors {}
 
-/// Text from outside as it can be repeated on a terminal: on one line, harmless and short.
+/// Text from outside, made safe for a terminal: one line, escaped and truncated.
 pub(super) fn shown(text: &str) -> String {
-    let mut out: String = text
-        .chars()
-        .take(MAX_SHOWN)
-        .collect::<String>()
-        .escape_debug()
-        .to_string();
+    let start: String = text.chars().take(MAX_SHOWN).collect();
+    let mut out = start.escape_debug().to_string();
     if text.chars().nth(MAX_SHOWN).is_some() {
         out.push('…');
     }

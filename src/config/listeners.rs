@@ -1,55 +1,57 @@
-//! Addresses that are listened on must not be in each other's way.
+//! Conflicts between addresses to listen on.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use super::Config;
-use super::error::Problem;
-use super::sources::Source;
+use super::error::{ConfigError, ValueSource};
+use super::settings::Config;
 
-/// The pairs of addresses of which only one can be listened on, as far as that can be told without
-/// trying. `refused` are the settings whose value could not be read.
-pub(super) fn collisions(config: &Config, refused: &[&str]) -> Vec<Problem> {
-    let source = |key| config.sources.get(key).unwrap_or(&Source::Default);
+/// Pairs of addresses that can't both be listened on, as far as that can be told without trying.
+/// `invalid` are the settings whose value couldn't be parsed.
+pub(super) fn conflicts(config: &Config, invalid: &[&str]) -> Vec<ConfigError> {
+    let sources = &config.origins.sources;
+    let source = |key| sources.get(key).unwrap_or(&ValueSource::Default);
     let chat = config.listen.iter().map(|address| ("listen", *address));
-    let metrics = config.metrics.listen.map(|at| ("metrics.listen", at));
-    // Another process listens there, if anybody starts it: the default is no reason to refuse.
-    let page = config.sources.contains_key("web.listen");
-    let page = page.then_some(("web.listen", config.web.listen));
+    let metrics = config
+        .metrics
+        .listen
+        .map(|address| ("metrics.listen", address));
+    // The page is another process, which may not run at all: its default conflicts with nothing.
+    let page = sources
+        .contains_key("web.listen")
+        .then_some(("web.listen", config.web.listen));
     let all: Vec<_> = chat
         .chain(metrics)
         .chain(page)
-        .filter(|(key, _)| !refused.contains(key))
+        .filter(|(key, _)| !invalid.contains(key))
         .collect();
-    let mut problems = Vec::new();
-    for (place, (key, one)) in all.iter().enumerate() {
-        for (other_key, other) in all.iter().take(place) {
-            // Sockets that systemd has opened already are in nobody's way.
-            let open = key == other_key && *source(key) == Source::Sockets;
-            if open || !overlap(*one, *other) {
+    let mut errors = Vec::new();
+    for (index, (key, one)) in all.iter().enumerate() {
+        for (other_key, other) in all.iter().take(index) {
+            // Sockets that systemd has already opened don't conflict.
+            let is_open = key == other_key && *source(key) == ValueSource::Sockets;
+            if is_open || !overlap(*one, *other) {
                 continue;
             }
-            let what = match key == other_key {
+            let message = match key == other_key {
                 true if one == other => format!("{key} has {one} twice"),
-                true => format!("{key} has both {other} and {one}, which are in each other's way"),
-                false => format!(
-                    "{key} is {one}, and {other_key} is {other}: one is in the way of the other"
-                ),
+                true => format!("{key} has both {other} and {one}, which conflict"),
+                false => format!("{key} ({one}) conflicts with {other_key} ({other})"),
             };
-            let hint = "another port or another address for one of them; 0.0.0.0 takes every IPv4 \
-                        address of its port, and [::] takes those of IPv4 too";
-            problems.push(Problem::new(what, source(key).clone(), hint));
+            let hint = "use another port or address for one of them; 0.0.0.0 covers every IPv4 \
+                        address, and [::] covers every IPv6 and IPv4 address";
+            errors.push(ConfigError::new(message, source(key).clone(), hint));
         }
     }
-    problems
+    errors
 }
 
-/// Whether two sockets can't listen on these addresses at the same time. Port 0 is a free one.
+/// Whether two sockets can't listen on these addresses at the same time. Port 0 is any free port.
 fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
     one.port() != 0 && one.port() == other.port() && (includes(one, other) || includes(other, one))
 }
 
-/// Whether who listens on one address has the connections to another, too. On Linux `[::]` is for
-/// IPv4 as well (ipv6(7), `IPV6_V6ONLY`).
+/// Whether a listener on one address also gets connections to the other. On Linux, `[::]` covers IPv4
+/// too (ipv6(7), `IPV6_V6ONLY`).
 fn includes(one: SocketAddr, other: SocketAddr) -> bool {
     let scope = |address| match address {
         SocketAddr::V4(_) => 0,

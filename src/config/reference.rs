@@ -1,21 +1,20 @@
-//! The settings in words: the table of the documentation and the default file.
+//! Documentation made from the settings: the table of `docs/configuration.md` and the packaged file.
 
 use std::fmt::Write as _;
 
-use super::Config;
-use super::settings::{self, Otherwise, SETTINGS};
+use super::settings::{self, Config, DefaultValue};
 
 /// The table of `docs/configuration.md`, in Markdown.
 pub fn markdown() -> String {
-    let initial = Config::initial();
+    let defaults = Config::default();
     let mut out = String::from(
-        "| Setting | Variable | Default | What it is |\n\
+        "| Setting | Variable | Default | Description |\n\
          |---|---|---|---|\n",
     );
-    for setting in SETTINGS {
-        let default = match setting.otherwise {
-            Otherwise::Found { how, .. } => how.to_owned(),
-            Otherwise::Fixed => format!("`{}`", (setting.show)(&initial).unwrap_or_default()),
+    for setting in settings::all() {
+        let default = match setting.default {
+            DefaultValue::Computed { description, .. } => description.to_owned(),
+            DefaultValue::Fixed => format!("`{}`", (setting.show)(&defaults).unwrap_or_default()),
         };
         let mark = if setting.reloadable { " ⟳" } else { "" };
         let _ = writeln!(
@@ -29,35 +28,35 @@ pub fn markdown() -> String {
     out
 }
 
-/// What the service does otherwise than a program on a laptop, by key.
+/// The settings that the package sets, by key: its service is open to the network, a workstation isn't.
 const PACKAGED: &[(&str, &str)] = &[("listen", "[::]:22"), ("access", "allowlist")];
 
-/// The configuration file of the Debian package: every setting explained, those of [`PACKAGED`] set,
-/// the others commented out.
+/// The configuration file of the Debian package: every setting with its help. Those in [`PACKAGED`] are
+/// set, the others are commented out.
 pub fn packaged_file() -> String {
     let mut out = String::from(
-        "# The configuration of the service ssh-chat. What it does otherwise than a program on a\n\
-         # laptop is set; each other setting is shown with its default, or with an example where\n\
-         # there is none: take away the first # to change it. Then\n\
-         #   sudo -u ssh-chat ssh-chat check-config   shows what is in force, or what is wrong\n\
-         #   sudo systemctl reload ssh-chat           takes over what can change while people talk\n\
-         #   sudo systemctl restart ssh-chat          takes over the rest; who connects meanwhile waits\n\
-         # See /usr/share/doc/ssh-chat/README.md. The port is opened by systemd, as ssh-chat.socket\n\
-         # says; `listen` here is what people are told.\n",
+        "# Configuration of the ssh-chat service. Settings whose value differs from the default are\n\
+         # set. The others are commented out and show their default, or an example if there is none:\n\
+         # remove the # to change one. Then run\n\
+         #   sudo -u ssh-chat ssh-chat check-config   to show the effective settings or any mistakes\n\
+         #   sudo systemctl reload ssh-chat           to apply the settings that can change at runtime\n\
+         #   sudo systemctl restart ssh-chat          to apply the others; new connections wait meanwhile\n\
+         # See /usr/share/doc/ssh-chat/README.md. ssh-chat.socket decides which port systemd opens;\n\
+         # `listen` is the address that users are shown.\n",
     );
     for (section, settings) in settings::sections() {
         if let Some(section) = section {
             let _ = write!(out, "\n[{section}]\n");
         }
         for setting in settings {
-            let _ = write!(out, "\n# {}.\n", setting.help);
-            if let Otherwise::Found { how, .. } = setting.otherwise {
-                let _ = writeln!(out, "# Default: {how}.");
+            let _ = write!(out, "\n# {}\n", setting.help);
+            if let DefaultValue::Computed { description, .. } = setting.default {
+                let _ = writeln!(out, "# Default: {description}.");
             }
-            let set = PACKAGED.iter().find(|(key, _)| *key == setting.key);
-            let _ = match set {
+            let packaged = PACKAGED.iter().find(|(key, _)| *key == setting.key);
+            let _ = match packaged {
                 Some((_, value)) => writeln!(out, "{}", setting.assign(value)),
-                None => writeln!(out, "#{}", setting.sample()),
+                None => writeln!(out, "#{}", setting.example_line()),
             };
         }
     }
@@ -70,7 +69,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::config::Flags;
+    use crate::config::SettingFlags;
 
     const BEGIN: &str = "<!-- settings: written by the test in src/config/reference.rs -->\n";
     const END: &str = "<!-- end of settings -->";
@@ -83,7 +82,7 @@ mod tests {
         if std::env::var_os("UPDATE_DOCS").is_some() {
             std::fs::write(&path, right).unwrap();
         } else {
-            assert_eq!(text, right, "UPDATE_DOCS=1 cargo test brings it up to date");
+            assert_eq!(text, right, "run UPDATE_DOCS=1 cargo test to update it");
         }
     }
 
@@ -103,9 +102,9 @@ mod tests {
 
     fn load(text: &str) -> Config {
         let env = [("HOME", "/home/alice")].into_iter().collect();
-        let flags = Flags {
+        let flags = SettingFlags {
             config: Some("c.toml".into()),
-            ..Flags::default()
+            ..SettingFlags::default()
         };
         let read = |path: &Path| Ok((path == Path::new("c.toml")).then(|| text.to_owned()));
         Config::load(&flags, &env, &read).unwrap()
@@ -113,7 +112,7 @@ mod tests {
 
     fn texts(config: &Config) -> BTreeMap<&'static str, Option<String>> {
         let text = |setting: &settings::Setting| (setting.key, (setting.show)(config));
-        SETTINGS.iter().map(text).collect()
+        settings::all().map(text).collect()
     }
 
     #[test]
@@ -142,15 +141,15 @@ mod tests {
             })
             .collect();
         let (before, after) = (texts(&load("")), texts(&load(&changed)));
-        for setting in SETTINGS {
+        for setting in settings::all() {
             let key = setting.key;
-            match setting.otherwise {
+            match setting.default {
                 _ if ["motd_file", "history.max_size"].contains(&key) => {
                     assert_eq!(after[key], None);
                 }
                 _ if PACKAGED.iter().any(|(set, _)| *set == key) => {}
-                Otherwise::Fixed => assert_eq!(before[key], after[key], "{key}"),
-                Otherwise::Found { example, .. } => {
+                DefaultValue::Fixed => assert_eq!(before[key], after[key], "{key}"),
+                DefaultValue::Computed { example, .. } => {
                     assert_eq!(after[key].as_deref(), Some(example));
                 }
             }

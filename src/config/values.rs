@@ -1,7 +1,6 @@
-//! The types of settings that the standard library does not have, and how each value is read.
+//! The types of settings that the standard library lacks, and the parsers of all values.
 //!
-//! A reader answers a wrong text with what would be right, in words that complete the hint of
-//! an error.
+//! If a text is invalid, the parser's error describes a valid one: it becomes the hint below the error.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Display, Write as _};
@@ -20,54 +19,157 @@ use crate::chat::duration;
 use crate::chat::ids::{Fingerprint, Time};
 use crate::keys::{is_private, read_fingerprint, read_public_key};
 
-/// Who may come in.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Access {
-    /// Anyone who reaches the port.
-    #[default]
+/// How a value is written in the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ValueKind {
+    /// In quotes.
+    Text,
+    /// One text, or several in brackets.
+    List,
+    /// Digits.
+    Number,
+    /// `true` or `false`.
+    Boolean,
+}
+
+/// The type of a setting: how its values are written.
+pub(super) trait Value {
+    const KIND: ValueKind;
+
+    /// The value as a text that the setting's parser reads back; `None` if there is no value.
+    fn show(&self) -> Option<String>;
+}
+
+macro_rules! written_with_display {
+    ($($kind:ident: $($Type:ty),+;)+) => {
+        $($(impl Value for $Type {
+            const KIND: ValueKind = ValueKind::$kind;
+
+            fn show(&self) -> Option<String> {
+                Some(self.to_string())
+            }
+        })+)+
+    };
+}
+
+written_with_display! {
+    Number: usize, u32;
+    Boolean: bool;
+    Text: String, SocketAddr, Rate, ByteSize, Retention, LogFilter;
+}
+
+impl Value for Duration {
+    const KIND: ValueKind = ValueKind::Text;
+
+    fn show(&self) -> Option<String> {
+        Some(duration::format(*self))
+    }
+}
+
+impl Value for PathBuf {
+    const KIND: ValueKind = ValueKind::Text;
+
+    fn show(&self) -> Option<String> {
+        Some(self.display().to_string())
+    }
+}
+
+impl<T: Value> Value for Option<T> {
+    const KIND: ValueKind = T::KIND;
+
+    fn show(&self) -> Option<String> {
+        self.as_ref()?.show()
+    }
+}
+
+impl<T: Display> Value for Vec<T> {
+    const KIND: ValueKind = ValueKind::List;
+
+    fn show(&self) -> Option<String> {
+        let items: Vec<_> = self.iter().map(ToString::to_string).collect();
+        (!items.is_empty()).then(|| items.join(","))
+    }
+}
+
+impl<T: Choice> Value for T {
+    const KIND: ValueKind = ValueKind::Text;
+
+    fn show(&self) -> Option<String> {
+        let mut names = T::NAMES.iter();
+        let (name, _) = names.find(|(_, value)| value == self)?;
+        Some((*name).to_owned())
+    }
+}
+
+/// A value that is one of a few names.
+pub(super) trait Choice: Copy + PartialEq + 'static {
+    const NAMES: &[(&str, Self)];
+}
+
+/// Parses one of the type's names.
+pub(super) fn choice<T: Choice>(text: &str) -> Result<T, String> {
+    let found = T::NAMES.iter().find(|(name, _)| *name == text);
+    found.map(|(_, value)| *value).ok_or_else(|| {
+        let names: Vec<&str> = T::NAMES.iter().map(|(name, _)| *name).collect();
+        format!("one of {}", names.join(", "))
+    })
+}
+
+/// Parses the value of an optional setting.
+pub(super) fn some<T>(
+    parse: impl Fn(&str) -> Result<T, String>,
+) -> impl Fn(&str) -> Result<Option<T>, String> {
+    move |text| parse(text).map(Some)
+}
+
+/// Who can join.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AccessMode {
+    /// Anyone who can reach the port.
     Open,
-    /// Those whose keys are known, and those with an invite.
+    /// Users with a registered key or an invite.
     Allowlist,
 }
 
-impl Access {
-    pub(super) const NAMES: &[(&str, Access)] =
-        &[("open", Access::Open), ("allowlist", Access::Allowlist)];
+impl Choice for AccessMode {
+    const NAMES: &[(&str, AccessMode)] = &[
+        ("open", AccessMode::Open),
+        ("allowlist", AccessMode::Allowlist),
+    ];
 }
 
-/// Who may claim keys for their own account.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum AddKeys {
+/// Who can add keys to their own account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AddKeysPolicy {
     /// Everyone with an account.
-    #[default]
     Members,
     /// Operators only.
     Operators,
 }
 
-impl AddKeys {
-    pub(super) const NAMES: &[(&str, AddKeys)] = &[
-        ("members", AddKeys::Members),
-        ("operators", AddKeys::Operators),
+impl Choice for AddKeysPolicy {
+    const NAMES: &[(&str, AddKeysPolicy)] = &[
+        ("members", AddKeysPolicy::Members),
+        ("operators", AddKeysPolicy::Operators),
     ];
 }
 
-/// How a line of the log looks.
+/// The format of the log.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum LogFormat {
-    /// The journal if it is what standard error leads to, else text.
+    /// The journal if standard error is connected to it, otherwise text.
     #[default]
     Auto,
-    /// A readable line.
+    /// A readable line per event.
     Text,
-    /// One JSON object a line.
+    /// A JSON object per line.
     Json,
-    /// The native protocol of systemd's journal.
+    /// Entries in systemd's journal.
     Journald,
 }
 
-impl LogFormat {
-    pub(super) const NAMES: &[(&str, LogFormat)] = &[
+impl Choice for LogFormat {
+    const NAMES: &[(&str, LogFormat)] = &[
         ("auto", LogFormat::Auto),
         ("text", LogFormat::Text),
         ("json", LogFormat::Json),
@@ -75,27 +177,31 @@ impl LogFormat {
     ];
 }
 
-/// Reads a value by its name.
-pub(super) fn one_of<T: Copy>(text: &str, names: &[(&str, T)]) -> Result<T, String> {
-    names
-        .iter()
-        .find(|(name, _)| *name == text)
-        .map(|(_, value)| *value)
-        .ok_or_else(|| {
-            let names: Vec<&str> = names.iter().map(|(name, _)| *name).collect();
-            format!("one of {}", names.join(", "))
-        })
+/// The file with the message of the day.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MotdFile {
+    /// Where it is.
+    pub path: PathBuf,
+    /// What it contains; `None` until it's read, and if it's blank.
+    pub text: Option<String>,
 }
 
-/// The name of a value.
-pub(super) fn name_of<T: PartialEq>(value: &T, names: &[(&str, T)]) -> Option<String> {
-    names
-        .iter()
-        .find(|(_, other)| other == value)
-        .map(|(name, _)| (*name).to_owned())
+impl MotdFile {
+    pub(super) fn parse(text: &str) -> Result<Option<MotdFile>, String> {
+        let path = path(text)?;
+        Ok(Some(MotdFile { path, text: None }))
+    }
 }
 
-/// Which lines are logged: a level for all, and levels of their own for some parts.
+impl Value for MotdFile {
+    const KIND: ValueKind = ValueKind::Text;
+
+    fn show(&self) -> Option<String> {
+        self.path.show()
+    }
+}
+
+/// Which events are logged: a level for everything, and levels for single modules.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LogFilter {
     text: String,
@@ -103,10 +209,10 @@ pub struct LogFilter {
 }
 
 impl LogFilter {
-    /// The most parts that one filter can have.
-    const MAX_PARTS: usize = 32;
+    /// How many modules can have a level of their own.
+    const MAX_MODULES: usize = 32;
 
-    /// The filter as tracing understands it.
+    /// The filter for `tracing`.
     pub fn targets(&self) -> Targets {
         self.targets.clone()
     }
@@ -130,38 +236,39 @@ impl Display for LogFilter {
 impl FromStr for LogFilter {
     type Err = String;
 
-    /// Reads `LEVEL[,TARGET=LEVEL…]`.
+    /// Parses `LEVEL[,MODULE=LEVEL…]`.
     ///
-    /// Stricter than tracing's own reader, which takes a misspelt level for a target, and then
-    /// logs nothing.
+    /// Stricter than tracing's own parser, which takes a misspelled level for a module and then logs
+    /// nothing.
     fn from_str(text: &str) -> Result<LogFilter, String> {
-        let right = "error, warn, info, debug or trace, then others for single parts if need be, \
-                     such as info,russh=warn";
-        let (mut all, mut single) = (None, BTreeMap::new());
-        let mut wrong = Wrong::default();
+        const VALID: &str = "a level (error, warn, info, debug or trace), optionally followed by levels \
+                             for modules, such as info,russh=warn";
+        let (mut default, mut modules) = (None, BTreeMap::new());
+        let mut invalid = InvalidItems::default();
         for part in text.split(',').map(str::trim) {
-            let new = match part.split_once('=') {
-                None => level(part).is_some_and(|to| all.replace(to).is_none()),
-                Some((target, to)) => level(to)
-                    .filter(|_| is_target(target))
-                    .is_some_and(|to| single.insert(target, to).is_none()),
+            let is_new = match part.split_once('=') {
+                None => level(part).is_some_and(|level| default.replace(level).is_none()),
+                Some((module, name)) => level(name)
+                    .filter(|_| is_module(module))
+                    .is_some_and(|level| modules.insert(module, level).is_none()),
             };
-            if !new {
-                wrong.add(&format!("{} is none of these", quoted(part, text)));
+            if !is_new {
+                invalid.add(&quoted(part, text));
             }
         }
-        wrong.none(right)?;
-        if single.len() > LogFilter::MAX_PARTS {
-            return Err(format!("levels for at most {} parts", LogFilter::MAX_PARTS));
+        invalid.into_result(VALID)?;
+        if modules.len() > LogFilter::MAX_MODULES {
+            let max = LogFilter::MAX_MODULES;
+            return Err(format!("levels for at most {max} modules"));
         }
-        let all = all.ok_or(right)?;
-        let mut shown = all.to_string();
-        for (target, to) in &single {
-            let _ = write!(shown, ",{target}={to}");
+        let default = default.ok_or(VALID)?;
+        let mut text = default.to_string();
+        for (module, level) in &modules {
+            let _ = write!(text, ",{module}={level}");
         }
         Ok(LogFilter {
-            text: shown,
-            targets: Targets::new().with_default(all).with_targets(single),
+            text,
+            targets: Targets::new().with_default(default).with_targets(modules),
         })
     }
 }
@@ -171,18 +278,18 @@ fn level(name: &str) -> Option<LevelFilter> {
     known.contains(&name).then(|| name.parse().ok()).flatten()
 }
 
-fn is_target(name: &str) -> bool {
+fn is_module(name: &str) -> bool {
     !name.is_empty()
         && name
             .chars()
             .all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | ':'))
 }
 
-/// So many in a stretch of time; none is no limit.
+/// A count per second, minute or hour; a count of 0 means no limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rate {
     count: u32,
-    /// The length of the stretch.
+    /// The length of the period.
     seconds: u32,
 }
 
@@ -190,36 +297,33 @@ impl Rate {
     const UNITS: [(&str, u32); 3] = [("s", 1), ("min", 60), ("h", 3600)];
     const MAX: u32 = 1000;
 
-    /// So many a second.
+    /// A rate per second.
     pub const fn per_second(count: u32) -> Rate {
         Rate { count, seconds: 1 }
     }
 
-    /// So many a minute.
+    /// A rate per minute.
     pub const fn per_minute(count: u32) -> Rate {
-        Rate { count, seconds: 60 }
+        let seconds = 60;
+        Rate { count, seconds }
     }
 
-    /// So many an hour.
+    /// A rate per hour.
     pub const fn per_hour(count: u32) -> Rate {
-        Rate {
-            count,
-            seconds: 3600,
-        }
+        let seconds = 3600;
+        Rate { count, seconds }
     }
 
-    /// How many a second, in the long run; 0 is no limit.
-    pub fn in_a_second(self) -> f64 {
+    /// The average per second; 0 means no limit.
+    pub fn average_per_second(self) -> f64 {
         f64::from(self.count) / f64::from(self.seconds)
     }
 }
 
 impl Display for Rate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let unit = Rate::UNITS
-            .iter()
-            .find(|(_, seconds)| *seconds == self.seconds);
-        match unit {
+        let mut units = Rate::UNITS.iter();
+        match units.find(|(_, seconds)| *seconds == self.seconds) {
             Some((unit, _)) if self.count > 0 => write!(f, "{}/{unit}", self.count),
             _ => f.write_str("0"),
         }
@@ -233,149 +337,176 @@ impl FromStr for Rate {
         if text == "0" {
             return Ok(Rate::per_second(0));
         }
-        text.split_once('/')
-            .and_then(|(count, unit)| {
-                let count = digits(count)?.try_into().ok()?;
-                let (_, seconds) = Rate::UNITS.into_iter().find(|(name, _)| *name == unit)?;
-                (1..=Rate::MAX)
-                    .contains(&count)
-                    .then_some(Rate { count, seconds })
-            })
-            .ok_or_else(|| {
-                format!(
-                    "so many in a time, such as 2/s, 30/min or 100/h, at most {} of them, \
-                     or 0 for no limit",
-                    Rate::MAX
-                )
-            })
+        let parse = || {
+            let (count, unit) = text.split_once('/')?;
+            let count = digits(count)?.try_into().ok()?;
+            let (_, seconds) = Rate::UNITS.into_iter().find(|(name, _)| *name == unit)?;
+            let is_valid = (1..=Rate::MAX).contains(&count);
+            is_valid.then_some(Rate { count, seconds })
+        };
+        parse().ok_or_else(|| {
+            let max = Rate::MAX;
+            format!("a rate, such as 2/s, 30/min or 100/h, of at most {max}, or 0 for no limit")
+        })
     }
 }
 
-/// Digits and nothing else: `str::parse` takes a leading plus.
-fn digits(text: &str) -> Option<u64> {
-    let all = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-    all.then(|| text.parse().ok()).flatten()
+/// A number of bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ByteSize(pub u64);
+
+impl ByteSize {
+    /// A mebibyte.
+    pub(super) const MIB: ByteSize = ByteSize(1 << 20);
+    /// More than any disk has, and small enough for arithmetic.
+    pub(super) const MAX: ByteSize = ByteSize(1 << 50);
+
+    /// The units, largest first.
+    const UNITS: [(&str, u64); 4] = [
+        ("TiB", 1 << 40),
+        ("GiB", 1 << 30),
+        ("MiB", 1 << 20),
+        ("KiB", 1 << 10),
+    ];
 }
 
-/// Reads a whole number.
-pub(super) fn number<T>(text: &str, range: RangeInclusive<T>) -> Result<T, String>
+impl Display for ByteSize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let bytes = self.0;
+        let mut units = ByteSize::UNITS.iter();
+        match units.find(|(_, unit)| bytes > 0 && bytes.is_multiple_of(*unit)) {
+            Some((name, unit)) => write!(f, "{}{name}", bytes / unit),
+            None => write!(f, "{bytes}"),
+        }
+    }
+}
+
+/// Parses a number of bytes: a whole number with a unit, or 0.
+pub(super) fn size(range: RangeInclusive<ByteSize>) -> impl Fn(&str) -> Result<ByteSize, String> {
+    move |text| {
+        let parse = || {
+            if text == "0" {
+                return Some(ByteSize(0));
+            }
+            let (count, unit) = ByteSize::UNITS
+                .iter()
+                .find_map(|(name, unit)| Some((text.strip_suffix(name)?, unit)))?;
+            digits(count)?.checked_mul(*unit).map(ByteSize)
+        };
+        parse().filter(|size| range.contains(size)).ok_or_else(|| {
+            let (min, max) = (range.start(), range.end());
+            format!("a size with a unit, such as 512MiB or 2GiB, from {min} to {max}")
+        })
+    }
+}
+
+/// How long something is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retention {
+    /// Without a limit.
+    Forever,
+    /// For this long.
+    For(Duration),
+}
+
+impl Retention {
+    const FOREVER: &str = "forever";
+
+    /// The limit, if there is one.
+    pub fn limit(self) -> Option<Duration> {
+        match self {
+            Retention::Forever => None,
+            Retention::For(limit) => Some(limit),
+        }
+    }
+}
+
+impl Display for Retention {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Retention::Forever => f.write_str(Retention::FOREVER),
+            Retention::For(limit) => f.write_str(&duration::format(*limit)),
+        }
+    }
+}
+
+/// Parses a duration or `forever`.
+pub(super) fn retention(
+    range: RangeInclusive<Duration>,
+) -> impl Fn(&str) -> Result<Retention, String> {
+    let duration = duration(range);
+    move |text| match text {
+        Retention::FOREVER => Ok(Retention::Forever),
+        text => duration(text)
+            .map(Retention::For)
+            .map_err(|valid| format!("{}, or {valid}", Retention::FOREVER)),
+    }
+}
+
+/// Parses digits only: `str::parse` also accepts a leading plus.
+fn digits(text: &str) -> Option<u64> {
+    let only_digits = text.bytes().all(|b| b.is_ascii_digit());
+    only_digits.then(|| text.parse().ok()).flatten()
+}
+
+/// Parses a whole number.
+pub(super) fn number<T>(range: RangeInclusive<T>) -> impl Fn(&str) -> Result<T, String>
 where
     T: TryFrom<u64> + PartialOrd + Display,
 {
-    digits(text)
-        .and_then(|n| T::try_from(n).ok())
-        .filter(|n| range.contains(n))
-        .ok_or_else(|| format!("a whole number from {} to {}", range.start(), range.end()))
-}
-
-/// Units of sizes, largest first, as powers of 1024.
-const UNITS: [(&str, u64); 4] = [
-    ("TiB", 1 << 40),
-    ("GiB", 1 << 30),
-    ("MiB", MIB),
-    ("KiB", 1 << 10),
-];
-
-/// A mebibyte.
-pub(super) const MIB: u64 = 1 << 20;
-
-/// More than any disk has, and still a number that can be counted with.
-pub(super) const MOST_BYTES: u64 = 1 << 50;
-
-/// Reads a number of bytes: a whole number with its unit, or 0.
-pub(super) fn size(text: &str, range: RangeInclusive<u64>) -> Result<u64, String> {
-    let read = || {
-        if text == "0" {
-            return Some(0);
-        }
-        let of = |(unit, bytes): &(&str, u64)| Some((text.strip_suffix(unit)?, *bytes));
-        let (number, unit) = UNITS.iter().find_map(of)?;
-        digits(number)?.checked_mul(unit)
-    };
-    read().filter(|bytes| range.contains(bytes)).ok_or_else(|| {
-        format!(
-            "a size with its unit, such as 512MiB or 2GiB, from {} to {}",
-            format_size(*range.start()),
-            format_size(*range.end())
-        )
-    })
-}
-
-/// Writes a number of bytes so that [`size`] reads it as the same, if it's whole KiB.
-pub(super) fn format_size(bytes: u64) -> String {
-    let fits = |(_, unit): &&(&str, u64)| bytes > 0 && bytes.is_multiple_of(*unit);
-    match UNITS.iter().find(fits) {
-        Some((name, unit)) => format!("{}{name}", bytes / unit),
-        None => bytes.to_string(),
+    move |text| {
+        digits(text)
+            .and_then(|number| T::try_from(number).ok())
+            .filter(|number| range.contains(number))
+            .ok_or_else(|| format!("a whole number from {} to {}", range.start(), range.end()))
     }
 }
 
-/// Reads yes or no.
-pub(super) fn switch(text: &str) -> Result<bool, String> {
+/// Parses `true` or `false`.
+pub(super) fn boolean(text: &str) -> Result<bool, String> {
     text.parse().map_err(|_| "true or false".to_owned())
 }
 
-/// Reads a time.
-pub(super) fn duration(text: &str, range: RangeInclusive<Duration>) -> Result<Duration, String> {
-    duration::parse(text)
-        .filter(|time| range.contains(time))
-        .ok_or_else(|| {
-            format!(
-                "a time with its unit, such as {}, from {} to {}",
-                duration::EXAMPLES,
-                duration::format(*range.start()),
-                duration::format(*range.end())
-            )
-        })
-}
-
-/// How no end is written.
-pub(super) const FOREVER: &str = "forever";
-
-/// Reads how long something is kept: a time, or no end.
-pub(super) fn history(
-    text: &str,
+/// Parses a duration.
+pub(super) fn duration(
     range: RangeInclusive<Duration>,
-) -> Result<Option<Duration>, String> {
-    if text == FOREVER {
-        return Ok(None);
-    }
-    let time = duration(text, range).map(Some);
-    time.map_err(|error| format!("{FOREVER}, or {error}"))
+) -> impl Fn(&str) -> Result<Duration, String> {
+    move |text| duration::parse_in(text, range.clone())
 }
 
-/// The entries of a list that are wrong.
+/// The invalid items of a list.
 #[derive(Default)]
-struct Wrong {
+struct InvalidItems {
     count: usize,
-    /// What is wrong with the first few.
-    words: String,
+    /// The first few.
+    list: String,
 }
 
-impl Wrong {
-    /// How many are told one by one.
-    const MOST: usize = 10;
+impl InvalidItems {
+    /// How many are listed.
+    const MAX_LISTED: usize = 10;
 
-    fn add(&mut self, words: &str) {
+    fn add(&mut self, item: &str) {
+        if self.count < InvalidItems::MAX_LISTED {
+            let separator = if self.count == 0 { "" } else { ", " };
+            self.list.extend([separator, item]);
+        }
         self.count += 1;
-        if self.count <= Wrong::MOST {
-            self.words.push_str("; ");
-            self.words.push_str(words);
-        }
     }
 
-    /// An error with what would be right and all that is not, if anything is not.
-    fn none(self, right: &str) -> Result<(), String> {
-        let more = self.count.saturating_sub(Wrong::MOST);
-        match (self.count, more) {
-            (0, _) => Ok(()),
-            (_, 0) => Err(format!("{right}{}", self.words)),
-            _ => Err(format!("{right}{}; nor are {more} more", self.words)),
+    /// An error that says what would be valid and lists the items, if there are any.
+    fn into_result(self, valid: &str) -> Result<(), String> {
+        let InvalidItems { count, list } = self;
+        match count.saturating_sub(InvalidItems::MAX_LISTED) {
+            _ if count == 0 => Ok(()),
+            0 => Err(format!("{valid}; invalid: {list}")),
+            more => Err(format!("{valid}; invalid: {list} and {more} more")),
         }
     }
 }
 
-/// A part of a text as an error can repeat it: what is pasted in the wrong place may be a secret.
+/// A part of a text for an error message. A private key that was pasted in the wrong place isn't
+/// repeated.
 fn quoted(part: &str, text: &str) -> String {
     if is_private(text) {
         "a part of it".to_owned()
@@ -384,56 +515,85 @@ fn quoted(part: &str, text: &str) -> String {
     }
 }
 
-/// Reads addresses to listen on, separated by commas or spaces.
+/// Parses addresses to listen on, separated by commas or spaces.
 pub(super) fn addresses(text: &str) -> Result<Vec<SocketAddr>, String> {
-    const MOST: usize = 16;
-    let (mut all, mut wrong) = (Vec::new(), Wrong::default());
+    const MAX: usize = 16;
+    let (mut addresses, mut invalid) = (Vec::new(), InvalidItems::default());
     for part in text.split([',', ' ']).filter(|part| !part.is_empty()) {
         match part.parse() {
-            Ok(one) => all.push(one),
-            Err(_) => wrong.add(&format!("{} is none", quoted(part, text))),
+            Ok(address) => addresses.push(address),
+            Err(_) => invalid.add(&quoted(part, text)),
         }
     }
-    wrong.none("an address and a port, such as 127.0.0.1:2222, [::1]:2222 or 0.0.0.0:22")?;
-    if (1..=MOST).contains(&all.len()) {
-        Ok(all)
-    } else {
-        Err(format!("from 1 to {MOST} addresses"))
+    invalid
+        .into_result("an address and a port, such as 127.0.0.1:2222, [::1]:2222 or 0.0.0.0:22")?;
+    match addresses.len() {
+        1..=MAX => Ok(addresses),
+        _ => Err(format!("from 1 to {MAX} addresses")),
     }
 }
 
-/// Reads addresses and networks in CIDR notation, separated by commas. Bits behind a prefix are
-/// cleared, and an entry that is there twice counts once.
+/// Parses one address to listen on.
+pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
+    match addresses(text)?.as_slice() {
+        [address] => Ok(*address),
+        _ => Err("one address and port, such as 127.0.0.1:8080".to_owned()),
+    }
+}
+
+/// Parses an address of this machine or of a private network.
+pub(super) fn private_address(text: &str) -> Result<SocketAddr, String> {
+    let address = text.parse().ok();
+    address
+        .filter(|address: &SocketAddr| is_private_address(address.ip()))
+        .ok_or_else(|| {
+            "an address that isn't reachable from the Internet, with a port: 127.0.0.1:9622, \
+             [::1]:9622, or one of a private network such as 10.0.0.5:9622; not 0.0.0.0 or [::]"
+                .to_owned()
+        })
+}
+
+/// Whether an address belongs to this machine or to a range that isn't routed on the Internet
+/// (RFC 1918, 3927, 6598, 4193, 4291).
+fn is_private_address(address: IpAddr) -> bool {
+    match address.to_canonical() {
+        IpAddr::V4(v4) => {
+            let [first, second, ..] = v4.octets();
+            let is_shared = first == 100 && second & 0xc0 == 64;
+            v4.is_loopback() || v4.is_private() || v4.is_link_local() || is_shared
+        }
+        IpAddr::V6(v6) => v6.is_loopback() || v6.is_unique_local() || v6.is_unicast_link_local(),
+    }
+}
+
+/// Parses addresses and networks in CIDR notation, separated by commas. Host bits are cleared, and
+/// duplicates are dropped.
 pub(super) fn networks(text: &str) -> Result<Vec<IpNet>, String> {
-    let mut all = Vec::new();
-    let mut wrong = Wrong::default();
-    for part in text
-        .split(',')
-        .map(str::trim)
-        .filter(|part| !part.is_empty())
-    {
+    let (mut networks, mut invalid) = (Vec::new(), InvalidItems::default());
+    let parts = text.split(',').map(str::trim);
+    for part in parts.filter(|part| !part.is_empty()) {
         match network(part) {
-            Some(network) if all.contains(&network) => {}
-            Some(network) => all.push(network),
-            None => wrong.add(&format!("{} is none of these", quoted(part, text))),
+            Some(network) if networks.contains(&network) => {}
+            Some(network) => networks.push(network),
+            None => invalid.add(&quoted(part, text)),
         }
     }
-    wrong.none("addresses or networks such as 192.0.2.0/24 or 2001:db8::/48")?;
-    Ok(all)
+    invalid.into_result("addresses or networks, such as 192.0.2.0/24 or 2001:db8::/48")?;
+    Ok(networks)
 }
 
-/// Reads the name of a folder or file.
+/// Parses the path of a folder or file.
 pub(super) fn path(text: &str) -> Result<PathBuf, String> {
     if text.is_empty() || text.contains('\0') {
-        Err("the name of a folder or file".to_owned())
+        Err("the path of a folder or file".to_owned())
     } else if text == "~" || text.starts_with("~/") {
-        Err("the whole path: `~` is known to shells only".to_owned())
+        Err("the full path: only shells expand `~`".to_owned())
     } else {
         Ok(PathBuf::from(text))
     }
 }
 
-/// Reads the name of a machine (RFC 1123, and underscores) or its address.
+/// Parses a host name (RFC 1123, and underscores) or an address.
 pub(super) fn host_name(text: &str) -> Result<String, String> {
     let is_label = |label: &str| {
         (1..=63).contains(&label.len())
@@ -446,20 +606,17 @@ pub(super) fn host_name(text: &str) -> Result<String, String> {
     if text.parse::<IpAddr>().is_ok() || (text.len() <= 253 && text.split('.').all(is_label)) {
         Ok(text.to_owned())
     } else {
-        Err("the name or address of this machine, without a port, such as chat.example.com".into())
+        Err("a host name or address without a port, such as chat.example.com".into())
     }
 }
 
-/// Reads keys, separated by commas or line ends: public key lines or fingerprints. A key that
-/// is there twice counts once.
+/// Parses keys, separated by commas or line ends: public key lines or fingerprints. Duplicates are
+/// dropped.
 pub(super) fn operator_keys(text: &str) -> Result<Vec<Fingerprint>, String> {
-    const MOST: usize = 100;
-    let (mut all, mut wrong) = (Vec::new(), Wrong::default());
-    let parts = text
-        .split([',', '\n'])
-        .map(str::trim)
-        .filter(|part| !part.is_empty());
-    for (i, part) in parts.enumerate() {
+    const MAX: usize = 100;
+    let (mut keys, mut invalid) = (Vec::new(), InvalidItems::default());
+    let parts = text.split([',', '\n']).map(str::trim);
+    for (i, part) in parts.filter(|part| !part.is_empty()).enumerate() {
         let key = if part.starts_with("SHA256:") {
             read_fingerprint(part).map_err(|error| error.to_string())
         } else {
@@ -468,29 +625,43 @@ pub(super) fn operator_keys(text: &str) -> Result<Vec<Fingerprint>, String> {
                 .map_err(|error| error.to_string())
         };
         match key {
-            Ok(key) if all.contains(&key) => {}
-            Ok(key) => all.push(key),
-            Err(error) => wrong.add(&format!("number {} is none: {error}", i + 1)),
+            Ok(key) if keys.contains(&key) => {}
+            Ok(key) => keys.push(key),
+            Err(error) => invalid.add(&format!("item {} ({error})", i + 1)),
         }
     }
-    wrong.none(
-        "public key lines or SHA256: fingerprints, with a comma or a line end after each and no \
-         other commas",
+    invalid.into_result(
+        "public key lines or SHA256: fingerprints, separated by commas or line ends, without other \
+         commas",
     )?;
-    if all.len() > MOST {
-        return Err(format!("at most {MOST} keys"));
+    if keys.len() > MAX {
+        return Err(format!("at most {MAX} keys"));
     }
-    Ok(all)
+    Ok(keys)
 }
 
-/// Reads the address of a page. An invite's code may be put behind it as the fragment, so it has
-/// none of its own.
-pub(super) fn web_url(text: &str) -> Result<Option<String>, String> {
-    const MOST: usize = 200;
+/// Parses the public half of a host key, without its comment.
+pub(super) fn public_host_key(text: &str) -> Result<Option<String>, String> {
     if text.is_empty() {
         return Ok(None);
     }
-    let right = |url: &str| {
+    let key = read_public_key(text, Time(0)).map_err(|error| {
+        format!("the public key that `ssh-chat host-key show --json` prints: {error}")
+    })?;
+    let mut words = text.split_whitespace();
+    match (key.algorithm.as_str(), words.next(), words.next()) {
+        ("ssh-ed25519", Some(algorithm), Some(base64)) => Ok(Some(format!("{algorithm} {base64}"))),
+        _ => Err("a line that begins with ssh-ed25519, the type of every host key".to_owned()),
+    }
+}
+
+/// Parses the URL of a page. It has no fragment: an invite's code is appended as one.
+pub(super) fn web_url(text: &str) -> Result<Option<String>, String> {
+    const MAX: usize = 200;
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let valid = |url: &str| {
         let rest = url
             .strip_prefix("https://")
             .or_else(|| url.strip_prefix("http://"))?;
@@ -507,25 +678,119 @@ pub(super) fn web_url(text: &str) -> Result<Option<String>, String> {
             None => !host.contains(':') && host_name(host).is_ok(),
         };
         let port = digits(port).is_some_and(|port| (1..=65535).contains(&port));
-        // What a terminal, or somebody who copies it, might take for the end of it.
+        // Without characters that a terminal may take for the end of the URL.
         let path = |b: u8| b.is_ascii_graphic() && !b"\"'<>\\^`{|}#".contains(&b);
-        (host && port && url.len() <= MOST && url.bytes().all(path)).then_some(())
+        (host && port && url.len() <= MAX && url.bytes().all(path)).then_some(())
     };
-    match right(text) {
+    match valid(text) {
         Some(()) => Ok(Some(text.to_owned())),
         None => Err(format!(
-            "the address of a page, such as https://chat.example.com/join, without `#`, of at \
-             most {MOST} characters"
+            "a URL, such as https://chat.example.com/join, without `#`, of at most {MAX} characters"
         )),
     }
 }
 
-/// Reads the message of the day; nothing but white space is none.
+/// Parses the message of the day. A blank text means none.
 pub(super) fn motd(text: &str) -> Result<Option<String>, String> {
-    const MOST: usize = 4096;
-    if text.chars().nth(MOST).is_some() {
-        return Err(format!("a text of at most {MOST} characters"));
+    const MAX: usize = 4096;
+    if text.chars().nth(MAX).is_some() {
+        return Err(format!("a text of at most {MAX} characters"));
     }
     let text = text.trim_end();
     Ok((!text.trim_start().is_empty()).then(|| text.to_owned()))
+}
+
+/// Parses the name of an AWS region.
+pub(super) fn region(text: &str) -> Result<String, String> {
+    let is_part = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric());
+    if text.len() <= 32 && text.contains('-') && text.split('-').all(is_part) {
+        Ok(text.to_owned())
+    } else {
+        Err("the name of a region, such as eu-central-1".to_owned())
+    }
+}
+
+/// Parses the name of a `DynamoDB` table.
+pub(super) fn table(text: &str) -> Result<String, String> {
+    let valid = "a table name: 3 to 255 letters, digits, `_`, `-` or `.`";
+    restricted(text, 3..=255, b"_-.", valid)
+}
+
+/// Parses the name or ARN of a secret or parameter.
+pub(super) fn resource(text: &str) -> Result<String, String> {
+    let valid = "the name or ARN of an AWS resource, such as ssh-chat/host-key";
+    restricted(text, 1..=2048, b"/_+=.@-:", valid)
+}
+
+/// Parses the name of a chat, which is a dimension's value in `CloudWatch`.
+pub(super) fn aws_name(text: &str) -> Result<String, String> {
+    let valid = "a name of 1 to 64 letters, digits, `_`, `-` or `.`";
+    restricted(text, 1..=64, b"_-.", valid)
+}
+
+/// Parses a text of ASCII letters, digits and these other bytes.
+fn restricted(
+    text: &str,
+    length: RangeInclusive<usize>,
+    others: &[u8],
+    valid: &str,
+) -> Result<String, String> {
+    let is_allowed = |b: u8| b.is_ascii_alphanumeric() || others.contains(&b);
+    if length.contains(&text.len()) && text.bytes().all(is_allowed) {
+        Ok(text.to_owned())
+    } else {
+        Err(valid.to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_public_is_kept_out() {
+        let private = [
+            "127.0.0.1:9622",
+            "127.1.2.3:0",
+            "[::1]:9622",
+            "[::ffff:127.0.0.1]:1",
+            "10.0.0.5:9622",
+            "172.17.0.2:9622",
+            "192.168.1.1:1",
+            "169.254.1.1:1",
+            "100.64.0.1:1",
+            "100.127.0.1:1",
+            "[fd00::1]:1",
+            "[fe80::1]:1",
+        ];
+        for text in private {
+            assert_eq!(private_address(text), Ok(text.parse().unwrap()), "{text}");
+        }
+        let wrong = [
+            "0.0.0.0:9622",
+            "[::]:9622",
+            "[::ffff:0.0.0.0]:1",
+            "8.8.8.8:1",
+            "172.32.0.1:1",
+            "100.128.0.1:1",
+            "[2001:db8::1]:1",
+            "127.0.0.1",
+            "localhost:9622",
+            "9622",
+            "",
+        ];
+        for text in wrong {
+            let error = private_address(text).unwrap_err();
+            assert!(error.contains("127.0.0.1:9622"), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn only_a_key_that_a_server_can_have_is_taken() {
+        let ecdsa = "ecdsa-sha2-nistp256 AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHAyNTYAAABB\
+                     BO+PyyJ4V488nG9LUmcGFOViEjr0Jh5tXgXsQW9w8mzsI+CGD9DPmhJjl8yH9Jb2qp7PJ7nYP4+\
+                     dNWnpsTXEeu4=";
+        let refused = public_host_key(ecdsa).unwrap_err();
+        assert!(refused.contains("begins with ssh-ed25519"), "{refused}");
+    }
 }

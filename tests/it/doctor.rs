@@ -63,12 +63,7 @@ fn corruption_in_a_large_database_is_found() {
     .unwrap();
     let look = |home: &Home| run(home, &["doctor", "--json"]);
     let whole = look(server.home());
-    has(
-        &whole,
-        "database",
-        "ok",
-        "all of it was read without finding damage",
-    );
+    has(&whole, "database", "ok", "a full check found no damage");
     has(&whole, "writing", "ok", "");
 
     let copy = Home::local();
@@ -81,13 +76,13 @@ fn corruption_in_a_large_database_is_found() {
     let path = copy.data().join("chat.db");
     fs::write(&path, &bytes).unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
-    has(&look(&copy), "database", "ok", "without finding damage");
+    has(&look(&copy), "database", "ok", "found no damage");
     let middle = bytes.len() / 2;
     bytes[middle..middle + 64 * 1024].fill(0xa5);
     fs::write(&path, &bytes).unwrap();
     let damaged = look(&copy);
     assert_eq!(damaged.status.code(), Some(1), "{damaged:?}");
-    has(&damaged, "database", "fail", "it is damaged: ");
+    has(&damaged, "database", "fail", "it's damaged: ");
 }
 
 #[test]
@@ -134,7 +129,7 @@ fn missing_permissions_and_resources_are_named() {
         &ended,
         "permissions",
         "fail",
-        &format!("dynamodb:UpdateItem on {table} is not allowed"),
+        &format!("dynamodb:UpdateItem on {table} is denied"),
     );
     has(
         &ended,
@@ -150,12 +145,12 @@ fn an_unreachable_aws_is_reported() {
     let ended = doctor(&home, "table", "key");
     assert_eq!(ended.status.code(), Some(1), "{ended:?}");
     has(&ended, "DNS", "fail", "nobody.invalid");
-    has(&ended, "AWS's clock", "skip", "did not tell");
-    // If no responses come, each call takes ten seconds.
+    has(&ended, "AWS's clock", "skip", "time is unknown");
+    // Where nothing comes back, each call takes ten seconds.
     let (table, secret) = ("on table: ", "on key: ");
     let first = format!("dynamodb:DescribeTable {table}AWS is unreachable");
     has(&ended, "permissions", "fail", &first);
-    let others = format!("dynamodb:Query {table}the service doesn't respond");
+    let others = format!("dynamodb:Query {table}not tried: the service doesn't respond");
     has(&ended, "permissions", "skip", &others);
     let another = format!("secretsmanager:GetSecretValue {secret}AWS is unreachable");
     has(&ended, "permissions", "fail", &another);

@@ -114,7 +114,7 @@ fn move_house(old: Arc<Home>, home: Arc<Home>) -> String {
 
     bring_keys(old.home(), &home, &["alice", "bob", "mallory"]);
     let dry = done(&home, &["import", "--dry-run", path]);
-    assert!(dry.contains("the archive is good: 3 accounts"), "{dry}");
+    assert!(dry.contains("the archive is valid: 3 accounts"), "{dry}");
     assert!(!home.data().exists(), "nothing was changed");
     let said = done(&home, &["import", path]);
     assert!(said.contains("imported 3 accounts"), "{said}");
@@ -174,7 +174,7 @@ fn names_reserved_later_are_kept() {
     done(&home, &["import", path.to_str().unwrap()]);
     let found = run(&home, &["doctor"]).stdout;
     assert!(
-        found.contains("2 accounts have names that can't be chosen any more"),
+        found.contains("2 accounts have names that are no longer allowed"),
         "{found}"
     );
     let key = old.home().key("alice").with_extension("pub");
@@ -229,5 +229,5 @@ fn an_invalid_archive_changes_nothing() {
     );
     assert_eq!(run(&home, &["import", "none.jsonl"]).status.code(), Some(3));
     let said = done(&home, &["export", "chat.jsonl"]);
-    assert_eq!(said, "chat.jsonl has nothing\n");
+    assert_eq!(said, "exported nothing to chat.jsonl\n");
 }

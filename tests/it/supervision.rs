@@ -31,13 +31,13 @@ fn server() {
     let (args, panicking) = args.rsplit_once("--\n").unwrap();
     let panicking: &str = String::leak(panicking.trim().to_owned());
     let words = ["ssh-chat"].into_iter().chain(args.lines());
-    let cli = Cli::read(words.map(Into::into)).unwrap();
+    let cli = Cli::parse_args(words.map(Into::into)).unwrap();
     let ended = app::serve(cli.flags(), async |_, folder| {
         let store = Flaky::new(Arc::new(Sqlite::open(&folder.join("chat.db"))?));
         store.set(StoreMode::Panicking(panicking, Path::new(TRIGGER)));
         Ok(Arc::new(store) as Arc<dyn Store>)
     });
-    exit(i32::from(!matches!(ended, Exit::Good)));
+    exit(i32::from(!matches!(ended, Exit::Success)));
 }
 
 /// A server whose store panics in this method after [`panic_now`].

@@ -2,61 +2,61 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use super::Outcome::{Fail, Ok as Good, Skip, Warn};
-use super::look::{Census, Facts, Folder, Port, Seen};
+use super::CheckOutcome::{Fail, Ok as Good, Skip, Warn};
+use super::state::{AccountCounts, DataFolder, DatabaseState, PortState, SystemState};
 use super::*;
 use crate::chat::ids::Fingerprint;
 use crate::cli::Command;
 use crate::cli::tests::memory::Memory;
 use crate::cli::tests::{NOW, Ran, configured, parse, ran, run, wait};
-use crate::config::{Access, Flags};
+use crate::config::{AccessMode, SettingFlags};
 use crate::store::StoreError;
 
-fn open(members: usize, operators: usize) -> Seen {
-    Seen::Open {
+fn open(members: usize, operators: usize) -> DatabaseState {
+    DatabaseState::Open {
         damage: Ok(Some(Vec::new())),
         writable: Ok(()),
-        people: Ok(Census {
-            members,
+        accounts: Ok(AccountCounts {
+            with_keys: members,
             operators,
-            ..Census::default()
+            ..AccountCounts::default()
         }),
-        newest: Some(NOW),
+        last_audit: Some(NOW),
     }
 }
 
 /// A server that runs well.
-pub(super) fn healthy() -> Facts {
-    Facts {
+pub(super) fn healthy() -> SystemState {
+    SystemState {
         file: Some("/etc/ssh-chat/config.toml".into()),
-        access: Access::Allowlist,
+        access: AccessMode::Allowlist,
         operator_keys: 0,
         data_dir: "/data".into(),
-        folder: Folder::There {
+        folder: DataFolder::Present {
             owner: 5,
             mode: 0o700,
         },
         user: Some(5),
         host_key: Ok(Some(Fingerprint::new("SHA256:abc"))),
         secret: None,
-        store: open(3, 1),
+        database: open(3, 1),
         running: true,
         systemd: Vec::new(),
         space: Some(DiskSpace {
             free: 1 << 40,
             reserve: 64 << 20,
         }),
-        ports: vec![("127.0.0.1:22".parse().unwrap(), Port::Chat)],
+        ports: vec![("127.0.0.1:22".parse().unwrap(), PortState::SshChat)],
         now: NOW,
     }
 }
 
 #[test]
 fn a_healthy_server_has_nothing_to_mend() {
-    for check in judge::judge(&healthy()) {
+    for check in checks::check_all(&healthy()) {
         assert_eq!(
-            (check.outcome, check.mend),
-            (Outcome::Ok, None),
+            (check.outcome, check.fix),
+            (CheckOutcome::Ok, None),
             "{}",
             check.name
         );
@@ -64,37 +64,42 @@ fn a_healthy_server_has_nothing_to_mend() {
 }
 
 /// Whether of these facts this one check says this, and all others are well.
-pub(super) fn finds(facts: &Facts, name: &str, outcome: Outcome, words: &str) {
-    for check in judge::judge(facts) {
+pub(super) fn finds(facts: &SystemState, name: &str, outcome: CheckOutcome, words: &str) {
+    for check in checks::check_all(facts) {
         if check.name != name {
-            assert_eq!(check.outcome, Outcome::Ok, "{words}: {check:?}");
+            assert_eq!(check.outcome, CheckOutcome::Ok, "{words}: {check:?}");
             continue;
         }
         assert_eq!(check.outcome, outcome, "{words}: {check:?}");
-        assert!(check.found.contains(words), "{words}: {check:?}");
+        assert!(check.finding.contains(words), "{words}: {check:?}");
         // Why a host key can't be used says what to do itself.
-        let mend = matches!(outcome, Warn | Fail) && words != "is encrypted";
-        assert_eq!(check.mend.is_some(), mend, "{check:?}");
+        let fix = matches!(outcome, Warn | Fail) && words != "is encrypted";
+        assert_eq!(check.fix.is_some(), fix, "{check:?}");
     }
 }
 
 #[test]
 fn the_folder_is_its_owner_s_only() {
-    let there = |owner, mode| Folder::There { owner, mode };
+    let there = |owner, mode| DataFolder::Present { owner, mode };
     for (folder, user, outcome, words) in [
-        (Folder::Missing, Some(5), Good, "not there yet"),
-        (Folder::Unused, Some(5), Good, "none is used"),
-        (Folder::OtherThing, Some(5), Fail, "is no folder"),
-        (Folder::Hidden("no".into()), Some(5), Fail, "looked at: no"),
+        (DataFolder::Missing, Some(5), Good, "doesn't exist yet"),
+        (DataFolder::Unused, Some(5), Good, "not used"),
+        (DataFolder::NotAFolder, Some(5), Fail, "isn't a folder"),
+        (
+            DataFolder::Inaccessible("no".into()),
+            Some(5),
+            Fail,
+            "can't access /data: no",
+        ),
         (there(5, 0o770), Some(5), Fail, "(mode 0770)"),
         (there(5, 0o777), Some(5), Fail, "(mode 0777)"),
         (there(5, 0o755), Some(5), Warn, "(mode 0755)"),
         (there(5, 0o710), Some(5), Warn, "(mode 0710)"),
         (there(6, 0o700), Some(5), Warn, "belongs to user 6"),
-        (there(6, 0o700), Some(0), Good, "(user 6)"),
-        (there(6, 0o700), None, Good, "(user 6)"),
+        (there(6, 0o700), Some(0), Good, "user 6"),
+        (there(6, 0o700), None, Good, "user 6"),
     ] {
-        let facts = Facts {
+        let facts = SystemState {
             folder,
             user,
             ..healthy()
@@ -109,26 +114,26 @@ fn the_host_key_and_the_database_are_usable() {
         (Err("it is encrypted".into()), "is encrypted"),
         (Ok(None), "every client will warn"),
     ] {
-        let facts = Facts {
+        let facts = SystemState {
             host_key,
             ..healthy()
         };
         finds(&facts, "host key", Fail, words);
     }
-    let census = || {
-        Ok(Census {
-            members: 1,
+    let accounts = || {
+        Ok(AccountCounts {
+            with_keys: 1,
             operators: 1,
-            odd_names: Vec::new(),
+            invalid_names: Vec::new(),
         })
     };
     let full = || Err(StoreError::Full);
-    for (damage, writable, people, name, outcome, words) in [
-        (Ok(None), Ok(()), census(), "database", Good, "it opens"),
+    for (damage, writable, accounts, name, outcome, words) in [
+        (Ok(None), Ok(()), accounts(), "database", Good, "it opens"),
         (
             full(),
             Ok(()),
-            census(),
+            accounts(),
             "database",
             Skip,
             "couldn't be checked for damage: the disk is full",
@@ -136,7 +141,7 @@ fn the_host_key_and_the_database_are_usable() {
         (
             Ok(Some(vec!["page 7".into(), "page 8".into()])),
             Ok(()),
-            census(),
+            accounts(),
             "database",
             Fail,
             "damaged: page 7\npage 8",
@@ -144,7 +149,7 @@ fn the_host_key_and_the_database_are_usable() {
         (
             Ok(None),
             Err(StoreError::Full),
-            census(),
+            accounts(),
             "writing",
             Fail,
             "the disk is full",
@@ -158,27 +163,40 @@ fn the_host_key_and_the_database_are_usable() {
             "the disk is full",
         ),
     ] {
-        let store = Seen::Open {
+        let database = DatabaseState::Open {
             damage,
             writable,
-            people,
-            newest: None,
+            accounts,
+            last_audit: None,
         };
-        finds(&Facts { store, ..healthy() }, name, outcome, words);
+        finds(
+            &SystemState {
+                database,
+                ..healthy()
+            },
+            name,
+            outcome,
+            words,
+        );
     }
     let reserve = 64 << 20;
     for (free, outcome, words) in [
-        (None, Skip, "not known"),
+        (None, Skip, "unknown"),
         (Some((1 << 30) - 1), Warn, "1023 MiB"),
-        (Some(reserve), Warn, "64 MiB are free"),
+        (Some(reserve), Warn, "64 MiB free"),
         (
             Some(reserve - 1),
             Fail,
-            "63 MiB are free, less than limits.disk_reserve (64 MiB)",
+            "63 MiB free, less than limits.disk_reserve (64 MiB)",
         ),
     ] {
         let space = free.map(|free| DiskSpace { free, reserve });
-        finds(&Facts { space, ..healthy() }, "disk space", outcome, words);
+        finds(
+            &SystemState { space, ..healthy() },
+            "disk space",
+            outcome,
+            words,
+        );
     }
 }
 
@@ -187,46 +205,64 @@ fn ports_are_free_or_the_server_s() {
     for (address, port, running, outcome, words) in [
         (
             "[::1]:22",
-            Port::Free,
+            PortState::Free,
             true,
             Warn,
-            "is free, though a server runs",
+            "is free, although the server is running",
         ),
-        ("[::1]:22", Port::Free, false, Good, "is free"),
-        ("[::1]:22", Port::Chat, true, Good, "ssh-chat answers"),
+        ("[::1]:22", PortState::Free, false, Good, "is free"),
         (
             "[::1]:22",
-            Port::InUse,
+            PortState::SshChat,
             true,
             Good,
-            "is held, and a server runs",
+            "ssh-chat answers",
         ),
         (
             "[::1]:22",
-            Port::Chat,
+            PortState::InUse,
+            true,
+            Good,
+            "is in use, and the server is running",
+        ),
+        (
+            "[::1]:22",
+            PortState::SshChat,
             false,
             Fail,
-            "does not use this data folder",
+            "with another data folder",
         ),
         (
             "[::1]:22",
-            Port::InUse,
+            PortState::InUse,
             false,
             Fail,
-            "held by something else",
+            "used by another program",
         ),
-        ("[::1]:22", Port::Denied, true, Warn, "may not listen"),
         (
             "[::1]:22",
-            Port::NotOurs,
+            PortState::Denied,
+            true,
+            Warn,
+            "isn't allowed to listen",
+        ),
+        (
+            "[::1]:22",
+            PortState::NotLocal,
             true,
             Fail,
-            "no address of this machine",
+            "isn't an address of this machine",
         ),
-        ("[::1]:22", Port::Wrong("odd".into()), true, Fail, "odd"),
-        ("[::1]:0", Port::Free, true, Good, "any free port"),
+        (
+            "[::1]:22",
+            PortState::Unusable("odd".into()),
+            true,
+            Fail,
+            "odd",
+        ),
+        ("[::1]:0", PortState::Free, true, Good, "any free port"),
     ] {
-        let facts = Facts {
+        let facts = SystemState {
             ports: vec![(address.parse().unwrap(), port)],
             running,
             ..healthy()
@@ -254,14 +290,14 @@ fn systemd_may_listen_for_the_server() {
             &["127.0.0.1:2222"],
             &["[::]:22"],
             Warn,
-            "systemd listens on [::]:22 for the server, and `listen` is 127.0.0.1:2222",
+            "systemd listens on [::]:22 for the server, but `listen` is 127.0.0.1:2222",
         ),
         (&["[::]:22"], &["[::]:22", "[::]:2222"], Warn, "`listen` is"),
     ] {
         // Whoever is not root may not even try the port.
-        let port = |address: &&str| (address.parse().unwrap(), Port::Denied);
+        let port = |address: &&str| (address.parse().unwrap(), PortState::Denied);
         for running in [true, false] {
-            let facts = Facts {
+            let facts = SystemState {
                 ports: set.iter().map(port).collect(),
                 systemd: systemd.iter().map(|a| a.parse().unwrap()).collect(),
                 running,
@@ -276,28 +312,21 @@ fn systemd_may_listen_for_the_server() {
 fn somebody_can_let_people_in() {
     for (access, members, operators, operator_keys, outcome, words) in [
         (
-            Access::Allowlist,
+            AccessMode::Allowlist,
             3,
             0,
             0,
             Fail,
-            "nobody can let anybody in",
+            "no one can admit or remove",
         ),
-        (
-            Access::Allowlist,
-            0,
-            0,
-            0,
-            Fail,
-            "nobody can come in at all",
-        ),
-        (Access::Allowlist, 0, 0, 2, Good, "2 in operator_keys"),
-        (Access::Open, 3, 0, 0, Warn, "nobody can keep order"),
-        (Access::Open, 3, 1, 0, Good, "1 with a key"),
+        (AccessMode::Allowlist, 0, 0, 0, Fail, "no one can join"),
+        (AccessMode::Allowlist, 0, 0, 2, Good, "2 in operator_keys"),
+        (AccessMode::Open, 3, 0, 0, Warn, "no one can moderate"),
+        (AccessMode::Open, 3, 1, 0, Good, "1 with a key"),
     ] {
-        let facts = Facts {
+        let facts = SystemState {
             access,
-            store: open(members, operators),
+            database: open(members, operators),
             operator_keys,
             ..healthy()
         };
@@ -310,16 +339,16 @@ fn the_clock_is_about_right() {
     for (now, outcome, words) in [
         (0, Fail, "1970-01-01"),
         (4_102_444_800_000, Fail, "2100-01-01"),
-        (NOW.0 - 400_000, Warn, "done at 2026-11-22 14:02"),
+        (NOW.0 - 400_000, Warn, "entry from 2026-11-22 14:02"),
         (NOW.0 - 200_000, Good, "2026-11-22"),
     ] {
-        let facts = Facts {
+        let facts = SystemState {
             now: Time(now),
             ..healthy()
         };
         finds(&facts, "clock", outcome, words);
     }
-    let facts = Facts {
+    let facts = SystemState {
         file: None,
         ..healthy()
     };
@@ -328,57 +357,57 @@ fn the_clock_is_about_right() {
 
 #[test]
 fn before_the_first_start_all_is_well_but_for_operators() {
-    let facts = Facts {
-        folder: Folder::Missing,
+    let facts = SystemState {
+        folder: DataFolder::Missing,
         host_key: Ok(None),
-        store: Seen::NotYet,
+        database: DatabaseState::Missing,
         running: false,
-        ports: vec![("127.0.0.1:2222".parse().unwrap(), Port::Free)],
+        ports: vec![("127.0.0.1:2222".parse().unwrap(), PortState::Free)],
         ..healthy()
     };
-    let outcome = |facts: &Facts| {
-        let checks = judge::judge(facts);
+    let outcome = |facts: &SystemState| {
+        let checks = checks::check_all(facts);
         let not_well = checks
             .into_iter()
-            .filter(|check| check.outcome != Outcome::Ok);
+            .filter(|check| check.outcome != CheckOutcome::Ok);
         not_well
             .map(|check| (check.name, check.outcome))
             .collect::<Vec<_>>()
     };
-    assert_eq!(outcome(&facts), [("operators", Outcome::Fail)]);
-    let checks = judge::judge(&facts);
-    let mend = checks.iter().find_map(|check| check.mend.as_deref());
+    assert_eq!(outcome(&facts), [("operators", CheckOutcome::Fail)]);
+    let checks = checks::check_all(&facts);
+    let fix = checks.iter().find_map(|check| check.fix.as_deref());
     assert!(
-        mend.is_some_and(|mend| mend.contains("keys add --create")),
-        "{mend:?}"
+        fix.is_some_and(|fix| fix.contains("keys add --create")),
+        "{fix:?}"
     );
-    let closed = Facts {
-        store: Seen::Closed("locked".into()),
+    let closed = SystemState {
+        database: DatabaseState::Unavailable("locked".into()),
         ..facts
     };
     assert_eq!(
         outcome(&closed),
         [
-            ("database", Outcome::Fail),
-            ("writing", Outcome::Skip),
-            ("operators", Outcome::Skip)
+            ("database", CheckOutcome::Fail),
+            ("writing", CheckOutcome::Skip),
+            ("operators", CheckOutcome::Skip)
         ]
     );
 }
 
 #[test]
 fn a_secret_that_lost_its_value_is_not_restored_from_a_folder() {
-    let facts = Facts {
-        folder: Folder::Unused,
+    let facts = SystemState {
+        folder: DataFolder::Unused,
         host_key: Ok(None),
         secret: Some("chat/key".into()),
         ..healthy()
     };
-    let checks = judge::judge(&facts);
-    let mend = checks.iter().find_map(|check| check.mend.as_deref());
+    let checks = checks::check_all(&facts);
+    let fix = checks.iter().find_map(|check| check.fix.as_deref());
     assert_eq!(
-        mend,
-        Some("make the earlier version of the secret chat/key current again")
+        fix,
+        Some("restore the previous version of the secret chat/key")
     );
     assert!(checks.iter().all(|check| check.name != "disk space"));
 }
@@ -389,19 +418,19 @@ pub(super) fn doctor(line: &str, store: &Memory, dir: &Path) -> Ran {
     };
     let data_dir = format!("data_dir={}", dir.display());
     let config = configured(&[&data_dir, "listen=127.0.0.1:0"]);
-    let found = Found {
+    let input = DoctorInput {
         config: &config,
         host_key: Ok(Some(Fingerprint::new("SHA256:abc"))),
-        database: Database::Open {
+        database: DatabaseInput::Open {
             store,
             damage: Ok(None),
         },
         running: false,
         systemd: Vec::new(),
         space: None,
-        cloud: None,
+        aws: None,
     };
-    ran(|console| wait(super::run(&args, Ok(found), NOW, console)))
+    ran(|console| wait(super::run(&args, Ok(input), NOW, console)))
 }
 
 #[test]
@@ -411,9 +440,9 @@ fn the_outcome_is_told_and_is_the_exit_code() {
     let warned = doctor("doctor", &store, dir.path());
     assert_eq!(
         (warned.exit, warned.err.as_str()),
-        (Exit::Good, "it works; 1 to look at\n")
+        (Exit::Success, "it works, with 1 warning\n")
     );
-    let line = "warn  operators     there is none: nobody can keep order\n                    -> ssh-chat keys add --account NAME --role operator KEY.pub\n";
+    let line = "warn  operators     there are none: no one can moderate\n                    -> ssh-chat keys add --account NAME --role operator KEY.pub\n";
     assert!(warned.out.contains(line), "{}", warned.out);
 
     let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f";
@@ -421,7 +450,7 @@ fn the_outcome_is_told_and_is_the_exit_code() {
     let well = doctor("doctor --json", &store, dir.path());
     assert_eq!(
         (well.exit, well.err.as_str()),
-        (Exit::Good, "all is well\n")
+        (Exit::Success, "all checks passed\n")
     );
     let first = "{\"check\":\"configuration\",\"outcome\":\"ok\",\
                  \"found\":\"no file, only defaults\",\"mend\":null}\n";
@@ -430,14 +459,14 @@ fn the_outcome_is_told_and_is_the_exit_code() {
     store.content().broken = Some(StoreError::Full);
     let failed = doctor("doctor", &store, dir.path());
     assert_eq!(failed.exit, Exit::Failed);
-    assert_eq!(failed.err, "ssh-chat: 1 of the checks failed\n");
+    assert_eq!(failed.err, "ssh-chat: 1 check failed\n");
 }
 
 #[test]
 fn a_wrong_configuration_is_all_that_can_be_said() {
-    let flags = Flags {
+    let flags = SettingFlags {
         set: vec!["limits.rooms=0".into(), "approval=perhaps".into()],
-        ..Flags::default()
+        ..SettingFlags::default()
     };
     let env = [("HOME", "/home/alice")].into_iter().collect();
     let errors = Config::load(&flags, &env, &|_| Ok(None)).unwrap_err();

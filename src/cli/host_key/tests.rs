@@ -73,11 +73,11 @@ fn run_on(pocket: &Pocket, line: &str, input: &str) -> Ran {
 fn all_that_vouches_for_the_key_is_shown() {
     let pocket = Pocket::with(KNOWN);
     let shown = run_on(&pocket, "show", "");
-    assert_eq!((shown.exit, shown.err.as_str()), (Exit::Good, ""));
+    assert_eq!((shown.exit, shown.err.as_str()), (Exit::Success, ""));
     assert_eq!(
         shown.out,
         "\
-kept in      the pocket
+location     the pocket
 fingerprint  SHA256:dF4KwblIZQ737Yf8OJ0gGIvKms+/jPVLR1hgt/rSzLY
 known_hosts  [chat.example.com]:2222 ssh-ed25519 \
          AAAAC3NzaC1lZDI1NTE5AAAAIGlg4lpXAlSVQOlAE+SQ+h1PeiqQYh42ifPEAocz+Kor
@@ -112,8 +112,14 @@ fn addresses_are_written_as_others_want_them() {
         ("::1", 23, "[::1]:23", "@"),
         ("localhost", 22, "localhost", "@"),
     ] {
-        let to = Address { host, port };
-        assert_eq!((to.known().as_str(), to.owner().as_str()), (known, owner));
+        let address = SshAddress { host, port };
+        assert_eq!(
+            (
+                address.known_hosts_name().as_str(),
+                address.record_owner().as_str()
+            ),
+            (known, owner)
+        );
     }
 }
 
@@ -135,9 +141,9 @@ fn what_is_not_there_is_not_made_by_looking() {
 fn a_key_is_made_once() {
     let pocket = Pocket::default();
     let first = run_on(&pocket, "init", "");
-    assert!(first.err.contains("was made"), "{first:?}");
+    assert!(first.err.contains("created a host key"), "{first:?}");
     let again = run_on(&pocket, "init", "");
-    assert!(again.err.contains("left as it is"), "{again:?}");
+    assert!(again.err.contains("was not changed"), "{again:?}");
     assert_eq!(first.out, again.out);
 }
 
@@ -160,7 +166,7 @@ fn a_key_is_replaced_when_somebody_means_it() {
         );
         assert_eq!(pocket.pem().as_deref() != Some(KNOWN), goes_on, "{ended:?}");
         if goes_on {
-            assert_eq!(ended.exit, Exit::Good);
+            assert_eq!(ended.exit, Exit::Success);
             assert!(
                 ended
                     .err

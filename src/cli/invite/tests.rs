@@ -9,8 +9,9 @@ const CODE: &str = "UWS2L-JNFUW-S2LJN-FUWS2-LJNFUU";
 fn a_code_is_shown_once_and_only_its_hash_is_kept() {
     let store = Memory::default();
     let made = run("invite create", &store, "");
-    assert_eq!(made.exit, Exit::Good);
-    let line = format!("ssh -p 2222 chat.example.com   and when asked, the invite code {CODE}\n");
+    assert_eq!(made.exit, Exit::Success);
+    let line =
+        format!("ssh -p 2222 chat.example.com   and enter the invite code {CODE} when asked\n");
     assert_eq!(made.out, line);
     let code = Code::parse(CODE).unwrap();
     let invite = store.content().invites[0].clone();
@@ -21,7 +22,7 @@ fn a_code_is_shown_once_and_only_its_hash_is_kept() {
     );
     assert_eq!(invite.expires, NOW.plus(7 * 86_400_000));
     let says = format!(
-        "invite {} lets one person in (member) until 2026-11-29 14:02 UTC",
+        "invite {} admits one person (member) until 2026-11-29 14:02 UTC",
         invite.id()
     );
     assert!(made.err.starts_with(&says), "{}", made.err);
@@ -81,11 +82,16 @@ fn what_is_asked_for_is_what_is_made() {
     );
     assert!(
         made.err
-            .contains("lets 2 people in (member) until 2026-11-22 15:02 UTC")
+            .contains("admits 2 people (member) until 2026-11-22 15:02 UTC")
     );
 }
 
-async fn run_it(command: &Invite, store: &Memory, config: &Config, console: Console<'_>) -> Exit {
+async fn run_it(
+    command: &InviteCommand,
+    store: &Memory,
+    config: &Config,
+    console: Console<'_>,
+) -> Exit {
     super::run(command, store, config, [0xA5; 16], NOW, console).await
 }
 
@@ -93,7 +99,7 @@ async fn run_it(command: &Invite, store: &Memory, config: &Config, console: Cons
 fn invites_are_listed_and_ended() {
     let store = Memory::default();
     let nothing = run("invite list", &store, "");
-    assert_eq!((nothing.exit, nothing.out.as_str()), (Exit::Good, ""));
+    assert_eq!((nothing.exit, nothing.out.as_str()), (Exit::Success, ""));
     run("invite create --uses 2", &store, "");
     store.content().invites[0].left = 1;
     let id = store.content().invites[0].id().to_owned();
@@ -116,7 +122,7 @@ ID        ROLE    LEFT    EXPIRES               BY
     );
     for (id, exit) in [
         ("00000000", Exit::NotFound),
-        (&id.to_uppercase(), Exit::Good),
+        (&id.to_uppercase(), Exit::Success),
         (&id, Exit::NotFound),
     ] {
         let ran = run(&format!("invite revoke {id}"), &store, "");

@@ -18,7 +18,7 @@ fn with(added: &[(&str, usize)]) -> Memory {
     let store = Memory::default();
     for (args, which) in added {
         let Ran { exit, err, .. } = run(&format!("keys add {args}"), &store, KEYS[*which]);
-        assert_eq!(exit, Exit::Good, "{args}: {err}");
+        assert_eq!(exit, Exit::Success, "{args}: {err}");
     }
     store
 }
@@ -31,7 +31,7 @@ fn the_first_key_makes_the_account_and_the_next_joins_it() {
         ("--account Bob -", 2),
     ]);
     let listed = run("keys list", &store, "");
-    assert_eq!(listed.exit, Exit::Good);
+    assert_eq!(listed.exit, Exit::Success);
     let [a, b, c] = [0, 1, 2].map(fingerprint);
     assert_eq!(
         listed.out,
@@ -70,22 +70,22 @@ fn to_add_again_changes_only_what_is_said() {
         (
             "--account alice",
             0,
-            Exit::Good,
-            "is a key of alice already",
+            Exit::Success,
+            "alice already has the key",
         ),
         (
             "--account alice --role operator",
             0,
-            Exit::Good,
-            "alice is now an operator, and was a member",
+            Exit::Success,
+            "alice is now an operator (was member)",
         ),
         (
             "--account bob --role member",
             2,
-            Exit::Good,
+            Exit::Success,
             "bob is now a member",
         ),
-        ("--account alice", 0, Exit::Good, "already"),
+        ("--account alice", 0, Exit::Success, "already"),
         (
             "--account alice --role member",
             0,
@@ -96,19 +96,19 @@ fn to_add_again_changes_only_what_is_said() {
             "--account alice",
             2,
             Exit::Failed,
-            "belongs to bob; take it away first",
+            "belongs to bob; revoke it first",
         ),
         (
             "--account carol",
             2,
             Exit::Failed,
-            "belongs to bob; take it away first",
+            "belongs to bob; revoke it first",
         ),
         (
             "--account a1ice",
             1,
             Exit::Failed,
-            "alice owns that name, or one that looks like it",
+            "alice owns that name or one that looks like it",
         ),
         (
             "--account guest-abcd",
@@ -158,7 +158,7 @@ fn what_is_no_public_key_is_named_by_its_place() {
             &b"-----BEGIN OPENSSH PRIVATE KEY-----\nsecret"[..],
             "this is a PRIVATE key",
         ),
-        (b"\xff\xfe", "this is no text"),
+        (b"\xff\xfe", "not text"),
         (b"", "no key given"),
         (
             &vec![b'x'; 100_000],
@@ -183,7 +183,7 @@ fn what_is_no_public_key_is_named_by_its_place() {
     );
     assert!(store.content().accounts.is_empty());
     std::fs::write(&path, KEYS[0]).unwrap();
-    assert_eq!(run(&line, &store, "").exit, Exit::Good);
+    assert_eq!(run(&line, &store, "").exit, Exit::Success);
 }
 
 #[test]
@@ -196,10 +196,10 @@ fn the_last_key_goes_with_a_warning() {
     let first = revoke(0);
     assert_eq!(
         (first.exit, first.err.contains("warning")),
-        (Exit::Good, false)
+        (Exit::Success, false)
     );
     let last = revoke(1);
-    assert_eq!(last.exit, Exit::Good);
+    assert_eq!(last.exit, Exit::Success);
     let warning = "warning: it was the only key of alice (operator)";
     assert!(last.err.contains(warning), "{}", last.err);
     let again = revoke(1);
@@ -216,7 +216,7 @@ fn the_last_key_goes_with_a_warning() {
 fn only_who_is_there_is_listed() {
     let store = with(&[("--account alice", 0)]);
     for (name, says) in [
-        ("bob", "there is no account bob\n"),
+        ("bob", "no account bob\n"),
         ("a1ice", "alice owns that name"),
     ] {
         let ran = run(&format!("keys list --account {name}"), &store, "");
@@ -224,7 +224,7 @@ fn only_who_is_there_is_listed() {
         assert!(ran.err.contains(says), "{}", ran.err);
     }
     let nobody = run("keys list", &Memory::default(), "");
-    assert_eq!((nobody.exit, nobody.out.as_str()), (Exit::Good, ""));
+    assert_eq!((nobody.exit, nobody.out.as_str()), (Exit::Success, ""));
     assert!(nobody.err.contains("there are no keys"));
 }
 
@@ -232,8 +232,8 @@ fn only_who_is_there_is_listed() {
 fn an_account_that_waits_for_its_proof_is_told_from_others() {
     let store = with(&[("--account alice", 0), ("--account bob", 2)]);
     store.content().accounts[1].proof_by = Some(NOW);
-    let waits = "bob was made on the web page, and goes with its keys unless somebody comes in by \
-                 2026-11-22 14:02 UTC\n";
+    let waits = "bob was created on the web page, and is deleted with its keys unless someone logs in to \
+                 it by 2026-11-22 14:02 UTC\n";
     assert_eq!(run("keys list", &store, "").err, waits);
     assert!(
         run("keys add --account bob", &store, KEYS[1])

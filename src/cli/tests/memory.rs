@@ -1,4 +1,4 @@
-//! A store that forgets: as much of the port as the commands use.
+//! An in-memory store, as far as the commands use one.
 
 use std::sync::{Mutex, MutexGuard};
 
@@ -17,16 +17,16 @@ use crate::store::{
     Purge, PurgeStep, ReadMarker, RoomRecord, SearchHits, SearchQuery, Store, StoreError,
 };
 
-/// What is in it.
+/// The data.
 #[derive(Debug, Default)]
 pub(in crate::cli) struct Content {
     pub accounts: Vec<Account>,
     pub keys: Vec<(AccountId, KeyRecord)>,
     pub invites: Vec<Invite>,
     pub audits: Vec<AuditEntry>,
-    /// What is in an archive of it.
+    /// The records of its archive.
     pub records: Vec<Record>,
-    /// Everything fails with this, if it is there.
+    /// If set, every call fails with this error.
     pub broken: Option<StoreError>,
 }
 

@@ -10,13 +10,13 @@ listen | 127.0.0.1:0 | 127.0.0.1:0
 listen | [::1]:22, 0.0.0.0:22 | [::1]:22,0.0.0.0:22
 listen | 127.0.0.1:0,127.0.0.1:0 | 127.0.0.1:0,127.0.0.1:0
 listen | localhost:22 | ! an address and a port
-listen | a:1,127.0.0.1:1,b:2 | ! or 0.0.0.0:22; `a:1` is none; `b:2` is none
-listen | 1,2,3,4,5,6,7,8,9,10,11,12 | ! `10` is none; nor are 2 more
+listen | a:1,127.0.0.1:1,b:2 | ! or 0.0.0.0:22; invalid: `a:1`, `b:2`
+listen | 1,2,3,4,5,6,7,8,9,10,11,12 | ! , `10` and 2 more
 listen | 127.0.0.1 | ! an address and a port
 listen | 127.0.0.1:70000 | ! an address and a port
 listen | , | ! from 1 to 16 addresses
 data_dir | chat | chat
-data_dir | ~/chat | ! the whole path
+data_dir | ~/chat | ! the full path
 access | open | open
 access | allowlist | allowlist
 access | closed | ! one of open, allowlist
@@ -24,10 +24,10 @@ operator_keys |  | (none)
 operator_keys | SHA256:ZkAslGjFiUHdGf/WUL8rQvkib4PTvQatUV0OUQSncCA | SHA256:ZkAslGjFiUHdGf/WUL8rQvkib4PTvQatUV0OUQSncCA
 operator_keys | ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f alice | SHA256:ZkAslGjFiUHdGf/WUL8rQvkib4PTvQatUV0OUQSncCA
 operator_keys | ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f alice, SHA256:ZkAslGjFiUHdGf/WUL8rQvkib4PTvQatUV0OUQSncCA | SHA256:ZkAslGjFiUHdGf/WUL8rQvkib4PTvQatUV0OUQSncCA
-operator_keys | SHA256:abc | ! number 1 is none: a fingerprint is SHA256: and 43 characters
-operator_keys | SHA256:ZkAslGjFiUHdGf/WUL8rQvkib4PTvQatUV0OUQSncCA,me | ! number 2 is none: not a public key
-operator_keys | SHA256:abc,SHA256:ZkAslGjFiUHdGf/WUL8rQvkib4PTvQatUV0OUQSncCA,me | ! number 1 is none: a fingerprint is SHA256: and 43 characters
-operator_keys | SHA256:abc,SHA256:ZkAslGjFiUHdGf/WUL8rQvkib4PTvQatUV0OUQSncCA,me | ! ; number 3 is none: not a public key
+operator_keys | SHA256:abc | ! item 1 (a fingerprint is SHA256: and 43 characters
+operator_keys | SHA256:ZkAslGjFiUHdGf/WUL8rQvkib4PTvQatUV0OUQSncCA,me | ! item 2 (not a public key
+operator_keys | SHA256:abc,SHA256:ZkAslGjFiUHdGf/WUL8rQvkib4PTvQatUV0OUQSncCA,me | ! item 1 (a fingerprint is SHA256: and 43 characters
+operator_keys | SHA256:abc,SHA256:ZkAslGjFiUHdGf/WUL8rQvkib4PTvQatUV0OUQSncCA,me | ! , item 3 (not a public key
 approval | true | true
 approval | on | ! true or false
 add_keys | members | members
@@ -44,14 +44,14 @@ web_url | https://chat.example.com | https://chat.example.com
 web_url | http://127.0.0.1:8080/join?a=b | http://127.0.0.1:8080/join?a=b
 web_url | https://[2001:db8::1]:8443/ | https://[2001:db8::1]:8443/
 web_url | https://[2001:db8::1]/ | https://[2001:db8::1]/
-web_url | chat.example.com | ! the address of a page
-web_url | ftp://chat.example.com | ! the address of a page
-web_url | https:///join | ! the address of a page
-web_url | https://chat.example.com:0/ | ! the address of a page
-web_url | https://chat.example.com:/ | ! the address of a page
-web_url | https://me@chat.example.com/ | ! the address of a page
-web_url | https://chat.example.com/#x | ! the address of a page
-web_url | https://chat.example.com/a b | ! the address of a page
+web_url | chat.example.com | ! a URL, such as
+web_url | ftp://chat.example.com | ! a URL, such as
+web_url | https:///join | ! a URL, such as
+web_url | https://chat.example.com:0/ | ! a URL, such as
+web_url | https://chat.example.com:/ | ! a URL, such as
+web_url | https://me@chat.example.com/ | ! a URL, such as
+web_url | https://chat.example.com/#x | ! a URL, such as
+web_url | https://chat.example.com/a b | ! a URL, such as
 host_name | chat.example.com | chat.example.com
 host_name | 2001:db8::1 | 2001:db8::1
 host_name | chat.example.com:22 | ! without a port
@@ -64,11 +64,11 @@ limits.connections | 0 | ! from 1 to 1000000
 limits.trusted_networks |  | (none)
 limits.trusted_networks | 192.0.2.7/24, 2001:db8::/48,192.0.2.0/24 | 192.0.2.0/24,2001:db8::/48
 limits.trusted_networks | ::ffff:192.0.2.7 | 192.0.2.7/32
-limits.trusted_networks | 192.0.2.0/33 | ! addresses or networks such as
+limits.trusted_networks | 192.0.2.0/33 | ! addresses or networks, such as
 limits.people_per_address | 10 | 10
 limits.rooms_per_account | 20 | 20
 limits.new_accounts_per_address | 20/h | 20/h
-limits.new_accounts_per_address | 20 | ! so many in a time
+limits.new_accounts_per_address | 20 | ! a rate, such as
 limits.rooms_per_account | 0 | ! from 1 to 1000000
 limits.people_per_address | 0 | ! from 1 to 10000
 limits.disk_reserve | 0 | 0
@@ -76,9 +76,9 @@ limits.disk_reserve | 512MiB | 512MiB
 limits.disk_reserve | 2048KiB | 2MiB
 limits.disk_reserve | 1024TiB | 1024TiB
 limits.disk_reserve | 512MB | ! such as 512MiB or 2GiB, from 0 to 1024TiB
-limits.disk_reserve | 512 | ! a size with its unit
-limits.disk_reserve | 1.5GiB | ! a size with its unit
-limits.disk_reserve | MiB | ! a size with its unit
+limits.disk_reserve | 512 | ! a size with a unit
+limits.disk_reserve | 1.5GiB | ! a size with a unit
+limits.disk_reserve | MiB | ! a size with a unit
 limits.disk_reserve | 99999999999999TiB | ! from 0 to 1024TiB
 history.max_size | 2GiB | 2GiB
 history.max_size | 1023KiB | ! from 1MiB to 1024TiB
@@ -92,12 +92,12 @@ limits.login_grace | 60s | 1m
 limits.login_grace | 90s | 1m30s
 limits.login_grace | 1m30s | 1m30s
 limits.login_grace | 10m1s | ! from 1s to 10m
-limits.login_grace | 30s1m | ! with its unit
-limits.login_grace | 20 | ! with its unit
-limits.login_grace | s | ! with its unit
-limits.login_grace | -1s | ! with its unit
-limits.login_grace | 1 m | ! with its unit
-limits.login_grace | 18446744073709551615h | ! with its unit
+limits.login_grace | 30s1m | ! with units
+limits.login_grace | 20 | ! with units
+limits.login_grace | s | ! with units
+limits.login_grace | -1s | ! with units
+limits.login_grace | 1 m | ! with units
+limits.login_grace | 18446744073709551615h | ! with units
 limits.stall | 1h | 1h
 limits.message_burst | 0 | ! from 1 to 1000
 limits.message_rate | 0 | 0
@@ -122,15 +122,15 @@ log.format | json | json
 log.format | xml | ! one of auto, text, json, journald
 log.level | debug | debug
 log.level | warn, russh=off,ssh_chat::ssh=trace | warn,russh=off,ssh_chat::ssh=trace
-log.level | loud | ! error, warn, info
-log.level | info,a=loud,b=warn,c | ! such as info,russh=warn; `a=loud` is none of these; `c` is none of these
-log.level | 3 | ! error, warn, info
-log.level | russh=warn | ! error, warn, info
-log.level | info,russh | ! error, warn, info
-log.level | info,debug | ! error, warn, info
-log.level | info,a=warn,a=info | ! error, warn, info
-log.level | info,a[{b}]=warn | ! error, warn, info
-log.level |  | ! error, warn, info
+log.level | loud | ! (error, warn, info
+log.level | info,a=loud,b=warn,c | ! such as info,russh=warn; invalid: `a=loud`, `c`
+log.level | 3 | ! (error, warn, info
+log.level | russh=warn | ! (error, warn, info
+log.level | info,russh | ! (error, warn, info
+log.level | info,debug | ! (error, warn, info
+log.level | info,a=warn,a=info | ! (error, warn, info
+log.level | info,a[{b}]=warn | ! (error, warn, info
+log.level |  | ! (error, warn, info
 shutdown.deadline | 10m | 10m
 ssh.strict_crypto | true | true
 ssh.strict_crypto | yes | ! true or false
@@ -144,12 +144,12 @@ aws.host_key_secret | a b | ! the name or ARN
 aws.host_key_parameter | /ssh-chat/key | /ssh-chat/key
 aws.table | ssh-chat.prod_1 | ssh-chat.prod_1
 aws.table | ab | ! 3 to 255 letters
-aws.table | arn:aws:dynamodb:x | ! the name of a table
+aws.table | arn:aws:dynamodb:x | ! a table name
 aws.metrics | team-1 | team-1
-aws.metrics | a chat | ! a name for the chat
+aws.metrics | a chat | ! a name of 1 to 64
 aws.history | forever | forever
 aws.history | 90d | 90d
-aws.history | 1h | ! forever, or a time with its unit
+aws.history | 1h | ! forever, or a duration with units
 aws.refresh | 10s | 10s
 aws.refresh | 500ms | ! from 1s to 1h
 aws.patience | 0s | ! from 1s to 1h
@@ -167,7 +167,7 @@ fn values_are_read_or_refused() {
         ) {
             (Ok(config), None) => assert_eq!(shown(&config, key), expected, "{line}"),
             (Err(errors), Some(hint)) => {
-                let [problem] = errors.problems() else {
+                let [problem] = errors.all() else {
                     panic!("{line}: {errors}");
                 };
                 let text = problem.to_string();
@@ -203,7 +203,7 @@ zzzzzz = 1
 rooms = 1
 ";
     let start = Start {
-        flags: Flags {
+        flags: SettingFlags {
             data_dir: Some(String::new()),
             ..set(&[
                 "log.levle=info",
@@ -220,8 +220,7 @@ rooms = 1
         files: &[("/home/alice/.config/ssh-chat/config.toml", text)],
     };
     let errors = start.load().unwrap_err().to_string();
-    let limits: Vec<_> = SETTINGS
-        .iter()
+    let limits: Vec<_> = settings::all()
         .filter_map(|setting| setting.key.strip_prefix("limits."))
         .collect();
     let errors = errors
@@ -230,45 +229,45 @@ rooms = 1
     assert_eq!(
         errors,
         "\
-error: listen can't be a list with other things than texts (number 2, number 4) (config.toml:1)
+error: listen can't be a list with items that aren't strings (item 2, item 4) (config.toml:1)
  hint: one value, such as listen = \"127.0.0.1:2222\"
-error: there is no setting acces (config.toml:2)
+error: unknown setting acces (config.toml:2)
  hint: did you mean access?
 error: history is a section, not a setting (config.toml:3)
- hint: write [history], and its settings on the lines below
-error: there is no setting rooms (config.toml:4)
+ hint: write [history] on a line of its own, with its settings below
+error: unknown setting rooms (config.toml:4)
  hint: did you mean limits.rooms?
-error: there is no setting tomorrow (config.toml:5)
- hint: there are listen, data_dir, access, operator_keys, approval, add_keys, invite_expires, web_url, \
+error: unknown setting tomorrow (config.toml:5)
+ hint: valid names: listen, data_dir, access, operator_keys, approval, add_keys, invite_expires, web_url, \
 host_name, motd, motd_file, [limits], [history], \
 [log], [metrics], [shutdown], [ssh], [web], [aws]
-error: there is no setting limits.login_grase (config.toml:10)
+error: unknown setting limits.login_grase (config.toml:10)
  hint: did you mean limits.login_grace?
-error: there is no setting limits.conections (config.toml:11)
+error: unknown setting limits.conections (config.toml:11)
  hint: did you mean limits.connections?
 error: limits.stall can't be a list (config.toml:12)
  hint: one value, such as stall = \"30s\"
-error: there is no setting limits.zzzzzz (config.toml:13)
- hint: there are ALL_LIMITS
-error: there is no setting limit (config.toml:15)
+error: unknown setting limits.zzzzzz (config.toml:13)
+ hint: valid names: ALL_LIMITS
+error: unknown setting limit (config.toml:15)
  hint: did you mean [limits]?
-error: there is no setting for this variable (SSH_CHAT_\\u{1b}[2J)
- hint: variables that begin with SSH_CHAT_ are settings; ssh-chat check-config shows them all. \
-Unset this one, or rename it if it is for something else
-error: there is no setting for this variable (SSH_CHAT_ACESS)
+error: unknown setting (SSH_CHAT_\\u{1b}[2J)
+ hint: variables that begin with SSH_CHAT_ are settings; `ssh-chat check-config` lists them. \
+Unset this one, or rename it if it's for another program
+error: unknown setting (SSH_CHAT_ACESS)
  hint: did you mean SSH_CHAT_ACCESS?
-error: `nonsense` sets nothing (--set)
- hint: KEY=VALUE, such as limits.connections=100
-error: there is no setting log.levle (--set)
+error: `nonsense` isn't KEY=VALUE (--set)
+ hint: for example limits.connections=100
+error: unknown setting log.levle (--set)
  hint: did you mean log.level?
 error: data_dir is set twice (--data-dir and --set)
- hint: keep one of them
+ hint: remove one of them
 error: limits.connections can't be `\\u{1b}[2J` (SSH_CHAT_LIMITS_CONNECTIONS)
  hint: a whole number from 1 to 1000000
 error: limits.login_grace can't be `20` (config.toml:9)
- hint: a time with its unit, such as 90s, 10m, 1h30m, 7d or 2w, from 1s to 10m
+ hint: a duration with units, such as 90s, 10m, 1h30m, 7d or 2w, from 1s to 10m
 error: motd and motd_file are both set (--set)
- hint: keep one of them"
+ hint: remove one of them"
     );
 }
 
@@ -288,7 +287,7 @@ fn what_is_wrong_is_repeated_but_never_a_private_key() {
     for setting in ["operator_keys", "listen", "log.level", "limits.rooms"] {
         let errors = loaded(&[&format!("{setting}={key}")]).unwrap_err();
         let text = errors.to_string();
-        assert!(text.contains("it has a private key in it"), "{text}");
+        assert!(text.contains("contains a private key"), "{text}");
         assert!(!text.contains("MC4C"), "{text}");
     }
 }
@@ -296,11 +295,11 @@ fn what_is_wrong_is_repeated_but_never_a_private_key() {
 /// Where listeners are in each other's way, one line each: the settings, and the problem.
 const LISTENERS: &str = "
 listen=127.0.0.1:1,127.0.0.1:1 | listen has 127.0.0.1:1 twice (--set)
-listen=0.0.0.0:1,127.0.0.1:1 | listen has both 0.0.0.0:1 and 127.0.0.1:1, which are in each other's way (--set)
-listen=[::]:1,127.0.0.1:1 | listen has both [::]:1 and 127.0.0.1:1, which are in each other's way (--set)
-listen=0.0.0.0:1 metrics.listen=127.0.0.1:1 | metrics.listen is 127.0.0.1:1, and listen is 0.0.0.0:1: one is in the way of the other (--set)
-metrics.listen=127.0.0.1:2222 | metrics.listen is 127.0.0.1:2222, and listen is 127.0.0.1:2222: one is in the way of the other (--set)
-web.listen=[::]:1 metrics.listen=127.0.0.1:1 | web.listen is [::]:1, and metrics.listen is 127.0.0.1:1: one is in the way of the other (--set)
+listen=0.0.0.0:1,127.0.0.1:1 | listen has both 0.0.0.0:1 and 127.0.0.1:1, which conflict (--set)
+listen=[::]:1,127.0.0.1:1 | listen has both [::]:1 and 127.0.0.1:1, which conflict (--set)
+listen=0.0.0.0:1 metrics.listen=127.0.0.1:1 | metrics.listen (127.0.0.1:1) conflicts with listen (0.0.0.0:1) (--set)
+metrics.listen=127.0.0.1:2222 | metrics.listen (127.0.0.1:2222) conflicts with listen (127.0.0.1:2222) (--set)
+web.listen=[::]:1 metrics.listen=127.0.0.1:1 | web.listen ([::]:1) conflicts with metrics.listen (127.0.0.1:1) (--set)
 listen=127.0.0.1:0,127.0.0.1:0 metrics.listen=127.0.0.1:0 web.listen=0.0.0.0:0 |
 listen=127.0.0.1:1,[::1]:1 metrics.listen=127.0.0.1:2 web.listen=0.0.0.0:3 |
 listen=127.0.0.1:8080 |
@@ -316,7 +315,7 @@ fn listeners_in_each_other_s_way_are_found() {
         match loaded(&pairs) {
             Ok(_) => assert_eq!(expected, "", "{line}"),
             Err(errors) => {
-                let [problem] = errors.problems() else {
+                let [problem] = errors.all() else {
                     panic!("{line}: {errors}");
                 };
                 let fact = format!("error: {expected}\n hint: ");
@@ -340,8 +339,8 @@ proptest! {
     /// Whatever is in the file, the environment or the flags: no panic, and errors that are two
     /// harmless lines each.
     #[test]
-    fn nothing_from_outside_breaks_it(text in "(?s).{0,80}", which in 0..SETTINGS.len()) {
-        let setting = &SETTINGS[which];
+    fn nothing_from_outside_breaks_it(text in "(?s).{0,80}", which in 0..settings::all().count()) {
+        let setting = settings::all().nth(which).unwrap();
         let variable = format!("{}={text}", setting.variable());
         let unknown = format!("SSH_CHAT_{text}=1");
         let (pair, name) = (format!("{}={text}", setting.key), format!("{text}=1"));
@@ -356,7 +355,7 @@ proptest! {
         ] {
             let Err(errors) = result else { continue };
             let shown = errors.to_string();
-            prop_assert_eq!(shown.lines().count(), errors.problems().len() * 2, "{}", shown);
+            prop_assert_eq!(shown.lines().count(), errors.all().len() * 2, "{}", shown);
             let odd = |c: char| c.is_control() && c != '\n';
             prop_assert!(!shown.contains(odd), "{:?}", shown);
         }

@@ -1,10 +1,91 @@
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 
 use super::*;
 use crate::cli::tests::memory::Memory;
 use crate::cli::tests::{Ran, run};
-use crate::store::archive::samples;
-use crate::store::archive::{Kept, Record};
+use crate::store::StoreError;
+use crate::store::archive::{Kept, samples};
+
+fn full() -> Memory {
+    let store = Memory::default();
+    store.content().records = samples::records();
+    store
+}
+
+#[test]
+fn an_archive_has_a_beginning_all_records_and_an_end() {
+    let ran = run("export", &full(), "");
+    assert_eq!((ran.exit, ran.err.as_str()), (Exit::Success, ""));
+    let lines: Vec<Line> = ran
+        .out
+        .lines()
+        .map(|line| Line::read(line.as_bytes()).unwrap())
+        .collect();
+    let (first, rest) = lines.split_first().unwrap();
+    let (last, records) = rest.split_last().unwrap();
+    let begins = format!(
+        r#"{{"type":"archive","v":1,"at":"2026-11-22T14:02:00.000Z","program":"ssh-chat {}"}}"#,
+        env!("CARGO_PKG_VERSION")
+    );
+    assert!(ran.out.starts_with(&begins), "{}", ran.out);
+    assert_eq!(Line::first(begins.as_bytes()).as_ref(), Ok(first));
+    let expected: Vec<Line> = samples::records().into_iter().map(Line::Record).collect();
+    assert_eq!(records, expected);
+    let count = records.len() as u64;
+    assert_eq!(*last, Line::Frame(Frame::End { records: count }));
+    assert_eq!(run("export -", &full(), "").out, ran.out);
+}
+
+#[test]
+fn a_file_is_new_private_and_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("chat.jsonl");
+    let command = format!("export {}", path.display());
+    let ran = run(&command, &full(), "");
+    assert_eq!(
+        (ran.exit, ran.out.as_str()),
+        (Exit::Success, ""),
+        "{}",
+        ran.err
+    );
+    let counts = "2 accounts, 1 read marker, 1 room, 1 invite, 1 pending key, 4 bans, 1 mute, \
+                  1 lockdown, 1 audit entry, 7 messages";
+    assert_eq!(
+        ran.err,
+        format!("exported {counts} to {}\n", path.display())
+    );
+    let mode = fs::metadata(&path).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let written = fs::read_to_string(&path).unwrap();
+    assert_eq!(written, run("export", &full(), "").out);
+
+    let ran = run(&command, &Memory::default(), "");
+    assert_eq!(ran.exit, Exit::Failed);
+    assert!(ran.err.contains("already exists"), "{}", ran.err);
+    assert_eq!(fs::read_to_string(&path).unwrap(), written, "left alone");
+    let nowhere = run("export /nowhere/chat.jsonl", &full(), "");
+    assert!(
+        nowhere.err.contains("can't create /nowhere/chat.jsonl"),
+        "{}",
+        nowhere.err
+    );
+}
+
+#[test]
+fn an_export_that_broke_off_leaves_no_archive() {
+    let store = full();
+    store.content().broken = Some(StoreError::Unavailable("gone".into()));
+    let ran = run("export", &store, "");
+    assert_eq!(ran.exit, Exit::Failed);
+    assert!(!ran.out.contains("\"end\""));
+    assert_eq!(ran.err, "ssh-chat: the database does not answer: gone\n");
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("chat.jsonl");
+    let ran = run(&format!("export {}", path.display()), &store, "");
+    assert_eq!(ran.exit, Exit::Failed);
+    assert!(!path.exists());
+}
 
 fn archive(records: Vec<Record>) -> String {
     let store = Memory::default();
@@ -18,7 +99,7 @@ fn many(count: u64) -> Vec<Record> {
     (1..=count).map(entry).collect()
 }
 
-fn import(input: &str) -> (Ran, usize) {
+fn imported(input: &str) -> (Ran, usize) {
     let store = Memory::default();
     let ran = run("import -", &store, input);
     let count = store.content().records.len();
@@ -29,12 +110,12 @@ fn import(input: &str) -> (Ran, usize) {
 fn an_archive_is_taken_whole_and_again() {
     let archive = archive(samples::records());
     let store = Memory::default();
-    let counts = "2 accounts, 1 mark, 1 room, 1 invite, 1 pending key, 4 bans, 1 mute, \
+    let counts = "2 accounts, 1 read marker, 1 room, 1 invite, 1 pending key, 4 bans, 1 mute, \
                   1 lockdown, 1 audit entry, 7 messages";
     for more in ["", "; all of it was there already"] {
         let ran = run("import -", &store, &archive);
         assert_eq!(ran.err, format!("imported {counts}{more}\n"));
-        assert_eq!((ran.exit, ran.out.as_str()), (Exit::Good, ""));
+        assert_eq!((ran.exit, ran.out.as_str()), (Exit::Success, ""));
         assert_eq!(store.content().records, samples::records());
     }
     store.content().records.truncate(3);
@@ -46,7 +127,7 @@ fn an_archive_is_taken_whole_and_again() {
         ran.err
     );
     assert_eq!(store.content().records, samples::records());
-    let (ran, count) = import(&super::tests::archive(Vec::new()));
+    let (ran, count) = imported(&super::tests::archive(Vec::new()));
     assert_eq!((ran.err.as_str(), count), ("imported nothing\n", 0));
 }
 
@@ -59,8 +140,8 @@ fn batches_have_any_length() {
         BATCH as u64 + 1,
         BATCH as u64 * 2,
     ] {
-        let (ran, taken) = import(&archive(many(count)));
-        assert_eq!(ran.exit, Exit::Good, "{}", ran.err);
+        let (ran, taken) = imported(&archive(many(count)));
+        assert_eq!(ran.exit, Exit::Success, "{}", ran.err);
         assert_eq!(taken as u64, count);
     }
 }
@@ -81,20 +162,17 @@ fn what_is_wrong_is_said_with_its_line() {
             good.replacen("gone", "went", 1),
             "line 2: unknown variant `went`",
         ),
-        (lines[..2].join("\n"), "line 3: the archive breaks off"),
+        (lines[..2].join("\n"), "line 3: the archive is incomplete"),
         (
             lines[..3].join("\n") + "\n",
-            "line 4: the archive breaks off",
+            "line 4: the archive is incomplete",
         ),
         (
             good.replacen("\"records\":2", "\"records\":3", 1),
-            "line 4: the archive had 3 records, and 2",
+            "line 4: the archive should have 3 records, but has 2",
         ),
-        (
-            good.clone() + "\n",
-            "line 5: there is something behind the end",
-        ),
-        (good.repeat(2), "line 5: there is something behind the end"),
+        (good.clone() + "\n", "line 5: unexpected data after the end"),
+        (good.repeat(2), "line 5: unexpected data after the end"),
         (
             [lines[0], lines[0]].join("\n"),
             "line 2: another archive begins",
@@ -102,7 +180,7 @@ fn what_is_wrong_is_said_with_its_line() {
         ([lines[0], "", lines[3]].join("\n"), "line 2: "),
         (long, "line 2: the line is longer than 1048576 bytes"),
     ] {
-        let (ran, count) = import(&archive);
+        let (ran, count) = imported(&archive);
         assert_eq!((ran.exit, count), (Exit::Failed, 0), "{expected}");
         let expected = format!("ssh-chat: {expected}");
         assert!(ran.err.starts_with(&expected), "{expected}: {}", ran.err);
@@ -122,14 +200,14 @@ fn a_file_is_looked_through_before_anything_is_changed() {
     let store = Memory::default();
     let ran = run(&command, &store, "");
     assert_eq!(ran.exit, Exit::Failed);
-    assert!(ran.err.contains("breaks off"), "{}", ran.err);
+    assert!(ran.err.contains("is incomplete"), "{}", ran.err);
     assert!(store.content().records.is_empty());
 
     fs::write(&path, &good).unwrap();
     let dry = run(&format!("{command} --dry-run"), &store, "");
     assert_eq!(
         dry.err,
-        "the archive is good: 512 messages; nothing was changed\n"
+        "the archive is valid: 512 messages; nothing was changed\n"
     );
     assert!(store.content().records.is_empty());
     let ran = run(&command, &store, "");
@@ -156,7 +234,7 @@ fn a_conflict_is_named_with_its_line() {
     assert_eq!(
         ran.err,
         "ssh-chat: line 301, message 300 of room/ops: the store has it already, with other contents (at). \
-         Nothing from line 258 on was taken; import into an empty store, or into one that has a \
+         Nothing from line 258 on was imported. Import into an empty store, or into one that has a \
          part of the same archive\n"
     );
     assert_eq!(store.content().records.len(), 1 + BATCH);

@@ -3,8 +3,8 @@ use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::thread;
 
-use super::super::Outcome::{Fail, Ok as Good, Warn};
-use super::super::judge::judge;
+use super::super::CheckOutcome::{Fail, Ok as Good, Warn};
+use super::super::checks::check_all;
 use super::super::tests::{doctor, finds, healthy};
 use super::*;
 use crate::chat::ids::{AccountId, Name};
@@ -17,12 +17,17 @@ fn folders_and_ports_are_looked_at() {
     let dir = tempfile::tempdir().unwrap();
     let at = |name: &str| -> PathBuf { dir.path().join(name) };
     fs::write(at("file"), "").unwrap();
-    assert_eq!(folder(&at("none")), Folder::Missing);
-    assert_eq!(folder(&at("file")), Folder::OtherThing);
-    assert!(matches!(folder(&at("file/below")), Folder::Hidden(_)));
+    assert_eq!(data_folder(&at("none")), DataFolder::Missing);
+    assert_eq!(data_folder(&at("file")), DataFolder::NotAFolder);
+    assert!(matches!(
+        data_folder(&at("file/below")),
+        DataFolder::Inaccessible(_)
+    ));
     for mode in [0o755, 0o700] {
         fs::set_permissions(dir.path(), Permissions::from_mode(mode)).unwrap();
-        assert!(matches!(folder(dir.path()), Folder::There { mode: found, .. } if found == mode));
+        assert!(
+            matches!(data_folder(dir.path()), DataFolder::Present { mode: found, .. } if found == mode)
+        );
     }
 
     let held = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -32,9 +37,9 @@ fn folders_and_ports_are_looked_at() {
     assert_eq!(
         ports(&[held.0, free, elsewhere], Duration::from_millis(10)),
         [
-            (held.0, Port::InUse),
-            (free, Port::Free),
-            (elsewhere, Port::NotOurs)
+            (held.0, PortState::InUse),
+            (free, PortState::Free),
+            (elsewhere, PortState::NotLocal)
         ]
     );
 }
@@ -43,10 +48,25 @@ fn folders_and_ports_are_looked_at() {
 #[test]
 fn who_holds_a_port_is_asked_who_it_is() {
     for (any, greeting, found, outcome) in [
-        ("127.0.0.1", "SSH-2.0-sshchat_9.9\r\n", Port::Chat, Good),
-        ("0.0.0.0", "SSH-2.0-sshchat_9.9\r\n", Port::Chat, Good),
-        ("127.0.0.1", "SSH-2.0-OpenSSH_9.2\r\n", Port::InUse, Fail),
-        ("127.0.0.1", "", Port::InUse, Fail),
+        (
+            "127.0.0.1",
+            "SSH-2.0-sshchat_9.9\r\n",
+            PortState::SshChat,
+            Good,
+        ),
+        (
+            "0.0.0.0",
+            "SSH-2.0-sshchat_9.9\r\n",
+            PortState::SshChat,
+            Good,
+        ),
+        (
+            "127.0.0.1",
+            "SSH-2.0-OpenSSH_9.2\r\n",
+            PortState::InUse,
+            Fail,
+        ),
+        ("127.0.0.1", "", PortState::InUse, Fail),
     ] {
         let server = TcpListener::bind((any, 0)).unwrap();
         let address = server.local_addr().unwrap();
@@ -58,13 +78,13 @@ fn who_holds_a_port_is_asked_who_it_is() {
         let seen = ports(&[address], Duration::from_secs(20));
         assert_eq!(seen, [(address, found)], "{greeting}");
         answering.join().unwrap();
-        let facts = Facts {
-            folder: Folder::Unused,
+        let facts = SystemState {
+            folder: DataFolder::Unused,
             running: false,
             ports: seen,
             ..healthy()
         };
-        let checks = judge(&facts);
+        let checks = check_all(&facts);
         let listen = checks.iter().find(|check| check.name == "listen").unwrap();
         assert_eq!(listen.outcome, outcome, "{greeting}: {listen:?}");
     }
@@ -83,32 +103,35 @@ fn names_that_can_t_be_chosen_any_more_are_listed() {
     let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f";
     run("keys add --account operator", &store, key);
     let ran = doctor("doctor", &store, dir.path());
-    assert_eq!(ran.err, "it works; 1 to look at\n");
+    assert_eq!(ran.err, "it works, with 1 warning\n");
     let (_, said) = ran.out.split_once("warn  names         ").unwrap();
-    let expected = "3 accounts have names that can't be chosen any more
+    let expected = "3 accounts have names that are no longer allowed
                     operator: the name operator is reserved (it could be mistaken for the server or an operator)
                     1: a name begins with a letter, not with '1'
                     y0u: the name y0u is reserved (it could be mistaken for the server or an operator)
-                    -> they keep working; an operator gives one another name in the chat: /rename NAME NEW
+                    -> they keep working; an operator can rename them in the chat: /rename NAME NEW
 ";
     assert!(said.starts_with(expected), "{said}");
 
     let name = |n| Name::stored(&format!("bot-{n}")).unwrap();
-    let mut census = Census::default();
-    census
-        .odd_names
+    let mut counts = AccountCounts::default();
+    counts
+        .invalid_names
         .extend((0..25).map(|n| name(n).to_string()));
-    let store = Seen::Open {
+    let database = DatabaseState::Open {
         damage: Ok(None),
         writable: Ok(()),
-        people: Ok(Census {
+        accounts: Ok(AccountCounts {
             operators: 1,
-            ..census
+            ..counts
         }),
-        newest: None,
+        last_audit: None,
     };
     finds(
-        &Facts { store, ..healthy() },
+        &SystemState {
+            database,
+            ..healthy()
+        },
         "names",
         Warn,
         "bot-19\nand 5 more",
