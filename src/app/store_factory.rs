@@ -14,7 +14,7 @@ use crate::cli::{Console, Exit, OpenMode, StoreCommand};
 use crate::config::Config;
 use crate::store::archive::Archive;
 use crate::store::dynamo::{Dynamo, TableError};
-use crate::store::sqlite::{self, Loss, Sqlite};
+use crate::store::sqlite::{self, DataLoss, Sqlite};
 
 /// The database's file in the data folder.
 const DATABASE: &str = "chat.db";
@@ -192,7 +192,7 @@ fn accept_loss(config: &Config) -> Result<String> {
     let Some(loss) = Sqlite::accept_loss(&path)? else {
         return Ok(format!("{shown} has lost no commit. Nothing was changed."));
     };
-    let Loss {
+    let DataLoss {
         missing,
         kept,
         newest,

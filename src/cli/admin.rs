@@ -13,7 +13,7 @@ use super::{Exit, OpenMode};
 use crate::chat::access::Actor;
 use crate::chat::command::{COMMANDS, Command, Group, Verb};
 use crate::chat::ids::Time;
-use crate::store::{Action, Change, People};
+use crate::store::{Change, ChangeAction, PeopleStore};
 use crate::text::clean_line;
 
 /// Arguments of `admin`.
@@ -69,7 +69,7 @@ fn orders() -> String {
 }
 
 /// A change made with this program, from a shell on the machine.
-pub(super) fn console_change(at: Time, action: Action) -> Change {
+pub(super) fn console_change(at: Time, action: ChangeAction) -> Change {
     let actor = Actor::Console;
     Change { at, actor, action }
 }
@@ -112,14 +112,14 @@ impl Row<5> for AuditRow {
 }
 
 /// Shows what operators did, the newest last.
-pub async fn audit(args: &AuditArgs, people: &dyn People, mut console: Console<'_>) -> Exit {
+pub async fn audit(args: &AuditArgs, people: &dyn PeopleStore, mut console: Console<'_>) -> Exit {
     let result = show_audit(args, people, &mut console).await;
     console.finish(result)
 }
 
 async fn show_audit(
     args: &AuditArgs,
-    people: &dyn People,
+    people: &dyn PeopleStore,
     console: &mut Console<'_>,
 ) -> Result<(), CommandError> {
     let limit = usize::try_from(args.limit).unwrap_or(usize::MAX);

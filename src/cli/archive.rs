@@ -12,8 +12,8 @@ use clap::Args;
 use super::Exit;
 use super::console::{CommandError, Console};
 use crate::chat::ids::Time;
-use crate::store::archive::line::{Frame, Line, LineError, MAX_LINE, VERSION};
-use crate::store::archive::{Archive, BATCH, ImportError, Record};
+use crate::store::archive::line::{ArchiveFrame, ArchiveLine, LineError, MAX_LINE, VERSION};
+use crate::store::archive::{Archive, ArchiveRecord, BATCH, ImportError};
 
 #[cfg(test)]
 mod tests;
@@ -103,12 +103,12 @@ async fn write_archive(
     out: &mut dyn Write,
 ) -> Result<RecordCounts, CommandError> {
     let mut counts = RecordCounts::default();
-    let header = Frame::Archive {
+    let header = ArchiveFrame::Archive {
         v: VERSION,
         at: now,
         program: concat!("ssh-chat ", env!("CARGO_PKG_VERSION")).to_owned(),
     };
-    write_line(out, &Line::Frame(header))?;
+    write_line(out, &ArchiveLine::Frame(header))?;
     let mut pages = store.export().await?;
     loop {
         let page = pages.next().await?;
@@ -117,20 +117,20 @@ async fn write_archive(
         }
         for record in page {
             counts.add(&record);
-            write_line(out, &Line::Record(record))?;
+            write_line(out, &ArchiveLine::Record(record))?;
         }
     }
     let records = counts.total();
-    write_line(out, &Line::Frame(Frame::End { records }))?;
+    write_line(out, &ArchiveLine::Frame(ArchiveFrame::End { records }))?;
     out.flush()?;
     Ok(counts)
 }
 
-fn write_line(out: &mut dyn Write, line: &Line) -> Result<(), CommandError> {
+fn write_line(out: &mut dyn Write, line: &ArchiveLine) -> Result<(), CommandError> {
     let text = line.write().map_err(|error| {
         let title = match line {
-            Line::Record(record) => record.title(),
-            Line::Frame(_) => "the archive".to_owned(),
+            ArchiveLine::Record(record) => record.title(),
+            ArchiveLine::Frame(_) => "the archive".to_owned(),
         };
         CommandError::Refused(format!("can't write {title}: {error}"))
     })?;
@@ -221,7 +221,7 @@ async fn import_records(
         if batch.is_empty() {
             return Ok((records.counts, new));
         }
-        let titles = batch.iter().map(Record::title).collect::<Vec<_>>();
+        let titles = batch.iter().map(ArchiveRecord::title).collect::<Vec<_>>();
         match store.import(batch).await {
             Ok(added) => new += u64::try_from(added).unwrap_or(u64::MAX),
             Err(ImportError::Store(error)) => return Err(error.into()),
@@ -263,35 +263,35 @@ impl ArchiveReader<'_> {
     }
 
     /// Reads the next record; `None` after the last, once the end has been checked.
-    fn next(&mut self) -> Result<Option<Record>, CommandError> {
+    fn next(&mut self) -> Result<Option<ArchiveRecord>, CommandError> {
         if self.is_finished {
             return Ok(None);
         }
         if self.number == 0 {
             self.read_line()?;
-            Line::first(&self.line).map_err(|error| self.invalid(&error.to_string()))?;
+            ArchiveLine::first(&self.line).map_err(|error| self.invalid(&error.to_string()))?;
         }
         if !self.read_line()? {
             return Err(self.invalid("the archive is incomplete: it breaks off here"));
         }
-        let line = Line::read(&self.line);
+        let line = ArchiveLine::read(&self.line);
         match line.map_err(|error: LineError| self.invalid(&error.to_string()))? {
-            Line::Record(record) => {
+            ArchiveLine::Record(record) => {
                 self.counts.add(&record);
                 Ok(Some(record))
             }
-            Line::Frame(Frame::End { records }) if records == self.counts.total() => {
+            ArchiveLine::Frame(ArchiveFrame::End { records }) if records == self.counts.total() => {
                 if self.read_line()? {
                     return Err(self.invalid("unexpected data after the end of the archive"));
                 }
                 self.is_finished = true;
                 Ok(None)
             }
-            Line::Frame(Frame::End { records }) => Err(self.invalid(&format!(
+            ArchiveLine::Frame(ArchiveFrame::End { records }) => Err(self.invalid(&format!(
                 "the archive should have {records} records, but has {}",
                 self.counts.total()
             ))),
-            Line::Frame(Frame::Archive { .. }) => {
+            ArchiveLine::Frame(ArchiveFrame::Archive { .. }) => {
                 Err(self.invalid("another archive begins here; import one at a time"))
             }
         }
@@ -342,7 +342,7 @@ const NOUNS: [(&str, &str, &str); 10] = [
 struct RecordCounts(BTreeMap<&'static str, u64>);
 
 impl RecordCounts {
-    fn add(&mut self, record: &Record) {
+    fn add(&mut self, record: &ArchiveRecord) {
         *self.0.entry(record.kind()).or_default() += 1;
     }
 

@@ -13,7 +13,7 @@ use crate::chat::duration;
 use crate::chat::ids::Time;
 use crate::chat::invite::{Code, Invite, InviteId, MAX_LIFE, MAX_USES};
 use crate::config::Config;
-use crate::store::{Action, ChangeError, People};
+use crate::store::{ChangeAction, ChangeError, PeopleStore};
 
 #[cfg(test)]
 mod tests;
@@ -87,7 +87,7 @@ fn lifetime(raw: &str) -> Result<u64, String> {
 /// Runs `ssh-chat invite`. `random` is the secret of an invite to create.
 pub async fn run(
     command: &InviteCommand,
-    people: &dyn People,
+    people: &dyn PeopleStore,
     config: &Config,
     random: [u8; 16],
     now: Time,
@@ -118,7 +118,7 @@ struct CreatedInvite<'a> {
 
 async fn create(
     args: &CreateArgs,
-    people: &dyn People,
+    people: &dyn PeopleStore,
     config: &Config,
     code: &Code,
     now: Time,
@@ -135,7 +135,7 @@ async fn create(
         by: Issuer::Console,
         at: now,
     };
-    let change = console_change(now, Action::CreateInvite(invite.clone()));
+    let change = console_change(now, ChangeAction::CreateInvite(invite.clone()));
     people.apply(&change).await?;
 
     let join = config.ssh_command();
@@ -197,7 +197,7 @@ impl Row<5> for InviteRow {
 
 async fn list(
     args: &ListArgs,
-    people: &dyn People,
+    people: &dyn PeopleStore,
     now: Time,
     console: &mut Console<'_>,
 ) -> Result<(), CommandError> {
@@ -218,11 +218,11 @@ async fn list(
 
 async fn revoke(
     id: &InviteId,
-    people: &dyn People,
+    people: &dyn PeopleStore,
     now: Time,
     console: &mut Console<'_>,
 ) -> Result<(), CommandError> {
-    let change = console_change(now, Action::RevokeInvite(id.clone()));
+    let change = console_change(now, ChangeAction::RevokeInvite(id.clone()));
     match people.apply(&change).await {
         Ok(_) => Ok(console.note(&format!("invite {id} revoked"))?),
         Err(ChangeError::NotFound) => Err(CommandError::NotFound(format!(

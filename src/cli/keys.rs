@@ -14,7 +14,7 @@ use super::{Exit, OpenMode};
 use crate::chat::access::{KeyRecord, Role};
 use crate::chat::ids::{AccountId, Fingerprint, Name, Time};
 use crate::keys::{MAX_INPUT, read_fingerprint, read_public_key};
-use crate::store::{Account, Action, Applied, ChangeError, ChangeOutcome, Store};
+use crate::store::{Account, AppliedChange, ChangeAction, ChangeError, ChangeOutcome, Store};
 
 #[cfg(test)]
 mod tests;
@@ -199,14 +199,14 @@ async fn add(
         None => return create_account(args, store, &key, AccountId(random), now, console).await,
     };
     let name = &account.name;
-    let add = Action::AddKey {
+    let add = ChangeAction::AddKey {
         account: account.id,
         name: name.clone(),
         key: key.clone(),
     };
     let key = &key.fingerprint;
     match store.apply(&console_change(now, add)).await {
-        Ok(Applied {
+        Ok(AppliedChange {
             outcome: ChangeOutcome::Unchanged,
             ..
         }) => console.note(&format!("{name} already has the key {key}"))?,
@@ -254,7 +254,7 @@ async fn create_account(
     }
     let account = Account::new(id, name.clone(), args.role.unwrap_or_default(), now);
     let role = account.role;
-    let create = Action::CreateAccount {
+    let create = ChangeAction::CreateAccount {
         account,
         key: key.clone(),
     };
@@ -277,7 +277,7 @@ async fn set_role(
     let Account {
         name, role: old, ..
     } = account;
-    let set = Action::SetRole {
+    let set = ChangeAction::SetRole {
         account: account.id,
         name: name.clone(),
         role,
@@ -326,7 +326,7 @@ async fn revoke(
     let not_found = || CommandError::NotFound(format!("no account has the key {key}"));
     let account = store.account_by_key(key).await?.ok_or_else(not_found)?;
     let Account { name, role, .. } = &account;
-    let remove = Action::RemoveKey {
+    let remove = ChangeAction::RemoveKey {
         account: account.id,
         name: name.clone(),
         key: key.clone(),

@@ -19,10 +19,10 @@ use crate::chat::ids::{AccountId, Conversation, Fingerprint, Name, RoomName, Seq
 use crate::chat::invite::Invite;
 use crate::chat::preferences::Preferences;
 use crate::clock;
-use crate::store::people::{AccountWithKeys, People};
+use crate::store::people::{AccountWithKeys, PeopleStore};
 use crate::store::{
-    Account, Applied, Change, ChangeError, EditError, MessageEdit, Purge, PurgeStep, ReadMarker,
-    RoomRecord, SearchHits, SearchQuery, Store, StoreError,
+    Account, AppliedChange, Change, ChangeError, EditError, MessageEdit, PurgeFilter, PurgeStep,
+    ReadMarker, RoomRecord, SearchHits, SearchQuery, Store, StoreError,
 };
 
 mod access;
@@ -115,7 +115,7 @@ port! { Store:
     ]
     fn edit_message(edit: MessageEdit) -> Message, EditError = edit_entry;
     fn purge(
-        conversation: &Conversation, purge: &Purge, before: Option<Seq>
+        conversation: &Conversation, purge: &PurgeFilter, before: Option<Seq>
     ) -> PurgeStep, StoreError = purge_step;
     fn history(
         conversation: &Conversation, before: Option<Seq>, limit: usize
@@ -141,7 +141,7 @@ port! { Store:
     ) -> Option<ReadMarker>, StoreError = read_marker;
 }
 
-port! { People:
+port! { PeopleStore:
     [
         /// Polled all the time, so this also settles doubts.
         async fn revision(&self) -> Result<u64, StoreError> {
@@ -150,7 +150,7 @@ port! { People:
             revision
         }
     ]
-    fn apply(change: &Change) -> Applied, ChangeError = apply_change;
+    fn apply(change: &Change) -> AppliedChange, ChangeError = apply_change;
     fn claims_of(account: AccountId, now: Time) -> Vec<KeyRecord>, StoreError = keys_claimed_by;
     fn claimants(key: &Fingerprint, now: Time) -> Vec<Account>, StoreError = accounts_claiming;
     fn accounts_with_keys() -> Vec<Result<AccountWithKeys, StoreError>>, StoreError = all_with_keys;

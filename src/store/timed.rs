@@ -9,8 +9,8 @@ use async_trait::async_trait;
 use super::people::AccountWithKeys;
 use super::writes::{Writes, grows};
 use super::{
-    Account, Applied, Change, ChangeError, EditError, Fails, MessageEdit, People, Purge, PurgeStep,
-    ReadMarker, RoomRecord, SearchHits, SearchQuery, Store, StoreError,
+    Account, AppliedChange, Change, ChangeError, EditError, Fails, MessageEdit, PeopleStore,
+    PurgeFilter, PurgeStep, ReadMarker, RoomRecord, SearchHits, SearchQuery, Store, StoreError,
 };
 use crate::chat::access::{AuditEntry, Ban, KeyRecord, Lockdown, Mute, PendingKey};
 use crate::chat::event::{Draft, Message};
@@ -180,7 +180,7 @@ timed! { Store:
         }
     ]
     fn purge(
-        conversation: &Conversation, purge: &Purge, before: Option<Seq>
+        conversation: &Conversation, purge: &PurgeFilter, before: Option<Seq>
     ) -> PurgeStep, StoreError;
     fn purged() -> bool, StoreError;
     fn history(
@@ -200,10 +200,10 @@ timed! { Store:
     fn mark(account: AccountId, conversation: &Conversation) -> Option<ReadMarker>, StoreError;
 }
 
-timed! { People:
+timed! { PeopleStore:
     [
         /// Under what the change does.
-        async fn apply(&self, change: &Change) -> Result<Applied, ChangeError> {
+        async fn apply(&self, change: &Change) -> Result<AppliedChange, ChangeError> {
             let (action, call) = (&change.action, self.store.apply(change));
             if grows(action) {
                 self.grow(action.as_str(), call).await

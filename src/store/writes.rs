@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::{Action, StoreError};
+use super::{ChangeAction, StoreError};
 
 /// What is known about writing to the store. [`Timed`](super::Timed) keeps it and asks it; whoever
 /// watches the disk sets [`Writes::set_low`].
@@ -56,10 +56,12 @@ impl Writes {
 
 /// Whether a change makes a new account or waits to become one. Everything else is an operator's,
 /// or takes hardly any space.
-pub(super) fn grows(action: &Action) -> bool {
+pub(super) fn grows(action: &ChangeAction) -> bool {
     matches!(
         action,
-        Action::CreateAccount { .. } | Action::RedeemInvite { .. } | Action::AddPending { .. }
+        ChangeAction::CreateAccount { .. }
+            | ChangeAction::RedeemInvite { .. }
+            | ChangeAction::AddPending { .. }
     )
 }
 

@@ -5,7 +5,7 @@ use super::*;
 use crate::cli::tests::memory::Memory;
 use crate::cli::tests::{Ran, run};
 use crate::store::StoreError;
-use crate::store::archive::{Kept, samples};
+use crate::store::archive::{ArchivedBody, samples};
 
 fn full() -> Memory {
     let store = Memory::default();
@@ -95,7 +95,7 @@ fn archive(records: Vec<Record>) -> String {
 
 /// `count` records, of which all are messages.
 fn many(count: u64) -> Vec<Record> {
-    let entry = |seq| Record::Message(samples::entry(seq, Kept::Gone));
+    let entry = |seq| Record::Message(samples::entry(seq, ArchivedBody::Gone));
     (1..=count).map(entry).collect()
 }
 
@@ -226,7 +226,7 @@ fn a_file_is_looked_through_before_anything_is_changed() {
 #[test]
 fn a_conflict_is_named_with_its_line() {
     let store = Memory::default();
-    let mut other = samples::entry(300, Kept::Gone);
+    let mut other = samples::entry(300, ArchivedBody::Gone);
     other.at = other.at.plus(1);
     store.content().records = vec![Record::Message(other)];
     let ran = run("import -", &store, &archive(many(400)));

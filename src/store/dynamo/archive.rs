@@ -20,7 +20,8 @@ use super::table::{KeyRange, with_long_budget};
 use crate::chat::ids::{AccountId, Conversation, Seq, Time};
 use crate::store::StoreError;
 use crate::store::archive::{
-    Archive, BATCH, Entry, ImportError, Kept, Numbers, Order, Pages, Person, Reading, Record,
+    Archive, ArchiveRecord, ArchivedAccount, ArchivedAudit, ArchivedBody, ArchivedCounters,
+    ArchivedMarker, ArchivedMessage, BATCH, ExportReader, ImportError,
 };
 
 mod existing;
@@ -35,14 +36,14 @@ const MIN_PAGE: usize = 8;
 
 #[async_trait]
 impl Archive for Dynamo {
-    async fn export(&self) -> Result<Box<dyn Pages + '_>, StoreError> {
+    async fn export(&self) -> Result<Box<dyn ExportReader + '_>, StoreError> {
         Ok(Box::new(TableExport {
             dynamo: self,
             stage: ExportStage::Accounts(None, VecDeque::new()),
         }))
     }
 
-    async fn import(&self, records: Vec<Record>) -> Result<usize, ImportError> {
+    async fn import(&self, records: Vec<ArchiveRecord>) -> Result<usize, ImportError> {
         with_long_budget(self.import_batch(&records)).await
     }
 }
@@ -68,14 +69,14 @@ enum ExportStage<'a> {
 }
 
 #[async_trait]
-impl Pages for TableExport<'_> {
-    async fn next(&mut self) -> Result<Vec<Record>, StoreError> {
+impl ExportReader for TableExport<'_> {
+    async fn next(&mut self) -> Result<Vec<ArchiveRecord>, StoreError> {
         with_long_budget(self.page()).await
     }
 }
 
 impl TableExport<'_> {
-    async fn page(&mut self) -> Result<Vec<Record>, StoreError> {
+    async fn page(&mut self) -> Result<Vec<ArchiveRecord>, StoreError> {
         loop {
             let page = match &mut self.stage {
                 ExportStage::Accounts(..) => self.accounts().await?,
@@ -94,7 +95,7 @@ impl TableExport<'_> {
         }
     }
 
-    async fn accounts(&mut self) -> Result<Vec<Record>, StoreError> {
+    async fn accounts(&mut self) -> Result<Vec<ArchiveRecord>, StoreError> {
         let ExportStage::Accounts(from, ids) = &mut self.stage else {
             return Ok(Vec::new());
         };
@@ -104,7 +105,7 @@ impl TableExport<'_> {
         for item in &page.items {
             let person = person(AccountItem::read(item)?);
             ids.push_back(person.id);
-            records.push(Record::Account(Box::new(person)));
+            records.push(ArchiveRecord::Account(Box::new(person)));
         }
         self.stage = match page.next {
             None => ExportStage::ReadMarkers(std::mem::take(ids)),
@@ -113,7 +114,7 @@ impl TableExport<'_> {
         Ok(records)
     }
 
-    async fn read_markers(&mut self) -> Result<Vec<Record>, StoreError> {
+    async fn read_markers(&mut self) -> Result<Vec<ArchiveRecord>, StoreError> {
         let ExportStage::ReadMarkers(accounts) = &mut self.stage else {
             return Ok(Vec::new());
         };
@@ -126,7 +127,7 @@ impl TableExport<'_> {
             let range = KeyRange::all(key::read_markers(account));
             for item in self.dynamo.table.query_all(&range).await? {
                 let marker = stored_read_marker(&item)?;
-                records.push(Record::Mark(Reading {
+                records.push(ArchiveRecord::Mark(ArchivedMarker {
                     account,
                     conversation: item.conversation()?,
                     seq: marker.seq,
@@ -137,32 +138,32 @@ impl TableExport<'_> {
         Ok(records)
     }
 
-    async fn lists(&mut self) -> Result<Vec<Record>, StoreError> {
+    async fn lists(&mut self) -> Result<Vec<ArchiveRecord>, StoreError> {
         let dynamo = self.dynamo;
         let mut records = Vec::new();
         for item in dynamo.table.query_all(&KeyRange::all(key::ROOMS)).await? {
-            records.push(Record::Room(stored_room(&item)?));
+            records.push(ArchiveRecord::Room(stored_room(&item)?));
         }
         let invites = dynamo.current_invites(BEGINNING).await?;
-        records.extend(invites.into_iter().map(Record::Invite));
+        records.extend(invites.into_iter().map(ArchiveRecord::Invite));
         let pending = dynamo.all_pending().await?;
-        records.extend(pending.into_iter().map(Record::Pending));
+        records.extend(pending.into_iter().map(ArchiveRecord::Pending));
         // Bans before their numbers: the number of a ban that is added meanwhile is never reused.
         let bans = dynamo.current_bans(BEGINNING).await?;
         let ban = stored_number(dynamo.table.get(&ItemKey::ban_number()).await?.as_ref())?;
         if ban > 0 {
-            records.push(Record::Numbers(Numbers { ban }));
+            records.push(ArchiveRecord::Numbers(ArchivedCounters { ban }));
         }
-        records.extend(bans.into_iter().map(Record::Ban));
+        records.extend(bans.into_iter().map(ArchiveRecord::Ban));
         let mutes = dynamo.current_mutes(BEGINNING).await?;
-        records.extend(mutes.into_iter().map(Record::Mute));
+        records.extend(mutes.into_iter().map(ArchiveRecord::Mute));
         let lockdown = dynamo.current_lockdown(BEGINNING).await?;
-        records.extend(lockdown.map(Record::Lockdown));
+        records.extend(lockdown.map(ArchiveRecord::Lockdown));
         self.stage = ExportStage::Audit(None, 0);
         Ok(records)
     }
 
-    async fn audit(&mut self) -> Result<Vec<Record>, StoreError> {
+    async fn audit(&mut self) -> Result<Vec<ArchiveRecord>, StoreError> {
         let ExportStage::Audit(from, number) = &mut self.stage else {
             return Ok(Vec::new());
         };
@@ -171,7 +172,10 @@ impl TableExport<'_> {
         let mut records = Vec::with_capacity(page.items.len());
         for item in &page.items {
             *number += 1;
-            records.push(Record::Audit(Order::new(*number, stored_entry(item)?)));
+            records.push(ArchiveRecord::Audit(ArchivedAudit::new(
+                *number,
+                stored_entry(item)?,
+            )));
         }
         self.stage = match page.next {
             None => ExportStage::Logs(None),
@@ -181,8 +185,8 @@ impl TableExport<'_> {
     }
 }
 
-fn person(item: AccountItem) -> Person {
-    Person::new(item.account, item.names, item.keys)
+fn person(item: AccountItem) -> ArchivedAccount {
+    ArchivedAccount::new(item.account, item.names, item.keys)
 }
 
 /// The number in an item that counts something; 0 if it doesn't exist.
@@ -217,7 +221,7 @@ impl<'a> LogMerge<'a> {
     }
 
     /// The next entries; empty at the end.
-    async fn next(&mut self) -> Result<Vec<Record>, StoreError> {
+    async fn next(&mut self) -> Result<Vec<ArchiveRecord>, StoreError> {
         let mut records = Vec::new();
         while records.len() < BATCH
             && let Some(Reverse((_, index))) = self.next.pop()
@@ -226,7 +230,7 @@ impl<'a> LogMerge<'a> {
                 continue;
             };
             log.has_started = true;
-            records.extend(log.entries.pop_front().map(Record::Message));
+            records.extend(log.entries.pop_front().map(ArchiveRecord::Message));
             if let Some(at) = log.peek().await? {
                 self.next.push(Reverse((at, index)));
             }
@@ -243,7 +247,7 @@ struct ExportedLog<'a> {
     /// Entries before this time have expired.
     oldest: Time,
     /// Entries that were read but not returned.
-    entries: VecDeque<Entry>,
+    entries: VecDeque<ArchivedMessage>,
     /// The entry that was read last; `Seq(0)` before the first.
     read_to: Seq,
     /// Whether an entry was returned.
@@ -298,7 +302,7 @@ impl<'a> ExportedLog<'a> {
             let mut entry = entry.to_archive(&self.conversation, seq)?;
             if is_expired {
                 // All entries have expired, but this sequence number stays in use.
-                entry.kept = Kept::Gone;
+                entry.kept = ArchivedBody::Gone;
             }
             self.entries.push_back(entry);
             self.read_to = seq;

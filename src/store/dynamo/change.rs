@@ -15,14 +15,14 @@ use super::plan::{Attempts, ChangePlan};
 use super::table::{WriteError, WriteProof};
 use super::write::ItemWrite;
 use super::{Dynamo, access};
-use crate::store::{Action, Applied, Change, ChangeError};
+use crate::store::{AppliedChange, Change, ChangeAction, ChangeError};
 
 impl Dynamo {
     /// Plans and writes a change until there is an answer.
-    pub(super) async fn apply_change(&self, change: &Change) -> Result<Applied, ChangeError> {
+    pub(super) async fn apply_change(&self, change: &Change) -> Result<AppliedChange, ChangeError> {
         // New accounts and names rarely conflict, and there may be many at once.
         let mut attempts = match change.action {
-            Action::CreateAccount { .. } | Action::Rename { .. } => Attempts::default(),
+            ChangeAction::CreateAccount { .. } | ChangeAction::Rename { .. } => Attempts::default(),
             _ => self.serialized_attempts().await,
         };
         loop {
@@ -70,43 +70,49 @@ impl Dynamo {
     async fn plan_action(&self, change: &Change) -> Result<Option<ChangePlan>, ChangeError> {
         let now = change.at;
         let plan = match &change.action {
-            Action::CreateAccount { account, key } => self.create(account, key).await,
-            Action::Rename { account, to, .. } => self.change_name(*account, to).await,
-            Action::AddKey { account, key, .. } => self.add_key(*account, key).await,
-            Action::ClaimKey { account, key, .. } => self.claim_key(*account, key, now).await,
-            Action::ConfirmKey { account, key, .. } => self.confirm_key(*account, key, now).await,
-            Action::RefuseKey { key, .. } => self.refuse_key(key).await,
-            Action::RemoveKey {
+            ChangeAction::CreateAccount { account, key } => self.create(account, key).await,
+            ChangeAction::Rename { account, to, .. } => self.change_name(*account, to).await,
+            ChangeAction::AddKey { account, key, .. } => self.add_key(*account, key).await,
+            ChangeAction::ClaimKey { account, key, .. } => self.claim_key(*account, key, now).await,
+            ChangeAction::ConfirmKey { account, key, .. } => {
+                self.confirm_key(*account, key, now).await
+            }
+            ChangeAction::RefuseKey { key, .. } => self.refuse_key(key).await,
+            ChangeAction::RemoveKey {
                 account, key, last, ..
             } => self.remove_key(*account, key, *last).await,
-            Action::SetRole { account, role, .. } => self.change_role(*account, *role).await,
-            Action::CreateInvite(invite) => self.add_invite(invite).await,
-            Action::RevokeInvite(id) => self.revoke_invite(id, now).await,
-            Action::RedeemInvite { hash, account, key } => {
+            ChangeAction::SetRole { account, role, .. } => self.change_role(*account, *role).await,
+            ChangeAction::CreateInvite(invite) => self.add_invite(invite).await,
+            ChangeAction::RevokeInvite(id) => self.revoke_invite(id, now).await,
+            ChangeAction::RedeemInvite { hash, account, key } => {
                 return self.redeem_invite(hash, account, key, now).await;
             }
-            Action::ProveKey { account, .. } => self.prove_account(*account, now).await,
-            Action::ForgetAccount { account, .. } => self.forget_account(*account, now).await,
-            Action::AddPending {
+            ChangeAction::ProveKey { account, .. } => self.prove_account(*account, now).await,
+            ChangeAction::ForgetAccount { account, .. } => self.forget_account(*account, now).await,
+            ChangeAction::AddPending {
                 pending,
                 per_source,
             } => self.add_pending(pending, *per_source, now).await,
-            Action::Approve { key, account } => self.settle_pending(key, Some(account), now).await,
-            Action::Deny { key, .. } => self.settle_pending(key, None, now).await,
-            Action::DenyAll { keys, .. } => self.deny_pending(keys).await,
-            Action::Ban(ban) => self.add_ban(ban).await,
-            Action::Unban(id) => self.delete_current(ItemKey::ban(*id), now).await,
-            Action::Mute { mute, .. } => Ok(ChangePlan::done(vec![access::put_mute(mute)])),
-            Action::Unmute { account, .. } => {
+            ChangeAction::Approve { key, account } => {
+                self.settle_pending(key, Some(account), now).await
+            }
+            ChangeAction::Deny { key, .. } => self.settle_pending(key, None, now).await,
+            ChangeAction::DenyAll { keys, .. } => self.deny_pending(keys).await,
+            ChangeAction::Ban(ban) => self.add_ban(ban).await,
+            ChangeAction::Unban(id) => self.delete_current(ItemKey::ban(*id), now).await,
+            ChangeAction::Mute { mute, .. } => Ok(ChangePlan::done(vec![access::put_mute(mute)])),
+            ChangeAction::Unmute { account, .. } => {
                 self.delete_if_current(ItemKey::mute(*account), now).await
             }
-            Action::SetLockdown(Some(lockdown)) => {
+            ChangeAction::SetLockdown(Some(lockdown)) => {
                 Ok(ChangePlan::done(vec![access::put_lockdown(lockdown)]))
             }
-            Action::SetLockdown(None) => self.delete_if_current(ItemKey::lockdown(), now).await,
-            Action::SetSlow { room, slow } => self.change_slow(room, *slow).await,
-            Action::RemoveRoom { room } => self.close_room(room, now).await,
-            Action::Kick { .. } | Action::Announce | Action::Purge { .. } => {
+            ChangeAction::SetLockdown(None) => {
+                self.delete_if_current(ItemKey::lockdown(), now).await
+            }
+            ChangeAction::SetSlow { room, slow } => self.change_slow(room, *slow).await,
+            ChangeAction::RemoveRoom { room } => self.close_room(room, now).await,
+            ChangeAction::Kick { .. } | ChangeAction::Announce | ChangeAction::Purge { .. } => {
                 Ok(ChangePlan::done(Vec::new()))
             }
         };
@@ -119,7 +125,7 @@ impl Dynamo {
         &self,
         mut writes: Vec<ItemWrite>,
         change: &Change,
-        applied: &Applied,
+        applied: &AppliedChange,
     ) -> Result<(), WriteError> {
         let Some(audit) = &applied.audit else {
             return self.table.write(writes, None).await;

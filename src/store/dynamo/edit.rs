@@ -11,7 +11,7 @@ use super::segment::{Segment, SegmentEntry};
 use super::table::{WriteError, WriteProof, new_write_id};
 use crate::chat::event::{Body, Draft, Message};
 use crate::chat::ids::{AccountId, Conversation, Seq};
-use crate::store::{EditError, MessageEdit, Purge, PurgeStep, StoreError};
+use crate::store::{EditError, MessageEdit, PurgeFilter, PurgeStep, StoreError};
 
 /// How many segments one step of a purge reads.
 const PURGE_PAGE: usize = 25;
@@ -80,7 +80,7 @@ impl Dynamo {
     pub(super) async fn purge_step(
         &self,
         conversation: &Conversation,
-        purge: &Purge,
+        purge: &PurgeFilter,
         before: Option<Seq>,
     ) -> Result<PurgeStep, StoreError> {
         let mut reader = LogReader::before(self, conversation, before).page_size(PURGE_PAGE);
@@ -104,7 +104,11 @@ impl Dynamo {
         Ok(step)
     }
 
-    async fn purge_segment(&self, segment: Segment, purge: &Purge) -> Result<u64, StoreError> {
+    async fn purge_segment(
+        &self,
+        segment: Segment,
+        purge: &PurgeFilter,
+    ) -> Result<u64, StoreError> {
         let (conversation, first) = (segment.conversation.clone(), segment.first);
         let mut current = Some(segment);
         let mut attempts = Attempts::default();

@@ -14,7 +14,7 @@ use super::table::KeyRange;
 use crate::chat::event::{Body, Message};
 use crate::chat::ids::{Conversation, Seq, Time};
 use crate::clock;
-use crate::store::words::{Matcher, Words};
+use crate::store::words::{SearchTerms, TermMatcher};
 use crate::store::{MAX_COUNT, SearchHits, SearchQuery, StoreError};
 
 /// The most segments per page. Most segments have one entry or a few.
@@ -240,10 +240,10 @@ impl Dynamo {
     /// ends after a bounded number of entries or time.
     pub(super) async fn search_logs(&self, query: &SearchQuery) -> Result<SearchHits, StoreError> {
         let mut hits = SearchHits::default();
-        let Some(words) = Words::typed(&query.words) else {
+        let Some(words) = SearchTerms::typed(&query.words) else {
             return Ok(hits);
         };
-        let matcher = Matcher::new(&words);
+        let matcher = TermMatcher::new(&words);
         let mut within: Vec<&Conversation> = query.within.iter().collect();
         within.sort_by_key(ToString::to_string);
         within.dedup();

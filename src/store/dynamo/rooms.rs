@@ -10,7 +10,7 @@ use super::segment::{Segment, SegmentEntry};
 use super::table::{KeyRange, new_write_id};
 use super::write::{Condition, ItemWrite};
 use crate::chat::ids::{AccountId, Conversation, RoomName, Seq, Time};
-use crate::store::archive::Room;
+use crate::store::archive::ArchivedRoom;
 use crate::store::{ChangeError, RoomRecord, StoreError, removed};
 use crate::text::Text;
 
@@ -143,7 +143,7 @@ impl Dynamo {
     }
 
     async fn room(&self, item: &StoredItem) -> Result<RoomRecord, StoreError> {
-        let Room {
+        let ArchivedRoom {
             name,
             topic,
             created,
@@ -166,10 +166,10 @@ impl Dynamo {
 }
 
 /// A room without its log.
-pub(super) fn stored_room(item: &StoredItem) -> Result<Room, StoreError> {
+pub(super) fn stored_room(item: &StoredItem) -> Result<ArchivedRoom, StoreError> {
     let raw = item.sort()?;
     let topic = item.text_opt("topic")?.filter(|topic| !topic.is_empty());
-    Ok(Room {
+    Ok(ArchivedRoom {
         name: RoomName::new(raw)
             .map_err(|error| item.corrupt(format_args!("an invalid name {raw:?}: {error}")))?,
         topic: topic.map(Text::stored),
@@ -183,7 +183,7 @@ pub(super) fn stored_room(item: &StoredItem) -> Result<Room, StoreError> {
 }
 
 /// Creates a room, or replaces one without a topic that was created at this time.
-pub(super) fn put_room(room: &Room, replaced: Option<Time>) -> ItemWrite {
+pub(super) fn put_room(room: &ArchivedRoom, replaced: Option<Time>) -> ItemWrite {
     let topic = room.topic.as_ref().map(Text::as_str);
     let made_by = room.made_by.map(|account| account.to_string());
     let put = ItemWrite::put(ItemKey::room(&room.name), |item| {

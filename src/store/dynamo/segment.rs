@@ -11,8 +11,8 @@ use super::table::WRITE_ID;
 use super::write::{Condition, ItemWrite};
 use crate::chat::event::{Author, Body, Draft, Message};
 use crate::chat::ids::{AccountId, Conversation, Name, Seq, Time};
-use crate::store::archive::{self, Kept};
-use crate::store::{Purge, REMOVED, StoreError};
+use crate::store::archive::{self, ArchivedBody};
+use crate::store::{PurgeFilter, REMOVED, StoreError};
 use crate::text::Text;
 
 /// The most entries of one segment, and of one append.
@@ -61,36 +61,36 @@ impl SegmentEntry {
     pub fn of(draft: &Draft) -> SegmentEntry {
         let edited = false;
         let kept = match &draft.body {
-            Body::Said(text) => Kept::Said {
+            Body::Said(text) => ArchivedBody::Said {
                 text: text.clone(),
                 edited,
             },
-            Body::Did(text) => Kept::Did {
+            Body::Did(text) => ArchivedBody::Did {
                 text: text.clone(),
                 edited,
             },
-            Body::Topic(topic) => Kept::Topic(topic.clone()),
+            Body::Topic(topic) => ArchivedBody::Topic(topic.clone()),
             // The new text is stored once, in the edited entry, so that nothing is left of it after
             // a deletion.
-            Body::Edited { target, .. } => Kept::Edited { target: *target },
-            Body::Deleted { target } => Kept::Deleted { target: *target },
+            Body::Edited { target, .. } => ArchivedBody::Edited { target: *target },
+            Body::Deleted { target } => ArchivedBody::Deleted { target: *target },
         };
         SegmentEntry::new(draft.at, &draft.author, draft.to.as_ref(), &kept)
     }
 
     /// An entry from an archive.
-    pub fn imported(entry: &archive::Entry) -> SegmentEntry {
+    pub fn imported(entry: &archive::ArchivedMessage) -> SegmentEntry {
         SegmentEntry::new(entry.at, &entry.author, entry.to.as_ref(), &entry.kept)
     }
 
-    fn new(at: Time, author: &Author, to: Option<&Name>, kept: &Kept) -> SegmentEntry {
+    fn new(at: Time, author: &Author, to: Option<&Name>, kept: &ArchivedBody) -> SegmentEntry {
         let (kind, edited) = match kept {
-            Kept::Said { edited, .. } => (EntryKind::Said, *edited),
-            Kept::Did { edited, .. } => (EntryKind::Did, *edited),
-            Kept::Topic(_) => (EntryKind::Topic, false),
-            Kept::Gone => (EntryKind::Said, false),
-            Kept::Edited { .. } => (EntryKind::Edited, false),
-            Kept::Deleted { .. } => (EntryKind::Deleted, false),
+            ArchivedBody::Said { edited, .. } => (EntryKind::Said, *edited),
+            ArchivedBody::Did { edited, .. } => (EntryKind::Did, *edited),
+            ArchivedBody::Topic(_) => (EntryKind::Topic, false),
+            ArchivedBody::Gone => (EntryKind::Said, false),
+            ArchivedBody::Edited { .. } => (EntryKind::Edited, false),
+            ArchivedBody::Deleted { .. } => (EntryKind::Deleted, false),
         };
         SegmentEntry {
             at: at.0,
@@ -101,7 +101,7 @@ impl SegmentEntry {
             text: archived_text(kept).map(Text::to_string),
             target: kept.target().map(|target| target.0),
             edited,
-            gone: matches!(kept, Kept::Gone),
+            gone: matches!(kept, ArchivedBody::Gone),
         }
     }
 
@@ -136,7 +136,7 @@ impl SegmentEntry {
     }
 
     /// Deletes the entry if a purge applies to it. Returns whether it does.
-    fn purge(&mut self, purge: &Purge) -> bool {
+    fn purge(&mut self, purge: &PurgeFilter) -> bool {
         let applies = self.is_shown() && purge.hits(self.by, &self.name, self.at());
         if applies {
             // A purged topic leaves nothing of it in the log; the room's item has the current one.
@@ -177,16 +177,16 @@ impl SegmentEntry {
         &self,
         conversation: &Conversation,
         seq: Seq,
-    ) -> Result<archive::Entry, StoreError> {
+    ) -> Result<archive::ArchivedMessage, StoreError> {
         let text = self.text.as_deref().map(Text::stored);
         let (target, edited) = (self.target.map(Seq), self.edited);
         let kept = match (self.kind, text, target) {
-            _ if self.gone => Kept::Gone,
-            (EntryKind::Said, Some(text), _) => Kept::Said { text, edited },
-            (EntryKind::Did, Some(text), _) => Kept::Did { text, edited },
-            (EntryKind::Topic, topic, _) => Kept::Topic(topic),
-            (EntryKind::Edited, _, Some(target)) => Kept::Edited { target },
-            (EntryKind::Deleted, _, Some(target)) => Kept::Deleted { target },
+            _ if self.gone => ArchivedBody::Gone,
+            (EntryKind::Said, Some(text), _) => ArchivedBody::Said { text, edited },
+            (EntryKind::Did, Some(text), _) => ArchivedBody::Did { text, edited },
+            (EntryKind::Topic, topic, _) => ArchivedBody::Topic(topic),
+            (EntryKind::Edited, _, Some(target)) => ArchivedBody::Edited { target },
+            (EntryKind::Deleted, _, Some(target)) => ArchivedBody::Deleted { target },
             (EntryKind::Said | EntryKind::Did, None, _) => {
                 return Err(corrupt(conversation, seq, "no text"));
             }
@@ -195,7 +195,7 @@ impl SegmentEntry {
             }
         };
         let (author, to) = self.people(conversation, seq)?;
-        Ok(archive::Entry {
+        Ok(archive::ArchivedMessage {
             conversation: conversation.clone(),
             seq,
             at: Time(self.at),
@@ -311,10 +311,10 @@ impl Segment {
     pub fn message(&self, seq: Seq, entry: &SegmentEntry) -> Result<Message, StoreError> {
         let entry = entry.to_archive(&self.conversation, seq)?;
         let (body, edited) = match entry.kept {
-            Kept::Said { text, edited } => (Body::Said(text), edited),
-            Kept::Did { text, edited } => (Body::Did(text), edited),
-            Kept::Topic(topic) => (Body::Topic(topic), false),
-            Kept::Gone | Kept::Edited { .. } | Kept::Deleted { .. } => {
+            ArchivedBody::Said { text, edited } => (Body::Said(text), edited),
+            ArchivedBody::Did { text, edited } => (Body::Did(text), edited),
+            ArchivedBody::Topic(topic) => (Body::Topic(topic), false),
+            ArchivedBody::Gone | ArchivedBody::Edited { .. } | ArchivedBody::Deleted { .. } => {
                 return Err(corrupt(&self.conversation, seq, "no text"));
             }
         };
@@ -330,7 +330,7 @@ impl Segment {
     }
 
     /// Deletes the entries that a purge applies to. Returns how many.
-    pub fn purge(&mut self, purge: &Purge) -> u64 {
+    pub fn purge(&mut self, purge: &PurgeFilter) -> u64 {
         let entries = self.entries.iter_mut();
         entries.map(|entry| u64::from(entry.purge(purge))).sum()
     }
@@ -364,7 +364,7 @@ pub(super) fn portion(batch: &[Draft]) -> usize {
 }
 
 /// How many archived entries from the first on fit into one segment. At least one.
-pub(super) fn archive_portion(entries: &[archive::Entry]) -> usize {
+pub(super) fn archive_portion(entries: &[archive::ArchivedMessage]) -> usize {
     let mut bytes = 0_usize;
     let fit = entries.iter().take(MAX_IMPORTED).take_while(|entry| {
         bytes = bytes.saturating_add(size(archived_text(&entry.kept)));
@@ -382,11 +382,11 @@ fn size(text: Option<&Text>) -> usize {
     text.saturating_mul(2).saturating_add(OVERHEAD)
 }
 
-fn archived_text(kept: &Kept) -> Option<&Text> {
+fn archived_text(kept: &ArchivedBody) -> Option<&Text> {
     match kept {
-        Kept::Said { text, .. } | Kept::Did { text, .. } => Some(text),
-        Kept::Topic(topic) => topic.as_ref(),
-        Kept::Gone | Kept::Edited { .. } | Kept::Deleted { .. } => None,
+        ArchivedBody::Said { text, .. } | ArchivedBody::Did { text, .. } => Some(text),
+        ArchivedBody::Topic(topic) => topic.as_ref(),
+        ArchivedBody::Gone | ArchivedBody::Edited { .. } | ArchivedBody::Deleted { .. } => None,
     }
 }
 

@@ -14,8 +14,8 @@ use ssh_chat::chat::preferences::Preferences;
 use ssh_chat::store::people::AccountWithKeys;
 use ssh_chat::store::sqlite::Sqlite;
 use ssh_chat::store::{
-    Account, Applied, Change, ChangeError, EditError, MessageEdit, People, Purge, PurgeStep,
-    ReadMarker, RoomRecord, SearchHits, SearchQuery, Store, StoreError,
+    Account, AppliedChange, Change, ChangeError, EditError, MessageEdit, PeopleStore, PurgeFilter,
+    PurgeStep, ReadMarker, RoomRecord, SearchHits, SearchQuery, Store, StoreError,
 };
 
 /// How the store behaves.
@@ -121,7 +121,7 @@ pass! { Store:
     fn append(batch: Vec<Draft>) -> Vec<Seq>, StoreError;
     fn edit_message(amendment: MessageEdit) -> Message, EditError;
     fn purge(
-        conversation: &Conversation, purge: &Purge, before: Option<Seq>
+        conversation: &Conversation, purge: &PurgeFilter, before: Option<Seq>
     ) -> PurgeStep, StoreError;
     fn purged() -> bool, StoreError;
     fn history(
@@ -147,10 +147,10 @@ pass! { Store:
     fn ping() -> (), StoreError;
 }
 
-pass! { People:
+pass! { PeopleStore:
     [
         /// Identified by the change's action.
-        async fn apply(&self, change: &Change) -> Result<Applied, ChangeError> {
+        async fn apply(&self, change: &Change) -> Result<AppliedChange, ChangeError> {
             self.before(change.action.as_str()).await?;
             let answer = self.store.apply(change).await;
             self.after(change.action.as_str()).await;

@@ -7,7 +7,9 @@ use super::{person, stored_number};
 use crate::chat::access::AuditEntry;
 use crate::chat::ids::{AccountId, Conversation, Fingerprint, Seq, Time};
 use crate::store::StoreError;
-use crate::store::archive::{Conflict, Entry, Order, Reading, Record};
+use crate::store::archive::{
+    ArchiveRecord, ArchivedAudit, ArchivedMarker, ArchivedMessage, ImportConflict,
+};
 use crate::store::dynamo::Dynamo;
 use crate::store::dynamo::accounts::{AccountItem, stored_read_marker};
 use crate::store::dynamo::audit::{create_entry, stored_entry};
@@ -38,7 +40,7 @@ impl ExistingData {
     pub async fn read(
         dynamo: &Dynamo,
         tails: &mut TailCache,
-        records: &[Record],
+        records: &[ArchiveRecord],
     ) -> Result<ExistingData, StoreError> {
         let mut known = HashSet::new();
         let mut keys: Vec<ItemKey> = records.iter().flat_map(deciding_items).collect();
@@ -54,7 +56,7 @@ impl ExistingData {
         };
         let numbers = || {
             records.iter().filter_map(|record| match record {
-                Record::Audit(order) => Some(order.number),
+                ArchiveRecord::Audit(order) => Some(order.number),
                 _ => None,
             })
         };
@@ -72,17 +74,17 @@ impl ExistingData {
     /// only needs to be known as empty.
     fn deciding_logs(
         &self,
-        records: &[Record],
+        records: &[ArchiveRecord],
     ) -> Result<BTreeMap<Conversation, BTreeSet<Seq>>, StoreError> {
         let mut logs: BTreeMap<Conversation, BTreeSet<Seq>> = BTreeMap::new();
         for record in records {
             match record {
-                Record::Message(entry) => {
+                ArchiveRecord::Message(entry) => {
                     let wanted = logs.entry(entry.conversation.clone()).or_default();
                     wanted.insert(entry.seq);
                 }
-                Record::Room(room) => {
-                    if let Some(Record::Room(existing)) = self.get(record)?
+                ArchiveRecord::Room(room) => {
+                    if let Some(ArchiveRecord::Room(existing)) = self.get(record)?
                         && existing.topic.is_none()
                         && existing != *room
                     {
@@ -97,28 +99,32 @@ impl ExistingData {
     }
 
     /// The record in the place of this one, if that is an item of its own.
-    pub fn get(&self, record: &Record) -> Result<Option<Record>, StoreError> {
+    pub fn get(&self, record: &ArchiveRecord) -> Result<Option<ArchiveRecord>, StoreError> {
         let item = item_of(record).and_then(|key| self.items.get(&key));
         let Some(item) = item else {
             return Ok(None);
         };
         Ok(Some(match record {
-            Record::Account(_) => Record::Account(Box::new(person(AccountItem::read(item)?))),
-            Record::Mark(wanted) => {
+            ArchiveRecord::Account(_) => {
+                ArchiveRecord::Account(Box::new(person(AccountItem::read(item)?)))
+            }
+            ArchiveRecord::Mark(wanted) => {
                 let marker = stored_read_marker(item)?;
-                Record::Mark(Reading {
+                ArchiveRecord::Mark(ArchivedMarker {
                     seq: marker.seq,
                     at: marker.at,
                     ..wanted.clone()
                 })
             }
-            Record::Room(_) => Record::Room(rooms::stored_room(item)?),
-            Record::Invite(_) => Record::Invite(access::stored_invite(item)?),
-            Record::Pending(_) => Record::Pending(pending::stored_pending(item)?),
-            Record::Ban(_) => Record::Ban(access::stored_ban(item)?),
-            Record::Mute(_) => Record::Mute(access::stored_mute(item)?),
-            Record::Lockdown(_) => Record::Lockdown(access::stored_lockdown(item)?),
-            Record::Numbers(_) | Record::Audit(_) | Record::Message(_) => return Ok(None),
+            ArchiveRecord::Room(_) => ArchiveRecord::Room(rooms::stored_room(item)?),
+            ArchiveRecord::Invite(_) => ArchiveRecord::Invite(access::stored_invite(item)?),
+            ArchiveRecord::Pending(_) => ArchiveRecord::Pending(pending::stored_pending(item)?),
+            ArchiveRecord::Ban(_) => ArchiveRecord::Ban(access::stored_ban(item)?),
+            ArchiveRecord::Mute(_) => ArchiveRecord::Mute(access::stored_mute(item)?),
+            ArchiveRecord::Lockdown(_) => ArchiveRecord::Lockdown(access::stored_lockdown(item)?),
+            ArchiveRecord::Numbers(_) | ArchiveRecord::Audit(_) | ArchiveRecord::Message(_) => {
+                return Ok(None);
+            }
         }))
     }
 
@@ -144,25 +150,27 @@ impl ExistingData {
 }
 
 /// The item of a record, if it has one of its own.
-fn item_of(record: &Record) -> Option<ItemKey> {
+fn item_of(record: &ArchiveRecord) -> Option<ItemKey> {
     Some(match record {
-        Record::Account(person) => ItemKey::account(person.id),
-        Record::Mark(marker) => ItemKey::read_marker(marker.account, &marker.conversation),
-        Record::Room(room) => ItemKey::room(&room.name),
-        Record::Invite(invite) => ItemKey::invite(&invite.hash),
-        Record::Pending(pending) => ItemKey::pending(&pending.key.fingerprint),
-        Record::Ban(ban) => ItemKey::ban(ban.id),
-        Record::Mute(mute) => ItemKey::mute(mute.account),
-        Record::Lockdown(_) => ItemKey::lockdown(),
-        Record::Numbers(_) | Record::Audit(_) | Record::Message(_) => return None,
+        ArchiveRecord::Account(person) => ItemKey::account(person.id),
+        ArchiveRecord::Mark(marker) => ItemKey::read_marker(marker.account, &marker.conversation),
+        ArchiveRecord::Room(room) => ItemKey::room(&room.name),
+        ArchiveRecord::Invite(invite) => ItemKey::invite(&invite.hash),
+        ArchiveRecord::Pending(pending) => ItemKey::pending(&pending.key.fingerprint),
+        ArchiveRecord::Ban(ban) => ItemKey::ban(ban.id),
+        ArchiveRecord::Mute(mute) => ItemKey::mute(mute.account),
+        ArchiveRecord::Lockdown(_) => ItemKey::lockdown(),
+        ArchiveRecord::Numbers(_) | ArchiveRecord::Audit(_) | ArchiveRecord::Message(_) => {
+            return None;
+        }
     })
 }
 
 /// The items that decide whether a record can be imported.
-fn deciding_items(record: &Record) -> Vec<ItemKey> {
+fn deciding_items(record: &ArchiveRecord) -> Vec<ItemKey> {
     let mut keys: Vec<ItemKey> = item_of(record).into_iter().collect();
     match record {
-        Record::Account(person) => {
+        ArchiveRecord::Account(person) => {
             keys.extend(person.names.iter().map(ItemKey::name_owner));
             for key in &person.keys {
                 keys.push(ItemKey::key_owner(&key.fingerprint));
@@ -171,12 +179,12 @@ fn deciding_items(record: &Record) -> Vec<ItemKey> {
             // One of its keys may be pending.
             keys.push(ItemKey::pending_count());
         }
-        Record::Mark(marker) => keys.push(ItemKey::account(marker.account)),
-        Record::Pending(pending) => {
+        ArchiveRecord::Mark(marker) => keys.push(ItemKey::account(marker.account)),
+        ArchiveRecord::Pending(pending) => {
             keys.push(ItemKey::key_owner(&pending.key.fingerprint));
             keys.push(ItemKey::pending_count());
         }
-        Record::Ban(_) | Record::Numbers(_) => keys.push(ItemKey::ban_number()),
+        ArchiveRecord::Ban(_) | ArchiveRecord::Numbers(_) => keys.push(ItemKey::ban_number()),
         _ => {}
     }
     keys
@@ -259,16 +267,17 @@ impl ExistingAudit {
     }
 
     /// Adds an entry and returns its write; `None` if it exists.
-    pub fn add(&mut self, order: &Order) -> Result<Option<ItemWrite>, Conflict> {
+    pub fn add(&mut self, order: &ArchivedAudit) -> Result<Option<ItemWrite>, ImportConflict> {
         let entry = order.audit();
         match self.entries.get(&order.number) {
             Some(existing) if *existing == entry => return Ok(None),
             Some(existing) => {
-                let existing = Record::Audit(Order::new(order.number, existing.clone()));
-                return Err(Record::Audit(order.clone()).differs(&existing));
+                let existing =
+                    ArchiveRecord::Audit(ArchivedAudit::new(order.number, existing.clone()));
+                return Err(ArchiveRecord::Audit(order.clone()).differs(&existing));
             }
             None if order.number != self.last.saturating_add(1) => {
-                return Err(Conflict::Gap(self.last));
+                return Err(ImportConflict::Gap(self.last));
             }
             None => {}
         }
@@ -294,8 +303,8 @@ pub(super) struct ExistingLog {
     /// Entries before this time have expired.
     oldest: Time,
     /// The entries of the batch that exist; `None` for those that have expired.
-    entries: HashMap<Seq, Option<Entry>>,
-    new: Vec<Entry>,
+    entries: HashMap<Seq, Option<ArchivedMessage>>,
+    new: Vec<ArchivedMessage>,
 }
 
 impl ExistingLog {
@@ -337,17 +346,17 @@ impl ExistingLog {
     }
 
     /// Adds an entry; returns whether it is new. One that has expired here isn't.
-    pub fn add(&mut self, entry: &Entry) -> Result<bool, Conflict> {
+    pub fn add(&mut self, entry: &ArchivedMessage) -> Result<bool, ImportConflict> {
         let Seq(last) = self.last;
         match self.entries.get(&entry.seq) {
             Some(Some(existing)) if existing != entry => {
-                let existing = Record::Message(existing.clone());
-                return Err(Record::Message(entry.clone()).differs(&existing));
+                let existing = ArchiveRecord::Message(existing.clone());
+                return Err(ArchiveRecord::Message(entry.clone()).differs(&existing));
             }
             Some(_) => return Ok(false),
             None if entry.seq.0 <= last && entry.at < self.oldest => return Ok(false),
-            None if entry.seq.0 <= last => return Err(Conflict::Begun),
-            None if last > 0 && entry.seq.0 - 1 > last => return Err(Conflict::Gap(last)),
+            None if entry.seq.0 <= last => return Err(ImportConflict::Begun),
+            None if last > 0 && entry.seq.0 - 1 > last => return Err(ImportConflict::Gap(last)),
             None => {}
         }
         self.last = entry.seq;

@@ -19,7 +19,9 @@ use std::collections::{BTreeSet, HashSet};
 use super::existing::ExistingData;
 use crate::chat::ids::Conversation;
 use crate::store::StoreError;
-use crate::store::archive::{Conflict, ImportError, Person, Record, Room};
+use crate::store::archive::{
+    ArchiveRecord, ArchivedAccount, ArchivedRoom, ImportConflict, ImportError,
+};
 use crate::store::change::MAX_PENDING;
 use crate::store::dynamo::accounts::{create_account_with, create_read_marker};
 use crate::store::dynamo::audit::bump_revision;
@@ -33,7 +35,7 @@ use crate::store::dynamo::{Dynamo, access, pending, rooms};
 #[derive(thiserror::Error, Debug)]
 #[error(transparent)]
 enum RecordError {
-    Conflict(#[from] Conflict),
+    ImportConflict(#[from] ImportConflict),
     Store(#[from] StoreError),
 }
 
@@ -60,7 +62,10 @@ struct ImportPlan {
 
 impl Dynamo {
     /// Imports a batch and returns how many records were new.
-    pub(super) async fn import_batch(&self, records: &[Record]) -> Result<usize, ImportError> {
+    pub(super) async fn import_batch(
+        &self,
+        records: &[ArchiveRecord],
+    ) -> Result<usize, ImportError> {
         let mut attempts = self.serialized_attempts().await;
         let mut tails = self.tails.lock().await;
         let mut new = BTreeSet::new();
@@ -123,7 +128,11 @@ fn transactions(groups: Vec<Vec<ItemWrite>>) -> Vec<Vec<ItemWrite>> {
 }
 
 impl ExistingData {
-    fn plan(&mut self, dynamo: &Dynamo, records: &[Record]) -> Result<ImportPlan, ImportError> {
+    fn plan(
+        &mut self,
+        dynamo: &Dynamo,
+        records: &[ArchiveRecord],
+    ) -> Result<ImportPlan, ImportError> {
         let mut plan = ImportPlan::default();
         for (index, record) in records.iter().enumerate() {
             match self.plan_record(record) {
@@ -143,7 +152,7 @@ impl ExistingData {
         Ok(plan)
     }
 
-    fn plan_record(&mut self, record: &Record) -> Result<RecordPlan, RecordError> {
+    fn plan_record(&mut self, record: &ArchiveRecord) -> Result<RecordPlan, RecordError> {
         let existing = self.get(record)?;
         if existing.as_ref() == Some(record) {
             return Ok(RecordPlan::Known);
@@ -155,48 +164,48 @@ impl ExistingData {
             return Ok(RecordPlan::New(writes));
         }
         let writes = match record {
-            Record::Account(person) => self.add_account(person)?,
-            Record::Mark(marker) if !self.has_account(marker.account) => {
-                return Err(Conflict::NoAccount(marker.account).into());
+            ArchiveRecord::Account(person) => self.add_account(person)?,
+            ArchiveRecord::Mark(marker) if !self.has_account(marker.account) => {
+                return Err(ImportConflict::NoAccount(marker.account).into());
             }
-            Record::Mark(reading) => {
+            ArchiveRecord::Mark(reading) => {
                 let (account, conversation) = (reading.account, &reading.conversation);
                 vec![create_read_marker(account, conversation, reading.mark())]
             }
-            Record::Room(room) => vec![rooms::put_room(room, None)],
-            Record::Invite(invite) => vec![access::create_invite(invite)?],
-            Record::Pending(pending) => {
+            ArchiveRecord::Room(room) => vec![rooms::put_room(room, None)],
+            ArchiveRecord::Invite(invite) => vec![access::create_invite(invite)?],
+            ArchiveRecord::Pending(pending) => {
                 let key = &pending.key.fingerprint;
                 if self.is_owned(&ItemKey::key_owner(key)) {
-                    return Err(Conflict::KeyTaken(key.clone()).into());
+                    return Err(ImportConflict::KeyTaken(key.clone()).into());
                 }
                 if self.pending >= MAX_PENDING {
-                    return Err(Conflict::Crowded.into());
+                    return Err(ImportConflict::Crowded.into());
                 }
                 self.pending += 1;
                 pending::begin_pending(pending)
             }
-            Record::Ban(ban) => {
+            ArchiveRecord::Ban(ban) => {
                 let mut writes = vec![access::create_ban(ban.id, ban)];
                 writes.extend(self.reserve_ban_numbers(ban.id));
                 writes
             }
-            Record::Numbers(numbers) => match self.reserve_ban_numbers(numbers.ban) {
+            ArchiveRecord::Numbers(numbers) => match self.reserve_ban_numbers(numbers.ban) {
                 Some(reserve) => vec![reserve],
                 None => return Ok(RecordPlan::Known),
             },
-            Record::Mute(mute) => vec![access::put_mute(mute).when(Condition::Absent)],
-            Record::Lockdown(lockdown) => {
+            ArchiveRecord::Mute(mute) => vec![access::put_mute(mute).when(Condition::Absent)],
+            ArchiveRecord::Lockdown(lockdown) => {
                 vec![access::put_lockdown(lockdown).when(Condition::Absent)]
             }
-            Record::Audit(order) => {
+            ArchiveRecord::Audit(order) => {
                 let write = self.audit.as_mut().map(|audit| audit.add(order));
                 match write.transpose()?.flatten() {
                     Some(write) => vec![write],
                     None => return Ok(RecordPlan::Known),
                 }
             }
-            Record::Message(entry) => {
+            ArchiveRecord::Message(entry) => {
                 let log = self.logs.get_mut(&entry.conversation);
                 let new = log.map(|log| log.add(entry)).transpose()?;
                 return Ok(match new {
@@ -210,26 +219,30 @@ impl ExistingData {
     }
 
     /// Replaces an empty room that a server created at its start.
-    fn replace_room(&self, record: &Record, existing: &Record) -> Option<Vec<ItemWrite>> {
-        let (Record::Room(room), Record::Room(existing)) = (record, existing) else {
+    fn replace_room(
+        &self,
+        record: &ArchiveRecord,
+        existing: &ArchiveRecord,
+    ) -> Option<Vec<ItemWrite>> {
+        let (ArchiveRecord::Room(room), ArchiveRecord::Room(existing)) = (record, existing) else {
             return None;
         };
-        let Room { topic, created, .. } = existing;
+        let ArchivedRoom { topic, created, .. } = existing;
         let log = self.logs.get(&Conversation::Room(room.name.clone()))?;
         let is_unused = topic.is_none() && log.is_empty();
         is_unused.then(|| vec![rooms::put_room(room, Some(*created))])
     }
 
-    fn add_account(&mut self, person: &Person) -> Result<Vec<ItemWrite>, RecordError> {
+    fn add_account(&mut self, person: &ArchivedAccount) -> Result<Vec<ItemWrite>, RecordError> {
         let mut names = person.names.iter();
         if let Some(name) = names.find(|name| self.is_owned(&ItemKey::name_owner(name))) {
-            return Err(Conflict::NameTaken(name.clone()).into());
+            return Err(ImportConflict::NameTaken(name.clone()).into());
         }
         let mut keys = Vec::with_capacity(person.keys.len());
         for key in &person.keys {
             let fingerprint = &key.fingerprint;
             if self.is_owned(&ItemKey::key_owner(fingerprint)) {
-                return Err(Conflict::KeyTaken(fingerprint.clone()).into());
+                return Err(ImportConflict::KeyTaken(fingerprint.clone()).into());
             }
             keys.push((key, self.is_pending(fingerprint)));
         }
