@@ -27,7 +27,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{Account, ReadMarker, Store, StoreError};
 use crate::chat::access::{Actor, AuditEntry, Ban, KeyRecord, Lockdown, Mute, PendingKey, Role};
@@ -35,15 +35,14 @@ use crate::chat::event::Author;
 use crate::chat::ids::{AccountId, Conversation, Fingerprint, Name, RoomName, Seq, Time};
 use crate::chat::invite::Invite;
 use crate::chat::preferences::Preferences;
+use crate::chat::serial::read_line;
 use crate::store::change::MAX_PENDING;
 use crate::text::Text;
 
 mod entry;
-mod fields;
 pub mod line;
 #[cfg(test)]
 pub(crate) mod samples;
-mod shapes;
 
 pub use entry::{Entry, Kept};
 
@@ -64,17 +63,17 @@ pub enum Record {
     /// A room.
     Room(Room),
     /// An invite. One that is over may be left out.
-    Invite(#[serde(with = "shapes::Invite")] Invite),
+    Invite(Invite),
     /// A key that waits for an operator.
-    Pending(#[serde(with = "shapes::PendingKey")] PendingKey),
+    Pending(PendingKey),
     /// The numbers that were given so far. None of them is ever given again.
     Numbers(Numbers),
     /// A ban, with its number. One that is over may be left out.
-    Ban(#[serde(with = "shapes::Ban")] Ban),
+    Ban(Ban),
     /// Somebody who may not speak. One that is over may be left out.
-    Mute(#[serde(with = "shapes::Mute")] Mute),
+    Mute(Mute),
     /// Nobody new comes in. One that is over may be left out.
-    Lockdown(#[serde(with = "shapes::Lockdown")] Lockdown),
+    Lockdown(Lockdown),
     /// What an operator did.
     Audit(Order),
     /// An entry of a conversation's log.
@@ -88,24 +87,19 @@ pub struct Person {
     /// Who it is.
     pub id: AccountId,
     /// What they are called now.
-    #[serde(with = "fields")]
     pub name: Name,
     /// Every name that they own, that one too, in the order of names.
-    #[serde(with = "fields")]
     pub names: Vec<Name>,
     /// What they may do.
-    #[serde(with = "fields")]
     pub role: Role,
     /// When the account was made.
-    #[serde(with = "fields")]
     pub created: Time,
     /// What they set for themselves.
     pub preferences: Preferences,
     /// Their keys, as [`People::keys_of`](super::People::keys_of) gives them.
-    #[serde(with = "fields")]
     pub keys: Vec<KeyRecord>,
     /// Until when somebody has to come in with a key of theirs, or it is forgotten.
-    #[serde(with = "fields", default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub proof_by: Option<Time>,
 }
 
@@ -116,13 +110,10 @@ pub struct Reading {
     /// Who.
     pub account: AccountId,
     /// What they read.
-    #[serde(with = "fields")]
     pub conversation: Conversation,
     /// The last entry that they could have seen.
-    #[serde(with = "fields")]
     pub seq: Seq,
     /// When they left.
-    #[serde(with = "fields")]
     pub at: Time,
 }
 
@@ -131,20 +122,18 @@ pub struct Reading {
 #[serde(deny_unknown_fields)]
 pub struct Room {
     /// What it is called.
-    #[serde(with = "fields")]
     pub name: RoomName,
     /// What it is about.
-    #[serde(with = "fields", default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub topic: Option<Text>,
     /// When it was made.
-    #[serde(with = "fields")]
     pub created: Time,
     /// Whose account made it; none if that isn't known.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub made_by: Option<AccountId>,
     /// How long each person has to wait between two messages, in milliseconds, if it is in slow
     /// mode.
-    #[serde(with = "fields", default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, with = "millis", skip_serializing_if = "Option::is_none")]
     pub slow: Option<Duration>,
 }
 
@@ -153,7 +142,6 @@ pub struct Room {
 #[serde(deny_unknown_fields)]
 pub struct Numbers {
     /// The highest of a ban, which may have ended.
-    #[serde(with = "fields")]
     pub ban: u64,
 }
 
@@ -162,29 +150,47 @@ pub struct Numbers {
 #[serde(deny_unknown_fields)]
 pub struct Order {
     /// Its place in the order of arrival: 1, 2, 3, … without gap.
-    #[serde(with = "fields")]
     pub number: u64,
     /// When.
-    #[serde(with = "fields")]
     pub at: Time,
     /// Who, as it is shown.
-    #[serde(with = "fields")]
+    #[serde(deserialize_with = "read_line")]
     pub actor: String,
     /// What kind of actor; none for an entry from before there were kinds.
-    #[serde(with = "fields", default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub actor_kind: Option<String>,
     /// The account, if it was one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub actor_account: Option<AccountId>,
     /// What.
-    #[serde(with = "fields")]
+    #[serde(deserialize_with = "read_line")]
     pub action: String,
     /// Whom or what.
-    #[serde(with = "fields")]
+    #[serde(deserialize_with = "read_line")]
     pub target: String,
     /// Why, how long, and the like.
-    #[serde(with = "fields")]
+    #[serde(deserialize_with = "read_line")]
     pub detail: String,
+}
+
+/// A duration in milliseconds.
+mod millis {
+    use super::{Deserialize, Deserializer, Duration, MAX_NUMBER, Serializer};
+
+    #[allow(clippy::ref_option, reason = "serde's signature")]
+    pub(super) fn serialize<S: Serializer>(
+        duration: &Option<Duration>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        let millis = duration.map(|it| u64::try_from(it.as_millis()).unwrap_or(MAX_NUMBER));
+        serializer.serialize_some(&millis)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Duration>, D::Error> {
+        Ok(Option::deserialize(deserializer)?.map(Duration::from_millis))
+    }
 }
 
 /// Why a store does not take a record.

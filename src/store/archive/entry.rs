@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Author, fields};
+use super::Author;
 use crate::chat::ids::{AccountId, Conversation, Name, Seq, Time};
 use crate::text::Text;
 
@@ -71,21 +71,17 @@ impl Kept {
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Flat {
-    #[serde(with = "fields")]
     conversation: Conversation,
-    #[serde(with = "fields")]
     seq: Seq,
-    #[serde(with = "fields")]
     at: Time,
-    #[serde(with = "fields")]
     from: Name,
     account: AccountId,
-    #[serde(with = "fields", default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     to: Option<Name>,
     kind: Kind,
-    #[serde(with = "fields", default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     text: Option<Text>,
-    #[serde(with = "fields", default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     target: Option<Seq>,
     edited: bool,
 }

@@ -11,10 +11,12 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Entry, Order, Person, Record, fields};
+use super::{Entry, MAX_NUMBER, Numbers, Order, Person, Reading, Record, Room};
+use crate::chat::access::Ban;
 use crate::chat::ids::{Name, Seq, Time};
 use crate::chat::invite::{Invite, MAX_USES};
 use crate::chat::preferences::Preferences;
+use crate::chat::serial::read_line;
 use crate::store::MAX_NAMES;
 use crate::store::change::MAX_KEYS;
 use crate::text::{clean_line, clip};
@@ -53,10 +55,9 @@ pub enum Frame {
         /// The version of the format.
         v: u64,
         /// When it was made.
-        #[serde(with = "fields")]
         at: Time,
         /// What made it.
-        #[serde(with = "fields")]
+        #[serde(deserialize_with = "read_line")]
         program: String,
     },
     /// The last, without which an archive is not whole.
@@ -163,11 +164,13 @@ fn sound(mut record: Record) -> Result<Record, String> {
     if let Record::Account(person) = &mut record {
         person.sort();
     }
+    let number = largest_number(&record);
+    if number > MAX_NUMBER {
+        return Err(format!("{number} is more than {MAX_NUMBER}"));
+    }
     match &record {
         Record::Account(person) => person_is_sound(person)?,
-        Record::Invite(Invite { left, uses, .. }) if left > uses || *uses > MAX_USES => {
-            return Err(format!("{left} of {uses} uses can't be left"));
-        }
+        Record::Invite(invite) => invite_is_sound(invite)?,
         Record::Ban(ban) if ban.id == 0 => return Err("bans are counted from 1".to_owned()),
         Record::Audit(order) if order.number == 0 => {
             return Err("audit entries are counted from 1".to_owned());
@@ -179,6 +182,41 @@ fn sound(mut record: Record) -> Result<Record, String> {
         _ => {}
     }
     Ok(record)
+}
+
+/// The largest number in a record. What every reader of JSON keeps exactly is at most
+/// [`MAX_NUMBER`].
+fn largest_number(record: &Record) -> u64 {
+    match record {
+        Record::Mark(Reading { seq, .. }) => seq.0,
+        Record::Room(Room { slow, .. }) => slow.map_or(0, |slow| {
+            u64::try_from(slow.as_millis()).unwrap_or(u64::MAX)
+        }),
+        Record::Numbers(Numbers { ban: number })
+        | Record::Ban(Ban { id: number, .. })
+        | Record::Audit(Order { number, .. }) => *number,
+        // The target comes before it.
+        Record::Message(entry) => entry.seq.0,
+        Record::Account(_)
+        | Record::Invite(_)
+        | Record::Pending(_)
+        | Record::Mute(_)
+        | Record::Lockdown(_) => 0,
+    }
+}
+
+fn invite_is_sound(invite: &Invite) -> Result<(), String> {
+    let Invite {
+        left, uses, hash, ..
+    } = invite;
+    let is_digit = |b| matches!(b, b'0'..=b'9' | b'a'..=b'f');
+    if hash.len() != 64 || !hash.bytes().all(is_digit) {
+        return Err("a hash has 64 hexadecimal digits".to_owned());
+    }
+    if left > uses || *uses > MAX_USES {
+        return Err(format!("{left} of {uses} uses can't be left"));
+    }
+    Ok(())
 }
 
 fn person_is_sound(person: &Person) -> Result<(), String> {
