@@ -45,7 +45,7 @@ use crate::session::machine;
 use crate::session::start::Chat;
 use crate::session::usage::UsageLimits;
 use crate::ssh;
-use crate::store::{Store, Timed, Writes};
+use crate::store::{MeteredStore, Store, WriteHealth};
 use crate::telemetry::logs::{self, LogHandle};
 use crate::telemetry::metrics;
 use crate::text::Text;
@@ -157,10 +157,10 @@ async fn run(
     descriptors::prepare(config.limits.connections);
     let mut tasks = Supervisor::default();
     let health = Health::listen(config.metrics.listen, &mut tasks).await?;
-    let writes = Arc::new(Writes::default());
+    let writes = Arc::new(WriteHealth::default());
     let opening = async {
         let host_key = host_key::Found::load(&config, folder).await?;
-        let store = Timed::new(open(&config, folder).await?, Arc::clone(&writes));
+        let store = MeteredStore::new(open(&config, folder).await?, Arc::clone(&writes));
         let store: Arc<dyn Store> = Arc::new(store);
         Ok::<_, anyhow::Error>((host_key, store))
     };

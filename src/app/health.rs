@@ -12,7 +12,7 @@ use super::stop::Reason;
 use super::supervisor::Supervisor;
 use crate::access::AccessControl;
 use crate::hub::Handle;
-use crate::store::Writes;
+use crate::store::WriteHealth;
 use crate::telemetry::listener::{self, Inside};
 use crate::telemetry::metrics;
 
@@ -33,7 +33,7 @@ enum Stage {
 struct Open {
     hub: Handle,
     guard: Arc<AccessControl>,
-    writes: Arc<Writes>,
+    writes: Arc<WriteHealth>,
 }
 
 impl Health {
@@ -65,7 +65,7 @@ impl Health {
     }
 
     /// People can connect from now on.
-    pub(super) fn open(&self, hub: Handle, guard: Arc<AccessControl>, writes: Arc<Writes>) {
+    pub(super) fn open(&self, hub: Handle, guard: Arc<AccessControl>, writes: Arc<WriteHealth>) {
         *self.stage() = Stage::Open(Open { hub, guard, writes });
     }
 
@@ -176,7 +176,7 @@ mod tests {
 
         let folder = tempfile::tempdir().unwrap();
         let (handle, guard, hub) = parts(folder.path()).await;
-        let writes = Arc::new(Writes::default());
+        let writes = Arc::new(WriteHealth::default());
         health.open(handle, guard, Arc::clone(&writes));
         assert_eq!(health.live().await, Ok("live"));
         assert_eq!(health.ready(), Ok("ready"));

@@ -11,7 +11,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::systemd;
 use crate::config::Config;
-use crate::store::{Store, Writes};
+use crate::store::{Store, WriteHealth};
 use crate::telemetry::metrics;
 
 /// How often to look. A look is one system call; in a second a busy chat writes some megabytes.
@@ -58,7 +58,7 @@ pub(super) struct Watch {
     /// The store. Held weakly: whoever stops the server closes it.
     store: Weak<dyn Store>,
     /// Where what is found is written.
-    writes: Arc<Writes>,
+    writes: Arc<WriteHealth>,
     /// The folder with the database; `None` if it's in none.
     folder: Option<PathBuf>,
     /// What the configuration says must stay free, in bytes.
@@ -71,7 +71,7 @@ impl Watch {
         config: &Config,
         folder: &Path,
         store: &Arc<dyn Store>,
-        writes: &Arc<Writes>,
+        writes: &Arc<WriteHealth>,
     ) -> Watch {
         Watch {
             store: Arc::downgrade(store),

@@ -25,19 +25,18 @@ use crate::text::Text;
 pub mod archive;
 pub mod change;
 pub mod dynamo;
+mod metered;
 pub mod people;
+pub mod proxy;
 mod purge;
 pub mod sqlite;
-mod timed;
 mod words;
-mod writes;
 
 pub use archive::Archive;
 pub use change::{Action, Applied, Change, ChangeError, ChangeOutcome};
+pub use metered::{MeteredStore, WriteHealth};
 pub use people::People;
 pub use purge::{Authors, Purge, PurgeStep};
-pub use timed::Timed;
-pub use writes::Writes;
 
 /// The most that [`Store::count_after`] counts to: what it costs must not grow with how long
 /// somebody was away. It means "this many or more".
@@ -74,6 +73,21 @@ pub enum StoreError {
     Internal(String),
 }
 
+impl StoreError {
+    /// The kind of error as a metric label.
+    fn as_str(&self) -> &'static str {
+        match self {
+            StoreError::Full => "full",
+            StoreError::AlmostFull => "almost_full",
+            StoreError::ReadOnly(_) => "read_only",
+            StoreError::Unavailable(_) => "unavailable",
+            StoreError::Corrupt(_) => "corrupt",
+            StoreError::Rejected(_) => "rejected",
+            StoreError::Internal(_) => "internal",
+        }
+    }
+}
+
 /// Why a message could not be edited or deleted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EditError {
@@ -88,22 +102,22 @@ pub enum EditError {
     Store(#[from] StoreError),
 }
 
-/// An error that may be the store's own failure, or a refusal that is none.
-pub(crate) trait Fails {
-    /// The store's failure, if it is one.
-    fn failure(&self) -> Option<&StoreError>;
+/// The error of a call to the store: a failure of the store itself, or a rejection by its rules.
+pub trait CallError: From<StoreError> + Send + 'static {
+    /// The failure of the store, if it is one.
+    fn store_error(&self) -> Option<&StoreError>;
 }
 
-impl Fails for StoreError {
-    fn failure(&self) -> Option<&StoreError> {
+impl CallError for StoreError {
+    fn store_error(&self) -> Option<&StoreError> {
         Some(self)
     }
 }
 
-macro_rules! fails {
+macro_rules! call_errors {
     ($($error:path),+) => {$(
-        impl Fails for $error {
-            fn failure(&self) -> Option<&StoreError> {
+        impl CallError for $error {
+            fn store_error(&self) -> Option<&StoreError> {
                 match self {
                     Self::Store(error) => Some(error),
                     _ => None,
@@ -113,7 +127,7 @@ macro_rules! fails {
     )+};
 }
 
-fails!(EditError, ChangeError, archive::ImportError);
+call_errors!(EditError, ChangeError, archive::ImportError);
 
 /// A person as the store knows them.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -13,12 +13,11 @@ use async_trait::async_trait;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
 
-use self::error::Failure;
 use self::file::DatabaseFile;
 use self::threads::Threads;
 use super::{
-    Account, EditError, MessageEdit, Purge, PurgeStep, ReadMarker, RoomRecord, SearchHits,
-    SearchQuery, Store, StoreError,
+    Account, CallError, EditError, MessageEdit, Purge, PurgeStep, ReadMarker, RoomRecord,
+    SearchHits, SearchQuery, Store, StoreError,
 };
 use crate::chat::event::{Draft, Message};
 use crate::chat::ids::{AccountId, Conversation, Fingerprint, Name, RoomName, Seq, Time};
@@ -152,7 +151,7 @@ impl Sqlite {
     async fn write<T, E, F>(&self, weight: usize, work: F) -> Result<T, E>
     where
         T: Send + 'static,
-        E: Failure,
+        E: CallError,
         F: FnOnce(&rusqlite::Connection) -> Result<T, E> + Send + 'static,
     {
         self.writer.run(weight, work).await

@@ -11,7 +11,7 @@ use rusqlite::ffi::{
 };
 
 use crate::store::archive::ImportError;
-use crate::store::{ChangeError, EditError, Fails, StoreError};
+use crate::store::{ChangeError, EditError, StoreError};
 
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> StoreError {
@@ -55,11 +55,6 @@ impl From<rusqlite::Error> for StoreError {
         }
     }
 }
-
-/// What a job of a thread may end with.
-pub(super) trait Failure: Fails + From<StoreError> + Send + 'static {}
-
-impl<E: Fails + From<StoreError> + Send + 'static> Failure for E {}
 
 /// The errors whose variant `Store` is the store's own failure.
 macro_rules! from_sqlite {

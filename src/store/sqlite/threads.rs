@@ -13,10 +13,10 @@ use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
 use super::commits::{self, Commits};
-use super::error::{Failure, diagnose};
+use super::error::diagnose;
 use super::file::{DatabaseFile, OpenError};
 use super::trim::{self, Trim};
-use crate::store::StoreError;
+use crate::store::{CallError, StoreError};
 
 /// Jobs that can wait; whoever brings one more waits to hand it over.
 const QUEUE: usize = 1024;
@@ -62,7 +62,7 @@ struct Task<T, E, F> {
 impl<T, E, F> Job for Task<T, E, F>
 where
     T: Send + 'static,
-    E: Failure,
+    E: CallError,
     F: FnOnce(&Connection) -> Result<T, E> + Send + 'static,
 {
     fn weight(&self) -> usize {
@@ -76,7 +76,7 @@ where
         let result = work(db);
         let outcome = match &result {
             Ok(_) => Outcome::Done,
-            Err(error) => match error.failure() {
+            Err(error) => match error.store_error() {
                 Some(error) => Outcome::Failed(error.clone()),
                 None => Outcome::Refused,
             },
@@ -163,7 +163,7 @@ impl Threads {
     pub(super) async fn run<T, E, F>(&self, weight: usize, work: F) -> Result<T, E>
     where
         T: Send + 'static,
-        E: Failure,
+        E: CallError,
         F: FnOnce(&Connection) -> Result<T, E> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
