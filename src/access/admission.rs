@@ -10,7 +10,7 @@ use crate::chat::access::{Issuer, KeyRecord, PendingKey, Role, network};
 use crate::chat::ids::{Fingerprint, Name};
 use crate::chat::invite::{Code, Invite, InviteId};
 use crate::store::change::{MAX_DENIED, key_count};
-use crate::store::{Action, ChangeError, ChangeOutcome};
+use crate::store::{ChangeAction, ChangeError, ChangeOutcome};
 
 /// The fewest characters of a fingerprint that name a key.
 const PREFIX: usize = 6;
@@ -33,7 +33,7 @@ impl OrderContext<'_> {
             by: Issuer::from(&self.actor),
             at: self.now,
         };
-        let created = self.apply(Action::CreateInvite(invite.clone())).await;
+        let created = self.apply(ChangeAction::CreateInvite(invite.clone())).await;
         created.map_err(not_done)?;
         let code = code.to_string();
         let link = rules.web_url.as_ref().map(|url| format!("{url}#{code}"));
@@ -41,7 +41,7 @@ impl OrderContext<'_> {
     }
 
     pub(super) async fn revoke_invite(&self, id: InviteId) -> Result<String, String> {
-        match self.apply(Action::RevokeInvite(id.clone())).await {
+        match self.apply(ChangeAction::RevokeInvite(id.clone())).await {
             Ok(_) => Ok(format!("The invite {id} is ended.")),
             Err(ChangeError::NotFound) => {
                 Err(format!("There is no invite {id}. /invite list shows them."))
@@ -60,7 +60,7 @@ impl OrderContext<'_> {
         // It may have waited since before the name was reserved.
         name.can_be_chosen()
             .map_err(|error| format!("Not done: {error}. /approve KEY NAME gives another name."))?;
-        self.settle(Action::Approve {
+        self.settle(ChangeAction::Approve {
             key: waiting.key.fingerprint,
             account: new_account(name.clone(), Role::Member, self.now),
         })
@@ -76,7 +76,7 @@ impl OrderContext<'_> {
             return self.deny_all(which, |from| net.contains(&from)).await;
         }
         let waiting = self.waiting(&which).await?;
-        self.settle(Action::Deny {
+        self.settle(ChangeAction::Deny {
             key: waiting.key.fingerprint,
             name: waiting.name.clone(),
         })
@@ -95,7 +95,7 @@ impl OrderContext<'_> {
         let keys: Vec<Fingerprint> = keys.map(|pending| pending.key.fingerprint).collect();
         let mut denied = 0;
         for some in keys.chunks(MAX_DENIED) {
-            let deny = Action::DenyAll {
+            let deny = ChangeAction::DenyAll {
                 keys: some.to_vec(),
                 which: which.clone(),
             };
@@ -139,7 +139,7 @@ impl OrderContext<'_> {
         Ok(found)
     }
 
-    async fn settle(&self, action: Action) -> Result<(), String> {
+    async fn settle(&self, action: ChangeAction) -> Result<(), String> {
         match self.apply(action).await {
             Ok(_) => Ok(()),
             Err(ChangeError::NotFound) => Err("Somebody else has answered already.".into()),
@@ -158,7 +158,7 @@ impl OrderContext<'_> {
             return Err("Only operators add keys here. Ask one.".into());
         }
         let fingerprint = key.fingerprint.clone();
-        let claim = Action::ClaimKey {
+        let claim = ChangeAction::ClaimKey {
             account: own.id,
             name: own.name.clone(),
             key,
@@ -190,7 +190,7 @@ impl OrderContext<'_> {
                 "{which:?} names no key of yours. /keys lists them."
             ));
         };
-        let remove = Action::RemoveKey {
+        let remove = ChangeAction::RemoveKey {
             account: own.id,
             name: own.name.clone(),
             key: key.clone(),

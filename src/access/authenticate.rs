@@ -17,7 +17,7 @@ use crate::chat::ids::{AccountId, Fingerprint, Name, Time};
 use crate::chat::invite::Code;
 use crate::clock;
 use crate::rate_limit::Quota;
-use crate::store::{Account, Action, Change, ChangeError, ChangeOutcome, StoreError};
+use crate::store::{Account, Change, ChangeAction, ChangeError, ChangeOutcome, StoreError};
 use crate::text::Text;
 
 /// How often operators are alerted about one name.
@@ -206,7 +206,7 @@ impl Authenticator for AccessControl {
         let hash = hash(code);
         let account = new_account(name.clone(), Role::Member, now);
         let id = account.id;
-        let redeem = Action::RedeemInvite {
+        let redeem = ChangeAction::RedeemInvite {
             hash,
             account,
             key: record,
@@ -382,7 +382,7 @@ impl AccessControl {
         };
         let id = AccountId(rand::random());
         let trusted = self.rules().trusted.contains(pending.from);
-        let ask = Action::AddPending {
+        let ask = ChangeAction::AddPending {
             pending: pending.clone(),
             per_source: (!trusted).then_some(WAITING_PER_SOURCE),
         };

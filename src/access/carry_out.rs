@@ -13,7 +13,7 @@ use super::{AccessControl, AdminService, Admission, Mode, NotAdmitted, ORDERS};
 use crate::chat::access::{Actor, KeyRecord, Rank, Role};
 use crate::chat::ids::{AccountId, Fingerprint, Name, Time};
 use crate::clock;
-use crate::store::{Account, Action, Change, ChangeError, ChangeOutcome, StoreError};
+use crate::store::{Account, Change, ChangeAction, ChangeError, ChangeOutcome, StoreError};
 
 const NOT_REGISTERED: &str = "Your key is not registered here any more.";
 const NOT_ALLOWED: &str = "That is for operators.";
@@ -85,7 +85,7 @@ impl AdminService for AccessControl {
     ) -> Result<(), ChangeError> {
         let asked = self.known.asks();
         let (id, name) = (account.id, account.name.clone());
-        let create = Action::CreateAccount {
+        let create = ChangeAction::CreateAccount {
             account: account.clone(),
             key: key.clone(),
         };
@@ -293,12 +293,12 @@ impl OrderContext<'_> {
     }
 
     /// Makes a change on behalf of whoever gives the order.
-    pub(super) async fn apply(&self, action: Action) -> Result<ChangeOutcome, ChangeError> {
+    pub(super) async fn apply(&self, action: ChangeAction) -> Result<ChangeOutcome, ChangeError> {
         self.guard.apply(&self.change(action)).await
     }
 
     /// A change on behalf of whoever gives the order.
-    pub(super) fn change(&self, action: Action) -> Change {
+    pub(super) fn change(&self, action: ChangeAction) -> Change {
         Change {
             at: self.now,
             actor: self.actor.clone(),

@@ -7,7 +7,7 @@ use super::authenticator::{AuthRequest, ClaimAnswer, ProvenKey, claim_question_a
 use crate::chat::access::{Actor, BanSubject};
 use crate::chat::ids::{Name, Time};
 use crate::clock;
-use crate::store::{Account, Action, Change, ChangeError, StoreError};
+use crate::store::{Account, Change, ChangeAction, ChangeError, StoreError};
 
 /// How often in the life of a connection its owner is asked for a name.
 pub const MAX_ANSWERS: usize = 3;
@@ -62,7 +62,7 @@ impl AccessControl {
             let refuse = Change {
                 at: now,
                 actor: Actor::System,
-                action: Action::RefuseKey {
+                action: ChangeAction::RefuseKey {
                     key: key.fingerprint.clone(),
                     names: names().collect(),
                 },
@@ -84,7 +84,7 @@ impl AccessControl {
                 ClaimAnswer::Again(claim_question_again(&names))
             };
         };
-        let confirm = Action::ConfirmKey {
+        let confirm = ChangeAction::ConfirmKey {
             account: account.id,
             name: account.name.clone(),
             key: key.fingerprint.clone(),

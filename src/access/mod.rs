@@ -45,7 +45,7 @@ use crate::chat::access::{
 use crate::chat::ids::{Fingerprint, Name, Time};
 use crate::hub::Handle;
 use crate::rate_limit::{KeyedRateLimiter, TrustedNetworks};
-use crate::store::{Account, Applied, Change, ChangeError, ChangeOutcome, Store, StoreError};
+use crate::store::{Account, AppliedChange, Change, ChangeError, ChangeOutcome, Store, StoreError};
 use crate::text::Text;
 
 /// How long the store may take to answer somebody at the door: less than the edge waits for us.
@@ -341,7 +341,7 @@ fn banned(ban: &Ban, now: Time) -> Text {
 }
 
 /// Says in the log what was saved.
-fn log_applied(applied: Applied) -> ChangeOutcome {
+fn log_applied(applied: AppliedChange) -> ChangeOutcome {
     if let Some(audit) = &applied.audit {
         tracing::info!(
             event = "audit",

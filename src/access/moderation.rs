@@ -9,7 +9,7 @@ use crate::chat::duration::every;
 use crate::chat::ids::{Name, RoomName};
 use crate::chat::intent::Refusal;
 use crate::store::change::{lasting, with_reason};
-use crate::store::{Account, Action, ChangeError, ChangeOutcome};
+use crate::store::{Account, ChangeAction, ChangeError, ChangeOutcome};
 use crate::text::Text;
 
 /// What is told the one who gave an order, or why it could not be done.
@@ -23,7 +23,7 @@ impl OrderContext<'_> {
             return Err(format!("Nobody was kicked: {name} is not online."));
         }
         let words = Text::stored(&with_reason("You were asked to leave", reason.as_ref()));
-        let kick = Action::Kick {
+        let kick = ChangeAction::Kick {
             name: name.clone(),
             reason,
         };
@@ -49,7 +49,7 @@ impl OrderContext<'_> {
             reason,
         };
         self.may_ban(&ban).await?;
-        match self.apply(Action::Ban(ban)).await.map_err(not_done)? {
+        match self.apply(ChangeAction::Ban(ban)).await.map_err(not_done)? {
             ChangeOutcome::Banned(id) => {
                 let unban = self.typed(&format!("unban {id}"));
                 Ok(format!("{shown} is banned{detail}. {unban} ends it."))
@@ -76,7 +76,7 @@ impl OrderContext<'_> {
         if let Some(ban) = bans.iter().find(|ban| ban.id == id) {
             self.may_lift(&ban.by, &format!("ban {id}")).await?;
         }
-        match self.apply(Action::Unban(id)).await {
+        match self.apply(ChangeAction::Unban(id)).await {
             Ok(_) => Ok(format!("Ban {id} is ended.")),
             Err(ChangeError::NotFound) => {
                 let bans = self.typed("bans");
@@ -97,7 +97,7 @@ impl OrderContext<'_> {
             until: life.map(|life| self.now.plus(life)),
             reason,
         };
-        let muted = Action::Mute {
+        let muted = ChangeAction::Mute {
             name: name.clone(),
             mute,
         };
@@ -108,7 +108,7 @@ impl OrderContext<'_> {
     pub(super) async fn unmute(&self, name: Name) -> Told {
         let person = self.person(&name).await?;
         self.may_unmute(&person).await?;
-        let unmute = Action::Unmute {
+        let unmute = ChangeAction::Unmute {
             account: person.id,
             name: name.clone(),
         };
@@ -132,7 +132,7 @@ impl OrderContext<'_> {
 
     pub(super) async fn rename(&self, name: Name, to: Name) -> Told {
         let person = self.subject(&name).await?;
-        let rename = Action::Rename {
+        let rename = ChangeAction::Rename {
             account: person.id,
             from: name.clone(),
             to: to.clone(),
@@ -163,7 +163,7 @@ impl OrderContext<'_> {
                 "{name} is an operator by the configuration: operator_keys names a key of theirs."
             ));
         }
-        let set = Action::SetRole {
+        let set = ChangeAction::SetRole {
             account: person.id,
             name: name.clone(),
             role,
@@ -194,7 +194,7 @@ impl OrderContext<'_> {
             by: Issuer::from(&self.actor),
             until: life.map(|life| self.now.plus(life)),
         };
-        let set = self.apply(Action::SetLockdown(Some(lockdown))).await;
+        let set = self.apply(ChangeAction::SetLockdown(Some(lockdown))).await;
         set.map_err(not_done)?;
         let lasting = lasting(life);
         Ok(match scope {
@@ -210,7 +210,7 @@ impl OrderContext<'_> {
 
     pub(super) async fn end_lockdown(&self) -> Told {
         self.may_change_lockdown().await?;
-        match self.apply(Action::SetLockdown(None)).await {
+        match self.apply(ChangeAction::SetLockdown(None)).await {
             Ok(ChangeOutcome::Unchanged) => Ok("There is no lockdown.".to_owned()),
             Ok(_) => Ok("The lockdown is over: new people and guests can join again.".to_owned()),
             Err(error) => Err(not_done(error)),
@@ -218,7 +218,7 @@ impl OrderContext<'_> {
     }
 
     pub(super) async fn slow(&self, room: RoomName, slow: Option<Duration>) -> Told {
-        let set = Action::SetSlow {
+        let set = ChangeAction::SetSlow {
             room: room.clone(),
             slow,
         };
@@ -263,7 +263,7 @@ impl OrderContext<'_> {
 
     pub(super) async fn announce(&self, text: Text) -> Told {
         // The words are in front of everybody, not in the log.
-        self.apply(Action::Announce).await.map_err(not_done)?;
+        self.apply(ChangeAction::Announce).await.map_err(not_done)?;
         let words = format!("{} announces: {text}", self.actor);
         self.guard.hub.announce(Text::stored(&words)).await;
         Ok("Everybody was told.".into())

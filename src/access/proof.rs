@@ -5,7 +5,7 @@ use super::AccessControl;
 use super::authenticator::ProvenKey;
 use crate::chat::access::Actor;
 use crate::chat::ids::{Fingerprint, Time};
-use crate::store::{Account, Action, Change, ChangeError, ChangeOutcome, StoreError};
+use crate::store::{Account, Change, ChangeAction, ChangeError, ChangeOutcome, StoreError};
 
 impl AccessControl {
     /// Somebody comes in with a key of the account. Whether it is there and proven from now on.
@@ -18,7 +18,7 @@ impl AccessControl {
         if account.proof_by.is_none() {
             return Ok(true);
         }
-        let prove = Action::ProveKey {
+        let prove = ChangeAction::ProveKey {
             account: account.id,
             key: key.fingerprint.clone(),
         };
@@ -65,7 +65,7 @@ impl AccessControl {
         let forget = Change {
             at: now,
             actor: Actor::System,
-            action: Action::ForgetAccount {
+            action: ChangeAction::ForgetAccount {
                 account: account.id,
                 name: account.name.clone(),
             },

@@ -10,7 +10,7 @@ use crate::chat::duration;
 use crate::chat::ids::{AccountId, Conversation, RoomName};
 use crate::chat::intent::Refusal;
 use crate::clock;
-use crate::store::{Action, Authors, ChangeError, Purge};
+use crate::store::{ChangeAction, ChangeError, PurgeAuthors, PurgeFilter};
 use crate::text::Text;
 
 /// The most pieces of work after a purge: there is an end to them, however much is said meanwhile.
@@ -20,7 +20,7 @@ const STOPPING: &str = "the server is stopping";
 
 /// Whose words are removed, and how they are called.
 struct Chosen {
-    authors: Authors,
+    authors: PurgeAuthors,
     /// In the audit log and the answer.
     label: String,
     /// In the rooms, which are told no addresses.
@@ -30,7 +30,7 @@ struct Chosen {
 }
 
 impl Chosen {
-    fn of(authors: Authors, label: &str) -> Chosen {
+    fn of(authors: PurgeAuthors, label: &str) -> Chosen {
         Chosen {
             authors,
             label: label.to_owned(),
@@ -64,7 +64,7 @@ impl OrderContext<'_> {
     /// Step by step, so that messages are saved in between.
     pub(super) async fn purge(&self, whom: PurgeWhom, millis: u64) -> Result<String, String> {
         let chosen = self.choose(whom, millis).await?;
-        let purge = Purge {
+        let purge = PurgeFilter {
             authors: chosen.authors,
             since: self.now.minus(millis),
         };
@@ -84,7 +84,7 @@ impl OrderContext<'_> {
         }
         let mut kept = Ok(());
         if total > 0 {
-            let action = Action::Purge {
+            let action = ChangeAction::Purge {
                 target: label.clone(),
                 millis,
                 removed: total,
@@ -116,16 +116,16 @@ impl OrderContext<'_> {
 
     async fn choose(&self, whom: PurgeWhom, millis: u64) -> Result<Chosen, String> {
         match whom {
-            PurgeWhom::Guests => Ok(Chosen::of(Authors::Guests, "guests")),
+            PurgeWhom::Guests => Ok(Chosen::of(PurgeAuthors::Guests, "guests")),
             // Nobody with an account has such a name.
             PurgeWhom::Person(name) if name.is_guest() => {
                 let label = name.to_string();
-                Ok(Chosen::of(Authors::Named(name), &label))
+                Ok(Chosen::of(PurgeAuthors::Named(name), &label))
             }
             PurgeWhom::Person(name) => {
                 let person = self.subject(&name).await?;
                 let accounts = BTreeSet::from([person.id]);
-                Ok(Chosen::of(Authors::Accounts(accounts), name.as_str()))
+                Ok(Chosen::of(PurgeAuthors::Accounts(accounts), name.as_str()))
             }
             PurgeWhom::Network(network) => {
                 let known = self.guard.hub.came_from(network).await;
@@ -151,7 +151,7 @@ impl OrderContext<'_> {
                     ));
                 }
                 Ok(Chosen {
-                    authors: Authors::Accounts(accounts),
+                    authors: PurgeAuthors::Accounts(accounts),
                     label,
                     shown: shown.to_owned(),
                     remark,
@@ -182,7 +182,7 @@ impl OrderContext<'_> {
     }
 
     /// The error is why it was cut.
-    async fn remove(&self, purge: &Purge, removed: &mut Removed) -> Result<(), String> {
+    async fn remove(&self, purge: &PurgeFilter, removed: &mut Removed) -> Result<(), String> {
         let store = &self.guard.store;
         let words = |error: crate::store::StoreError| error.to_string();
         let all = store.conversations().await.map_err(words)?;
@@ -234,7 +234,7 @@ impl OrderContext<'_> {
         if room == RoomName::lobby() {
             return Err("The lobby can't be removed. /purge removes what was said there.".into());
         }
-        let remove = self.change(Action::RemoveRoom { room: room.clone() });
+        let remove = self.change(ChangeAction::RemoveRoom { room: room.clone() });
         let told = Text::stored(&format!("{} removed the room {room}.", self.actor));
         let removed = self.guard.hub.remove_room(room.clone(), remove, told).await;
         let removed = removed.ok_or_else(|| format!("Not done: {STOPPING}."))?;

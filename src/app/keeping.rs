@@ -15,7 +15,7 @@ use crate::config::Config;
 use crate::store::Store as _;
 use crate::store::archive::Archive;
 use crate::store::dynamo::{Dynamo, Made, TableError};
-use crate::store::sqlite::{self, Loss, Sqlite};
+use crate::store::sqlite::{self, DataLoss, Sqlite};
 
 /// The database's file in the data folder.
 pub(super) const DATABASE: &str = "chat.db";
@@ -186,7 +186,7 @@ fn accept_loss(config: &Config) -> Result<String> {
             "No commit is missing in {shown}. Nothing was changed."
         ));
     };
-    let Loss {
+    let DataLoss {
         missing,
         kept,
         newest,

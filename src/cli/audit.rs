@@ -7,7 +7,7 @@ use super::Exit;
 use super::console::{Console, Failure, shown, stamp};
 use crate::chat::access::Actor;
 use crate::chat::ids::Time;
-use crate::store::{Action, Change, People};
+use crate::store::{Change, ChangeAction, PeopleStore};
 use crate::text::clean_line;
 
 /// How much to show.
@@ -35,12 +35,16 @@ struct Line {
 }
 
 /// Shows what was done, the newest last.
-pub async fn run(args: &Show, people: &dyn People, mut console: Console<'_>) -> Exit {
+pub async fn run(args: &Show, people: &dyn PeopleStore, mut console: Console<'_>) -> Exit {
     let result = show(args, people, &mut console).await;
     console.finish(result)
 }
 
-async fn show(args: &Show, people: &dyn People, console: &mut Console<'_>) -> Result<(), Failure> {
+async fn show(
+    args: &Show,
+    people: &dyn PeopleStore,
+    console: &mut Console<'_>,
+) -> Result<(), Failure> {
     let limit = usize::try_from(args.limit).unwrap_or(usize::MAX);
     let mut rows = Vec::new();
     for entry in people.audits(limit).await?.iter().rev() {
@@ -69,7 +73,7 @@ async fn show(args: &Show, people: &dyn People, console: &mut Console<'_>) -> Re
 }
 
 /// A change that is made with this program, by someone with a shell on the machine.
-pub(super) fn change(at: Time, action: Action) -> Change {
+pub(super) fn change(at: Time, action: ChangeAction) -> Change {
     let actor = Actor::Console;
     Change { at, actor, action }
 }

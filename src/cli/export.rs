@@ -12,7 +12,7 @@ use super::console::{Console, Failure};
 use super::tally::Tally;
 use crate::chat::ids::Time;
 use crate::store::archive::Archive;
-use crate::store::archive::line::{Frame, Line, VERSION};
+use crate::store::archive::line::{ArchiveFrame, ArchiveLine, VERSION};
 
 #[cfg(test)]
 mod tests;
@@ -79,12 +79,12 @@ fn create(path: &Path) -> Result<File, Failure> {
 
 async fn write(store: &dyn Archive, now: Time, out: &mut dyn Write) -> Result<Tally, Failure> {
     let mut tally = Tally::default();
-    let begin = Frame::Archive {
+    let begin = ArchiveFrame::Archive {
         v: VERSION,
         at: now,
         program: concat!("ssh-chat ", env!("CARGO_PKG_VERSION")).to_owned(),
     };
-    put(out, &Line::Frame(begin))?;
+    put(out, &ArchiveLine::Frame(begin))?;
     let mut pages = store.export().await?;
     loop {
         let page = pages.next().await?;
@@ -93,20 +93,20 @@ async fn write(store: &dyn Archive, now: Time, out: &mut dyn Write) -> Result<Ta
         }
         for record in page {
             tally.add(&record);
-            put(out, &Line::Record(record))?;
+            put(out, &ArchiveLine::Record(record))?;
         }
     }
     let records = tally.records();
-    put(out, &Line::Frame(Frame::End { records }))?;
+    put(out, &ArchiveLine::Frame(ArchiveFrame::End { records }))?;
     out.flush()?;
     Ok(tally)
 }
 
-fn put(out: &mut dyn Write, line: &Line) -> Result<(), Failure> {
+fn put(out: &mut dyn Write, line: &ArchiveLine) -> Result<(), Failure> {
     let text = line.write().map_err(|error| {
         let title = match line {
-            Line::Record(record) => record.title(),
-            Line::Frame(_) => "the archive".to_owned(),
+            ArchiveLine::Record(record) => record.title(),
+            ArchiveLine::Frame(_) => "the archive".to_owned(),
         };
         Failure::Refused(format!("{title} can't be written: {error}"))
     })?;

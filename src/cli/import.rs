@@ -9,8 +9,8 @@ use clap::Args;
 use super::Exit;
 use super::console::{Console, Failure};
 use super::tally::Tally;
-use crate::store::archive::line::{Frame, Line, LineError, MAX_LINE};
-use crate::store::archive::{Archive, BATCH, ImportError, Record};
+use crate::store::archive::line::{ArchiveFrame, ArchiveLine, LineError, MAX_LINE};
+use crate::store::archive::{Archive, ArchiveRecord, BATCH, ImportError};
 
 #[cfg(test)]
 mod tests;
@@ -112,7 +112,7 @@ async fn take(input: &mut dyn Read, store: &dyn Archive) -> Result<(Tally, u64),
         if batch.is_empty() {
             return Ok((lines.tally, new));
         }
-        let titles = batch.iter().map(Record::title).collect::<Vec<_>>();
+        let titles = batch.iter().map(ArchiveRecord::title).collect::<Vec<_>>();
         match store.import(batch).await {
             Ok(taken) => new += u64::try_from(taken).unwrap_or(u64::MAX),
             Err(ImportError::Store(error)) => return Err(error.into()),
@@ -154,35 +154,37 @@ impl Lines<'_> {
     }
 
     /// The next record; `None` after the last, once the end has been found good.
-    fn next(&mut self) -> Result<Option<Record>, Failure> {
+    fn next(&mut self) -> Result<Option<ArchiveRecord>, Failure> {
         if self.ended {
             return Ok(None);
         }
         if self.number == 0 {
             self.advance()?;
-            Line::first(&self.line).map_err(|error| self.wrong(&error.to_string()))?;
+            ArchiveLine::first(&self.line).map_err(|error| self.wrong(&error.to_string()))?;
         }
         if !self.advance()? {
             return Err(self.wrong("the archive breaks off here; get the whole of it"));
         }
-        let line = Line::read(&self.line);
+        let line = ArchiveLine::read(&self.line);
         match line.map_err(|error: LineError| self.wrong(&error.to_string()))? {
-            Line::Record(record) => {
+            ArchiveLine::Record(record) => {
                 self.tally.add(&record);
                 Ok(Some(record))
             }
-            Line::Frame(Frame::End { records }) if records == self.tally.records() => {
+            ArchiveLine::Frame(ArchiveFrame::End { records })
+                if records == self.tally.records() =>
+            {
                 if self.advance()? {
                     return Err(self.wrong("there is something behind the end of the archive"));
                 }
                 self.ended = true;
                 Ok(None)
             }
-            Line::Frame(Frame::End { records }) => Err(self.wrong(&format!(
+            ArchiveLine::Frame(ArchiveFrame::End { records }) => Err(self.wrong(&format!(
                 "the archive had {records} records, and {} are here",
                 self.tally.records()
             ))),
-            Line::Frame(Frame::Archive { .. }) => {
+            ArchiveLine::Frame(ArchiveFrame::Archive { .. }) => {
                 Err(self.wrong("another archive begins here; import one at a time"))
             }
         }

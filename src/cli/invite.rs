@@ -10,7 +10,7 @@ use crate::chat::duration;
 use crate::chat::ids::Time;
 use crate::chat::invite::{Code, InviteId, MAX_LIFE, MAX_USES};
 use crate::config::Config;
-use crate::store::{Action, ChangeError, People};
+use crate::store::{ChangeAction, ChangeError, PeopleStore};
 
 /// What to do with invites.
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
@@ -84,7 +84,7 @@ fn life(raw: &str) -> Result<u64, String> {
 /// Carries out a command about invites. `random` is the secret of one that is to be made.
 pub async fn run(
     command: &Invite,
-    people: &dyn People,
+    people: &dyn PeopleStore,
     config: &Config,
     random: [u8; 16],
     now: Time,
@@ -116,7 +116,7 @@ struct Made<'a> {
 
 async fn create(
     args: &Create,
-    people: &dyn People,
+    people: &dyn PeopleStore,
     config: &Config,
     code: &Code,
     now: Time,
@@ -133,7 +133,7 @@ async fn create(
         by: Issuer::Console,
         at: now,
     };
-    let change = audit::change(now, Action::CreateInvite(invite.clone()));
+    let change = audit::change(now, ChangeAction::CreateInvite(invite.clone()));
     people.apply(&change).await.map_err(refused)?;
 
     let join = join(config);
@@ -191,7 +191,7 @@ struct Line<'a> {
 
 async fn list(
     args: &List,
-    people: &dyn People,
+    people: &dyn PeopleStore,
     now: Time,
     console: &mut Console<'_>,
 ) -> Result<(), Failure> {
@@ -230,11 +230,11 @@ async fn list(
 
 async fn revoke(
     id: &InviteId,
-    people: &dyn People,
+    people: &dyn PeopleStore,
     now: Time,
     console: &mut Console<'_>,
 ) -> Result<(), Failure> {
-    let change = audit::change(now, Action::RevokeInvite(id.clone()));
+    let change = audit::change(now, ChangeAction::RevokeInvite(id.clone()));
     match people.apply(&change).await {
         Ok(_) => Ok(console.say(&format!("the invite {id} is ended"))?),
         Err(ChangeError::NotFound) => Err(Failure::Missing(format!(

@@ -13,7 +13,7 @@ use super::{Exit, OpenMode, audit};
 use crate::chat::access::{KeyRecord, Role};
 use crate::chat::ids::{AccountId, Fingerprint, Name, Time};
 use crate::keys::{MAX_INPUT, read_fingerprint, read_public_key};
-use crate::store::{Account, Action, Applied, ChangeError, ChangeOutcome, Store};
+use crate::store::{Account, AppliedChange, ChangeAction, ChangeError, ChangeOutcome, Store};
 
 #[cfg(test)]
 mod tests;
@@ -193,14 +193,14 @@ async fn add(
         None => return make(args, store, &key, AccountId(random), now, console).await,
     };
     let name = &account.name;
-    let add = Action::AddKey {
+    let add = ChangeAction::AddKey {
         account: account.id,
         name: name.clone(),
         key: key.clone(),
     };
     let key = &key.fingerprint;
     match store.apply(&audit::change(now, add)).await {
-        Ok(Applied {
+        Ok(AppliedChange {
             outcome: ChangeOutcome::Unchanged,
             ..
         }) => console.say(&format!("{key} is a key of {name} already"))?,
@@ -246,7 +246,7 @@ async fn make(
     }
     let account = Account::new(id, name.clone(), args.role.unwrap_or_default(), now);
     let role = account.role;
-    let create = Action::CreateAccount {
+    let create = ChangeAction::CreateAccount {
         account,
         key: key.clone(),
     };
@@ -273,7 +273,7 @@ async fn set_role(
     console: &mut Console<'_>,
 ) -> Result<(), Failure> {
     let name = &account.name;
-    let set = Action::SetRole {
+    let set = ChangeAction::SetRole {
         account: account.id,
         name: name.clone(),
         role,
@@ -319,7 +319,7 @@ async fn revoke(
     let missing = || Failure::Missing(format!("no account has the key {key}"));
     let account = store.account_by_key(key).await?.ok_or_else(missing)?;
     let name = &account.name;
-    let remove = Action::RemoveKey {
+    let remove = ChangeAction::RemoveKey {
         account: account.id,
         name: name.clone(),
         key: key.clone(),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::store::archive::Record;
+use crate::store::archive::ArchiveRecord;
 
 /// The kinds of records that people count, in the order of an archive: one of them, several.
 const NOUNS: [(&str, &str, &str); 10] = [
@@ -24,7 +24,7 @@ const NOUNS: [(&str, &str, &str); 10] = [
 pub(super) struct Tally(BTreeMap<&'static str, u64>);
 
 impl Tally {
-    pub(super) fn add(&mut self, record: &Record) {
+    pub(super) fn add(&mut self, record: &ArchiveRecord) {
         *self.0.entry(record.kind()).or_default() += 1;
     }
 

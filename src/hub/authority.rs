@@ -18,7 +18,7 @@ use crate::chat::ignore::Ignoring;
 use crate::chat::origins::CameFrom;
 use crate::chat::preferences::Ignored;
 use crate::clock;
-use crate::store::{Applied, Change, ChangeError};
+use crate::store::{AppliedChange, Change, ChangeError};
 use crate::text::Text;
 
 /// Something that only the rules or an operator may want.
@@ -218,7 +218,7 @@ impl Handle {
         room: RoomName,
         change: Change,
         words: Text,
-    ) -> Option<Result<Applied, ChangeError>> {
+    ) -> Option<Result<AppliedChange, ChangeError>> {
         let (reply, answer) = oneshot::channel();
         let removal = Removal {
             room,

@@ -16,7 +16,8 @@ use crate::chat::intent::{Intent, Refusal};
 use crate::chat::state::Decision;
 use crate::clock;
 use crate::store::{
-    Action, Applied, Change, ChangeError, EditError, MessageEdit, RoomRecord, StoreError,
+    AppliedChange, Change, ChangeAction, ChangeError, EditError, MessageEdit, RoomRecord,
+    StoreError,
 };
 use crate::telemetry::metrics;
 
@@ -51,7 +52,7 @@ pub(super) enum Outcome {
         Result<Option<RoomRecord>, StoreError>,
     ),
     /// A room is gone by an order, or why not.
-    RemovedByOrder(Box<Removal>, Result<Applied, ChangeError>),
+    RemovedByOrder(Box<Removal>, Result<AppliedChange, ChangeError>),
     Renamed {
         session: SessionId,
         id: u32,
@@ -166,7 +167,7 @@ impl Hub {
             Decision::Rename(to) => {
                 let author = self.state.author(session)?;
                 let Author { account, name } = author.clone();
-                let rename = Action::Rename {
+                let rename = ChangeAction::Rename {
                     account,
                     from: name.clone(),
                     to: to.clone(),

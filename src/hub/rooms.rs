@@ -14,7 +14,7 @@ use crate::chat::ids::{AccountId, Conversation, RoomName, Seq, SessionId, Time};
 use crate::chat::intent::{Intent, Refusal};
 use crate::chat::state::Decision;
 use crate::clock;
-use crate::store::{Applied, Change, ChangeError, ChangeOutcome, RoomRecord, StoreError};
+use crate::store::{AppliedChange, Change, ChangeError, ChangeOutcome, RoomRecord, StoreError};
 use crate::telemetry::metrics;
 use crate::text::Text;
 
@@ -35,7 +35,7 @@ pub(super) struct Removal {
     pub change: Change,
     /// What those in the room are told.
     pub words: Text,
-    pub reply: oneshot::Sender<Result<Applied, ChangeError>>,
+    pub reply: oneshot::Sender<Result<AppliedChange, ChangeError>>,
 }
 
 impl Idle {
@@ -186,14 +186,14 @@ impl Hub {
     pub(super) fn removed_by_order(
         &mut self,
         removal: Removal,
-        result: Result<Applied, ChangeError>,
+        result: Result<AppliedChange, ChangeError>,
     ) {
         let Removal {
             room, words, reply, ..
         } = removal;
         let result = match result {
             // Done before, though the answer was lost.
-            Err(ChangeError::NotFound) if self.state.has_room(&room) => Ok(Applied {
+            Err(ChangeError::NotFound) if self.state.has_room(&room) => Ok(AppliedChange {
                 outcome: ChangeOutcome::Unchanged,
                 audit: None,
             }),

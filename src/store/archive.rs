@@ -9,7 +9,7 @@
 //!     the export began to read them, with at least the changes of which these entries tell: who
 //!     took something back does not find it in the archive beside the entry that says so. Where
 //!     entries expire, those that have are left out, and the log begins later than with place 1;
-//!     should all of them have, the last is there as [`Kept::Gone`], since its place is taken.
+//!     should all of them have, the last is there as [`ArchivedBody::Gone`], since its place is taken.
 //! 13. Entries of several conversations come in the order of their arrival; a store that does not
 //!     know it takes the order of their times. (A search finds the newest first, wherever.)
 //! 14. [`Archive::import`] leaves a record that is there just the same as it is. If one can't be
@@ -44,7 +44,7 @@ pub mod line;
 #[cfg(test)]
 pub(crate) mod samples;
 
-pub use entry::{Entry, Kept};
+pub use entry::{ArchivedBody, ArchivedMessage};
 
 /// The most records that a caller gives to [`Archive::import`] at a time.
 pub const BATCH: usize = 256;
@@ -55,19 +55,19 @@ pub const MAX_NUMBER: u64 = (1 << 53) - 1;
 /// One thing that a store holds. In an archive, a line with this `type`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
-pub enum Record {
+pub enum ArchiveRecord {
     /// An account with all that is its own.
-    Account(Box<Person>),
+    Account(Box<ArchivedAccount>),
     /// How far somebody had read.
-    Mark(Reading),
+    Mark(ArchivedMarker),
     /// A room.
-    Room(Room),
+    Room(ArchivedRoom),
     /// An invite. One that is over may be left out.
     Invite(Invite),
     /// A key that waits for an operator.
     Pending(PendingKey),
     /// The numbers that were given so far. None of them is ever given again.
-    Numbers(Numbers),
+    Numbers(ArchivedCounters),
     /// A ban, with its number. One that is over may be left out.
     Ban(Ban),
     /// Somebody who may not speak. One that is over may be left out.
@@ -75,15 +75,15 @@ pub enum Record {
     /// Nobody new comes in. One that is over may be left out.
     Lockdown(Lockdown),
     /// What an operator did.
-    Audit(Order),
+    Audit(ArchivedAudit),
     /// An entry of a conversation's log.
-    Message(Entry),
+    Message(ArchivedMessage),
 }
 
 /// An account with all that is its own.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Person {
+pub struct ArchivedAccount {
     /// Who it is.
     pub id: AccountId,
     /// What they are called now.
@@ -106,7 +106,7 @@ pub struct Person {
 /// How far somebody had read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Reading {
+pub struct ArchivedMarker {
     /// Who.
     pub account: AccountId,
     /// What they read.
@@ -120,7 +120,7 @@ pub struct Reading {
 /// A room, without its log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Room {
+pub struct ArchivedRoom {
     /// What it is called.
     pub name: RoomName,
     /// What it is about.
@@ -140,7 +140,7 @@ pub struct Room {
 /// Numbers that are never given again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Numbers {
+pub struct ArchivedCounters {
     /// The highest of a ban, which may have ended.
     pub ban: u64,
 }
@@ -148,7 +148,7 @@ pub struct Numbers {
 /// What an operator did.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Order {
+pub struct ArchivedAudit {
     /// Its place in the order of arrival: 1, 2, 3, … without gap.
     pub number: u64,
     /// When.
@@ -195,7 +195,7 @@ mod millis {
 
 /// Why a store does not take a record.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Conflict {
+pub enum ImportConflict {
     /// It holds another under the same name; they differ in these fields.
     #[error("the store has it already, with other contents ({})", .0.join(", "))]
     Differs(Vec<String>),
@@ -228,7 +228,7 @@ pub enum ImportError {
         /// Which, counted from 0.
         index: usize,
         /// Why.
-        why: Conflict,
+        why: ImportConflict,
     },
     /// The store failed.
     #[error(transparent)]
@@ -237,9 +237,9 @@ pub enum ImportError {
 
 /// The records of a store, some at a time.
 #[async_trait]
-pub trait Pages: Send {
+pub trait ExportReader: Send {
     /// The next records, a bounded number; none at the end, after which nobody asks again.
-    async fn next(&mut self) -> Result<Vec<Record>, StoreError>;
+    async fn next(&mut self) -> Result<Vec<ArchiveRecord>, StoreError>;
 }
 
 /// Everything out of a store, and into one. See the module for what adapters must keep.
@@ -247,13 +247,13 @@ pub trait Pages: Send {
 pub trait Archive: Store {
     /// Reads all that there is. Others may go on writing; what they write from now on may be in it
     /// or not.
-    async fn export(&self) -> Result<Box<dyn Pages + '_>, StoreError>;
+    async fn export(&self) -> Result<Box<dyn ExportReader + '_>, StoreError>;
 
     /// Takes records in the order of an export, at most [`BATCH`] at a time, and returns how many
     /// of them are new. Each is new or there just the same, with two exceptions: a room without
     /// topic in which nothing was said, as a server makes one when it starts, gives way to the
-    /// one in the archive; and [`Numbers`] only ever grow.
-    async fn import(&self, records: Vec<Record>) -> Result<usize, ImportError>;
+    /// one in the archive; and [`ArchivedCounters`] only ever grow.
+    async fn import(&self, records: Vec<ArchiveRecord>) -> Result<usize, ImportError>;
 
     /// Reads all that is kept and returns the first things that are damaged, in words: none if
     /// nothing is. Others may go on writing. `None` if that is for somebody else to look after, as
@@ -263,52 +263,56 @@ pub trait Archive: Store {
     }
 }
 
-impl Record {
+impl ArchiveRecord {
     /// The word by which it is known in an archive.
     pub fn kind(&self) -> &'static str {
         match self {
-            Record::Account(_) => "account",
-            Record::Mark(_) => "mark",
-            Record::Room(_) => "room",
-            Record::Invite(_) => "invite",
-            Record::Pending(_) => "pending",
-            Record::Ban(_) => "ban",
-            Record::Numbers(_) => "numbers",
-            Record::Mute(_) => "mute",
-            Record::Lockdown(_) => "lockdown",
-            Record::Audit(_) => "audit",
-            Record::Message(_) => "message",
+            ArchiveRecord::Account(_) => "account",
+            ArchiveRecord::Mark(_) => "mark",
+            ArchiveRecord::Room(_) => "room",
+            ArchiveRecord::Invite(_) => "invite",
+            ArchiveRecord::Pending(_) => "pending",
+            ArchiveRecord::Ban(_) => "ban",
+            ArchiveRecord::Numbers(_) => "numbers",
+            ArchiveRecord::Mute(_) => "mute",
+            ArchiveRecord::Lockdown(_) => "lockdown",
+            ArchiveRecord::Audit(_) => "audit",
+            ArchiveRecord::Message(_) => "message",
         }
     }
 
     /// Which one it is, for people.
     pub fn title(&self) -> String {
         match self {
-            Record::Account(person) => format!("account {}", person.name),
-            Record::Mark(mark) => format!("mark of {} in {}", mark.account, mark.conversation),
-            Record::Room(room) => format!("room {}", room.name),
-            Record::Invite(invite) => format!("invite {}", invite.id()),
-            Record::Pending(pending) => format!("pending key {}", pending.key.fingerprint),
-            Record::Ban(ban) => format!("ban {}", ban.id),
-            Record::Numbers(_) => "numbers".to_owned(),
-            Record::Mute(mute) => format!("mute of {}", mute.account),
-            Record::Lockdown(_) => "lockdown".to_owned(),
-            Record::Audit(order) => format!("audit entry {}", order.number),
-            Record::Message(entry) => format!("message {} of {}", entry.seq, entry.conversation),
+            ArchiveRecord::Account(person) => format!("account {}", person.name),
+            ArchiveRecord::Mark(mark) => {
+                format!("mark of {} in {}", mark.account, mark.conversation)
+            }
+            ArchiveRecord::Room(room) => format!("room {}", room.name),
+            ArchiveRecord::Invite(invite) => format!("invite {}", invite.id()),
+            ArchiveRecord::Pending(pending) => format!("pending key {}", pending.key.fingerprint),
+            ArchiveRecord::Ban(ban) => format!("ban {}", ban.id),
+            ArchiveRecord::Numbers(_) => "numbers".to_owned(),
+            ArchiveRecord::Mute(mute) => format!("mute of {}", mute.account),
+            ArchiveRecord::Lockdown(_) => "lockdown".to_owned(),
+            ArchiveRecord::Audit(order) => format!("audit entry {}", order.number),
+            ArchiveRecord::Message(entry) => {
+                format!("message {} of {}", entry.seq, entry.conversation)
+            }
         }
     }
 
     /// That the store has `other` in its place. For adapters.
     #[must_use]
-    pub fn differs(&self, other: &Record) -> Conflict {
-        Conflict::Differs(line::differences(self, other))
+    pub fn differs(&self, other: &ArchiveRecord) -> ImportConflict {
+        ImportConflict::Differs(line::differences(self, other))
     }
 }
 
-impl Person {
+impl ArchivedAccount {
     /// Puts together what the port gives in parts.
-    pub fn new(account: Account, names: Vec<Name>, keys: Vec<KeyRecord>) -> Person {
-        let mut person = Person {
+    pub fn new(account: Account, names: Vec<Name>, keys: Vec<KeyRecord>) -> ArchivedAccount {
+        let mut person = ArchivedAccount {
             id: account.id,
             name: account.name,
             names,
@@ -342,7 +346,7 @@ impl Person {
     }
 }
 
-impl Reading {
+impl ArchivedMarker {
     /// The mark alone.
     pub fn mark(&self) -> ReadMarker {
         ReadMarker {
@@ -352,14 +356,14 @@ impl Reading {
     }
 }
 
-impl Order {
+impl ArchivedAudit {
     /// An entry with its place.
-    pub fn new(number: u64, audit: AuditEntry) -> Order {
+    pub fn new(number: u64, audit: AuditEntry) -> ArchivedAudit {
         let (actor, kind) = match &audit.actor {
             Actor::Unverified(text) => (text.to_string(), None),
             actor => (actor.to_string(), Some(actor.kind().to_owned())),
         };
-        Order {
+        ArchivedAudit {
             number,
             at: audit.at,
             actor,
@@ -383,7 +387,7 @@ impl Order {
     }
 }
 
-impl Conflict {
+impl ImportConflict {
     /// That it is about the record at this place of the batch.
     #[must_use]
     pub fn at(self, index: usize) -> ImportError {

@@ -1,8 +1,8 @@
 //! Changes to people and access, as values.
 //!
-//! Each has one actor and one moment. An adapter's [`People::apply`](super::People::apply) saves
+//! Each has one actor and one moment. An adapter's [`PeopleStore::apply`](super::PeopleStore::apply) saves
 //! the change, its audit entry and the new revision in one transaction, or nothing; what came of
-//! it is an [`Applied`], which is all that the hub, the log and whoever asked need to know.
+//! it is an [`AppliedChange`], which is all that the hub, the log and whoever asked need to know.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ pub const MAX_CLAIMS: usize = 5;
 /// The most keys that can wait for an operator.
 pub const MAX_PENDING: usize = 200;
 
-/// The most keys that one [`Action::DenyAll`] denies: a transaction of `DynamoDB` takes 100 writes.
+/// The most keys that one [`ChangeAction::DenyAll`] denies: a transaction of `DynamoDB` takes 100 writes.
 pub const MAX_DENIED: usize = 90;
 
 /// One change to people or access: who makes it, when, and what it is.
@@ -34,13 +34,13 @@ pub struct Change {
     /// Who makes it.
     pub actor: Actor,
     /// What it is.
-    pub action: Action,
+    pub action: ChangeAction,
 }
 
 /// What is to change. Names are those at this moment, for the audit entry; accounts and keys are
 /// what counts.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Action {
+pub enum ChangeAction {
     /// Makes an account that owns its name and this key. If it does already, nothing changes. An
     /// account of this id that owns one of them only, or neither, gets [`ChangeError::NameTaken`].
     CreateAccount {
@@ -231,7 +231,7 @@ pub enum Action {
 
 /// What came of a change.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Applied {
+pub struct AppliedChange {
     /// What else there is to know.
     pub outcome: ChangeOutcome,
     /// The entry that was saved with it. There is none if nothing changed, or if people did
@@ -323,7 +323,7 @@ pub enum ChangeError {
 
 impl Change {
     /// A change made now by a person.
-    pub fn by(id: AccountId, name: Name, at: Time, action: Action) -> Change {
+    pub fn by(id: AccountId, name: Name, at: Time, action: ChangeAction) -> Change {
         let actor = Actor::Account(id, name);
         Change { at, actor, action }
     }
@@ -333,36 +333,37 @@ impl Change {
         let own = |account: AccountId| self.actor.account() == Some(account);
         let ends = |until: Option<Time>| lasting(until.map(|until| self.at.left_until(until)));
         let (target, detail) = match &self.action {
-            Action::CreateAccount { account, .. } if own(account.id) => return None,
-            Action::Rename { account, .. } if own(*account) => return None,
-            Action::AddPending { .. } => return None,
-            Action::CreateAccount { account, key } => (
+            ChangeAction::CreateAccount { account, .. } if own(account.id) => return None,
+            ChangeAction::Rename { account, .. } if own(*account) => return None,
+            ChangeAction::AddPending { .. } => return None,
+            ChangeAction::CreateAccount { account, key } => (
                 key.fingerprint.to_string(),
                 format!("{}, a new account ({})", account.name, account.role),
             ),
-            Action::Rename { from, to, .. } => (from.to_string(), to.to_string()),
-            Action::AddKey { account, name, key } | Action::ClaimKey { account, name, key } => {
+            ChangeAction::Rename { from, to, .. } => (from.to_string(), to.to_string()),
+            ChangeAction::AddKey { account, name, key }
+            | ChangeAction::ClaimKey { account, name, key } => {
                 let whose = if own(*account) { "" } else { name.as_str() };
                 (key.fingerprint.to_string(), whose.to_owned())
             }
-            Action::RemoveKey {
+            ChangeAction::RemoveKey {
                 account, name, key, ..
             }
-            | Action::ConfirmKey { account, name, key } => {
+            | ChangeAction::ConfirmKey { account, name, key } => {
                 let whose = if own(*account) { "" } else { name.as_str() };
                 (key.to_string(), whose.to_owned())
             }
-            Action::RefuseKey { key, names } => (
+            ChangeAction::RefuseKey { key, names } => (
                 key.to_string(),
                 format!("{}, by the owner of the key", listed(names)),
             ),
-            Action::SetRole { name, role, .. } => (name.to_string(), role.to_string()),
-            Action::CreateInvite(invite) => {
+            ChangeAction::SetRole { name, role, .. } => (name.to_string(), role.to_string()),
+            ChangeAction::CreateInvite(invite) => {
                 let (uses, role) = (invite.uses, invite.role);
                 (invite.id().to_owned(), format!("{uses} uses, {role}"))
             }
-            Action::RevokeInvite(id) => (id.to_string(), String::new()),
-            Action::RedeemInvite { account, key, .. } => {
+            ChangeAction::RevokeInvite(id) => (id.to_string(), String::new()),
+            ChangeAction::RedeemInvite { account, key, .. } => {
                 let whose = if own(account.id) {
                     ""
                 } else {
@@ -370,43 +371,45 @@ impl Change {
                 };
                 (key.fingerprint.to_string(), whose.to_owned())
             }
-            Action::ProveKey { key, .. } => (key.to_string(), String::new()),
-            Action::ForgetAccount { name, .. } => (
+            ChangeAction::ProveKey { key, .. } => (key.to_string(), String::new()),
+            ChangeAction::ForgetAccount { name, .. } => (
                 name.to_string(),
                 "nobody came in with its key in time".to_owned(),
             ),
-            Action::Approve { key, account } => (account.name.to_string(), key.to_string()),
-            Action::Deny { key, name } => (name.to_string(), key.to_string()),
-            Action::DenyAll { keys, which } => (which.clone(), key_count(keys.len())),
-            Action::Ban(ban) => (
+            ChangeAction::Approve { key, account } => (account.name.to_string(), key.to_string()),
+            ChangeAction::Deny { key, name } => (name.to_string(), key.to_string()),
+            ChangeAction::DenyAll { keys, which } => (which.clone(), key_count(keys.len())),
+            ChangeAction::Ban(ban) => (
                 ban.target.to_string(),
                 with_reason(&ends(ban.until), ban.reason.as_ref()),
             ),
-            Action::Unban(id) => (id.to_string(), String::new()),
-            Action::Mute { name, mute } => (
+            ChangeAction::Unban(id) => (id.to_string(), String::new()),
+            ChangeAction::Mute { name, mute } => (
                 name.to_string(),
                 with_reason(&ends(mute.until), mute.reason.as_ref()),
             ),
-            Action::Unmute { name, .. } => (name.to_string(), String::new()),
-            Action::SetLockdown(Some(lockdown)) => {
+            ChangeAction::Unmute { name, .. } => (name.to_string(), String::new()),
+            ChangeAction::SetLockdown(Some(lockdown)) => {
                 let target = match lockdown.scope {
                     LockdownScope::Everyone => "on",
                     LockdownScope::Guests => "guests",
                 };
                 (target.to_owned(), ends(lockdown.until))
             }
-            Action::SetLockdown(None) => ("off".to_owned(), String::new()),
-            Action::SetSlow { room, slow } => (
+            ChangeAction::SetLockdown(None) => ("off".to_owned(), String::new()),
+            ChangeAction::SetSlow { room, slow } => (
                 room.to_string(),
                 slow.map_or_else(
                     || "off".to_owned(),
                     |slow| format!("one message {}", every(slow)),
                 ),
             ),
-            Action::RemoveRoom { room } => (room.to_string(), String::new()),
-            Action::Kick { name, reason } => (name.to_string(), with_reason("", reason.as_ref())),
-            Action::Announce => ("everybody".to_owned(), String::new()),
-            Action::Purge {
+            ChangeAction::RemoveRoom { room } => (room.to_string(), String::new()),
+            ChangeAction::Kick { name, reason } => {
+                (name.to_string(), with_reason("", reason.as_ref()))
+            }
+            ChangeAction::Announce => ("everybody".to_owned(), String::new()),
+            ChangeAction::Purge {
                 target,
                 millis,
                 removed,
@@ -434,19 +437,19 @@ impl Change {
     pub fn concerns_online(&self) -> bool {
         matches!(
             self.action,
-            Action::RemoveKey { .. }
-                | Action::SetRole { .. }
-                | Action::ForgetAccount { .. }
-                | Action::Ban(_)
-                | Action::Unban(_)
-                | Action::Mute { .. }
-                | Action::Unmute { .. }
-                | Action::SetLockdown(_)
+            ChangeAction::RemoveKey { .. }
+                | ChangeAction::SetRole { .. }
+                | ChangeAction::ForgetAccount { .. }
+                | ChangeAction::Ban(_)
+                | ChangeAction::Unban(_)
+                | ChangeAction::Mute { .. }
+                | ChangeAction::Unmute { .. }
+                | ChangeAction::SetLockdown(_)
         )
     }
 
     /// What came of it, given the outcome.
-    pub(super) fn applied(&self, outcome: ChangeOutcome) -> Applied {
+    pub(super) fn applied(&self, outcome: ChangeOutcome) -> AppliedChange {
         let same = matches!(
             outcome,
             ChangeOutcome::Unchanged | ChangeOutcome::RedeemedBefore(_)
@@ -455,22 +458,23 @@ impl Change {
         if let (Some(audit), ChangeOutcome::Denied(count)) = (&mut audit, &outcome) {
             audit.detail = Text::stored_line(&key_count(*count));
         }
-        Applied { outcome, audit }
+        AppliedChange { outcome, audit }
     }
 }
 
-impl Action {
+impl ChangeAction {
     /// The key that becomes an account's with it, for good: all claims on the key end. An account
     /// that nobody has proven to be theirs may yet be forgotten.
     pub(super) fn new_key(&self) -> Option<&Fingerprint> {
         match self {
-            Action::CreateAccount { account, key } | Action::RedeemInvite { account, key, .. } => {
+            ChangeAction::CreateAccount { account, key }
+            | ChangeAction::RedeemInvite { account, key, .. } => {
                 account.proof_by.is_none().then_some(&key.fingerprint)
             }
-            Action::AddKey { key, .. } => Some(&key.fingerprint),
-            Action::ConfirmKey { key, .. }
-            | Action::ProveKey { key, .. }
-            | Action::Approve { key, .. } => Some(key),
+            ChangeAction::AddKey { key, .. } => Some(&key.fingerprint),
+            ChangeAction::ConfirmKey { key, .. }
+            | ChangeAction::ProveKey { key, .. }
+            | ChangeAction::Approve { key, .. } => Some(key),
             _ => None,
         }
     }
@@ -478,33 +482,33 @@ impl Action {
     /// What it is, in a word that stays the same: for the audit, the log and metrics.
     pub fn as_str(&self) -> &'static str {
         match self {
-            Action::CreateAccount { .. } => "account_create",
-            Action::Rename { .. } => "rename",
-            Action::AddKey { .. } => "key_add",
-            Action::ClaimKey { .. } => "key_claim",
-            Action::ConfirmKey { .. } => "key_confirm",
-            Action::RefuseKey { .. } => "key_refuse",
-            Action::RemoveKey { .. } => "key_revoke",
-            Action::SetRole { .. } => "role",
-            Action::CreateInvite(_) => "invite_create",
-            Action::RevokeInvite(_) => "invite_revoke",
-            Action::RedeemInvite { .. } => "invite_redeem",
-            Action::ProveKey { .. } => "key_proven",
-            Action::ForgetAccount { .. } => "account_forgotten",
-            Action::AddPending { .. } => "key_pending",
-            Action::Approve { .. } => "approve",
-            Action::Deny { .. } => "deny",
-            Action::DenyAll { .. } => "deny_all",
-            Action::Ban(_) => "ban",
-            Action::Unban(_) => "unban",
-            Action::Mute { .. } => "mute",
-            Action::Unmute { .. } => "unmute",
-            Action::SetLockdown(_) => "lockdown",
-            Action::SetSlow { .. } => "slow",
-            Action::RemoveRoom { .. } => "room_remove",
-            Action::Kick { .. } => "kick",
-            Action::Announce => "announce",
-            Action::Purge { .. } => "purge",
+            ChangeAction::CreateAccount { .. } => "account_create",
+            ChangeAction::Rename { .. } => "rename",
+            ChangeAction::AddKey { .. } => "key_add",
+            ChangeAction::ClaimKey { .. } => "key_claim",
+            ChangeAction::ConfirmKey { .. } => "key_confirm",
+            ChangeAction::RefuseKey { .. } => "key_refuse",
+            ChangeAction::RemoveKey { .. } => "key_revoke",
+            ChangeAction::SetRole { .. } => "role",
+            ChangeAction::CreateInvite(_) => "invite_create",
+            ChangeAction::RevokeInvite(_) => "invite_revoke",
+            ChangeAction::RedeemInvite { .. } => "invite_redeem",
+            ChangeAction::ProveKey { .. } => "key_proven",
+            ChangeAction::ForgetAccount { .. } => "account_forgotten",
+            ChangeAction::AddPending { .. } => "key_pending",
+            ChangeAction::Approve { .. } => "approve",
+            ChangeAction::Deny { .. } => "deny",
+            ChangeAction::DenyAll { .. } => "deny_all",
+            ChangeAction::Ban(_) => "ban",
+            ChangeAction::Unban(_) => "unban",
+            ChangeAction::Mute { .. } => "mute",
+            ChangeAction::Unmute { .. } => "unmute",
+            ChangeAction::SetLockdown(_) => "lockdown",
+            ChangeAction::SetSlow { .. } => "slow",
+            ChangeAction::RemoveRoom { .. } => "room_remove",
+            ChangeAction::Kick { .. } => "kick",
+            ChangeAction::Announce => "announce",
+            ChangeAction::Purge { .. } => "purge",
         }
     }
 }

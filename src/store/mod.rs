@@ -33,10 +33,10 @@ pub mod sqlite;
 mod words;
 
 pub use archive::Archive;
-pub use change::{Action, Applied, Change, ChangeError, ChangeOutcome};
+pub use change::{AppliedChange, Change, ChangeAction, ChangeError, ChangeOutcome};
 pub use metered::{MeteredStore, WriteHealth};
-pub use people::People;
-pub use purge::{Authors, Purge, PurgeStep};
+pub use people::PeopleStore;
+pub use purge::{PurgeAuthors, PurgeFilter, PurgeStep};
 
 /// The most that [`Store::count_after`] counts to: what it costs must not grow with how long
 /// somebody was away. It means "this many or more".
@@ -191,9 +191,9 @@ pub(crate) fn removed(
     conversation: Conversation,
     seq: Seq,
     at: Time,
-) -> Result<archive::Entry, StoreError> {
+) -> Result<archive::ArchivedMessage, StoreError> {
     let name = Name::stored("removed").map_err(|error| StoreError::Internal(error.to_string()))?;
-    Ok(archive::Entry {
+    Ok(archive::ArchivedMessage {
         conversation,
         seq,
         at,
@@ -202,7 +202,7 @@ pub(crate) fn removed(
             name,
         },
         to: None,
-        kept: archive::Kept::Gone,
+        kept: archive::ArchivedBody::Gone,
     })
 }
 
@@ -274,7 +274,7 @@ pub struct SearchHits {
 
 /// Everything that outlives the process. See the module for what adapters must keep.
 #[async_trait]
-pub trait Store: People + 'static {
+pub trait Store: PeopleStore + 'static {
     /// How many of these, from the first on, fit into one `append`: at least one.
     fn portion(&self, batch: &[Draft]) -> usize {
         batch.len().max(1)
@@ -295,7 +295,7 @@ pub trait Store: People + 'static {
     async fn purge(
         &self,
         conversation: &Conversation,
-        purge: &Purge,
+        purge: &PurgeFilter,
         before: Option<Seq>,
     ) -> Result<PurgeStep, StoreError>;
 

@@ -6,11 +6,11 @@
 //! 8. Of several who redeem the last use of an invite at the same time, exactly one succeeds.
 //! 9. There is never a moment without an operator, once there was one. Who has not proven to be
 //!    one is none.
-//! 10. [`People::revision`] is another number after every change that can concern somebody who is
+//! 10. [`PeopleStore::revision`] is another number after every change that can concern somebody who is
 //!     online, also if another process made it: a key that is removed, a role, a ban, a mute, the
 //!     lockdown, and an order that ends one of these. It need not change when an account is made
 //!     or a key is added: nobody who is online is measured by that, and many may come at once.
-//! 11. [`People::accounts_with_keys`] knows of every change to keys that was answered before it was asked.
+//! 11. [`PeopleStore::accounts_with_keys`] knows of every change to keys that was answered before it was asked.
 //! 12. An account that waits for its proof is either proven before its time is over or forgotten
 //!     after, never both.
 //! 13. A claim on a key gives nothing by itself, and keeps nobody from the key. Claims end when the
@@ -18,7 +18,7 @@
 
 use async_trait::async_trait;
 
-use super::change::{Applied, Change, ChangeError};
+use super::change::{AppliedChange, Change, ChangeError};
 use super::{Account, StoreError};
 use crate::chat::access::{AuditEntry, Ban, KeyRecord, Lockdown, Mute, PendingKey};
 use crate::chat::ids::{AccountId, Fingerprint, Time};
@@ -29,11 +29,11 @@ pub type AccountWithKeys = (Account, Vec<KeyRecord>);
 
 /// Keys, roles, invites, bans: see the module for what adapters must keep.
 #[async_trait]
-pub trait People: Send + Sync {
+pub trait PeopleStore: Send + Sync {
     /// Saves a change with its audit entry ([`Change::audit`]) and, if it
     /// [concerns someone online](Change::concerns_online), another revision: all of it or
     /// nothing. What changes nothing writes nothing, neither an entry nor a revision.
-    async fn apply(&self, change: &Change) -> Result<Applied, ChangeError>;
+    async fn apply(&self, change: &Change) -> Result<AppliedChange, ChangeError>;
 
     /// The keys of an account, the oldest first.
     async fn keys_of(&self, account: AccountId) -> Result<Vec<KeyRecord>, StoreError>;

@@ -4,8 +4,9 @@ use async_trait::async_trait;
 
 use super::people::AccountWithKeys;
 use super::{
-    Account, Action, Applied, CallError, Change, ChangeError, EditError, MessageEdit, People,
-    Purge, PurgeStep, ReadMarker, RoomRecord, SearchHits, SearchQuery, Store, StoreError,
+    Account, AppliedChange, CallError, Change, ChangeAction, ChangeError, EditError, MessageEdit,
+    PeopleStore, PurgeFilter, PurgeStep, ReadMarker, RoomRecord, SearchHits, SearchQuery, Store,
+    StoreError,
 };
 use crate::chat::access::{AuditEntry, Ban, KeyRecord, Lockdown, Mute, PendingKey};
 use crate::chat::event::{Draft, Message};
@@ -32,7 +33,7 @@ pub trait Proxy: Send + Sync + 'static {
     fn backend(&self) -> &dyn Store;
 
     /// Handles one call by awaiting `forward`, which does nothing before that. `operation` is the
-    /// method's name, for [`People::apply`] what the change does ([`Action::as_str`]), and `amend`
+    /// method's name, for [`PeopleStore::apply`] what the change does ([`ChangeAction::as_str`]), and `amend`
     /// for [`Store::edit_message`].
     fn call<T: Send, E: CallError>(
         &self,
@@ -71,7 +72,7 @@ forward! { Store:
         }
     ]
     Grow fn append(batch: Vec<Draft>) -> Vec<Seq>;
-    None fn purge(conversation: &Conversation, purge: &Purge, before: Option<Seq>) -> PurgeStep;
+    None fn purge(conversation: &Conversation, purge: &PurgeFilter, before: Option<Seq>) -> PurgeStep;
     None fn purged() -> bool;
     None fn history(
         conversation: &Conversation, before: Option<Seq>, limit: usize
@@ -92,15 +93,15 @@ forward! { Store:
     Write fn ping() -> ();
 }
 
-forward! { People:
+forward! { PeopleStore:
     [
-        async fn apply(&self, change: &Change) -> Result<Applied, ChangeError> {
+        async fn apply(&self, change: &Change) -> Result<AppliedChange, ChangeError> {
             // Only these make an account, or a key that waits to become one. Everything else is
             // an operator's, or takes hardly any space.
             let effect = match change.action {
-                Action::CreateAccount { .. }
-                | Action::RedeemInvite { .. }
-                | Action::AddPending { .. } => Effect::Grow,
+                ChangeAction::CreateAccount { .. }
+                | ChangeAction::RedeemInvite { .. }
+                | ChangeAction::AddPending { .. } => Effect::Grow,
                 _ => Effect::Write,
             };
             let forward = self.backend().apply(change);

@@ -6,16 +6,16 @@ use crate::chat::ids::{AccountId, Name, Seq, Time};
 
 /// Which entries of a log lose their words.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Purge {
+pub struct PurgeFilter {
     /// Who said them.
-    pub authors: Authors,
+    pub authors: PurgeAuthors,
     /// Only those said at this time or later.
     pub since: Time,
 }
 
 /// Whose words are removed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Authors {
+pub enum PurgeAuthors {
     /// Those of these accounts, under whatever name.
     Accounts(BTreeSet<AccountId>),
     /// Those said under this name: a guest has no account by which to find them later.
@@ -24,14 +24,14 @@ pub enum Authors {
     Guests,
 }
 
-impl Purge {
+impl PurgeFilter {
     /// Whether it is about an entry.
     pub fn hits(&self, author: AccountId, name: &str, at: Time) -> bool {
         at >= self.since
             && match &self.authors {
-                Authors::Accounts(accounts) => accounts.contains(&author),
-                Authors::Named(wanted) => wanted.as_str() == name,
-                Authors::Guests => Name::stored(name).is_ok_and(|name| name.is_guest()),
+                PurgeAuthors::Accounts(accounts) => accounts.contains(&author),
+                PurgeAuthors::Named(wanted) => wanted.as_str() == name,
+                PurgeAuthors::Guests => Name::stored(name).is_ok_and(|name| name.is_guest()),
             }
     }
 }

@@ -16,14 +16,14 @@ use tokio::time::{Instant, sleep};
 use self::file::DatabaseFile;
 use self::threads::Threads;
 use super::{
-    Account, CallError, EditError, MessageEdit, Purge, PurgeStep, ReadMarker, RoomRecord,
+    Account, CallError, EditError, MessageEdit, PurgeFilter, PurgeStep, ReadMarker, RoomRecord,
     SearchHits, SearchQuery, Store, StoreError,
 };
 use crate::chat::event::{Draft, Message};
 use crate::chat::ids::{AccountId, Conversation, Fingerprint, Name, RoomName, Seq, Time};
 use crate::chat::preferences::Preferences;
 
-pub use self::file::{Loss, OpenError};
+pub use self::file::{DataLoss, OpenError};
 
 mod accounts;
 mod archive;
@@ -136,7 +136,7 @@ impl Sqlite {
     /// Has the database at `path` opened again although commits are missing in it
     /// ([`OpenError::Lost`]). Returns what is lost, or `None` if nothing is. No server may use it
     /// meanwhile.
-    pub fn accept_loss(path: &Path) -> Result<Option<Loss>, OpenError> {
+    pub fn accept_loss(path: &Path) -> Result<Option<DataLoss>, OpenError> {
         DatabaseFile::new(path, Options::default()).accept_loss()
     }
 
@@ -187,7 +187,7 @@ impl Store for Sqlite {
     async fn purge(
         &self,
         conversation: &Conversation,
-        purge: &Purge,
+        purge: &PurgeFilter,
         before: Option<Seq>,
     ) -> Result<PurgeStep, StoreError> {
         let (conversation, purge) = (conversation.clone(), purge.clone());

@@ -12,24 +12,24 @@ const MAX_CHARS: usize = 512;
 
 /// What somebody searches for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Words {
+pub(super) struct SearchTerms {
     /// Each of them must occur, as it is.
     pub phrases: Vec<String>,
     /// Whether the last may be the beginning of a word.
     pub open: bool,
 }
 
-impl Words {
+impl SearchTerms {
     /// What was typed; `None` if there is no word in it. The last word is open unless a sign ends
     /// it (`c++`).
-    pub fn typed(raw: &str) -> Option<Words> {
+    pub fn typed(raw: &str) -> Option<SearchTerms> {
         let raw: String = raw.nfc().take(MAX_CHARS).collect();
         let phrases: Vec<&str> = raw
             .split(|c: char| c.is_whitespace() || c.is_control())
             .filter(|word| word.contains(char::is_alphanumeric))
             .collect();
         let open = phrases.last()?.ends_with(char::is_alphanumeric);
-        Some(Words {
+        Some(SearchTerms {
             phrases: phrases.into_iter().map(apart).collect(),
             open,
         })
@@ -60,15 +60,15 @@ fn unspaced(c: char) -> bool {
 
 /// A search in texts that have no index.
 #[derive(Debug, Clone)]
-pub(super) struct Matcher {
+pub(super) struct TermMatcher {
     phrases: Vec<Vec<String>>,
     open: bool,
 }
 
-impl Matcher {
+impl TermMatcher {
     /// Looks for these.
-    pub fn new(words: &Words) -> Matcher {
-        Matcher {
+    pub fn new(words: &SearchTerms) -> TermMatcher {
+        TermMatcher {
             phrases: words.phrases.iter().map(|phrase| cut(phrase)).collect(),
             open: words.open,
         }
@@ -126,13 +126,13 @@ mod tests {
             ("e\u{301}", Some((&["é"], true))),
         ];
         for (raw, expected) in cases {
-            let expected = expected.map(|(phrases, open)| Words {
+            let expected = expected.map(|(phrases, open)| SearchTerms {
                 phrases: phrases.iter().map(|&phrase| phrase.to_owned()).collect(),
                 open,
             });
-            assert_eq!(Words::typed(raw), expected, "{raw:?}");
+            assert_eq!(SearchTerms::typed(raw), expected, "{raw:?}");
         }
-        let long = Words::typed(&"ab ".repeat(1000)).unwrap();
+        let long = SearchTerms::typed(&"ab ".repeat(1000)).unwrap();
         assert!(long.phrases.len() < MAX_CHARS);
     }
 
@@ -150,7 +150,7 @@ mod tests {
             ("c++", "C++ and cpp", true),
             ("c++", "cpp", false),
         ] {
-            let matcher = Matcher::new(&Words::typed(raw).unwrap());
+            let matcher = TermMatcher::new(&SearchTerms::typed(raw).unwrap());
             assert_eq!(matcher.matches(text), expected, "{raw:?} in {text:?}");
         }
     }

@@ -13,7 +13,7 @@ use crate::chat::ids::{AccountId, Name, Time};
 use crate::chat::invite::Code;
 use crate::clock;
 use crate::keys::{KeyLineError, read_public_key};
-use crate::store::{Account, Action, Change, ChangeError, ChangeOutcome, Store, StoreError};
+use crate::store::{Account, Change, ChangeAction, ChangeError, ChangeOutcome, Store, StoreError};
 
 /// How long somebody has to come in with the key that they gave, in milliseconds: a week.
 const PROOF: u64 = 7 * 86_400_000;
@@ -119,7 +119,7 @@ impl Desk {
         let redeem = Change {
             at: now,
             actor: Actor::Web,
-            action: Action::RedeemInvite {
+            action: ChangeAction::RedeemInvite {
                 hash: hash.clone(),
                 account: account.clone(),
                 key: key.clone(),

@@ -23,7 +23,7 @@ use ssh_chat::hub::feed::{Delivery, Inbox};
 use ssh_chat::hub::{self, Attachment, Hub};
 use ssh_chat::rate_limit::TrustedNetworks;
 use ssh_chat::store::sqlite::Sqlite;
-use ssh_chat::store::{Account, People as _, Store as _};
+use ssh_chat::store::{Account, PeopleStore as _, Store as _};
 use ssh_chat::text::Text;
 
 use crate::harness::DEADLINE;

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use data_encoding::BASE64;
-use ssh_chat::store::archive::line::Line;
-use ssh_chat::store::archive::{Person, Record};
+use ssh_chat::store::archive::line::ArchiveLine;
+use ssh_chat::store::archive::{ArchiveRecord, ArchivedAccount};
 
 use crate::harness::http::{self, Answer, Form};
 use crate::harness::{Home, Login, Server, contains, run};
@@ -76,12 +76,14 @@ fn public(home: &Home, who: &str) -> String {
     fs::read_to_string(home.key(who).with_extension("pub")).unwrap()
 }
 
-fn account(home: &Home, name: &str) -> Option<Person> {
+fn account(home: &Home, name: &str) -> Option<ArchivedAccount> {
     let archive = run(home, &["export"]).stdout;
     archive
         .lines()
-        .find_map(|line| match Line::read(line.as_bytes()) {
-            Ok(Line::Record(Record::Account(person))) if person.name.as_str() == name => {
+        .find_map(|line| match ArchiveLine::read(line.as_bytes()) {
+            Ok(ArchiveLine::Record(ArchiveRecord::Account(person)))
+                if person.name.as_str() == name =>
+            {
                 Some(*person)
             }
             _ => None,

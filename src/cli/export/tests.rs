@@ -17,10 +17,10 @@ fn full() -> Memory {
 fn an_archive_has_a_beginning_all_records_and_an_end() {
     let ran = run("export", &full(), "");
     assert_eq!((ran.exit, ran.err.as_str()), (Exit::Good, ""));
-    let lines: Vec<Line> = ran
+    let lines: Vec<ArchiveLine> = ran
         .out
         .lines()
-        .map(|line| Line::read(line.as_bytes()).unwrap())
+        .map(|line| ArchiveLine::read(line.as_bytes()).unwrap())
         .collect();
     let (first, rest) = lines.split_first().unwrap();
     let (last, records) = rest.split_last().unwrap();
@@ -29,11 +29,17 @@ fn an_archive_has_a_beginning_all_records_and_an_end() {
         env!("CARGO_PKG_VERSION")
     );
     assert!(ran.out.starts_with(&begins), "{}", ran.out);
-    assert_eq!(Line::first(begins.as_bytes()).as_ref(), Ok(first));
-    let expected: Vec<Line> = samples::records().into_iter().map(Line::Record).collect();
+    assert_eq!(ArchiveLine::first(begins.as_bytes()).as_ref(), Ok(first));
+    let expected: Vec<ArchiveLine> = samples::records()
+        .into_iter()
+        .map(ArchiveLine::Record)
+        .collect();
     assert_eq!(records, expected);
     let count = records.len() as u64;
-    assert_eq!(*last, Line::Frame(Frame::End { records: count }));
+    assert_eq!(
+        *last,
+        ArchiveLine::Frame(ArchiveFrame::End { records: count })
+    );
     assert_eq!(run("export -", &full(), "").out, ran.out);
 }
 

@@ -4,17 +4,17 @@ use super::*;
 use crate::cli::tests::memory::Memory;
 use crate::cli::tests::{Ran, run};
 use crate::store::archive::samples;
-use crate::store::archive::{Kept, Record};
+use crate::store::archive::{ArchiveRecord, ArchivedBody};
 
-fn archive(records: Vec<Record>) -> String {
+fn archive(records: Vec<ArchiveRecord>) -> String {
     let store = Memory::default();
     store.content().records = records;
     run("export", &store, "").out
 }
 
 /// `count` records, of which all are messages.
-fn many(count: u64) -> Vec<Record> {
-    let entry = |seq| Record::Message(samples::entry(seq, Kept::Gone));
+fn many(count: u64) -> Vec<ArchiveRecord> {
+    let entry = |seq| ArchiveRecord::Message(samples::entry(seq, ArchivedBody::Gone));
     (1..=count).map(entry).collect()
 }
 
@@ -148,9 +148,9 @@ fn a_file_is_looked_through_before_anything_is_changed() {
 #[test]
 fn a_conflict_is_named_with_its_line() {
     let store = Memory::default();
-    let mut other = samples::entry(300, Kept::Gone);
+    let mut other = samples::entry(300, ArchivedBody::Gone);
     other.at = other.at.plus(1);
-    store.content().records = vec![Record::Message(other)];
+    store.content().records = vec![ArchiveRecord::Message(other)];
     let ran = run("import -", &store, &archive(many(400)));
     assert_eq!(ran.exit, Exit::Failed);
     assert_eq!(

@@ -9,12 +9,13 @@ use crate::chat::event::{Draft, Message};
 use crate::chat::ids::{AccountId, Conversation, Fingerprint, Name, RoomName, Seq, Time};
 use crate::chat::invite::Invite;
 use crate::chat::preferences::Preferences;
-use crate::store::archive::{Archive, ImportError, Pages, Record};
+use crate::store::archive::{Archive, ArchiveRecord, ExportReader, ImportError};
 use crate::store::change::MAX_KEYS;
 use crate::store::people::AccountWithKeys;
 use crate::store::{
-    Account, Action, Applied, Change, ChangeError, ChangeOutcome, EditError, MessageEdit, People,
-    Purge, PurgeStep, ReadMarker, RoomRecord, SearchHits, SearchQuery, Store, StoreError,
+    Account, AppliedChange, Change, ChangeAction, ChangeError, ChangeOutcome, EditError,
+    MessageEdit, PeopleStore, PurgeFilter, PurgeStep, ReadMarker, RoomRecord, SearchHits,
+    SearchQuery, Store, StoreError,
 };
 
 /// What is in it.
@@ -25,7 +26,7 @@ pub(in crate::cli) struct Content {
     pub invites: Vec<Invite>,
     pub audits: Vec<AuditEntry>,
     /// What is in an archive of it.
-    pub records: Vec<Record>,
+    pub records: Vec<ArchiveRecord>,
     /// Everything fails with this, if it is there.
     pub broken: Option<StoreError>,
 }
@@ -50,16 +51,16 @@ impl Content {
         Some(keys.find(|(_, other)| other.fingerprint == *key)?.0)
     }
 
-    fn write(&mut self, action: &Action) -> Result<ChangeOutcome, ChangeError> {
+    fn write(&mut self, action: &ChangeAction) -> Result<ChangeOutcome, ChangeError> {
         match action {
-            Action::CreateAccount { account, key } => {
+            ChangeAction::CreateAccount { account, key } => {
                 if self.owner(&key.fingerprint).is_some() {
                     return Err(ChangeError::KeyTaken);
                 }
                 self.accounts.push(account.clone());
                 self.keys.push((account.id, key.clone()));
             }
-            Action::AddKey { account, key, .. } => {
+            ChangeAction::AddKey { account, key, .. } => {
                 match self.owner(&key.fingerprint) {
                     Some(owner) if owner == *account => return Ok(ChangeOutcome::Unchanged),
                     Some(_) => return Err(ChangeError::KeyTaken),
@@ -70,7 +71,7 @@ impl Content {
                 }
                 self.keys.push((*account, key.clone()));
             }
-            Action::RemoveKey {
+            ChangeAction::RemoveKey {
                 account, key, last, ..
             } => {
                 assert!(last, "a shell on the machine may take any key");
@@ -79,7 +80,7 @@ impl Content {
                 }
                 self.keys.retain(|(_, other)| other.fingerprint != *key);
             }
-            Action::SetRole { account, role, .. } => {
+            ChangeAction::SetRole { account, role, .. } => {
                 let operators = self.accounts.iter().filter(|a| a.role == Role::Operator);
                 if *role != Role::Operator && operators.count() == 1 {
                     return Err(ChangeError::LastOperator);
@@ -87,8 +88,8 @@ impl Content {
                 let account = self.accounts.iter_mut().find(|a| a.id == *account);
                 account.ok_or(ChangeError::NoAccount)?.role = *role;
             }
-            Action::CreateInvite(invite) => self.invites.push(invite.clone()),
-            Action::RevokeInvite(id) => {
+            ChangeAction::CreateInvite(invite) => self.invites.push(invite.clone()),
+            ChangeAction::RevokeInvite(id) => {
                 let before = self.invites.len();
                 self.invites
                     .retain(|invite| !invite.hash.starts_with(id.as_str()));
@@ -103,8 +104,8 @@ impl Content {
 }
 
 #[async_trait]
-impl People for Memory {
-    async fn apply(&self, change: &Change) -> Result<Applied, ChangeError> {
+impl PeopleStore for Memory {
+    async fn apply(&self, change: &Change) -> Result<AppliedChange, ChangeError> {
         let mut content = self.open()?;
         let outcome = content.write(&change.action)?;
         let audit = match outcome {
@@ -114,7 +115,7 @@ impl People for Memory {
         if let Some(entry) = &audit {
             content.audits.insert(0, entry.clone());
         }
-        Ok(Applied { outcome, audit })
+        Ok(AppliedChange { outcome, audit })
     }
 
     async fn keys_of(&self, account: AccountId) -> Result<Vec<KeyRecord>, StoreError> {
@@ -202,7 +203,7 @@ impl Store for Memory {
     async fn purge(
         &self,
         _: &Conversation,
-        _: &Purge,
+        _: &PurgeFilter,
         _: Option<Seq>,
     ) -> Result<PurgeStep, StoreError> {
         unreachable!()
@@ -289,11 +290,11 @@ impl Store for Memory {
 }
 
 /// Two records a page.
-struct Export(Vec<Record>);
+struct Export(Vec<ArchiveRecord>);
 
 #[async_trait]
-impl Pages for Export {
-    async fn next(&mut self) -> Result<Vec<Record>, StoreError> {
+impl ExportReader for Export {
+    async fn next(&mut self) -> Result<Vec<ArchiveRecord>, StoreError> {
         let count = self.0.len().min(2);
         Ok(self.0.drain(..count).collect())
     }
@@ -301,11 +302,11 @@ impl Pages for Export {
 
 #[async_trait]
 impl Archive for Memory {
-    async fn export(&self) -> Result<Box<dyn Pages + '_>, StoreError> {
+    async fn export(&self) -> Result<Box<dyn ExportReader + '_>, StoreError> {
         Ok(Box::new(Export(self.open()?.records.clone())))
     }
 
-    async fn import(&self, records: Vec<Record>) -> Result<usize, ImportError> {
+    async fn import(&self, records: Vec<ArchiveRecord>) -> Result<usize, ImportError> {
         let mut content = self.open()?;
         let mut new = Vec::new();
         for (index, record) in records.into_iter().enumerate() {

@@ -9,7 +9,7 @@ use crate::text::Text;
 /// An entry of a conversation's log as the store keeps it, shown or not.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Flat", into = "Flat")]
-pub struct Entry {
+pub struct ArchivedMessage {
     /// Where it was said.
     pub conversation: Conversation,
     /// Its place there.
@@ -21,12 +21,12 @@ pub struct Entry {
     /// In a direct conversation, the other person's name at that time.
     pub to: Option<Name>,
     /// What is kept of it.
-    pub kept: Kept,
+    pub kept: ArchivedBody,
 }
 
 /// What is kept of an entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Kept {
+pub enum ArchivedBody {
     /// Plain words, the latest.
     Said {
         /// What it says.
@@ -57,11 +57,11 @@ pub enum Kept {
     },
 }
 
-impl Kept {
+impl ArchivedBody {
     /// The message that it is about, if it is about one.
     pub fn target(&self) -> Option<Seq> {
         match self {
-            Kept::Edited { target } | Kept::Deleted { target } => Some(*target),
+            ArchivedBody::Edited { target } | ArchivedBody::Deleted { target } => Some(*target),
             _ => None,
         }
     }
@@ -97,16 +97,16 @@ enum Kind {
     Deleted,
 }
 
-impl From<Entry> for Flat {
-    fn from(entry: Entry) -> Flat {
+impl From<ArchivedMessage> for Flat {
+    fn from(entry: ArchivedMessage) -> Flat {
         let target = entry.kept.target();
         let (kind, text, edited) = match entry.kept {
-            Kept::Said { text, edited } => (Kind::Said, Some(text), edited),
-            Kept::Did { text, edited } => (Kind::Did, Some(text), edited),
-            Kept::Topic(topic) => (Kind::Topic, topic, false),
-            Kept::Gone => (Kind::Gone, None, false),
-            Kept::Edited { .. } => (Kind::Edited, None, false),
-            Kept::Deleted { .. } => (Kind::Deleted, None, false),
+            ArchivedBody::Said { text, edited } => (Kind::Said, Some(text), edited),
+            ArchivedBody::Did { text, edited } => (Kind::Did, Some(text), edited),
+            ArchivedBody::Topic(topic) => (Kind::Topic, topic, false),
+            ArchivedBody::Gone => (Kind::Gone, None, false),
+            ArchivedBody::Edited { .. } => (Kind::Edited, None, false),
+            ArchivedBody::Deleted { .. } => (Kind::Deleted, None, false),
         };
         Flat {
             conversation: entry.conversation,
@@ -123,20 +123,20 @@ impl From<Entry> for Flat {
     }
 }
 
-impl TryFrom<Flat> for Entry {
+impl TryFrom<Flat> for ArchivedMessage {
     type Error = &'static str;
 
-    fn try_from(flat: Flat) -> Result<Entry, &'static str> {
+    fn try_from(flat: Flat) -> Result<ArchivedMessage, &'static str> {
         let kept = match (flat.kind, flat.text, flat.target, flat.edited) {
-            (Kind::Said, Some(text), None, edited) => Kept::Said { text, edited },
-            (Kind::Did, Some(text), None, edited) => Kept::Did { text, edited },
-            (Kind::Topic, topic, None, false) => Kept::Topic(topic),
-            (Kind::Gone, None, None, false) => Kept::Gone,
-            (Kind::Edited, None, Some(target), false) => Kept::Edited { target },
-            (Kind::Deleted, None, Some(target), false) => Kept::Deleted { target },
+            (Kind::Said, Some(text), None, edited) => ArchivedBody::Said { text, edited },
+            (Kind::Did, Some(text), None, edited) => ArchivedBody::Did { text, edited },
+            (Kind::Topic, topic, None, false) => ArchivedBody::Topic(topic),
+            (Kind::Gone, None, None, false) => ArchivedBody::Gone,
+            (Kind::Edited, None, Some(target), false) => ArchivedBody::Edited { target },
+            (Kind::Deleted, None, Some(target), false) => ArchivedBody::Deleted { target },
             _ => return Err("`text`, `target` and `edited` do not go with this `kind`"),
         };
-        Ok(Entry {
+        Ok(ArchivedMessage {
             conversation: flat.conversation,
             seq: flat.seq,
             at: flat.at,

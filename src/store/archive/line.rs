@@ -11,7 +11,10 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Entry, MAX_NUMBER, Numbers, Order, Person, Reading, Record, Room};
+use super::{
+    ArchiveRecord, ArchivedAccount, ArchivedAudit, ArchivedCounters, ArchivedMarker,
+    ArchivedMessage, ArchivedRoom, MAX_NUMBER,
+};
 use crate::chat::access::Ban;
 use crate::chat::ids::{Name, Seq, Time};
 use crate::chat::invite::{Invite, MAX_USES};
@@ -39,17 +42,17 @@ const MAX_SETTING: usize = 64;
 
 /// One line.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Line {
+pub enum ArchiveLine {
     /// The first or the last.
-    Frame(Frame),
+    Frame(ArchiveFrame),
     /// What stands between them.
-    Record(Record),
+    Record(ArchiveRecord),
 }
 
 /// The lines around the records.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "lowercase", deny_unknown_fields)]
-pub enum Frame {
+pub enum ArchiveFrame {
     /// The first: what this is.
     Archive {
         /// The version of the format.
@@ -94,12 +97,12 @@ impl LineError {
     }
 }
 
-impl Line {
+impl ArchiveLine {
     /// Reads the first line, which tells whether the others can be read.
-    pub fn first(raw: &[u8]) -> Result<Line, LineError> {
+    pub fn first(raw: &[u8]) -> Result<ArchiveLine, LineError> {
         match serde_json::from_slice(raw) {
             Ok(Opening { r#type, v: Some(v) }) if r#type == "archive" => match v {
-                VERSION => Line::read(raw),
+                VERSION => ArchiveLine::read(raw),
                 v => Err(LineError::new(format!(
                     "the archive has format {v}, and this ssh-chat reads {VERSION}: use the one \
                      that made it, or a newer one"
@@ -113,11 +116,13 @@ impl Line {
     }
 
     /// Reads any line. Memory is bounded by the length of `raw`, which the caller bounds.
-    pub fn read(raw: &[u8]) -> Result<Line, LineError> {
+    pub fn read(raw: &[u8]) -> Result<ArchiveLine, LineError> {
         match serde_json::from_slice(raw) {
-            Ok(record) => sound(record).map(Line::Record).map_err(LineError::new),
+            Ok(record) => sound(record)
+                .map(ArchiveLine::Record)
+                .map_err(LineError::new),
             Err(_) if is_frame(raw) => serde_json::from_slice(raw)
-                .map(Line::Frame)
+                .map(ArchiveLine::Frame)
                 .map_err(LineError::json),
             Err(error) => Err(LineError::json(error)),
         }
@@ -126,8 +131,8 @@ impl Line {
     /// The line, with its end. Fails if it would be longer than [`MAX_LINE`].
     pub fn write(&self) -> Result<String, LineError> {
         let line = match self {
-            Line::Frame(frame) => serde_json::to_string(frame),
-            Line::Record(record) => serde_json::to_string(record),
+            ArchiveLine::Frame(frame) => serde_json::to_string(frame),
+            ArchiveLine::Record(record) => serde_json::to_string(record),
         };
         let line = line.map_err(LineError::json)? + "\n";
         if line.len() > MAX_LINE {
@@ -146,8 +151,8 @@ fn is_frame(raw: &[u8]) -> bool {
 }
 
 /// The fields in which two records differ.
-pub(super) fn differences(one: &Record, other: &Record) -> Vec<String> {
-    let fields = |record: &Record| match serde_json::to_value(record) {
+pub(super) fn differences(one: &ArchiveRecord, other: &ArchiveRecord) -> Vec<String> {
+    let fields = |record: &ArchiveRecord| match serde_json::to_value(record) {
         Ok(Value::Object(fields)) => fields,
         _ => serde_json::Map::new(),
     };
@@ -160,8 +165,8 @@ pub(super) fn differences(one: &Record, other: &Record) -> Vec<String> {
 }
 
 /// Refuses a record whose fields can't be true together.
-fn sound(mut record: Record) -> Result<Record, String> {
-    if let Record::Account(person) = &mut record {
+fn sound(mut record: ArchiveRecord) -> Result<ArchiveRecord, String> {
+    if let ArchiveRecord::Account(person) = &mut record {
         person.sort();
     }
     let number = largest_number(&record);
@@ -169,16 +174,18 @@ fn sound(mut record: Record) -> Result<Record, String> {
         return Err(format!("{number} is more than {MAX_NUMBER}"));
     }
     match &record {
-        Record::Account(person) => person_is_sound(person)?,
-        Record::Invite(invite) => invite_is_sound(invite)?,
-        Record::Ban(ban) if ban.id == 0 => return Err("bans are counted from 1".to_owned()),
-        Record::Audit(order) if order.number == 0 => {
+        ArchiveRecord::Account(person) => person_is_sound(person)?,
+        ArchiveRecord::Invite(invite) => invite_is_sound(invite)?,
+        ArchiveRecord::Ban(ban) if ban.id == 0 => return Err("bans are counted from 1".to_owned()),
+        ArchiveRecord::Audit(order) if order.number == 0 => {
             return Err("audit entries are counted from 1".to_owned());
         }
-        Record::Audit(order) if Order::new(order.number, order.audit()) != *order => {
+        ArchiveRecord::Audit(order)
+            if ArchivedAudit::new(order.number, order.audit()) != *order =>
+        {
             return Err("its actor, actor_kind and actor_account contradict each other".to_owned());
         }
-        Record::Message(entry) => entry_is_sound(entry)?,
+        ArchiveRecord::Message(entry) => entry_is_sound(entry)?,
         _ => {}
     }
     Ok(record)
@@ -186,22 +193,22 @@ fn sound(mut record: Record) -> Result<Record, String> {
 
 /// The largest number in a record. What every reader of JSON keeps exactly is at most
 /// [`MAX_NUMBER`].
-fn largest_number(record: &Record) -> u64 {
+fn largest_number(record: &ArchiveRecord) -> u64 {
     match record {
-        Record::Mark(Reading { seq, .. }) => seq.0,
-        Record::Room(Room { slow, .. }) => slow.map_or(0, |slow| {
+        ArchiveRecord::Mark(ArchivedMarker { seq, .. }) => seq.0,
+        ArchiveRecord::Room(ArchivedRoom { slow, .. }) => slow.map_or(0, |slow| {
             u64::try_from(slow.as_millis()).unwrap_or(u64::MAX)
         }),
-        Record::Numbers(Numbers { ban: number })
-        | Record::Ban(Ban { id: number, .. })
-        | Record::Audit(Order { number, .. }) => *number,
+        ArchiveRecord::Numbers(ArchivedCounters { ban: number })
+        | ArchiveRecord::Ban(Ban { id: number, .. })
+        | ArchiveRecord::Audit(ArchivedAudit { number, .. }) => *number,
         // The target comes before it.
-        Record::Message(entry) => entry.seq.0,
-        Record::Account(_)
-        | Record::Invite(_)
-        | Record::Pending(_)
-        | Record::Mute(_)
-        | Record::Lockdown(_) => 0,
+        ArchiveRecord::Message(entry) => entry.seq.0,
+        ArchiveRecord::Account(_)
+        | ArchiveRecord::Invite(_)
+        | ArchiveRecord::Pending(_)
+        | ArchiveRecord::Mute(_)
+        | ArchiveRecord::Lockdown(_) => 0,
     }
 }
 
@@ -219,8 +226,8 @@ fn invite_is_sound(invite: &Invite) -> Result<(), String> {
     Ok(())
 }
 
-fn person_is_sound(person: &Person) -> Result<(), String> {
-    let Person { name, names, .. } = person;
+fn person_is_sound(person: &ArchivedAccount) -> Result<(), String> {
+    let ArchivedAccount { name, names, .. } = person;
     if !names.contains(name) {
         return Err(format!("{name} is not among the account's names"));
     }
@@ -255,7 +262,7 @@ fn person_is_sound(person: &Person) -> Result<(), String> {
     Ok(())
 }
 
-fn entry_is_sound(entry: &Entry) -> Result<(), String> {
+fn entry_is_sound(entry: &ArchivedMessage) -> Result<(), String> {
     let before = |target: Seq| target > Seq(0) && target < entry.seq;
     if entry.seq == Seq(0) {
         Err("places in a log begin with 1".to_owned())

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use super::{Entry, Kept, Numbers, Order, Person, Reading, Record, Room};
+use super::{
+    ArchiveRecord, ArchivedAccount, ArchivedAudit, ArchivedBody, ArchivedCounters, ArchivedMarker,
+    ArchivedMessage, ArchivedRoom,
+};
 use crate::chat::access::{
     Ban, BanTarget, ClientPrefix, KeyRecord, Lockdown, LockdownScope, Mute, PendingKey, Role,
     network,
@@ -38,8 +41,8 @@ fn ops() -> Conversation {
     Conversation::Room(RoomName::new("ops").unwrap())
 }
 
-fn alice() -> Person {
-    Person {
+fn alice() -> ArchivedAccount {
+    ArchivedAccount {
         id: ALICE,
         name: name("alicia"),
         names: vec![name("alice"), name("alicia")],
@@ -62,19 +65,19 @@ fn alice() -> Person {
 }
 
 /// Somebody who asked for a name on the web, and did not come yet.
-fn dora() -> Person {
+fn dora() -> ArchivedAccount {
     let mut key = key();
     key.fingerprint = Fingerprint::new("SHA256:rkSKyGxOjk3sZFcpcI70GHOuecbf+E7/czYJiUh/COU");
     let account = Account {
         proof_by: Some(LATER),
         ..Account::new(DORA, name("dora"), Role::Member, AT)
     };
-    Person::new(account, vec![name("dora")], vec![key])
+    ArchivedAccount::new(account, vec![name("dora")], vec![key])
 }
 
 /// An entry in `ops`, by bob.
-pub(crate) fn entry(seq: u64, kept: Kept) -> Entry {
-    Entry {
+pub(crate) fn entry(seq: u64, kept: ArchivedBody) -> ArchivedMessage {
+    ArchivedMessage {
         conversation: ops(),
         seq: Seq(seq),
         at: AT,
@@ -87,25 +90,26 @@ pub(crate) fn entry(seq: u64, kept: Kept) -> Entry {
     }
 }
 
-fn entries() -> Vec<Entry> {
+fn entries() -> Vec<ArchivedMessage> {
     let text = Text::stored;
     let shown = [
-        Kept::Said {
+        ArchivedBody::Said {
             text: text("the pump is \"hot\"\nagain"),
             edited: true,
         },
-        Kept::Topic(Some(text("release on Friday"))),
-        Kept::Topic(None),
-        Kept::Edited { target: Seq(1) },
-        Kept::Gone,
-        Kept::Deleted { target: Seq(5) },
+        ArchivedBody::Topic(Some(text("release on Friday"))),
+        ArchivedBody::Topic(None),
+        ArchivedBody::Edited { target: Seq(1) },
+        ArchivedBody::Gone,
+        ArchivedBody::Deleted { target: Seq(5) },
     ];
-    let mut entries: Vec<Entry> = (1..).zip(shown).map(|(n, kept)| entry(n, kept)).collect();
-    let waves = Kept::Did {
+    let mut entries: Vec<ArchivedMessage> =
+        (1..).zip(shown).map(|(n, kept)| entry(n, kept)).collect();
+    let waves = ArchivedBody::Did {
         text: text("waves"),
         edited: false,
     };
-    entries.push(Entry {
+    entries.push(ArchivedMessage {
         conversation: Conversation::between(ALICE, BOB),
         to: Some(name("alice")),
         ..entry(1, waves)
@@ -132,24 +136,24 @@ fn bans() -> Vec<Ban> {
 }
 
 /// In the order of an archive.
-pub(crate) fn records() -> Vec<Record> {
+pub(crate) fn records() -> Vec<ArchiveRecord> {
     let mut records = vec![
-        Record::Account(Box::new(alice())),
-        Record::Account(Box::new(dora())),
-        Record::Mark(Reading {
+        ArchiveRecord::Account(Box::new(alice())),
+        ArchiveRecord::Account(Box::new(dora())),
+        ArchiveRecord::Mark(ArchivedMarker {
             account: ALICE,
             conversation: ops(),
             seq: Seq(6),
             at: AT,
         }),
-        Record::Room(Room {
+        ArchiveRecord::Room(ArchivedRoom {
             name: RoomName::new("ops").unwrap(),
             topic: Some(Text::stored("release on Friday")),
             created: AT,
             made_by: Some(ALICE),
             slow: Some(Duration::from_secs(30)),
         }),
-        Record::Invite(Invite {
+        ArchiveRecord::Invite(Invite {
             hash: "3f9a1c77".repeat(8),
             role: Role::Member,
             left: 2,
@@ -158,7 +162,7 @@ pub(crate) fn records() -> Vec<Record> {
             by: "alice".into(),
             at: AT,
         }),
-        Record::Pending(PendingKey {
+        ArchiveRecord::Pending(PendingKey {
             key: KeyRecord {
                 fingerprint: Fingerprint::new("SHA256:9WRpGYSR5jPtaYdgBpUTJCqQxUb5jSTJ3RHsPMZ3cMM"),
                 comment: Text::stored(""),
@@ -168,22 +172,22 @@ pub(crate) fn records() -> Vec<Record> {
             from: "203.0.113.7".parse().unwrap(),
             at: AT,
         }),
-        Record::Numbers(Numbers { ban: 7 }),
+        ArchiveRecord::Numbers(ArchivedCounters { ban: 7 }),
     ];
-    records.extend(bans().into_iter().map(Record::Ban));
+    records.extend(bans().into_iter().map(ArchiveRecord::Ban));
     records.extend([
-        Record::Mute(Mute {
+        ArchiveRecord::Mute(Mute {
             account: BOB,
             by: "alice".into(),
             until: Some(LATER),
             reason: Some(Text::stored("spam")),
         }),
-        Record::Lockdown(Lockdown {
+        ArchiveRecord::Lockdown(Lockdown {
             scope: LockdownScope::Guests,
             by: "alice".into(),
             until: None,
         }),
-        Record::Audit(Order {
+        ArchiveRecord::Audit(ArchivedAudit {
             number: 1,
             at: AT,
             actor: "alice".to_owned(),
@@ -194,6 +198,6 @@ pub(crate) fn records() -> Vec<Record> {
             detail: "for 7 days: noise".to_owned(),
         }),
     ]);
-    records.extend(entries().into_iter().map(Record::Message));
+    records.extend(entries().into_iter().map(ArchiveRecord::Message));
     records
 }

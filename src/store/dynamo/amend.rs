@@ -12,7 +12,7 @@ use super::segment::{Entry, Segment};
 use super::table::{Proof, WriteError};
 use crate::chat::event::{Body, Draft, Message};
 use crate::chat::ids::{AccountId, Conversation, Seq};
-use crate::store::{EditError, MessageEdit, Purge, PurgeStep, StoreError};
+use crate::store::{EditError, MessageEdit, PurgeFilter, PurgeStep, StoreError};
 
 /// How often to look again because somebody else was first.
 const CONFLICTS: u32 = 30;
@@ -89,7 +89,7 @@ impl Dynamo {
     pub(super) async fn purge_back(
         &self,
         conversation: &Conversation,
-        purge: &Purge,
+        purge: &PurgeFilter,
         before: Option<Seq>,
     ) -> Result<PurgeStep, StoreError> {
         let mut reader = Reader::before(self, conversation, before).paged(PURGED);
@@ -113,7 +113,11 @@ impl Dynamo {
         Ok(step)
     }
 
-    async fn purge_segment(&self, mut segment: Segment, purge: &Purge) -> Result<u64, StoreError> {
+    async fn purge_segment(
+        &self,
+        mut segment: Segment,
+        purge: &PurgeFilter,
+    ) -> Result<u64, StoreError> {
         for turn in 0..CONFLICTS {
             let removed = segment.purge(purge);
             if removed == 0 {

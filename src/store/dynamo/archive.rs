@@ -14,7 +14,7 @@ use self::read::Export;
 use super::Dynamo;
 use super::table::patiently;
 use crate::store::StoreError;
-use crate::store::archive::{Archive, ImportError, Pages, Record};
+use crate::store::archive::{Archive, ArchiveRecord, ExportReader, ImportError};
 
 mod ledger;
 mod log;
@@ -25,11 +25,11 @@ mod there;
 
 #[async_trait]
 impl Archive for Dynamo {
-    async fn export(&self) -> Result<Box<dyn Pages + '_>, StoreError> {
+    async fn export(&self) -> Result<Box<dyn ExportReader + '_>, StoreError> {
         Ok(Box::new(Export::new(self)))
     }
 
-    async fn import(&self, records: Vec<Record>) -> Result<usize, ImportError> {
+    async fn import(&self, records: Vec<ArchiveRecord>) -> Result<usize, ImportError> {
         patiently(self.take_in(&records)).await
     }
 }

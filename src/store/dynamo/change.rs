@@ -14,7 +14,7 @@ use super::key::Key;
 use super::log::turn_taking;
 use super::table::{Proof, WriteError};
 use super::write::Write;
-use crate::store::{Action, Applied, Change, ChangeError, ChangeOutcome, StoreError};
+use crate::store::{AppliedChange, Change, ChangeAction, ChangeError, ChangeOutcome, StoreError};
 
 /// How often to look again because somebody else was first.
 const CONFLICTS: u32 = 30;
@@ -94,10 +94,10 @@ pub(super) fn revise() -> Write {
 
 impl Dynamo {
     /// Makes a change.
-    pub(super) async fn make(&self, change: &Change) -> Result<Applied, ChangeError> {
+    pub(super) async fn make(&self, change: &Change) -> Result<AppliedChange, ChangeError> {
         // Who comes in or chooses a name mostly changes what nobody else does, and may be many.
         let mut turns = match change.action {
-            Action::CreateAccount { .. } | Action::Rename { .. } => Turns::default(),
+            ChangeAction::CreateAccount { .. } | ChangeAction::Rename { .. } => Turns::default(),
             _ => self.turns().await,
         };
         loop {
@@ -155,41 +155,45 @@ impl Dynamo {
     async fn plan_action(&self, change: &Change) -> Result<Option<ChangePlan>, ChangeError> {
         let now = change.at;
         let plan = match &change.action {
-            Action::CreateAccount { account, key } => self.create(account, key).await,
-            Action::Rename { account, to, .. } => self.change_name(*account, to).await,
-            Action::AddKey { account, key, .. } => self.give_key(*account, key).await,
-            Action::ClaimKey { account, key, .. } => self.claim_key(*account, key, now).await,
-            Action::ConfirmKey { account, key, .. } => self.confirm_key(*account, key, now).await,
-            Action::RefuseKey { key, .. } => self.refuse_key(key).await,
-            Action::RemoveKey {
+            ChangeAction::CreateAccount { account, key } => self.create(account, key).await,
+            ChangeAction::Rename { account, to, .. } => self.change_name(*account, to).await,
+            ChangeAction::AddKey { account, key, .. } => self.give_key(*account, key).await,
+            ChangeAction::ClaimKey { account, key, .. } => self.claim_key(*account, key, now).await,
+            ChangeAction::ConfirmKey { account, key, .. } => {
+                self.confirm_key(*account, key, now).await
+            }
+            ChangeAction::RefuseKey { key, .. } => self.refuse_key(key).await,
+            ChangeAction::RemoveKey {
                 account, key, last, ..
             } => self.take_key(*account, key, *last).await,
-            Action::SetRole { account, role, .. } => self.change_role(*account, *role).await,
-            Action::CreateInvite(invite) => self.keep_invite(invite).await,
-            Action::RevokeInvite(id) => self.end_invite(id, now).await,
-            Action::RedeemInvite { hash, account, key } => {
+            ChangeAction::SetRole { account, role, .. } => self.change_role(*account, *role).await,
+            ChangeAction::CreateInvite(invite) => self.keep_invite(invite).await,
+            ChangeAction::RevokeInvite(id) => self.end_invite(id, now).await,
+            ChangeAction::RedeemInvite { hash, account, key } => {
                 return self.use_invite(hash, account, key, now).await;
             }
-            Action::ProveKey { account, .. } => self.end_unproven(*account, now).await,
-            Action::ForgetAccount { account, .. } => self.forget_account(*account, now).await,
-            Action::AddPending {
+            ChangeAction::ProveKey { account, .. } => self.end_unproven(*account, now).await,
+            ChangeAction::ForgetAccount { account, .. } => self.forget_account(*account, now).await,
+            ChangeAction::AddPending {
                 pending,
                 per_source,
             } => self.have_wait(pending, *per_source, now).await,
-            Action::Approve { key, account } => self.end_wait(key, Some(account), now).await,
-            Action::Deny { key, .. } => self.end_wait(key, None, now).await,
-            Action::DenyAll { keys, .. } => self.end_waits(keys).await,
-            Action::Ban(ban) => self.keep_ban(ban).await,
-            Action::Unban(id) => self.end(Key::ban(*id), now).await,
-            Action::Mute { mute, .. } => Ok(ChangePlan::done(vec![super::mutes::put(mute)])),
-            Action::Unmute { account, .. } => self.end_if_there(Key::mute(*account), now).await,
-            Action::SetLockdown(Some(lockdown)) => {
+            ChangeAction::Approve { key, account } => self.end_wait(key, Some(account), now).await,
+            ChangeAction::Deny { key, .. } => self.end_wait(key, None, now).await,
+            ChangeAction::DenyAll { keys, .. } => self.end_waits(keys).await,
+            ChangeAction::Ban(ban) => self.keep_ban(ban).await,
+            ChangeAction::Unban(id) => self.end(Key::ban(*id), now).await,
+            ChangeAction::Mute { mute, .. } => Ok(ChangePlan::done(vec![super::mutes::put(mute)])),
+            ChangeAction::Unmute { account, .. } => {
+                self.end_if_there(Key::mute(*account), now).await
+            }
+            ChangeAction::SetLockdown(Some(lockdown)) => {
                 Ok(ChangePlan::done(vec![super::mutes::put_lockdown(lockdown)]))
             }
-            Action::SetLockdown(None) => self.end_if_there(Key::lockdown(), now).await,
-            Action::SetSlow { room, slow } => self.change_slow(room, *slow).await,
-            Action::RemoveRoom { room } => self.close_room(room, now).await,
-            Action::Kick { .. } | Action::Announce | Action::Purge { .. } => {
+            ChangeAction::SetLockdown(None) => self.end_if_there(Key::lockdown(), now).await,
+            ChangeAction::SetSlow { room, slow } => self.change_slow(room, *slow).await,
+            ChangeAction::RemoveRoom { room } => self.close_room(room, now).await,
+            ChangeAction::Kick { .. } | ChangeAction::Announce | ChangeAction::Purge { .. } => {
                 Ok(ChangePlan::done(Vec::new()))
             }
         };
@@ -202,7 +206,7 @@ impl Dynamo {
         &self,
         mut writes: Vec<Write>,
         change: &Change,
-        applied: &Applied,
+        applied: &AppliedChange,
     ) -> Result<(), WriteError> {
         let Some(audit) = &applied.audit else {
             return self.table.write(writes, None).await;

@@ -11,10 +11,10 @@ use crate::chat::ids::{AccountId, Conversation, Fingerprint, Name, RoomName, Seq
 use crate::chat::invite::Invite;
 use crate::chat::preferences::Preferences;
 use crate::clock;
-use crate::store::people::{AccountWithKeys, People};
+use crate::store::people::{AccountWithKeys, PeopleStore};
 use crate::store::{
-    Account, Applied, Change, ChangeError, EditError, MessageEdit, Purge, PurgeStep, ReadMarker,
-    RoomRecord, SearchHits, SearchQuery, Store, StoreError,
+    Account, AppliedChange, Change, ChangeError, EditError, MessageEdit, PurgeFilter, PurgeStep,
+    ReadMarker, RoomRecord, SearchHits, SearchQuery, Store, StoreError,
 };
 
 /// Implements a port, after what is written out: each method by the one named behind it.
@@ -60,7 +60,7 @@ port! { Store:
     ]
     fn edit_message(amendment: MessageEdit) -> Message, EditError = amend_entry;
     fn purge(
-        conversation: &Conversation, purge: &Purge, before: Option<Seq>
+        conversation: &Conversation, purge: &PurgeFilter, before: Option<Seq>
     ) -> PurgeStep, StoreError = purge_back;
     fn history(
         conversation: &Conversation, before: Option<Seq>, limit: usize
@@ -84,7 +84,7 @@ port! { Store:
     fn mark(account: AccountId, conversation: &Conversation) -> Option<ReadMarker>, StoreError = read_mark;
 }
 
-port! { People:
+port! { PeopleStore:
     [
         /// Asked all the time, so this is also when doubts are looked after.
         async fn revision(&self) -> Result<u64, StoreError> {
@@ -93,7 +93,7 @@ port! { People:
             revision
         }
     ]
-    fn apply(change: &Change) -> Applied, ChangeError = make;
+    fn apply(change: &Change) -> AppliedChange, ChangeError = make;
     fn claims_of(account: AccountId, now: Time) -> Vec<KeyRecord>, StoreError = claimed_by;
     fn claimants(key: &Fingerprint, now: Time) -> Vec<Account>, StoreError = claiming;
     fn accounts_with_keys() -> Vec<Result<AccountWithKeys, StoreError>>, StoreError = all_with_keys;

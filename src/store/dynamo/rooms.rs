@@ -10,7 +10,7 @@ use super::segment::{Entry, Segment};
 use super::table::{Range, WriteError};
 use super::write::{Condition, Write};
 use crate::chat::ids::{AccountId, Conversation, RoomName, Seq, Time};
-use crate::store::archive::Room;
+use crate::store::archive::ArchivedRoom;
 use crate::store::{ChangeError, RoomRecord, StoreError, removed};
 use crate::text::Text;
 
@@ -148,7 +148,7 @@ impl Dynamo {
     }
 
     async fn room(&self, row: &Row) -> Result<RoomRecord, StoreError> {
-        let Room {
+        let ArchivedRoom {
             name,
             topic,
             created,
@@ -173,10 +173,10 @@ impl Dynamo {
 }
 
 /// A room as it is, without its log.
-pub(super) fn read(row: &Row) -> Result<Room, StoreError> {
+pub(super) fn read(row: &Row) -> Result<ArchivedRoom, StoreError> {
     let raw = row.sort()?;
     let topic = row.maybe_text("topic")?.filter(|topic| !topic.is_empty());
-    Ok(Room {
+    Ok(ArchivedRoom {
         name: RoomName::new(raw)
             .map_err(|error| row.bad(format_args!("the bad name {raw:?}: {error}")))?,
         topic: topic.map(Text::stored),
@@ -190,7 +190,7 @@ pub(super) fn read(row: &Row) -> Result<Room, StoreError> {
 }
 
 /// A room in place of one without topic that was made at this time; or of none.
-pub(super) fn restore(room: &Room, instead: Option<Time>) -> Write {
+pub(super) fn restore(room: &ArchivedRoom, instead: Option<Time>) -> Write {
     let topic = room.topic.as_ref().map(Text::as_str);
     let made_by = room.made_by.map(|account| account.to_string());
     let put = Write::put(Key::room(&room.name), |item| {

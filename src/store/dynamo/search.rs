@@ -11,7 +11,7 @@ use super::Dynamo;
 use super::read::Reader;
 use crate::chat::event::{Body, Message};
 use crate::chat::ids::{Conversation, Seq, Time};
-use crate::store::words::{Matcher, Words};
+use crate::store::words::{SearchTerms, TermMatcher};
 use crate::store::{SearchHits, SearchQuery, StoreError};
 
 /// How many entries are looked at.
@@ -59,10 +59,10 @@ impl Source<'_> {
 impl Dynamo {
     pub(super) async fn look_back(&self, search: &SearchQuery) -> Result<SearchHits, StoreError> {
         let mut found = SearchHits::default();
-        let Some(words) = Words::typed(&search.words) else {
+        let Some(words) = SearchTerms::typed(&search.words) else {
             return Ok(found);
         };
-        let matcher = Matcher::new(&words);
+        let matcher = TermMatcher::new(&words);
         let mut within: Vec<&Conversation> = search.within.iter().collect();
         within.sort_by_key(ToString::to_string);
         within.dedup();

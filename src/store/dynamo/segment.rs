@@ -13,7 +13,7 @@ use super::key::Key;
 use super::write::Write;
 use crate::chat::event::{Author, Body, Draft, Message};
 use crate::chat::ids::{AccountId, Conversation, Name, Seq, Time};
-use crate::store::{Purge, REMOVED, StoreError};
+use crate::store::{PurgeFilter, REMOVED, StoreError};
 use crate::text::Text;
 
 mod kept;
@@ -114,7 +114,7 @@ impl Entry {
     }
 
     /// Takes its words out if it is one of those. Returns whether it was.
-    fn purge(&mut self, purge: &Purge) -> bool {
+    fn purge(&mut self, purge: &PurgeFilter) -> bool {
         let hit = self.is_shown() && purge.hits(self.by, &self.name, self.at());
         if hit {
             // Of a topic that was set nothing is left either; the room's own is in its record.
@@ -280,7 +280,7 @@ impl Segment {
     }
 
     /// Takes the words out of some entries. Returns of how many.
-    pub fn purge(&mut self, purge: &Purge) -> u64 {
+    pub fn purge(&mut self, purge: &PurgeFilter) -> u64 {
         let mut removed = 0;
         for entry in &mut self.entries {
             removed += u64::from(entry.purge(purge));

@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{Sqlite, check};
 use crate::store::StoreError;
-use crate::store::archive::{Archive, BATCH, ImportError, Pages, Record};
+use crate::store::archive::{Archive, ArchiveRecord, BATCH, ExportReader, ImportError};
 
 pub(super) mod read;
 mod take;
@@ -25,12 +25,12 @@ const DAMAGE: u32 = 10;
 
 #[async_trait]
 impl Archive for Sqlite {
-    async fn export(&self) -> Result<Box<dyn Pages + '_>, StoreError> {
+    async fn export(&self) -> Result<Box<dyn ExportReader + '_>, StoreError> {
         let db = self.file.reopen_to_read()?;
         Ok(Box::new(Export::start(db)?))
     }
 
-    async fn import(&self, records: Vec<Record>) -> Result<usize, ImportError> {
+    async fn import(&self, records: Vec<ArchiveRecord>) -> Result<usize, ImportError> {
         self.write(records.len(), move |db| take::take(db, &records))
             .await
     }
@@ -58,7 +58,7 @@ fn on_a_thread(
     spawned.map_err(|error| StoreError::Unavailable(format!("no thread could be started: {error}")))
 }
 
-type Page = Result<Vec<Record>, StoreError>;
+type Page = Result<Vec<ArchiveRecord>, StoreError>;
 
 /// A thread that reads the file from its beginning to its end, and waits for whoever takes the
 /// pages.
@@ -92,7 +92,7 @@ impl Export {
 }
 
 #[async_trait]
-impl Pages for Export {
+impl ExportReader for Export {
     async fn next(&mut self) -> Page {
         match self.pages.recv().await {
             Some(page) => page,
@@ -117,7 +117,7 @@ impl Drop for Export {
 pub(super) struct Outlet {
     /// Nobody, if records are only read to see whether they can be.
     sender: Option<mpsc::Sender<Page>>,
-    page: Vec<Record>,
+    page: Vec<ArchiveRecord>,
 }
 
 /// Why an export goes no further.
@@ -137,7 +137,7 @@ impl Outlet {
         }
     }
 
-    fn put(&mut self, record: Record) -> Result<(), Stop> {
+    fn put(&mut self, record: ArchiveRecord) -> Result<(), Stop> {
         self.page.push(record);
         if self.page.len() < BATCH {
             return Ok(());

@@ -3,10 +3,10 @@
 use rusqlite::Connection;
 
 use super::{accounts, audit, bans, claims, invites, keys, mutes, pending, rooms};
-use crate::store::{Action, Applied, Change, ChangeError, ChangeOutcome};
+use crate::store::{AppliedChange, Change, ChangeAction, ChangeError, ChangeOutcome};
 
 /// Makes a change. An error undoes all of it: the transaction is the caller's.
-pub(super) fn apply(db: &Connection, change: &Change) -> Result<Applied, ChangeError> {
+pub(super) fn apply(db: &Connection, change: &Change) -> Result<AppliedChange, ChangeError> {
     let outcome = write(db, change)?;
     if let Some(key) = change.action.new_key()
         && outcome != ChangeOutcome::Unchanged
@@ -26,35 +26,39 @@ pub(super) fn apply(db: &Connection, change: &Change) -> Result<Applied, ChangeE
 fn write(db: &Connection, change: &Change) -> Result<ChangeOutcome, ChangeError> {
     let now = change.at;
     match &change.action {
-        Action::CreateAccount { account, key } => accounts::create(db, account, key),
-        Action::Rename { account, to, .. } => accounts::rename(db, *account, to),
-        Action::AddKey { account, key, .. } => keys::add(db, *account, key),
-        Action::ClaimKey { account, key, .. } => claims::add(db, *account, key, now),
-        Action::ConfirmKey { account, key, .. } => claims::confirm(db, *account, key, now),
-        Action::RefuseKey { key, .. } => Ok(claims::end(db, key)?.into()),
-        Action::RemoveKey {
+        ChangeAction::CreateAccount { account, key } => accounts::create(db, account, key),
+        ChangeAction::Rename { account, to, .. } => accounts::rename(db, *account, to),
+        ChangeAction::AddKey { account, key, .. } => keys::add(db, *account, key),
+        ChangeAction::ClaimKey { account, key, .. } => claims::add(db, *account, key, now),
+        ChangeAction::ConfirmKey { account, key, .. } => claims::confirm(db, *account, key, now),
+        ChangeAction::RefuseKey { key, .. } => Ok(claims::end(db, key)?.into()),
+        ChangeAction::RemoveKey {
             account, key, last, ..
         } => keys::remove(db, *account, key, *last),
-        Action::SetRole { account, role, .. } => accounts::set_role(db, *account, *role),
-        Action::CreateInvite(invite) => invites::create(db, invite, now),
-        Action::RevokeInvite(id) => invites::revoke(db, id, now),
-        Action::RedeemInvite { hash, account, key } => invites::redeem(db, hash, account, key, now),
-        Action::ProveKey { account, .. } => accounts::prove(db, *account, now),
-        Action::ForgetAccount { account, .. } => accounts::forget(db, *account, now),
-        Action::AddPending {
+        ChangeAction::SetRole { account, role, .. } => accounts::set_role(db, *account, *role),
+        ChangeAction::CreateInvite(invite) => invites::create(db, invite, now),
+        ChangeAction::RevokeInvite(id) => invites::revoke(db, id, now),
+        ChangeAction::RedeemInvite { hash, account, key } => {
+            invites::redeem(db, hash, account, key, now)
+        }
+        ChangeAction::ProveKey { account, .. } => accounts::prove(db, *account, now),
+        ChangeAction::ForgetAccount { account, .. } => accounts::forget(db, *account, now),
+        ChangeAction::AddPending {
             pending,
             per_source,
         } => pending::add(db, pending, *per_source, now),
-        Action::Approve { key, account } => pending::settle(db, key, Some(account), now),
-        Action::Deny { key, .. } => pending::settle(db, key, None, now),
-        Action::DenyAll { keys, .. } => pending::deny_all(db, keys),
-        Action::Ban(ban) => bans::add(db, ban, now),
-        Action::Unban(id) => bans::remove(db, *id, now),
-        Action::Mute { mute, .. } => mutes::set(db, mute.account, Some(mute), now),
-        Action::Unmute { account, .. } => mutes::set(db, *account, None, now),
-        Action::SetLockdown(lockdown) => mutes::set_lockdown(db, lockdown.as_ref(), now),
-        Action::SetSlow { room, slow } => rooms::set_slow(db, room, *slow),
-        Action::RemoveRoom { room } => rooms::remove(db, room, now),
-        Action::Kick { .. } | Action::Announce | Action::Purge { .. } => Ok(ChangeOutcome::Done),
+        ChangeAction::Approve { key, account } => pending::settle(db, key, Some(account), now),
+        ChangeAction::Deny { key, .. } => pending::settle(db, key, None, now),
+        ChangeAction::DenyAll { keys, .. } => pending::deny_all(db, keys),
+        ChangeAction::Ban(ban) => bans::add(db, ban, now),
+        ChangeAction::Unban(id) => bans::remove(db, *id, now),
+        ChangeAction::Mute { mute, .. } => mutes::set(db, mute.account, Some(mute), now),
+        ChangeAction::Unmute { account, .. } => mutes::set(db, *account, None, now),
+        ChangeAction::SetLockdown(lockdown) => mutes::set_lockdown(db, lockdown.as_ref(), now),
+        ChangeAction::SetSlow { room, slow } => rooms::set_slow(db, room, *slow),
+        ChangeAction::RemoveRoom { room } => rooms::remove(db, room, now),
+        ChangeAction::Kick { .. } | ChangeAction::Announce | ChangeAction::Purge { .. } => {
+            Ok(ChangeOutcome::Done)
+        }
     }
 }

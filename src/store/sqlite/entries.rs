@@ -7,7 +7,7 @@ use super::messages::unsigned;
 use crate::chat::event::{Author, Body, Message};
 use crate::chat::ids::{AccountId, Conversation, Name, Seq, Time};
 use crate::store::StoreError;
-use crate::store::archive::{Entry, Kept};
+use crate::store::archive::{ArchivedBody, ArchivedMessage};
 use crate::text::Text;
 
 // What `messages.kind` says. The numbers are in files: never change one.
@@ -59,10 +59,10 @@ pub(super) fn to_message(
 ) -> Result<Message, StoreError> {
     let entry = to_entry(row, conversation)?;
     let (body, edited) = match entry.kept {
-        Kept::Said { text, edited } => (Body::Said(text), edited),
-        Kept::Did { text, edited } => (Body::Did(text), edited),
-        Kept::Topic(topic) => (Body::Topic(topic), false),
-        Kept::Gone | Kept::Edited { .. } | Kept::Deleted { .. } => {
+        ArchivedBody::Said { text, edited } => (Body::Said(text), edited),
+        ArchivedBody::Did { text, edited } => (Body::Did(text), edited),
+        ArchivedBody::Topic(topic) => (Body::Topic(topic), false),
+        ArchivedBody::Gone | ArchivedBody::Edited { .. } | ArchivedBody::Deleted { .. } => {
             return Err(bad(conversation, entry.seq, "nothing to show"));
         }
     };
@@ -78,7 +78,10 @@ pub(super) fn to_message(
 }
 
 /// A row of `messages` with [`COLUMNS`].
-pub(super) fn to_entry(row: &Row<'_>, conversation: &Conversation) -> Result<Entry, StoreError> {
+pub(super) fn to_entry(
+    row: &Row<'_>,
+    conversation: &Conversation,
+) -> Result<ArchivedMessage, StoreError> {
     let seq = Seq(unsigned(column(row, "seq", conversation, Seq(0))?)?);
     let name = |raw: String| {
         Name::stored(&raw)
@@ -86,7 +89,7 @@ pub(super) fn to_entry(row: &Row<'_>, conversation: &Conversation) -> Result<Ent
     };
     let author = column(row, "author", conversation, seq)?;
     let to: Option<String> = column(row, "to_name", conversation, seq)?;
-    Ok(Entry {
+    Ok(ArchivedMessage {
         conversation: conversation.clone(),
         seq,
         at: Time(column(row, "at", conversation, seq)?),
@@ -99,7 +102,11 @@ pub(super) fn to_entry(row: &Row<'_>, conversation: &Conversation) -> Result<Ent
     })
 }
 
-fn to_kept(row: &Row<'_>, conversation: &Conversation, seq: Seq) -> Result<Kept, StoreError> {
+fn to_kept(
+    row: &Row<'_>,
+    conversation: &Conversation,
+    seq: Seq,
+) -> Result<ArchivedBody, StoreError> {
     let kind = column(row, "kind", conversation, seq)?;
     let edited = column(row, "edited", conversation, seq)?;
     let shown = column(row, "shown", conversation, seq)?;
@@ -107,15 +114,15 @@ fn to_kept(row: &Row<'_>, conversation: &Conversation, seq: Seq) -> Result<Kept,
     let body = body.as_deref().map(Text::stored);
     let target: Option<i64> = column(row, "target", conversation, seq)?;
     Ok(match (kind, body, target) {
-        (SAID, Some(text), _) if shown => Kept::Said { text, edited },
-        (DID, Some(text), _) if shown => Kept::Did { text, edited },
+        (SAID, Some(text), _) if shown => ArchivedBody::Said { text, edited },
+        (DID, Some(text), _) if shown => ArchivedBody::Did { text, edited },
         (SAID | DID, None, _) if shown => return Err(bad(conversation, seq, "no text")),
-        (SAID | DID, ..) => Kept::Gone,
-        (TOPIC, topic, _) => Kept::Topic(topic),
-        (EDITED, _, Some(target)) => Kept::Edited {
+        (SAID | DID, ..) => ArchivedBody::Gone,
+        (TOPIC, topic, _) => ArchivedBody::Topic(topic),
+        (EDITED, _, Some(target)) => ArchivedBody::Edited {
             target: Seq(unsigned(target)?),
         },
-        (DELETED, _, Some(target)) => Kept::Deleted {
+        (DELETED, _, Some(target)) => ArchivedBody::Deleted {
             target: Seq(unsigned(target)?),
         },
         (EDITED | DELETED, _, None) => return Err(bad(conversation, seq, "no target")),

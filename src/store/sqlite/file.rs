@@ -182,7 +182,7 @@ fn folder(database: &Path) -> std::path::Display<'_> {
 
 /// What is missing in a database that was opened all the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Loss {
+pub struct DataLoss {
     /// How many commits that were acknowledged.
     pub missing: u64,
     /// How many the database has.
@@ -229,7 +229,7 @@ impl DatabaseFile {
     }
 
     /// Has commits that are missing not asked for any more.
-    pub(super) fn accept_loss(&self) -> Result<Option<Loss>, OpenError> {
+    pub(super) fn accept_loss(&self) -> Result<Option<DataLoss>, OpenError> {
         let acknowledged = self.acknowledged()?;
         let (commits, newest) = if let Ok(false) = self.path.try_exists() {
             (None, None)
@@ -251,7 +251,7 @@ impl DatabaseFile {
         self.acknowledged
             .reset(commits)
             .map_err(|error| self.no_commit_file(&error))?;
-        Ok(Some(Loss {
+        Ok(Some(DataLoss {
             missing,
             kept: commits.map_or(0, |commits| commits.number),
             newest,

@@ -6,7 +6,7 @@ use super::entries::{COLUMNS, Cells, DELETED, DID, EDITED, SAID, TOPIC, to_entry
 use super::search;
 use crate::chat::event::{Author, Body, Draft, Message};
 use crate::chat::ids::{AccountId, Conversation, Name, RoomName, Seq, Time};
-use crate::store::archive::{Conflict, Entry, Kept};
+use crate::store::archive::{ArchivedBody, ArchivedMessage, ImportConflict};
 use crate::store::{EditError, MAX_COUNT, MessageEdit, REMOVED, StoreError, removed};
 use crate::text::Text;
 
@@ -259,7 +259,7 @@ pub(super) fn entry(
     db: &Connection,
     conversation: &Conversation,
     seq: Seq,
-) -> Result<Option<Entry>, StoreError> {
+) -> Result<Option<ArchivedMessage>, StoreError> {
     db.prepare_cached(&format!(
         "SELECT {COLUMNS} FROM messages m
          WHERE m.conversation = (SELECT id FROM conversations WHERE key = ?1) AND m.seq = ?2"
@@ -273,23 +273,26 @@ pub(super) fn entry(
 
 /// Puts an entry at the end of its log as it is, or wherever the log shall begin. There must be
 /// none at its place.
-pub(super) fn restore(db: &Connection, entry: &Entry) -> Result<Result<(), Conflict>, StoreError> {
+pub(super) fn restore(
+    db: &Connection,
+    entry: &ArchivedMessage,
+) -> Result<Result<(), ImportConflict>, StoreError> {
     let mut end = End::of(db, &entry.conversation)?;
     let last = unsigned(end.last)?;
     end.last = place(entry.seq);
     if entry.seq.0 <= last {
-        return Ok(Err(Conflict::Begun));
+        return Ok(Err(ImportConflict::Begun));
     }
     if last > 0 && entry.seq.0 - 1 > last {
-        return Ok(Err(Conflict::Gap(last)));
+        return Ok(Err(ImportConflict::Gap(last)));
     }
     let cells = match &entry.kept {
-        Kept::Said { text, edited } => Cells::shown(SAID, Some(text), *edited),
-        Kept::Did { text, edited } => Cells::shown(DID, Some(text), *edited),
-        Kept::Topic(topic) => Cells::shown(TOPIC, topic.as_ref(), false),
-        Kept::Gone => Cells::hidden(SAID, None),
-        Kept::Edited { target } => Cells::hidden(EDITED, Some(*target)),
-        Kept::Deleted { target } => Cells::hidden(DELETED, Some(*target)),
+        ArchivedBody::Said { text, edited } => Cells::shown(SAID, Some(text), *edited),
+        ArchivedBody::Did { text, edited } => Cells::shown(DID, Some(text), *edited),
+        ArchivedBody::Topic(topic) => Cells::shown(TOPIC, topic.as_ref(), false),
+        ArchivedBody::Gone => Cells::hidden(SAID, None),
+        ArchivedBody::Edited { target } => Cells::hidden(EDITED, Some(*target)),
+        ArchivedBody::Deleted { target } => Cells::hidden(DELETED, Some(*target)),
     };
     end.insert(db, entry.at, &entry.author, entry.to.as_ref(), &cells)?;
     Ok(Ok(()))

@@ -6,14 +6,14 @@ use super::{Sqlite, accounts, audit, bans, change, claims, invites, keys, mutes,
 use crate::chat::access::{AuditEntry, Ban, KeyRecord, Lockdown, Mute, PendingKey};
 use crate::chat::ids::{AccountId, Fingerprint, Time};
 use crate::chat::invite::Invite;
-use crate::store::people::{AccountWithKeys, People};
-use crate::store::{Account, Action, Applied, Change, ChangeError, StoreError};
+use crate::store::people::{AccountWithKeys, PeopleStore};
+use crate::store::{Account, AppliedChange, Change, ChangeAction, ChangeError, StoreError};
 
 #[async_trait]
-impl People for Sqlite {
-    async fn apply(&self, change: &Change) -> Result<Applied, ChangeError> {
+impl PeopleStore for Sqlite {
+    async fn apply(&self, change: &Change) -> Result<AppliedChange, ChangeError> {
         let change = change.clone();
-        if matches!(change.action, Action::CreateAccount { .. }) {
+        if matches!(change.action, ChangeAction::CreateAccount { .. }) {
             self.together().await;
         }
         self.write(1, move |db| change::apply(db, &change)).await

@@ -7,7 +7,7 @@ use super::entries::{DID, SAID, TOPIC};
 use super::messages::{place, unsigned};
 use super::search;
 use crate::chat::ids::{AccountId, Conversation, Seq, Time};
-use crate::store::{Purge, StoreError};
+use crate::store::{PurgeFilter, StoreError};
 
 /// How many entries one step looks at.
 const STEP: i64 = 500;
@@ -24,7 +24,7 @@ pub(super) struct Page {
 pub(super) fn find(
     db: &Connection,
     conversation: &Conversation,
-    purge: &Purge,
+    purge: &PurgeFilter,
     before: Option<Seq>,
 ) -> Result<Page, StoreError> {
     let mut statement = db.prepare_cached(

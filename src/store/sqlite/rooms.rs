@@ -6,7 +6,7 @@ use rusqlite::{Connection, Row};
 
 use super::messages::{self, blob, unsigned};
 use crate::chat::ids::{AccountId, Conversation, RoomName, Seq, Time};
-use crate::store::archive::Room;
+use crate::store::archive::ArchivedRoom;
 use crate::store::{ChangeError, ChangeOutcome, RoomRecord, StoreError};
 use crate::text::Text;
 
@@ -80,7 +80,7 @@ pub(super) fn remove(
 }
 
 /// Writes what a room is, over what it was.
-pub(super) fn restore(db: &Connection, room: &Room) -> rusqlite::Result<()> {
+pub(super) fn restore(db: &Connection, room: &ArchivedRoom) -> rusqlite::Result<()> {
     db.prepare_cached(
         "INSERT OR REPLACE INTO rooms (name, topic, created, made_by, slow)
          VALUES (?1, ?2, ?3, ?4, ?5)",
@@ -96,8 +96,8 @@ pub(super) fn restore(db: &Connection, room: &Room) -> rusqlite::Result<()> {
 }
 
 /// What an archive has of a room.
-pub(super) fn archived(room: RoomRecord) -> Room {
-    Room {
+pub(super) fn archived(room: RoomRecord) -> ArchivedRoom {
+    ArchivedRoom {
         name: room.name,
         topic: room.topic,
         created: room.created,

@@ -1,6 +1,6 @@
 //! Finding words in what was said.
 //!
-//! The index cuts text into the words that [`Words`] are made of. `SQLite`'s trigram tokenizer
+//! The index cuts text into the words that [`SearchTerms`] are made of. `SQLite`'s trigram tokenizer
 //! would find something inside a run of Chinese as well, but only from three characters on, where
 //! most Chinese words have two, for an index several times larger, and it would find `cat` in
 //! `location`.
@@ -11,7 +11,7 @@ use super::entries::{COLUMNS, to_message};
 use super::messages::to_conversation;
 use crate::chat::event::Message;
 use crate::chat::ids::Conversation;
-use crate::store::words::{Words, apart};
+use crate::store::words::{SearchTerms, apart};
 use crate::store::{SearchQuery, StoreError};
 
 /// How many messages wait for the index before it is time to catch up. Adding each at once would
@@ -94,7 +94,7 @@ pub(super) fn search(db: &Connection, search: &SearchQuery) -> Result<Vec<Messag
 /// The words as an FTS5 expression; `None` if there are none. Quoted, so that no character means
 /// anything.
 fn words(raw: &str) -> Option<String> {
-    let words = Words::typed(raw)?;
+    let words = SearchTerms::typed(raw)?;
     let quote = |phrase: &String| format!("\"{}\"", phrase.replace('"', "\"\""));
     let quoted: Vec<String> = words.phrases.iter().map(quote).collect();
     Some(quoted.join(" ") + if words.open { " *" } else { "" })

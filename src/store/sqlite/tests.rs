@@ -9,7 +9,7 @@ use super::*;
 use crate::chat::access::{Actor, KeyRecord, Role};
 use crate::chat::event::{Author, Body};
 use crate::store::{
-    Action, Archive as _, Change, ChangeError, ChangeOutcome, MAX_COUNT, People as _,
+    Archive as _, Change, ChangeAction, ChangeError, ChangeOutcome, MAX_COUNT, PeopleStore as _,
 };
 use crate::text::Text;
 
@@ -36,7 +36,11 @@ impl Folder {
 }
 
 /// Has a change made on the machine, at this time.
-async fn change(store: &Sqlite, at: i64, action: Action) -> Result<ChangeOutcome, ChangeError> {
+async fn change(
+    store: &Sqlite,
+    at: i64,
+    action: ChangeAction,
+) -> Result<ChangeOutcome, ChangeError> {
     let change = Change {
         at: Time(at),
         actor: Actor::Console,
@@ -51,7 +55,7 @@ async fn create(
     key: &KeyRecord,
 ) -> Result<ChangeOutcome, ChangeError> {
     let (account, key) = (account.clone(), key.clone());
-    change(store, 1, Action::CreateAccount { account, key }).await
+    change(store, 1, ChangeAction::CreateAccount { account, key }).await
 }
 
 fn ops() -> Conversation {

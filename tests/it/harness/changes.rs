@@ -5,19 +5,25 @@ use async_trait::async_trait;
 use ssh_chat::chat::access::{AuditEntry, Ban, KeyRecord, Lockdown, Mute, PendingKey, Role};
 use ssh_chat::chat::ids::{AccountId, Fingerprint, Name, Time};
 use ssh_chat::chat::invite::{Invite, InviteIdError};
-use ssh_chat::store::{Account, Action, Applied, Change, ChangeError, ChangeOutcome, People};
+use ssh_chat::store::{
+    Account, AppliedChange, Change, ChangeAction, ChangeError, ChangeOutcome, PeopleStore,
+};
 
 /// Each method applies one [`Change`].
 #[async_trait]
-pub trait Changes: People {
+pub trait Changes: PeopleStore {
     /// Applies a change of this actor at this time.
-    async fn act(&self, action: Action, by: &AuditEntry) -> Result<Applied, ChangeError> {
+    async fn act(
+        &self,
+        action: ChangeAction,
+        by: &AuditEntry,
+    ) -> Result<AppliedChange, ChangeError> {
         let (at, actor) = (by.at, by.actor.clone());
         self.apply(&Change { at, actor, action }).await
     }
 
     /// Applies it, or says that there was nothing to change.
-    async fn try_act(&self, action: Action, by: &AuditEntry) -> Result<bool, ChangeError> {
+    async fn try_act(&self, action: ChangeAction, by: &AuditEntry) -> Result<bool, ChangeError> {
         match self.act(action, by).await {
             Ok(applied) => Ok(applied.outcome != ChangeOutcome::Unchanged),
             Err(ChangeError::NotFound) => Ok(false),
@@ -26,7 +32,7 @@ pub trait Changes: People {
     }
 
     async fn create_account(&self, account: &Account, key: &KeyRecord) -> Result<(), ChangeError> {
-        let create = Action::CreateAccount {
+        let create = ChangeAction::CreateAccount {
             account: account.clone(),
             key: key.clone(),
         };
@@ -37,7 +43,7 @@ pub trait Changes: People {
 
     async fn rename(&self, account: AccountId, to: &Name) -> Result<(), ChangeError> {
         let from = Name::new("before").unwrap();
-        let rename = Action::Rename {
+        let rename = ChangeAction::Rename {
             account,
             from: from.clone(),
             to: to.clone(),
@@ -53,7 +59,7 @@ pub trait Changes: People {
         by: &AuditEntry,
     ) -> Result<(), ChangeError> {
         let (name, key) = (somebody(), key.clone());
-        let add = Action::AddKey { account, name, key };
+        let add = ChangeAction::AddKey { account, name, key };
         self.act(add, by).await.map(|_| ())
     }
 
@@ -64,7 +70,7 @@ pub trait Changes: People {
         last: bool,
         by: &AuditEntry,
     ) -> Result<(), ChangeError> {
-        let remove = Action::RemoveKey {
+        let remove = ChangeAction::RemoveKey {
             account,
             name: somebody(),
             key: key.clone(),
@@ -80,7 +86,7 @@ pub trait Changes: People {
         by: &AuditEntry,
     ) -> Result<(), ChangeError> {
         let name = somebody();
-        let set = Action::SetRole {
+        let set = ChangeAction::SetRole {
             account,
             name,
             role,
@@ -89,13 +95,13 @@ pub trait Changes: People {
     }
 
     async fn create_invite(&self, invite: &Invite, by: &AuditEntry) -> Result<(), ChangeError> {
-        let create = Action::CreateInvite(invite.clone());
+        let create = ChangeAction::CreateInvite(invite.clone());
         self.act(create, by).await.map(|_| ())
     }
 
     async fn revoke_invite(&self, id: &str, by: &AuditEntry) -> Result<bool, ChangeError> {
         match id.parse() {
-            Ok(id) => self.try_act(Action::RevokeInvite(id), by).await,
+            Ok(id) => self.try_act(ChangeAction::RevokeInvite(id), by).await,
             Err(InviteIdError) => Ok(false),
         }
     }
@@ -107,7 +113,7 @@ pub trait Changes: People {
         key: &KeyRecord,
         by: &AuditEntry,
     ) -> Result<Account, ChangeError> {
-        let redeem = Action::RedeemInvite {
+        let redeem = ChangeAction::RedeemInvite {
             hash: hash.to_owned(),
             account: account.clone(),
             key: key.clone(),
@@ -123,7 +129,7 @@ pub trait Changes: People {
     /// Whether it is proven now.
     async fn prove(&self, account: AccountId, by: &AuditEntry) -> Result<bool, ChangeError> {
         let key = Fingerprint::new("SHA256:proven");
-        match self.act(Action::ProveKey { account, key }, by).await {
+        match self.act(ChangeAction::ProveKey { account, key }, by).await {
             Ok(_) => Ok(true),
             Err(ChangeError::Forfeit) => Ok(false),
             Err(error) => Err(error),
@@ -132,13 +138,13 @@ pub trait Changes: People {
 
     async fn forget(&self, account: AccountId, by: &AuditEntry) -> Result<bool, ChangeError> {
         let name = somebody();
-        self.try_act(Action::ForgetAccount { account, name }, by)
+        self.try_act(ChangeAction::ForgetAccount { account, name }, by)
             .await
     }
 
     /// Whether it waits now.
     async fn add_pending(&self, pending: &PendingKey) -> Result<bool, ChangeError> {
-        let add = Action::AddPending {
+        let add = ChangeAction::AddPending {
             pending: pending.clone(),
             per_source: None,
         };
@@ -158,8 +164,8 @@ pub trait Changes: People {
     ) -> Result<Option<PendingKey>, ChangeError> {
         let key = key.clone();
         let settle = match account.cloned() {
-            Some(account) => Action::Approve { key, account },
-            None => Action::Deny {
+            Some(account) => ChangeAction::Approve { key, account },
+            None => ChangeAction::Deny {
                 key,
                 name: somebody(),
             },
@@ -175,14 +181,14 @@ pub trait Changes: People {
     }
 
     async fn add_ban(&self, ban: &Ban, by: &AuditEntry) -> Result<u64, ChangeError> {
-        match self.act(Action::Ban(ban.clone()), by).await?.outcome {
+        match self.act(ChangeAction::Ban(ban.clone()), by).await?.outcome {
             ChangeOutcome::Banned(id) => Ok(id),
             other => panic!("banned as {other:?}"),
         }
     }
 
     async fn remove_ban(&self, id: u64, by: &AuditEntry) -> Result<bool, ChangeError> {
-        self.try_act(Action::Unban(id), by).await
+        self.try_act(ChangeAction::Unban(id), by).await
     }
 
     async fn set_mute(
@@ -193,8 +199,8 @@ pub trait Changes: People {
     ) -> Result<(), ChangeError> {
         let name = somebody();
         let set = match mute.cloned() {
-            Some(mute) => Action::Mute { name, mute },
-            None => Action::Unmute { account, name },
+            Some(mute) => ChangeAction::Mute { name, mute },
+            None => ChangeAction::Unmute { account, name },
         };
         self.act(set, by).await.map(|_| ())
     }
@@ -204,13 +210,13 @@ pub trait Changes: People {
         lockdown: Option<&Lockdown>,
         by: &AuditEntry,
     ) -> Result<(), ChangeError> {
-        let set = Action::SetLockdown(lockdown.cloned());
+        let set = ChangeAction::SetLockdown(lockdown.cloned());
         self.act(set, by).await.map(|_| ())
     }
 
     /// Only this entry, which has to be of a kick.
     async fn audit(&self, by: &AuditEntry) -> Result<(), ChangeError> {
-        let kick = Action::Kick {
+        let kick = ChangeAction::Kick {
             name: Name::new(by.target.as_str()).unwrap(),
             reason: Some(by.detail.clone()),
         };
@@ -220,7 +226,7 @@ pub trait Changes: People {
     }
 }
 
-impl<S: People + ?Sized> Changes for S {}
+impl<S: PeopleStore + ?Sized> Changes for S {}
 
 fn somebody() -> Name {
     Name::new("renata").unwrap()

@@ -17,7 +17,7 @@ use ssh_chat::session::start::Chat;
 use ssh_chat::session::usage::UsageLimits;
 use ssh_chat::ssh;
 use ssh_chat::store::sqlite::Sqlite;
-use ssh_chat::store::{Action, Change, People as _, Store as _};
+use ssh_chat::store::{Change, ChangeAction, PeopleStore as _, Store as _};
 
 use crate::harness::flaky::{Flaky, Weather};
 use crate::harness::{Finished, Home, Login, Terminal};
@@ -64,7 +64,7 @@ impl Inside {
         let name = Name::new(who).unwrap();
         self.runtime().block_on(async {
             let account = self.store.account_by_name(&name).await.unwrap().unwrap();
-            let role = Action::SetRole {
+            let role = ChangeAction::SetRole {
                 account: account.id,
                 name,
                 role: Role::Operator,

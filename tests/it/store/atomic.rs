@@ -11,8 +11,8 @@ use ssh_chat::chat::access::{
 };
 use ssh_chat::chat::ids::{AccountId, RoomName, Time};
 use ssh_chat::chat::invite::{Code, Invite};
-use ssh_chat::store::archive::Record;
-use ssh_chat::store::{Account, Action, Archive, Change, ChangeError, StoreError};
+use ssh_chat::store::archive::ArchiveRecord;
+use ssh_chat::store::{Account, Archive, Change, ChangeAction, ChangeError, StoreError};
 use ssh_chat::text::Text;
 
 use super::archive::Archived as _;
@@ -85,16 +85,16 @@ fn lockdown() -> Lockdown {
     }
 }
 
-fn wait(who: &str, number: u32) -> Action {
-    Action::AddPending {
+fn wait(who: &str, number: u32) -> ChangeAction {
+    ChangeAction::AddPending {
         pending: pending(who, number),
         per_source: Some(5),
     }
 }
 
 /// Bob claims a key.
-fn claim(number: u32) -> Action {
-    Action::ClaimKey {
+fn claim(number: u32) -> ChangeAction {
+    ChangeAction::ClaimKey {
         account: account("bob").id,
         name: name("bob"),
         key: KeyRecord {
@@ -105,8 +105,8 @@ fn claim(number: u32) -> Action {
 }
 
 /// What is there before each change.
-fn before() -> Vec<Action> {
-    let redeem = |account: Account, number| Action::CreateAccount {
+fn before() -> Vec<ChangeAction> {
+    let redeem = |account: Account, number| ChangeAction::CreateAccount {
         account,
         key: key(number),
     };
@@ -115,118 +115,118 @@ fn before() -> Vec<Action> {
         redeem(account("bob"), 2),
         redeem(waiting("carl", 10), 3),
         redeem(waiting("dora", -10), 4),
-        Action::AddKey {
+        ChangeAction::AddKey {
             account: account("bob").id,
             name: name("bob"),
             key: key(5),
         },
-        Action::CreateInvite(invite(1)),
+        ChangeAction::CreateInvite(invite(1)),
         wait("erik", 6),
         wait("fay", 7),
         wait("gil", 15),
         wait("hank", 16),
         claim(12),
         claim(13),
-        Action::Ban(ban("SSH-2.0-Go")),
-        Action::Mute {
+        ChangeAction::Ban(ban("SSH-2.0-Go")),
+        ChangeAction::Mute {
             name: name("bob"),
             mute: mute(account("bob").id),
         },
-        Action::SetLockdown(Some(lockdown())),
+        ChangeAction::SetLockdown(Some(lockdown())),
     ]
 }
 
 /// One of each kind, all of which change what [`before`] has made.
-fn changes() -> Vec<Action> {
+fn changes() -> Vec<ChangeAction> {
     let (bob, zoe) = (account("bob"), operator());
     let all = vec![
-        Action::CreateAccount {
+        ChangeAction::CreateAccount {
             account: account("gus"),
             key: key(8),
         },
-        Action::Rename {
+        ChangeAction::Rename {
             account: bob.id,
             from: name("bob"),
             to: name("robert"),
         },
-        Action::AddKey {
+        ChangeAction::AddKey {
             account: bob.id,
             name: name("bob"),
             key: key(9),
         },
-        Action::RemoveKey {
+        ChangeAction::RemoveKey {
             account: bob.id,
             name: name("bob"),
             key: fingerprint(5),
             last: false,
         },
-        Action::SetRole {
+        ChangeAction::SetRole {
             account: bob.id,
             name: name("bob"),
             role: Role::Operator,
         },
-        Action::CreateInvite(invite(2)),
-        Action::RevokeInvite(invite(1).hash.parse().unwrap()),
-        Action::RedeemInvite {
+        ChangeAction::CreateInvite(invite(2)),
+        ChangeAction::RevokeInvite(invite(1).hash.parse().unwrap()),
+        ChangeAction::RedeemInvite {
             hash: invite(1).hash,
             account: waiting("hal", 100),
             key: key(10),
         },
-        Action::ProveKey {
+        ChangeAction::ProveKey {
             account: account("carl").id,
             key: fingerprint(3),
         },
-        Action::ForgetAccount {
+        ChangeAction::ForgetAccount {
             account: account("dora").id,
             name: name("dora"),
         },
         claim(14),
-        Action::ConfirmKey {
+        ChangeAction::ConfirmKey {
             account: bob.id,
             name: name("bob"),
             key: fingerprint(12),
         },
-        Action::RefuseKey {
+        ChangeAction::RefuseKey {
             key: fingerprint(13),
             names: vec![name("bob")],
         },
         wait("ida", 11),
-        Action::Approve {
+        ChangeAction::Approve {
             key: fingerprint(6),
             account: account("erik"),
         },
-        Action::Deny {
+        ChangeAction::Deny {
             key: fingerprint(7),
             name: name("fay"),
         },
-        Action::DenyAll {
+        ChangeAction::DenyAll {
             keys: vec![fingerprint(15), fingerprint(16), fingerprint(99)],
             which: "all".to_owned(),
         },
-        Action::Ban(ban("SSH-2.0-PuTTY")),
-        Action::Unban(1),
-        Action::Mute {
+        ChangeAction::Ban(ban("SSH-2.0-PuTTY")),
+        ChangeAction::Unban(1),
+        ChangeAction::Mute {
             name: name("zoe"),
             mute: mute(zoe.id),
         },
-        Action::Unmute {
+        ChangeAction::Unmute {
             account: bob.id,
             name: name("bob"),
         },
-        Action::SetLockdown(None),
-        Action::SetSlow {
+        ChangeAction::SetLockdown(None),
+        ChangeAction::SetSlow {
             room: RoomName::lobby(),
             slow: Some(Duration::from_secs(30)),
         },
-        Action::RemoveRoom {
+        ChangeAction::RemoveRoom {
             room: RoomName::new("ops").unwrap(),
         },
-        Action::Kick {
+        ChangeAction::Kick {
             name: name("bob"),
             reason: None,
         },
-        Action::Announce,
-        Action::Purge {
+        ChangeAction::Announce,
+        ChangeAction::Purge {
             target: "guests".to_owned(),
             millis: 3_600_000,
             removed: 212,
@@ -234,14 +234,14 @@ fn changes() -> Vec<Action> {
         },
     ];
     // Whoever adds a kind of change adds it here.
-    let mut kinds: Vec<&str> = all.iter().map(Action::as_str).collect();
+    let mut kinds: Vec<&str> = all.iter().map(ChangeAction::as_str).collect();
     kinds.sort_unstable();
     kinds.dedup();
     assert_eq!(kinds.len(), all.len());
     all
 }
 
-fn change(action: Action) -> Change {
+fn change(action: ChangeAction) -> Change {
     Change {
         at: NOW,
         actor: Actor::Account(operator().id, name("zoe")),
@@ -264,7 +264,7 @@ async fn fill(store: &dyn Archive) {
 }
 
 /// All that is exported, the revision, and what bob claims.
-type Content = (Vec<Record>, u64, Vec<KeyRecord>);
+type Content = (Vec<ArchiveRecord>, u64, Vec<KeyRecord>);
 
 /// All that a store has. The id of a ban is none of it: a failed call may use one up.
 async fn content(store: &dyn Archive) -> Content {
@@ -277,8 +277,8 @@ async fn content(store: &dyn Archive) -> Content {
         }
         for record in page {
             match record {
-                Record::Numbers(_) => {}
-                Record::Ban(ban) => records.push(Record::Ban(Ban { id: 0, ..ban })),
+                ArchiveRecord::Numbers(_) => {}
+                ArchiveRecord::Ban(ban) => records.push(ArchiveRecord::Ban(Ban { id: 0, ..ban })),
                 record => records.push(record),
             }
         }
@@ -347,8 +347,10 @@ async fn a_write_that_fails_undoes_the_change_in_sqlite() {
     }
 }
 
-fn audits_in(records: &[Record]) -> usize {
-    let audits = records.iter().filter(|r| matches!(r, Record::Audit(_)));
+fn audits_in(records: &[ArchiveRecord]) -> usize {
+    let audits = records
+        .iter()
+        .filter(|r| matches!(r, ArchiveRecord::Audit(_)));
     audits.count()
 }
 
@@ -400,7 +402,7 @@ struct Attempt {
 }
 
 impl Attempt {
-    async fn new(action: &Action) -> Attempt {
+    async fn new(action: &ChangeAction) -> Attempt {
         let table = OwnTable::new();
         let store = table.archive();
         fill(&*store).await;
@@ -443,7 +445,7 @@ impl Attempt {
     }
 }
 
-async fn fails_in_turn(action: Action) {
+async fn fails_in_turn(action: ChangeAction) {
     let attempt = Attempt::new(&action).await;
     let mut writes = 0;
     while attempt.fails(Fault::Refused, writes).await {

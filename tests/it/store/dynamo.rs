@@ -7,7 +7,7 @@ use serde_json::json;
 use ssh_chat::aws::Aws;
 use ssh_chat::chat::access::{Actor, AuditEntry, PendingKey, WAITS};
 use ssh_chat::store::dynamo::Dynamo;
-use ssh_chat::store::{Action, Archive, People as _, StoreError};
+use ssh_chat::store::{Archive, ChangeAction, PeopleStore as _, StoreError};
 
 use super::*;
 use crate::harness::moto::Moto;
@@ -140,7 +140,7 @@ async fn those_who_wait_no_longer_are_not_counted() {
         let pending = lost::pending(&format!("user-{number}"), number);
         assert_eq!(store.add_pending(&pending).await, Ok(true));
     }
-    let deny = Action::DenyAll {
+    let deny = ChangeAction::DenyAll {
         keys: [1, 2, 99].map(fingerprint).to_vec(),
         which: "all".to_owned(),
     };

@@ -1,7 +1,7 @@
 //! What is removed after a flood.
 
 use super::*;
-use ssh_chat::store::{Authors, Purge};
+use ssh_chat::store::{PurgeAuthors, PurgeFilter};
 
 contract! {
     words_are_removed_for_whom_and_when_it_says,
@@ -22,7 +22,7 @@ fn at(minutes: i64, draft: Draft) -> Draft {
 }
 
 /// All steps; how many entries lost their words, and how many steps it took.
-async fn purge(store: &dyn Store, room: &Conversation, purge: &Purge) -> (u64, usize) {
+async fn purge(store: &dyn Store, room: &Conversation, purge: &PurgeFilter) -> (u64, usize) {
     let (mut removed, mut steps, mut before) = (0, 0, None);
     loop {
         let step = store.purge(room, purge, before).await.unwrap();
@@ -39,15 +39,20 @@ async fn purge(store: &dyn Store, room: &Conversation, purge: &Purge) -> (u64, u
 async fn words_are_removed_for_whom_and_when_it_says(place: &impl Place) {
     let store = place.open();
     let accounts =
-        |who: &[&str]| Authors::Accounts(who.iter().map(|who| author(who).account).collect());
-    let named = |who| Authors::Named(name(who));
+        |who: &[&str]| PurgeAuthors::Accounts(who.iter().map(|who| author(who).account).collect());
+    let named = |who| PurgeAuthors::Named(name(who));
     // (whose, since how many minutes, how many, what is left)
     let all = "1 old|2 spam|3 /me g1|5 g2|6 hi|7 /topic mine";
     let cases = [
         (accounts(&["bob"]), 60, 2, "1 old|3 /me g1|5 g2|6 hi"),
         (accounts(&["bob"]), 120, 3, "3 /me g1|5 g2|6 hi"),
         (accounts(&["bob", "alice"]), 120, 4, "3 /me g1|5 g2"),
-        (Authors::Guests, 60, 2, "1 old|2 spam|6 hi|7 /topic mine"),
+        (
+            PurgeAuthors::Guests,
+            60,
+            2,
+            "1 old|2 spam|6 hi|7 /topic mine",
+        ),
         (
             named("guest-1111"),
             60,
@@ -75,7 +80,7 @@ async fn words_are_removed_for_whom_and_when_it_says(place: &impl Place) {
             ..amendment(Some(4), "guest-1111", None)
         };
         store.edit_message(delete).await.unwrap();
-        let wanted = Purge {
+        let wanted = PurgeFilter {
             authors,
             since: minutes_ago(minutes),
         };
@@ -116,8 +121,8 @@ async fn a_purge_goes_back_step_by_step(place: &impl Place) {
     for batch in drafts.chunks(30) {
         store.append(batch.to_vec()).await.unwrap();
     }
-    let wanted = Purge {
-        authors: Authors::Guests,
+    let wanted = PurgeFilter {
+        authors: PurgeAuthors::Guests,
         since: minutes_ago(60),
     };
     let (removed, steps) = purge(&*store, &ops, &wanted).await;
@@ -125,7 +130,7 @@ async fn a_purge_goes_back_step_by_step(place: &impl Place) {
     assert!(steps > 1, "{steps}");
     assert_eq!(history(&*store, None, 2000).await, ["1 first", "1202 last"]);
     // A log whose newest entries are older is not looked through.
-    let none = Purge {
+    let none = PurgeFilter {
         since: minutes_ago(1),
         ..wanted
     };

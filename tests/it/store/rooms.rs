@@ -2,7 +2,7 @@
 
 use super::*;
 use ssh_chat::chat::access::Actor;
-use ssh_chat::store::{Action, Applied, Change};
+use ssh_chat::store::{AppliedChange, Change, ChangeAction};
 
 contract! {
     a_removed_room_is_gone_with_what_was_said,
@@ -14,11 +14,11 @@ fn ops() -> RoomName {
     RoomName::new("ops").unwrap()
 }
 
-async fn remove(store: &dyn Store) -> Result<Applied, ChangeError> {
+async fn remove(store: &dyn Store) -> Result<AppliedChange, ChangeError> {
     let change = Change {
         at: Time(1_700_000_000_000),
         actor: Actor::Account(AccountId(7), name("olga")),
-        action: Action::RemoveRoom { room: ops() },
+        action: ChangeAction::RemoveRoom { room: ops() },
     };
     store.apply(&change).await
 }

@@ -26,7 +26,7 @@ use crate::session::peer::{DisconnectReason, Gone, Inbound, Input, Outbound, Pee
 use crate::session::start::Chat;
 use crate::session::usage::{CommandShare, Usage, UsageLimits};
 use crate::store::sqlite::Sqlite;
-use crate::store::{Account, Action, Change, ChangeError, People as _, Store};
+use crate::store::{Account, Change, ChangeAction, ChangeError, PeopleStore as _, Store};
 use crate::text::Text;
 
 pub(super) const SOON: Duration = Duration::from_secs(10);
@@ -196,7 +196,7 @@ impl House {
             added: Time(0),
         };
         let (id, name) = (account.id, account.name.clone());
-        let create = Action::CreateAccount { account, key };
+        let create = ChangeAction::CreateAccount { account, key };
         let change = Change::by(id, name, Time(0), create);
         self.store.apply(&change).await.unwrap();
     }

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::store::archive::samples::{AT, entry, records};
-use crate::store::archive::{Conflict, Kept};
+use crate::store::archive::{ArchivedBody, ImportConflict};
 use crate::text::Text;
 
 /// Where the document begins and ends to be written here.
@@ -15,24 +15,24 @@ const EXAMPLES: [&str; 2] = [
     "<!-- end of examples -->",
 ];
 
-fn lines() -> Vec<Line> {
+fn lines() -> Vec<ArchiveLine> {
     let records = records();
-    let begin = Frame::Archive {
+    let begin = ArchiveFrame::Archive {
         v: VERSION,
         at: AT,
         program: "ssh-chat 0.1.0".to_owned(),
     };
-    let end = Frame::End {
+    let end = ArchiveFrame::End {
         records: records.len() as u64,
     };
-    let mut lines = vec![Line::Frame(begin)];
-    lines.extend(records.into_iter().map(Line::Record));
-    lines.push(Line::Frame(end));
+    let mut lines = vec![ArchiveLine::Frame(begin)];
+    lines.extend(records.into_iter().map(ArchiveLine::Record));
+    lines.push(ArchiveLine::Frame(end));
     lines
 }
 
-fn read(raw: &str) -> Result<Line, String> {
-    Line::read(raw.as_bytes()).map_err(|error| error.to_string())
+fn read(raw: &str) -> Result<ArchiveLine, String> {
+    ArchiveLine::read(raw.as_bytes()).map_err(|error| error.to_string())
 }
 
 /// Set `UPDATE_DOCS=1` to write the examples anew. If they differ and `VERSION` does not, archives
@@ -184,7 +184,7 @@ fn what_is_wrong_is_said() {
     for other in ["", "{", "[]", "null", "\u{1b}[2J", "{}", r#"{"type":7}"#] {
         assert!(read(other).is_err(), "{other:?}");
     }
-    assert!(Line::read(b"\xff").is_err());
+    assert!(ArchiveLine::read(b"\xff").is_err());
     let deep = format!(r#"{{"more":{}"#, "[".repeat(MAX_LINE));
     let error = read(&deep).unwrap_err();
     assert!(error.contains("recursion limit"), "{error}");
@@ -200,7 +200,7 @@ fn errors_are_short_and_clean() {
 
 #[test]
 fn the_first_line_tells_whether_the_rest_can_be_read() {
-    let first = |raw: &str| Line::first(raw.as_bytes()).map_err(|error| error.to_string());
+    let first = |raw: &str| ArchiveLine::first(raw.as_bytes()).map_err(|error| error.to_string());
     let good = lines()[0].write().unwrap();
     assert_eq!(first(&good), Ok(lines().remove(0)));
     for (raw, expected) in [
@@ -220,7 +220,7 @@ fn the_first_line_tells_whether_the_rest_can_be_read() {
 /// What is written can be read, however long.
 #[test]
 fn the_longest_account_fits_into_a_line() {
-    let Some(Record::Account(mut alice)) = records().into_iter().next() else {
+    let Some(ArchiveRecord::Account(mut alice)) = records().into_iter().next() else {
         panic!();
     };
     let [key] = &alice.keys[..] else { panic!() };
@@ -235,7 +235,7 @@ fn the_longest_account_fits_into_a_line() {
     alice.keys = keys.collect();
     let ignored = alice.preferences.ignored[0].clone();
     alice.preferences.ignored = vec![ignored; Preferences::MAX_IGNORED];
-    let line = Line::Record(Record::Account(alice));
+    let line = ArchiveLine::Record(ArchiveRecord::Account(alice));
     let written = line.write().unwrap();
     assert!(written.len() < MAX_LINE / 2, "{}", written.len());
     assert_eq!(read(&written), Ok(line));
@@ -244,20 +244,20 @@ fn the_longest_account_fits_into_a_line() {
 #[test]
 fn differences_are_named() {
     let one = records();
-    let Some(Record::Account(alice)) = one.first() else {
+    let Some(ArchiveRecord::Account(alice)) = one.first() else {
         panic!();
     };
     let mut other = alice.clone();
     other.keys.clear();
     other.preferences.tz = None;
-    let other = Record::Account(other);
+    let other = ArchiveRecord::Account(other);
     assert_eq!(
         one[0].differs(&other).to_string(),
         "the store has it already, with other contents (keys, preferences)"
     );
-    assert_eq!(one[0].differs(&one[0]), Conflict::Differs(Vec::new()));
-    let (said, gone) = (records().remove(14), entry(1, Kept::Gone));
-    let Conflict::Differs(fields) = said.differs(&Record::Message(gone)) else {
+    assert_eq!(one[0].differs(&one[0]), ImportConflict::Differs(Vec::new()));
+    let (said, gone) = (records().remove(14), entry(1, ArchivedBody::Gone));
+    let ImportConflict::Differs(fields) = said.differs(&ArchiveRecord::Message(gone)) else {
         panic!();
     };
     assert!(fields.contains(&"text".to_owned()), "{fields:?}");
@@ -267,8 +267,8 @@ proptest! {
     /// Whatever is in a file: it is read or refused.
     #[test]
     fn nothing_panics(raw in proptest::collection::vec(any::<u8>(), 0..200)) {
-        let _ = Line::read(&raw);
-        let _ = Line::first(&raw);
+        let _ = ArchiveLine::read(&raw);
+        let _ = ArchiveLine::first(&raw);
     }
 
     /// Whatever bytes of a good line are others.
@@ -282,7 +282,7 @@ proptest! {
         let mut raw = lines[which % lines.len()].write().unwrap().into_bytes();
         let at = at.index(raw.len());
         raw[at] = with;
-        if let Ok(line) = Line::read(&raw) {
+        if let Ok(line) = ArchiveLine::read(&raw) {
             // What is taken can be written and taken again.
             prop_assert_eq!(read(&line.write().unwrap()), Ok(line));
         }
@@ -291,7 +291,7 @@ proptest! {
     #[test]
     fn words_read_back(words in any::<String>(), edited in any::<bool>()) {
         let text = Text::stored(&words);
-        let line = Line::Record(Record::Message(entry(1, Kept::Said { text, edited })));
+        let line = ArchiveLine::Record(ArchiveRecord::Message(entry(1, ArchivedBody::Said { text, edited })));
         prop_assert_eq!(read(&line.write().unwrap()), Ok(line));
     }
 }

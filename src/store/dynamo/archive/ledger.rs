@@ -11,7 +11,7 @@ use std::ops::RangeInclusive;
 
 use crate::chat::access::AuditEntry;
 use crate::store::StoreError;
-use crate::store::archive::{Conflict, Order, Record};
+use crate::store::archive::{ArchiveRecord, ArchivedAudit, ImportConflict};
 use crate::store::dynamo::Dynamo;
 use crate::store::dynamo::audit::{entry, read};
 use crate::store::dynamo::key::{self, Key};
@@ -91,16 +91,16 @@ impl Ledger {
     }
 
     /// The write that takes an entry; `None` if it is there.
-    pub(super) fn take(&mut self, order: &Order) -> Result<Option<Write>, Conflict> {
+    pub(super) fn take(&mut self, order: &ArchivedAudit) -> Result<Option<Write>, ImportConflict> {
         let audit = order.audit();
         match self.found.get(&order.number) {
             Some(found) if *found == audit => return Ok(None),
             Some(found) => {
-                let found = Record::Audit(Order::new(order.number, found.clone()));
-                return Err(Record::Audit(order.clone()).differs(&found));
+                let found = ArchiveRecord::Audit(ArchivedAudit::new(order.number, found.clone()));
+                return Err(ArchiveRecord::Audit(order.clone()).differs(&found));
             }
             None if order.number != self.last.saturating_add(1) => {
-                return Err(Conflict::Gap(self.last));
+                return Err(ImportConflict::Gap(self.last));
             }
             None => {}
         }

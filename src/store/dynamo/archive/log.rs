@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use crate::chat::ids::{Conversation, Seq, Time};
 use crate::store::StoreError;
-use crate::store::archive::{Conflict, Entry, Record};
+use crate::store::archive::{ArchiveRecord, ArchivedMessage, ImportConflict};
 use crate::store::dynamo::Dynamo;
 use crate::store::dynamo::item::EXPIRES;
 use crate::store::dynamo::key::Key;
@@ -23,8 +23,8 @@ pub(super) struct Log {
     /// What was said before has expired.
     oldest: Time,
     /// Entries by their places, whatever segments they are in; `None` for what has expired.
-    found: HashMap<Seq, Option<Entry>>,
-    new: Vec<Entry>,
+    found: HashMap<Seq, Option<ArchivedMessage>>,
+    new: Vec<ArchivedMessage>,
 }
 
 impl Log {
@@ -74,17 +74,17 @@ impl Log {
     }
 
     /// Takes an entry; returns whether it is new. One that has expired here is not.
-    pub(super) fn take(&mut self, entry: &Entry) -> Result<bool, Conflict> {
+    pub(super) fn take(&mut self, entry: &ArchivedMessage) -> Result<bool, ImportConflict> {
         let Seq(last) = self.last;
         match self.found.get(&entry.seq) {
             Some(Some(found)) if found != entry => {
-                let found = Record::Message(found.clone());
-                return Err(Record::Message(entry.clone()).differs(&found));
+                let found = ArchiveRecord::Message(found.clone());
+                return Err(ArchiveRecord::Message(entry.clone()).differs(&found));
             }
             Some(_) => return Ok(false),
             None if entry.seq.0 <= last && entry.at < self.oldest => return Ok(false),
-            None if entry.seq.0 <= last => return Err(Conflict::Begun),
-            None if last > 0 && entry.seq.0 - 1 > last => return Err(Conflict::Gap(last)),
+            None if entry.seq.0 <= last => return Err(ImportConflict::Begun),
+            None if last > 0 && entry.seq.0 - 1 > last => return Err(ImportConflict::Gap(last)),
             None => {}
         }
         self.last = entry.seq;

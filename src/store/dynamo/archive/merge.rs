@@ -5,7 +5,7 @@ use std::collections::{BinaryHeap, VecDeque};
 
 use crate::chat::ids::{Conversation, Seq, Time};
 use crate::store::StoreError;
-use crate::store::archive::{BATCH, Entry, Kept, Record};
+use crate::store::archive::{ArchiveRecord, ArchivedBody, ArchivedMessage, BATCH};
 use crate::store::dynamo::Dynamo;
 use crate::store::dynamo::read::Reader;
 use crate::store::dynamo::segment::Segment;
@@ -31,7 +31,7 @@ struct Log<'a> {
     /// What was said before has expired.
     oldest: Time,
     /// What was read and not given out.
-    read: VecDeque<Entry>,
+    read: VecDeque<ArchivedMessage>,
     /// The place of the entry that was read last; `Seq(0)` if there is none yet.
     read_to: Seq,
     /// Whether an entry was given out.
@@ -58,7 +58,7 @@ impl<'a> Merge<'a> {
     }
 
     /// The next entries; none at the end.
-    pub(super) async fn next(&mut self) -> Result<Vec<Record>, StoreError> {
+    pub(super) async fn next(&mut self) -> Result<Vec<ArchiveRecord>, StoreError> {
         let mut records = Vec::new();
         while records.len() < BATCH
             && let Some(Reverse((_, number))) = self.next.pop()
@@ -66,7 +66,7 @@ impl<'a> Merge<'a> {
             let Some(log) = self.logs.get_mut(number) else {
                 continue;
             };
-            records.extend(log.take().map(Record::Message));
+            records.extend(log.take().map(ArchiveRecord::Message));
             if let Some(at) = log.peek().await? {
                 self.next.push(Reverse((at, number)));
             }
@@ -109,7 +109,7 @@ impl<'a> Log<'a> {
         Ok(self.read.front().map(|entry| entry.at))
     }
 
-    fn take(&mut self) -> Option<Entry> {
+    fn take(&mut self) -> Option<ArchivedMessage> {
         self.begun = true;
         self.read.pop_front()
     }
@@ -129,7 +129,7 @@ impl<'a> Log<'a> {
             let mut entry = entry.kept(&self.conversation, place)?;
             if expired {
                 // All of it has, and this place is taken.
-                entry.kept = Kept::Gone;
+                entry.kept = ArchivedBody::Gone;
             }
             self.read.push_back(entry);
             self.read_to = place;

@@ -7,7 +7,10 @@ use async_trait::async_trait;
 use super::merge::Merge;
 use crate::chat::ids::{AccountId, Time};
 use crate::store::StoreError;
-use crate::store::archive::{BATCH, Numbers, Order, Pages, Person, Reading, Record};
+use crate::store::archive::{
+    ArchiveRecord, ArchivedAccount, ArchivedAudit, ArchivedCounters, ArchivedMarker, BATCH,
+    ExportReader,
+};
 use crate::store::dynamo::item::{Attributes, Row};
 use crate::store::dynamo::key::{self, Key};
 use crate::store::dynamo::table::{Range, patiently};
@@ -37,8 +40,8 @@ enum Part<'a> {
 }
 
 #[async_trait]
-impl Pages for Export<'_> {
-    async fn next(&mut self) -> Result<Vec<Record>, StoreError> {
+impl ExportReader for Export<'_> {
+    async fn next(&mut self) -> Result<Vec<ArchiveRecord>, StoreError> {
         patiently(self.page()).await
     }
 }
@@ -51,7 +54,7 @@ impl<'a> Export<'a> {
         }
     }
 
-    async fn page(&mut self) -> Result<Vec<Record>, StoreError> {
+    async fn page(&mut self) -> Result<Vec<ArchiveRecord>, StoreError> {
         loop {
             let page = match &mut self.part {
                 Part::Accounts(..) => self.accounts().await?,
@@ -70,7 +73,7 @@ impl<'a> Export<'a> {
         }
     }
 
-    async fn accounts(&mut self) -> Result<Vec<Record>, StoreError> {
+    async fn accounts(&mut self) -> Result<Vec<ArchiveRecord>, StoreError> {
         let Part::Accounts(from, read) = &mut self.part else {
             return Ok(Vec::new());
         };
@@ -80,7 +83,7 @@ impl<'a> Export<'a> {
         for row in &page.rows {
             let record = accounts::Record::read(row)?;
             read.push_back(record.account.id);
-            records.push(Record::Account(Box::new(person(record))));
+            records.push(ArchiveRecord::Account(Box::new(person(record))));
         }
         self.part = match page.next {
             None => Part::Marks(std::mem::take(read)),
@@ -89,7 +92,7 @@ impl<'a> Export<'a> {
         Ok(records)
     }
 
-    async fn marks(&mut self) -> Result<Vec<Record>, StoreError> {
+    async fn marks(&mut self) -> Result<Vec<ArchiveRecord>, StoreError> {
         let Part::Marks(accounts) = &mut self.part else {
             return Ok(Vec::new());
         };
@@ -102,7 +105,7 @@ impl<'a> Export<'a> {
             let range = Range::all(key::marks(account));
             for row in self.dynamo.table.all(&range).await? {
                 let mark = marks::read(&row)?;
-                records.push(Record::Mark(Reading {
+                records.push(ArchiveRecord::Mark(ArchivedMarker {
                     account,
                     conversation: row.conversation()?,
                     seq: mark.seq,
@@ -113,16 +116,16 @@ impl<'a> Export<'a> {
         Ok(records)
     }
 
-    async fn lists(&mut self) -> Result<Vec<Record>, StoreError> {
+    async fn lists(&mut self) -> Result<Vec<ArchiveRecord>, StoreError> {
         let dynamo = self.dynamo;
         let mut records = Vec::new();
         for row in dynamo.table.all(&Range::all(key::ROOMS)).await? {
-            records.push(Record::Room(rooms::read(&row)?));
+            records.push(ArchiveRecord::Room(rooms::read(&row)?));
         }
         let invites = dynamo.good_invites(ALWAYS).await?;
-        records.extend(invites.into_iter().map(Record::Invite));
+        records.extend(invites.into_iter().map(ArchiveRecord::Invite));
         let waiting = dynamo.all_pending().await?;
-        records.extend(waiting.into_iter().map(Record::Pending));
+        records.extend(waiting.into_iter().map(ArchiveRecord::Pending));
         // The bans first: one that comes meanwhile has a number that is not given again.
         let bans = dynamo.current_bans(ALWAYS).await?;
         let last = dynamo.table.get(&Key::ban_number()).await?;
@@ -130,18 +133,18 @@ impl<'a> Export<'a> {
             .as_ref()
             .map_or(Ok(0), |row: &Row| row.number("number"))?;
         if ban > 0 {
-            records.push(Record::Numbers(Numbers { ban }));
+            records.push(ArchiveRecord::Numbers(ArchivedCounters { ban }));
         }
-        records.extend(bans.into_iter().map(Record::Ban));
+        records.extend(bans.into_iter().map(ArchiveRecord::Ban));
         let mutes = dynamo.current_mutes(ALWAYS).await?;
-        records.extend(mutes.into_iter().map(Record::Mute));
+        records.extend(mutes.into_iter().map(ArchiveRecord::Mute));
         let lockdown = dynamo.current_lockdown(ALWAYS).await?;
-        records.extend(lockdown.map(Record::Lockdown));
+        records.extend(lockdown.map(ArchiveRecord::Lockdown));
         self.part = Part::Audit(None, 0);
         Ok(records)
     }
 
-    async fn audit(&mut self) -> Result<Vec<Record>, StoreError> {
+    async fn audit(&mut self) -> Result<Vec<ArchiveRecord>, StoreError> {
         let Part::Audit(from, number) = &mut self.part else {
             return Ok(Vec::new());
         };
@@ -150,7 +153,10 @@ impl<'a> Export<'a> {
         let mut records = Vec::with_capacity(page.rows.len());
         for row in &page.rows {
             *number += 1;
-            records.push(Record::Audit(Order::new(*number, audit::read(row)?)));
+            records.push(ArchiveRecord::Audit(ArchivedAudit::new(
+                *number,
+                audit::read(row)?,
+            )));
         }
         self.part = match page.next {
             None => Part::Logs(None),
@@ -161,6 +167,6 @@ impl<'a> Export<'a> {
 }
 
 /// An account with all that is its own.
-pub(super) fn person(record: accounts::Record) -> Person {
-    Person::new(record.account, record.names, record.keys)
+pub(super) fn person(record: accounts::Record) -> ArchivedAccount {
+    ArchivedAccount::new(record.account, record.names, record.keys)
 }

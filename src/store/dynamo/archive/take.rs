@@ -5,7 +5,9 @@ use std::collections::{BTreeSet, HashSet};
 use super::there::There;
 use crate::chat::ids::Conversation;
 use crate::store::StoreError;
-use crate::store::archive::{Conflict, ImportError, Person, Record, Room};
+use crate::store::archive::{
+    ArchiveRecord, ArchivedAccount, ArchivedRoom, ImportConflict, ImportError,
+};
 use crate::store::change::MAX_PENDING;
 use crate::store::dynamo::accounts::make_whole;
 use crate::store::dynamo::change::{done, revise};
@@ -17,7 +19,7 @@ use crate::store::dynamo::{Dynamo, bans, invites, marks, mutes, pending, rooms};
 
 /// Why a record is not taken.
 enum Refusal {
-    Conflict(Conflict),
+    Conflict(ImportConflict),
     Store(StoreError),
 }
 
@@ -45,7 +47,7 @@ struct ChangePlan {
 impl Dynamo {
     /// Takes records and returns how many are new. Nothing is written before all of them have been
     /// found to fit. If something changes meanwhile, all of them are looked at again.
-    pub(super) async fn take_in(&self, records: &[Record]) -> Result<usize, ImportError> {
+    pub(super) async fn take_in(&self, records: &[ArchiveRecord]) -> Result<usize, ImportError> {
         let mut turns = self.turns().await;
         let mut tails = self.tails.lock().await;
         let mut new = BTreeSet::new();
@@ -109,7 +111,11 @@ fn transactions(groups: Vec<Vec<Write>>) -> Vec<Vec<Write>> {
 }
 
 impl There {
-    fn plan(&mut self, dynamo: &Dynamo, records: &[Record]) -> Result<ChangePlan, ImportError> {
+    fn plan(
+        &mut self,
+        dynamo: &Dynamo,
+        records: &[ArchiveRecord],
+    ) -> Result<ChangePlan, ImportError> {
         let mut plan = ChangePlan::default();
         for (index, record) in records.iter().enumerate() {
             match self.take(record) {
@@ -129,7 +135,7 @@ impl There {
         Ok(plan)
     }
 
-    fn take(&mut self, record: &Record) -> Result<ChangeOutcome, Refusal> {
+    fn take(&mut self, record: &ArchiveRecord) -> Result<ChangeOutcome, Refusal> {
         let found = self.found(record)?;
         if found.as_ref() == Some(record) {
             return Ok(ChangeOutcome::Known);
@@ -141,48 +147,48 @@ impl There {
             return Ok(self.planned(writes));
         }
         let writes = match record {
-            Record::Account(person) => self.add_person(person)?,
-            Record::Mark(mark) if !self.has_account(mark.account) => {
-                return Err(Conflict::NoAccount(mark.account).into());
+            ArchiveRecord::Account(person) => self.add_person(person)?,
+            ArchiveRecord::Mark(mark) if !self.has_account(mark.account) => {
+                return Err(ImportConflict::NoAccount(mark.account).into());
             }
-            Record::Mark(reading) => {
+            ArchiveRecord::Mark(reading) => {
                 let (account, conversation) = (reading.account, &reading.conversation);
                 vec![marks::create(account, conversation, reading.mark())]
             }
-            Record::Room(room) => vec![rooms::restore(room, None)],
-            Record::Invite(invite) => vec![invites::create(invite)?],
-            Record::Pending(pending) => {
+            ArchiveRecord::Room(room) => vec![rooms::restore(room, None)],
+            ArchiveRecord::Invite(invite) => vec![invites::create(invite)?],
+            ArchiveRecord::Pending(pending) => {
                 let key = &pending.key.fingerprint;
                 if self.is_owned(&Key::fingerprint(key)) {
-                    return Err(Conflict::KeyTaken(key.clone()).into());
+                    return Err(ImportConflict::KeyTaken(key.clone()).into());
                 }
                 if self.waiting >= MAX_PENDING {
-                    return Err(Conflict::Crowded.into());
+                    return Err(ImportConflict::Crowded.into());
                 }
                 self.waiting += 1;
                 pending::begin_wait(pending)
             }
-            Record::Ban(ban) => {
+            ArchiveRecord::Ban(ban) => {
                 let mut writes = vec![bans::create(ban.id, ban)];
                 writes.extend(self.raise(ban.id));
                 writes
             }
-            Record::Numbers(numbers) => match self.raise(numbers.ban) {
+            ArchiveRecord::Numbers(numbers) => match self.raise(numbers.ban) {
                 Some(raise) => vec![raise],
                 None => return Ok(ChangeOutcome::Known),
             },
-            Record::Mute(mute) => vec![mutes::put(mute).when(Condition::Absent)],
-            Record::Lockdown(lockdown) => {
+            ArchiveRecord::Mute(mute) => vec![mutes::put(mute).when(Condition::Absent)],
+            ArchiveRecord::Lockdown(lockdown) => {
                 vec![mutes::put_lockdown(lockdown).when(Condition::Absent)]
             }
-            Record::Audit(order) => {
+            ArchiveRecord::Audit(order) => {
                 let write = self.ledger.as_mut().map(|ledger| ledger.take(order));
                 match write.transpose()?.flatten() {
                     Some(write) => vec![write],
                     None => return Ok(ChangeOutcome::Known),
                 }
             }
-            Record::Message(entry) => {
+            ArchiveRecord::Message(entry) => {
                 let log = self.logs.get_mut(&entry.conversation);
                 let new = log.map(|log| log.take(entry)).transpose()?;
                 return Ok(match new {
@@ -201,29 +207,29 @@ impl There {
 
     /// What puts a record in place of another that means nothing yet: a room that the server made
     /// when it started.
-    fn replacement(&self, record: &Record, found: &Record) -> Option<Vec<Write>> {
-        let (Record::Room(room), Record::Room(there)) = (record, found) else {
+    fn replacement(&self, record: &ArchiveRecord, found: &ArchiveRecord) -> Option<Vec<Write>> {
+        let (ArchiveRecord::Room(room), ArchiveRecord::Room(there)) = (record, found) else {
             return None;
         };
-        let Room { topic, created, .. } = there;
+        let ArchivedRoom { topic, created, .. } = there;
         let log = self.logs.get(&Conversation::Room(room.name.clone()))?;
         let is_new = topic.is_none() && log.is_empty();
         is_new.then(|| vec![rooms::restore(room, Some(*created))])
     }
 
-    fn add_person(&mut self, person: &Person) -> Result<Vec<Write>, Refusal> {
+    fn add_person(&mut self, person: &ArchivedAccount) -> Result<Vec<Write>, Refusal> {
         if let Some(name) = person
             .names
             .iter()
             .find(|name| self.is_owned(&Key::name(name)))
         {
-            return Err(Conflict::NameTaken(name.clone()).into());
+            return Err(ImportConflict::NameTaken(name.clone()).into());
         }
         let mut keys = Vec::with_capacity(person.keys.len());
         for key in &person.keys {
             let fingerprint = &key.fingerprint;
             if self.is_owned(&Key::fingerprint(fingerprint)) {
-                return Err(Conflict::KeyTaken(fingerprint.clone()).into());
+                return Err(ImportConflict::KeyTaken(fingerprint.clone()).into());
             }
             keys.push((key, self.waits(fingerprint)));
         }
@@ -241,8 +247,8 @@ impl There {
     }
 }
 
-impl From<Conflict> for Refusal {
-    fn from(conflict: Conflict) -> Refusal {
+impl From<ImportConflict> for Refusal {
+    fn from(conflict: ImportConflict) -> Refusal {
         Refusal::Conflict(conflict)
     }
 }

@@ -7,7 +7,7 @@ use super::log::Log;
 use super::read::person;
 use crate::chat::ids::{AccountId, Conversation, Fingerprint, Seq};
 use crate::store::StoreError;
-use crate::store::archive::{Person, Reading, Record};
+use crate::store::archive::{ArchiveRecord, ArchivedAccount, ArchivedMarker};
 use crate::store::dynamo::item::Row;
 use crate::store::dynamo::key::Key;
 use crate::store::dynamo::log::Tails;
@@ -32,7 +32,7 @@ impl There {
     pub async fn look(
         dynamo: &Dynamo,
         tails: &mut Tails,
-        records: &[Record],
+        records: &[ArchiveRecord],
     ) -> Result<There, StoreError> {
         let mut known = HashSet::new();
         let mut keys: Vec<Key> = records.iter().flat_map(about).collect();
@@ -65,17 +65,17 @@ impl There {
     /// any.
     fn places(
         &self,
-        records: &[Record],
+        records: &[ArchiveRecord],
     ) -> Result<BTreeMap<Conversation, BTreeSet<Seq>>, StoreError> {
         let mut places: BTreeMap<Conversation, BTreeSet<Seq>> = BTreeMap::new();
         for record in records {
             match record {
-                Record::Message(entry) => {
+                ArchiveRecord::Message(entry) => {
                     let wanted = places.entry(entry.conversation.clone()).or_default();
                     wanted.insert(entry.seq);
                 }
-                Record::Room(room) => {
-                    if let Some(Record::Room(there)) = self.found(record)?
+                ArchiveRecord::Room(room) => {
+                    if let Some(ArchiveRecord::Room(there)) = self.found(record)?
                         && there.topic.is_none()
                         && there != *room
                     {
@@ -90,31 +90,33 @@ impl There {
     }
 
     /// What is in the place of a record, if that is an item of its own.
-    pub fn found(&self, record: &Record) -> Result<Option<Record>, StoreError> {
+    pub fn found(&self, record: &ArchiveRecord) -> Result<Option<ArchiveRecord>, StoreError> {
         let row = place(record).and_then(|key| self.rows.get(&key));
         let Some(row) = row else {
             return Ok(None);
         };
         Ok(Some(match record {
-            Record::Account(_) => {
-                let found: Person = person(accounts::Record::read(row)?);
-                Record::Account(Box::new(found))
+            ArchiveRecord::Account(_) => {
+                let found: ArchivedAccount = person(accounts::Record::read(row)?);
+                ArchiveRecord::Account(Box::new(found))
             }
-            Record::Mark(wanted) => {
+            ArchiveRecord::Mark(wanted) => {
                 let mark = marks::read(row)?;
-                Record::Mark(Reading {
+                ArchiveRecord::Mark(ArchivedMarker {
                     seq: mark.seq,
                     at: mark.at,
                     ..wanted.clone()
                 })
             }
-            Record::Room(_) => Record::Room(rooms::read(row)?),
-            Record::Invite(_) => Record::Invite(invites::read(row)?),
-            Record::Pending(_) => Record::Pending(pending::read(row)?),
-            Record::Ban(_) => Record::Ban(bans::read(row)?),
-            Record::Mute(_) => Record::Mute(mutes::read(row)?),
-            Record::Lockdown(_) => Record::Lockdown(mutes::read_lockdown(row)?),
-            Record::Numbers(_) | Record::Audit(_) | Record::Message(_) => return Ok(None),
+            ArchiveRecord::Room(_) => ArchiveRecord::Room(rooms::read(row)?),
+            ArchiveRecord::Invite(_) => ArchiveRecord::Invite(invites::read(row)?),
+            ArchiveRecord::Pending(_) => ArchiveRecord::Pending(pending::read(row)?),
+            ArchiveRecord::Ban(_) => ArchiveRecord::Ban(bans::read(row)?),
+            ArchiveRecord::Mute(_) => ArchiveRecord::Mute(mutes::read(row)?),
+            ArchiveRecord::Lockdown(_) => ArchiveRecord::Lockdown(mutes::read_lockdown(row)?),
+            ArchiveRecord::Numbers(_) | ArchiveRecord::Audit(_) | ArchiveRecord::Message(_) => {
+                return Ok(None);
+            }
         }))
     }
 
@@ -140,25 +142,27 @@ impl There {
 }
 
 /// Where a record is, if it is an item of its own.
-fn place(record: &Record) -> Option<Key> {
+fn place(record: &ArchiveRecord) -> Option<Key> {
     Some(match record {
-        Record::Account(person) => Key::account(person.id),
-        Record::Mark(mark) => Key::mark(mark.account, &mark.conversation),
-        Record::Room(room) => Key::room(&room.name),
-        Record::Invite(invite) => Key::invite(&invite.hash),
-        Record::Pending(pending) => Key::pending(&pending.key.fingerprint),
-        Record::Ban(ban) => Key::ban(ban.id),
-        Record::Mute(mute) => Key::mute(mute.account),
-        Record::Lockdown(_) => Key::lockdown(),
-        Record::Numbers(_) | Record::Audit(_) | Record::Message(_) => return None,
+        ArchiveRecord::Account(person) => Key::account(person.id),
+        ArchiveRecord::Mark(mark) => Key::mark(mark.account, &mark.conversation),
+        ArchiveRecord::Room(room) => Key::room(&room.name),
+        ArchiveRecord::Invite(invite) => Key::invite(&invite.hash),
+        ArchiveRecord::Pending(pending) => Key::pending(&pending.key.fingerprint),
+        ArchiveRecord::Ban(ban) => Key::ban(ban.id),
+        ArchiveRecord::Mute(mute) => Key::mute(mute.account),
+        ArchiveRecord::Lockdown(_) => Key::lockdown(),
+        ArchiveRecord::Numbers(_) | ArchiveRecord::Audit(_) | ArchiveRecord::Message(_) => {
+            return None;
+        }
     })
 }
 
 /// The items by which it is decided whether a record can be taken.
-fn about(record: &Record) -> Vec<Key> {
+fn about(record: &ArchiveRecord) -> Vec<Key> {
     let mut keys: Vec<Key> = place(record).into_iter().collect();
     match record {
-        Record::Account(person) => {
+        ArchiveRecord::Account(person) => {
             keys.extend(person.names.iter().map(Key::name));
             for key in &person.keys {
                 keys.push(Key::fingerprint(&key.fingerprint));
@@ -167,20 +171,20 @@ fn about(record: &Record) -> Vec<Key> {
             // One of them can wait.
             keys.push(Key::waiting());
         }
-        Record::Mark(mark) => keys.push(Key::account(mark.account)),
-        Record::Pending(pending) => {
+        ArchiveRecord::Mark(mark) => keys.push(Key::account(mark.account)),
+        ArchiveRecord::Pending(pending) => {
             keys.push(Key::fingerprint(&pending.key.fingerprint));
             keys.push(Key::waiting());
         }
-        Record::Ban(_) | Record::Numbers(_) => keys.push(Key::ban_number()),
+        ArchiveRecord::Ban(_) | ArchiveRecord::Numbers(_) => keys.push(Key::ban_number()),
         _ => {}
     }
     keys
 }
 
-fn number_of(record: &Record) -> Option<u64> {
+fn number_of(record: &ArchiveRecord) -> Option<u64> {
     match record {
-        Record::Audit(order) => Some(order.number),
+        ArchiveRecord::Audit(order) => Some(order.number),
         _ => None,
     }
 }

@@ -5,7 +5,9 @@ use rusqlite::{Connection, Row};
 use super::{Outlet, Stop};
 use crate::chat::ids::{AccountId, Seq, Time};
 use crate::store::StoreError;
-use crate::store::archive::{Numbers, Order, Person, Reading, Record};
+use crate::store::archive::{
+    ArchiveRecord, ArchivedAccount, ArchivedAudit, ArchivedCounters, ArchivedMarker,
+};
 use crate::store::sqlite::messages::{to_conversation, unsigned};
 use crate::store::sqlite::{accounts, audit, bans, entries, invites, keys, mutes, pending, rooms};
 
@@ -27,26 +29,26 @@ pub(in crate::store::sqlite) fn every_record(
     people(db, out)?;
     marks(db, out)?;
     for room in rooms::all(db)? {
-        out.put(Record::Room(rooms::archived(room)))?;
+        out.put(ArchiveRecord::Room(rooms::archived(room)))?;
     }
     for invite in invites::good(db, ALWAYS)? {
-        out.put(Record::Invite(invite))?;
+        out.put(ArchiveRecord::Invite(invite))?;
     }
     for pending in pending::all(db)? {
-        out.put(Record::Pending(pending))?;
+        out.put(ArchiveRecord::Pending(pending))?;
     }
     let ban = bans::last(db)?;
     if ban > 0 {
-        out.put(Record::Numbers(Numbers { ban }))?;
+        out.put(ArchiveRecord::Numbers(ArchivedCounters { ban }))?;
     }
     for ban in bans::current(db, ALWAYS)? {
-        out.put(Record::Ban(ban))?;
+        out.put(ArchiveRecord::Ban(ban))?;
     }
     for mute in mutes::current(db, ALWAYS)? {
-        out.put(Record::Mute(mute))?;
+        out.put(ArchiveRecord::Mute(mute))?;
     }
     if let Some(lockdown) = mutes::lockdown(db, ALWAYS)? {
-        out.put(Record::Lockdown(lockdown))?;
+        out.put(ArchiveRecord::Lockdown(lockdown))?;
     }
     orders(db, out)?;
     messages(db, out)?;
@@ -60,7 +62,7 @@ fn people(db: &Connection, out: &mut Outlet) -> Result<(), Stop> {
     while let Some(row) = rows.next()? {
         let account = accounts::to_account(row)?;
         let person = person(db, account)?;
-        out.put(Record::Account(Box::new(person)))?;
+        out.put(ArchiveRecord::Account(Box::new(person)))?;
     }
     Ok(())
 }
@@ -69,10 +71,10 @@ fn people(db: &Connection, out: &mut Outlet) -> Result<(), Stop> {
 pub(super) fn person(
     db: &Connection,
     account: crate::store::Account,
-) -> Result<Person, StoreError> {
+) -> Result<ArchivedAccount, StoreError> {
     let names = accounts::names(db, account.id)?;
     let keys = keys::of(db, account.id)?;
-    Ok(Person::new(account, names, keys))
+    Ok(ArchivedAccount::new(account, names, keys))
 }
 
 fn marks(db: &Connection, out: &mut Outlet) -> Result<(), Stop> {
@@ -82,14 +84,14 @@ fn marks(db: &Connection, out: &mut Outlet) -> Result<(), Stop> {
     )?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
-        out.put(Record::Mark(to_reading(row)?))?;
+        out.put(ArchiveRecord::Mark(to_reading(row)?))?;
     }
     Ok(())
 }
 
-fn to_reading(row: &Row<'_>) -> Result<Reading, StoreError> {
+fn to_reading(row: &Row<'_>) -> Result<ArchivedMarker, StoreError> {
     let key: String = row.get(1)?;
-    Ok(Reading {
+    Ok(ArchivedMarker {
         account: AccountId(u128::from_be_bytes(row.get(0)?)),
         conversation: to_conversation(&key)?,
         seq: Seq(unsigned(row.get(2)?)?),
@@ -104,8 +106,8 @@ fn orders(db: &Connection, out: &mut Outlet) -> Result<(), Stop> {
     let mut number = 0;
     while let Some(row) = rows.next()? {
         number += 1;
-        let order = Order::new(number, audit::to_audit(row)?);
-        out.put(Record::Audit(order))?;
+        let order = ArchivedAudit::new(number, audit::to_audit(row)?);
+        out.put(ArchiveRecord::Audit(order))?;
     }
     Ok(())
 }
@@ -121,7 +123,7 @@ fn messages(db: &Connection, out: &mut Outlet) -> Result<(), Stop> {
     while let Some(row) = rows.next()? {
         let key: String = row.get("key")?;
         let entry = entries::to_entry(row, &to_conversation(&key)?)?;
-        out.put(Record::Message(entry))?;
+        out.put(ArchiveRecord::Message(entry))?;
     }
     Ok(())
 }

@@ -4,7 +4,9 @@ use rusqlite::Connection;
 
 use super::read::person;
 use crate::chat::ids::Seq;
-use crate::store::archive::{Conflict, ImportError, Order, Person, Reading, Record};
+use crate::store::archive::{
+    ArchiveRecord, ArchivedAccount, ArchivedAudit, ArchivedMarker, ImportConflict, ImportError,
+};
 use crate::store::sqlite::{
     accounts, audit, bans, invites, keys, messages, mutes, pending, rooms, search,
 };
@@ -12,12 +14,12 @@ use crate::store::{RoomRecord, StoreError};
 
 /// Why a record is not written.
 enum Refusal {
-    Conflict(Conflict),
+    Conflict(ImportConflict),
     Store(StoreError),
 }
 
 /// Takes records, all or none, and returns how many are new.
-pub(super) fn take(db: &Connection, records: &[Record]) -> Result<usize, ImportError> {
+pub(super) fn take(db: &Connection, records: &[ArchiveRecord]) -> Result<usize, ImportError> {
     let mut new = 0;
     for (index, record) in records.iter().enumerate() {
         match take_one(db, record) {
@@ -34,8 +36,8 @@ pub(super) fn take(db: &Connection, records: &[Record]) -> Result<usize, ImportE
     Ok(new)
 }
 
-fn take_one(db: &Connection, record: &Record) -> Result<bool, Refusal> {
-    if let Record::Numbers(numbers) = record {
+fn take_one(db: &Connection, record: &ArchiveRecord) -> Result<bool, Refusal> {
+    if let ArchiveRecord::Numbers(numbers) = record {
         let raised = numbers.ban > bans::last(db)?;
         if raised {
             bans::skip_to(db, numbers.ban)?;
@@ -48,35 +50,35 @@ fn take_one(db: &Connection, record: &Record) -> Result<bool, Refusal> {
         _ => {}
     }
     match record {
-        Record::Account(person) => add_person(db, person)?,
-        Record::Mark(reading) => add_mark(db, reading)?,
-        Record::Room(room) => rooms::restore(db, room)?,
-        Record::Invite(invite) => {
+        ArchiveRecord::Account(person) => add_person(db, person)?,
+        ArchiveRecord::Mark(reading) => add_mark(db, reading)?,
+        ArchiveRecord::Room(room) => rooms::restore(db, room)?,
+        ArchiveRecord::Invite(invite) => {
             invites::insert(db, invite)?;
         }
-        Record::Pending(key) => {
+        ArchiveRecord::Pending(key) => {
             if keys::owner(db, &key.key.fingerprint)?.is_some() {
-                return Err(Conflict::KeyTaken(key.key.fingerprint.clone()).into());
+                return Err(ImportConflict::KeyTaken(key.key.fingerprint.clone()).into());
             }
             if pending::is_full(db)? {
-                return Err(Conflict::Crowded.into());
+                return Err(ImportConflict::Crowded.into());
             }
             pending::insert(db, key)?;
         }
-        Record::Ban(ban) => {
+        ArchiveRecord::Ban(ban) => {
             bans::insert(db, Some(ban.id), ban)?;
         }
-        Record::Numbers(_) => {}
-        Record::Mute(mute) => mutes::insert(db, mute.account, mute)?,
-        Record::Lockdown(lockdown) => mutes::insert_lockdown(db, lockdown)?,
-        Record::Audit(order) => {
+        ArchiveRecord::Numbers(_) => {}
+        ArchiveRecord::Mute(mute) => mutes::insert(db, mute.account, mute)?,
+        ArchiveRecord::Lockdown(lockdown) => mutes::insert_lockdown(db, lockdown)?,
+        ArchiveRecord::Audit(order) => {
             let last = audit::last(db)?;
             if order.number != last.saturating_add(1) {
-                return Err(Conflict::Gap(last).into());
+                return Err(ImportConflict::Gap(last).into());
             }
             audit::keep(db, &order.audit())?;
         }
-        Record::Message(entry) => {
+        ArchiveRecord::Message(entry) => {
             messages::restore(db, entry)??;
         }
     }
@@ -84,45 +86,49 @@ fn take_one(db: &Connection, record: &Record) -> Result<bool, Refusal> {
 }
 
 /// What the file has in the place of a record.
-fn found(db: &Connection, record: &Record) -> Result<Option<Record>, StoreError> {
+fn found(db: &Connection, record: &ArchiveRecord) -> Result<Option<ArchiveRecord>, StoreError> {
     Ok(match record {
-        Record::Account(wanted) => match accounts::by_id(db, wanted.id)? {
-            Some(account) => Some(Record::Account(Box::new(person(db, account)?))),
+        ArchiveRecord::Account(wanted) => match accounts::by_id(db, wanted.id)? {
+            Some(account) => Some(ArchiveRecord::Account(Box::new(person(db, account)?))),
             None => None,
         },
-        Record::Mark(wanted) => {
+        ArchiveRecord::Mark(wanted) => {
             let mark = accounts::mark(db, wanted.account, &wanted.conversation)?;
             mark.map(|mark| {
-                Record::Mark(Reading {
+                ArchiveRecord::Mark(ArchivedMarker {
                     seq: mark.seq,
                     at: mark.at,
                     ..wanted.clone()
                 })
             })
         }
-        Record::Room(wanted) => rooms::named(db, &wanted.name)?
+        ArchiveRecord::Room(wanted) => rooms::named(db, &wanted.name)?
             .map(rooms::archived)
-            .map(Record::Room),
-        Record::Invite(wanted) => invites::by_hash(db, &wanted.hash)?.map(Record::Invite),
-        Record::Pending(wanted) => {
-            pending::by_key(db, &wanted.key.fingerprint)?.map(Record::Pending)
+            .map(ArchiveRecord::Room),
+        ArchiveRecord::Invite(wanted) => {
+            invites::by_hash(db, &wanted.hash)?.map(ArchiveRecord::Invite)
         }
-        Record::Ban(wanted) => bans::numbered(db, wanted.id)?.map(Record::Ban),
-        Record::Numbers(_) => None,
-        Record::Mute(wanted) => mutes::of(db, wanted.account)?.map(Record::Mute),
-        Record::Lockdown(_) => mutes::lockdown(db, super::read::ALWAYS)?.map(Record::Lockdown),
-        Record::Audit(wanted) => audit::numbered(db, wanted.number)?
-            .map(|audit| Record::Audit(Order::new(wanted.number, audit))),
-        Record::Message(wanted) => {
-            messages::entry(db, &wanted.conversation, wanted.seq)?.map(Record::Message)
+        ArchiveRecord::Pending(wanted) => {
+            pending::by_key(db, &wanted.key.fingerprint)?.map(ArchiveRecord::Pending)
+        }
+        ArchiveRecord::Ban(wanted) => bans::numbered(db, wanted.id)?.map(ArchiveRecord::Ban),
+        ArchiveRecord::Numbers(_) => None,
+        ArchiveRecord::Mute(wanted) => mutes::of(db, wanted.account)?.map(ArchiveRecord::Mute),
+        ArchiveRecord::Lockdown(_) => {
+            mutes::lockdown(db, super::read::ALWAYS)?.map(ArchiveRecord::Lockdown)
+        }
+        ArchiveRecord::Audit(wanted) => audit::numbered(db, wanted.number)?
+            .map(|audit| ArchiveRecord::Audit(ArchivedAudit::new(wanted.number, audit))),
+        ArchiveRecord::Message(wanted) => {
+            messages::entry(db, &wanted.conversation, wanted.seq)?.map(ArchiveRecord::Message)
         }
     })
 }
 
 /// Whether what the file has in its place means nothing yet: a room that the server made when it
 /// started.
-fn is_replaceable(db: &Connection, record: &Record) -> Result<bool, StoreError> {
-    let Record::Room(room) = record else {
+fn is_replaceable(db: &Connection, record: &ArchiveRecord) -> Result<bool, StoreError> {
+    let ArchiveRecord::Room(room) = record else {
         return Ok(false);
     };
     let there = rooms::named(db, &room.name)?;
@@ -130,15 +136,15 @@ fn is_replaceable(db: &Connection, record: &Record) -> Result<bool, StoreError> 
     Ok(there.is_some_and(is_empty))
 }
 
-fn add_person(db: &Connection, person: &Person) -> Result<(), Refusal> {
+fn add_person(db: &Connection, person: &ArchivedAccount) -> Result<(), Refusal> {
     for name in &person.names {
         if accounts::owner(db, name)?.is_some() {
-            return Err(Conflict::NameTaken(name.clone()).into());
+            return Err(ImportConflict::NameTaken(name.clone()).into());
         }
     }
     for key in &person.keys {
         if keys::owner(db, &key.fingerprint)?.is_some() {
-            return Err(Conflict::KeyTaken(key.fingerprint.clone()).into());
+            return Err(ImportConflict::KeyTaken(key.fingerprint.clone()).into());
         }
     }
     accounts::insert(db, &person.account())?;
@@ -151,9 +157,9 @@ fn add_person(db: &Connection, person: &Person) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn add_mark(db: &Connection, reading: &Reading) -> Result<(), Refusal> {
+fn add_mark(db: &Connection, reading: &ArchivedMarker) -> Result<(), Refusal> {
     if !accounts::exists(db, reading.account)? {
-        return Err(Conflict::NoAccount(reading.account).into());
+        return Err(ImportConflict::NoAccount(reading.account).into());
     }
     let mark = (
         reading.account,
@@ -164,8 +170,8 @@ fn add_mark(db: &Connection, reading: &Reading) -> Result<(), Refusal> {
     Ok(())
 }
 
-impl From<Conflict> for Refusal {
-    fn from(conflict: Conflict) -> Refusal {
+impl From<ImportConflict> for Refusal {
+    fn from(conflict: ImportConflict) -> Refusal {
         Refusal::Conflict(conflict)
     }
 }

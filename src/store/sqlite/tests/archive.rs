@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
-use crate::store::archive::{Archive as _, Order, Record, samples};
+use crate::store::archive::{Archive as _, ArchiveRecord, ArchivedAudit, samples};
 
 /// Every table, its columns, and the kind of record in which they are; or why in none. Whoever
 /// adds one says here where an archive has it.
@@ -93,7 +93,7 @@ fn every_table_is_in_an_archive() {
     });
     assert_eq!(tables, known.collect(), "say where an archive has it");
     let records = samples::records();
-    let kinds: BTreeSet<&str> = records.iter().map(Record::kind).collect();
+    let kinds: BTreeSet<&str> = records.iter().map(ArchiveRecord::kind).collect();
     let named: BTreeSet<&str> = TABLES
         .iter()
         .map(|(_, _, kind)| *kind)
@@ -141,7 +141,7 @@ async fn an_export_is_of_one_moment() {
     let folder = Folder::new();
     let store = Sqlite::open(&folder.file()).unwrap();
     let order = |number| {
-        Record::Audit(Order {
+        ArchiveRecord::Audit(ArchivedAudit {
             number,
             at: Time(0),
             actor: "zoe".to_owned(),
@@ -153,7 +153,7 @@ async fn an_export_is_of_one_moment() {
         })
     };
     // More than is read ahead.
-    let orders: Vec<Record> = (1..=3000).map(order).collect();
+    let orders: Vec<ArchiveRecord> = (1..=3000).map(order).collect();
     store.import(orders).await.unwrap();
     let mut pages = store.export().await.unwrap();
     let mut count = pages.next().await.unwrap().len();

@@ -6,28 +6,28 @@ use std::os::unix::fs::PermissionsExt as _;
 use super::*;
 use crate::chat::access::{Ban, BanTarget, Issuer, Mute, PendingKey};
 use crate::chat::invite::Invite;
-use crate::store::people::People;
+use crate::store::people::PeopleStore;
 
 /// Gives alice another key.
-fn another_key(raw: &str) -> Action {
+fn another_key(raw: &str) -> ChangeAction {
     let (alice, _) = alice();
-    Action::AddKey {
+    ChangeAction::AddKey {
         account: alice.id,
         name: alice.name,
         key: key(raw),
     }
 }
 
-fn role(account: u128, role: Role) -> Action {
-    Action::SetRole {
+fn role(account: u128, role: Role) -> ChangeAction {
+    ChangeAction::SetRole {
         account: AccountId(account),
         name: Name::new("renata").unwrap(),
         role,
     }
 }
 
-fn muted(mute: &Mute) -> Action {
-    Action::Mute {
+fn muted(mute: &Mute) -> ChangeAction {
+    ChangeAction::Mute {
         name: Name::new("renata").unwrap(),
         mute: mute.clone(),
     }
@@ -176,16 +176,18 @@ async fn rows_about_people_are_judged_when_they_are_read() {
     let (alice, first) = alice();
     create(&store, &alice, &first).await.unwrap();
     for action in [
-        Action::AddPending {
+        ChangeAction::AddPending {
             pending: pending("SHA256:waits"),
             per_source: None,
         },
-        Action::CreateInvite(invite()),
+        ChangeAction::CreateInvite(invite()),
     ] {
         change(&store, 1, action).await.unwrap();
     }
     let target = BanTarget::Account(alice.id, alice.name.clone());
-    change(&store, 1, Action::Ban(ban(target))).await.unwrap();
+    change(&store, 1, ChangeAction::Ban(ban(target)))
+        .await
+        .unwrap();
     let other = Connection::open(folder.file()).unwrap();
 
     for table_and_columns in [
@@ -293,16 +295,16 @@ async fn what_is_over_is_deleted_in_passing() {
         left: 1,
         ..invite()
     };
-    let redeem = Action::RedeemInvite {
+    let redeem = ChangeAction::RedeemInvite {
         hash: "used".to_owned(),
         account: alice,
         key: key.clone(),
     };
     for action in [
-        Action::CreateInvite(once),
-        Action::CreateInvite(invite()),
+        ChangeAction::CreateInvite(once),
+        ChangeAction::CreateInvite(invite()),
         redeem,
-        Action::Ban(ban(Some(Time(9)))),
+        ChangeAction::Ban(ban(Some(Time(9)))),
         muted(&mute(1, Some(Time(9)))),
     ] {
         change(&store, 1, action).await.unwrap();
@@ -320,9 +322,9 @@ async fn what_is_over_is_deleted_in_passing() {
         ..invite()
     };
     for (at, action) in [
-        (9, Action::Ban(ban(None))),
+        (9, ChangeAction::Ban(ban(None))),
         (9, muted(&mute(2, None))),
-        (100, Action::CreateInvite(newer)),
+        (100, ChangeAction::CreateInvite(newer)),
     ] {
         change(&store, at, action).await.unwrap();
     }
@@ -342,7 +344,7 @@ async fn no_account_can_be_a_guests() {
         role: Role::Guest,
         ..invite()
     };
-    let created = change(&store, 1, Action::CreateInvite(guests)).await;
+    let created = change(&store, 1, ChangeAction::CreateInvite(guests)).await;
     assert!(created.is_err(), "{created:?}");
     let account = Account {
         role: Role::Guest,
@@ -365,7 +367,7 @@ async fn the_revision_is_the_same_when_people_come() {
     let add = another_key("SHA256:new");
     change(&store, 1, add).await.unwrap();
     assert_eq!(store.revision().await, revision);
-    let remove = Action::RemoveKey {
+    let remove = ChangeAction::RemoveKey {
         account: account.id,
         name: account.name,
         key: Fingerprint::new("SHA256:new"),

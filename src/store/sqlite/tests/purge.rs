@@ -1,7 +1,7 @@
 //! That purged words are nowhere in the files any more.
 
 use super::*;
-use crate::store::{Authors, Purge};
+use crate::store::{PurgeAuthors, PurgeFilter};
 
 /// Whether some bytes are in one of the files.
 fn is_somewhere(folder: &Folder, bytes: &[u8]) -> bool {
@@ -40,8 +40,8 @@ async fn nothing_is_left_of_purged_words() {
     assert!(is_somewhere(&folder, b"secretword7x7"));
     assert!(is_somewhere(&folder, b"longsecret"));
 
-    let purge = Purge {
-        authors: Authors::Guests,
+    let purge = PurgeFilter {
+        authors: PurgeAuthors::Guests,
         since: Time(i64::MIN),
     };
     let mut before = None;

@@ -8,8 +8,8 @@ use ssh_chat::chat::access::{
 };
 use ssh_chat::chat::invite::{Code, Invite};
 use ssh_chat::store::Archive;
-use ssh_chat::store::archive::line::Line;
-use ssh_chat::store::archive::{BATCH, Record};
+use ssh_chat::store::archive::line::ArchiveLine;
+use ssh_chat::store::archive::{ArchiveRecord, BATCH};
 use ssh_chat::text::Text;
 
 mod reading;
@@ -238,7 +238,7 @@ async fn talk(store: &dyn Store) {
 }
 
 /// All records of a store.
-pub(crate) async fn export(store: &dyn Archive) -> Vec<Record> {
+pub(crate) async fn export(store: &dyn Archive) -> Vec<ArchiveRecord> {
     let mut pages = store.export().await.unwrap();
     let mut records = Vec::new();
     loop {
@@ -252,7 +252,7 @@ pub(crate) async fn export(store: &dyn Archive) -> Vec<Record> {
 }
 
 /// Takes records as a command does; returns how many were new.
-pub(crate) async fn import(store: &dyn Archive, records: &[Record]) -> usize {
+pub(crate) async fn import(store: &dyn Archive, records: &[ArchiveRecord]) -> usize {
     let mut new = 0;
     for batch in records.chunks(BATCH) {
         new += store.import(batch.to_vec()).await.unwrap();
@@ -261,12 +261,12 @@ pub(crate) async fn import(store: &dyn Archive, records: &[Record]) -> usize {
 }
 
 /// Records as they are after they were in a file.
-fn through_a_file(records: &[Record]) -> Vec<Record> {
-    let read = |record: &Record| {
-        let line = Line::Record(record.clone()).write().unwrap();
-        match Line::read(line.as_bytes()).unwrap() {
-            Line::Record(record) => record,
-            Line::Frame(_) => panic!("{line}"),
+fn through_a_file(records: &[ArchiveRecord]) -> Vec<ArchiveRecord> {
+    let read = |record: &ArchiveRecord| {
+        let line = ArchiveLine::Record(record.clone()).write().unwrap();
+        match ArchiveLine::read(line.as_bytes()).unwrap() {
+            ArchiveLine::Record(record) => record,
+            ArchiveLine::Frame(_) => panic!("{line}"),
         }
     };
     records.iter().map(read).collect()

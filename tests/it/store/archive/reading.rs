@@ -1,7 +1,7 @@
 //! Reading everything while others write.
 
 use super::*;
-use ssh_chat::store::archive::{Entry, Kept};
+use ssh_chat::store::archive::{ArchivedBody, ArchivedMessage};
 
 contract! {
     writers_go_on_while_it_is_read,
@@ -32,19 +32,19 @@ async fn writers_go_on_while_it_is_read(place: &impl Archived) {
             store.edit_message(amendment).await.unwrap();
         }
     }
-    let entries: Vec<&Entry> = records
+    let entries: Vec<&ArchivedMessage> = records
         .iter()
         .filter_map(|record| match record {
-            Record::Message(entry) => Some(entry),
+            ArchiveRecord::Message(entry) => Some(entry),
             _ => None,
         })
         .collect();
     assert!(entries.len() >= 2000, "what was there when it began");
     for (n, entry) in entries.iter().enumerate() {
         assert_eq!(entry.seq, Seq(n as u64 + 1), "without gap");
-        if let Kept::Deleted { target } = entry.kept {
+        if let ArchivedBody::Deleted { target } = entry.kept {
             let gone = entries[usize::try_from(target.0).unwrap() - 1];
-            assert_eq!(gone.kept, Kept::Gone, "{target} was taken back");
+            assert_eq!(gone.kept, ArchivedBody::Gone, "{target} was taken back");
         }
     }
     let other = place.another();

@@ -3,7 +3,8 @@
 use super::*;
 use crate::harness::Changes;
 use ssh_chat::store::archive::{
-    Conflict, Entry, ImportError, Kept, Numbers, Order, Person, Reading, Room,
+    ArchivedAccount, ArchivedAudit, ArchivedBody, ArchivedCounters, ArchivedMarker,
+    ArchivedMessage, ArchivedRoom, ImportConflict, ImportError,
 };
 
 contract! {
@@ -14,9 +15,9 @@ contract! {
 }
 
 /// What is refused, and why; with a record before it that would be new.
-async fn refused(store: &dyn Archive, record: Record) -> Conflict {
+async fn refused(store: &dyn Archive, record: ArchiveRecord) -> ImportConflict {
     let before = export(store).await;
-    let new = Record::Room(Room {
+    let new = ArchiveRecord::Room(ArchivedRoom {
         name: RoomName::new("new").unwrap(),
         topic: None,
         created: NOW,
@@ -39,51 +40,51 @@ async fn what_differs_is_refused_and_nothing_is_done(place: &impl Archived) {
     for record in export(&*store).await {
         let mut other = record.clone();
         let field = match &mut other {
-            Record::Account(person) => {
+            ArchiveRecord::Account(person) => {
                 person.keys.clear();
                 "keys"
             }
-            Record::Mark(mark) => {
+            ArchiveRecord::Mark(mark) => {
                 mark.at = after(99);
                 "at"
             }
             // One that is empty makes room.
-            Record::Room(room) if room.name.as_str() != "ops" => continue,
-            Record::Room(room) => {
+            ArchiveRecord::Room(room) if room.name.as_str() != "ops" => continue,
+            ArchiveRecord::Room(room) => {
                 room.topic = None;
                 "topic"
             }
-            Record::Invite(invite) => {
+            ArchiveRecord::Invite(invite) => {
                 invite.left = 0;
                 "left"
             }
-            Record::Pending(pending) => {
+            ArchiveRecord::Pending(pending) => {
                 pending.from = "192.0.2.99".parse().unwrap();
                 "from"
             }
-            Record::Numbers(_) => continue,
-            Record::Ban(ban) => {
+            ArchiveRecord::Numbers(_) => continue,
+            ArchiveRecord::Ban(ban) => {
                 ban.target = BanTarget::Client(ClientPrefix::stored("other"));
                 "target"
             }
-            Record::Mute(mute) => {
+            ArchiveRecord::Mute(mute) => {
                 mute.by = "other".into();
                 "by"
             }
-            Record::Lockdown(lockdown) => {
+            ArchiveRecord::Lockdown(lockdown) => {
                 lockdown.until = None;
                 "until"
             }
-            Record::Audit(order) => {
+            ArchiveRecord::Audit(order) => {
                 order.detail.push('!');
                 "detail"
             }
-            Record::Message(entry) => {
+            ArchiveRecord::Message(entry) => {
                 entry.author.name = name("mallory");
                 "from"
             }
         };
-        let expected = Conflict::Differs(vec![field.to_owned()]);
+        let expected = ImportConflict::Differs(vec![field.to_owned()]);
         assert_eq!(refused(&*store, other).await, expected, "{record:?}");
         kinds.insert(record.kind());
     }
@@ -96,12 +97,12 @@ async fn what_does_not_fit_is_refused_and_nothing_is_done(place: &impl Archived)
     let stranger = |key_number| {
         let mut stranger = account("stranger");
         stranger.id = AccountId(7);
-        Person::new(stranger, vec![name("stranger")], vec![key(key_number)])
+        ArchivedAccount::new(stranger, vec![name("stranger")], vec![key(key_number)])
     };
     let mut looks_like = stranger(30);
     looks_like.names.push(name("b0b"));
-    let account = |person| Record::Account(Box::new(person));
-    let mark = Record::Mark(Reading {
+    let account = |person| ArchiveRecord::Account(Box::new(person));
+    let mark = ArchiveRecord::Mark(ArchivedMarker {
         account: AccountId(8),
         conversation: room("ops"),
         seq: Seq(1),
@@ -116,24 +117,27 @@ async fn what_does_not_fit_is_refused_and_nothing_is_done(place: &impl Archived)
         .0;
     let orders = store.audits(usize::MAX).await.unwrap().len() as u64;
     let cases = [
-        (account(looks_like), Conflict::NameTaken(name("b0b"))),
-        (account(stranger(2)), Conflict::KeyTaken(fingerprint(2))),
-        (mark, Conflict::NoAccount(AccountId(8))),
+        (account(looks_like), ImportConflict::NameTaken(name("b0b"))),
         (
-            Record::Pending(pending(1)),
-            Conflict::KeyTaken(fingerprint(1)),
+            account(stranger(2)),
+            ImportConflict::KeyTaken(fingerprint(2)),
         ),
-        (entry(room("ops"), last + 2), Conflict::Gap(last)),
+        (mark, ImportConflict::NoAccount(AccountId(8))),
         (
-            Record::Audit(Order::new(orders + 2, audit("skipped"))),
-            Conflict::Gap(orders),
+            ArchiveRecord::Pending(pending(1)),
+            ImportConflict::KeyTaken(fingerprint(1)),
+        ),
+        (entry(room("ops"), last + 2), ImportConflict::Gap(last)),
+        (
+            ArchiveRecord::Audit(ArchivedAudit::new(orders + 2, audit("skipped"))),
+            ImportConflict::Gap(orders),
         ),
     ];
     for (record, expected) in cases {
         assert_eq!(refused(&*store, record).await, expected);
     }
     // Numbers only grow.
-    let numbers = |ban| vec![Record::Numbers(Numbers { ban })];
+    let numbers = |ban| vec![ArchiveRecord::Numbers(ArchivedCounters { ban })];
     for (ban, new) in [(3, 0), (80, 1), (80, 0), (7, 0)] {
         assert_eq!(store.import(numbers(ban)).await, Ok(new), "{ban}");
     }
@@ -141,24 +145,27 @@ async fn what_does_not_fit_is_refused_and_nothing_is_done(place: &impl Archived)
     let next = store.add_ban(&ban(target, None), &audit("ban")).await;
     assert_eq!(next.map(|number| number > 80), Ok(true));
     for number in 100.. {
-        match store.import(vec![Record::Pending(pending(number))]).await {
+        match store
+            .import(vec![ArchiveRecord::Pending(pending(number))])
+            .await
+        {
             Ok(_) => assert!(number < 1000, "there is no end"),
             Err(error) => {
-                assert_eq!(error, Conflict::Crowded.at(0));
+                assert_eq!(error, ImportConflict::Crowded.at(0));
                 break;
             }
         }
     }
 }
 
-fn entry(conversation: Conversation, seq: u64) -> Record {
-    Record::Message(Entry {
+fn entry(conversation: Conversation, seq: u64) -> ArchiveRecord {
+    ArchiveRecord::Message(ArchivedMessage {
         conversation,
         seq: Seq(seq),
         at: NOW,
         author: author("bob"),
         to: None,
-        kept: Kept::Said {
+        kept: ArchivedBody::Said {
             text: text("hm"),
             edited: false,
         },
@@ -171,11 +178,11 @@ async fn a_log_begins_where_it_begins(place: &impl Archived) {
     let at = |seq| entry(room("ops"), seq);
     assert_eq!(store.import(vec![at(41), at(42)]).await, Ok(2));
     assert_eq!(store.import(vec![at(42), at(43)]).await, Ok(1));
-    for (seq, why) in [(40, Conflict::Begun), (45, Conflict::Gap(43))] {
+    for (seq, why) in [(40, ImportConflict::Begun), (45, ImportConflict::Gap(43))] {
         assert_eq!(refused(&*store, at(seq)).await, why);
     }
     let crooked = vec![at(44), at(46)];
-    let gap = Conflict::Gap(44).at(1);
+    let gap = ImportConflict::Gap(44).at(1);
     assert_eq!(store.import(crooked).await, Err(gap));
     assert_eq!(export(&*store).await, [at(41), at(42), at(43)]);
     let next = store.append(vec![said(&room("ops"), "bob", "so")]).await;
@@ -196,7 +203,7 @@ async fn empty_rooms_make_room(place: &impl Archived) {
     let lobby = RoomName::lobby();
     store.open_room(&lobby, None, NOW).await.unwrap();
     let room = |topic: Option<&str>, created| {
-        Record::Room(Room {
+        ArchiveRecord::Room(ArchivedRoom {
             name: RoomName::lobby(),
             topic: topic.map(text),
             created,
@@ -213,7 +220,7 @@ async fn empty_rooms_make_room(place: &impl Archived) {
     let coffee = room(Some("coffee"), NOW);
     assert_eq!(
         refused(&*store, coffee).await,
-        Conflict::Differs(expected),
+        ImportConflict::Differs(expected),
         "it has a topic"
     );
 }

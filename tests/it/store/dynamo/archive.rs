@@ -3,7 +3,10 @@
 
 use crate::harness::Changes;
 use ssh_chat::chat::access::Role;
-use ssh_chat::store::archive::{BATCH, Conflict, Entry, Kept, Order, Person, Record};
+use ssh_chat::store::archive::{
+    ArchiveRecord, ArchivedAccount, ArchivedAudit, ArchivedBody, ArchivedMessage, BATCH,
+    ImportConflict,
+};
 
 use super::super::archive::{Archived, export, fill, import};
 use super::*;
@@ -17,14 +20,14 @@ fn ago(seconds: i64) -> Time {
     Time(i64::try_from(now.as_millis()).unwrap() - seconds * 1000)
 }
 
-fn entry(seq: u64, at: Time, words: &str) -> Record {
-    Record::Message(Entry {
+fn entry(seq: u64, at: Time, words: &str) -> ArchiveRecord {
+    ArchiveRecord::Message(ArchivedMessage {
         conversation: room("ops"),
         seq: Seq(seq),
         at,
         author: author("bob"),
         to: None,
-        kept: Kept::Said {
+        kept: ArchivedBody::Said {
             text: text(words),
             edited: false,
         },
@@ -86,9 +89,9 @@ async fn every_record_moves_between_kinds_of_stores() {
     assert_eq!(import(&*back, &export(&cloud).await).await, records.len());
     // The clocks of this story step back, so entries of several conversations come in the order
     // of their times instead.
-    let in_order = |mut records: Vec<Record>| {
+    let in_order = |mut records: Vec<ArchiveRecord>| {
         records.sort_by_key(|record| match record {
-            Record::Message(entry) => Some((entry.conversation.clone(), entry.seq)),
+            ArchiveRecord::Message(entry) => Some((entry.conversation.clone(), entry.seq)),
             _ => None,
         });
         records
@@ -116,7 +119,7 @@ async fn what_has_expired_stays_behind() {
     table.delete(["LOG#room/ops", &format!("{:020}", 1)]);
     assert_eq!(import(&hour, &records).await, 0);
     let refused = all.import(records[..2].to_vec()).await;
-    assert_eq!(refused, Err(Conflict::Begun.at(0)), "nothing expires");
+    assert_eq!(refused, Err(ImportConflict::Begun.at(0)), "nothing expires");
 }
 
 /// The next place is counted from the last entry, whether anybody may read it or not.
@@ -127,10 +130,10 @@ async fn a_log_that_has_expired_has_its_last_place() {
     let old = |seq| entry(seq, ago(4000), "long ago");
     import(&store, &[old(1), old(2)]).await;
     let records = export(&store).await;
-    let [Record::Message(last)] = records.as_slice() else {
+    let [ArchiveRecord::Message(last)] = records.as_slice() else {
         panic!("{records:?}");
     };
-    assert_eq!((last.seq, &last.kept), (Seq(2), &Kept::Gone));
+    assert_eq!((last.seq, &last.kept), (Seq(2), &ArchivedBody::Gone));
     assert_eq!(import(&store, &records).await, 0, "into where it is from");
     let copy = OwnTable::new().keeping(None);
     import(&copy, &records).await;
@@ -147,7 +150,11 @@ async fn a_log_begins_behind_what_is_gone() {
         import(&store, &[entry(seq, ago(9), "hm")]).await;
     }
     table.delete(["LOG#room/ops", &format!("{:020}", 2)]);
-    let places: Vec<_> = export(&store).await.iter().map(Record::title).collect();
+    let places: Vec<_> = export(&store)
+        .await
+        .iter()
+        .map(ArchiveRecord::title)
+        .collect();
     assert_eq!(
         places,
         ["message 3 of room/ops", "message 4 of room/ops"],
@@ -167,7 +174,8 @@ async fn a_log_begins_behind_what_is_gone() {
 async fn the_audit_goes_on_where_it_was() {
     let table = OwnTable::new();
     let store = table.dynamo();
-    let order = |number: u64| Record::Audit(Order::new(number, audit(&number.to_string())));
+    let order =
+        |number: u64| ArchiveRecord::Audit(ArchivedAudit::new(number, audit(&number.to_string())));
     let orders = |numbers: std::ops::RangeInclusive<u64>| numbers.map(order).collect::<Vec<_>>();
     for made in 1..=3 {
         store.audit(&audit(&made.to_string())).await.unwrap();
@@ -206,9 +214,9 @@ async fn what_is_counted_is_counted() {
         ..account("zoe")
     };
     let keys = vec![key(1), key(2), key(9)];
-    let person = Person::new(zoe.clone(), vec![zoe.name.clone()], keys);
-    let waiting = Record::Pending(lost::pending("user-7", 7));
-    let records = vec![Record::Account(Box::new(person)), waiting];
+    let person = ArchivedAccount::new(zoe.clone(), vec![zoe.name.clone()], keys);
+    let waiting = ArchiveRecord::Pending(lost::pending("user-7", 7));
+    let records = vec![ArchiveRecord::Account(Box::new(person)), waiting];
     assert_eq!(store.import(records.clone()).await, Ok(2));
     assert_eq!(table.number(["STATE", "WAITING"]), 2);
     assert_eq!(store.import(records).await, Ok(0));
@@ -232,7 +240,7 @@ async fn what_is_taken_is_taken_once() {
     assert!(!Moto::shared().has_faults(&other.mark()));
     assert_eq!(export(&copy).await, records);
     other.deny("TransactWriteItems");
-    let more = vec![Record::Audit(Order::new(19, audit("more")))];
+    let more = vec![ArchiveRecord::Audit(ArchivedAudit::new(19, audit("more")))];
     let failed = copy.import(more.clone()).await;
     assert!(failed.is_err(), "{failed:?}");
     assert_eq!(copy.import(more).await, Ok(0), "it was done all the same");
@@ -263,7 +271,7 @@ async fn who_writes_meanwhile_loses_nothing() {
     let ((), places) = tokio::join!(import_all, talk);
     let mut new = places.iter();
     for (n, record) in (1..).zip(export(&store).await) {
-        let Record::Message(entry) = record else {
+        let ArchiveRecord::Message(entry) = record else {
             panic!("{record:?}");
         };
         assert_eq!(entry.seq, Seq(n), "without gap");

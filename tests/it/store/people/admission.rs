@@ -3,7 +3,7 @@
 use super::*;
 use crate::harness::Changes;
 use ssh_chat::chat::access::WAITS;
-use ssh_chat::store::{Action, ChangeOutcome};
+use ssh_chat::store::{ChangeAction, ChangeOutcome};
 
 contract! {
     keys_come_and_go,
@@ -425,7 +425,7 @@ async fn ask(
     };
     let (by, add) = (
         audit(seconds, "asks"),
-        Action::AddPending {
+        ChangeAction::AddPending {
             pending,
             per_source,
         },
@@ -506,7 +506,7 @@ async fn many_keys_are_denied_at_once(place: &impl Place) {
         store.add_pending(&pending(number)).await.unwrap();
     }
     let deny = async |numbers: &[u32]| {
-        let deny = Action::DenyAll {
+        let deny = ChangeAction::DenyAll {
             keys: numbers.iter().map(|number| fingerprint(*number)).collect(),
             which: "203.0.113.0/24".to_owned(),
         };

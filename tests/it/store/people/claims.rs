@@ -2,7 +2,7 @@
 
 use ssh_chat::chat::access::WAITS;
 use ssh_chat::store::change::MAX_CLAIMS;
-use ssh_chat::store::{Action, ChangeError, ChangeOutcome};
+use ssh_chat::store::{ChangeAction, ChangeError, ChangeOutcome};
 
 use super::*;
 use crate::harness::Changes;
@@ -19,7 +19,7 @@ contract! {
 async fn apply(
     store: &dyn Store,
     seconds: i64,
-    action: Action,
+    action: ChangeAction,
 ) -> Result<ChangeOutcome, ChangeError> {
     let applied = store.act(action, &audit(seconds, "claims")).await?;
     Ok(applied.outcome)
@@ -32,7 +32,7 @@ async fn claim(
     number: u32,
     seconds: i64,
 ) -> Result<ChangeOutcome, ChangeError> {
-    let claim = Action::ClaimKey {
+    let claim = ChangeAction::ClaimKey {
         account: id(who),
         name: account(who).name,
         key: KeyRecord {
@@ -49,7 +49,7 @@ async fn confirm(
     number: u32,
     seconds: i64,
 ) -> Result<ChangeOutcome, ChangeError> {
-    let confirm = Action::ConfirmKey {
+    let confirm = ChangeAction::ConfirmKey {
         account: id(who),
         name: account(who).name,
         key: fingerprint(number),
@@ -149,7 +149,7 @@ async fn claims_are_refused_and_withdrawn(place: &impl Place) {
     assert_eq!(claimants(store, 20, 6).await, [2]);
     assert_eq!(claimed(store, 1, 6).await, [fingerprint(30)]);
     let refuse = async || {
-        let refuse = Action::RefuseKey {
+        let refuse = ChangeAction::RefuseKey {
             key: fingerprint(30),
             names: vec![account(1).name, account(2).name],
         };

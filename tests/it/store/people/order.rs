@@ -6,7 +6,7 @@ use super::*;
 use crate::harness::Changes;
 use ssh_chat::chat::access::ClientPrefix;
 use ssh_chat::chat::preferences::Preferences;
-use ssh_chat::store::{Action, Change, ChangeOutcome};
+use ssh_chat::store::{Change, ChangeAction, ChangeOutcome};
 
 contract! {
     there_is_always_an_operator,
@@ -168,7 +168,7 @@ async fn slow_mode_is_of_the_room(place: &impl Place) {
         let change = Change {
             at: at(1),
             actor: Actor::System,
-            action: Action::SetSlow { room, slow },
+            action: ChangeAction::SetSlow { room, slow },
         };
         let applied = store.apply(&change).await;
         applied.map(|applied| {
