@@ -12,7 +12,7 @@ use super::console::{Console, Failure};
 use super::tally::Tally;
 use crate::chat::ids::Time;
 use crate::store::archive::Archive;
-use crate::store::archive::line::{ArchiveFrame, ArchiveLine, VERSION};
+use crate::store::archive::format::{ArchiveFrame, ArchiveLine, VERSION};
 
 #[cfg(test)]
 mod tests;
@@ -79,7 +79,7 @@ fn create(path: &Path) -> Result<File, Failure> {
 
 async fn write(store: &dyn Archive, now: Time, out: &mut dyn Write) -> Result<Tally, Failure> {
     let mut tally = Tally::default();
-    let begin = ArchiveFrame::Archive {
+    let begin = ArchiveFrame::Header {
         v: VERSION,
         at: now,
         program: concat!("ssh-chat ", env!("CARGO_PKG_VERSION")).to_owned(),
@@ -97,7 +97,7 @@ async fn write(store: &dyn Archive, now: Time, out: &mut dyn Write) -> Result<Ta
         }
     }
     let records = tally.records();
-    put(out, &ArchiveLine::Frame(ArchiveFrame::End { records }))?;
+    put(out, &ArchiveLine::Frame(ArchiveFrame::Trailer { records }))?;
     out.flush()?;
     Ok(tally)
 }

@@ -9,7 +9,7 @@ use clap::Args;
 use super::Exit;
 use super::console::{Console, Failure};
 use super::tally::Tally;
-use crate::store::archive::line::{ArchiveFrame, ArchiveLine, LineError, MAX_LINE};
+use crate::store::archive::format::{ArchiveFrame, ArchiveLine, LineError, MAX_LINE};
 use crate::store::archive::{Archive, ArchiveRecord, BATCH, ImportError};
 
 #[cfg(test)]
@@ -171,7 +171,7 @@ impl Lines<'_> {
                 self.tally.add(&record);
                 Ok(Some(record))
             }
-            ArchiveLine::Frame(ArchiveFrame::End { records })
+            ArchiveLine::Frame(ArchiveFrame::Trailer { records })
                 if records == self.tally.records() =>
             {
                 if self.advance()? {
@@ -180,11 +180,11 @@ impl Lines<'_> {
                 self.ended = true;
                 Ok(None)
             }
-            ArchiveLine::Frame(ArchiveFrame::End { records }) => Err(self.wrong(&format!(
+            ArchiveLine::Frame(ArchiveFrame::Trailer { records }) => Err(self.wrong(&format!(
                 "the archive had {records} records, and {} are here",
                 self.tally.records()
             ))),
-            ArchiveLine::Frame(ArchiveFrame::Archive { .. }) => {
+            ArchiveLine::Frame(ArchiveFrame::Header { .. }) => {
                 Err(self.wrong("another archive begins here; import one at a time"))
             }
         }

@@ -224,7 +224,7 @@ fn what_is_no_archive_changes_nothing() {
     let ended = run(&home, &["import", path.to_str().unwrap()]);
     assert_eq!(ended.status.code(), Some(1));
     assert!(
-        ended.stderr.contains("line 1: this is no archive"),
+        ended.stderr.contains("line 1: not an archive"),
         "{}",
         ended.stderr
     );

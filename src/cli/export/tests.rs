@@ -38,7 +38,7 @@ fn an_archive_has_a_beginning_all_records_and_an_end() {
     let count = records.len() as u64;
     assert_eq!(
         *last,
-        ArchiveLine::Frame(ArchiveFrame::End { records: count })
+        ArchiveLine::Frame(ArchiveFrame::Trailer { records: count })
     );
     assert_eq!(run("export -", &full(), "").out, ran.out);
 }
@@ -82,7 +82,7 @@ fn an_export_that_broke_off_leaves_no_archive() {
     let ran = run("export", &store, "");
     assert_eq!(ran.exit, Exit::Failed);
     assert!(!ran.out.contains("\"end\""));
-    assert_eq!(ran.err, "ssh-chat: the database does not answer: gone\n");
+    assert_eq!(ran.err, "ssh-chat: the database is not responding: gone\n");
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("chat.jsonl");
     let ran = run(&format!("export {}", path.display()), &store, "");

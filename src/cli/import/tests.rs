@@ -71,8 +71,8 @@ fn what_is_wrong_is_said_with_its_line() {
     let lines: Vec<&str> = good.lines().collect();
     let long = format!("{}\n\"{}\"\n", lines[0], "x".repeat(MAX_LINE));
     for (archive, expected) in [
-        (String::new(), "line 1: this is no archive"),
-        ("hello\n".to_owned(), "line 1: this is no archive"),
+        (String::new(), "line 1: not an archive"),
+        ("hello\n".to_owned(), "line 1: not an archive"),
         (
             good.replacen("\"v\":1", "\"v\":2", 1),
             "line 1: the archive has format 2",
@@ -155,7 +155,7 @@ fn a_conflict_is_named_with_its_line() {
     assert_eq!(ran.exit, Exit::Failed);
     assert_eq!(
         ran.err,
-        "ssh-chat: line 301, message 300 of room/ops: the store has it already, with other contents (at). \
+        "ssh-chat: line 301, message 300 of room/ops: the store already has it, with different contents (at). \
          Nothing from line 258 on was taken; import into an empty store, or into one that has a \
          part of the same archive\n"
     );

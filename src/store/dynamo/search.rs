@@ -11,7 +11,7 @@ use super::Dynamo;
 use super::read::Reader;
 use crate::chat::event::{Body, Message};
 use crate::chat::ids::{Conversation, Seq, Time};
-use crate::store::words::{SearchTerms, TermMatcher};
+use crate::store::search_terms::{SearchTerms, TermMatcher};
 use crate::store::{SearchHits, SearchQuery, StoreError};
 
 /// How many entries are looked at.
@@ -59,7 +59,7 @@ impl Source<'_> {
 impl Dynamo {
     pub(super) async fn look_back(&self, search: &SearchQuery) -> Result<SearchHits, StoreError> {
         let mut found = SearchHits::default();
-        let Some(words) = SearchTerms::typed(&search.words) else {
+        let Some(words) = SearchTerms::parse(&search.words) else {
             return Ok(found);
         };
         let matcher = TermMatcher::new(&words);

@@ -115,7 +115,7 @@ impl Entry {
 
     /// Takes its words out if it is one of those. Returns whether it was.
     fn purge(&mut self, purge: &PurgeFilter) -> bool {
-        let hit = self.is_shown() && purge.hits(self.by, &self.name, self.at());
+        let hit = self.is_shown() && purge.matches(self.by, &self.name, self.at());
         if hit {
             // Of a topic that was set nothing is left either; the room's own is in its record.
             if self.kind == Kind::Topic {

@@ -58,7 +58,7 @@ pub(super) fn to_message(
     conversation: &Conversation,
 ) -> Result<Message, StoreError> {
     let entry = to_entry(row, conversation)?;
-    let (body, edited) = match entry.kept {
+    let (body, edited) = match entry.body {
         ArchivedBody::Said { text, edited } => (Body::Said(text), edited),
         ArchivedBody::Did { text, edited } => (Body::Did(text), edited),
         ArchivedBody::Topic(topic) => (Body::Topic(topic), false),
@@ -98,7 +98,7 @@ pub(super) fn to_entry(
             name: name(column(row, "author_name", conversation, seq)?)?,
         },
         to: to.map(name).transpose()?,
-        kept: to_kept(row, conversation, seq)?,
+        body: to_kept(row, conversation, seq)?,
     })
 }
 

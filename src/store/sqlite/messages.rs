@@ -281,12 +281,12 @@ pub(super) fn restore(
     let last = unsigned(end.last)?;
     end.last = place(entry.seq);
     if entry.seq.0 <= last {
-        return Ok(Err(ImportConflict::Begun));
+        return Ok(Err(ImportConflict::LaterStart));
     }
     if last > 0 && entry.seq.0 - 1 > last {
         return Ok(Err(ImportConflict::Gap(last)));
     }
-    let cells = match &entry.kept {
+    let cells = match &entry.body {
         ArchivedBody::Said { text, edited } => Cells::shown(SAID, Some(text), *edited),
         ArchivedBody::Did { text, edited } => Cells::shown(DID, Some(text), *edited),
         ArchivedBody::Topic(topic) => Cells::shown(TOPIC, topic.as_ref(), false),

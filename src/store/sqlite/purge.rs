@@ -41,7 +41,7 @@ pub(super) fn find(
         let at = Time(row.get(2)?);
         let author = AccountId(u128::from_be_bytes(row.get(3)?));
         let name: String = row.get(4)?;
-        if row.get(5)? && purge.hits(author, &name, at) {
+        if row.get(5)? && purge.matches(author, &name, at) {
             rows.push(row.get(0)?);
         }
         all_older &= at < purge.since;

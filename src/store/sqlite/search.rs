@@ -11,7 +11,7 @@ use super::entries::{COLUMNS, to_message};
 use super::messages::to_conversation;
 use crate::chat::event::Message;
 use crate::chat::ids::Conversation;
-use crate::store::words::{SearchTerms, apart};
+use crate::store::search_terms::{SearchTerms, split_unspaced};
 use crate::store::{SearchQuery, StoreError};
 
 /// How many messages wait for the index before it is time to catch up. Adding each at once would
@@ -54,7 +54,7 @@ pub(super) fn index(
     words: &str,
 ) -> rusqlite::Result<()> {
     db.prepare_cached("INSERT INTO words (rowid, text, place) VALUES (?1, ?2, ?3)")?
-        .execute((id, apart(words), conversation))?;
+        .execute((id, split_unspaced(words), conversation))?;
     Ok(())
 }
 
@@ -94,7 +94,7 @@ pub(super) fn search(db: &Connection, search: &SearchQuery) -> Result<Vec<Messag
 /// The words as an FTS5 expression; `None` if there are none. Quoted, so that no character means
 /// anything.
 fn words(raw: &str) -> Option<String> {
-    let words = SearchTerms::typed(raw)?;
+    let words = SearchTerms::parse(raw)?;
     let quote = |phrase: &String| format!("\"{}\"", phrase.replace('"', "\"\""));
     let quoted: Vec<String> = words.phrases.iter().map(quote).collect();
     Some(quoted.join(" ") + if words.open { " *" } else { "" })

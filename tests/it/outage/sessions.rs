@@ -165,7 +165,7 @@ fn an_outage_is_lived_through() {
 
     server.store.set(Weather::Down);
     alice.line("meanwhile");
-    alice.wait_text("the database does not answer");
+    alice.wait_text("the database is not responding");
 
     // Bob is known: all works that needs no store, and the rest says so.
     let bob = server.login("bob").terminal();
@@ -179,7 +179,7 @@ fn an_outage_is_lived_through() {
     bob.line("/history");
     bob.wait_text("The history can't be read");
     bob.line("/join ops");
-    bob.wait_text("the database does not answer");
+    bob.wait_text("the database is not responding");
     bob.line("hello");
     bob.wait_for("the words back", |s| s.prompt().ends_with("▸ hello"));
     let who = server.exec("dora", "who");

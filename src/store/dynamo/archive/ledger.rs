@@ -97,7 +97,7 @@ impl Ledger {
             Some(found) if *found == audit => return Ok(None),
             Some(found) => {
                 let found = ArchiveRecord::Audit(ArchivedAudit::new(order.number, found.clone()));
-                return Err(ArchiveRecord::Audit(order.clone()).differs(&found));
+                return Err(ArchiveRecord::Audit(order.clone()).conflict_with(&found));
             }
             None if order.number != self.last.saturating_add(1) => {
                 return Err(ImportConflict::Gap(self.last));

@@ -79,11 +79,11 @@ impl Log {
         match self.found.get(&entry.seq) {
             Some(Some(found)) if found != entry => {
                 let found = ArchiveRecord::Message(found.clone());
-                return Err(ArchiveRecord::Message(entry.clone()).differs(&found));
+                return Err(ArchiveRecord::Message(entry.clone()).conflict_with(&found));
             }
             Some(_) => return Ok(false),
             None if entry.seq.0 <= last && entry.at < self.oldest => return Ok(false),
-            None if entry.seq.0 <= last => return Err(ImportConflict::Begun),
+            None if entry.seq.0 <= last => return Err(ImportConflict::LaterStart),
             None if last > 0 && entry.seq.0 - 1 > last => return Err(ImportConflict::Gap(last)),
             None => {}
         }

@@ -129,7 +129,7 @@ impl<'a> Log<'a> {
             let mut entry = entry.kept(&self.conversation, place)?;
             if expired {
                 // All of it has, and this place is taken.
-                entry.kept = ArchivedBody::Gone;
+                entry.body = ArchivedBody::Gone;
             }
             self.read.push_back(entry);
             self.read_to = place;

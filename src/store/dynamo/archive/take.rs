@@ -142,7 +142,7 @@ impl There {
         }
         if let Some(found) = found {
             let Some(writes) = self.replacement(record, &found) else {
-                return Err(record.differs(&found).into());
+                return Err(record.conflict_with(&found).into());
             };
             return Ok(self.planned(writes));
         }
@@ -163,7 +163,7 @@ impl There {
                     return Err(ImportConflict::KeyTaken(key.clone()).into());
                 }
                 if self.waiting >= MAX_PENDING {
-                    return Err(ImportConflict::Crowded.into());
+                    return Err(ImportConflict::TooManyPending.into());
                 }
                 self.waiting += 1;
                 pending::begin_wait(pending)

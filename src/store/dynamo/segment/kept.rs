@@ -13,7 +13,7 @@ const MOST_RESTORED: usize = 32;
 impl Entry {
     /// What an archive says.
     pub fn restored(entry: &archive::ArchivedMessage) -> Entry {
-        let (kind, edited, gone) = match &entry.kept {
+        let (kind, edited, gone) = match &entry.body {
             ArchivedBody::Said { edited, .. } => (Kind::Said, *edited, false),
             ArchivedBody::Did { edited, .. } => (Kind::Did, *edited, false),
             ArchivedBody::Topic(_) => (Kind::Topic, false, false),
@@ -27,8 +27,8 @@ impl Entry {
             name: entry.author.name.to_string(),
             to: entry.to.as_ref().map(Name::to_string),
             kind,
-            text: words(&entry.kept).map(Text::to_string),
-            target: entry.kept.target().map(|target| target.0),
+            text: words(&entry.body).map(Text::to_string),
+            target: entry.body.target().map(|target| target.0),
             edited,
             gone,
         }
@@ -61,7 +61,7 @@ impl Entry {
             at: Time(self.at),
             author,
             to,
-            kept,
+            body: kept,
         })
     }
 }
@@ -70,7 +70,7 @@ impl Entry {
 pub(in crate::store::dynamo) fn restorable(entries: &[archive::ArchivedMessage]) -> usize {
     let mut bytes = 0_usize;
     let fit = entries.iter().take(MOST_RESTORED).take_while(|entry| {
-        bytes = bytes.saturating_add(cost(words(&entry.kept)));
+        bytes = bytes.saturating_add(cost(words(&entry.body)));
         bytes <= MOST_BYTES
     });
     fit.count().max(1)

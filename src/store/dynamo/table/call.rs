@@ -238,22 +238,22 @@ mod tests {
             (
                 refused("ValidationException"),
                 true,
-                "the database does not answer: it refuses",
+                "the database is not responding: it refuses",
             ),
             (
                 refused("KMSAccessDeniedException"),
                 false,
-                "the database does not answer: it refuses",
+                "the database is not responding: it refuses",
             ),
             (
                 refused("ResourceNotFoundException"),
                 false,
-                "the database does not answer: its table is not there",
+                "the database is not responding: its table is not there",
             ),
             (
                 AwsError::Busy("x".into()),
                 false,
-                "the database does not answer: it is too busy",
+                "the database is not responding: it is too busy",
             ),
         ] {
             assert_eq!(in_short(&error, open).to_string(), expected);

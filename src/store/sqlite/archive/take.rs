@@ -46,7 +46,9 @@ fn take_one(db: &Connection, record: &ArchiveRecord) -> Result<bool, Refusal> {
     }
     match found(db, record)? {
         Some(found) if found == *record => return Ok(false),
-        Some(found) if !is_replaceable(db, record)? => return Err(record.differs(&found).into()),
+        Some(found) if !is_replaceable(db, record)? => {
+            return Err(record.conflict_with(&found).into());
+        }
         _ => {}
     }
     match record {
@@ -61,7 +63,7 @@ fn take_one(db: &Connection, record: &ArchiveRecord) -> Result<bool, Refusal> {
                 return Err(ImportConflict::KeyTaken(key.key.fingerprint.clone()).into());
             }
             if pending::is_full(db)? {
-                return Err(ImportConflict::Crowded.into());
+                return Err(ImportConflict::TooManyPending.into());
             }
             pending::insert(db, key)?;
         }

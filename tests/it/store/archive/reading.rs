@@ -42,9 +42,9 @@ async fn writers_go_on_while_it_is_read(place: &impl Archived) {
     assert!(entries.len() >= 2000, "what was there when it began");
     for (n, entry) in entries.iter().enumerate() {
         assert_eq!(entry.seq, Seq(n as u64 + 1), "without gap");
-        if let ArchivedBody::Deleted { target } = entry.kept {
+        if let ArchivedBody::Deleted { target } = entry.body {
             let gone = entries[usize::try_from(target.0).unwrap() - 1];
-            assert_eq!(gone.kept, ArchivedBody::Gone, "{target} was taken back");
+            assert_eq!(gone.body, ArchivedBody::Gone, "{target} was taken back");
         }
     }
     let other = place.another();

@@ -27,7 +27,7 @@ fn entry(seq: u64, at: Time, words: &str) -> ArchiveRecord {
         at,
         author: author("bob"),
         to: None,
-        kept: ArchivedBody::Said {
+        body: ArchivedBody::Said {
             text: text(words),
             edited: false,
         },
@@ -119,7 +119,11 @@ async fn what_has_expired_stays_behind() {
     table.delete(["LOG#room/ops", &format!("{:020}", 1)]);
     assert_eq!(import(&hour, &records).await, 0);
     let refused = all.import(records[..2].to_vec()).await;
-    assert_eq!(refused, Err(ImportConflict::Begun.at(0)), "nothing expires");
+    assert_eq!(
+        refused,
+        Err(ImportConflict::LaterStart.at(0)),
+        "nothing expires"
+    );
 }
 
 /// The next place is counted from the last entry, whether anybody may read it or not.
@@ -133,7 +137,7 @@ async fn a_log_that_has_expired_has_its_last_place() {
     let [ArchiveRecord::Message(last)] = records.as_slice() else {
         panic!("{records:?}");
     };
-    assert_eq!((last.seq, &last.kept), (Seq(2), &ArchivedBody::Gone));
+    assert_eq!((last.seq, &last.body), (Seq(2), &ArchivedBody::Gone));
     assert_eq!(import(&store, &records).await, 0, "into where it is from");
     let copy = OwnTable::new().keeping(None);
     import(&copy, &records).await;
