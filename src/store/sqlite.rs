@@ -26,29 +26,21 @@ use crate::chat::preferences::Preferences;
 pub use self::file::{DataLoss, OpenError};
 
 mod accounts;
+mod admission;
 mod archive;
-mod audit;
-mod bans;
 mod change;
 mod check;
-mod claims;
 mod columns;
 mod commits;
-mod entries;
 mod error;
 mod file;
-mod invites;
-mod keys;
 mod messages;
-mod mutes;
-mod pending;
+mod moderation;
 mod people;
-mod purge;
+mod retention;
 mod rooms;
 mod schema;
-mod search;
 mod threads;
-mod trim;
 
 #[cfg(test)]
 mod tests;
@@ -172,9 +164,9 @@ impl Store for Sqlite {
         let places = self
             .write(new, move |db| messages::append(db, &batch))
             .await?;
-        if self.unindexed.fetch_add(new, Ordering::Relaxed) + new >= search::WAITING {
+        if self.unindexed.fetch_add(new, Ordering::Relaxed) + new >= messages::INDEX_BACKLOG {
             self.unindexed.store(0, Ordering::Relaxed);
-            self.writer.post(search::catch_up);
+            self.writer.post(messages::update_index);
         }
         Ok(places)
     }
@@ -192,13 +184,13 @@ impl Store for Sqlite {
     ) -> Result<PurgeStep, StoreError> {
         let (conversation, purge) = (conversation.clone(), purge.clone());
         let page = self
-            .read(move |db| purge::find(db, &conversation, &purge, before))
+            .read(move |db| retention::find_purged(db, &conversation, &purge, before))
             .await?;
         let removed = if page.rows.is_empty() {
             0
         } else {
             let rows = page.rows;
-            self.write(rows.len(), move |db| purge::remove(db, &rows))
+            self.write(rows.len(), move |db| retention::purge_rows(db, &rows))
                 .await?
         };
         Ok(PurgeStep {
@@ -208,11 +200,12 @@ impl Store for Sqlite {
     }
 
     async fn purged(&self) -> Result<bool, StoreError> {
-        if self.write(1, purge::renew_index).await? {
+        if self.write(1, retention::merge_index).await? {
             return Ok(true);
         }
         let file = Arc::clone(&self.file);
-        let emptied = spawn_blocking(move || purge::empty_log(&file.reopen_to_write()?)).await;
+        let emptied =
+            spawn_blocking(move || retention::truncate_wal(&file.reopen_to_write()?)).await;
         emptied.map_err(|_panicked| StoreError::Internal("see the log".to_owned()))??;
         Ok(false)
     }
@@ -239,11 +232,11 @@ impl Store for Sqlite {
     }
 
     async fn search(&self, search: SearchQuery) -> Result<SearchHits, StoreError> {
-        if self.read(search::is_behind).await? {
+        if self.read(messages::is_index_behind).await? {
             // Where nothing can be written, what is older can still be found.
-            let _caught_up: Result<(), StoreError> = self.write(1, search::catch_up).await;
+            let _caught_up: Result<(), StoreError> = self.write(1, messages::update_index).await;
         }
-        let messages = self.read(move |db| search::search(db, &search)).await?;
+        let messages = self.read(move |db| messages::search(db, &search)).await?;
         Ok(SearchHits {
             messages,
             back_to: None,
@@ -291,7 +284,7 @@ impl Store for Sqlite {
     async fn clear_room(&self, name: &RoomName) -> Result<bool, StoreError> {
         let name = name.clone();
         let ids = self
-            .read(move |db| messages::left_of_removed(db, &name))
+            .read(move |db| messages::rows_of_removed_room(db, &name))
             .await?;
         if ids.is_empty() {
             return Ok(false);

@@ -1,17 +1,18 @@
-//! People: accounts, names, roles, settings, and how far they have read.
+//! Accounts with their names, roles, settings, read markers and keys, and claims on keys.
 
-use rusqlite::{Connection, OptionalExtension, Row};
+use rusqlite::{Connection, OptionalExtension as _, Row};
 
-use super::columns::{to_name, to_role};
-use super::keys;
-use super::messages::{blob, conversation_id, place, unsigned};
-use crate::chat::access::{KeyRecord, Role};
+use super::columns::{blob, line, place, to_account_id, to_name, to_role, unsigned};
+use super::messages::conversation_id;
+use crate::chat::access::{KeyRecord, Role, WAITS};
 use crate::chat::ids::{AccountId, Conversation, Fingerprint, Name, Seq, Time};
 use crate::chat::preferences::Preferences;
+use crate::store::change::{MAX_CLAIMS, MAX_KEYS};
 use crate::store::people::AccountWithKeys;
 use crate::store::{
     Account, ChangeError, ChangeOutcome, MAX_NAMES, ReadMarker, StoreError, stored_role,
 };
+use crate::text::Text;
 
 /// What [`to_account`] needs, of an `accounts` called `a`.
 pub(super) const COLUMNS: &str = "a.id, a.name, a.role, a.created, a.preferences, a.proof_by";
@@ -66,7 +67,7 @@ pub(super) fn all_with_keys(
         let Some(last) = all.last_mut() else { continue };
         let key: Option<String> = row.get("fingerprint")?;
         if let (Ok((_, keys)), Some(_)) = (&mut *last, key) {
-            match damaged_alone(keys::to_key(row))? {
+            match damaged_alone(to_key(row))? {
                 Ok(key) => keys.push(key),
                 Err(error) => *last = Err(error),
             }
@@ -101,11 +102,11 @@ pub(super) fn create(
     key: &KeyRecord,
 ) -> Result<ChangeOutcome, ChangeError> {
     let id = blob(account.id);
-    let name_owner = owner(db, &account.name)?;
+    let name_owner = name_owner(db, &account.name)?;
     if name_owner.is_some_and(|owner| owner != id) {
         return Err(ChangeError::NameTaken);
     }
-    let key_owner = keys::owner(db, &key.fingerprint)?;
+    let key_owner = key_owner(db, &key.fingerprint)?;
     if key_owner.is_some_and(|owner| owner != id) {
         return Err(ChangeError::KeyTaken);
     }
@@ -117,8 +118,8 @@ pub(super) fn create(
         return Err(ChangeError::NameTaken);
     }
     insert(db, account)?;
-    own(db, account.id, &account.name)?;
-    keys::insert(db, account.id, key)?;
+    own_name(db, account.id, &account.name)?;
+    insert_key(db, account.id, key)?;
     Ok(ChangeOutcome::Done)
 }
 
@@ -178,7 +179,7 @@ pub(super) fn rename(
     if !exists(db, account)? {
         return Err(ChangeError::NoAccount);
     }
-    match owner(db, name)? {
+    match name_owner(db, name)? {
         Some(owner) if owner == id => {}
         Some(_) => return Err(ChangeError::NameTaken),
         None => {
@@ -194,7 +195,7 @@ pub(super) fn rename(
     if changed == 0 {
         return Ok(ChangeOutcome::Unchanged);
     }
-    own(db, account, name)?;
+    own_name(db, account, name)?;
     Ok(ChangeOutcome::Done)
 }
 
@@ -302,7 +303,7 @@ pub(super) fn exists(db: &Connection, account: AccountId) -> rusqlite::Result<bo
 }
 
 /// Whose a name is, or one that looks like it.
-pub(super) fn owner(db: &Connection, name: &Name) -> rusqlite::Result<Option<[u8; 16]>> {
+pub(super) fn name_owner(db: &Connection, name: &Name) -> rusqlite::Result<Option<[u8; 16]>> {
     db.prepare_cached("SELECT account FROM names WHERE skeleton = ?1")?
         .query_row([name.skeleton()], |row| row.get(0))
         .optional()
@@ -310,7 +311,7 @@ pub(super) fn owner(db: &Connection, name: &Name) -> rusqlite::Result<Option<[u8
 
 /// Writes down that a free name, or one of its own, is this account's. Of those that look the
 /// same the latest is kept.
-pub(super) fn own(db: &Connection, account: AccountId, name: &Name) -> rusqlite::Result<()> {
+pub(super) fn own_name(db: &Connection, account: AccountId, name: &Name) -> rusqlite::Result<()> {
     db.prepare_cached(
         "INSERT INTO names (skeleton, name, account) VALUES (?1, ?2, ?3)
          ON CONFLICT (skeleton) DO UPDATE SET name = excluded.name",
@@ -334,7 +335,7 @@ pub(super) fn names(db: &Connection, account: AccountId) -> Result<Vec<Name>, St
 
 /// A row with [`COLUMNS`].
 pub(super) fn to_account(row: &Row<'_>) -> Result<Account, StoreError> {
-    let id = AccountId(u128::from_be_bytes(row.get(0)?));
+    let id = to_account_id(row.get(0)?);
     let what = || format!("account {id}");
     let (name, role): (String, String) = (row.get(1)?, row.get(2)?);
     let preferences: String = row.get(4)?;
@@ -353,4 +354,216 @@ pub(super) fn to_account(row: &Row<'_>) -> Result<Account, StoreError> {
 fn to_json(preferences: &Preferences) -> Result<String, StoreError> {
     serde_json::to_string(preferences)
         .map_err(|error| StoreError::Internal(format!("preferences can't be written: {error}")))
+}
+
+/// The keys of an account, the oldest first.
+pub(super) fn keys_of(db: &Connection, account: AccountId) -> Result<Vec<KeyRecord>, StoreError> {
+    db.prepare_cached(
+        "SELECT fingerprint, algorithm, comment, added FROM keys WHERE account = ?1
+         ORDER BY added, fingerprint",
+    )?
+    .query_and_then([blob(account)], to_key)?
+    .collect()
+}
+
+pub(super) fn add_key(
+    db: &Connection,
+    account: AccountId,
+    key: &KeyRecord,
+) -> Result<ChangeOutcome, ChangeError> {
+    if !exists(db, account)? {
+        return Err(ChangeError::NoAccount);
+    }
+    match key_owner(db, &key.fingerprint)? {
+        Some(owner) if owner == blob(account) => return Ok(ChangeOutcome::Unchanged),
+        Some(_) => return Err(ChangeError::KeyTaken),
+        None => {}
+    }
+    if key_count(db, account)? >= MAX_KEYS {
+        return Err(ChangeError::TooManyKeys);
+    }
+    insert_key(db, account, key)?;
+    Ok(ChangeOutcome::Done)
+}
+
+pub(super) fn remove_key(
+    db: &Connection,
+    account: AccountId,
+    key: &Fingerprint,
+    last: bool,
+) -> Result<ChangeOutcome, ChangeError> {
+    let removed = db
+        .prepare_cached("DELETE FROM keys WHERE fingerprint = ?1 AND account = ?2")?
+        .execute((key.as_str(), blob(account)))?;
+    if removed == 0 {
+        if withdraw_claim(db, account, key)? {
+            return Ok(ChangeOutcome::Done);
+        }
+        return Err(ChangeError::NoKey);
+    }
+    // The refusal brings the key back.
+    if !last && key_count(db, account)? == 0 {
+        return Err(ChangeError::LastKey);
+    }
+    Ok(ChangeOutcome::Done)
+}
+
+/// Whose a key is.
+pub(super) fn key_owner(db: &Connection, key: &Fingerprint) -> rusqlite::Result<Option<[u8; 16]>> {
+    db.prepare_cached("SELECT account FROM keys WHERE fingerprint = ?1")?
+        .query_row([key.as_str()], |row| row.get(0))
+        .optional()
+}
+
+/// Gives an account a key that is nobody's. It waits for an operator no longer.
+pub(super) fn insert_key(
+    db: &Connection,
+    account: AccountId,
+    key: &KeyRecord,
+) -> rusqlite::Result<()> {
+    insert_key_into("keys", db, account, key)?;
+    db.prepare_cached("DELETE FROM pending WHERE fingerprint = ?1")?
+        .execute([key.fingerprint.as_str()])?;
+    Ok(())
+}
+
+/// Adds a row to `keys` or to `claims`.
+pub(super) fn insert_key_into(
+    table: &'static str,
+    db: &Connection,
+    account: AccountId,
+    key: &KeyRecord,
+) -> rusqlite::Result<()> {
+    db.prepare_cached(&format!(
+        "INSERT INTO {table} (fingerprint, account, algorithm, comment, added)
+         VALUES (?1, ?2, ?3, ?4, ?5)"
+    ))?
+    .execute((
+        key.fingerprint.as_str(),
+        blob(account),
+        key.algorithm.as_str(),
+        key.comment.as_str(),
+        key.added.0,
+    ))?;
+    Ok(())
+}
+
+/// A key, from a row with the columns that `keys`, `claims` and `pending` have.
+pub(super) fn to_key(row: &Row<'_>) -> Result<KeyRecord, StoreError> {
+    let fingerprint: String = row.get("fingerprint")?;
+    let comment: String = row.get("comment")?;
+    Ok(KeyRecord {
+        fingerprint: Fingerprint::stored(&fingerprint),
+        algorithm: line(row, "algorithm")?,
+        comment: Text::stored(&comment),
+        added: Time(row.get("added")?),
+    })
+}
+
+pub(super) fn key_count(db: &Connection, account: AccountId) -> Result<usize, StoreError> {
+    let count: i64 = db
+        .prepare_cached("SELECT key_count(*) FROM keys WHERE account = ?1")?
+        .query_row([blob(account)], |row| row.get(0))?;
+    Ok(usize::try_from(count).unwrap_or(usize::MAX))
+}
+
+/// Has an account claim a key, unless it does already or the key is an account's.
+pub(super) fn claim_key(
+    db: &Connection,
+    account: AccountId,
+    key: &KeyRecord,
+    now: Time,
+) -> Result<ChangeOutcome, ChangeError> {
+    if !exists(db, account)? {
+        return Err(ChangeError::NoAccount);
+    }
+    match key_owner(db, &key.fingerprint)? {
+        Some(owner) if owner == blob(account) => return Ok(ChangeOutcome::Unchanged),
+        Some(_) => return Err(ChangeError::KeyTaken),
+        None => {}
+    }
+    let claimed = claims_of(db, account, now)?;
+    let mut fingerprints = claimed.iter().map(|key| &key.fingerprint);
+    if fingerprints.any(|claimed| *claimed == key.fingerprint) {
+        return Ok(ChangeOutcome::Unchanged);
+    }
+    if key_count(db, account)? + claimed.len() >= MAX_KEYS {
+        return Err(ChangeError::TooManyKeys);
+    }
+    if claimants(db, &key.fingerprint, now)?.len() >= MAX_CLAIMS {
+        return Err(ChangeError::TooManyClaims);
+    }
+    db.prepare_cached("DELETE FROM claims WHERE added + ?1 <= ?2")?
+        .execute((WAITS.cast_signed(), now.0))?;
+    insert_key_into("claims", db, account, key)?;
+    Ok(ChangeOutcome::Done)
+}
+
+/// Gives an account a key that it claims.
+pub(super) fn confirm_claim(
+    db: &Connection,
+    account: AccountId,
+    key: &Fingerprint,
+    now: Time,
+) -> Result<ChangeOutcome, ChangeError> {
+    if key_owner(db, key)? == Some(blob(account)) {
+        return Ok(ChangeOutcome::Unchanged);
+    }
+    let claimed = claims_of(db, account, now)?;
+    let claimed = claimed.into_iter().find(|claim| claim.fingerprint == *key);
+    let claimed = claimed.ok_or(ChangeError::NotFound)?;
+    let key = KeyRecord {
+        added: now,
+        ..claimed
+    };
+    add_key(db, account, &key)
+}
+
+/// The keys that an account claims, the oldest claim first.
+pub(super) fn claims_of(
+    db: &Connection,
+    account: AccountId,
+    now: Time,
+) -> Result<Vec<KeyRecord>, StoreError> {
+    db.prepare_cached(
+        "SELECT fingerprint, algorithm, comment, added FROM claims
+         WHERE account = ?1 AND added + ?2 > ?3 ORDER BY added, fingerprint",
+    )?
+    .query_and_then((blob(account), WAITS.cast_signed(), now.0), to_key)?
+    .collect()
+}
+
+/// The accounts that claim a key, the oldest claim first.
+pub(super) fn claimants(
+    db: &Connection,
+    key: &Fingerprint,
+    now: Time,
+) -> Result<Vec<Account>, StoreError> {
+    let columns = COLUMNS;
+    db.prepare_cached(&format!(
+        "SELECT {columns} FROM claims c JOIN accounts a ON a.id = c.account
+         WHERE c.fingerprint = ?1 AND c.added + ?2 > ?3 ORDER BY c.added, a.id"
+    ))?
+    .query_and_then((key.as_str(), WAITS.cast_signed(), now.0), to_account)?
+    .collect()
+}
+
+/// Ends all claims on a key. Whether there were any.
+pub(super) fn end_claims(db: &Connection, key: &Fingerprint) -> rusqlite::Result<bool> {
+    let ended = db
+        .prepare_cached("DELETE FROM claims WHERE fingerprint = ?1")?
+        .execute([key.as_str()])?;
+    Ok(ended > 0)
+}
+
+/// Ends the claim of an account on a key. Whether there was one.
+pub(super) fn withdraw_claim(
+    db: &Connection,
+    account: AccountId,
+    key: &Fingerprint,
+) -> rusqlite::Result<bool> {
+    let ended = db
+        .prepare_cached("DELETE FROM claims WHERE fingerprint = ?1 AND account = ?2")?
+        .execute((key.as_str(), blob(account)))?;
+    Ok(ended > 0)
 }

@@ -7,9 +7,6 @@
 
 use rusqlite::Connection;
 
-use super::archive::{Outlet, Stop, read};
-use crate::store::StoreError;
-
 /// The largest file that is checked as a whole, indexes included, when it is opened; in pages of
 /// 4 KiB.
 const INDEXES: i64 = 4_096;
@@ -73,32 +70,8 @@ fn found(db: &Connection, check: &str) -> rusqlite::Result<Vec<String>> {
     Ok(found)
 }
 
-/// The first `most` things that are wrong in the file, all of which is read: the file itself, what
-/// refers to nothing, gaps in conversations, the index of words, and records that can't be read.
-pub(super) fn damage(db: &Connection, most: u32) -> Result<Vec<String>, StoreError> {
-    // One moment, whoever writes meanwhile. Ends with the connection.
-    db.execute_batch("BEGIN")?;
-    let mut all = match whole(db, most).map_err(StoreError::from) {
-        // It could not be read as far as it takes to say where.
-        Err(StoreError::Corrupt(what)) => vec![what],
-        found => found?,
-    };
-    if all.is_empty() {
-        all = contradictions(db)?;
-        all.truncate(usize::try_from(most).unwrap_or(usize::MAX));
-    }
-    if all.is_empty() {
-        match read::every_record(db, &mut Outlet::nowhere()) {
-            Ok(()) | Err(Stop::Unwanted) => {}
-            Err(Stop::Failed(StoreError::Corrupt(what))) => all.push(what),
-            Err(Stop::Failed(error)) => return Err(error),
-        }
-    }
-    Ok(all)
-}
-
 /// What each says by itself is right, and together can't be.
-fn contradictions(db: &Connection) -> rusqlite::Result<Vec<String>> {
+pub(super) fn contradictions(db: &Connection) -> rusqlite::Result<Vec<String>> {
     let mut all = Vec::new();
     let mut statement = db.prepare("PRAGMA foreign_key_check")?;
     let mut rows = statement.query([])?;

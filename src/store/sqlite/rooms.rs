@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use rusqlite::{Connection, Row};
 
-use super::messages::{self, blob, unsigned};
+use super::columns::{blob, to_account_id, unsigned};
+use super::messages;
 use crate::chat::ids::{AccountId, Conversation, RoomName, Seq, Time};
 use crate::store::archive::ArchivedRoom;
 use crate::store::{ChangeError, ChangeOutcome, RoomRecord, StoreError};
@@ -72,7 +73,7 @@ pub(super) fn remove(
 ) -> Result<ChangeOutcome, ChangeError> {
     let room = named(db, name)?.ok_or(ChangeError::NotFound)?;
     if room.last > Seq(0) {
-        messages::end(db, Conversation::Room(name.clone()), now)?;
+        messages::end_log(db, Conversation::Room(name.clone()), now)?;
     }
     db.prepare_cached("DELETE FROM rooms WHERE name = ?1")?
         .execute([name.as_str()])?;
@@ -137,7 +138,7 @@ fn to_room(row: &Row<'_>) -> Result<RoomRecord, StoreError> {
         topic: topic.as_deref().map(Text::stored),
         last: Seq(unsigned(row.get::<_, Option<i64>>(4)?.unwrap_or(0))?),
         created: Time(row.get(2)?),
-        made_by: made_by.map(|id| AccountId(u128::from_be_bytes(id))),
+        made_by: made_by.map(to_account_id),
         slow: slow
             .and_then(|millis| u64::try_from(millis).ok())
             .map(Duration::from_millis),
