@@ -182,7 +182,7 @@ fn what_an_earlier_version_wrote_is_not_read_by_halves() {
     let now = version(None);
     version(Some(now - 1));
     let ended = run(&home, &["export"]);
-    assert_refused(&ended, "was made by an earlier version", &["export"]);
+    assert_refused(&ended, "was written by an earlier version", &["export"]);
     assert_eq!(version(Some(now)), now - 1, "it is left alone");
     assert!(run(&home, &["export"]).status.success());
 }

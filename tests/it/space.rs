@@ -110,9 +110,7 @@ fn a_start_misses_what_was_acknowledged() {
     let ended = Server::starting(Arc::clone(&home), Vec::new()).wait_end();
     assert!(!ended.status.success(), "{ended:?}");
     assert!(
-        ended
-            .stderr
-            .contains("commits that were acknowledged are missing"),
+        ended.stderr.contains("acknowledged commits are missing"),
         "{ended:?}"
     );
     // Nothing that writes goes on without a decision, and doctor says why.

@@ -14,10 +14,10 @@ use crate::store::{
 };
 use crate::text::Text;
 
-/// What [`to_account`] needs, of an `accounts` called `a`.
+/// The columns for [`to_account`], of `accounts a`.
 pub(super) const COLUMNS: &str = "a.id, a.name, a.role, a.created, a.preferences, a.proof_by";
 
-/// What an account can have in these is gone with it.
+/// The tables whose rows are deleted with their account.
 const BELONGINGS: [&str; 5] = ["names", "keys", "claims", "marks", "mutes"];
 
 pub(super) fn by_key(db: &Connection, key: &Fingerprint) -> Result<Option<Account>, StoreError> {
@@ -62,12 +62,12 @@ pub(super) fn all_with_keys(
     while let Some(row) = rows.next()? {
         let id = row.get(0)?;
         if before.replace(id) != Some(id) {
-            all.push(damaged_alone(to_account(row))?.map(|account| (account, Vec::new())));
+            all.push(isolate_corrupt(to_account(row))?.map(|account| (account, Vec::new())));
         }
         let Some(last) = all.last_mut() else { continue };
         let key: Option<String> = row.get("fingerprint")?;
         if let (Ok((_, keys)), Some(_)) = (&mut *last, key) {
-            match damaged_alone(to_key(row))? {
+            match isolate_corrupt(to_key(row))? {
                 Ok(key) => keys.push(key),
                 Err(error) => *last = Err(error),
             }
@@ -76,8 +76,8 @@ pub(super) fn all_with_keys(
     Ok(all)
 }
 
-/// What is wrong with one record, apart from what is wrong with the store.
-fn damaged_alone<T>(found: Result<T, StoreError>) -> Result<Result<T, StoreError>, StoreError> {
+/// Separates a corrupt record from a failure of the store.
+fn isolate_corrupt<T>(found: Result<T, StoreError>) -> Result<Result<T, StoreError>, StoreError> {
     match found {
         Ok(found) => Ok(Ok(found)),
         Err(error @ StoreError::Corrupt(_)) => Ok(Err(error)),
@@ -85,7 +85,7 @@ fn damaged_alone<T>(found: Result<T, StoreError>) -> Result<Result<T, StoreError
     }
 }
 
-/// Those that wait for their proof.
+/// The unproven accounts.
 pub(super) fn unproven(db: &Connection) -> Result<Vec<Account>, StoreError> {
     db.prepare_cached(&format!(
         "SELECT {COLUMNS} FROM accounts a WHERE a.proof_by IS NOT NULL ORDER BY a.proof_by"
@@ -94,8 +94,8 @@ pub(super) fn unproven(db: &Connection) -> Result<Vec<Account>, StoreError> {
     .collect()
 }
 
-/// Makes an account. Made again just the same, it is the one that is there: so a caller that got
-/// no answer may repeat the call.
+/// Creates an account. No effect if it exists with this name and key, so that a caller without an
+/// answer may repeat the call.
 pub(super) fn create(
     db: &Connection,
     account: &Account,
@@ -113,7 +113,7 @@ pub(super) fn create(
     if name_owner.is_some() && key_owner.is_some() {
         return Ok(ChangeOutcome::Unchanged);
     }
-    // It was made with something else before, and owns what it was given then.
+    // The id exists with another name or key.
     if exists(db, account.id)? {
         return Err(ChangeError::NameTaken);
     }
@@ -123,7 +123,7 @@ pub(super) fn create(
     Ok(ChangeOutcome::Done)
 }
 
-/// Writes the account alone, which is new, without a name or key of its own.
+/// Inserts a new account's row, without its names and keys.
 pub(super) fn insert(db: &Connection, account: &Account) -> Result<(), StoreError> {
     let preferences = to_json(&account.preferences)?;
     db.prepare_cached(
@@ -141,7 +141,7 @@ pub(super) fn insert(db: &Connection, account: &Account) -> Result<(), StoreErro
     Ok(())
 }
 
-/// Gives an account another role; one that it has already is no change.
+/// Changes an account's role.
 pub(super) fn set_role(
     db: &Connection,
     account: AccountId,
@@ -156,8 +156,7 @@ pub(super) fn set_role(
     if changed == 0 {
         return Ok(ChangeOutcome::Unchanged);
     }
-    // Only an operator can have become less, and the refusal makes it one again. Who has not
-    // proven to be one never was.
+    // Only a demotion can get here, and the error rolls it back. Unproven operators don't count.
     let none_left = db
         .prepare_cached(
             "SELECT 1 FROM accounts WHERE id = ?1 AND proof_by IS NULL AND NOT EXISTS
@@ -199,7 +198,7 @@ pub(super) fn rename(
     Ok(ChangeOutcome::Done)
 }
 
-/// Someone came in with a key of an account that waits for that.
+/// Proves an account: someone logged in with its key.
 pub(super) fn prove(
     db: &Connection,
     account: AccountId,
@@ -276,7 +275,7 @@ pub(super) fn mark(
         .transpose()
 }
 
-/// Moves marks forward. Those of guests, who have no account, are not kept.
+/// Moves read markers forward. Ignores those of guests, who have no account.
 pub(super) fn save_marks(
     db: &Connection,
     marks: &[(AccountId, Conversation, ReadMarker)],
@@ -302,15 +301,14 @@ pub(super) fn exists(db: &Connection, account: AccountId) -> rusqlite::Result<bo
         .exists([blob(account)])
 }
 
-/// Whose a name is, or one that looks like it.
+/// The account that owns a name, or one that looks like it.
 pub(super) fn name_owner(db: &Connection, name: &Name) -> rusqlite::Result<Option<[u8; 16]>> {
     db.prepare_cached("SELECT account FROM names WHERE skeleton = ?1")?
         .query_row([name.skeleton()], |row| row.get(0))
         .optional()
 }
 
-/// Writes down that a free name, or one of its own, is this account's. Of those that look the
-/// same the latest is kept.
+/// Makes a free name, or one of its own, this account's. Replaces its name that looks the same.
 pub(super) fn own_name(db: &Connection, account: AccountId, name: &Name) -> rusqlite::Result<()> {
     db.prepare_cached(
         "INSERT INTO names (skeleton, name, account) VALUES (?1, ?2, ?3)
@@ -320,7 +318,7 @@ pub(super) fn own_name(db: &Connection, account: AccountId, name: &Name) -> rusq
     Ok(())
 }
 
-/// Every name that is an account's.
+/// All names that an account owns.
 pub(super) fn names(db: &Connection, account: AccountId) -> Result<Vec<Name>, StoreError> {
     let mut statement =
         db.prepare_cached("SELECT name FROM names WHERE account = ?1 ORDER BY name")?;
@@ -333,7 +331,7 @@ pub(super) fn names(db: &Connection, account: AccountId) -> Result<Vec<Name>, St
     Ok(names)
 }
 
-/// A row with [`COLUMNS`].
+/// Reads a row with [`COLUMNS`].
 pub(super) fn to_account(row: &Row<'_>) -> Result<Account, StoreError> {
     let id = to_account_id(row.get(0)?);
     let what = || format!("account {id}");
@@ -345,7 +343,7 @@ pub(super) fn to_account(row: &Row<'_>) -> Result<Account, StoreError> {
         role: to_role(&role, what)?,
         created: Time(row.get(3)?),
         preferences: serde_json::from_str(&preferences).map_err(|error| {
-            StoreError::Corrupt(format!("account {id} has bad preferences: {error}"))
+            StoreError::Corrupt(format!("account {id} has invalid preferences: {error}"))
         })?,
         proof_by: row.get::<_, Option<i64>>(5)?.map(Time),
     })
@@ -401,21 +399,21 @@ pub(super) fn remove_key(
         }
         return Err(ChangeError::NoKey);
     }
-    // The refusal brings the key back.
+    // The error rolls the removal back.
     if !last && key_count(db, account)? == 0 {
         return Err(ChangeError::LastKey);
     }
     Ok(ChangeOutcome::Done)
 }
 
-/// Whose a key is.
+/// The account that owns a key.
 pub(super) fn key_owner(db: &Connection, key: &Fingerprint) -> rusqlite::Result<Option<[u8; 16]>> {
     db.prepare_cached("SELECT account FROM keys WHERE fingerprint = ?1")?
         .query_row([key.as_str()], |row| row.get(0))
         .optional()
 }
 
-/// Gives an account a key that is nobody's. It waits for an operator no longer.
+/// Adds a free key to an account. It's no longer pending.
 pub(super) fn insert_key(
     db: &Connection,
     account: AccountId,
@@ -427,7 +425,7 @@ pub(super) fn insert_key(
     Ok(())
 }
 
-/// Adds a row to `keys` or to `claims`.
+/// Inserts a row into `keys` or `claims`.
 pub(super) fn insert_key_into(
     table: &'static str,
     db: &Connection,
@@ -448,7 +446,7 @@ pub(super) fn insert_key_into(
     Ok(())
 }
 
-/// A key, from a row with the columns that `keys`, `claims` and `pending` have.
+/// Reads a key from the columns that `keys`, `claims` and `pending` have.
 pub(super) fn to_key(row: &Row<'_>) -> Result<KeyRecord, StoreError> {
     let fingerprint: String = row.get("fingerprint")?;
     let comment: String = row.get("comment")?;
@@ -467,7 +465,7 @@ pub(super) fn key_count(db: &Connection, account: AccountId) -> Result<usize, St
     Ok(usize::try_from(count).unwrap_or(usize::MAX))
 }
 
-/// Has an account claim a key, unless it does already or the key is an account's.
+/// Claims a key for an account, unless it already does or the key is an account's.
 pub(super) fn claim_key(
     db: &Connection,
     account: AccountId,
@@ -499,7 +497,7 @@ pub(super) fn claim_key(
     Ok(ChangeOutcome::Done)
 }
 
-/// Gives an account a key that it claims.
+/// Adds a claimed key to its claimant.
 pub(super) fn confirm_claim(
     db: &Connection,
     account: AccountId,
@@ -548,7 +546,7 @@ pub(super) fn claimants(
     .collect()
 }
 
-/// Ends all claims on a key. Whether there were any.
+/// Ends all claims on a key. Returns whether there were any.
 pub(super) fn end_claims(db: &Connection, key: &Fingerprint) -> rusqlite::Result<bool> {
     let ended = db
         .prepare_cached("DELETE FROM claims WHERE fingerprint = ?1")?
@@ -556,7 +554,7 @@ pub(super) fn end_claims(db: &Connection, key: &Fingerprint) -> rusqlite::Result
     Ok(ended > 0)
 }
 
-/// Ends the claim of an account on a key. Whether there was one.
+/// Ends an account's claim on a key. Returns whether there was one.
 pub(super) fn withdraw_claim(
     db: &Connection,
     account: AccountId,

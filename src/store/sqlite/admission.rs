@@ -10,10 +10,10 @@ use crate::chat::invite::{Invite, InviteId};
 use crate::store::change::{MAX_DENIED, MAX_PENDING, can_wait};
 use crate::store::{Account, ChangeError, ChangeOutcome, StoreError, stored_role};
 
-/// What [`to_invite`] needs.
+/// The columns for [`to_invite`].
 const INVITE_COLUMNS: &str = "hash, role, remaining, uses, expires, made_by, at";
 
-/// Keeps an invite. Kept again, it is the one that is there.
+/// Saves an invite, unless it exists.
 pub(super) fn create_invite(
     db: &Connection,
     invite: &Invite,
@@ -23,7 +23,7 @@ pub(super) fn create_invite(
     Ok(insert_invite(db, invite)?.into())
 }
 
-/// Writes an invite, unless it is there. Returns whether it was not.
+/// Inserts an invite, unless it exists. Returns whether it was inserted.
 pub(super) fn insert_invite(db: &Connection, invite: &Invite) -> Result<bool, StoreError> {
     let made = db
         .prepare_cached(
@@ -52,7 +52,7 @@ pub(super) fn invite_by_hash(db: &Connection, hash: &str) -> Result<Option<Invit
     .transpose()
 }
 
-/// All that are still good, the oldest first.
+/// All valid invites, the oldest first.
 pub(super) fn invites(db: &Connection, now: Time) -> Result<Vec<Invite>, StoreError> {
     db.prepare_cached(&format!(
         "SELECT {INVITE_COLUMNS} FROM invites WHERE remaining > 0 AND expires > ?1 ORDER BY at, hash"
@@ -61,8 +61,8 @@ pub(super) fn invites(db: &Connection, now: Time) -> Result<Vec<Invite>, StoreEr
     .collect()
 }
 
-/// Ends the invite whose hash begins like this. Should several, which hardly happens, it ends
-/// them all: better an invite too few than one that was meant to be gone.
+/// Revokes the invite whose hash starts with this. If there are several, which is improbable, it
+/// revokes all of them: a missing invite does less harm than one that should be revoked.
 pub(super) fn revoke_invite(
     db: &Connection,
     id: &InviteId,
@@ -78,7 +78,7 @@ pub(super) fn revoke_invite(
     Ok(ChangeOutcome::Done)
 }
 
-/// Takes a use and makes the account, or does neither.
+/// Uses an invite once and creates the account.
 pub(super) fn redeem_invite(
     db: &Connection,
     hash: &str,
@@ -86,7 +86,7 @@ pub(super) fn redeem_invite(
     key: &KeyRecord,
     now: Time,
 ) -> Result<ChangeOutcome, ChangeError> {
-    // A caller that got no answer asks again: it is in already, and takes no second use.
+    // A repeated call whose first answer was lost: don't use the invite twice.
     if let Some(made) = accounts::by_key(db, &key.fingerprint)?
         && made.id == account.id
     {
@@ -103,16 +103,16 @@ pub(super) fn redeem_invite(
         return Err(ChangeError::BadCode);
     };
     let account = Account {
-        role: to_role(&role, || "an invite".to_owned())?,
+        role: to_role(&role, || "the invite".to_owned())?,
         ..account.clone()
     };
-    // Should the name or the key be taken, the refusal gives the use back.
+    // If the name or the key is taken, the error rolls the use back.
     accounts::create(db, &account, key)?;
     delete_expired_invites(db, now)?;
     Ok(ChangeOutcome::Redeemed(account))
 }
 
-/// Deletes what is no longer good.
+/// Deletes invites that are used up or expired.
 fn delete_expired_invites(db: &Connection, now: Time) -> rusqlite::Result<()> {
     db.prepare_cached("DELETE FROM invites WHERE remaining <= 0 OR expires <= ?1")?
         .execute([now.0])?;
@@ -133,11 +133,10 @@ fn to_invite(row: &Row<'_>) -> Result<Invite, StoreError> {
     })
 }
 
-/// What [`to_pending`] needs.
+/// The columns for [`to_pending`].
 const PENDING_COLUMNS: &str = "fingerprint, algorithm, comment, added, name, origin, at";
 
-/// Has a key wait, unless it does already. One that has become an account's meanwhile has nothing
-/// to wait for.
+/// Queues a key for approval, unless it's already queued. An error if it has become an account's.
 pub(super) fn add_pending(
     db: &Connection,
     pending: &PendingKey,
@@ -163,7 +162,7 @@ pub(super) fn add_pending(
     Ok(ChangeOutcome::Done)
 }
 
-/// Whether as many wait as can.
+/// Whether the most keys are pending.
 pub(super) fn is_pending_full(db: &Connection) -> rusqlite::Result<bool> {
     let waiting: i64 = db
         .prepare_cached("SELECT count(*) FROM pending")?
@@ -171,7 +170,7 @@ pub(super) fn is_pending_full(db: &Connection) -> rusqlite::Result<bool> {
     Ok(usize::try_from(waiting).is_ok_and(|waiting| waiting >= MAX_PENDING))
 }
 
-/// Writes a key that does not wait yet.
+/// Inserts a key that isn't pending.
 pub(super) fn insert_pending(db: &Connection, pending: &PendingKey) -> rusqlite::Result<()> {
     let key = &pending.key;
     db.prepare_cached(&format!(
@@ -189,7 +188,7 @@ pub(super) fn insert_pending(db: &Connection, pending: &PendingKey) -> rusqlite:
     Ok(())
 }
 
-/// The key of this fingerprint, if it waits.
+/// The pending key with this fingerprint.
 pub(super) fn pending_by_key(
     db: &Connection,
     key: &Fingerprint,
@@ -202,7 +201,7 @@ pub(super) fn pending_by_key(
     .transpose()
 }
 
-/// All that wait, the oldest first.
+/// All pending keys, the oldest first.
 pub(super) fn all_pending(db: &Connection) -> Result<Vec<PendingKey>, StoreError> {
     db.prepare_cached(&format!(
         "SELECT {PENDING_COLUMNS} FROM pending ORDER BY at, fingerprint"
@@ -211,7 +210,7 @@ pub(super) fn all_pending(db: &Connection) -> Result<Vec<PendingKey>, StoreError
     .collect()
 }
 
-/// Ends the waiting of a key, with an account or without.
+/// Approves a pending key by creating an account, or denies it.
 pub(super) fn settle_pending(
     db: &Connection,
     key: &Fingerprint,
@@ -225,7 +224,7 @@ pub(super) fn settle_pending(
         .query_and_then([key.as_str()], to_pending)?
         .next()
         .transpose()?;
-    // The refusal brings one back that is over.
+    // The error restores an expired one.
     let Some(pending) = settled.filter(|pending| !pending.is_over(now)) else {
         return Err(ChangeError::NotFound);
     };
@@ -235,7 +234,7 @@ pub(super) fn settle_pending(
     Ok(ChangeOutcome::Settled(pending))
 }
 
-/// Ends the waiting of those of these keys that wait.
+/// Denies those of these keys that are pending.
 pub(super) fn deny_all(
     db: &Connection,
     keys: &[Fingerprint],

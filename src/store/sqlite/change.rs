@@ -8,7 +8,7 @@ use crate::chat::access::{Actor, AuditEntry};
 use crate::chat::ids::Time;
 use crate::store::{AppliedChange, Change, ChangeAction, ChangeError, ChangeOutcome, StoreError};
 
-/// Makes a change. An error undoes all of it: the transaction is the caller's.
+/// Applies a change. An error undoes all of it: the transaction is the caller's.
 pub(super) fn apply(db: &Connection, change: &Change) -> Result<AppliedChange, ChangeError> {
     let outcome = write(db, change)?;
     if let Some(key) = change.action.new_key()
@@ -70,11 +70,11 @@ fn write(db: &Connection, change: &Change) -> Result<ChangeOutcome, ChangeError>
     }
 }
 
-/// What [`to_audit`] needs.
+/// The columns for [`to_audit`].
 pub(super) const AUDIT_COLUMNS: &str =
     "at, actor, actor_kind, actor_account, action, target, detail";
 
-/// Keeps an entry, together with whatever else the transaction does.
+/// Inserts an audit entry.
 pub(super) fn insert_audit(db: &Connection, audit: &AuditEntry) -> Result<(), StoreError> {
     db.prepare_cached(
         "INSERT INTO audit (at, actor, actor_kind, actor_account, action, target, detail)
@@ -92,7 +92,7 @@ pub(super) fn insert_audit(db: &Connection, audit: &AuditEntry) -> Result<(), St
     Ok(())
 }
 
-/// The newest entries, newest first: in the order of arrival, since clocks step back.
+/// The newest audit entries, newest first: in the order of arrival, since clocks may step back.
 pub(super) fn newest_audits(db: &Connection, limit: usize) -> Result<Vec<AuditEntry>, StoreError> {
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     db.prepare_cached(&format!(
@@ -102,7 +102,7 @@ pub(super) fn newest_audits(db: &Connection, limit: usize) -> Result<Vec<AuditEn
     .collect()
 }
 
-/// The entry of this number. They are counted from 1 and never deleted.
+/// The audit entry with this number. Numbers start at 1, and entries are never deleted.
 pub(super) fn audit(db: &Connection, number: u64) -> Result<Option<AuditEntry>, StoreError> {
     db.prepare_cached(&format!("SELECT {AUDIT_COLUMNS} FROM audit WHERE id = ?1"))?
         .query_and_then([i64::try_from(number).unwrap_or(i64::MAX)], to_audit)?
@@ -110,28 +110,28 @@ pub(super) fn audit(db: &Connection, number: u64) -> Result<Option<AuditEntry>, 
         .transpose()
 }
 
-/// The number of the newest entry; 0 if there is none.
+/// The number of the newest audit entry; 0 if there is none.
 pub(super) fn last_audit_number(db: &Connection) -> Result<u64, StoreError> {
     let last: i64 = db
         .prepare_cached("SELECT coalesce(max(id), 0) FROM audit")?
         .query_row([], |row| row.get(0))?;
     u64::try_from(last)
-        .map_err(|_| StoreError::Corrupt(format!("{last} is no number of an audit entry")))
+        .map_err(|_| StoreError::Corrupt(format!("{last} isn't a valid number of an audit entry")))
 }
 
-/// Makes the revision another number.
+/// Increments the revision.
 pub(super) fn bump_revision(db: &Connection) -> rusqlite::Result<()> {
     db.prepare_cached("UPDATE revision SET number = number + 1")?
         .execute([])?;
     Ok(())
 }
 
-/// Another number after every change that can concern somebody who is online.
+/// The number that changes with every change that can concern someone online.
 pub(super) fn revision(db: &Connection) -> Result<u64, StoreError> {
     let number: i64 = db
         .prepare_cached("SELECT number FROM revision")?
         .query_row([], |row| row.get(0))?;
-    // Only ever compared: the bits are as good as the number.
+    // Only compared for equality, so the sign doesn't matter.
     Ok(number.cast_unsigned())
 }
 
@@ -143,7 +143,7 @@ fn to_actor(row: &Row<'_>) -> Result<Actor, StoreError> {
     Ok(Actor::from_parts(kind.as_deref(), account, text.as_str()))
 }
 
-/// A row with [`AUDIT_COLUMNS`].
+/// Reads a row with [`AUDIT_COLUMNS`].
 pub(super) fn to_audit(row: &Row<'_>) -> Result<AuditEntry, StoreError> {
     Ok(AuditEntry {
         at: Time(row.get("at")?),

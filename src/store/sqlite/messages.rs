@@ -18,7 +18,7 @@ use crate::text::Text;
 /// How many entries of a removed room are deleted in one transaction.
 const CLEAR_STEP: i64 = 500;
 
-/// Adds entries to the ends of their logs.
+/// Appends entries to their logs.
 pub(super) fn append(db: &Connection, batch: &[Draft]) -> Result<Vec<Seq>, StoreError> {
     let mut end: Option<(&Conversation, LogTail)> = None;
     let mut places = Vec::with_capacity(batch.len());
@@ -40,12 +40,12 @@ pub(super) fn append(db: &Connection, batch: &[Draft]) -> Result<Vec<Seq>, Store
     Ok(places)
 }
 
-/// Changes a message and adds the entry that says so.
-pub(super) fn edit_message(db: &Connection, amendment: MessageEdit) -> Result<Message, EditError> {
-    let mut end = LogTail::of(db, &amendment.conversation)?;
+/// Edits or deletes a message and appends the entry that records it.
+pub(super) fn edit_message(db: &Connection, edit: MessageEdit) -> Result<Message, EditError> {
+    let mut end = LogTail::of(db, &edit.conversation)?;
     let conversation = end.conversation;
-    let author = blob(amendment.author.account);
-    let found = match amendment.target {
+    let author = blob(edit.author.account);
+    let found = match edit.target {
         Some(target) => db
             .prepare_cached(
                 "SELECT id, seq, shown FROM messages
@@ -71,7 +71,7 @@ pub(super) fn edit_message(db: &Connection, amendment: MessageEdit) -> Result<Me
     update_index(db)?;
     unindex_message(db, id)?;
     let target = Seq(unsigned(seq)?);
-    let body = if let Some(text) = amendment.text {
+    let body = if let Some(text) = edit.text {
         db.prepare_cached("UPDATE messages SET body = ?2, edited = 1 WHERE id = ?1")?
             .execute((id, text.as_str()))?;
         index_message(db, id, conversation, text.as_str())?;
@@ -82,17 +82,17 @@ pub(super) fn edit_message(db: &Connection, amendment: MessageEdit) -> Result<Me
         Body::Deleted { target }
     };
     let draft = Draft {
-        conversation: amendment.conversation,
-        at: amendment.at,
-        author: amendment.author,
-        to: amendment.to,
+        conversation: edit.conversation,
+        at: edit.at,
+        author: edit.author,
+        to: edit.to,
         body,
     };
     let seq = end.add(db, &draft)?;
     Ok(draft.at_place(seq))
 }
 
-/// The newest entries before a place that history shows, oldest first.
+/// The newest messages before an entry, oldest first.
 pub(super) fn history(
     db: &Connection,
     conversation: &Conversation,
@@ -116,7 +116,7 @@ pub(super) fn history(
     Ok(messages)
 }
 
-/// The first entries after a place that history shows, in order.
+/// The first messages after an entry, in order.
 pub(super) fn log_after(
     db: &Connection,
     conversation: &Conversation,
@@ -136,7 +136,7 @@ pub(super) fn log_after(
     .collect()
 }
 
-/// Every conversation that has an entry. (One that was only read has a number too.)
+/// Every conversation that has an entry. (One that only has read markers has a row too.)
 pub(super) fn conversations(db: &Connection) -> Result<Vec<Conversation>, StoreError> {
     db.prepare_cached(
         "SELECT key FROM conversations c
@@ -146,7 +146,7 @@ pub(super) fn conversations(db: &Connection) -> Result<Vec<Conversation>, StoreE
     .collect()
 }
 
-/// How many entries after a place history shows, up to [`MAX_COUNT`].
+/// How many messages come after an entry, up to [`MAX_COUNT`].
 pub(super) fn count_after(
     db: &Connection,
     conversation: &Conversation,
@@ -171,7 +171,7 @@ pub(super) fn count_after(
     unsigned(count)
 }
 
-/// The number that stands for a conversation, given now if it has none.
+/// The row id of a conversation, which is created if needed.
 pub(super) fn conversation_id(
     db: &Connection,
     conversation: &Conversation,
@@ -189,8 +189,7 @@ pub(super) fn conversation_id(
     }
 }
 
-/// The end of a log, as long as the transaction lasts: nobody else can write meanwhile. It is
-/// looked up in each transaction, because other processes may use the same file.
+/// The end of a log, valid for the current transaction, since other processes may write between two.
 #[derive(Clone, Copy)]
 struct LogTail {
     conversation: i64,
@@ -212,8 +211,8 @@ impl LogTail {
             Body::Said(text) => MessageRow::shown(SAID, Some(text), false),
             Body::Did(text) => MessageRow::shown(DID, Some(text), false),
             Body::Topic(topic) => MessageRow::shown(TOPIC, topic.as_ref(), false),
-            // The new words are kept once, with the message that they changed, so that nothing
-            // is left of them when it is deleted.
+            // The new text is only stored with the edited message, so that deleting that message
+            // deletes the text.
             Body::Edited { target, .. } => MessageRow::hidden(EDITED, Some(*target)),
             Body::Deleted { target } => MessageRow::hidden(DELETED, Some(*target)),
         };
@@ -222,7 +221,7 @@ impl LogTail {
         Ok(Seq(unsigned(self.last)?))
     }
 
-    /// Writes the row of the last place.
+    /// Inserts the row numbered `last`.
     fn insert(
         &self,
         db: &Connection,
@@ -253,7 +252,7 @@ impl LogTail {
     }
 }
 
-/// The entry at a place.
+/// The entry with this number.
 pub(super) fn archived(
     db: &Connection,
     conversation: &Conversation,
@@ -270,8 +269,7 @@ pub(super) fn archived(
     .transpose()
 }
 
-/// Puts an entry at the end of its log as it is, or wherever the log shall begin. There must be
-/// none at its place.
+/// Appends an archived entry to its log, or starts the log with it at any number.
 pub(super) fn restore(
     db: &Connection,
     entry: &ArchivedMessage,
@@ -310,7 +308,7 @@ pub(super) fn end_log(
     Ok(end.insert(db, at, &entry.author, None, &cells)?)
 }
 
-/// Some of what was said in a room before it was removed.
+/// The ids of some messages of a removed room.
 pub(super) fn rows_of_removed_room(
     db: &Connection,
     name: &RoomName,
@@ -327,9 +325,9 @@ pub(super) fn rows_of_removed_room(
     Ok(ids.collect::<Result<_, _>>()?)
 }
 
-/// Deletes rows, and what the index of words has of them.
+/// Deletes messages and their index entries.
 pub(super) fn delete(db: &Connection, ids: &[i64]) -> Result<(), StoreError> {
-    // What isn't in the index yet can't be taken out of it.
+    // A message that isn't indexed yet can't be removed from the index.
     update_index(db)?;
     let mut delete = db.prepare_cached("DELETE FROM messages WHERE id = ?1")?;
     for id in ids {
@@ -343,18 +341,18 @@ fn said(row: &Row<'_>) -> rusqlite::Result<(i64, i64, bool)> {
     Ok((row.get(0)?, row.get(1)?, row.get(2)?))
 }
 
-// What `messages.kind` says. The numbers are in files: never change one.
+// The values of `messages.kind`. They are in files: never change one.
 pub(super) const SAID: i64 = 0;
 pub(super) const DID: i64 = 1;
 pub(super) const TOPIC: i64 = 2;
 pub(super) const EDITED: i64 = 3;
 pub(super) const DELETED: i64 = 4;
 
-/// What [`to_archived`] and [`to_message`] need, of a `messages` called `m`.
+/// The columns for [`to_archived`] and [`to_message`], of `messages m`.
 pub(super) const COLUMNS: &str =
     "m.seq, m.at, m.author, m.author_name, m.to_name, m.kind, m.body, m.target, m.edited, m.shown";
 
-/// What a row says.
+/// The content columns of a row.
 pub(super) struct MessageRow<'a> {
     pub(super) kind: i64,
     pub(super) text: Option<&'a Text>,
@@ -385,7 +383,7 @@ impl MessageRow<'_> {
     }
 }
 
-/// A row of `messages` with [`COLUMNS`]. Only of what history shows.
+/// Reads a row with [`COLUMNS`] that history shows.
 pub(super) fn to_message(
     row: &Row<'_>,
     conversation: &Conversation,
@@ -410,15 +408,20 @@ pub(super) fn to_message(
     })
 }
 
-/// A row of `messages` with [`COLUMNS`].
+/// Reads a row with [`COLUMNS`].
 pub(super) fn to_archived(
     row: &Row<'_>,
     conversation: &Conversation,
 ) -> Result<ArchivedMessage, StoreError> {
     let seq = Seq(unsigned(column(row, "seq", conversation, Seq(0))?)?);
     let name = |raw: String| {
-        Name::stored(&raw)
-            .map_err(|error| bad(conversation, seq, &format!("the bad name {raw:?}: {error}")))
+        Name::stored(&raw).map_err(|error| {
+            bad(
+                conversation,
+                seq,
+                &format!("the invalid name {raw:?}: {error}"),
+            )
+        })
     };
     let author = column(row, "author", conversation, seq)?;
     let to: Option<String> = column(row, "to_name", conversation, seq)?;
@@ -467,7 +470,7 @@ fn bad(conversation: &Conversation, seq: Seq, what: &str) -> StoreError {
     StoreError::Corrupt(format!("message {seq} of {conversation} has {what}"))
 }
 
-/// A column's value, or an error that names the row.
+/// A column's value; an error names the row and column.
 fn column<T: FromSql>(
     row: &Row<'_>,
     name: &str,
@@ -479,17 +482,17 @@ fn column<T: FromSql>(
     })
 }
 
-/// How many messages wait for the index before it is time to catch up. Adding each at once would
-/// cost more than to save it: an index of words has its place in many pages.
+/// How many messages may be missing from the search index before it's updated. Indexing each message
+/// at once would cost more than saving it, because its words are in many pages.
 pub(super) const INDEX_BACKLOG: usize = 128;
 
-/// Whether there is something that the index lacks.
+/// Whether the index lacks messages.
 pub(super) fn is_index_behind(db: &Connection) -> Result<bool, StoreError> {
     let behind = "SELECT EXISTS (SELECT 1 FROM messages WHERE id > (SELECT last FROM indexed))";
     Ok(db.prepare_cached(behind)?.query_row([], |row| row.get(0))?)
 }
 
-/// Puts into the index what was said since the last time.
+/// Adds the messages since the last update to the index.
 pub(super) fn update_index(db: &Connection) -> Result<(), StoreError> {
     let mut said = db.prepare_cached(
         "SELECT id, conversation, iif(shown AND kind IN (0, 1), body, NULL) FROM messages
@@ -511,7 +514,7 @@ pub(super) fn update_index(db: &Connection) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Puts what a message says into the index.
+/// Adds a message to the index.
 pub(super) fn index_message(
     db: &Connection,
     id: i64,
@@ -523,14 +526,14 @@ pub(super) fn index_message(
     Ok(())
 }
 
-/// Takes it out.
+/// Removes a message from the index.
 pub(super) fn unindex_message(db: &Connection, id: i64) -> rusqlite::Result<()> {
     db.prepare_cached("DELETE FROM words WHERE rowid = ?1")?
         .execute([id])?;
     Ok(())
 }
 
-/// What matches, newest first.
+/// The matching messages, newest first.
 pub(super) fn search(db: &Connection, search: &SearchQuery) -> Result<Vec<Message>, StoreError> {
     let Some(words) = to_fts5(&search.words) else {
         return Ok(Vec::new());
@@ -538,7 +541,7 @@ pub(super) fn search(db: &Connection, search: &SearchQuery) -> Result<Vec<Messag
     let Some(places) = conversations_to_fts5(db, &search.within)? else {
         return Ok(Vec::new());
     };
-    // The words come first: FTS5 walks its index from the newest row back and stops at the limit.
+    // CROSS JOIN fixes the order: FTS5 walks its index from the newest row and stops at the limit.
     let mut statement = db.prepare_cached(&format!(
         "SELECT {COLUMNS}, c.key
          FROM words CROSS JOIN messages m ON m.id = words.rowid
@@ -556,8 +559,8 @@ pub(super) fn search(db: &Connection, search: &SearchQuery) -> Result<Vec<Messag
     Ok(found)
 }
 
-/// The words as an FTS5 expression; `None` if there are none. Quoted, so that no character means
-/// anything.
+/// The query as an FTS5 expression; `None` if it has no words. Quoted, so that no character has a
+/// special meaning.
 fn to_fts5(raw: &str) -> Option<String> {
     let words = SearchTerms::parse(raw)?;
     let quote = |phrase: &String| format!("\"{}\"", phrase.replace('"', "\"\""));
@@ -565,7 +568,7 @@ fn to_fts5(raw: &str) -> Option<String> {
     Some(quoted.join(" ") + if words.open { " *" } else { "" })
 }
 
-/// The conversations as an FTS5 expression; `None` if nothing was ever said in any.
+/// The conversations as an FTS5 expression; `None` if none of them exists.
 fn conversations_to_fts5(
     db: &Connection,
     within: &[Conversation],

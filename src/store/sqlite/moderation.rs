@@ -8,16 +8,16 @@ use crate::chat::ids::{AccountId, Fingerprint, Name, Time};
 use crate::store::{ChangeError, ChangeOutcome, StoreError};
 use crate::text::Text;
 
-/// What [`to_ban`] needs.
+/// The columns for [`to_ban`].
 const BAN_COLUMNS: &str = "id, kind, subject, name, made_by, at, until, reason";
 
-/// Keeps a ban.
+/// Saves a ban.
 pub(super) fn add_ban(db: &Connection, ban: &Ban, now: Time) -> Result<ChangeOutcome, ChangeError> {
     delete_expired_bans(db, now)?;
     Ok(ChangeOutcome::Banned(insert_ban(db, None, ban)?))
 }
 
-/// Writes a ban with this number, or with the next.
+/// Inserts a ban with this number, or the next.
 pub(super) fn insert_ban(db: &Connection, id: Option<u64>, ban: &Ban) -> Result<u64, StoreError> {
     let (kind, subject, name) = match &ban.target {
         BanTarget::Account(account, name) => ("account", account.to_string(), Some(name)),
@@ -43,7 +43,7 @@ pub(super) fn insert_ban(db: &Connection, id: Option<u64>, ban: &Ban) -> Result<
     to_id(id)
 }
 
-/// The ban of this number.
+/// The ban with this number.
 pub(super) fn ban(db: &Connection, id: u64) -> Result<Option<Ban>, StoreError> {
     db.prepare_cached(&format!("SELECT {BAN_COLUMNS} FROM bans WHERE id = ?1"))?
         .query_and_then([from_id(id)], to_ban)?
@@ -51,7 +51,7 @@ pub(super) fn ban(db: &Connection, id: u64) -> Result<Option<Ban>, StoreError> {
         .transpose()
 }
 
-/// The highest number that was ever given; 0 if none was.
+/// The highest number that a ban has had; 0 if there was none.
 pub(super) fn last_ban_id(db: &Connection) -> Result<u64, StoreError> {
     let last: Option<i64> = db
         .prepare_cached("SELECT seq FROM sqlite_sequence WHERE name = 'bans'")?
@@ -60,7 +60,7 @@ pub(super) fn last_ban_id(db: &Connection) -> Result<u64, StoreError> {
     to_id(last.unwrap_or(0))
 }
 
-/// Has the next ban get a higher number than this.
+/// Makes the next ban's number higher than this.
 pub(super) fn reserve_ban_ids(db: &Connection, id: u64) -> rusqlite::Result<()> {
     let known = db
         .prepare_cached("UPDATE sqlite_sequence SET seq = max(seq, ?1) WHERE name = 'bans'")?
@@ -91,7 +91,7 @@ pub(super) fn remove_ban(
     Ok(ChangeOutcome::Done)
 }
 
-/// All that are not over, the oldest first.
+/// All bans in force, the oldest first.
 pub(super) fn bans(db: &Connection, now: Time) -> Result<Vec<Ban>, StoreError> {
     db.prepare_cached(&format!(
         "SELECT {BAN_COLUMNS} FROM bans WHERE until IS NULL OR until > ?1 ORDER BY id"
@@ -100,7 +100,7 @@ pub(super) fn bans(db: &Connection, now: Time) -> Result<Vec<Ban>, StoreError> {
     .collect()
 }
 
-/// Deletes what is over. Nobody is let in by that: it no longer held.
+/// Deletes expired bans.
 fn delete_expired_bans(db: &Connection, now: Time) -> rusqlite::Result<()> {
     db.prepare_cached("DELETE FROM bans WHERE until <= ?1")?
         .execute([now.0])?;
@@ -121,7 +121,11 @@ fn to_ban(row: &Row<'_>) -> Result<Ban, StoreError> {
 
 fn to_target(row: &Row<'_>, id: u64) -> Result<BanTarget, StoreError> {
     let (kind, subject): (String, String) = (row.get("kind")?, row.get("subject")?);
-    let bad = || StoreError::Corrupt(format!("ban {id} has the bad target {kind} {subject:?}"));
+    let bad = || {
+        StoreError::Corrupt(format!(
+            "ban {id} has the invalid target {kind} {subject:?}"
+        ))
+    };
     Ok(match kind.as_str() {
         "account" => {
             let name: Option<String> = row.get("name")?;
@@ -137,19 +141,20 @@ fn to_target(row: &Row<'_>, id: u64) -> Result<BanTarget, StoreError> {
     })
 }
 
-/// A number as `SQLite` keeps it. There are none beyond `i64::MAX`.
+/// A ban's number as `SQLite` stores it. None is beyond `i64::MAX`.
 fn from_id(id: u64) -> i64 {
     i64::try_from(id).unwrap_or(i64::MAX)
 }
 
 fn to_id(raw: i64) -> Result<u64, StoreError> {
-    u64::try_from(raw).map_err(|_| StoreError::Corrupt(format!("{raw} is no number of a ban")))
+    u64::try_from(raw)
+        .map_err(|_| StoreError::Corrupt(format!("{raw} isn't a valid number of a ban")))
 }
 
-/// What [`to_mute`] needs.
+/// The columns for [`to_mute`].
 const MUTE_COLUMNS: &str = "account, made_by, until, reason";
 
-/// Keeps a mute in place of any other of the account, or removes it.
+/// Sets an account's mute, or removes it.
 pub(super) fn set_mute(
     db: &Connection,
     account: AccountId,
@@ -167,7 +172,7 @@ pub(super) fn set_mute(
     Ok((ended > 0 || mute.is_some()).into())
 }
 
-/// Writes a mute of an account that has none.
+/// Inserts a mute of an account that has none.
 pub(super) fn insert_mute(
     db: &Connection,
     account: AccountId,
@@ -185,7 +190,7 @@ pub(super) fn insert_mute(
     Ok(())
 }
 
-/// The mute of an account, over or not.
+/// An account's mute, even an expired one.
 pub(super) fn mute_of(db: &Connection, account: AccountId) -> Result<Option<Mute>, StoreError> {
     db.prepare_cached(&format!(
         "SELECT {MUTE_COLUMNS} FROM mutes WHERE account = ?1"
@@ -195,7 +200,7 @@ pub(super) fn mute_of(db: &Connection, account: AccountId) -> Result<Option<Mute
     .transpose()
 }
 
-/// All that are not over.
+/// All mutes in force.
 pub(super) fn mutes(db: &Connection, now: Time) -> Result<Vec<Mute>, StoreError> {
     db.prepare_cached(&format!(
         "SELECT {MUTE_COLUMNS} FROM mutes WHERE until IS NULL OR until > ?1 ORDER BY account"
@@ -204,7 +209,7 @@ pub(super) fn mutes(db: &Connection, now: Time) -> Result<Vec<Mute>, StoreError>
     .collect()
 }
 
-/// Begins the lockdown, in place of any other, or ends it.
+/// Starts a lockdown, replacing any other, or ends it.
 pub(super) fn set_lockdown(
     db: &Connection,
     lockdown: Option<&Lockdown>,
@@ -219,7 +224,7 @@ pub(super) fn set_lockdown(
     Ok((ended > 0 || lockdown.is_some()).into())
 }
 
-/// Writes the lockdown where there is none.
+/// Inserts the lockdown when there is none.
 pub(super) fn insert_lockdown(db: &Connection, lockdown: &Lockdown) -> rusqlite::Result<()> {
     let scope = (!lockdown.scope.is_everyone()).then(|| lockdown.scope.as_str());
     let (by, until) = (lockdown.by.to_string(), lockdown.until.map(|until| until.0));
@@ -228,7 +233,7 @@ pub(super) fn insert_lockdown(db: &Connection, lockdown: &Lockdown) -> rusqlite:
     Ok(())
 }
 
-/// The lockdown, if it is not over.
+/// The lockdown, if one is in force.
 pub(super) fn lockdown(db: &Connection, now: Time) -> Result<Option<Lockdown>, StoreError> {
     db.prepare_cached(
         "SELECT made_by, until, scope FROM lockdown WHERE until IS NULL OR until > ?1",

@@ -1,4 +1,4 @@
-//! The port for people, each method in the thread that reads or in the one that writes.
+//! [`PeopleStore`] on `SQLite`: sends each call to a reader or the writer.
 
 use async_trait::async_trait;
 
@@ -14,7 +14,7 @@ impl PeopleStore for Sqlite {
     async fn apply(&self, change: &Change) -> Result<AppliedChange, ChangeError> {
         let change = change.clone();
         if matches!(change.action, ChangeAction::CreateAccount { .. }) {
-            self.together().await;
+            self.align().await;
         }
         self.write(1, move |db| change::apply(db, &change)).await
     }

@@ -9,55 +9,61 @@ use super::messages::{DID, SAID, TOPIC};
 use crate::chat::ids::{Conversation, Seq, Time};
 use crate::store::{PurgeFilter, StoreError};
 
-/// Entries that are removed in one transaction: some milliseconds, which messages wait for.
+/// Messages deleted in one transaction: a few milliseconds, which new messages wait for.
 const TRIM_BATCH: i64 = 500;
 
-/// Transactions between two looks at the size. Looking costs some microseconds.
-const OFTEN: u32 = 32;
+/// Transactions between two checks of the size. A check costs a few microseconds.
+const CHECK_INTERVAL: u32 = 32;
 
-/// The same after everything that may be removed was.
-const SELDOM: u32 = 4_096;
+/// The same when nothing more can be deleted.
+const CHECK_INTERVAL_FULL: u32 = 4_096;
 
-/// What has been removed since the database was last too large.
+/// A run of deletions that started when the database was too large.
 #[derive(Debug, Default, Clone, Copy)]
 struct TrimRun {
     messages: usize,
 }
 
-/// Decides when to remove how much. Belongs to the thread that writes.
+/// Decides when the writer deletes old messages.
+///
+/// What counts are the pages in use: `SQLite` reuses free pages, but doesn't return them to the file
+/// system. The newest entry of each conversation always stays, so that numbering continues, and read
+/// markers and `seq` in scripts stay valid.
+///
+/// Protocol: after each transaction, call [`due`](Trimmer::due); if it returns a limit, run
+/// [`trim_step`] and pass its result to [`done`](Trimmer::done).
 pub(super) struct Trimmer {
-    /// In bytes.
+    /// The limit in bytes.
     max: Option<u64>,
-    /// Transactions until the next look.
+    /// Transactions until the next check.
     wait: u32,
-    episode: Option<TrimRun>,
+    run: Option<TrimRun>,
 }
 
-/// What a look, and the removal after it, came to.
+/// The result of one step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct TrimStep {
-    /// Bytes in use before.
+    /// Bytes in use before the step.
     used: u64,
-    /// Entries that were removed.
+    /// Messages deleted.
     removed: usize,
 }
 
 impl Trimmer {
-    /// With the most bytes that may be in use, if there is a limit.
+    /// With a limit in bytes, if there is one.
     pub(super) fn new(max: Option<u64>) -> Trimmer {
         Trimmer {
             max,
             wait: 0,
-            episode: None,
+            run: None,
         }
     }
 
-    /// Another transaction was made. Returns whether [`trim_step`] is due, with the size above which it
-    /// shall remove something.
+    /// Counts a transaction. Returns the size above which [`trim_step`] must delete, if it's due.
     pub(super) fn due(&mut self) -> Option<u64> {
         let max = self.max?;
-        if self.episode.is_some() {
-            // A twentieth more than needed, so that it's done now and then instead of all the time.
+        if self.run.is_some() {
+            // A twentieth more than needed, so that runs are rare.
             return Some(max - max / 20);
         }
         match self.wait.checked_sub(1) {
@@ -69,32 +75,32 @@ impl Trimmer {
         }
     }
 
-    /// Whether there is more to remove.
+    /// Whether a run is in progress.
     pub(super) fn is_removing(&self) -> bool {
-        self.episode.is_some()
+        self.run.is_some()
     }
 
-    /// What a step did; nothing if it failed, and it's tried again later.
+    /// Takes a step's result; `None` if it failed, which ends the run until the next check.
     pub(super) fn done(&mut self, step: Option<TrimStep>) {
-        self.wait = OFTEN;
+        self.wait = CHECK_INTERVAL;
         let Some(step) = step else {
-            self.episode = None;
+            self.run = None;
             return;
         };
         if step.removed > 0 {
-            self.episode.get_or_insert_default().messages += step.removed;
+            self.run.get_or_insert_default().messages += step.removed;
             return;
         }
         let max = self.max.unwrap_or(u64::MAX);
-        let removed = self.episode.take().map_or(0, |episode| episode.messages);
+        let removed = self.run.take().map_or(0, |run| run.messages);
         if step.used > max {
-            self.wait = SELDOM;
+            self.wait = CHECK_INTERVAL_FULL;
             tracing::warn!(
                 event = "history_too_large",
                 messages = removed,
                 used_bytes = step.used,
                 max_bytes = max,
-                "nothing more can be removed: raise history.max_size"
+                "the database is larger than history.max_size, but no more messages can be deleted: raise it"
             );
         } else if removed > 0 {
             tracing::info!(
@@ -102,20 +108,20 @@ impl Trimmer {
                 messages = removed,
                 used_bytes = step.used,
                 max_bytes = max,
-                "the oldest messages were removed: the database was larger than history.max_size"
+                "deleted the oldest messages because the database was larger than history.max_size"
             );
         }
     }
 }
 
-/// Removes a batch of the oldest messages if more than `limit` bytes are in use.
+/// Deletes a batch of the oldest messages if more than `limit` bytes are in use.
 pub(super) fn trim_step(db: &Connection, limit: u64) -> Result<TrimStep, StoreError> {
     let used = used_bytes(db)?;
     let removed = if used > limit { trim_batch(db)? } else { 0 };
     Ok(TrimStep { used, removed })
 }
 
-/// Bytes of the pages that hold something.
+/// The bytes of all pages in use.
 fn used_bytes(db: &Connection) -> Result<u64, StoreError> {
     let number = |pragma: &str| -> rusqlite::Result<i64> {
         db.query_row(&format!("PRAGMA {pragma}"), [], |row| row.get(0))
@@ -125,8 +131,7 @@ fn used_bytes(db: &Connection) -> Result<u64, StoreError> {
     Ok(u64::try_from(bytes).unwrap_or(0))
 }
 
-/// Removes the oldest messages but the newest of each conversation, and what the index of words has
-/// of them.
+/// Deletes the oldest messages, except the newest of each conversation.
 fn trim_batch(db: &Connection) -> Result<usize, StoreError> {
     let mut oldest = db.prepare_cached(
         "SELECT id FROM messages m
@@ -140,18 +145,18 @@ fn trim_batch(db: &Connection) -> Result<usize, StoreError> {
     Ok(ids.len())
 }
 
-/// How many entries one step looks at.
+/// Entries that one step of a purge reads.
 const PURGE_STEP: i64 = 500;
-/// About how many pages of the index are made anew at a time.
+/// Roughly how many pages of the index are rewritten at a time.
 const MERGE_PAGES: i64 = 256;
 
-/// What one step found: the rows to purge, and where the next begins.
+/// The result of one step: the rows to erase, and where the next step continues.
 pub(super) struct PurgePage {
     pub rows: Vec<i64>,
     pub before: Option<Seq>,
 }
 
-/// Looks through a log from a place back, by [`PURGE_STEP`] entries.
+/// Finds the rows to erase among the [`PURGE_STEP`] entries before one.
 pub(super) fn find_purged(
     db: &Connection,
     conversation: &Conversation,
@@ -165,8 +170,8 @@ pub(super) fn find_purged(
     )?;
     let before = before.map_or(i64::MAX, place);
     let mut found = statement.query((conversation.to_string(), before, PURGE_STEP))?;
-    let (mut rows, mut looked, mut last) = (Vec::new(), 0, None);
-    // One alone says little: it may have been said while the clock was wrong.
+    let (mut rows, mut read_count, mut last) = (Vec::new(), 0, None);
+    // Only all of them together are the end: one may be from when the clock was wrong.
     let mut all_older = true;
     while let Some(row) = found.next()? {
         let at = Time(row.get(2)?);
@@ -177,23 +182,23 @@ pub(super) fn find_purged(
         }
         all_older &= at < purge.since;
         last = Some(Seq(unsigned(row.get(1)?)?));
-        looked += 1;
+        read_count += 1;
     }
-    let is_end = looked < PURGE_STEP || all_older;
+    let is_end = read_count < PURGE_STEP || all_older;
     Ok(PurgePage {
         rows,
         before: last.filter(|_| !is_end),
     })
 }
 
-/// Takes the words out of these rows and of the index. Returns of how many; others may have
-/// changed some of them meanwhile.
+/// Erases the text of these rows and their index entries; `secure_delete` overwrites it with zeros.
+/// Returns how many: others may have changed some of the rows.
 pub(super) fn purge_rows(db: &Connection, rows: &[i64]) -> Result<u64, StoreError> {
     messages::update_index(db)?;
     let mut kind_of = db.prepare_cached(
         "SELECT kind FROM messages WHERE id = ?1 AND shown AND kind IN (0, 1, 2)",
     )?;
-    // Of a topic that was set nothing is left either; the room's own is in its record.
+    // A topic's entry is erased too; the current topic is in the room's record.
     let mut clear = db.prepare_cached(
         "UPDATE messages SET body = NULL, shown = 0, edited = 0, kind = ?2 WHERE id = ?1",
     )?;
@@ -212,10 +217,9 @@ pub(super) fn purge_rows(db: &Connection, rows: &[i64]) -> Result<u64, StoreErro
     Ok(removed)
 }
 
-/// Makes a part of the index anew without what was taken out of it. Returns whether there may be
-/// more to do.
+/// Rewrites a part of the index without erased entries. Returns whether more may be left.
 pub(super) fn merge_index(db: &Connection) -> Result<bool, StoreError> {
-    // As SQLite's documentation of `merge` says: fewer than two rows written is the end.
+    // By SQLite's documentation of `merge`, fewer than two rows written is the end.
     let written = || db.query_row("SELECT total_changes()", [], |row| row.get::<_, i64>(0));
     let before = written()?;
     db.prepare_cached("INSERT INTO words (words, rank) VALUES ('merge', ?1)")?
@@ -223,8 +227,8 @@ pub(super) fn merge_index(db: &Connection) -> Result<bool, StoreError> {
     Ok(written()? - before >= 2)
 }
 
-/// Writes the write-ahead log into the file and empties it, if nobody reads it meanwhile: it has
-/// pages as they were.
+/// Folds the write-ahead log, which has old versions of pages, into the file and truncates it, if no
+/// one is reading it.
 pub(super) fn truncate_wal(db: &Connection) -> Result<(), StoreError> {
     Ok(db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?)
 }

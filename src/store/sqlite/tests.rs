@@ -117,9 +117,9 @@ fn lines(messages: &[Message]) -> Vec<String> {
 #[tokio::test]
 async fn another_process_may_write() {
     let folder = Folder::new();
-    let patience = Duration::from_millis(20);
+    let busy_timeout = Duration::from_millis(20);
     let options = Options {
-        patience,
+        busy_timeout,
         ..Options::default()
     };
     let store = Sqlite::open_with(&folder.file(), options).unwrap();

@@ -270,7 +270,7 @@ async fn rows_about_people_are_judged_when_they_are_read() {
     }
     other.execute("UPDATE accounts SET role = ''", []).unwrap();
     let error = store.accounts().await.unwrap_err().to_string();
-    assert!(error.contains("bad role"), "{error}");
+    assert!(error.contains("invalid role"), "{error}");
 }
 
 /// What is over is not kept for ever.
@@ -400,7 +400,7 @@ async fn an_account_that_makes_no_sense_hides_no_other() {
     let [good, Err(StoreError::Corrupt(what))] = &all[..] else {
         panic!("{all:?}");
     };
-    assert!(what.contains("bad preferences"), "{what}");
+    assert!(what.contains("invalid preferences"), "{what}");
     assert_eq!(*good, Ok((account.clone(), vec![first.clone()])));
 
     // With a damaged key it's the account that can't be read, and again no other.

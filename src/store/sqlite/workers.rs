@@ -17,7 +17,7 @@ use std::time::Duration;
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
-use super::commits::{self, Commits};
+use super::commit_count::{self, CommitCount};
 use super::error::diagnose;
 use super::file::{DatabaseFile, OpenError};
 use super::retention::{self, Trimmer};
@@ -220,7 +220,7 @@ fn spawn(
     thread::Builder::new()
         .name(name.to_owned())
         .spawn(body)
-        .map_err(|error| file.no_threads(&error))
+        .map_err(|error| file.thread_error(&error))
 }
 
 fn ended() -> StoreError {
@@ -329,7 +329,7 @@ fn trim_history(file: &DatabaseFile, slot: &mut Option<Connection>, trim: &mut T
 
 /// Runs the jobs in one transaction. A job that fails is rolled back alone. Returns the new commit
 /// count, if anything changed.
-fn commit(db: &Connection, group: &mut [Box<dyn Job>]) -> Result<Option<Commits>, StoreError> {
+fn commit(db: &Connection, group: &mut [Box<dyn Job>]) -> Result<Option<CommitCount>, StoreError> {
     let execute = |sql: &str| -> Result<(), StoreError> {
         db.prepare_cached(sql)?.execute([])?;
         Ok(())
@@ -347,7 +347,7 @@ fn commit(db: &Connection, group: &mut [Box<dyn Job>]) -> Result<Option<Commits>
         execute("RELEASE job")?;
     }
     let changed = db.total_changes() != before;
-    let commits = changed.then(|| commits::count(db)).transpose()?;
+    let commits = changed.then(|| commit_count::increment(db)).transpose()?;
     execute("COMMIT")?;
     Ok(commits)
 }
