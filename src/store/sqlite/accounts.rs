@@ -460,7 +460,7 @@ pub(super) fn to_key(row: &Row<'_>) -> Result<KeyRecord, StoreError> {
 
 pub(super) fn key_count(db: &Connection, account: AccountId) -> Result<usize, StoreError> {
     let count: i64 = db
-        .prepare_cached("SELECT key_count(*) FROM keys WHERE account = ?1")?
+        .prepare_cached("SELECT count(*) FROM keys WHERE account = ?1")?
         .query_row([blob(account)], |row| row.get(0))?;
     Ok(usize::try_from(count).unwrap_or(usize::MAX))
 }

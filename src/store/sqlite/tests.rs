@@ -206,7 +206,7 @@ async fn rows_are_judged_when_they_are_read() {
 
     for (damage, expected) in [
         ("author = x'00'", ", author: "),
-        ("author = zeroblob(16), author_name = 'No Body'", "bad name"),
+        ("author = zeroblob(16), author_name = 'No Body'", "invalid name"),
         ("author_name = 'bob', kind = 77", "unknown kind 77"),
         ("kind = 0, body = NULL", "no text"),
     ] {
@@ -223,7 +223,7 @@ async fn rows_are_judged_when_they_are_read() {
     assert!(matches!(two, Err(StoreError::Corrupt(_))), "{two:?}");
     for (damage, expected) in [
         ("UPDATE accounts SET preferences = '{'", "bad preferences"),
-        ("UPDATE accounts SET name = ''", "bad name"),
+        ("UPDATE accounts SET name = ''", "invalid name"),
     ] {
         other.execute(damage, []).unwrap();
         let error = store

@@ -241,17 +241,17 @@ async fn rows_about_people_are_judged_when_they_are_read() {
     assert_eq!(entry.actor, Actor::Unverified(Text::stored(CLEAN)));
 
     for (damage, expected) in [
-        ("kind = 'moon'", "ban 1 has the bad target moon"),
-        ("kind = 'network'", "ban 1 has the bad target network"),
+        ("kind = 'moon'", "ban 1 has the invalid target moon"),
+        ("kind = 'network'", "ban 1 has the invalid target network"),
         (
             "kind = 'account', subject = '7'",
-            "bad target account \"7\"",
+            "invalid target account \"7\"",
         ),
         (
             "subject = printf('%032d', 7), name = NULL",
-            "ban 1 has the bad",
+            "ban 1 has the invalid",
         ),
-        ("name = 'No Body'", "ban 1 has the bad name"),
+        ("name = 'No Body'", "ban 1 has the invalid name"),
     ] {
         let damage = format!("UPDATE bans SET {damage}");
         other.execute(&damage, []).unwrap();
