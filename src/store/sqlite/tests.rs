@@ -222,7 +222,7 @@ async fn rows_are_judged_when_they_are_read() {
     let two = found(&store, "two").await;
     assert!(matches!(two, Err(StoreError::Corrupt(_))), "{two:?}");
     for (damage, expected) in [
-        ("UPDATE accounts SET preferences = '{'", "bad preferences"),
+        ("UPDATE accounts SET preferences = '{'", "invalid preferences"),
         ("UPDATE accounts SET name = ''", "invalid name"),
     ] {
         other.execute(damage, []).unwrap();

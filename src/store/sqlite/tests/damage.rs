@@ -132,7 +132,7 @@ async fn contradictions_are_damage() {
         ),
         (
             "UPDATE messages SET author_name = 'No Body' WHERE seq = 2",
-            "message 2 of room/ops has the bad name",
+            "message 2 of room/ops has the invalid name",
         ),
         (
             "UPDATE bans SET until = 1, subject = 'nonsense', kind = 'none'",
