@@ -35,7 +35,7 @@ use crate::config::{self, Config, Environment, SettingFlags};
 use crate::hub::Hub;
 use crate::session::start::Chat;
 use crate::ssh;
-use crate::store::{Store, Timed, Writes};
+use crate::store::{MeteredStore, Store, WriteHealth};
 use crate::telemetry::logs::{self, LogHandle};
 use crate::telemetry::metrics;
 
@@ -155,10 +155,10 @@ async fn run(
     startup::raise_descriptor_limit(config.limits.connections);
     let mut tasks = Supervisor::default();
     let health = Health::listen(config.metrics.listen, &mut tasks).await?;
-    let writes = Arc::new(Writes::default());
+    let writes = Arc::new(WriteHealth::default());
     let opening = async {
         let host_key = ServerKey::load(&config, data_dir).await?;
-        let store = Timed::new(open(&config, data_dir).await?, Arc::clone(&writes));
+        let store = MeteredStore::new(open(&config, data_dir).await?, Arc::clone(&writes));
         Ok::<_, anyhow::Error>((host_key, Arc::new(store) as Arc<dyn Store>))
     };
     let (host_key, store) = tokio::select! {

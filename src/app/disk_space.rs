@@ -10,7 +10,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::systemd;
 use crate::config::Config;
-use crate::store::{Store, Writes};
+use crate::store::{Store, WriteHealth};
 use crate::telemetry::metrics;
 
 /// How often to check: one system call. A busy chat writes a few megabytes in that time.
@@ -56,7 +56,7 @@ pub(super) struct DiskMonitor {
     /// Weak, because the shutdown closes the store.
     store: Weak<dyn Store>,
     /// Receives the results.
-    writes: Arc<Writes>,
+    writes: Arc<WriteHealth>,
     /// The directory with the database; `None` if the store isn't local.
     folder: Option<PathBuf>,
     /// The configured reserve, in bytes.
@@ -68,7 +68,7 @@ impl DiskMonitor {
         config: &Config,
         folder: &Path,
         store: &Arc<dyn Store>,
-        writes: &Arc<Writes>,
+        writes: &Arc<WriteHealth>,
     ) -> DiskMonitor {
         DiskMonitor {
             store: Arc::downgrade(store),

@@ -12,7 +12,7 @@ use super::startup::bind_one;
 use super::supervisor::Supervisor;
 use crate::access::AccessControl;
 use crate::hub::Handle;
-use crate::store::Writes;
+use crate::store::WriteHealth;
 use crate::telemetry::listener::{self, HealthSource};
 use crate::telemetry::metrics;
 
@@ -38,7 +38,7 @@ enum Phase {
 struct RunningParts {
     hub: Handle,
     access: Arc<AccessControl>,
-    writes: Arc<Writes>,
+    writes: Arc<WriteHealth>,
 }
 
 impl Health {
@@ -67,7 +67,12 @@ impl Health {
     }
 
     /// Clients can connect.
-    pub(super) fn running(&self, hub: Handle, access: Arc<AccessControl>, writes: Arc<Writes>) {
+    pub(super) fn running(
+        &self,
+        hub: Handle,
+        access: Arc<AccessControl>,
+        writes: Arc<WriteHealth>,
+    ) {
         *self.phase() = Phase::Running(RunningParts {
             hub,
             access,
@@ -181,7 +186,7 @@ mod tests {
 
         let folder = tempfile::tempdir().unwrap();
         let (handle, access, hub) = parts(folder.path()).await;
-        let writes = Arc::new(Writes::default());
+        let writes = Arc::new(WriteHealth::default());
         health.running(handle, access, Arc::clone(&writes));
         assert_eq!(health.live().await, Ok("live"));
         assert_eq!(health.ready(), Ok("ready"));

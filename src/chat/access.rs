@@ -8,6 +8,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::ids::{AccountId, Fingerprint, Name, SessionId, Time};
+use super::serial::{read_address, read_banned_key};
 use crate::text::Text;
 
 mod rank;
@@ -15,10 +16,7 @@ mod rank;
 pub use rank::{Deed, Outranked, Rank};
 
 /// What somebody may do. Each may what the one before may.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
-)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub enum Role {
     /// Has no key; nothing of theirs is kept.
     Guest,
@@ -75,7 +73,8 @@ impl FromStr for Role {
 }
 
 /// A public key that belongs to an account.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct KeyRecord {
     /// By which it is known.
     pub fingerprint: Fingerprint,
@@ -88,12 +87,13 @@ pub struct KeyRecord {
 }
 
 /// What a ban is about.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum BanTarget {
     /// A person, with the name at that time: none of their keys gets in.
     Account(AccountId, Name),
     /// One key, whoever it belongs to.
-    Key(Fingerprint),
+    Key(#[serde(deserialize_with = "read_banned_key")] Fingerprint),
     /// Everybody who connects from there.
     Network(IpNet),
     /// Everybody whose client says that it is this.
@@ -268,7 +268,8 @@ impl fmt::Display for BanTarget {
 }
 
 /// Somebody who may not come in.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Ban {
     /// The number by which operators name it.
     pub id: u64,
@@ -279,8 +280,10 @@ pub struct Ban {
     /// When.
     pub at: Time,
     /// When it ends; `None` is never.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub until: Option<Time>,
     /// Why.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<Text>,
 }
 
@@ -354,15 +357,18 @@ pub fn shortest_prefix(net: &IpNet) -> u8 {
 }
 
 /// Somebody who may listen but not speak.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Mute {
     /// Whom it is about.
     pub account: AccountId,
     /// Who said so.
     pub by: Issuer,
     /// When it ends; `None` is never.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub until: Option<Time>,
     /// Why.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<Text>,
 }
 
@@ -402,13 +408,16 @@ impl LockdownScope {
 }
 
 /// A time in which new people, or guests, are kept out.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Lockdown {
     /// Who it keeps out.
+    #[serde(default, skip_serializing_if = "LockdownScope::is_everyone")]
     pub scope: LockdownScope,
     /// Who said so.
     pub by: Issuer,
     /// When it ends; `None` is when an operator says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub until: Option<Time>,
 }
 
@@ -423,13 +432,15 @@ impl Lockdown {
 pub const WAITS: u64 = 7 * 86_400_000;
 
 /// A key that asked to come in and waits for an operator.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct PendingKey {
     /// The key.
     pub key: KeyRecord,
     /// The name that it would like.
     pub name: Name,
     /// Where it came from.
+    #[serde(deserialize_with = "read_address")]
     pub from: IpAddr,
     /// When it asked first.
     pub at: Time,

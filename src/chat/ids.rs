@@ -16,9 +16,7 @@ pub use name::{MAX_NAME, Name, NameError, RoomName};
 /// It is for what is shown, stored, or compared across machines: when a message was said, when a
 /// ban expires. The wall clock steps, so a duration is never the difference of two of these: it is
 /// measured with an [`Instant`].
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Time(pub i64);
 
 impl Time {
@@ -82,19 +80,6 @@ impl FromStr for AccountId {
     }
 }
 
-impl Serialize for AccountId {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for AccountId {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
-        text.parse().map_err(serde::de::Error::custom)
-    }
-}
-
 /// A text that is no identifier of the kind expected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a valid identifier")]
@@ -106,7 +91,9 @@ pub struct SessionId(pub u64);
 
 /// A message's place in its conversation: 1, 2, 3, … without gaps. The order of a conversation
 /// is the order of these numbers, for everybody.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
 pub struct Seq(pub u64);
 
 impl fmt::Display for Seq {

@@ -15,5 +15,6 @@ pub mod invite;
 pub mod origins;
 pub mod preferences;
 pub mod presence;
+pub(crate) mod serial;
 pub mod slow;
 pub mod state;

@@ -12,7 +12,7 @@ use clap::Args;
 use super::Exit;
 use super::console::{CommandError, Console};
 use crate::chat::ids::Time;
-use crate::store::archive::line::{ArchiveFrame, ArchiveLine, LineError, MAX_LINE, VERSION};
+use crate::store::archive::format::{ArchiveFrame, ArchiveLine, LineError, MAX_LINE, VERSION};
 use crate::store::archive::{Archive, ArchiveRecord, BATCH, ImportError};
 
 #[cfg(test)]
@@ -103,7 +103,7 @@ async fn write_archive(
     out: &mut dyn Write,
 ) -> Result<RecordCounts, CommandError> {
     let mut counts = RecordCounts::default();
-    let header = ArchiveFrame::Archive {
+    let header = ArchiveFrame::Header {
         v: VERSION,
         at: now,
         program: concat!("ssh-chat ", env!("CARGO_PKG_VERSION")).to_owned(),
@@ -121,7 +121,7 @@ async fn write_archive(
         }
     }
     let records = counts.total();
-    write_line(out, &ArchiveLine::Frame(ArchiveFrame::End { records }))?;
+    write_line(out, &ArchiveLine::Frame(ArchiveFrame::Trailer { records }))?;
     out.flush()?;
     Ok(counts)
 }
@@ -280,18 +280,20 @@ impl ArchiveReader<'_> {
                 self.counts.add(&record);
                 Ok(Some(record))
             }
-            ArchiveLine::Frame(ArchiveFrame::End { records }) if records == self.counts.total() => {
+            ArchiveLine::Frame(ArchiveFrame::Trailer { records })
+                if records == self.counts.total() =>
+            {
                 if self.read_line()? {
                     return Err(self.invalid("unexpected data after the end of the archive"));
                 }
                 self.is_finished = true;
                 Ok(None)
             }
-            ArchiveLine::Frame(ArchiveFrame::End { records }) => Err(self.invalid(&format!(
+            ArchiveLine::Frame(ArchiveFrame::Trailer { records }) => Err(self.invalid(&format!(
                 "the archive should have {records} records, but has {}",
                 self.counts.total()
             ))),
-            ArchiveLine::Frame(ArchiveFrame::Archive { .. }) => {
+            ArchiveLine::Frame(ArchiveFrame::Header { .. }) => {
                 Err(self.invalid("another archive begins here; import one at a time"))
             }
         }

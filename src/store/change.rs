@@ -1,8 +1,11 @@
-//! Changes to people and access, as values.
+//! Changes to accounts and access, as values.
 //!
-//! Each has one actor and one moment. An adapter's [`PeopleStore::apply`](super::PeopleStore::apply) saves
-//! the change, its audit entry and the new revision in one transaction, or nothing; what came of
-//! it is an [`AppliedChange`], which is all that the hub, the log and whoever asked need to know.
+//! Protocol: build a [`Change`] and pass it to [`PeopleStore::apply`](super::PeopleStore::apply).
+//! The adapter writes the change, its audit entry ([`Change::audit`]) and, if it
+//! [concerns someone online](Change::concerns_online), a new revision, in one transaction. It
+//! returns an [`AppliedChange`] with what the hub, the log and the caller need to know. After
+//! [`StoreError::Unavailable`] the result is unknown: the same change may be applied again, and has
+//! no further effect if it was applied before.
 
 use std::time::Duration;
 
@@ -20,84 +23,85 @@ use crate::text::Text;
 pub const MAX_KEYS: usize = 20;
 /// The most accounts that can claim one key.
 pub const MAX_CLAIMS: usize = 5;
-/// The most keys that can wait for an operator.
+/// The most keys that can wait for an operator's approval.
 pub const MAX_PENDING: usize = 200;
 
-/// The most keys that one [`ChangeAction::DenyAll`] denies: a transaction of `DynamoDB` takes 100 writes.
+/// The most keys that one [`ChangeAction::DenyAll`] denies: a `DynamoDB` transaction has at most 100
+/// writes.
 pub const MAX_DENIED: usize = 90;
 
-/// One change to people or access: who makes it, when, and what it is.
+/// A change to accounts or access.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
-    /// When. What ends by itself (invites, bans, proofs) is judged by this time.
+    /// When it's made. Decides which invites, bans and deadlines have expired.
     pub at: Time,
-    /// Who makes it.
+    /// The actor.
     pub actor: Actor,
-    /// What it is.
+    /// The change itself.
     pub action: ChangeAction,
 }
 
-/// What is to change. Names are those at this moment, for the audit entry; accounts and keys are
-/// what counts.
+/// The content of a [`Change`]. Accounts and keys identify its object; names are the current ones,
+/// for the audit entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ChangeAction {
-    /// Makes an account that owns its name and this key. If it does already, nothing changes. An
-    /// account of this id that owns one of them only, or neither, gets [`ChangeError::NameTaken`].
+    /// Creates an account with its name and first key. No effect if it exists with both. If the id
+    /// exists with only one of them or neither, [`ChangeError::NameTaken`].
     CreateAccount {
         /// The new account.
         account: Account,
         /// Its first key.
         key: KeyRecord,
     },
-    /// Gives an account another name. Its earlier names stay its own, so that nobody can pass for
-    /// it; it may go back to one of them.
+    /// Renames an account. It keeps owning its earlier names, so that no one can impersonate it,
+    /// and may go back to one of them.
     Rename {
-        /// Which account.
+        /// The account.
         account: AccountId,
-        /// Its name so far.
+        /// Its current name.
         from: Name,
-        /// Its name from now on.
+        /// Its new name.
         to: Name,
     },
-    /// Gives an account another key.
+    /// Adds a key to an account.
     AddKey {
-        /// Which account.
+        /// The account.
         account: AccountId,
         /// Its name.
         name: Name,
         /// The key.
         key: KeyRecord,
     },
-    /// An account claims a key: it gets it if the owner of the key confirms within
+    /// Claims a key for an account, which gets it if the key's owner confirms within
     /// [`WAITS`](crate::chat::access::WAITS) from `key.added`. A claim gives no access, and ends
-    /// once the key is an account's. If the account has or claims the key already, nothing changes.
+    /// when the key becomes an account's. No effect if the account has or claims the key.
     ClaimKey {
-        /// Which account.
+        /// The account.
         account: AccountId,
         /// Its name.
         name: Name,
         /// The key.
         key: KeyRecord,
     },
-    /// The owner of a claimed key confirms: it is the account's from now on.
+    /// Confirms a claim, as the key's owner: adds the key to the account.
     ConfirmKey {
-        /// Which account.
+        /// The account.
         account: AccountId,
         /// Its name.
         name: Name,
         /// The key.
         key: Fingerprint,
     },
-    /// The owner of a claimed key refuses: all claims on it end.
+    /// Refuses all claims on a key, as its owner.
     RefuseKey {
         /// The key.
         key: Fingerprint,
         /// The names of the accounts that claimed it.
         names: Vec<Name>,
     },
-    /// Takes a key from an account, or withdraws its claim on one.
+    /// Removes a key from an account, or withdraws its claim on one.
     RemoveKey {
-        /// Which account.
+        /// The account.
         account: AccountId,
         /// Its name.
         name: Name,
@@ -106,22 +110,21 @@ pub enum ChangeAction {
         /// Whether it may be the only one.
         last: bool,
     },
-    /// Gives an account another role.
+    /// Changes an account's role.
     SetRole {
-        /// Which account.
+        /// The account.
         account: AccountId,
         /// Its name.
         name: Name,
-        /// Its role from now on.
+        /// Its new role.
         role: Role,
     },
-    /// Keeps a new invite.
+    /// Saves a new invite.
     CreateInvite(Invite),
-    /// Revokes the invites whose hash begins like this.
+    /// Revokes the invites whose hash starts with this.
     RevokeInvite(InviteId),
-    /// Takes one use of an invite and makes the account, with the invite's role, whatever
-    /// `account.role` says. If the key is one of this very account already, nothing changes: the
-    /// change can be applied again.
+    /// Uses an invite once and creates the account, with the invite's role instead of
+    /// `account.role`. No effect if the account exists with this key.
     RedeemInvite {
         /// The hash of the invite's code.
         hash: String,
@@ -130,132 +133,130 @@ pub enum ChangeAction {
         /// Its first key.
         key: KeyRecord,
     },
-    /// Someone came in with a key of an account that waits for that proof.
+    /// Proves an account: someone logged in with a key of it.
     ProveKey {
-        /// Which account.
+        /// The account.
         account: AccountId,
         /// The key.
         key: Fingerprint,
     },
-    /// Removes an account whose time for a proof is over, with its names and keys, which are then
-    /// free.
+    /// Deletes an account that wasn't proven in time, with its names and keys.
     ForgetAccount {
-        /// Which account.
+        /// The account.
         account: AccountId,
         /// Its name.
         name: Name,
     },
-    /// A key waits for an operator, for [`WAITS`](crate::chat::access::WAITS); if it does already,
-    /// nothing changes.
+    /// Queues a key for an operator's approval, for [`WAITS`](crate::chat::access::WAITS). No
+    /// effect if it's already queued.
     AddPending {
         /// The key.
         pending: PendingKey,
-        /// The most keys that can wait from its source; `None` is any number.
+        /// The most pending keys from its source; `None` is no limit.
         per_source: Option<usize>,
     },
-    /// Makes an account for a key that waits.
+    /// Approves a pending key: creates an account for it.
     Approve {
         /// The key.
         key: Fingerprint,
         /// The new account.
         account: Account,
     },
-    /// A key waits no longer.
+    /// Denies a pending key.
     Deny {
         /// The key.
         key: Fingerprint,
-        /// The name that it asked for.
+        /// The requested name.
         name: Name,
     },
-    /// Several keys wait no longer: those of these that do, at most [`MAX_DENIED`].
+    /// Denies those of these keys that are pending, at most [`MAX_DENIED`].
     DenyAll {
         /// The keys.
         keys: Vec<Fingerprint>,
         /// What they have in common: `all`, or an address or network.
         which: String,
     },
-    /// Keeps a ban; the store chooses its id.
+    /// Saves a ban; the store chooses its number.
     Ban(Ban),
-    /// Lifts the ban of this id.
+    /// Lifts the ban with this number.
     Unban(u64),
-    /// Keeps a mute in place of any other of the account.
+    /// Mutes an account, replacing any other mute of it.
     Mute {
         /// The account's name.
         name: Name,
         /// The mute.
         mute: Mute,
     },
-    /// Lifts the mute of an account.
+    /// Unmutes an account.
     Unmute {
-        /// Which account.
+        /// The account.
         account: AccountId,
         /// Its name.
         name: Name,
     },
-    /// Puts a room into slow mode, or ends it.
+    /// Sets or ends a room's slow mode.
     SetSlow {
         /// The room.
         room: RoomName,
-        /// How long each person has to wait between two messages; `None` ends it.
+        /// The interval between two messages of one person; `None` ends it.
         slow: Option<Duration>,
     },
-    /// Removes a room. What was said there is hidden from then on, and deleted afterwards
-    /// ([`Store::clear_room`](super::Store::clear_room)).
+    /// Removes a room. Its messages are hidden at once, and deleted later by
+    /// [`Store::clear_room`](super::Store::clear_room).
     RemoveRoom {
         /// The room.
         room: RoomName,
     },
-    /// Begins a lockdown in place of any other, or ends it.
+    /// Starts a lockdown, replacing any other, or ends it.
     SetLockdown(Option<Lockdown>),
-    /// Somebody's sessions are ended. Only the audit entry is kept.
+    /// Records that an account's sessions were disconnected.
     Kick {
         /// The account's name.
         name: Name,
-        /// Why.
+        /// The reason.
         reason: Option<Text>,
     },
-    /// What somebody said was removed. Only the audit entry is kept.
+    /// Records that messages were purged.
     Purge {
-        /// Whose it was.
+        /// Whose messages.
         target: String,
-        /// How far back, in milliseconds.
+        /// The period, in milliseconds before now.
         millis: u64,
         /// How many messages.
         removed: u64,
-        /// Whether that is all of it.
+        /// Whether the purge is complete.
         whole: bool,
     },
-    /// Everybody is told something. Only the audit entry is kept, without the words.
+    /// Records that a notice was sent to everyone, without its text.
     Announce,
 }
 
-/// What came of a change.
+/// The result of a change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AppliedChange {
-    /// What else there is to know.
+    /// What the change came to.
     pub outcome: ChangeOutcome,
-    /// The entry that was saved with it. There is none if nothing changed, or if people did
-    /// something that concerns only themselves: signing up, another name of their own, asking to
-    /// be let in.
+    /// The audit entry that was saved with it. `None` if nothing changed, or if it concerns only
+    /// the actor: signing up, renaming oneself, asking for approval.
     pub audit: Option<AuditEntry>,
 }
 
 /// What a change came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ChangeOutcome {
-    /// It was so already: nothing was written.
+    /// No effect: nothing was written.
     Unchanged,
-    /// It is saved.
+    /// Saved.
     Done,
-    /// The ban is saved, and has this id.
+    /// The ban was saved with this number.
     Banned(u64),
-    /// The invite was good: the account as it was made.
+    /// The invite was valid: the account as created.
     Redeemed(Account),
-    /// The very same was redeemed before, as this account: nothing was written.
+    /// The account had redeemed it before: nothing was written.
     RedeemedBefore(Account),
-    /// The key that waited, and doesn't any more.
+    /// The key that is no longer pending.
     Settled(PendingKey),
-    /// So many keys waited, and don't any more.
+    /// The number of keys that are no longer pending.
     Denied(usize),
 }
 
@@ -270,65 +271,65 @@ impl From<bool> for ChangeOutcome {
     }
 }
 
-/// Why a change was not made. Nothing of it was saved, unless it says so.
+/// Why a change was rejected. Nothing of it was saved, except as noted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ChangeError {
-    /// Another account has the name, or one that looks like it.
+    /// Another account owns the name, or one that looks like it.
     #[error("the name is taken")]
     NameTaken,
-    /// The account owns [`MAX_NAMES`] names already: these.
-    #[error("the account owns {MAX_NAMES} names already")]
+    /// The account owns [`MAX_NAMES`] names: these.
+    #[error("the account already owns {MAX_NAMES} names, which is the limit")]
     TooManyNames(Vec<Name>),
-    /// The key belongs to an account already.
-    #[error("the key belongs to an account already")]
+    /// The key belongs to an account.
+    #[error("the key already belongs to an account")]
     KeyTaken,
     /// The account has or claims [`MAX_KEYS`] keys.
     #[error("an account has at most {MAX_KEYS} keys")]
     TooManyKeys,
     /// [`MAX_CLAIMS`] other accounts claim the key.
-    #[error("{MAX_CLAIMS} accounts wait for the owner of this key already")]
+    #[error("{MAX_CLAIMS} accounts already wait for this key's owner to confirm")]
     TooManyClaims,
     /// The key isn't one of the account's.
     #[error("the account has no such key")]
     NoKey,
-    /// It is the account's only key: without it nobody could ever come back as this account.
-    #[error("it is the only key of the account")]
+    /// It's the account's only key: without it no one could log in to the account again.
+    #[error("it is the account's only key")]
     LastKey,
-    /// There is no such account.
-    #[error("there is no such account")]
+    /// No such account.
+    #[error("no such account")]
     NoAccount,
-    /// There would be no operator any more.
+    /// No operator would be left.
     #[error("the last operator can't be removed")]
     LastOperator,
-    /// There is no such invite, or it is used up, or it has expired: which of these is not told.
+    /// The invite is unknown, used up or expired. The caller isn't told which.
     #[error("invalid invite code")]
     BadCode,
-    /// There is no such ban, invite or pending key, or it is over.
-    #[error("there is no such entry")]
+    /// The ban, invite, room or pending key doesn't exist or has expired.
+    #[error("no such entry")]
     NotFound,
-    /// [`MAX_PENDING`] other keys wait.
-    #[error("{MAX_PENDING} keys are waiting already")]
+    /// [`MAX_PENDING`] other keys are pending.
+    #[error("{MAX_PENDING} keys are already pending, which is the limit")]
     TooManyPending,
-    /// So many other keys from the same source wait, and no more can.
-    #[error("{0} keys from the same address are waiting already")]
+    /// This many other keys from the same source are pending, which is the limit.
+    #[error("{0} keys from the same address are already pending, which is the limit")]
     TooManyFromSource(usize),
-    /// The time for a proof is over, or the account is gone.
-    #[error("the time to prove the key is over")]
+    /// The deadline for the first login has passed, or the account is deleted.
+    #[error("the deadline to prove the key has passed")]
     Forfeit,
-    /// The store failed. If it is [`StoreError::Unavailable`], the change may have been made, or
-    /// may still be; it can be applied again.
+    /// The store failed. After [`StoreError::Unavailable`] the change may have been saved, or may
+    /// still be; it can be applied again.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
 impl Change {
-    /// A change made now by a person.
+    /// A change made by a person at `at`.
     pub fn by(id: AccountId, name: Name, at: Time, action: ChangeAction) -> Change {
         let actor = Actor::Account(id, name);
         Change { at, actor, action }
     }
 
-    /// What is recorded of it. `None` if someone did something that concerns only themselves.
+    /// Its audit entry. `None` if it concerns only the actor.
     pub fn audit(&self) -> Option<AuditEntry> {
         let own = |account: AccountId| self.actor.account() == Some(account);
         let ends = |until: Option<Time>| lasting(until.map(|until| self.at.left_until(until)));
@@ -343,15 +344,15 @@ impl Change {
             ChangeAction::Rename { from, to, .. } => (from.to_string(), to.to_string()),
             ChangeAction::AddKey { account, name, key }
             | ChangeAction::ClaimKey { account, name, key } => {
-                let whose = if own(*account) { "" } else { name.as_str() };
-                (key.fingerprint.to_string(), whose.to_owned())
+                let owner = if own(*account) { "" } else { name.as_str() };
+                (key.fingerprint.to_string(), owner.to_owned())
             }
             ChangeAction::RemoveKey {
                 account, name, key, ..
             }
             | ChangeAction::ConfirmKey { account, name, key } => {
-                let whose = if own(*account) { "" } else { name.as_str() };
-                (key.to_string(), whose.to_owned())
+                let owner = if own(*account) { "" } else { name.as_str() };
+                (key.to_string(), owner.to_owned())
             }
             ChangeAction::RefuseKey { key, names } => (
                 key.to_string(),
@@ -364,18 +365,17 @@ impl Change {
             }
             ChangeAction::RevokeInvite(id) => (id.to_string(), String::new()),
             ChangeAction::RedeemInvite { account, key, .. } => {
-                let whose = if own(account.id) {
+                let owner = if own(account.id) {
                     ""
                 } else {
                     account.name.as_str()
                 };
-                (key.fingerprint.to_string(), whose.to_owned())
+                (key.fingerprint.to_string(), owner.to_owned())
             }
             ChangeAction::ProveKey { key, .. } => (key.to_string(), String::new()),
-            ChangeAction::ForgetAccount { name, .. } => (
-                name.to_string(),
-                "nobody came in with its key in time".to_owned(),
-            ),
+            ChangeAction::ForgetAccount { name, .. } => {
+                (name.to_string(), "no login with its key in time".to_owned())
+            }
             ChangeAction::Approve { key, account } => (account.name.to_string(), key.to_string()),
             ChangeAction::Deny { key, name } => (name.to_string(), key.to_string()),
             ChangeAction::DenyAll { keys, which } => (which.clone(), key_count(keys.len())),
@@ -432,8 +432,8 @@ impl Change {
         })
     }
 
-    /// Whether it can concern someone who is online: then the revision changes with it. The number
-    /// of those who come in is not limited by it, since new accounts and keys concern nobody.
+    /// Whether it can concern someone online, so that the revision changes. New accounts and keys
+    /// don't, so that the revision doesn't limit the rate of sign-ups.
     pub fn concerns_online(&self) -> bool {
         matches!(
             self.action,
@@ -448,13 +448,13 @@ impl Change {
         )
     }
 
-    /// What came of it, given the outcome.
+    /// The result of this change with its outcome.
     pub(super) fn applied(&self, outcome: ChangeOutcome) -> AppliedChange {
-        let same = matches!(
+        let is_unchanged = matches!(
             outcome,
             ChangeOutcome::Unchanged | ChangeOutcome::RedeemedBefore(_)
         );
-        let mut audit = if same { None } else { self.audit() };
+        let mut audit = if is_unchanged { None } else { self.audit() };
         if let (Some(audit), ChangeOutcome::Denied(count)) = (&mut audit, &outcome) {
             audit.detail = Text::stored_line(&key_count(*count));
         }
@@ -463,8 +463,8 @@ impl Change {
 }
 
 impl ChangeAction {
-    /// The key that becomes an account's with it, for good: all claims on the key end. An account
-    /// that nobody has proven to be theirs may yet be forgotten.
+    /// The key that permanently becomes an account's, which ends all claims on it. An unproven
+    /// account may still be deleted.
     pub(super) fn new_key(&self) -> Option<&Fingerprint> {
         match self {
             ChangeAction::CreateAccount { account, key }
@@ -479,7 +479,7 @@ impl ChangeAction {
         }
     }
 
-    /// What it is, in a word that stays the same: for the audit, the log and metrics.
+    /// Its stable name in the audit log, the server's log and metrics.
     pub fn as_str(&self) -> &'static str {
         match self {
             ChangeAction::CreateAccount { .. } => "account_create",
@@ -513,7 +513,7 @@ impl ChangeAction {
     }
 }
 
-/// ` for 2 hours`, or nothing.
+/// ` for 2 hours`, or empty.
 pub fn lasting(millis: Option<u64>) -> String {
     millis.map_or_else(String::new, |millis| format!(" for {}", length(millis)))
 }
@@ -523,19 +523,21 @@ pub fn key_count(count: usize) -> String {
     format!("{count} key{}", if count == 1 { "" } else { "s" })
 }
 
-/// Whether a key can wait beside those that do.
+/// Whether a key may be queued beside those that are pending.
 pub(super) fn can_wait(
     pending: &PendingKey,
     per_source: Option<usize>,
-    waiting: &[PendingKey],
+    pending_keys: &[PendingKey],
 ) -> Result<(), ChangeError> {
     let from = source(pending.from);
-    let near = waiting.iter().filter(|other| source(other.from) == from);
+    let near = pending_keys
+        .iter()
+        .filter(|other| source(other.from) == from);
     let near = near.count();
     if per_source.is_some_and(|most| near >= most) {
         return Err(ChangeError::TooManyFromSource(near));
     }
-    if waiting.len() >= MAX_PENDING {
+    if pending_keys.len() >= MAX_PENDING {
         return Err(ChangeError::TooManyPending);
     }
     Ok(())
@@ -547,10 +549,10 @@ fn listed(names: &[Name]) -> String {
     names.join(", ")
 }
 
-/// Words, then `: the reason` if there is one.
-pub fn with_reason(words: &str, reason: Option<&Text>) -> String {
+/// The text, then `: the reason` if there is one.
+pub fn with_reason(text: &str, reason: Option<&Text>) -> String {
     match reason {
-        Some(reason) => format!("{words}: {reason}"),
-        None => words.to_owned(),
+        Some(reason) => format!("{text}: {reason}"),
+        None => text.to_owned(),
     }
 }

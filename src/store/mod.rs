@@ -1,17 +1,21 @@
 //! The store port: everything that must outlive the process, behind one interface.
 //!
-//! What every adapter MUST keep (the contract suite in `tests/it/store/` holds each to it):
+//! Every adapter MUST keep these rules (the contract suite in `tests/it/store/` checks each):
 //!
-//! 1. When `append` answers `Ok`, the entries survive a power cut.
-//! 2. A batch is all or nothing.
-//! 3. The entries of a conversation are numbered 1, 2, 3, … in the order of the batch, without
-//!    gap or repeat, whoever else writes to the same store.
-//! 4. A name's skeleton and a key belong to at most one account, at any moment, for good; only an
-//!    account that nobody proves to be theirs ([`Account::proof_by`]) loses them, and is gone.
-//! 5. An error means that nothing of the call was done, or that it is [`StoreError::Unavailable`]
-//!    and the caller may repeat it.
-//! 6. Text that is read is sanitised again: the rows may be older than today's rules.
+//! 1. When `append` returns `Ok`, the entries survive a power failure.
+//! 2. A batch is atomic.
+//! 3. The entries of a conversation are numbered 1, 2, 3, … in the order of the batch, without gaps
+//!    or repeats, even if several processes write to the same store.
+//! 4. A name's skeleton and a key belong to at most one account at any moment, permanently. Only an
+//!    account whose owner didn't log in in time ([`Account::proof_by`]) loses them, with its
+//!    deletion.
+//! 5. An error means that nothing of the call was done, or it is [`StoreError::Unavailable`] and
+//!    the caller may repeat the call.
+//! 6. Text is sanitised again when it's read: it may be older than today's rules.
+//!
+//! Rules 7 to 13 are in [`people`], 11 to 16 of the archive in [`archive`].
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -25,85 +29,97 @@ use crate::text::Text;
 pub mod archive;
 pub mod change;
 pub mod dynamo;
+mod metered;
 pub mod people;
-mod purge;
+pub mod proxy;
+mod search_terms;
 pub mod sqlite;
-mod timed;
-mod words;
-mod writes;
 
 pub use archive::Archive;
 pub use change::{AppliedChange, Change, ChangeAction, ChangeError, ChangeOutcome};
+pub use metered::{MeteredStore, WriteHealth};
 pub use people::PeopleStore;
-pub use purge::{PurgeAuthors, PurgeFilter, PurgeStep};
-pub use timed::Timed;
-pub use writes::Writes;
 
-/// The most that [`Store::count_after`] counts to: what it costs must not grow with how long
-/// somebody was away. It means "this many or more".
+/// The highest count that [`Store::count_after`] returns, so that its cost doesn't grow with the
+/// length of an absence. It means "this many or more".
 pub const MAX_COUNT: u64 = 1_000;
 
 /// The most names that one account can own.
 pub const MAX_NAMES: usize = 5;
 
-/// Why the store could not do what it was asked. The words are shown to people.
+/// Why the store failed. The text is shown to users and operators.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
     /// No space is left.
     #[error("the disk is full")]
     Full,
-    /// The server keeps the rest of the disk free, for what operators do and for what is smaller
-    /// than a message. Only what makes the store grow is refused.
+    /// Only the reserve of disk space is left, which is kept for operators' commands and small
+    /// writes. Calls that make the store grow are rejected.
     #[error("the server's disk is almost full")]
     AlmostFull,
-    /// Writing is not allowed.
+    /// Permissions or a read-only file system prevent writing.
     #[error("the database can't be written: {0}")]
     ReadOnly(String),
-    /// It does not answer, or not in time; trying again may help.
-    #[error("the database does not answer: {0}")]
+    /// The store doesn't respond, or not in time. A retry may help.
+    #[error("the database is not responding: {0}")]
     Unavailable(String),
-    /// What was read makes no sense.
-    #[error("the database is damaged: {0}")]
+    /// Stored data is invalid.
+    #[error("corrupt data in the database: {0}")]
     Corrupt(String),
-    /// It answers, and does not take this: a constraint, a trigger or a limit of its own. Nothing
-    /// is damaged, and trying again does not help.
+    /// The store refuses this write: a constraint, a trigger or one of its limits. Nothing is
+    /// damaged, and a retry doesn't help.
     #[error("the database rejected it: {0}")]
     Rejected(String),
-    /// A mistake of this program: it asked for something that makes no sense.
+    /// A bug in this program: it made an invalid request.
     #[error("internal error: {0}")]
     Internal(String),
 }
 
-/// Why a message could not be edited or deleted.
+impl StoreError {
+    /// The kind of error as a metric label.
+    fn as_str(&self) -> &'static str {
+        match self {
+            StoreError::Full => "full",
+            StoreError::AlmostFull => "almost_full",
+            StoreError::ReadOnly(_) => "read_only",
+            StoreError::Unavailable(_) => "unavailable",
+            StoreError::Corrupt(_) => "corrupt",
+            StoreError::Rejected(_) => "rejected",
+            StoreError::Internal(_) => "internal",
+        }
+    }
+}
+
+/// Why a message was not edited or deleted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EditError {
-    /// There is no such message, or it is not one that was said by this account.
-    #[error("there is no such message of yours")]
+    /// No such message, or its author is another account.
+    #[error("you have no such message")]
     NotFound,
-    /// It was deleted before.
-    #[error("that message is deleted already")]
+    /// It is already deleted.
+    #[error("that message is already deleted")]
     Gone,
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// An error that may be the store's own failure, or a refusal that is none.
-pub(crate) trait Fails {
-    /// The store's failure, if it is one.
-    fn failure(&self) -> Option<&StoreError>;
+/// The error of a call to the store: a failure of the store itself, or a rejection by its rules.
+pub trait CallError: From<StoreError> + Send + 'static {
+    /// The failure of the store, if it is one.
+    fn store_error(&self) -> Option<&StoreError>;
 }
 
-impl Fails for StoreError {
-    fn failure(&self) -> Option<&StoreError> {
+impl CallError for StoreError {
+    fn store_error(&self) -> Option<&StoreError> {
         Some(self)
     }
 }
 
-macro_rules! fails {
+macro_rules! call_errors {
     ($($error:path),+) => {$(
-        impl Fails for $error {
-            fn failure(&self) -> Option<&StoreError> {
+        impl CallError for $error {
+            fn store_error(&self) -> Option<&StoreError> {
                 match self {
                     Self::Store(error) => Some(error),
                     _ => None,
@@ -113,28 +129,28 @@ macro_rules! fails {
     )+};
 }
 
-fails!(EditError, ChangeError, archive::ImportError);
+call_errors!(EditError, ChangeError, archive::ImportError);
 
-/// A person as the store knows them.
+/// An account.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Account {
-    /// Who it is, for good.
+    /// Its permanent id.
     pub id: AccountId,
-    /// What they are called now.
+    /// Its current name.
     pub name: Name,
-    /// What they may do.
+    /// Its role.
     pub role: Role,
-    /// When the account was made.
+    /// When it was created.
     pub created: Time,
-    /// What they set for themselves.
+    /// The person's settings.
     pub preferences: Preferences,
-    /// Until when somebody has to come in with its key: it was made for one that nobody has proven
-    /// to have, and without a proof by then it is forgotten. `None` once it is proven.
+    /// The deadline for the first login with its key, if it was created for a key that no one has
+    /// proven to hold. After the deadline it's deleted. `None` once it's proven.
     pub proof_by: Option<Time>,
 }
 
 impl Account {
-    /// A new account, of somebody who has proven to have its key.
+    /// A new account whose owner has proven to hold its key.
     pub fn new(id: AccountId, name: Name, role: Role, created: Time) -> Account {
         Account {
             id,
@@ -146,33 +162,32 @@ impl Account {
         }
     }
 
-    /// Whether somebody has proven to have a key of it.
+    /// Whether its owner has logged in with a key of it.
     pub fn is_proven(&self) -> bool {
         self.proof_by.is_none()
     }
 
-    /// Whether the time for a proof is over.
+    /// Whether the deadline for the first login has passed.
     pub fn is_forfeit(&self, now: Time) -> bool {
         self.proof_by.is_some_and(|by| by <= now)
     }
 }
 
-/// A role as it is stored. A guest has no account and can't be invited to be one: what says so
-/// could not be read again.
+/// The stored form of a role. A guest has no account, so this role could not be read back.
 pub(crate) fn stored_role(role: Role) -> Result<&'static str, StoreError> {
     match role {
         Role::Member | Role::Operator => Ok(role.as_str()),
         Role::Guest => Err(StoreError::Internal(
-            "no account can be a guest's".to_owned(),
+            "an account can't have the role guest".to_owned(),
         )),
     }
 }
 
-/// Who the last entry of a removed room's log is by: no account's id. Nothing of what was said
-/// before is shown, and it is to be deleted.
+/// The author of the last entry in a removed room's log: the id of no account. Everything before
+/// this entry is hidden, and deleted in the background.
 pub(crate) const REMOVED: AccountId = AccountId(0);
 
-/// The entry that ends the log of a room that is removed.
+/// The entry that ends the log of a removed room.
 pub(crate) fn removed(
     conversation: Conversation,
     seq: Seq,
@@ -188,29 +203,29 @@ pub(crate) fn removed(
             name,
         },
         to: None,
-        kept: archive::ArchivedBody::Gone,
+        body: archive::ArchivedBody::Gone,
     })
 }
 
-/// A room as the store knows it.
+/// A room as stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RoomRecord {
-    /// What it is called.
+    /// Its name.
     pub name: RoomName,
-    /// What it is about.
+    /// Its topic.
     pub topic: Option<Text>,
-    /// The last place taken in its log; `Seq(0)` if nothing was ever said, or nothing since a room
-    /// of this name was removed.
+    /// The number of the last entry in its log; `Seq(0)` if there is none since the room was
+    /// created or last removed.
     pub last: Seq,
-    /// When it was made.
+    /// When it was created.
     pub created: Time,
-    /// Whose account made it, a guest's included; `None` if that isn't known.
+    /// The account that created it, which may be a guest's; `None` if unknown.
     pub made_by: Option<AccountId>,
-    /// How long each person has to wait between two messages, if it is in slow mode.
+    /// The slow mode's interval between two messages of one person.
     pub slow: Option<Duration>,
 }
 
-/// How far somebody had read when they left.
+/// How far a person had read a conversation when they left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ReadMarker {
     /// The last entry that they could have seen.
@@ -219,65 +234,105 @@ pub struct ReadMarker {
     pub at: Time,
 }
 
-/// What to change about a message.
+/// A change to a message, or its deletion.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MessageEdit {
-    /// The conversation it is in.
+    /// The message's conversation.
     pub conversation: Conversation,
-    /// Which message; `None` is the author's last one that is not deleted.
+    /// The message; `None` is the author's last one that isn't deleted.
     pub target: Option<Seq>,
-    /// Who asks. Only they can have said it.
-    pub author: crate::chat::event::Author,
+    /// The person who edits. Only the message's author may.
+    pub author: Author,
     /// In a direct conversation, the other person's name.
     pub to: Option<Name>,
-    /// The new words; `None` deletes.
+    /// The new text; `None` deletes the message.
     pub text: Option<Text>,
-    /// When.
+    /// When it was edited.
     pub at: Time,
 }
 
-/// A search through what was said.
+/// A full-text search.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SearchQuery {
-    /// The words, all of which must occur (the last may be the beginning of a word). Taken
-    /// literally: no character has a special meaning.
+    /// The words, all of which must occur (the last may be the beginning of a word). No character
+    /// has a special meaning.
     pub words: String,
-    /// Only these conversations.
+    /// The conversations to search.
     pub within: Vec<Conversation>,
-    /// At most this many, newest first.
+    /// The most messages to return.
     pub limit: usize,
 }
 
-/// What a search found.
+/// The result of a search.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SearchHits {
-    /// What matches, newest first.
+    /// The messages, newest first.
     pub messages: Vec<Message>,
-    /// What was said before this was not looked at. `None` if everything was, or as much as it
-    /// took to find enough.
+    /// The time before which nothing was searched, if the adapter gave up early. `None` if it
+    /// searched everything, or found enough.
     pub back_to: Option<Time>,
 }
 
-/// Everything that outlives the process. See the module for what adapters must keep.
+/// Which entries a purge erases.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PurgeFilter {
+    /// Their authors.
+    pub authors: PurgeAuthors,
+    /// Their earliest time.
+    pub since: Time,
+}
+
+/// Whose entries a purge erases.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PurgeAuthors {
+    /// Those of these accounts, under any name.
+    Accounts(BTreeSet<AccountId>),
+    /// Those under this name: after a guest has left, no account identifies them.
+    Named(Name),
+    /// Those of all guests.
+    Guests,
+}
+
+impl PurgeFilter {
+    /// Whether it erases an entry.
+    pub fn matches(&self, author: AccountId, name: &str, at: Time) -> bool {
+        at >= self.since
+            && match &self.authors {
+                PurgeAuthors::Accounts(accounts) => accounts.contains(&author),
+                PurgeAuthors::Named(wanted) => wanted.as_str() == name,
+                PurgeAuthors::Guests => Name::stored(name).is_ok_and(|name| name.is_guest()),
+            }
+    }
+}
+
+/// The result of one step of a purge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PurgeStep {
+    /// How many entries were erased.
+    pub removed: u64,
+    /// Where the next step continues: at the entries before this one. `None` at the end.
+    pub before: Option<Seq>,
+}
+
+/// Messages, rooms, accounts and read markers. See the module for the rules of adapters.
 #[async_trait]
 pub trait Store: PeopleStore + 'static {
-    /// How many of these, from the first on, fit into one `append`: at least one.
+    /// How many drafts, from the start of `batch`, fit into one `append`: at least one.
     fn portion(&self, batch: &[Draft]) -> usize {
         batch.len().max(1)
     }
 
-    /// Saves a batch, all or nothing, and returns the place that each entry got, in the order
-    /// of the batch. `Body::Topic` also changes the room's record. The batch must not be more
-    /// than a [`portion`](Store::portion).
+    /// Saves a batch atomically and returns the number that each entry got, in the order of the
+    /// batch. `Body::Topic` also changes the room's record. The batch must not be larger than a
+    /// [`portion`](Store::portion).
     async fn append(&self, batch: Vec<Draft>) -> Result<Vec<Seq>, StoreError>;
 
-    /// Changes or deletes a message of the asking author's own (`Body::Said` or `Body::Did`
-    /// only), and returns the new log entry (`Body::Edited` or `Body::Deleted`) that says so.
-    async fn edit_message(&self, amendment: MessageEdit) -> Result<Message, EditError>;
+    /// Edits or deletes a message of the author's own (`Body::Said` or `Body::Did` only), and
+    /// returns the new log entry (`Body::Edited` or `Body::Deleted`) that records it.
+    async fn edit_message(&self, edit: MessageEdit) -> Result<Message, EditError>;
 
-    /// Takes the words out of some entries of a log, for good: one step, back from `before` or the
-    /// end, which looks at a bounded number of entries. No entry is added that says so. Repeating
-    /// a step does no harm.
+    /// Erases entries of a log permanently: one step, backwards from `before` or from the end, over
+    /// a bounded number of entries. Adds no entry that records it. Steps may be repeated.
     async fn purge(
         &self,
         conversation: &Conversation,
@@ -285,15 +340,15 @@ pub trait Store: PeopleStore + 'static {
         before: Option<Seq>,
     ) -> Result<PurgeStep, StoreError>;
 
-    /// After the last step: sees to it, a bounded piece of work at a time, that nothing that was
-    /// purged is left on the disk either. Returns whether there is more to do.
+    /// Erases what purged entries left on the disk, a bounded amount of work at a time. Call it
+    /// after the last step of a purge until it returns `false`.
     async fn purged(&self) -> Result<bool, StoreError> {
         Ok(false)
     }
 
-    /// The newest `limit` things said before `before` (or up to the end), oldest first: with
-    /// their latest words and `edited` set, without deleted ones, without the entries that only
-    /// say that another was edited or deleted.
+    /// The newest `limit` messages before `before` (or up to the end), oldest first: with their
+    /// latest text and `edited` set, without deleted ones, without the entries that only record an
+    /// edit or a deletion.
     async fn history(
         &self,
         conversation: &Conversation,
@@ -301,18 +356,18 @@ pub trait Store: PeopleStore + 'static {
         limit: usize,
     ) -> Result<Vec<Message>, StoreError>;
 
-    /// How many things that `history` would show were said after `after`, up to [`MAX_COUNT`].
+    /// How many messages that `history` would show come after `after`, up to [`MAX_COUNT`].
     async fn count_after(&self, conversation: &Conversation, after: Seq)
     -> Result<u64, StoreError>;
 
-    /// What matches, newest first, with the same words that `history` shows.
+    /// The matching messages, newest first, with the text that `history` shows.
     async fn search(&self, search: SearchQuery) -> Result<SearchHits, StoreError>;
 
-    /// Every conversation in which something was ever said, in a fixed order.
+    /// Every conversation that has an entry, in a fixed order.
     async fn conversations(&self) -> Result<Vec<Conversation>, StoreError>;
 
-    /// At most `limit` entries of a conversation's log after `after`, in order, as `history`
-    /// shows them. An empty answer is the end.
+    /// At most `limit` messages of a conversation after `after`, in order, as `history` shows them.
+    /// Empty at the end.
     async fn log_after(
         &self,
         conversation: &Conversation,
@@ -320,10 +375,10 @@ pub trait Store: PeopleStore + 'static {
         limit: usize,
     ) -> Result<Vec<Message>, StoreError>;
 
-    /// All rooms there are, by name.
+    /// All rooms, by name.
     async fn rooms(&self) -> Result<Vec<RoomRecord>, StoreError>;
 
-    /// The room of this name, made now by this account if there is none.
+    /// The room of this name, created for this account if it doesn't exist.
     async fn open_room(
         &self,
         name: &RoomName,
@@ -331,43 +386,41 @@ pub trait Store: PeopleStore + 'static {
         now: Time,
     ) -> Result<RoomRecord, StoreError>;
 
-    /// Removes a room if nothing was ever said there. Returns the room if something was, and it
-    /// stays.
+    /// Removes a room that has no messages. Returns the room if it has some, and stays.
     async fn remove_empty_room(&self, name: &RoomName) -> Result<Option<RoomRecord>, StoreError>;
 
-    /// Deletes some of what was said in a room before it was removed: one step, of bounded size.
-    /// Returns whether there may be more to do. Does nothing if there is such a room, since
-    /// [`open_room`](Store::open_room) has done all of it. Its place in the log stays taken, so
-    /// that the numbers of entries and read marks stay right.
+    /// Deletes messages of a removed room: one step, of bounded size. Returns whether more may
+    /// be left. Does nothing if the room exists again, since [`open_room`](Store::open_room) has
+    /// deleted all of them. Their numbers stay taken, so that read markers stay right.
     async fn clear_room(&self, name: &RoomName) -> Result<bool, StoreError>;
 
-    /// The account that a key belongs to.
+    /// The account that owns a key.
     async fn account_by_key(&self, key: &Fingerprint) -> Result<Option<Account>, StoreError>;
 
-    /// The account that holds a name, or a name that looks like it.
+    /// The account that owns a name, or one that looks like it.
     async fn account_by_name(&self, name: &Name) -> Result<Option<Account>, StoreError>;
 
-    /// Keeps a person's settings. Nothing happens if there is no such account (a guest).
+    /// Saves a person's settings. Does nothing if the account doesn't exist (a guest).
     async fn save_preferences(
         &self,
         account: AccountId,
         preferences: &Preferences,
     ) -> Result<(), StoreError>;
 
-    /// How far the account had read in this conversation.
+    /// How far an account has read a conversation.
     async fn mark(
         &self,
         account: AccountId,
         conversation: &Conversation,
     ) -> Result<Option<ReadMarker>, StoreError>;
 
-    /// Keeps how far accounts have read. A mark never moves back; one of an account that does
-    /// not exist (a guest) is not kept.
+    /// Saves how far accounts have read. A marker never moves back; those of accounts that don't
+    /// exist (guests) are ignored.
     async fn save_marks(
         &self,
         marks: Vec<(AccountId, Conversation, ReadMarker)>,
     ) -> Result<(), StoreError>;
 
-    /// Answers once the store can be written, for health checks.
+    /// Returns once a write has succeeded, for health checks.
     async fn ping(&self) -> Result<(), StoreError>;
 }

@@ -1,8 +1,7 @@
-//! The store in one `SQLite` file: what a local run uses.
+//! The store in one `SQLite` file, the default.
 //!
-//! Other processes may have the same file open (a command beside a running server), so nothing
-//! that decides is remembered here: places in logs, names and keys are looked up in the
-//! transaction that takes them.
+//! Other processes may have the same file open (a command beside a running server), so nothing is
+//! cached here: message numbers, names and keys are looked up in the transaction that takes them.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -13,12 +12,11 @@ use async_trait::async_trait;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
 
-use self::error::Failure;
 use self::file::DatabaseFile;
-use self::threads::Threads;
+use self::workers::Workers;
 use super::{
-    Account, EditError, MessageEdit, PurgeFilter, PurgeStep, ReadMarker, RoomRecord, SearchHits,
-    SearchQuery, Store, StoreError,
+    Account, CallError, EditError, MessageEdit, PurgeFilter, PurgeStep, ReadMarker, RoomRecord,
+    SearchHits, SearchQuery, Store, StoreError,
 };
 use crate::chat::event::{Draft, Message};
 use crate::chat::ids::{AccountId, Conversation, Fingerprint, Name, RoomName, Seq, Time};
@@ -27,49 +25,40 @@ use crate::chat::preferences::Preferences;
 pub use self::file::{DataLoss, OpenError};
 
 mod accounts;
+mod admission;
 mod archive;
-mod audit;
-mod bans;
 mod change;
 mod check;
-mod claims;
 mod columns;
-mod commits;
-mod entries;
+mod commit_count;
 mod error;
 mod file;
-mod invites;
-mod keys;
 mod messages;
-mod mutes;
-mod pending;
+mod moderation;
 mod people;
-mod purge;
+mod retention;
 mod rooms;
 mod schema;
-mod search;
-mod threads;
-mod trim;
+mod workers;
 
 #[cfg(test)]
 mod tests;
 
-/// Reads that can go on at the same time.
+/// The number of concurrent reads.
 const READERS: usize = 2;
 
-/// What is written when somebody comes or goes waits for the next of these moments: of many who do
-/// so together, each alone would have a commit of its own.
-const TOGETHER: Duration = Duration::from_millis(20);
+/// Writes for joins and leaves are aligned to this interval, so that those of a crowd share a commit.
+const ALIGNMENT: Duration = Duration::from_millis(20);
 
-/// How the file is used.
+/// How to open the file.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// The largest size of the file, in pages of 4 KiB; beyond it, the disk counts as full.
+    /// The largest size of the file, in pages of 4 KiB; beyond it, writes fail as on a full disk.
     pub max_pages: Option<u32>,
-    /// The most bytes of it that may be in use; beyond it, the oldest messages are removed.
+    /// The most bytes in use; beyond it, the oldest messages are removed.
     pub max_size: Option<u64>,
-    /// How long to wait for another process that is writing.
-    pub patience: Duration,
+    /// How long to wait for another process's write lock.
+    pub busy_timeout: Duration,
 }
 
 impl Default for Options {
@@ -77,30 +66,30 @@ impl Default for Options {
         Options {
             max_pages: None,
             max_size: None,
-            patience: Duration::from_secs(5),
+            busy_timeout: Duration::from_secs(5),
         }
     }
 }
 
-/// An open database. Dropping it waits until all that was asked for is written, and closes it.
+/// An open database. Dropping it finishes queued writes and closes it.
 pub struct Sqlite {
-    // Dropped in this order: the connection closed last folds the log into the file.
-    readers: Threads,
-    writer: Threads,
+    // Dropped in this order: closing the last connection folds the write-ahead log into the file.
+    readers: Workers,
+    writer: Workers,
     file: Arc<DatabaseFile>,
     opened: Instant,
-    /// Messages that were added since the index was told to catch up, about.
+    /// Roughly how many messages were added since the search index was last updated.
     unindexed: AtomicUsize,
 }
 
 impl Sqlite {
-    /// Opens the database at `path`, or makes one (mode 0600) if there is no file; the folder
-    /// must exist. Blocks for as long as the disk does.
+    /// Opens the database at `path`, or creates it (mode 0600) in an existing folder. Blocks on the
+    /// disk.
     pub fn open(path: &Path) -> Result<Sqlite, OpenError> {
         Sqlite::open_with(path, Options::default())
     }
 
-    /// The same with other [`Options`].
+    /// Like [`open`](Sqlite::open), with other [`Options`].
     pub fn open_with(path: &Path, options: Options) -> Result<Sqlite, OpenError> {
         let file = Arc::new(DatabaseFile::new(path, options));
         let db = file.open()?;
@@ -108,17 +97,17 @@ impl Sqlite {
             .map(|_| file.open_to_read())
             .collect::<Result<_, _>>()?;
         Ok(Sqlite {
-            readers: Threads::readers(&file, readers)?,
-            writer: Threads::writer(&file, db)?,
+            readers: Workers::readers(&file, readers)?,
+            writer: Workers::writer(&file, db)?,
             file,
             opened: Instant::now(),
             unindexed: AtomicUsize::new(0),
         })
     }
 
-    /// Opens the database at `path`, which must exist and have this version's format, only to read
-    /// it: whatever would write fails with [`StoreError::ReadOnly`]. Beside the file there may be
-    /// others afterwards (`-wal`, `-shm`), without which `SQLite` can't read while somebody writes.
+    /// Opens an existing database of this version's format read-only: writes fail with
+    /// [`StoreError::ReadOnly`]. May leave the files `-wal` and `-shm` beside it, which `SQLite` needs
+    /// to read while another process writes.
     pub fn open_to_read(path: &Path) -> Result<Sqlite, OpenError> {
         let file = Arc::new(DatabaseFile::new(path, Options::default()));
         let db = file.open_existing()?;
@@ -126,17 +115,16 @@ impl Sqlite {
             .map(|_| file.open_to_read())
             .collect::<Result<_, _>>()?;
         Ok(Sqlite {
-            readers: Threads::readers(&file, readers)?,
-            writer: Threads::readers(&file, vec![db])?,
+            readers: Workers::readers(&file, readers)?,
+            writer: Workers::readers(&file, vec![db])?,
             file,
             opened: Instant::now(),
             unindexed: AtomicUsize::new(0),
         })
     }
 
-    /// Has the database at `path` opened again although commits are missing in it
-    /// ([`OpenError::Lost`]). Returns what is lost, or `None` if nothing is. No server may use it
-    /// meanwhile.
+    /// Accepts that the database at `path` lacks commits ([`OpenError::Lost`]), so that it opens
+    /// again. Returns what is lost, or `None` if nothing is. No server may be running on it.
     pub fn accept_loss(path: &Path) -> Result<Option<DataLoss>, OpenError> {
         DatabaseFile::new(path, Options::default()).accept_loss()
     }
@@ -152,17 +140,17 @@ impl Sqlite {
     async fn write<T, E, F>(&self, weight: usize, work: F) -> Result<T, E>
     where
         T: Send + 'static,
-        E: Failure,
+        E: CallError,
         F: FnOnce(&rusqlite::Connection) -> Result<T, E> + Send + 'static,
     {
         self.writer.run(weight, work).await
     }
 
-    /// Waits until those who come or go now are written down.
-    async fn together(&self) {
-        let passed = self.opened.elapsed().as_nanos() % TOGETHER.as_nanos();
+    /// Waits for the end of the current [`ALIGNMENT`] interval.
+    async fn align(&self) {
+        let passed = self.opened.elapsed().as_nanos() % ALIGNMENT.as_nanos();
         let passed = Duration::from_nanos(u64::try_from(passed).unwrap_or(0));
-        sleep(TOGETHER.saturating_sub(passed)).await;
+        sleep(ALIGNMENT.saturating_sub(passed)).await;
     }
 }
 
@@ -173,15 +161,15 @@ impl Store for Sqlite {
         let places = self
             .write(new, move |db| messages::append(db, &batch))
             .await?;
-        if self.unindexed.fetch_add(new, Ordering::Relaxed) + new >= search::WAITING {
+        if self.unindexed.fetch_add(new, Ordering::Relaxed) + new >= messages::INDEX_BACKLOG {
             self.unindexed.store(0, Ordering::Relaxed);
-            self.writer.post(search::catch_up);
+            self.writer.spawn_job(messages::update_index);
         }
         Ok(places)
     }
 
-    async fn edit_message(&self, amendment: MessageEdit) -> Result<Message, EditError> {
-        self.write(1, move |db| messages::edit_message(db, amendment))
+    async fn edit_message(&self, edit: MessageEdit) -> Result<Message, EditError> {
+        self.write(1, move |db| messages::edit_message(db, edit))
             .await
     }
 
@@ -193,13 +181,13 @@ impl Store for Sqlite {
     ) -> Result<PurgeStep, StoreError> {
         let (conversation, purge) = (conversation.clone(), purge.clone());
         let page = self
-            .read(move |db| purge::find(db, &conversation, &purge, before))
+            .read(move |db| retention::find_purged(db, &conversation, &purge, before))
             .await?;
         let removed = if page.rows.is_empty() {
             0
         } else {
             let rows = page.rows;
-            self.write(rows.len(), move |db| purge::remove(db, &rows))
+            self.write(rows.len(), move |db| retention::purge_rows(db, &rows))
                 .await?
         };
         Ok(PurgeStep {
@@ -209,12 +197,17 @@ impl Store for Sqlite {
     }
 
     async fn purged(&self) -> Result<bool, StoreError> {
-        if self.write(1, purge::renew_index).await? {
+        if self.write(1, retention::merge_index).await? {
             return Ok(true);
         }
         let file = Arc::clone(&self.file);
-        let emptied = spawn_blocking(move || purge::empty_log(&file.reopen_to_write()?)).await;
-        emptied.map_err(|_panicked| StoreError::Internal("see the log".to_owned()))??;
+        let truncated =
+            spawn_blocking(move || retention::truncate_wal(&file.reopen_to_write()?)).await;
+        truncated.map_err(|_panicked| {
+            StoreError::Internal(
+                "panic while emptying the write-ahead log; see the server's log".to_owned(),
+            )
+        })??;
         Ok(false)
     }
 
@@ -240,11 +233,11 @@ impl Store for Sqlite {
     }
 
     async fn search(&self, search: SearchQuery) -> Result<SearchHits, StoreError> {
-        if self.read(search::is_behind).await? {
-            // Where nothing can be written, what is older can still be found.
-            let _caught_up: Result<(), StoreError> = self.write(1, search::catch_up).await;
+        if self.read(messages::is_index_behind).await? {
+            // If the database can't be written, the search still covers indexed messages.
+            let _best_effort: Result<(), StoreError> = self.write(1, messages::update_index).await;
         }
-        let messages = self.read(move |db| search::search(db, &search)).await?;
+        let messages = self.read(move |db| messages::search(db, &search)).await?;
         Ok(SearchHits {
             messages,
             back_to: None,
@@ -276,7 +269,7 @@ impl Store for Sqlite {
         made_by: Option<AccountId>,
         now: Time,
     ) -> Result<RoomRecord, StoreError> {
-        // What a removal has left that was cut.
+        // Messages of an earlier room of this name, if its removal was interrupted.
         while self.clear_room(name).await? {}
         let name = name.clone();
         self.write(1, move |db| rooms::open(db, &name, made_by, now))
@@ -292,7 +285,7 @@ impl Store for Sqlite {
     async fn clear_room(&self, name: &RoomName) -> Result<bool, StoreError> {
         let name = name.clone();
         let ids = self
-            .read(move |db| messages::left_of_removed(db, &name))
+            .read(move |db| messages::rows_of_removed_room(db, &name))
             .await?;
         if ids.is_empty() {
             return Ok(false);
@@ -338,7 +331,7 @@ impl Store for Sqlite {
         &self,
         marks: Vec<(AccountId, Conversation, ReadMarker)>,
     ) -> Result<(), StoreError> {
-        self.together().await;
+        self.align().await;
         self.write(marks.len(), move |db| accounts::save_marks(db, &marks))
             .await
     }

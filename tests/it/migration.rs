@@ -223,7 +223,7 @@ fn an_invalid_archive_changes_nothing() {
     let ended = run(&home, &["import", path.to_str().unwrap()]);
     assert_eq!(ended.status.code(), Some(1));
     assert!(
-        ended.stderr.contains("line 1: this is no archive"),
+        ended.stderr.contains("line 1: not an archive"),
         "{}",
         ended.stderr
     );

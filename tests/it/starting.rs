@@ -154,7 +154,7 @@ const REFUSALS: &[Refusal] = &[
             no_arguments()
         },
         status: 1,
-        says: &["ssh-chat: DATA/chat.db is not a database. Nothing in it was changed"],
+        says: &["ssh-chat: DATA/chat.db is not a SQLite database. It was left unchanged"],
     },
     Refusal {
         what: "a flag that there is not",

@@ -189,7 +189,7 @@ fn an_older_schema_is_refused_as_a_whole() {
     let now = version(None);
     version(Some(now - 1));
     let ended = run(&home, &["export"]);
-    assert_refused(&ended, "was made by an earlier version", &["export"]);
+    assert_refused(&ended, "was written by an earlier version", &["export"]);
     assert_eq!(version(Some(now)), now - 1, "the database wasn't modified");
     assert!(run(&home, &["export"]).status.success());
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use data_encoding::BASE64;
-use ssh_chat::store::archive::line::ArchiveLine;
+use ssh_chat::store::archive::format::ArchiveLine;
 use ssh_chat::store::archive::{ArchiveRecord, ArchivedAccount};
 
 use crate::harness::http::{self, Answer, Form};

@@ -17,10 +17,10 @@ fn full() -> Memory {
 fn an_archive_has_a_beginning_all_records_and_an_end() {
     let ran = run("export", &full(), "");
     assert_eq!((ran.exit, ran.err.as_str()), (Exit::Success, ""));
-    let lines: Vec<Line> = ran
+    let lines: Vec<ArchiveLine> = ran
         .out
         .lines()
-        .map(|line| Line::read(line.as_bytes()).unwrap())
+        .map(|line| ArchiveLine::read(line.as_bytes()).unwrap())
         .collect();
     let (first, rest) = lines.split_first().unwrap();
     let (last, records) = rest.split_last().unwrap();
@@ -29,11 +29,17 @@ fn an_archive_has_a_beginning_all_records_and_an_end() {
         env!("CARGO_PKG_VERSION")
     );
     assert!(ran.out.starts_with(&begins), "{}", ran.out);
-    assert_eq!(Line::first(begins.as_bytes()).as_ref(), Ok(first));
-    let expected: Vec<Line> = samples::records().into_iter().map(Line::Record).collect();
+    assert_eq!(ArchiveLine::first(begins.as_bytes()).as_ref(), Ok(first));
+    let expected: Vec<ArchiveLine> = samples::records()
+        .into_iter()
+        .map(ArchiveLine::Record)
+        .collect();
     assert_eq!(records, expected);
     let count = records.len() as u64;
-    assert_eq!(*last, Line::Frame(Frame::End { records: count }));
+    assert_eq!(
+        *last,
+        ArchiveLine::Frame(ArchiveFrame::Trailer { records: count })
+    );
     assert_eq!(run("export -", &full(), "").out, ran.out);
 }
 
@@ -79,7 +85,7 @@ fn an_export_that_broke_off_leaves_no_archive() {
     let ran = run("export", &store, "");
     assert_eq!(ran.exit, Exit::Failed);
     assert!(!ran.out.contains("\"end\""));
-    assert_eq!(ran.err, "ssh-chat: the database does not answer: gone\n");
+    assert_eq!(ran.err, "ssh-chat: the database is not responding: gone\n");
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("chat.jsonl");
     let ran = run(&format!("export {}", path.display()), &store, "");
@@ -87,15 +93,15 @@ fn an_export_that_broke_off_leaves_no_archive() {
     assert!(!path.exists());
 }
 
-fn archive(records: Vec<Record>) -> String {
+fn archive(records: Vec<ArchiveRecord>) -> String {
     let store = Memory::default();
     store.content().records = records;
     run("export", &store, "").out
 }
 
 /// `count` records, of which all are messages.
-fn many(count: u64) -> Vec<Record> {
-    let entry = |seq| Record::Message(samples::entry(seq, ArchivedBody::Gone));
+fn many(count: u64) -> Vec<ArchiveRecord> {
+    let entry = |seq| ArchiveRecord::Message(samples::entry(seq, ArchivedBody::Gone));
     (1..=count).map(entry).collect()
 }
 
@@ -152,8 +158,8 @@ fn what_is_wrong_is_said_with_its_line() {
     let lines: Vec<&str> = good.lines().collect();
     let long = format!("{}\n\"{}\"\n", lines[0], "x".repeat(MAX_LINE));
     for (archive, expected) in [
-        (String::new(), "line 1: this is no archive"),
-        ("hello\n".to_owned(), "line 1: this is no archive"),
+        (String::new(), "line 1: not an archive"),
+        ("hello\n".to_owned(), "line 1: not an archive"),
         (
             good.replacen("\"v\":1", "\"v\":2", 1),
             "line 1: the archive has format 2",
@@ -228,12 +234,12 @@ fn a_conflict_is_named_with_its_line() {
     let store = Memory::default();
     let mut other = samples::entry(300, ArchivedBody::Gone);
     other.at = other.at.plus(1);
-    store.content().records = vec![Record::Message(other)];
+    store.content().records = vec![ArchiveRecord::Message(other)];
     let ran = run("import -", &store, &archive(many(400)));
     assert_eq!(ran.exit, Exit::Failed);
     assert_eq!(
         ran.err,
-        "ssh-chat: line 301, message 300 of room/ops: the store has it already, with other contents (at). \
+        "ssh-chat: line 301, message 300 of room/ops: the store already has it, with different contents (at). \
          Nothing from line 258 on was imported. Import into an empty store, or into one that has a \
          part of the same archive\n"
     );

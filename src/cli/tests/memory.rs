@@ -313,7 +313,7 @@ impl Archive for Memory {
             let mut known = content.records.iter();
             match known.find(|known| known.title() == record.title()) {
                 Some(known) if *known == record => {}
-                Some(known) => return Err(record.differs(known).at(index)),
+                Some(known) => return Err(record.conflict_with(known).at(index)),
                 None => new.push(record),
             }
         }

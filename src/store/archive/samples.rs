@@ -76,7 +76,7 @@ fn dora() -> ArchivedAccount {
 }
 
 /// An entry in `ops`, by bob.
-pub(crate) fn entry(seq: u64, kept: ArchivedBody) -> ArchivedMessage {
+pub(crate) fn entry(seq: u64, body: ArchivedBody) -> ArchivedMessage {
     ArchivedMessage {
         conversation: ops(),
         seq: Seq(seq),
@@ -86,7 +86,7 @@ pub(crate) fn entry(seq: u64, kept: ArchivedBody) -> ArchivedMessage {
             name: name("bob"),
         },
         to: None,
-        kept,
+        body,
     }
 }
 

@@ -302,7 +302,7 @@ impl<'a> ExportedLog<'a> {
             let mut entry = entry.to_archive(&self.conversation, seq)?;
             if is_expired {
                 // All entries have expired, but this sequence number stays in use.
-                entry.kept = ArchivedBody::Gone;
+                entry.body = ArchivedBody::Gone;
             }
             self.entries.push_back(entry);
             self.read_to = seq;

@@ -14,7 +14,7 @@ use super::table::KeyRange;
 use crate::chat::event::{Body, Message};
 use crate::chat::ids::{Conversation, Seq, Time};
 use crate::clock;
-use crate::store::words::{SearchTerms, TermMatcher};
+use crate::store::search_terms::{SearchTerms, TermMatcher};
 use crate::store::{MAX_COUNT, SearchHits, SearchQuery, StoreError};
 
 /// The most segments per page. Most segments have one entry or a few.
@@ -240,7 +240,7 @@ impl Dynamo {
     /// ends after a bounded number of entries or time.
     pub(super) async fn search_logs(&self, query: &SearchQuery) -> Result<SearchHits, StoreError> {
         let mut hits = SearchHits::default();
-        let Some(words) = SearchTerms::typed(&query.words) else {
+        let Some(words) = SearchTerms::parse(&query.words) else {
             return Ok(hits);
         };
         let matcher = TermMatcher::new(&words);

@@ -80,7 +80,7 @@ impl SegmentEntry {
 
     /// An entry from an archive.
     pub fn imported(entry: &archive::ArchivedMessage) -> SegmentEntry {
-        SegmentEntry::new(entry.at, &entry.author, entry.to.as_ref(), &entry.kept)
+        SegmentEntry::new(entry.at, &entry.author, entry.to.as_ref(), &entry.body)
     }
 
     fn new(at: Time, author: &Author, to: Option<&Name>, kept: &ArchivedBody) -> SegmentEntry {
@@ -137,7 +137,7 @@ impl SegmentEntry {
 
     /// Deletes the entry if a purge applies to it. Returns whether it does.
     fn purge(&mut self, purge: &PurgeFilter) -> bool {
-        let applies = self.is_shown() && purge.hits(self.by, &self.name, self.at());
+        let applies = self.is_shown() && purge.matches(self.by, &self.name, self.at());
         if applies {
             // A purged topic leaves nothing of it in the log; the room's item has the current one.
             if self.kind == EntryKind::Topic {
@@ -180,7 +180,7 @@ impl SegmentEntry {
     ) -> Result<archive::ArchivedMessage, StoreError> {
         let text = self.text.as_deref().map(Text::stored);
         let (target, edited) = (self.target.map(Seq), self.edited);
-        let kept = match (self.kind, text, target) {
+        let body = match (self.kind, text, target) {
             _ if self.gone => ArchivedBody::Gone,
             (EntryKind::Said, Some(text), _) => ArchivedBody::Said { text, edited },
             (EntryKind::Did, Some(text), _) => ArchivedBody::Did { text, edited },
@@ -201,7 +201,7 @@ impl SegmentEntry {
             at: Time(self.at),
             author,
             to,
-            kept,
+            body,
         })
     }
 }
@@ -310,7 +310,7 @@ impl Segment {
     /// The message of an entry that history shows.
     pub fn message(&self, seq: Seq, entry: &SegmentEntry) -> Result<Message, StoreError> {
         let entry = entry.to_archive(&self.conversation, seq)?;
-        let (body, edited) = match entry.kept {
+        let (body, edited) = match entry.body {
             ArchivedBody::Said { text, edited } => (Body::Said(text), edited),
             ArchivedBody::Did { text, edited } => (Body::Did(text), edited),
             ArchivedBody::Topic(topic) => (Body::Topic(topic), false),
@@ -367,7 +367,7 @@ pub(super) fn portion(batch: &[Draft]) -> usize {
 pub(super) fn archive_portion(entries: &[archive::ArchivedMessage]) -> usize {
     let mut bytes = 0_usize;
     let fit = entries.iter().take(MAX_IMPORTED).take_while(|entry| {
-        bytes = bytes.saturating_add(size(archived_text(&entry.kept)));
+        bytes = bytes.saturating_add(size(archived_text(&entry.body)));
         bytes <= MAX_BYTES
     });
     fit.count().max(1)

@@ -1,24 +1,19 @@
-//! Looks for damage: quickly whenever the database is opened, thoroughly when somebody asks.
+//! Integrity checks: a quick one whenever the database is opened, a thorough one on request.
 //!
-//! `SQLite` has no checksums. What it can find are pages that don't fit together, rows that are
-//! missing in an index or the other way round, and values of the wrong type; not a byte of a text
-//! that is another byte. That is what the seal beside the file is for
-//! ([`Seal`](super::commits::Seal)).
+//! `SQLite` has no checksums. It finds inconsistent pages, mismatches between tables and indexes, and
+//! values of the wrong type, but not a changed byte within a text. The seal beside the file does
+//! ([`FileSeal`](super::commit_count::FileSeal)).
 
 use rusqlite::Connection;
 
-use super::archive::{Outlet, Stop, read};
-use crate::store::StoreError;
+/// The largest file whose indexes are also checked on open, in pages of 4 KiB.
+const MAX_PAGES_FULL: i64 = 4_096;
 
-/// The largest file that is checked as a whole, indexes included, when it is opened; in pages of
-/// 4 KiB.
-const INDEXES: i64 = 4_096;
+/// The largest file whose pages are all checked on open, in about a quarter of a second. In a
+/// larger one, the tables of messages are skipped.
+const MAX_PAGES_QUICK: i64 = 16_384;
 
-/// The largest file of which all pages are checked when it is opened: about a quarter of a
-/// second. In a larger one the tables of messages are left out.
-const PAGES: i64 = 16_384;
-
-/// The tables that say who gets in. They stay small, and are always checked with their indexes.
+/// The tables that control access. They stay small, and are always checked with their indexes.
 const ALWAYS: &[&str] = &[
     "accounts",
     "names",
@@ -35,37 +30,36 @@ const ALWAYS: &[&str] = &[
     "commits",
 ];
 
-/// The first thing that is wrong in the file, as far as that is found out quickly.
-pub(super) fn flaw(db: &Connection) -> rusqlite::Result<Option<String>> {
+/// The first fault that a quick check finds.
+pub(super) fn quick(db: &Connection) -> rusqlite::Result<Option<String>> {
     let pages: i64 = db.query_row("PRAGMA page_count", [], |row| row.get(0))?;
-    if pages <= INDEXES {
+    if pages <= MAX_PAGES_FULL {
         return Ok(whole(db, 1)?.pop());
     }
-    if pages <= PAGES
-        && let Some(found) = found(db, "PRAGMA quick_check(1)")?.pop()
+    if pages <= MAX_PAGES_QUICK
+        && let Some(found) = run_check(db, "PRAGMA quick_check(1)")?.pop()
     {
         return Ok(Some(found));
     }
     for table in ALWAYS {
-        // A file of an earlier version does not have them all.
+        // A file of an earlier version lacks some.
         if !db.table_exists(None, *table)? {
             continue;
         }
         let check = format!("PRAGMA integrity_check({table})");
-        if let Some(found) = found(db, &check)?.into_iter().next() {
+        if let Some(found) = run_check(db, &check)?.into_iter().next() {
             return Ok(Some(found));
         }
     }
     Ok(None)
 }
 
-/// The first `most` things that are wrong in the pages, tables and indexes of the file, all of
-/// which is read.
-pub(super) fn whole(db: &Connection, most: u32) -> rusqlite::Result<Vec<String>> {
-    found(db, &format!("PRAGMA integrity_check({most})"))
+/// The first `max` faults in all pages, tables and indexes of the file.
+pub(super) fn whole(db: &Connection, max: u32) -> rusqlite::Result<Vec<String>> {
+    run_check(db, &format!("PRAGMA integrity_check({max})"))
 }
 
-fn found(db: &Connection, check: &str) -> rusqlite::Result<Vec<String>> {
+fn run_check(db: &Connection, check: &str) -> rusqlite::Result<Vec<String>> {
     let mut statement = db.prepare(check)?;
     let found = statement.query_map([], |row| row.get(0))?;
     let mut found: Vec<String> = found.collect::<Result<_, _>>()?;
@@ -73,40 +67,20 @@ fn found(db: &Connection, check: &str) -> rusqlite::Result<Vec<String>> {
     Ok(found)
 }
 
-/// The first `most` things that are wrong in the file, all of which is read: the file itself, what
-/// refers to nothing, gaps in conversations, the index of words, and records that can't be read.
-pub(super) fn damage(db: &Connection, most: u32) -> Result<Vec<String>, StoreError> {
-    // One moment, whoever writes meanwhile. Ends with the connection.
-    db.execute_batch("BEGIN")?;
-    let mut all = match whole(db, most).map_err(StoreError::from) {
-        // It could not be read as far as it takes to say where.
-        Err(StoreError::Corrupt(what)) => vec![what],
-        found => found?,
-    };
-    if all.is_empty() {
-        all = contradictions(db)?;
-        all.truncate(usize::try_from(most).unwrap_or(usize::MAX));
-    }
-    if all.is_empty() {
-        match read::every_record(db, &mut Outlet::nowhere()) {
-            Ok(()) | Err(Stop::Unwanted) => {}
-            Err(Stop::Failed(StoreError::Corrupt(what))) => all.push(what),
-            Err(Stop::Failed(error)) => return Err(error),
-        }
-    }
-    Ok(all)
-}
-
-/// What each says by itself is right, and together can't be.
-fn contradictions(db: &Connection) -> rusqlite::Result<Vec<String>> {
+/// Faults across tables: broken references, gaps in conversations, and a search index that doesn't
+/// match the messages.
+pub(super) fn contradictions(db: &Connection) -> rusqlite::Result<Vec<String>> {
     let mut all = Vec::new();
     let mut statement = db.prepare("PRAGMA foreign_key_check")?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
         let (table, parent): (String, String) = (row.get(0)?, row.get(2)?);
-        all.push(format!("a row of {table} refers to nothing in {parent}"));
+        all.push(format!(
+            "a row of {table} refers to a missing row of {parent}"
+        ));
     }
-    let gaps = "SELECT coalesce(c.key, 'one without a name'), max(seq) - min(seq) + 1 - count(*)
+    let gaps =
+        "SELECT coalesce(c.key, 'an unnamed conversation'), max(seq) - min(seq) + 1 - count(*)
                 FROM messages m LEFT JOIN conversations c ON c.id = m.conversation
                 GROUP BY m.conversation HAVING count(*) <> max(seq) - min(seq) + 1";
     let mut statement = db.prepare(gaps)?;
@@ -114,7 +88,7 @@ fn contradictions(db: &Connection) -> rusqlite::Result<Vec<String>> {
     while let Some(row) = rows.next()? {
         let (conversation, missing): (String, i64) = row.try_into()?;
         all.push(format!(
-            "in the middle of {conversation} {missing} entries are missing"
+            "{conversation} has a gap: entries missing in the middle: {missing}"
         ));
     }
     for (count, what) in [
@@ -122,17 +96,17 @@ fn contradictions(db: &Connection) -> rusqlite::Result<Vec<String>> {
             "SELECT count(*) FROM messages m
              WHERE shown AND kind IN (0, 1) AND id <= (SELECT last FROM indexed)
                AND NOT EXISTS (SELECT 1 FROM words_docsize d WHERE d.id = m.id)",
-            "messages can't be found by search",
+            "messages missing from the search index",
         ),
         (
             "SELECT count(*) FROM words_docsize d WHERE NOT EXISTS
                  (SELECT 1 FROM messages m WHERE m.id = d.id AND shown AND kind IN (0, 1))",
-            "entries of the search index are of no message",
+            "entries of the search index without a message",
         ),
     ] {
         let count: i64 = db.query_row(count, [], |row| row.get(0))?;
         if count > 0 {
-            all.push(format!("{count} {what}"));
+            all.push(format!("{what}: {count}"));
         }
     }
     Ok(all)

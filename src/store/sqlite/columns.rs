@@ -1,31 +1,37 @@
-//! What the columns of several tables hold, written and read.
+//! Values of columns that several tables have.
 
 use rusqlite::Row;
 
 use crate::chat::access::{Issuer, Role};
-use crate::chat::ids::{Name, Time};
+use crate::chat::ids::{AccountId, Conversation, Name, Seq, Time};
 use crate::store::StoreError;
 use crate::text::Text;
 
-/// The role that was kept of `what`.
-pub(super) fn to_role(raw: &str, what: impl Fn() -> String) -> Result<Role, StoreError> {
+/// A role; `owner` names the record for the error.
+pub(super) fn to_role(raw: &str, owner: impl Fn() -> String) -> Result<Role, StoreError> {
     raw.parse()
-        .map_err(|error| StoreError::Corrupt(format!("{} has a bad role: {error}", what())))
+        .map_err(|error| StoreError::Corrupt(format!("{} has an invalid role: {error}", owner())))
 }
 
-/// The name that was kept of `what`.
-pub(super) fn to_name(raw: &str, what: impl Fn() -> String) -> Result<Name, StoreError> {
+/// A name; `owner` names the record for the error.
+pub(super) fn to_name(raw: &str, owner: impl Fn() -> String) -> Result<Name, StoreError> {
     Name::stored(raw).map_err(|error| {
-        StoreError::Corrupt(format!("{} has the bad name {raw:?}: {error}", what()))
+        StoreError::Corrupt(format!("{} has the invalid name {raw:?}: {error}", owner()))
     })
 }
 
-/// Words of one line that are only ever shown, sanitised again.
+/// A conversation's key.
+pub(super) fn to_conversation(key: &str) -> Result<Conversation, StoreError> {
+    key.parse()
+        .map_err(|_| StoreError::Corrupt(format!("invalid conversation key {key:?}")))
+}
+
+/// One line that is only ever shown, sanitised again.
 pub(super) fn line(row: &Row<'_>, column: &str) -> rusqlite::Result<Text> {
     Ok(Text::stored_line(&row.get::<_, String>(column)?))
 }
 
-/// Who issued it.
+/// The person who issued a ban, mute, lockdown or invite.
 pub(super) fn issuer(row: &Row<'_>) -> rusqlite::Result<Issuer> {
     Ok(Issuer::stored(&row.get::<_, String>("made_by")?))
 }
@@ -41,8 +47,29 @@ pub(super) fn until(row: &Row<'_>) -> rusqlite::Result<Option<Time>> {
     Ok(row.get::<_, Option<i64>>("until")?.map(Time))
 }
 
-/// How many of something there are.
+/// A small number.
 pub(super) fn count(row: &Row<'_>, column: &str) -> Result<u32, StoreError> {
     let raw: i64 = row.get(column)?;
-    u32::try_from(raw).map_err(|_| StoreError::Corrupt(format!("{raw} is no number of {column}")))
+    u32::try_from(raw).map_err(|_| StoreError::Corrupt(format!("{column} has the value {raw}")))
+}
+
+/// A message number as `SQLite` stores it. None is beyond `i64::MAX`.
+pub(super) fn place(seq: Seq) -> i64 {
+    i64::try_from(seq.0).unwrap_or(i64::MAX)
+}
+
+/// A number that can't be negative unless the file is corrupt.
+pub(super) fn unsigned(number: i64) -> Result<u64, StoreError> {
+    u64::try_from(number)
+        .map_err(|_| StoreError::Corrupt(format!("a number is negative: {number}")))
+}
+
+/// An account's id as `SQLite` stores it.
+pub(super) fn blob(account: AccountId) -> [u8; 16] {
+    account.0.to_be_bytes()
+}
+
+/// The account with this stored id.
+pub(super) fn to_account_id(blob: [u8; 16]) -> AccountId {
+    AccountId(u128::from_be_bytes(blob))
 }

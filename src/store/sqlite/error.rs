@@ -1,4 +1,4 @@
-//! What `SQLite`'s error codes mean to the people who read them.
+//! `SQLite`'s errors as [`StoreError`]s.
 
 use std::fs::{File, remove_file};
 use std::io::{ErrorKind, Write};
@@ -11,33 +11,35 @@ use rusqlite::ffi::{
 };
 
 use crate::store::archive::ImportError;
-use crate::store::{ChangeError, EditError, Fails, StoreError};
+use crate::store::{ChangeError, EditError, StoreError};
 
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> StoreError {
-        // Of a constraint it says which one; of a trigger, what that says.
-        let words = error.to_string();
+        // Includes the constraint's name or the trigger's message.
+        let message = error.to_string();
         let Some(sqlite) = error.sqlite_error() else {
             return match error {
-                // The row contradicts what this program wrote.
+                // This program didn't write such a row.
                 rusqlite::Error::FromSqlConversionFailure(..)
                 | rusqlite::Error::IntegralValueOutOfRange(..)
                 | rusqlite::Error::InvalidColumnType(..)
                 | rusqlite::Error::QueryReturnedNoRows
-                | rusqlite::Error::Utf8Error(..) => StoreError::Corrupt(words),
-                _ => StoreError::Internal(words),
+                | rusqlite::Error::Utf8Error(..) => StoreError::Corrupt(message),
+                _ => StoreError::Internal(message),
             };
         };
         match (sqlite.code, sqlite.extended_code) {
-            // The second: the file that readers and writers share could not grow.
+            // The second: the shared-memory file can't grow.
             (ErrorCode::DiskFull, _) | (_, SQLITE_IOERR_SHMSIZE) => StoreError::Full,
-            (ErrorCode::ReadOnly | ErrorCode::PermissionDenied, _) => StoreError::ReadOnly(words),
+            (ErrorCode::ReadOnly | ErrorCode::PermissionDenied, _) => StoreError::ReadOnly(message),
             (ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase, _)
             | (_, SQLITE_FORMAT | SQLITE_IOERR_CORRUPTFS | SQLITE_IOERR_DATA) => {
-                StoreError::Corrupt(words)
+                StoreError::Corrupt(message)
             }
-            (ErrorCode::ConstraintViolation | ErrorCode::TooBig, _) => StoreError::Rejected(words),
-            // Another process or thread is in the way, or the system is, and that may pass.
+            (ErrorCode::ConstraintViolation | ErrorCode::TooBig, _) => {
+                StoreError::Rejected(message)
+            }
+            // Temporary: another process or thread, or the system.
             (
                 ErrorCode::CannotOpen
                 | ErrorCode::DatabaseBusy
@@ -49,19 +51,14 @@ impl From<rusqlite::Error> for StoreError {
                 | ErrorCode::SchemaChanged
                 | ErrorCode::SystemIoFailure,
                 _,
-            ) => StoreError::Unavailable(words),
-            // The statement is wrong, or was used wrongly.
-            _ => StoreError::Internal(words),
+            ) => StoreError::Unavailable(message),
+            // An invalid statement, or invalid use of one.
+            _ => StoreError::Internal(message),
         }
     }
 }
 
-/// What a job of a thread may end with.
-pub(super) trait Failure: Fails + From<StoreError> + Send + 'static {}
-
-impl<E: Fails + From<StoreError> + Send + 'static> Failure for E {}
-
-/// The errors whose variant `Store` is the store's own failure.
+/// Errors with a variant `Store`.
 macro_rules! from_sqlite {
     ($($error:ident),+) => {$(
         impl From<rusqlite::Error> for $error {
@@ -74,9 +71,9 @@ macro_rules! from_sqlite {
 
 from_sqlite!(EditError, ChangeError, ImportError);
 
-/// Finds out why writing failed where `SQLite` says no more than "disk I/O error": tries to write
-/// a small file beside the database. (Never the database itself: to close it here would drop
-/// the locks that `SQLite` holds on it, <https://sqlite.org/howtocorrupt.html> §2.2.)
+/// Finds out why a write failed where `SQLite` only says "disk I/O error": tries to write a small
+/// file beside the database. (Never the database itself: closing it here would drop `SQLite`'s
+/// locks, <https://sqlite.org/howtocorrupt.html> §2.2.)
 pub(super) fn diagnose(path: &Path, error: StoreError) -> StoreError {
     let StoreError::Unavailable(what) = error else {
         return error;
@@ -88,7 +85,7 @@ pub(super) fn diagnose(path: &Path, error: StoreError) -> StoreError {
         file.write_all(&[0; 4096])?;
         file.sync_all()
     });
-    // If it can't be removed it is empty or small, and the next probe overwrites it.
+    // If this fails, the next probe overwrites the file.
     let _ = remove_file(&probe);
     match outcome.map_err(|error| error.kind()) {
         Err(ErrorKind::StorageFull | ErrorKind::QuotaExceeded) => StoreError::Full,

@@ -1,4 +1,4 @@
-//! The database file: made once, checked whenever it is opened, never overwritten.
+//! The database file: created once, checked whenever it is opened, never overwritten.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, ErrorKind};
@@ -12,34 +12,32 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _};
 
 use super::check;
-use super::commits::{self, CommitFile, Commits};
+use super::commit_count::{self, CommitCount, CommitCountFile};
 use super::{Options, schema};
 use crate::chat::ids::Time;
 use crate::store::StoreError;
 
-/// Permissions to change a file that only its owner may have.
+/// Write permissions that only the owner may have.
 const WRITABLE: u32 = 0o022;
-/// Permissions to read a file that only its owner and its group may have: a backup runs in the
-/// group.
+/// Read permissions that only the owner and the group may have (for backups).
 const READABLE: u32 = 0o005;
-/// Permissions to reach what is in a folder.
+/// Permission to access files in a folder.
 const REACHABLE: u32 = 0o001;
 
-/// How much of the file each connection keeps in memory, in KiB. Less than `SQLite`'s 2,000, for
-/// which it would grow for hours: the system has the file in memory too, and a connection that
-/// reads throws all of it away whenever another has written.
+/// Page cache of each connection, in KiB. Less than `SQLite`'s 2,000, because the kernel caches the
+/// file too, and a reader drops its cache whenever another connection has written.
 const CACHE_TO_WRITE: i64 = 1_024;
 const CACHE_TO_READ: i64 = 256;
 
-/// Prepared statements kept by each connection; there are about eighty in all.
+/// Cached prepared statements per connection; there are about eighty.
 const STATEMENTS: usize = 128;
 
-/// Why the database can't be used. Each says what to do.
+/// Why the database can't be opened, and what to do about it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OpenError {
-    /// The file is something else.
+    /// The file isn't a database.
     #[error(
-        "{path} is not a database. Nothing in it was changed; name another data folder, or move \
+        "{path} is not a SQLite database. It was left unchanged; use another data folder, or move \
          the file away"
     )]
     NotADatabase {
@@ -47,18 +45,15 @@ pub enum OpenError {
         path: PathBuf,
     },
     /// The file belongs to another program.
-    #[error(
-        "{path} is the database of another program. Nothing in it was changed; name another data \
-         folder"
-    )]
+    #[error("{path} is another program's database. It was left unchanged; use another data folder")]
     Foreign {
         /// The file.
         path: PathBuf,
     },
-    /// The file was ours, and parts of it make no sense.
+    /// The file is ours and corrupt.
     #[error(
-        "the database {path} is damaged ({what}). Nothing in it was changed; restore it from a \
-         backup, or save what can be read with `sqlite3 {path} .recover`"
+        "the database {path} is corrupt: {what}. It was left unchanged; restore it from a backup, \
+         or recover what is readable with `sqlite3 {path} .recover`"
     )]
     Damaged {
         /// The file.
@@ -66,13 +61,13 @@ pub enum OpenError {
         /// What was found.
         what: String,
     },
-    /// Commits that were acknowledged are not in it.
+    /// It lacks acknowledged commits.
     #[error(
-        "the database {path} has lost data: {missing} commits that were acknowledged are missing \
-         (it has {kept}). Most likely {path}-wal was removed, emptied or overwritten, or an older \
-         copy of the database was put here. Nothing was changed. If you have the missing file or a \
-         newer copy, put it back; otherwise run `ssh-chat --data-dir {} store accept-loss`, and \
-         start again",
+        "the database {path} has lost data: {missing} acknowledged commits are missing (it has \
+         {kept}). Most likely {path}-wal was deleted, emptied or overwritten, or an older copy of \
+         the database was restored. Nothing was changed. If you have the missing file or a newer \
+         copy, restore it; otherwise run `ssh-chat --data-dir {} store accept-loss` and \
+         start the server again",
         folder(path)
     )]
     Lost {
@@ -85,9 +80,9 @@ pub enum OpenError {
     },
     /// Other users can read or write it.
     #[error(
-        "other users can read or change the database {path}: {}. Whoever reads it has every \
-         message, and whoever writes it can make themselves an operator. Check who could have \
-         changed it, then type: chmod 600{}",
+        "other users can read or change the database {path}: {}. Read access exposes every \
+         message, and write access lets a user become an operator. Check who could have changed \
+         it, then run: chmod 600{}",
         modes(files),
         names(files)
     )]
@@ -99,8 +94,8 @@ pub enum OpenError {
     },
     /// A later version of this program wrote it.
     #[error(
-        "the database {path} was made by a newer version (format {found}, this version knows \
-         {}). Nothing in it was changed; install the newer version again",
+        "the database {path} was written by a newer version (format {found}, this version supports \
+         {}). It was left unchanged; install the newer version again",
         schema::VERSION
     )]
     TooNew {
@@ -111,8 +106,8 @@ pub enum OpenError {
     },
     /// An earlier version of this program wrote it, and it can't be changed now.
     #[error(
-        "the database {path} was made by an earlier version (format {found}, this version reads \
-         {}). Start the server once, or run `ssh-chat store init`: both bring it up to date",
+        "the database {path} was written by an earlier version (format {found}, this version \
+         needs {}). Start the server once or run `ssh-chat store init` to upgrade it",
         schema::VERSION
     )]
     TooOld {
@@ -121,25 +116,25 @@ pub enum OpenError {
         /// The version found in it.
         found: usize,
     },
-    /// There is something at the path that is no file.
-    #[error("{path} is not a file. Name another data folder, or move it away")]
+    /// The path is a folder or something else that isn't a regular file.
+    #[error("{path} is not a regular file. Use another data folder, or move it away")]
     NotAFile {
         /// What it is about.
         path: PathBuf,
     },
     /// The file can be read but not written.
     #[error(
-        "the database {path} can't be written. Make it and its folder writable for the user that \
-         runs the server, and the file system too"
+        "the database {path} is read-only. Make the file, its folder and the file system writable \
+         for the user that runs the server"
     )]
     NotWritable {
         /// The file.
         path: PathBuf,
     },
-    /// The file can't be opened, or not made.
+    /// The file can't be opened or created.
     #[error(
-        "the database {path} can't be opened: {why}. Its folder must exist, and the user that \
-         runs the server must be allowed to read and write both"
+        "can't open the database {path}: {why}. Its folder must exist, and the user that runs the \
+         server needs read and write permission for both"
     )]
     Inaccessible {
         /// The file.
@@ -148,16 +143,13 @@ pub enum OpenError {
         why: String,
     },
     /// No space is left.
-    #[error("the database {path} can't be opened: the disk is full. Make space on it")]
+    #[error("can't open the database {path}: the disk is full. Free some space")]
     Full {
         /// The file.
         path: PathBuf,
     },
     /// Another process holds the database.
-    #[error(
-        "the database {path} is being written by another process all the time. Find out which \
-         with `fuser {path}`"
-    )]
+    #[error("the database {path} is locked by another process. Find it with `fuser {path}`")]
     Busy {
         /// The file.
         path: PathBuf,
@@ -180,23 +172,23 @@ fn folder(database: &Path) -> std::path::Display<'_> {
     database.parent().unwrap_or(Path::new(".")).display()
 }
 
-/// What is missing in a database that was opened all the same.
+/// What a database lacks whose loss was accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DataLoss {
-    /// How many commits that were acknowledged.
+    /// How many acknowledged commits are missing.
     pub missing: u64,
-    /// How many the database has.
+    /// How many commits it has.
     pub kept: u64,
-    /// When the newest message or audit entry that it has was written.
+    /// The time of its newest message or audit entry.
     pub newest: Option<Time>,
 }
 
-/// Where the database is and how it is opened.
+/// The path of the database, and how to open it.
 pub(super) struct DatabaseFile {
     path: PathBuf,
     options: Options,
-    acknowledged: CommitFile,
-    /// Whether it was opened to be written, and is what it was when it was closed last.
+    acknowledged: CommitCountFile,
+    /// Whether to seal it on close: it was opened for writing, and unchanged since it was closed.
     seal: AtomicBool,
 }
 
@@ -205,7 +197,7 @@ impl DatabaseFile {
         DatabaseFile {
             path: path.to_owned(),
             options,
-            acknowledged: CommitFile::beside(path),
+            acknowledged: CommitCountFile::beside(path),
             seal: AtomicBool::new(false),
         }
     }
@@ -218,39 +210,39 @@ impl DatabaseFile {
         &self.path
     }
 
-    /// Makes the file if there is none, checks it, brings it to this version, and returns the
-    /// connection that writes.
+    /// Creates the file if it doesn't exist, checks it, upgrades it to this version, and returns the
+    /// writing connection.
     pub(super) fn open(&self) -> Result<Connection, OpenError> {
         if let Ok(false) = self.path.try_exists() {
-            self.complete(None, self.acknowledged()?)?;
+            self.check_complete(None, self.acknowledged()?)?;
         }
         self.create()?;
-        self.patiently(|| self.prepare())
+        self.retry_while_busy(|| self.prepare())
     }
 
-    /// Has commits that are missing not asked for any more.
+    /// Accepts missing commits: sets the acknowledged count to the database's.
     pub(super) fn accept_loss(&self) -> Result<Option<DataLoss>, OpenError> {
         let acknowledged = self.acknowledged()?;
         let (commits, newest) = if let Ok(false) = self.path.try_exists() {
             (None, None)
         } else {
             let mut found = None;
-            self.patiently(|| {
+            self.retry_while_busy(|| {
                 let mut db = self.connect(OpenFlags::SQLITE_OPEN_READ_WRITE)?;
                 db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
-                self.recognise(&mut db)?;
-                found = Some((commits::of(&db)?, newest(&db)?));
+                self.identify(&mut db)?;
+                found = Some((commit_count::read_count(&db)?, newest(&db)?));
                 Ok(db)
             })?;
             found.unwrap_or_default()
         };
-        let missing = Commits::missing(commits, acknowledged);
+        let missing = CommitCount::missing(commits, acknowledged);
         if missing == 0 {
             return Ok(None);
         }
         self.acknowledged
             .reset(commits)
-            .map_err(|error| self.no_commit_file(&error))?;
+            .map_err(|error| self.commit_file_error(&error))?;
         Ok(Some(DataLoss {
             missing,
             kept: commits.map_or(0, |commits| commits.number),
@@ -258,29 +250,29 @@ impl DatabaseFile {
         }))
     }
 
-    /// Writes that these commits are about to be acknowledged.
-    pub(super) fn acknowledge(&self, commits: Commits) {
+    /// Records a count that is about to be acknowledged.
+    pub(super) fn acknowledge(&self, commits: CommitCount) {
         self.acknowledged.acknowledge(commits);
     }
 
-    fn acknowledged(&self) -> Result<Option<Commits>, OpenError> {
+    fn acknowledged(&self) -> Result<Option<CommitCount>, OpenError> {
         self.acknowledged
             .read()
-            .map_err(|error| self.no_commit_file(&error))
+            .map_err(|error| self.commit_file_error(&error))
     }
 
-    fn no_commit_file(&self, error: &io::Error) -> OpenError {
+    fn commit_file_error(&self, error: &io::Error) -> OpenError {
         let file = self.acknowledged.path().display();
         self.inaccessible(format!("{file}: {error}"))
     }
 
-    /// An error if `database` lacks commits that were acknowledged.
-    fn complete(
+    /// An error if `database` lacks acknowledged commits.
+    fn check_complete(
         &self,
-        database: Option<Commits>,
-        acknowledged: Option<Commits>,
+        database: Option<CommitCount>,
+        acknowledged: Option<CommitCount>,
     ) -> Result<(), OpenError> {
-        match Commits::missing(database, acknowledged) {
+        match CommitCount::missing(database, acknowledged) {
             0 => Ok(()),
             missing => Err(OpenError::Lost {
                 path: self.path.clone(),
@@ -290,69 +282,67 @@ impl DatabaseFile {
         }
     }
 
-    /// Checks the file, which must have this version's format, and returns a connection that can only
-    /// read it.
+    /// Checks an existing file of this version's format and returns a read-only connection.
     pub(super) fn open_existing(&self) -> Result<Connection, OpenError> {
-        self.patiently(|| {
+        self.retry_while_busy(|| {
             let mut db = self.connect(OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-            let (_, found) = self.recognise(&mut db)?;
+            let (_, found) = self.identify(&mut db)?;
             if found < schema::VERSION {
                 let path = self.path.clone();
-                return Err(Trouble::Known(OpenError::TooOld { path, found }));
+                return Err(PrepareError::Open(OpenError::TooOld { path, found }));
             }
-            self.undamaged(&db)?;
+            self.check_integrity(&db)?;
             Ok(db)
         })
     }
 
-    fn patiently(
+    fn retry_while_busy(
         &self,
-        mut open: impl FnMut() -> Result<Connection, Trouble>,
+        mut open: impl FnMut() -> Result<Connection, PrepareError>,
     ) -> Result<Connection, OpenError> {
-        let deadline = Instant::now() + self.options.patience;
+        let deadline = Instant::now() + self.options.busy_timeout;
         loop {
             match open() {
                 Ok(db) => return Ok(db),
-                Err(Trouble::Known(error)) => return Err(error),
-                // Whoever makes the file or closes it for the last time locks it as a whole, and
-                // there SQLite does not wait by itself.
-                Err(Trouble::Sqlite(error))
+                Err(PrepareError::Open(error)) => return Err(error),
+                // Creating the file and closing it for the last time lock it exclusively, and then
+                // SQLite ignores the busy timeout.
+                Err(PrepareError::Sqlite(error))
                     if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
                         && Instant::now() < deadline =>
                 {
                     thread::sleep(Duration::from_millis(5));
                 }
-                Err(Trouble::Sqlite(error)) => return Err(self.explain(&error)),
+                Err(PrepareError::Sqlite(error)) => return Err(self.explain(&error)),
             }
         }
     }
 
-    /// The connection that writes, once more. The file must still be the one that was opened.
+    /// A new writing connection. The file must still be the one that was opened.
     pub(super) fn reopen_to_write(&self) -> Result<Connection, StoreError> {
-        let db = self.still_ours(self.connect(OpenFlags::SQLITE_OPEN_READ_WRITE)?)?;
-        self.settle(&db)?;
+        let db = self.verify_identity(self.connect(OpenFlags::SQLITE_OPEN_READ_WRITE)?)?;
+        self.configure_writer(&db)?;
         Ok(db)
     }
 
-    /// A connection that can only read.
+    /// A new read-only connection to the same file.
     pub(super) fn reopen_to_read(&self) -> Result<Connection, StoreError> {
         let db = self.connect(OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-        self.still_ours(db)
+        self.verify_identity(db)
     }
 
-    /// The same, when the store is opened.
+    /// A read-only connection, while the store is being opened.
     pub(super) fn open_to_read(&self) -> Result<Connection, OpenError> {
         self.connect(OpenFlags::SQLITE_OPEN_READ_ONLY)
             .map_err(|error| self.explain(&error))
     }
 
-    pub(super) fn no_threads(&self, error: &io::Error) -> OpenError {
-        self.inaccessible(format!("no thread could be started for it: {error}"))
+    pub(super) fn thread_error(&self, error: &io::Error) -> OpenError {
+        self.inaccessible(format!("can't start a thread for it: {error}"))
     }
 
-    /// Makes an empty file that only its owner can read. One that exists is left alone, and not
-    /// even opened: to close it again would drop the locks that another connection of this
-    /// process holds (<https://sqlite.org/howtocorrupt.html> §2.2).
+    /// Creates an empty file that only its owner can read. An existing one isn't even opened:
+    /// closing it would drop the locks of this process's other connections (<https://sqlite.org/howtocorrupt.html> §2.2).
     fn create(&self) -> Result<(), OpenError> {
         match fs::metadata(&self.path) {
             Ok(found) if found.is_file() => return Ok(()),
@@ -374,7 +364,7 @@ impl DatabaseFile {
         };
         let path = self.path.clone();
         match error.kind() {
-            // Another process was quicker; what it made is as good.
+            // Another process just created it.
             ErrorKind::AlreadyExists => Ok(()),
             ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Err(OpenError::Full { path }),
             ErrorKind::ReadOnlyFilesystem => Err(OpenError::NotWritable { path }),
@@ -382,44 +372,47 @@ impl DatabaseFile {
         }
     }
 
-    fn prepare(&self) -> Result<Connection, Trouble> {
-        // Before the database is read: what another process commits meanwhile is in both.
-        let acknowledged = self.acknowledged().map_err(Trouble::Known)?;
-        let sealed = self.is_folded().then(|| self.acknowledged.seal()).flatten();
-        let same = sealed.as_ref().map(|seal| seal.fits(&self.path));
+    fn prepare(&self) -> Result<Connection, PrepareError> {
+        // Read first, so that another process's concurrent commit can't look like a loss.
+        let acknowledged = self.acknowledged().map_err(PrepareError::Open)?;
+        let sealed = self
+            .is_wal_empty()
+            .then(|| self.acknowledged.seal())
+            .flatten();
+        let same = sealed.as_ref().map(|seal| seal.matches(&self.path));
         let mut db = self.connect(OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-        // A database that is refused is left as it is, its log included.
+        // If opening fails, the database and its log stay unchanged.
         db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
-        // Nothing is written before all of this is known to be ours.
-        let (ours, _) = self.recognise(&mut db)?;
-        let commits = commits::of(&db)?;
-        self.complete(commits, acknowledged)
-            .map_err(Trouble::Known)?;
-        self.private().map_err(Trouble::Known)?;
+        // Nothing is written before the file is known to be ours.
+        let (ours, _) = self.identify(&mut db)?;
+        let commits = commit_count::read_count(&db)?;
+        self.check_complete(commits, acknowledged)
+            .map_err(PrepareError::Open)?;
+        self.check_permissions().map_err(PrepareError::Open)?;
         let changed = same == Some(false) && commits == sealed.map(|seal| seal.commits);
         if db.is_readonly("main")? {
             let path = self.path.clone();
-            return Err(Trouble::Known(OpenError::NotWritable { path }));
+            return Err(PrepareError::Open(OpenError::NotWritable { path }));
         }
         if ours {
-            self.undamaged(&db)?;
+            self.check_integrity(&db)?;
         }
         if changed {
-            self.suspect(&db)?;
+            self.check_changed(&db)?;
         }
-        self.settle(&db)?;
+        self.configure_writer(&db)?;
         schema::migrate(&mut db)?;
         db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
-        if let Some(commits) = commits::of(&db)? {
+        if let Some(commits) = commit_count::read_count(&db)? {
             self.acknowledge(commits);
         }
         self.seal.store(!changed, Ordering::Relaxed);
         Ok(db)
     }
 
-    /// An error if other users can read or change the file or one that belongs to it. Files that
-    /// others could read are fine in a folder that keeps others out: copies are often made so.
-    fn private(&self) -> Result<(), OpenError> {
+    /// An error if other users can read or change the database or its companion files. Readable
+    /// files are fine in a folder without access for others: copies are often made so.
+    fn check_permissions(&self) -> Result<(), OpenError> {
         let folder = self
             .path
             .parent()
@@ -455,11 +448,11 @@ impl DatabaseFile {
         })
     }
 
-    /// Whether the file is ours, rather than empty, and the version that wrote it. An error if it is
-    /// somebody else's, or of a newer version.
-    fn recognise(&self, db: &mut Connection) -> Result<(bool, usize), Trouble> {
+    /// Returns whether the file is ours (rather than empty), and its format version. An error if it's
+    /// another program's or of a newer version.
+    fn identify(&self, db: &mut Connection) -> Result<(bool, usize), PrepareError> {
         let path = || self.path.clone();
-        // One snapshot for the three: another process may be making the file just now.
+        // One snapshot for all three: another process may be creating the file.
         let snapshot = db.transaction()?;
         let id: i32 = snapshot.query_row("PRAGMA application_id", [], |row| row.get(0))?;
         let found = schema::version(&snapshot)?;
@@ -469,42 +462,42 @@ impl DatabaseFile {
         let ours = id == schema::APPLICATION_ID;
         let empty = id == 0 && found == 0 && tables == 0;
         if !ours && !empty {
-            return Err(Trouble::Known(OpenError::Foreign { path: path() }));
+            return Err(PrepareError::Open(OpenError::Foreign { path: path() }));
         }
         if found > schema::VERSION {
             let path = path();
-            return Err(Trouble::Known(OpenError::TooNew { path, found }));
+            return Err(PrepareError::Open(OpenError::TooNew { path, found }));
         }
         Ok((ours, found))
     }
 
-    /// Whether all of the database is in the file itself, and so nobody has it open.
-    fn is_folded(&self) -> bool {
+    /// Whether the write-ahead log is empty, which means that no one has the database open.
+    fn is_wal_empty(&self) -> bool {
         let mut log = self.path.clone().into_os_string();
         log.push("-wal");
         fs::metadata(log).map_or_else(|e| e.kind() == ErrorKind::NotFound, |log| log.len() == 0)
     }
 
-    /// The file isn't what it was when it was closed, although nothing was committed since.
-    fn suspect(&self, db: &Connection) -> Result<(), Trouble> {
+    /// The file has changed since it was closed, although nothing was committed: checks all of it.
+    fn check_changed(&self, db: &Connection) -> Result<(), PrepareError> {
         if let Some(what) = check::whole(db, 1)?.pop() {
             let path = self.path.clone();
-            return Err(Trouble::Known(OpenError::Damaged { path, what }));
+            return Err(PrepareError::Open(OpenError::Damaged { path, what }));
         }
         tracing::warn!(
             event = "database_changed",
             path = %self.path.display(),
-            "the database was changed while no ssh-chat used it: by another program, or by a fault of the disk"
+            "the database file was changed outside ssh-chat: by another program or a disk fault"
         );
         Ok(())
     }
 
-    fn undamaged(&self, db: &Connection) -> Result<(), Trouble> {
-        match check::flaw(db)? {
+    fn check_integrity(&self, db: &Connection) -> Result<(), PrepareError> {
+        match check::quick(db)? {
             None => Ok(()),
             Some(what) => {
                 let path = self.path.clone();
-                Err(Trouble::Known(OpenError::Damaged { path, what }))
+                Err(PrepareError::Open(OpenError::Damaged { path, what }))
             }
         }
     }
@@ -512,10 +505,10 @@ impl DatabaseFile {
     fn connect(&self, mode: OpenFlags) -> rusqlite::Result<Connection> {
         // One thread owns each connection: no mutex. No URI: a path is a path.
         let db = Connection::open_with_flags(&self.path, mode | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
-        db.busy_timeout(self.options.patience)?;
+        db.busy_timeout(self.options.busy_timeout)?;
         db.set_prepared_statement_cache_capacity(STATEMENTS);
-        // A plan does not depend on the values, so a cached statement is not parsed again when
-        // it gets others: 6 % of what a login costs.
+        // Plans that don't depend on bound values, so that cached statements aren't prepared again:
+        // 6 % of the cost of a login.
         db.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
         let cache = if mode.contains(OpenFlags::SQLITE_OPEN_READ_ONLY) {
             CACHE_TO_READ
@@ -527,18 +520,17 @@ impl DatabaseFile {
         Ok(db)
     }
 
-    /// What a connection that writes needs, so that a commit survives a power cut.
-    fn settle(&self, db: &Connection) -> rusqlite::Result<()> {
+    /// Configures the writing connection so that a commit survives a power failure.
+    fn configure_writer(&self, db: &Connection) -> rusqlite::Result<()> {
         db.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
         db.pragma_update(None, "synchronous", "FULL")?;
-        // Has an effect on macOS only, where a plain fsync stops at the disk's cache.
+        // Only has an effect on macOS, where fsync doesn't flush the disk's cache.
         db.pragma_update(None, "fullfsync", true)?;
         db.pragma_update(None, "foreign_keys", true)?;
-        // What is deleted is overwritten with zeros: words that were removed, and the pages of the
-        // index that they were in.
+        // Overwrites deleted text, and the pages of the index that had it, with zeros.
         db.pragma_update_and_check(None, "secure_delete", true, |_| Ok(()))?;
-        // Pages that are written again and again, as those of the index are, go into the file
-        // less often: a fifth less work for each message than with 1,000.
+        // Pages of the index are written again and again: a fifth less work per message than with
+        // 1,000.
         db.pragma_update_and_check(None, "wal_autocheckpoint", 4_000, |_| Ok(()))?;
         // After a burst the log shrinks again, to 32 MiB.
         db.pragma_update_and_check(None, "journal_size_limit", 32 << 20, |_| Ok(()))?;
@@ -548,11 +540,11 @@ impl DatabaseFile {
         Ok(())
     }
 
-    fn still_ours(&self, db: Connection) -> Result<Connection, StoreError> {
+    fn verify_identity(&self, db: Connection) -> Result<Connection, StoreError> {
         let id: i32 = db.query_row("PRAGMA application_id", [], |row| row.get(0))?;
         if id != schema::APPLICATION_ID || schema::version(&db)? != schema::VERSION {
             return Err(StoreError::Corrupt(format!(
-                "{} is no longer the file that was opened; restart the server",
+                "{} was replaced while the server was running; restart the server",
                 self.path.display()
             )));
         }
@@ -580,28 +572,28 @@ impl DatabaseFile {
     }
 }
 
-/// Closed: whoever opens it next can tell whether it is still the same.
+/// Seals the closed database, so that the next open can tell whether it was changed.
 impl Drop for DatabaseFile {
     fn drop(&mut self) {
-        if self.seal.load(Ordering::Relaxed) && self.is_folded() {
+        if self.seal.load(Ordering::Relaxed) && self.is_wal_empty() {
             self.acknowledged.write_seal(&self.path);
         }
     }
 }
 
-/// Why a file could not be prepared: seen by us, or by `SQLite`.
-enum Trouble {
-    Known(OpenError),
+/// Why the database can't be prepared: an error of ours, or of `SQLite`.
+enum PrepareError {
+    Open(OpenError),
     Sqlite(rusqlite::Error),
 }
 
-impl From<rusqlite::Error> for Trouble {
-    fn from(error: rusqlite::Error) -> Trouble {
-        Trouble::Sqlite(error)
+impl From<rusqlite::Error> for PrepareError {
+    fn from(error: rusqlite::Error) -> PrepareError {
+        PrepareError::Sqlite(error)
     }
 }
 
-/// When the newest message or audit entry was written.
+/// The time of the newest message or audit entry.
 fn newest(db: &Connection) -> rusqlite::Result<Option<Time>> {
     let mut newest = None;
     for table in ["messages", "audit"] {

@@ -1,8 +1,8 @@
-//! The port for people, each method in the thread that reads or in the one that writes.
+//! [`PeopleStore`] on `SQLite`: sends each call to a reader or the writer.
 
 use async_trait::async_trait;
 
-use super::{Sqlite, accounts, audit, bans, change, claims, invites, keys, mutes, pending};
+use super::{Sqlite, accounts, admission, change, moderation};
 use crate::chat::access::{AuditEntry, Ban, KeyRecord, Lockdown, Mute, PendingKey};
 use crate::chat::ids::{AccountId, Fingerprint, Time};
 use crate::chat::invite::Invite;
@@ -14,22 +14,24 @@ impl PeopleStore for Sqlite {
     async fn apply(&self, change: &Change) -> Result<AppliedChange, ChangeError> {
         let change = change.clone();
         if matches!(change.action, ChangeAction::CreateAccount { .. }) {
-            self.together().await;
+            self.align().await;
         }
         self.write(1, move |db| change::apply(db, &change)).await
     }
 
     async fn keys_of(&self, account: AccountId) -> Result<Vec<KeyRecord>, StoreError> {
-        self.read(move |db| keys::of(db, account)).await
+        self.read(move |db| accounts::keys_of(db, account)).await
     }
 
     async fn claims_of(&self, account: AccountId, now: Time) -> Result<Vec<KeyRecord>, StoreError> {
-        self.read(move |db| claims::of(db, account, now)).await
+        self.read(move |db| accounts::claims_of(db, account, now))
+            .await
     }
 
     async fn claimants(&self, key: &Fingerprint, now: Time) -> Result<Vec<Account>, StoreError> {
         let key = key.clone();
-        self.read(move |db| claims::on(db, &key, now)).await
+        self.read(move |db| accounts::claimants(db, &key, now))
+            .await
     }
 
     async fn accounts_with_keys(
@@ -39,12 +41,14 @@ impl PeopleStore for Sqlite {
     }
 
     async fn invites(&self, now: Time) -> Result<Vec<Invite>, StoreError> {
-        self.read(move |db| invites::good(db, now)).await
+        self.read(move |db| admission::invites(db, now)).await
     }
 
     async fn invite_by_hash(&self, hash: &str, now: Time) -> Result<Option<Invite>, StoreError> {
         let hash = hash.to_owned();
-        let invite = self.read(move |db| invites::by_hash(db, &hash)).await?;
+        let invite = self
+            .read(move |db| admission::invite_by_hash(db, &hash))
+            .await?;
         Ok(invite.filter(|invite| invite.is_good(now)))
     }
 
@@ -53,28 +57,28 @@ impl PeopleStore for Sqlite {
     }
 
     async fn pending(&self, now: Time) -> Result<Vec<PendingKey>, StoreError> {
-        let mut waiting = self.read(pending::all).await?;
+        let mut waiting = self.read(admission::all_pending).await?;
         waiting.retain(|pending| !pending.is_over(now));
         Ok(waiting)
     }
 
     async fn bans(&self, now: Time) -> Result<Vec<Ban>, StoreError> {
-        self.read(move |db| bans::current(db, now)).await
+        self.read(move |db| moderation::bans(db, now)).await
     }
 
     async fn mutes(&self, now: Time) -> Result<Vec<Mute>, StoreError> {
-        self.read(move |db| mutes::current(db, now)).await
+        self.read(move |db| moderation::mutes(db, now)).await
     }
 
     async fn lockdown(&self, now: Time) -> Result<Option<Lockdown>, StoreError> {
-        self.read(move |db| mutes::lockdown(db, now)).await
+        self.read(move |db| moderation::lockdown(db, now)).await
     }
 
     async fn audits(&self, limit: usize) -> Result<Vec<AuditEntry>, StoreError> {
-        self.read(move |db| audit::newest(db, limit)).await
+        self.read(move |db| change::newest_audits(db, limit)).await
     }
 
     async fn revision(&self) -> Result<u64, StoreError> {
-        self.read(audit::revision).await
+        self.read(change::revision).await
     }
 }

@@ -1,10 +1,11 @@
-//! The records of rooms.
+//! Rooms.
 
 use std::time::Duration;
 
 use rusqlite::{Connection, Row};
 
-use super::messages::{self, blob, unsigned};
+use super::columns::{blob, to_account_id, unsigned};
+use super::messages;
 use crate::chat::ids::{AccountId, Conversation, RoomName, Seq, Time};
 use crate::store::archive::ArchivedRoom;
 use crate::store::{ChangeError, ChangeOutcome, RoomRecord, StoreError};
@@ -39,7 +40,9 @@ pub(super) fn open(
          ON CONFLICT (name) DO NOTHING",
     )?
     .execute((name.as_str(), now.0, made_by.map(blob)))?;
-    named(db, name)?.ok_or_else(|| StoreError::Corrupt(format!("room {name} was not kept")))
+    named(db, name)?.ok_or_else(|| {
+        StoreError::Corrupt(format!("room {name} is missing right after its insertion"))
+    })
 }
 
 /// The room of this name.
@@ -49,7 +52,7 @@ pub(super) fn named(db: &Connection, name: &RoomName) -> Result<Option<RoomRecor
     rows.next()?.map(to_room).transpose()
 }
 
-/// Removes a room in which nothing was ever said, or returns it.
+/// Removes a room without messages; returns one that has some.
 pub(super) fn remove_empty(
     db: &Connection,
     name: &RoomName,
@@ -64,7 +67,7 @@ pub(super) fn remove_empty(
     }
 }
 
-/// Removes a room, and ends the log of what was said there.
+/// Removes a room and ends its log.
 pub(super) fn remove(
     db: &Connection,
     name: &RoomName,
@@ -72,14 +75,14 @@ pub(super) fn remove(
 ) -> Result<ChangeOutcome, ChangeError> {
     let room = named(db, name)?.ok_or(ChangeError::NotFound)?;
     if room.last > Seq(0) {
-        messages::end(db, Conversation::Room(name.clone()), now)?;
+        messages::end_log(db, Conversation::Room(name.clone()), now)?;
     }
     db.prepare_cached("DELETE FROM rooms WHERE name = ?1")?
         .execute([name.as_str()])?;
     Ok(ChangeOutcome::Done)
 }
 
-/// Writes what a room is, over what it was.
+/// Inserts or replaces an archived room.
 pub(super) fn restore(db: &Connection, room: &ArchivedRoom) -> rusqlite::Result<()> {
     db.prepare_cached(
         "INSERT OR REPLACE INTO rooms (name, topic, created, made_by, slow)
@@ -95,7 +98,7 @@ pub(super) fn restore(db: &Connection, room: &ArchivedRoom) -> rusqlite::Result<
     Ok(())
 }
 
-/// What an archive has of a room.
+/// A room as archived.
 pub(super) fn archived(room: RoomRecord) -> ArchivedRoom {
     ArchivedRoom {
         name: room.name,
@@ -106,7 +109,7 @@ pub(super) fn archived(room: RoomRecord) -> ArchivedRoom {
     }
 }
 
-/// Puts a room into slow mode, or ends it.
+/// Sets or ends a room's slow mode.
 pub(super) fn set_slow(
     db: &Connection,
     name: &RoomName,
@@ -132,12 +135,12 @@ fn to_room(row: &Row<'_>) -> Result<RoomRecord, StoreError> {
     let made_by: Option<[u8; 16]> = row.get(5)?;
     Ok(RoomRecord {
         name: RoomName::new(&name).map_err(|error| {
-            StoreError::Corrupt(format!("room {name:?} has a bad name: {error}"))
+            StoreError::Corrupt(format!("room {name:?} has an invalid name: {error}"))
         })?,
         topic: topic.as_deref().map(Text::stored),
         last: Seq(unsigned(row.get::<_, Option<i64>>(4)?.unwrap_or(0))?),
         created: Time(row.get(2)?),
-        made_by: made_by.map(|id| AccountId(u128::from_be_bytes(id))),
+        made_by: made_by.map(to_account_id),
         slow: slow
             .and_then(|millis| u64::try_from(millis).ok())
             .map(Duration::from_millis),

@@ -1,15 +1,15 @@
-//! The tables, and how a file of an earlier version becomes one of this.
+//! The tables, and migrations from earlier versions.
 
 use rusqlite::{Connection, TransactionBehavior};
 
-/// Marks a file as ours in the `application_id` of its header: `sshc`.
+/// Identifies our files, in the header's `application_id`: `sshc`.
 pub(super) const APPLICATION_ID: i32 = 0x7373_6863;
 
-/// The version that this program writes, kept in the header as `user_version`.
-pub(super) const VERSION: usize = STEPS.len();
+/// This program's format version, in the header's `user_version`.
+pub(super) const VERSION: usize = MIGRATIONS.len();
 
-/// What leads from each version to the next. A step that was released is never changed.
-const STEPS: &[&str] = &[
+/// The migration from each version to the next. Never change one that was released.
+const MIGRATIONS: &[&str] = &[
     FIRST, PEOPLE, PROOF, INDEXED, ACTORS, COMMITS, MAKERS, SCOPES, SLOW, CLAIMS,
 ];
 
@@ -214,12 +214,12 @@ CREATE TABLE claims (
 CREATE INDEX claims_by_account ON claims (account);
 ";
 
-/// Does the steps that are missing, all or none, and returns whether there were any. Another
-/// process may be doing the same: the version is read again once nobody else can write.
-pub(super) fn migrate(db: &mut Connection) -> rusqlite::Result<bool> {
+/// Runs the missing migrations in one transaction. Another process may be doing the same, so the
+/// version is read again once this one holds the write lock.
+pub(super) fn migrate(db: &mut Connection) -> rusqlite::Result<()> {
     let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let found = version(&transaction)?;
-    let missing = STEPS.get(found..).unwrap_or_default();
+    let missing = MIGRATIONS.get(found..).unwrap_or_default();
     for step in missing {
         transaction.execute_batch(step)?;
     }
@@ -227,17 +227,16 @@ pub(super) fn migrate(db: &mut Connection) -> rusqlite::Result<bool> {
         transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
         transaction.pragma_update(None, "user_version", i64::try_from(VERSION).unwrap_or(0))?;
     }
-    transaction.commit()?;
-    Ok(!missing.is_empty())
+    transaction.commit()
 }
 
-/// The version in the file's header; one that can't be is as good as "newer than any".
+/// The version in the file's header; an invalid one counts as newer than any.
 pub(super) fn version(db: &Connection) -> rusqlite::Result<usize> {
     let version: i64 = db.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     Ok(usize::try_from(version).unwrap_or(usize::MAX))
 }
 
-/// Writes what is there already: the smallest write there is.
+/// Writes the version again: the smallest possible write, for health checks.
 pub(super) fn touch(db: &Connection) -> Result<(), crate::store::StoreError> {
     Ok(db.pragma_update(None, "user_version", i64::try_from(VERSION).unwrap_or(0))?)
 }

@@ -117,9 +117,9 @@ fn lines(messages: &[Message]) -> Vec<String> {
 #[tokio::test]
 async fn another_process_may_write() {
     let folder = Folder::new();
-    let patience = Duration::from_millis(20);
+    let busy_timeout = Duration::from_millis(20);
     let options = Options {
-        patience,
+        busy_timeout,
         ..Options::default()
     };
     let store = Sqlite::open_with(&folder.file(), options).unwrap();
@@ -206,7 +206,10 @@ async fn rows_are_judged_when_they_are_read() {
 
     for (damage, expected) in [
         ("author = x'00'", ", author: "),
-        ("author = zeroblob(16), author_name = 'No Body'", "bad name"),
+        (
+            "author = zeroblob(16), author_name = 'No Body'",
+            "invalid name",
+        ),
         ("author_name = 'bob', kind = 77", "unknown kind 77"),
         ("kind = 0, body = NULL", "no text"),
     ] {
@@ -222,8 +225,11 @@ async fn rows_are_judged_when_they_are_read() {
     let two = found(&store, "two").await;
     assert!(matches!(two, Err(StoreError::Corrupt(_))), "{two:?}");
     for (damage, expected) in [
-        ("UPDATE accounts SET preferences = '{'", "bad preferences"),
-        ("UPDATE accounts SET name = ''", "bad name"),
+        (
+            "UPDATE accounts SET preferences = '{'",
+            "invalid preferences",
+        ),
+        ("UPDATE accounts SET name = ''", "invalid name"),
     ] {
         other.execute(damage, []).unwrap();
         let error = store

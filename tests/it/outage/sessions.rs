@@ -165,7 +165,7 @@ fn an_outage_is_survived() {
 
     server.store.set(StoreMode::Down);
     alice.line("meanwhile");
-    alice.wait_text("the database does not answer");
+    alice.wait_text("the database is not responding");
 
     // bob is known: everything that needs no store works, and the rest tells why not.
     let bob = server.login("bob").terminal();
@@ -179,7 +179,7 @@ fn an_outage_is_survived() {
     bob.line("/history");
     bob.wait_text("The history can't be read");
     bob.line("/join ops");
-    bob.wait_text("the database does not answer");
+    bob.wait_text("the database is not responding");
     bob.line("hello");
     bob.wait_for("the words back", |s| s.prompt().ends_with("▸ hello"));
     let who = server.exec("dora", "who");

@@ -274,7 +274,7 @@ impl ExistingAudit {
             Some(existing) => {
                 let existing =
                     ArchiveRecord::Audit(ArchivedAudit::new(order.number, existing.clone()));
-                return Err(ArchiveRecord::Audit(order.clone()).differs(&existing));
+                return Err(ArchiveRecord::Audit(order.clone()).conflict_with(&existing));
             }
             None if order.number != self.last.saturating_add(1) => {
                 return Err(ImportConflict::Gap(self.last));
@@ -351,11 +351,11 @@ impl ExistingLog {
         match self.entries.get(&entry.seq) {
             Some(Some(existing)) if existing != entry => {
                 let existing = ArchiveRecord::Message(existing.clone());
-                return Err(ArchiveRecord::Message(entry.clone()).differs(&existing));
+                return Err(ArchiveRecord::Message(entry.clone()).conflict_with(&existing));
             }
             Some(_) => return Ok(false),
             None if entry.seq.0 <= last && entry.at < self.oldest => return Ok(false),
-            None if entry.seq.0 <= last => return Err(ImportConflict::Begun),
+            None if entry.seq.0 <= last => return Err(ImportConflict::LaterStart),
             None if last > 0 && entry.seq.0 - 1 > last => return Err(ImportConflict::Gap(last)),
             None => {}
         }

@@ -35,7 +35,7 @@ use crate::store::dynamo::{Dynamo, access, pending, rooms};
 #[derive(thiserror::Error, Debug)]
 #[error(transparent)]
 enum RecordError {
-    ImportConflict(#[from] ImportConflict),
+    Conflict(#[from] ImportConflict),
     Store(#[from] StoreError),
 }
 
@@ -159,7 +159,7 @@ impl ExistingData {
         }
         if let Some(existing) = existing {
             let writes = self.replace_room(record, &existing);
-            let writes = writes.ok_or_else(|| record.differs(&existing))?;
+            let writes = writes.ok_or_else(|| record.conflict_with(&existing))?;
             self.apply(&writes);
             return Ok(RecordPlan::New(writes));
         }
@@ -180,7 +180,7 @@ impl ExistingData {
                     return Err(ImportConflict::KeyTaken(key.clone()).into());
                 }
                 if self.pending >= MAX_PENDING {
-                    return Err(ImportConflict::Crowded.into());
+                    return Err(ImportConflict::TooManyPending.into());
                 }
                 self.pending += 1;
                 pending::begin_pending(pending)

@@ -79,16 +79,20 @@ async fn no_flipped_byte_goes_unnoticed() {
     drop(store);
     let count = folder.0.path().join("chat.db-commits");
     let (whole, sealed) = (fs::read(folder.file()).unwrap(), fs::read(&count).unwrap());
-    let seal = || commits::CommitFile::beside(&folder.file()).seal().unwrap();
-    assert!(seal().fits(&folder.file()));
+    let seal = || {
+        commit_count::CommitCountFile::beside(&folder.file())
+            .seal()
+            .unwrap()
+    };
+    assert!(seal().matches(&folder.file()));
     for at in (0..whole.len()).step_by(whole.len() / 97) {
         let mut bytes = whole.clone();
         bytes[at] ^= 0x04;
         fs::write(folder.file(), &bytes).unwrap();
-        assert!(!seal().fits(&folder.file()), "byte {at}");
+        assert!(!seal().matches(&folder.file()), "byte {at}");
         // If it opens, it stays marked as changed, also for those who look later.
         if Sqlite::open(&folder.file()).is_ok() {
-            assert!(!seal().fits(&folder.file()), "byte {at}, opened");
+            assert!(!seal().matches(&folder.file()), "byte {at}, opened");
         }
         fs::write(&count, &sealed).unwrap();
     }
@@ -97,12 +101,12 @@ async fn no_flipped_byte_goes_unnoticed() {
     assert_eq!(history(&store).await.len(), 200);
     store.append(vec![said("more")]).await.unwrap();
     drop(store);
-    assert!(seal().fits(&folder.file()), "sealed again");
+    assert!(seal().matches(&folder.file()), "sealed again");
     let last = fs::read(&count).unwrap().len() - 1;
     let mut torn = fs::read(&count).unwrap();
     torn[last] ^= 1;
     fs::write(&count, torn).unwrap();
-    let torn = commits::CommitFile::beside(&folder.file()).seal();
+    let torn = commit_count::CommitCountFile::beside(&folder.file()).seal();
     assert_eq!(torn, None, "unknown");
 }
 
@@ -112,23 +116,23 @@ async fn contradictions_are_damage() {
     for (damage, found) in [
         (
             "DELETE FROM messages WHERE seq = 3",
-            "in the middle of room/ops 1 entries are missing",
+            "room/ops has a gap: entries missing in the middle: 1",
         ),
         (
             "PRAGMA foreign_keys = off; UPDATE keys SET account = zeroblob(16)",
-            "a row of keys refers to nothing in accounts",
+            "a row of keys refers to a missing row of accounts",
         ),
         (
             "DELETE FROM words WHERE rowid = 2",
-            "1 messages can't be found by search",
+            "messages missing from the search index: 1",
         ),
         (
             "UPDATE messages SET shown = 0 WHERE seq = 2",
-            "1 entries of the search index are of no message",
+            "entries of the search index without a message: 1",
         ),
         (
             "UPDATE messages SET author_name = 'No Body' WHERE seq = 2",
-            "message 2 of room/ops has the bad name",
+            "message 2 of room/ops has the invalid name",
         ),
         (
             "UPDATE bans SET until = 1, subject = 'nonsense', kind = 'none'",

@@ -121,7 +121,7 @@ async fn each_commit_that_changes_something_is_counted() {
         let sql = "SELECT number FROM commits";
         other.query_row(sql, [], |row| row.get(0)).unwrap()
     };
-    let file = commits::CommitFile::beside(&folder.file());
+    let file = commit_count::CommitCountFile::beside(&folder.file());
     let (account, key) = alice();
     create(&store, &account, &key).await.unwrap();
     assert_eq!(number(), 1);

@@ -82,10 +82,10 @@ fn places_where_no_file_can_be() {
     let inside = folder.0.path();
     fs::write(inside.join("file"), "").unwrap();
     let cases = [
-        (inside.to_owned(), "is not a file"),
-        (inside.join("none/chat.db"), "can't be opened"),
-        (inside.join("file/chat.db"), "can't be opened"),
-        (inside.join("x".repeat(300)), "can't be opened"),
+        (inside.to_owned(), "is not a regular file"),
+        (inside.join("none/chat.db"), "can't open"),
+        (inside.join("file/chat.db"), "can't open"),
+        (inside.join("x".repeat(300)), "can't open"),
     ];
     for (path, expected) in cases {
         let error = Sqlite::open(&path).err().unwrap().to_string();

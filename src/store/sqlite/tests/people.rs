@@ -241,17 +241,17 @@ async fn rows_about_people_are_judged_when_they_are_read() {
     assert_eq!(entry.actor, Actor::Unverified(Text::stored(CLEAN)));
 
     for (damage, expected) in [
-        ("kind = 'moon'", "ban 1 has the bad target moon"),
-        ("kind = 'network'", "ban 1 has the bad target network"),
+        ("kind = 'moon'", "ban 1 has the invalid target moon"),
+        ("kind = 'network'", "ban 1 has the invalid target network"),
         (
             "kind = 'account', subject = '7'",
-            "bad target account \"7\"",
+            "invalid target account \"7\"",
         ),
         (
             "subject = printf('%032d', 7), name = NULL",
-            "ban 1 has the bad",
+            "ban 1 has the invalid",
         ),
-        ("name = 'No Body'", "ban 1 has the bad name"),
+        ("name = 'No Body'", "ban 1 has the invalid name"),
     ] {
         let damage = format!("UPDATE bans SET {damage}");
         other.execute(&damage, []).unwrap();
@@ -270,7 +270,7 @@ async fn rows_about_people_are_judged_when_they_are_read() {
     }
     other.execute("UPDATE accounts SET role = ''", []).unwrap();
     let error = store.accounts().await.unwrap_err().to_string();
-    assert!(error.contains("bad role"), "{error}");
+    assert!(error.contains("invalid role"), "{error}");
 }
 
 /// What is over is not kept for ever.
@@ -400,7 +400,7 @@ async fn an_account_that_makes_no_sense_hides_no_other() {
     let [good, Err(StoreError::Corrupt(what))] = &all[..] else {
         panic!("{all:?}");
     };
-    assert!(what.contains("bad preferences"), "{what}");
+    assert!(what.contains("invalid preferences"), "{what}");
     assert_eq!(*good, Ok((account.clone(), vec![first.clone()])));
 
     // With a damaged key it's the account that can't be read, and again no other.

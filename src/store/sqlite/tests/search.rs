@@ -1,7 +1,7 @@
 //! When words get into the index, which nobody who searches can tell.
 
 use super::*;
-use crate::store::sqlite::search::WAITING;
+use crate::store::sqlite::messages::INDEX_BACKLOG;
 
 /// Up to which message the index has been made, as another process sees it.
 fn indexed(folder: &Folder) -> i64 {
@@ -50,8 +50,11 @@ async fn what_the_index_lacks_is_found() {
     let store = Sqlite::open(&folder.file()).unwrap();
     assert_eq!(found(&store, "left").await.unwrap(), ["7 left"]);
 
-    store.append(vec![said("many"); WAITING]).await.unwrap();
+    store
+        .append(vec![said("many"); INDEX_BACKLOG])
+        .await
+        .unwrap();
     // Closing it does what was posted.
     drop(store);
-    assert_eq!(indexed(&folder), 7 + i64::try_from(WAITING).unwrap());
+    assert_eq!(indexed(&folder), 7 + i64::try_from(INDEX_BACKLOG).unwrap());
 }

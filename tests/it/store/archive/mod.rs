@@ -8,7 +8,7 @@ use ssh_chat::chat::access::{
 };
 use ssh_chat::chat::invite::{Code, Invite};
 use ssh_chat::store::Archive;
-use ssh_chat::store::archive::line::ArchiveLine;
+use ssh_chat::store::archive::format::ArchiveLine;
 use ssh_chat::store::archive::{ArchiveRecord, BATCH};
 use ssh_chat::text::Text;
 

@@ -42,9 +42,9 @@ async fn writers_continue_during_an_export(place: &impl Archived) {
     assert!(entries.len() >= 2000, "everything from before the export");
     for (n, entry) in entries.iter().enumerate() {
         assert_eq!(entry.seq, Seq(n as u64 + 1), "a gap");
-        if let ArchivedBody::Deleted { target } = entry.kept {
+        if let ArchivedBody::Deleted { target } = entry.body {
             let gone = entries[usize::try_from(target.0).unwrap() - 1];
-            assert_eq!(gone.kept, ArchivedBody::Gone, "{target} was deleted");
+            assert_eq!(gone.body, ArchivedBody::Gone, "{target} was deleted");
         }
     }
     let other = place.another();

@@ -151,7 +151,7 @@ async fn a_record_that_does_not_fit_is_refused_without_effect(place: &impl Archi
         {
             Ok(_) => assert!(number < 1000, "no error after 1000 records"),
             Err(error) => {
-                assert_eq!(error, ImportConflict::Crowded.at(0));
+                assert_eq!(error, ImportConflict::TooManyPending.at(0));
                 break;
             }
         }
@@ -165,7 +165,7 @@ fn entry(conversation: Conversation, seq: u64) -> ArchiveRecord {
         at: NOW,
         author: author("bob"),
         to: None,
-        kept: ArchivedBody::Said {
+        body: ArchivedBody::Said {
             text: text("hm"),
             edited: false,
         },
@@ -178,7 +178,10 @@ async fn a_log_begins_where_it_begins(place: &impl Archived) {
     let at = |seq| entry(room("ops"), seq);
     assert_eq!(store.import(vec![at(41), at(42)]).await, Ok(2));
     assert_eq!(store.import(vec![at(42), at(43)]).await, Ok(1));
-    for (seq, why) in [(40, ImportConflict::Begun), (45, ImportConflict::Gap(43))] {
+    for (seq, why) in [
+        (40, ImportConflict::LaterStart),
+        (45, ImportConflict::Gap(43)),
+    ] {
         assert_eq!(refused(&*store, at(seq)).await, why);
     }
     let crooked = vec![at(44), at(46)];

@@ -26,7 +26,7 @@ fn entry(seq: u64, at: Time, words: &str) -> ArchiveRecord {
         at,
         author: author("bob"),
         to: None,
-        kept: ArchivedBody::Said {
+        body: ArchivedBody::Said {
             text: text(words),
             edited: false,
         },
@@ -118,7 +118,11 @@ async fn expired_entries_are_not_exported() {
     table.delete(["LOG#room/ops", &format!("{:020}", 1)]);
     assert_eq!(import(&hour, &records).await, 0);
     let refused = all.import(records[..2].to_vec()).await;
-    assert_eq!(refused, Err(ImportConflict::Begun.at(0)), "nothing expires");
+    assert_eq!(
+        refused,
+        Err(ImportConflict::LaterStart.at(0)),
+        "nothing expires"
+    );
 }
 
 /// The next position follows the last entry, even if it has expired.
@@ -132,7 +136,7 @@ async fn an_expired_log_keeps_its_last_position() {
     let [ArchiveRecord::Message(last)] = records.as_slice() else {
         panic!("{records:?}");
     };
-    assert_eq!((last.seq, &last.kept), (Seq(2), &ArchivedBody::Gone));
+    assert_eq!((last.seq, &last.body), (Seq(2), &ArchivedBody::Gone));
     assert_eq!(import(&store, &records).await, 0, "into its own source");
     let copy = OwnTable::new().keeping(None);
     import(&copy, &records).await;

@@ -1,28 +1,28 @@
-//! PURE: what counts as a word when somebody searches, for every adapter alike.
+//! PURE: how a search query is split into terms, the same for every adapter.
 //!
-//! Text is cut into words where Unicode has no letter or digit, ignoring case and diacritics. That
-//! finds nothing inside a run of a script written without spaces, which would be one long word, so
-//! each character of such a script is a word of its own, and a run of them in a search is a phrase.
+//! Text is split into words wherever Unicode has no letter or digit, ignoring case and diacritics.
+//! In a script written without spaces that would make one long word of a whole sentence, so each
+//! character of such a script is a word of its own, and a run of them in a query is a phrase.
 
 use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::is_combining_mark;
 
-/// The part of a search that is looked at, in characters, so that nobody can ask for too much.
+/// The longest query, in characters; the rest is ignored.
 const MAX_CHARS: usize = 512;
 
-/// What somebody searches for.
+/// A parsed search query.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct SearchTerms {
-    /// Each of them must occur, as it is.
+    /// All of these must occur.
     pub phrases: Vec<String>,
-    /// Whether the last may be the beginning of a word.
+    /// Whether the last one also matches the beginning of a longer word.
     pub open: bool,
 }
 
 impl SearchTerms {
-    /// What was typed; `None` if there is no word in it. The last word is open unless a sign ends
-    /// it (`c++`).
-    pub fn typed(raw: &str) -> Option<SearchTerms> {
+    /// Parses a query; `None` if it has no word. The last word is open unless punctuation ends it
+    /// (`c++`).
+    pub fn parse(raw: &str) -> Option<SearchTerms> {
         let raw: String = raw.nfc().take(MAX_CHARS).collect();
         let phrases: Vec<&str> = raw
             .split(|c: char| c.is_whitespace() || c.is_control())
@@ -30,17 +30,17 @@ impl SearchTerms {
             .collect();
         let open = phrases.last()?.ends_with(char::is_alphanumeric);
         Some(SearchTerms {
-            phrases: phrases.into_iter().map(apart).collect(),
+            phrases: phrases.into_iter().map(split_unspaced).collect(),
             open,
         })
     }
 }
 
-/// Text with spaces around every character of a script that is written without.
-pub(super) fn apart(text: &str) -> String {
+/// Puts spaces around every character of a script written without them.
+pub(super) fn split_unspaced(text: &str) -> String {
     let mut spaced = String::with_capacity(text.len());
     for c in text.chars() {
-        if unspaced(c) {
+        if is_unspaced(c) {
             spaced.extend([' ', c, ' ']);
         } else {
             spaced.push(c);
@@ -50,7 +50,7 @@ pub(super) fn apart(text: &str) -> String {
 }
 
 /// Han, kana, Thai, Lao, Burmese and Khmer.
-fn unspaced(c: char) -> bool {
+fn is_unspaced(c: char) -> bool {
     matches!(c,
         '\u{3005}'..='\u{3007}' | '\u{3040}'..='\u{30FF}' | '\u{31F0}'..='\u{31FF}'
         | '\u{3400}'..='\u{4DBF}' | '\u{4E00}'..='\u{9FFF}' | '\u{F900}'..='\u{FAFF}'
@@ -58,7 +58,7 @@ fn unspaced(c: char) -> bool {
         | '\u{0E00}'..='\u{0EFF}' | '\u{1000}'..='\u{109F}' | '\u{1780}'..='\u{17FF}')
 }
 
-/// A search in texts that have no index.
+/// Matches a query against text that has no index.
 #[derive(Debug, Clone)]
 pub(super) struct TermMatcher {
     phrases: Vec<Vec<String>>,
@@ -66,37 +66,40 @@ pub(super) struct TermMatcher {
 }
 
 impl TermMatcher {
-    /// Looks for these.
-    pub fn new(words: &SearchTerms) -> TermMatcher {
+    /// Prepares a query.
+    pub fn new(terms: &SearchTerms) -> TermMatcher {
         TermMatcher {
-            phrases: words.phrases.iter().map(|phrase| cut(phrase)).collect(),
-            open: words.open,
+            phrases: terms.phrases.iter().map(|phrase| words(phrase)).collect(),
+            open: terms.open,
         }
     }
 
-    /// Whether all of them occur in a text.
+    /// Whether all of its phrases occur in `text`.
     pub fn matches(&self, text: &str) -> bool {
-        let text = cut(&apart(text));
+        let text = words(&split_unspaced(text));
         let last = self.phrases.len().saturating_sub(1);
         self.phrases.iter().enumerate().all(|(index, phrase)| {
             let open = self.open && index == last;
-            // A word may consist of nothing but marks that do not count.
-            phrase.is_empty() || text.windows(phrase.len()).any(|at| is(at, phrase, open))
+            // A phrase of nothing but combining marks has no words.
+            phrase.is_empty()
+                || text
+                    .windows(phrase.len())
+                    .any(|window| is_match(window, phrase, open))
         })
     }
 }
 
-fn is(at: &[String], phrase: &[String], open: bool) -> bool {
-    match (at.split_last(), phrase.split_last()) {
-        (Some((at_last, at)), Some((last, phrase))) => {
-            at == phrase && (at_last == last || open && at_last.starts_with(last.as_str()))
+fn is_match(window: &[String], phrase: &[String], open: bool) -> bool {
+    match (window.split_last(), phrase.split_last()) {
+        (Some((word, window)), Some((last, phrase))) => {
+            window == phrase && (word == last || open && word.starts_with(last.as_str()))
         }
         _ => false,
     }
 }
 
 /// The words of a text, without case and diacritics.
-fn cut(text: &str) -> Vec<String> {
+fn words(text: &str) -> Vec<String> {
     let plain = text.nfd().filter(|c| !is_combining_mark(*c));
     let plain: String = plain.flat_map(char::to_lowercase).collect();
     let words = plain.split(|c: char| !c.is_alphanumeric());
@@ -130,9 +133,9 @@ mod tests {
                 phrases: phrases.iter().map(|&phrase| phrase.to_owned()).collect(),
                 open,
             });
-            assert_eq!(SearchTerms::typed(raw), expected, "{raw:?}");
+            assert_eq!(SearchTerms::parse(raw), expected, "{raw:?}");
         }
-        let long = SearchTerms::typed(&"ab ".repeat(1000)).unwrap();
+        let long = SearchTerms::parse(&"ab ".repeat(1000)).unwrap();
         assert!(long.phrases.len() < MAX_CHARS);
     }
 
@@ -150,7 +153,7 @@ mod tests {
             ("c++", "C++ and cpp", true),
             ("c++", "cpp", false),
         ] {
-            let matcher = TermMatcher::new(&SearchTerms::typed(raw).unwrap());
+            let matcher = TermMatcher::new(&SearchTerms::parse(raw).unwrap());
             assert_eq!(matcher.matches(text), expected, "{raw:?} in {text:?}");
         }
     }

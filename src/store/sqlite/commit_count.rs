@@ -1,13 +1,18 @@
-//! Detects lost commits: each commit is counted in the database, and the count that was last
-//! acknowledged is also in a small file beside it.
+//! Detects lost commits: each commit is counted in the database, and the last acknowledged count is
+//! also in a small file beside it.
+//!
+//! Protocol of the writer: [`increment`] inside the transaction, commit,
+//! [`CommitCountFile::acknowledge`], and only then reply to the caller. When the database is opened:
+//! [`CommitCountFile::read`] before [`read_count`], then [`CommitCount::missing`]. When it's closed:
+//! [`CommitCountFile::write_seal`].
 //!
 //! If the write-ahead log is removed, emptied or cut between two starts, `SQLite` opens what is
-//! left without an error, because a log that ends early looks the same as one that was never
-//! written. The file makes the difference visible: it can be behind the database (a crash came
-//! between the commit and the file), but never ahead of it unless commits are missing.
+//! left without an error, because a truncated log looks the same as a shorter one. The file makes
+//! the difference visible: it can be behind the database (after a crash between the commit and the
+//! file), but it's ahead only if commits are missing.
 //!
-//! The file isn't synced. After a power cut it may be old, torn or gone, which reads as "unknown"
-//! and never as a loss.
+//! The file isn't synced. After a power failure it may be old, torn or missing, which reads as
+//! "unknown" and never as a loss.
 
 use std::fs::{File, OpenOptions, remove_file};
 use std::io::{self, ErrorKind, Read as _};
@@ -25,19 +30,19 @@ const MAGIC: &[u8; 8] = b"sshchat1";
 const LENGTH: usize = 64;
 const HASHED: usize = 32;
 
-/// How many commits a database has had.
+/// The number of commits of a database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Commits {
-    /// Random, made with the schema: which database it is.
+pub(super) struct CommitCount {
+    /// Identifies the database: random, created with the schema.
     pub(super) identity: [u8; 16],
-    /// Grows by one with each transaction that changes something.
+    /// Incremented by each transaction that changes something.
     pub(super) number: u64,
 }
 
-impl Commits {
-    /// How many commits of the database are missing, if so many were `acknowledged`. A database
-    /// without a count is empty or of an earlier version.
-    pub(super) fn missing(database: Option<Commits>, acknowledged: Option<Commits>) -> u64 {
+impl CommitCount {
+    /// How many acknowledged commits the database lacks. A database without a count is empty or of
+    /// an earlier version.
+    pub(super) fn missing(database: Option<CommitCount>, acknowledged: Option<CommitCount>) -> u64 {
         match (database, acknowledged) {
             (Some(database), Some(acknowledged)) if database.identity == acknowledged.identity => {
                 acknowledged.number.saturating_sub(database.number)
@@ -62,36 +67,36 @@ impl Commits {
         whole
     }
 
-    /// `None` for whatever [`Commits::to_bytes`] doesn't write.
-    fn from_bytes(bytes: &[u8; LENGTH]) -> Option<Commits> {
+    /// `None` if [`CommitCount::to_bytes`] didn't write them.
+    fn from_bytes(bytes: &[u8; LENGTH]) -> Option<CommitCount> {
         let (hashed, hash) = bytes.split_at_checked(HASHED)?;
         let (magic, rest) = hashed.split_first_chunk()?;
         let (identity, number) = rest.split_first_chunk()?;
         let good = magic == MAGIC && Sha256::digest(hashed).as_slice() == hash;
-        good.then_some(Commits {
+        good.then_some(CommitCount {
             identity: *identity,
             number: u64::from_be_bytes(number.try_into().ok()?),
         })
     }
 }
 
-/// The largest database that is sealed, in bytes: a tenth of a second.
-const SEALED: u64 = 64 << 20;
+/// The largest database that is sealed, in bytes: hashing it takes a tenth of a second.
+const MAX_SEALED: u64 = 64 << 20;
 
 /// The first bytes of a seal, with the version of its format.
 const SEAL: &[u8; 8] = b"sshseal1";
 
-/// What a database was when it was closed, with all of it in the file: any byte that is another
-/// one later is noticed. Stands in the same file, behind the count.
+/// A hash of the database file as it was closed, with an empty write-ahead log, so that any byte
+/// changed later is noticed. Stored after the count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Seal {
-    /// How many commits it had.
-    pub(super) commits: Commits,
-    /// SHA-256 of its bytes.
+pub(super) struct FileSeal {
+    /// Its commit count.
+    pub(super) commits: CommitCount,
+    /// The SHA-256 of its bytes.
     digest: [u8; 32],
 }
 
-impl Seal {
+impl FileSeal {
     /// Magic, the count as it's written above, the digest, and SHA-256 of these.
     const LENGTH: usize = 8 + LENGTH + 32 + 32;
 
@@ -103,29 +108,29 @@ impl Seal {
         bytes
     }
 
-    fn from_bytes(bytes: &[u8; Seal::LENGTH]) -> Option<Seal> {
-        let (hashed, hash) = bytes.split_at_checked(Seal::LENGTH - 32)?;
+    fn from_bytes(bytes: &[u8; FileSeal::LENGTH]) -> Option<FileSeal> {
+        let (hashed, hash) = bytes.split_at_checked(FileSeal::LENGTH - 32)?;
         let (magic, rest) = hashed.split_first_chunk()?;
         let (commits, digest) = rest.split_first_chunk()?;
         let good = magic == SEAL && Sha256::digest(hashed).as_slice() == hash;
-        let seal = Seal {
-            commits: Commits::from_bytes(commits)?,
+        let seal = FileSeal {
+            commits: CommitCount::from_bytes(commits)?,
             digest: digest.try_into().ok()?,
         };
         good.then_some(seal)
     }
 
-    /// Whether a database is what it was. Nobody may have it open, since to close it here would drop
-    /// the locks of this process (<https://sqlite.org/howtocorrupt.html> §2.2).
-    pub(super) fn fits(&self, database: &Path) -> bool {
+    /// Whether the file is unchanged. No one in this process may have it open, since closing it here
+    /// would drop `SQLite`'s locks (<https://sqlite.org/howtocorrupt.html> §2.2).
+    pub(super) fn matches(&self, database: &Path) -> bool {
         digest(database).is_none_or(|digest| digest == self.digest)
     }
 }
 
-/// SHA-256 of a database; `None` if it can't be read, or takes too long.
+/// The SHA-256 of a database; `None` if it can't be read or is larger than [`MAX_SEALED`].
 fn digest(database: &Path) -> Option<[u8; 32]> {
     let mut file = File::open(database).ok()?;
-    if file.metadata().ok()?.len() > SEALED {
+    if file.metadata().ok()?.len() > MAX_SEALED {
         return None;
     }
     let mut digest = Sha256::new();
@@ -139,8 +144,8 @@ fn digest(database: &Path) -> Option<[u8; 32]> {
     }
 }
 
-/// The count in a database; `None` if it has none, because it's empty or of an earlier version.
-pub(super) fn of(db: &Connection) -> rusqlite::Result<Option<Commits>> {
+/// The count in a database; `None` if it's empty or of an earlier version.
+pub(super) fn read_count(db: &Connection) -> rusqlite::Result<Option<CommitCount>> {
     if !db.table_exists(None, "commits")? {
         return Ok(None);
     }
@@ -148,33 +153,33 @@ pub(super) fn of(db: &Connection) -> rusqlite::Result<Option<Commits>> {
         .optional()
 }
 
-/// Counts the transaction that is about to be committed.
-pub(super) fn count(db: &Connection) -> rusqlite::Result<Commits> {
+/// Counts the current transaction.
+pub(super) fn increment(db: &Connection) -> rusqlite::Result<CommitCount> {
     db.prepare_cached("UPDATE commits SET number = number + 1 RETURNING identity, number")?
         .query_row([], to_commits)
 }
 
-fn to_commits(row: &rusqlite::Row<'_>) -> rusqlite::Result<Commits> {
+fn to_commits(row: &rusqlite::Row<'_>) -> rusqlite::Result<CommitCount> {
     let number: i64 = row.get(1)?;
-    Ok(Commits {
+    Ok(CommitCount {
         identity: row.get(0)?,
         number: u64::try_from(number).unwrap_or(0),
     })
 }
 
-/// The file with the count that was acknowledged last, beside the database.
-pub(super) struct CommitFile {
+/// The file with the last acknowledged count.
+pub(super) struct CommitCountFile {
     path: PathBuf,
-    /// Opened with the first write. An error is logged once.
+    /// Opened by the first write. An error is logged once.
     file: OnceLock<Option<File>>,
 }
 
-impl CommitFile {
+impl CommitCountFile {
     /// The file beside this database.
-    pub(super) fn beside(database: &Path) -> CommitFile {
+    pub(super) fn beside(database: &Path) -> CommitCountFile {
         let mut path = database.as_os_str().to_owned();
         path.push("-commits");
-        CommitFile {
+        CommitCountFile {
             path: path.into(),
             file: OnceLock::new(),
         }
@@ -184,60 +189,59 @@ impl CommitFile {
         &self.path
     }
 
-    /// What was acknowledged last, if the file is there and whole.
-    pub(super) fn read(&self) -> io::Result<Option<Commits>> {
+    /// The last acknowledged count; `None` if the file is missing or torn.
+    pub(super) fn read(&self) -> io::Result<Option<CommitCount>> {
         match File::open(&self.path) {
-            Ok(file) => Ok(read(&file)),
+            Ok(file) => Ok(read_file(&file)),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
     }
 
-    /// Writes that these commits are acknowledged, unless another process has acknowledged as many
-    /// or more. (If two processes write within the same microseconds, the file may be one commit
-    /// behind until the next one.) An error is logged once and stops nothing: the commit itself is
-    /// durable.
-    pub(super) fn acknowledge(&self, commits: Commits) {
+    /// Writes the count, unless another process has written the same or a higher one. (If two
+    /// processes write within the same microseconds, the file may be one commit behind until the
+    /// next.) An error is only logged: the commit itself is durable.
+    pub(super) fn acknowledge(&self, commits: CommitCount) {
         let file = self.file.get_or_init(|| match self.open() {
             Ok(file) => Some(file),
             Err(error) => {
-                self.complain(&error);
+                self.log_failure(&error);
                 None
             }
         });
         let Some(file) = file else {
             return;
         };
-        let known = read(file);
+        let known = read_file(file);
         if known.is_some_and(|k| k.identity == commits.identity && k.number >= commits.number) {
             return;
         }
         if let Err(error) = file.write_all_at(&commits.to_bytes(), 0) {
-            self.complain(&error);
+            self.log_failure(&error);
         }
     }
 
-    /// What the database was when it was closed last, if that is known.
-    pub(super) fn seal(&self) -> Option<Seal> {
-        let mut bytes = [0; Seal::LENGTH];
+    /// The seal written when the database was last closed.
+    pub(super) fn seal(&self) -> Option<FileSeal> {
+        let mut bytes = [0; FileSeal::LENGTH];
         let file = File::open(&self.path).ok()?;
         file.read_exact_at(&mut bytes, LENGTH as u64).ok()?;
-        Seal::from_bytes(&bytes)
+        FileSeal::from_bytes(&bytes)
     }
 
-    /// Writes what the database is, now that it's closed. If that can't be, it's not known.
+    /// Seals the closed database. Without a seal, changes go unnoticed.
     pub(super) fn write_seal(&self, database: &Path) {
         if let Ok(Some(commits)) = self.read()
             && let Some(digest) = digest(database)
             && let Some(Some(file)) = self.file.get()
         {
-            let seal = Seal { commits, digest };
-            let _unknown = file.write_all_at(&seal.to_bytes(), LENGTH as u64);
+            let seal = FileSeal { commits, digest };
+            let _unsealed = file.write_all_at(&seal.to_bytes(), LENGTH as u64);
         }
     }
 
-    /// Makes this what was acknowledged, even if it's less than before.
-    pub(super) fn reset(&self, commits: Option<Commits>) -> io::Result<()> {
+    /// Replaces the acknowledged count, even by a lower one.
+    pub(super) fn reset(&self, commits: Option<CommitCount>) -> io::Result<()> {
         match commits {
             Some(commits) => self.open()?.write_all_at(&commits.to_bytes(), 0),
             None => remove_file(&self.path),
@@ -254,38 +258,38 @@ impl CommitFile {
             .open(&self.path)
     }
 
-    fn complain(&self, error: &io::Error) {
+    fn log_failure(&self, error: &io::Error) {
         tracing::warn!(
             event = "commit_count_not_written",
             path = %self.path.display(),
             %error,
-            "lost commits may go unnoticed at the next start"
+            "can't write the commit count: lost commits may go unnoticed at the next start"
         );
     }
 }
 
-fn read(file: &File) -> Option<Commits> {
+fn read_file(file: &File) -> Option<CommitCount> {
     let mut bytes = [0; LENGTH];
     file.read_exact_at(&mut bytes, 0).ok()?;
-    Commits::from_bytes(&bytes)
+    CommitCount::from_bytes(&bytes)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const COMMITS: Commits = Commits {
+    const COMMITS: CommitCount = CommitCount {
         identity: [7; 16],
         number: 300,
     };
 
     #[test]
     fn what_is_missing_is_counted() {
-        let other = |number| Commits {
+        let other = |number| CommitCount {
             identity: [8; 16],
             number,
         };
-        let same = |number| Commits { number, ..COMMITS };
+        let same = |number| CommitCount { number, ..COMMITS };
         for (database, acknowledged, missing) in [
             (Some(COMMITS), None, 0),
             (Some(COMMITS), Some(COMMITS), 0),
@@ -297,7 +301,7 @@ mod tests {
             (None, None, 0),
         ] {
             assert_eq!(
-                Commits::missing(database, acknowledged),
+                CommitCount::missing(database, acknowledged),
                 missing,
                 "{database:?} {acknowledged:?}"
             );
@@ -307,11 +311,11 @@ mod tests {
     #[test]
     fn what_is_not_whole_is_unknown() {
         let folder = tempfile::tempdir().unwrap();
-        let file = CommitFile::beside(&folder.path().join("chat.db"));
+        let file = CommitCountFile::beside(&folder.path().join("chat.db"));
         assert_eq!(file.read().unwrap(), None);
         file.acknowledge(COMMITS);
         assert_eq!(file.read().unwrap(), Some(COMMITS));
-        let fewer = Commits {
+        let fewer = CommitCount {
             number: 1,
             ..COMMITS
         };

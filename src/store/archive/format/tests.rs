@@ -11,18 +11,18 @@ use crate::text::Text;
 
 /// Where the document begins and ends to be written here.
 const EXAMPLES: [&str; 2] = [
-    "<!-- examples: written by the test in src/store/archive/line/tests.rs -->\n",
+    "<!-- examples: written by the test in src/store/archive/format/tests.rs -->\n",
     "<!-- end of examples -->",
 ];
 
 fn lines() -> Vec<ArchiveLine> {
     let records = records();
-    let begin = ArchiveFrame::Archive {
+    let begin = ArchiveFrame::Header {
         v: VERSION,
         at: AT,
         program: "ssh-chat 0.1.0".to_owned(),
     };
-    let end = ArchiveFrame::End {
+    let end = ArchiveFrame::Trailer {
         records: records.len() as u64,
     };
     let mut lines = vec![ArchiveLine::Frame(begin)];
@@ -127,7 +127,7 @@ const WRONG: &[(&str, &str, &str)] = &[
     (
         r#""tz":"Europe/Berlin""#,
         r#""tz":"\u001b]0;x""#,
-        "zone or the theme",
+        "`tz` or `theme`",
     ),
     (r#""name":"bob"}]"#, r#""name":"b b"}]"#, "not ' '"),
     ("SHA256:0jvS", "SHA256:0jv", "SHA256: and 43"),
@@ -147,24 +147,24 @@ const WRONG: &[(&str, &str, &str)] = &[
     (
         r#"{"client":"SSH-2.0-Go"}"#,
         r#"{"client":""}"#,
-        "begins with nothing",
+        "prefix is empty",
     ),
     (
         r#"{"client":"SSH-2.0-Go"}"#,
         r#"{"shoe":"42"}"#,
         "unknown variant `shoe`",
     ),
-    (r#""ban","id":1,"#, r#""ban","id":0,"#, "counted from 1"),
-    (r#""number":1"#, r#""number":0"#, "counted from 1"),
-    (r#""seq":5"#, r#""seq":0"#, "begin with 1"),
+    (r#""ban","id":1,"#, r#""ban","id":0,"#, "starts at 1"),
+    (r#""number":1"#, r#""number":0"#, "starts at 1"),
+    (r#""seq":5"#, r#""seq":0"#, "starts at 1"),
     (
         r#""kind":"gone""#,
         r#""kind":"gone","text":"x""#,
-        "do not go with",
+        "don't match this",
     ),
-    (r#""kind":"gone""#, r#""kind":"said""#, "do not go with"),
-    (r#""target":5"#, r#""target":6"#, "no place before"),
-    (r#""target":5"#, r#""target":0"#, "no place before"),
+    (r#""kind":"gone""#, r#""kind":"said""#, "don't match this"),
+    (r#""target":5"#, r#""target":6"#, "not an earlier"),
+    (r#""target":5"#, r#""target":0"#, "not an earlier"),
     (
         r#""edited":true"#,
         r#""edited":"yes""#,
@@ -195,7 +195,7 @@ fn errors_are_short_and_clean() {
     let long = format!(r#"{{"type":"\u001b[2J{}"}}"#, "語".repeat(2000));
     let error = read(&long).unwrap_err();
     assert!(error.chars().all(|c| !c.is_control()), "{error}");
-    assert!(error.len() < 3 * MAX_WORDS, "{}", error.len());
+    assert!(error.len() < 3 * MAX_ERROR, "{}", error.len());
 }
 
 #[test]
@@ -206,11 +206,11 @@ fn the_first_line_tells_whether_the_rest_can_be_read() {
     for (raw, expected) in [
         (
             r#"{"type":"archive","v":2,"more":{}}"#,
-            "has format 2, and this ssh-chat reads 1",
+            "has format 2, but this ssh-chat reads format 1",
         ),
-        (r#"{"v":1,"type":"export"}"#, "this is no archive"),
-        ("", "this is no archive"),
-        ("PK\u{3}\u{4}", "this is no archive"),
+        (r#"{"v":1,"type":"export"}"#, "not an archive"),
+        ("", "not an archive"),
+        ("PK\u{3}\u{4}", "not an archive"),
     ] {
         let error = first(raw).unwrap_err();
         assert!(error.contains(expected), "{error}");
@@ -252,12 +252,15 @@ fn differences_are_named() {
     other.preferences.tz = None;
     let other = ArchiveRecord::Account(other);
     assert_eq!(
-        one[0].differs(&other).to_string(),
-        "the store has it already, with other contents (keys, preferences)"
+        one[0].conflict_with(&other).to_string(),
+        "the store already has it, with different contents (keys, preferences)"
     );
-    assert_eq!(one[0].differs(&one[0]), ImportConflict::Differs(Vec::new()));
+    assert_eq!(
+        one[0].conflict_with(&one[0]),
+        ImportConflict::Differs(Vec::new())
+    );
     let (said, gone) = (records().remove(14), entry(1, ArchivedBody::Gone));
-    let ImportConflict::Differs(fields) = said.differs(&ArchiveRecord::Message(gone)) else {
+    let ImportConflict::Differs(fields) = said.conflict_with(&ArchiveRecord::Message(gone)) else {
         panic!();
     };
     assert!(fields.contains(&"text".to_owned()), "{fields:?}");

@@ -1,8 +1,13 @@
-//! The threads that own the connections: one that writes, a few that read.
+//! The threads that own the database connections: one writer and a few readers.
 //!
-//! They are threads of their own, because `SQLite` blocks: nobody else's task waits while a commit
-//! waits for the disk. Jobs that gather during one commit go together into the next, so that the
-//! rate of commits does not limit the rate of messages.
+//! `SQLite` blocks, so it must not run on tokio's threads. Jobs that arrive during one commit share
+//! the next (group commit), so that the rate of commits doesn't limit the rate of messages.
+//!
+//! Protocol: [`Workers::run`] queues a closure and returns its result. A writer runs the closures of
+//! a group in one transaction, each in a savepoint: one that returns an error is rolled back alone.
+//! Results are delivered after the commit, so `Ok` means durable; if the commit fails, every closure
+//! of the group gets its error. After a failure the connection is dropped and the next group opens
+//! another. Dropping [`Workers`] runs what is queued and joins the threads.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,46 +17,46 @@ use std::time::Duration;
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
-use super::commits::{self, Commits};
-use super::error::{Failure, diagnose};
+use super::commit_count::{self, CommitCount};
+use super::error::diagnose;
 use super::file::{DatabaseFile, OpenError};
-use super::trim::{self, Trim};
-use crate::store::StoreError;
+use super::retention::{self, Trimmer};
+use crate::store::{CallError, StoreError};
 
-/// Jobs that can wait; whoever brings one more waits to hand it over.
+/// The most queued jobs; beyond it, callers wait.
 const QUEUE: usize = 1024;
 
-/// Entries that go into one transaction before the next begins.
-const GROUP: usize = 256;
+/// Entries in one transaction before the next begins.
+const GROUP_WEIGHT: usize = 256;
 
-/// How long a group that is smaller than the one before waits once for more: those who were just
-/// answered are about to ask again, and a commit takes longer than this. Costs nothing when only
-/// one caller writes.
+/// How long a group that is smaller than the one before waits once for more jobs: the callers that
+/// just got their results are about to write again, and a commit takes longer than this. Costs
+/// nothing if there is only one caller.
 const LINGER: Duration = Duration::from_micros(200);
 
-/// Something to do with a connection.
+/// A queued unit of work: first [`run`](Job::run), then [`reply`](Job::reply).
 trait Job: Send {
-    /// How many entries it writes, about.
+    /// Roughly how many entries it writes.
     fn weight(&self) -> usize;
 
-    /// Does it and keeps the outcome. `Err` is the store's failure; a refusal is none.
-    fn run(&mut self, db: &Connection) -> Outcome;
+    /// Runs it and keeps its result.
+    fn run(&mut self, db: &Connection) -> JobOutcome;
 
-    /// Tells the caller the outcome, or that the whole transaction failed.
-    fn answer(self: Box<Self>, failed: Option<StoreError>);
+    /// Sends the result to the caller, or the error of the whole transaction.
+    fn reply(self: Box<Self>, failed: Option<StoreError>);
 }
 
-/// How a job ended, as far as its transaction is concerned.
-enum Outcome {
-    /// Keep what it wrote.
-    Done,
-    /// Undo what it wrote: it was refused.
-    Refused,
-    /// Undo what it wrote: the store failed.
+/// What a job means for its transaction.
+enum JobOutcome {
+    /// Keep its changes.
+    Keep,
+    /// Roll its changes back: it was rejected.
+    RollBack,
+    /// Roll its changes back: the store failed.
     Failed(StoreError),
 }
 
-/// A closure with the way back to who waits for it.
+/// A job that runs a closure.
 struct Task<T, E, F> {
     weight: usize,
     work: Option<F>,
@@ -62,86 +67,86 @@ struct Task<T, E, F> {
 impl<T, E, F> Job for Task<T, E, F>
 where
     T: Send + 'static,
-    E: Failure,
+    E: CallError,
     F: FnOnce(&Connection) -> Result<T, E> + Send + 'static,
 {
     fn weight(&self) -> usize {
         self.weight
     }
 
-    fn run(&mut self, db: &Connection) -> Outcome {
+    fn run(&mut self, db: &Connection) -> JobOutcome {
         let Some(work) = self.work.take() else {
-            return Outcome::Refused;
+            return JobOutcome::RollBack;
         };
         let result = work(db);
         let outcome = match &result {
-            Ok(_) => Outcome::Done,
-            Err(error) => match error.failure() {
-                Some(error) => Outcome::Failed(error.clone()),
-                None => Outcome::Refused,
+            Ok(_) => JobOutcome::Keep,
+            Err(error) => match error.store_error() {
+                Some(error) => JobOutcome::Failed(error.clone()),
+                None => JobOutcome::RollBack,
             },
         };
         self.result = Some(result);
         outcome
     }
 
-    fn answer(self: Box<Self>, failed: Option<StoreError>) {
+    fn reply(self: Box<Self>, failed: Option<StoreError>) {
         let result = match failed {
             Some(error) => Some(Err(error.into())),
             None => self.result,
         };
         if let Some(result) = result {
-            // The caller may have stopped waiting: what is written is written.
+            // The caller may have gone; the changes stay.
             let _ = self.reply.send(result);
         }
     }
 }
 
-/// Threads that take jobs from one queue. Dropping it does what is queued, then ends them.
-pub(super) struct Threads {
+/// Workers that take jobs from one queue. See the module for the protocol.
+pub(super) struct Workers {
     jobs: Option<mpsc::Sender<Box<dyn Job>>>,
     handles: Vec<JoinHandle<()>>,
 }
 
-impl Threads {
-    /// The one thread that writes.
-    pub(super) fn writer(file: &Arc<DatabaseFile>, db: Connection) -> Result<Threads, OpenError> {
+impl Workers {
+    /// Starts the writer.
+    pub(super) fn writer(file: &Arc<DatabaseFile>, db: Connection) -> Result<Workers, OpenError> {
         let (jobs, mut queue) = mpsc::channel(QUEUE);
         let handle = spawn(file, "store-write", {
             let file = Arc::clone(file);
             move || {
                 let mut db = Some(db);
                 let mut size = 1;
-                let mut trim = Trim::new(file.options().max_size);
-                outlive(|| make_room(&file, &mut db, &mut trim));
+                let mut trim = Trimmer::new(file.options().max_size);
+                catch_panic(|| trim_history(&file, &mut db, &mut trim));
                 loop {
                     while trim.is_removing() && queue.is_empty() && !queue.is_closed() {
-                        outlive(|| make_room(&file, &mut db, &mut trim));
+                        catch_panic(|| trim_history(&file, &mut db, &mut trim));
                     }
                     let Some(first) = queue.blocking_recv() else {
                         break;
                     };
                     let group = gather(first, &mut queue, size);
                     size = group.len();
-                    outlive(|| write(&file, &mut db, group));
-                    outlive(|| make_room(&file, &mut db, &mut trim));
+                    catch_panic(|| write(&file, &mut db, group));
+                    catch_panic(|| trim_history(&file, &mut db, &mut trim));
                 }
             }
         })?;
-        Ok(Threads {
+        Ok(Workers {
             jobs: Some(jobs),
             handles: vec![handle],
         })
     }
 
-    /// Threads that read, one for each connection, so that a long search holds up no login.
+    /// Starts one reader per connection, so that a long search doesn't delay logins.
     pub(super) fn readers(
         file: &Arc<DatabaseFile>,
         connections: Vec<Connection>,
-    ) -> Result<Threads, OpenError> {
+    ) -> Result<Workers, OpenError> {
         let (jobs, queue) = mpsc::channel(QUEUE);
         let queue = Arc::new(Mutex::new(queue));
-        let mut threads = Threads {
+        let mut threads = Workers {
             jobs: Some(jobs),
             handles: Vec::new(),
         };
@@ -150,7 +155,7 @@ impl Threads {
             let handle = spawn(file, "store-read", move || {
                 let mut db = Some(db);
                 while let Some(job) = next(&queue) {
-                    outlive(|| read(&own, &mut db, job));
+                    catch_panic(|| read(&own, &mut db, job));
                 }
             })?;
             threads.handles.push(handle);
@@ -158,12 +163,12 @@ impl Threads {
         Ok(threads)
     }
 
-    /// Has `work` done, and waits for it. In the writer, the work is durable when this answers
-    /// `Ok`, and undone when it answers `Err`. A caller that stops waiting does not stop it.
+    /// Runs `work` and returns its result. On the writer, its changes are durable if this is `Ok`,
+    /// and rolled back if it's `Err`. Cancelling the call doesn't cancel the work.
     pub(super) async fn run<T, E, F>(&self, weight: usize, work: F) -> Result<T, E>
     where
         T: Send + 'static,
-        E: Failure,
+        E: CallError,
         F: FnOnce(&Connection) -> Result<T, E> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
@@ -180,12 +185,12 @@ impl Threads {
         answer.await.map_err(|_| panicked())?
     }
 
-    /// Has `work` done some time, if there is room in the queue; nobody is told of the outcome.
-    pub(super) fn post<F>(&self, work: F)
+    /// Queues `work` if the queue has room, and ignores its result.
+    pub(super) fn spawn_job<F>(&self, work: F)
     where
         F: FnOnce(&Connection) -> Result<(), StoreError> + Send + 'static,
     {
-        let (reply, _nobody) = oneshot::channel();
+        let (reply, _ignored) = oneshot::channel();
         let task = Task {
             weight: 1,
             work: Some(work),
@@ -193,12 +198,12 @@ impl Threads {
             reply,
         };
         if let Some(jobs) = &self.jobs {
-            let _no_room = jobs.try_send(Box::new(task));
+            let _queue_full = jobs.try_send(Box::new(task));
         }
     }
 }
 
-impl Drop for Threads {
+impl Drop for Workers {
     fn drop(&mut self) {
         drop(self.jobs.take());
         for handle in self.handles.drain(..) {
@@ -215,25 +220,25 @@ fn spawn(
     thread::Builder::new()
         .name(name.to_owned())
         .spawn(body)
-        .map_err(|error| file.no_threads(&error))
+        .map_err(|error| file.thread_error(&error))
 }
 
 fn ended() -> StoreError {
-    StoreError::Unavailable("its thread has ended".to_owned())
+    StoreError::Unavailable("its thread has ended; restart the server".to_owned())
 }
 
 fn panicked() -> StoreError {
     StoreError::Unavailable("internal error, see the log".to_owned())
 }
 
-/// Does work that may panic. A thread that ended would leave a server that looks healthy and can
-/// save nothing. What is behind the panic is dropped: the connection, which rolls back, and the
-/// jobs, whose callers are told.
-fn outlive(work: impl FnOnce()) {
+/// Runs work that may panic. If the thread ended instead, the server would look healthy but couldn't
+/// save anything. A panic drops the connection, which rolls back, and the jobs, whose callers get
+/// an error.
+fn catch_panic(work: impl FnOnce()) {
     let _logged = catch_unwind(AssertUnwindSafe(work));
 }
 
-/// The next job for whichever reader asks first.
+/// The next job; readers take turns.
 fn next(queue: &Mutex<mpsc::Receiver<Box<dyn Job>>>) -> Option<Box<dyn Job>> {
     queue
         .lock()
@@ -241,8 +246,8 @@ fn next(queue: &Mutex<mpsc::Receiver<Box<dyn Job>>>) -> Option<Box<dyn Job>> {
         .blocking_recv()
 }
 
-/// What waits already, as far as it fits into one transaction; `last` is how many jobs the one
-/// before had.
+/// The jobs of the next transaction: `first` and those already queued, up to [`GROUP_WEIGHT`].
+/// `last` is the number of jobs in the group before.
 fn gather(
     first: Box<dyn Job>,
     queue: &mut mpsc::Receiver<Box<dyn Job>>,
@@ -251,7 +256,7 @@ fn gather(
     let mut weight = first.weight();
     let mut group = vec![first];
     let mut lingered = false;
-    while weight < GROUP {
+    while weight < GROUP_WEIGHT {
         if let Ok(job) = queue.try_recv() {
             weight = weight.saturating_add(job.weight());
             group.push(job);
@@ -268,25 +273,25 @@ fn gather(
 fn read(file: &DatabaseFile, slot: &mut Option<Connection>, mut job: Box<dyn Job>) {
     let failed = match slot.take().map_or_else(|| file.reopen_to_read(), Ok) {
         Ok(db) => {
-            // After a failure the connection is in doubt, and a new one costs a millisecond.
-            if !matches!(job.run(&db), Outcome::Failed(_)) {
+            // After a failure the connection is suspect, and a new one costs a millisecond.
+            if !matches!(job.run(&db), JobOutcome::Failed(_)) {
                 *slot = Some(db);
             }
             None
         }
         Err(error) => Some(error),
     };
-    job.answer(failed);
+    job.reply(failed);
 }
 
-/// Does a group of jobs in one transaction and answers each after the commit.
+/// Runs a group of jobs in one transaction and replies after the commit.
 fn write(file: &DatabaseFile, slot: &mut Option<Connection>, mut group: Vec<Box<dyn Job>>) {
     let outcome = slot
         .take()
         .map_or_else(|| file.reopen_to_write(), Ok)
         .and_then(|db| {
-            // On failure the connection is dropped, which rolls back whatever is open, and the
-            // next group begins with a new one: this is how the disk gets its second chance.
+            // On failure the connection is dropped, which rolls back, and the next group opens a
+            // new one: this is how writing recovers.
             if let Some(commits) = commit(&db, &mut group)? {
                 file.acknowledge(commits);
             }
@@ -300,31 +305,31 @@ fn write(file: &DatabaseFile, slot: &mut Option<Connection>, mut group: Vec<Box<
         Err(error) => Some(diagnose(file.path(), error)),
     };
     for job in group {
-        job.answer(failed.clone());
+        job.reply(failed.clone());
     }
 }
 
-/// Removes some of the oldest messages if it's time to look and the database is too large.
-fn make_room(file: &DatabaseFile, slot: &mut Option<Connection>, trim: &mut Trim) {
+/// Removes some of the oldest messages if a check is due and the database is too large.
+fn trim_history(file: &DatabaseFile, slot: &mut Option<Connection>, trim: &mut Trimmer) {
     let Some(limit) = trim.due() else {
         return;
     };
     let (reply, mut answer) = oneshot::channel();
     let task: Task<_, StoreError, _> = Task {
         weight: 1,
-        work: Some(move |db: &Connection| trim::step(db, limit)),
+        work: Some(move |db: &Connection| retention::trim_step(db, limit)),
         result: None,
         reply,
     };
-    // Should it panic, this is what it did.
+    // In case it panics.
     trim.done(None);
     write(file, slot, vec![Box::new(task)]);
     trim.done(answer.try_recv().ok().and_then(Result::ok));
 }
 
-/// One transaction, in which a job that fails leaves no trace and does the others no harm. Returns
-/// how many there have been, if it changed something.
-fn commit(db: &Connection, group: &mut [Box<dyn Job>]) -> Result<Option<Commits>, StoreError> {
+/// Runs the jobs in one transaction. A job that fails is rolled back alone. Returns the new commit
+/// count, if anything changed.
+fn commit(db: &Connection, group: &mut [Box<dyn Job>]) -> Result<Option<CommitCount>, StoreError> {
     let execute = |sql: &str| -> Result<(), StoreError> {
         db.prepare_cached(sql)?.execute([])?;
         Ok(())
@@ -334,15 +339,15 @@ fn commit(db: &Connection, group: &mut [Box<dyn Job>]) -> Result<Option<Commits>
     for job in group {
         execute("SAVEPOINT job")?;
         match job.run(db) {
-            Outcome::Done => {}
-            // SQLite undid the whole transaction by itself, as it may when the disk is full.
-            Outcome::Failed(error) if db.is_autocommit() => return Err(error),
-            Outcome::Refused | Outcome::Failed(_) => execute("ROLLBACK TO job")?,
+            JobOutcome::Keep => {}
+            // SQLite rolled back the whole transaction, as it may when the disk is full.
+            JobOutcome::Failed(error) if db.is_autocommit() => return Err(error),
+            JobOutcome::RollBack | JobOutcome::Failed(_) => execute("ROLLBACK TO job")?,
         }
         execute("RELEASE job")?;
     }
     let changed = db.total_changes() != before;
-    let commits = changed.then(|| commits::count(db)).transpose()?;
+    let commits = changed.then(|| commit_count::increment(db)).transpose()?;
     execute("COMMIT")?;
     Ok(commits)
 }
