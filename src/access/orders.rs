@@ -14,7 +14,7 @@ use crate::chat::command::{self, Verb};
 use crate::chat::duration;
 use crate::chat::ids::{AccountId, Fingerprint, FingerprintPrefix, Name, RoomName};
 use crate::chat::invite::{Invite, InviteId, MAX_LIFE, MAX_USES};
-use crate::chat::slow::{LONGEST, SHORTEST};
+use crate::chat::state::{MAX_SLOW_INTERVAL, MIN_SLOW_INTERVAL};
 use crate::text::Text;
 
 /// The longest reason, in characters.
@@ -296,11 +296,13 @@ fn lockdown(first: &str, rest: &str) -> Result<Order, String> {
 fn slow(word: &str) -> Result<Option<Duration>, String> {
     match duration::parse(word) {
         _ if word == "off" => Ok(None),
-        Some(length) if (SHORTEST..=LONGEST).contains(&length) => Ok(Some(length)),
+        Some(length) if (MIN_SLOW_INTERVAL..=MAX_SLOW_INTERVAL).contains(&length) => {
+            Ok(Some(length))
+        }
         _ => Err(format!(
             "{word:?} is neither off nor a length of time from {} to {}. Example: /slow 30s",
-            duration::format(SHORTEST),
-            duration::format(LONGEST)
+            duration::format(MIN_SLOW_INTERVAL),
+            duration::format(MAX_SLOW_INTERVAL)
         )),
     }
 }

@@ -8,8 +8,7 @@ use super::access::{Role, length};
 use super::duration::{self, every};
 use super::event::Author;
 use super::ids::{AccountId, Name, RoomName, Seq, SessionId, Time};
-use super::ignore::Ignoring;
-use super::preferences::{Ignored, Preferences};
+use super::preferences::{IgnoreChange, Ignored, Preferences};
 use crate::rate_limit::Exhausted;
 use crate::text::Text;
 
@@ -60,7 +59,7 @@ pub enum Intent {
     /// Be away, with a reason that may be empty.
     Away(Text),
     /// See somebody's messages no longer, or again, in all of one's sessions.
-    Ignore(Ignoring),
+    Ignore(IgnoreChange),
 }
 
 /// How many bytes of text one message's worth of the message rate pays for: enough for any message
@@ -163,14 +162,14 @@ pub enum Refusal {
     /// The room is in slow mode, and they have said something there already.
     #[error(
         "{room} is in slow mode: one message {} for each person and address. Wait {}.",
-        every(*.slow),
+        every(*.interval),
         duration::format(whole_seconds(*.wait))
     )]
     Slow {
         /// The room.
         room: RoomName,
-        /// How long each person has to wait between two messages.
-        slow: Duration,
+        /// The time between two messages of one person.
+        interval: Duration,
         /// How long to wait now.
         wait: Duration,
     },

@@ -4,16 +4,14 @@
 //! state every time. Knows nothing of terminals, SSH or storage.
 
 pub mod access;
-mod answer;
+pub mod addresses;
 pub mod command;
 pub mod duration;
 pub mod event;
 pub mod ids;
-pub mod ignore;
 pub mod intent;
 pub mod invite;
-pub mod origins;
 pub mod preferences;
 pub mod presence;
-pub mod slow;
+mod queries;
 pub mod state;

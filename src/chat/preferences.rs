@@ -56,6 +56,32 @@ impl Preferences {
     }
 }
 
+/// A change to an account's ignore list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum IgnoreChange {
+    /// Hides this account's messages.
+    Add(Ignored),
+    /// Shows this account's messages again.
+    Remove(AccountId),
+}
+
+impl IgnoreChange {
+    /// The list after the change. It has at most one entry per name: a guest name can belong to
+    /// another guest later.
+    pub fn apply(&self, before: &[Ignored]) -> Vec<Ignored> {
+        let (account, name) = match self {
+            IgnoreChange::Add(Ignored { account, name }) => (*account, Some(name)),
+            IgnoreChange::Remove(account) => (*account, None),
+        };
+        let stays = |i: &&Ignored| i.account != account && Some(&i.name) != name;
+        let mut after: Vec<Ignored> = before.iter().filter(stays).cloned().collect();
+        if let IgnoreChange::Add(ignored) = self {
+            after.push(ignored.clone());
+        }
+        after
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -75,6 +101,41 @@ mod tests {
                 kept.contains("mal"),
                 "{kept}"
             );
+        }
+    }
+
+    #[test]
+    fn an_account_and_a_name_are_ignored_once() {
+        let ignored = |account, name: &str| Ignored {
+            account: AccountId(account),
+            name: name.to_owned(),
+        };
+        let mut list = Vec::new();
+        for (change, expected) in [
+            (
+                IgnoreChange::Add(ignored(1, "mallory")),
+                vec![ignored(1, "mallory")],
+            ),
+            (
+                IgnoreChange::Add(ignored(1, "mal")),
+                vec![ignored(1, "mal")],
+            ),
+            (IgnoreChange::Remove(AccountId(2)), vec![ignored(1, "mal")]),
+            (
+                IgnoreChange::Add(ignored(2, "guest-ab23")),
+                vec![ignored(1, "mal"), ignored(2, "guest-ab23")],
+            ),
+            (
+                IgnoreChange::Add(ignored(3, "guest-ab23")),
+                vec![ignored(1, "mal"), ignored(3, "guest-ab23")],
+            ),
+            (
+                IgnoreChange::Remove(AccountId(1)),
+                vec![ignored(3, "guest-ab23")],
+            ),
+        ] {
+            list = change.apply(&list);
+            assert_eq!(list, expected, "{change:?}");
         }
     }
 }

@@ -7,25 +7,28 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 
 use super::access::{Mute, Role};
+use super::addresses::{AddressLog, NetworkAccounts};
 use super::event::{Author, Body, Draft, Message};
 use super::ids::{AccountId, Conversation, Fingerprint, Name, Now, RoomName, Seq, SessionId, Time};
-use super::ignore::{Ignoring, judge};
 use super::intent::{Arrival, Intent, Refusal, RoomView, Target};
-use super::origins::{CameFrom, Origins};
-use super::preferences::Ignored;
-use super::slow::Slow;
-use crate::rate_limit::TrustedNetworks;
+use super::preferences::{IgnoreChange, Ignored, Preferences};
+use crate::rate_limit::{Exhausted, Quota, Shares, TrustedNetworks};
 use crate::text::Text;
 
 /// The most rooms that one session can be in.
 pub const MAX_JOINED: usize = 20;
 /// How many names a session that enters a room is told.
 const NAMED_ON_ENTRY: usize = 8;
+
+/// The shortest interval of slow mode.
+pub const MIN_SLOW_INTERVAL: Duration = Duration::from_secs(1);
+/// The longest interval of slow mode.
+pub const MAX_SLOW_INTERVAL: Duration = Duration::from_secs(3600);
 
 /// What is to be done about an intent that is allowed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,7 +57,7 @@ pub enum Decision {
     /// Be away, with a reason that may be empty.
     Away(Text),
     /// Ignore somebody, or no longer.
-    Ignore(Ignoring),
+    Ignore(IgnoreChange),
 }
 
 /// The chat as it is now.
@@ -67,7 +70,7 @@ pub struct State {
     max_rooms: usize,
     rooms_per_account: usize,
     /// Where accounts connected from.
-    pub(super) origins: Origins,
+    addresses: AddressLog,
     /// Whose addresses are not limited.
     pub(super) trusted: TrustedNetworks,
     pub(super) mutes: HashMap<AccountId, Mute>,
@@ -79,7 +82,7 @@ pub(super) struct Room {
     pub last: Seq,
     /// Whose account made it, as far as is known.
     pub made_by: Option<AccountId>,
-    pub slow: Option<Slow>,
+    pub slow: Option<SlowMode>,
     /// Everybody in it, with the number of their sessions that are.
     pub people: HashMap<AccountId, usize>,
     pub sessions: HashSet<SessionId>,
@@ -108,6 +111,15 @@ pub(super) struct Attached {
     pub addr: IpAddr,
     pub client: Text,
     pub rooms: BTreeSet<RoomName>,
+}
+
+/// A room's slow mode, with the rate limits of those who speak there. Bounded as [`Shares`] are.
+#[derive(Debug)]
+pub(super) struct SlowMode {
+    /// The time between two messages of one person.
+    pub interval: Duration,
+    /// An address has no more than an account: a guest who reconnects is another account.
+    shares: Shares<AccountId>,
 }
 
 impl State {
@@ -235,7 +247,7 @@ impl State {
             },
             Intent::Away(reason) => Ok(Decision::Away(reason)),
             Intent::Ignore(change) => {
-                judge(attached.account, &person.ignored, &change)?;
+                check_ignore(attached.account, &person.ignored, &change)?;
                 Ok(Decision::Ignore(change))
             }
         }
@@ -359,7 +371,7 @@ impl State {
         {
             return Err(Refusal::NameTaken(name));
         }
-        self.origins.note(account, arrival.addr, now.mono);
+        self.addresses.record(account, arrival.addr, now.mono);
         let person = self.people.entry(account).or_insert_with(|| Person {
             name: name.clone(),
             guest: arrival.guest,
@@ -390,8 +402,8 @@ impl State {
     }
 
     /// The accounts that connected from a network, as far as they are remembered.
-    pub fn came_from(&self, network: &IpNet) -> CameFrom {
-        self.origins.from(network)
+    pub fn came_from(&self, network: &IpNet) -> NetworkAccounts {
+        self.addresses.accounts_from(network)
     }
 
     /// A session is over. Returns who it was and the rooms in which they have no other session.
@@ -439,7 +451,7 @@ impl State {
         let view = RoomView {
             name,
             topic: room.topic.clone(),
-            slow: room.slow.as_ref().map(|slow| slow.every),
+            slow: room.slow.as_ref().map(|slow| slow.interval),
             last: room.last,
             people: room.people.len(),
             some,
@@ -533,5 +545,107 @@ impl State {
                 room.topic.clone_from(topic);
             }
         }
+    }
+
+    /// A room is in slow mode from now on, with so much time between two messages of one person,
+    /// or no longer. Who has just spoken waits as if it had always been so.
+    pub fn set_slow(&mut self, room: &RoomName, interval: Option<Duration>) {
+        let trusted = self.trusted.clone();
+        let Some(room) = self.rooms.get_mut(room) else {
+            return;
+        };
+        match (interval, &mut room.slow) {
+            (Some(interval), Some(slow)) => {
+                slow.interval = interval;
+                slow.shares.set_quota(Quota::every(interval, 1), 1);
+            }
+            (interval, slow) => {
+                *slow = interval.map(|interval| SlowMode {
+                    interval,
+                    shares: Shares::new(Quota::every(interval, 1), 1, trusted),
+                });
+            }
+        }
+    }
+
+    /// A session is about to say something: counts it, or refuses it because the room is in slow
+    /// mode. Operators are never refused.
+    ///
+    /// # Errors
+    /// [`Refusal::Slow`], with the time to wait.
+    pub fn take_slow_mode(
+        &mut self,
+        session: SessionId,
+        conversation: &Conversation,
+        now: Instant,
+    ) -> Result<(), Refusal> {
+        let Some((name, account, addr)) = self.slow_mode_subject(session, conversation) else {
+            return Ok(());
+        };
+        let Some(slow) = self.slow_mode_of(&name) else {
+            return Ok(());
+        };
+        let wait = match slow.shares.take(account, addr, 1, now) {
+            Ok(()) => return Ok(()),
+            Err(Exhausted::Account(wait) | Exhausted::Address(wait)) => wait,
+        };
+        Err(Refusal::Slow {
+            room: name,
+            interval: slow.interval,
+            wait,
+        })
+    }
+
+    /// What was counted was not said after all.
+    pub fn refund_slow_mode(&mut self, session: SessionId, conversation: &Conversation) {
+        if let Some((name, account, addr)) = self.slow_mode_subject(session, conversation)
+            && let Some(slow) = self.slow_mode_of(&name)
+        {
+            slow.shares.refund(account, addr, 1);
+        }
+    }
+
+    fn slow_mode_of(&mut self, room: &RoomName) -> Option<&mut SlowMode> {
+        self.rooms.get_mut(room)?.slow.as_mut()
+    }
+
+    /// The room in slow mode that this is about, and who speaks from where, unless they are
+    /// operators.
+    fn slow_mode_subject(
+        &self,
+        session: SessionId,
+        conversation: &Conversation,
+    ) -> Option<(RoomName, AccountId, IpAddr)> {
+        let Conversation::Room(room) = conversation else {
+            return None;
+        };
+        self.rooms.get(room)?.slow.as_ref()?;
+        let attached = self.sessions.get(&session)?;
+        let person = self.people.get(&attached.account)?;
+        (person.role < Role::Operator).then(|| (room.clone(), attached.account, attached.addr))
+    }
+
+    /// The ignore list of an account that is online.
+    pub fn ignored(&self, account: AccountId) -> Arc<[Ignored]> {
+        let person = self.people.get(&account);
+        person.map_or_else(Arc::default, |person| Arc::clone(&person.ignored))
+    }
+
+    /// Changes an account's ignore list.
+    pub fn ignore(&mut self, account: AccountId, change: &IgnoreChange) {
+        if let Some(person) = self.people.get_mut(&account) {
+            person.ignored = change.apply(&person.ignored).into();
+        }
+    }
+}
+
+/// Checks a change to the ignore list `before` of the account `own`.
+fn check_ignore(own: AccountId, before: &[Ignored], change: &IgnoreChange) -> Result<(), Refusal> {
+    match change {
+        IgnoreChange::Add(ignored) if ignored.account == own => Err(Refusal::Yourself),
+        IgnoreChange::Add(_) if before.len() >= Preferences::MAX_IGNORED => {
+            Err(Refusal::TooManyIgnored)
+        }
+        IgnoreChange::Add(_) | IgnoreChange::Remove(_) => Ok(()),
     }
 }

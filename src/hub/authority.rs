@@ -12,10 +12,10 @@ use super::feed::Delivery;
 use super::rooms::Removal;
 use super::{Handle, Hub, Request};
 use crate::chat::access::{Mute, Online, Role};
+use crate::chat::addresses::NetworkAccounts;
 use crate::chat::event::{Author, Event};
 use crate::chat::ids::{AccountId, Name, RoomName, SessionId};
-use crate::chat::ignore::Ignoring;
-use crate::chat::origins::CameFrom;
+use crate::chat::preferences::IgnoreChange;
 use crate::chat::preferences::Ignored;
 use crate::clock;
 use crate::store::{Applied, Change, ChangeError};
@@ -90,7 +90,7 @@ impl Hub {
             Authority::RemoveRoom(removal) => self.removals.push_back(removal),
             Authority::TellRoom(room, words) => self.tell_rooms([room], &notice(words)),
             Authority::CameFrom(network, reply) => {
-                let CameFrom {
+                let NetworkAccounts {
                     accounts,
                     forgotten,
                 } = self.state.came_from(&network);
@@ -112,7 +112,7 @@ impl Hub {
     }
 
     /// Somebody ignores another, or no longer: in all of their sessions from now on.
-    pub(super) fn ignore(&mut self, session: SessionId, id: u32, change: &Ignoring) {
+    pub(super) fn ignore(&mut self, session: SessionId, id: u32, change: &IgnoreChange) {
         if let Some(Author { account, .. }) = self.state.author(session) {
             self.state.ignore(account, change);
             let ignored = self.state.ignored(account);

@@ -212,7 +212,7 @@ impl Hub {
                 }
                 for pending in batch {
                     self.state
-                        .unsaid(pending.session, &pending.draft.conversation);
+                        .refund_slow_mode(pending.session, &pending.draft.conversation);
                     self.not_saved(pending.session, pending.id, &error);
                 }
             }
@@ -230,7 +230,7 @@ impl Hub {
                 }
                 Err(error) => {
                     if let Some(conversation) = edited {
-                        self.state.unsaid(session, &conversation);
+                        self.state.refund_slow_mode(session, &conversation);
                     }
                     match error {
                         EditError::NotFound | EditError::Gone => {

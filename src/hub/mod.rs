@@ -376,7 +376,7 @@ impl Hub {
     }
 
     fn slow_down(&mut self, session: SessionId, to: &Conversation) -> Result<(), Refusal> {
-        self.state.slow_down(session, to, clock::monotonic())
+        self.state.take_slow_mode(session, to, clock::monotonic())
     }
 
     fn allow(&mut self, session: SessionId, intent: &Intent) -> Result<(), Refusal> {

@@ -11,8 +11,8 @@ use crate::access::orders;
 use crate::chat::command::{self, Line, Verb};
 use crate::chat::event::Author;
 use crate::chat::ids::{Conversation, Name, Now};
-use crate::chat::ignore::Ignoring;
 use crate::chat::intent::{Intent, Query, Refusal, Target};
+use crate::chat::preferences::IgnoreChange;
 use crate::chat::preferences::{Ignored, Timestamps};
 use crate::keys;
 use crate::text::Text;
@@ -334,11 +334,11 @@ impl Machine {
                 ));
             }
             (Wish::Unignore, false) => return self.not_ignored(name),
-            (Wish::Ignore, false) => Ignoring::Begin(Ignored {
+            (Wish::Ignore, false) => IgnoreChange::Add(Ignored {
                 account: *account,
                 name: name.to_string(),
             }),
-            (Wish::Unignore, true) => Ignoring::End(*account),
+            (Wish::Unignore, true) => IgnoreChange::Remove(*account),
         };
         let asked = Asked::Ignoring(wish, name.clone());
         self.intend(asked, Intent::Ignore(change), now);

@@ -2,8 +2,8 @@
 
 use crate::harness::Changes;
 use ssh_chat::access::authenticator::AuthTicket;
-use ssh_chat::chat::ignore::Ignoring;
 use ssh_chat::chat::intent::Intent;
+use ssh_chat::chat::preferences::IgnoreChange;
 use ssh_chat::chat::preferences::Ignored;
 
 use super::*;
@@ -142,7 +142,7 @@ async fn a_session_that_comes_hears_whom_it_ignores() {
     };
     let (first, inbox) = house.online("member").await;
     assert!(told(&inbox).is_empty(), "it is as it was read");
-    let change = Ignoring::Begin(ignored.clone());
+    let change = IgnoreChange::Add(ignored.clone());
     first.intend(1, Intent::Ignore(change)).unwrap();
     let (_second, late) = house.online("member").await;
     let (_other, others) = house.online("operator").await;

@@ -43,7 +43,7 @@ impl State {
                         name: name.clone(),
                         people: room.people.len(),
                         topic: room.topic.clone(),
-                        slow: room.slow.as_ref().map(|slow| slow.every),
+                        slow: room.slow.as_ref().map(|slow| slow.interval),
                     })
                     .collect(),
             ),
