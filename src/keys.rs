@@ -5,12 +5,11 @@
 //! the certificate inside it and so on without end, so nothing gets there before its length is
 //! bounded and the type is known to be a plain key's, in the line and in the key itself.
 
-use data_encoding::{BASE64, BASE64_NOPAD};
+use data_encoding::BASE64;
 use russh::keys::ssh_key::public::KeyData;
 use russh::keys::{HashAlg, PublicKey};
 
 use crate::chat::access::KeyRecord;
-pub use crate::chat::ids::FingerprintError;
 use crate::chat::ids::{Fingerprint, Time};
 use crate::text::{Text, clean_line, clip};
 
@@ -153,17 +152,6 @@ pub fn read_public_key(raw: &str, now: Time) -> Result<KeyRecord, KeyLineError> 
         comment: Text::stored(clip(&clean_line(comment), MAX_COMMENT)),
         added: now,
     })
-}
-
-/// Reads a fingerprint as OpenSSH shows it: `SHA256:` and the hash in base64 without padding.
-pub fn read_fingerprint(raw: &str) -> Result<Fingerprint, FingerprintError> {
-    let key: Fingerprint = raw.trim().parse()?;
-    let hash = key.as_str().trim_start_matches("SHA256:");
-    // Also where a letter of the wrong case makes it no hash of 32 bytes.
-    match BASE64_NOPAD.decode(hash.as_bytes()) {
-        Ok(_) => Ok(key),
-        Err(_) => Err(FingerprintError),
-    }
 }
 
 /// Whether a text has a private key in it, so that it must not be repeated anywhere.

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use crate::chat::ids::Fingerprint;
 use crate::cli::probe::{self, Measured, Probe};
 use crate::cli::{Console, Exit};
 use crate::ssh::probe::{Aim, Seen, host_and_port, key_in, probe};
@@ -27,7 +26,7 @@ async fn look(args: &Probe, console: &mut Console<'_>) -> Result<Measured, Strin
         port,
         user: args.user.clone(),
         key,
-        fingerprint: args.fingerprint.as_deref().map(Fingerprint::new),
+        fingerprint: args.fingerprint.clone(),
         patience: Duration::from_secs(args.timeout),
     };
     let seen = probe(&aim).await.map_err(|miss| miss.to_string())?;

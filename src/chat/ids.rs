@@ -5,6 +5,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Instant;
 
+use data_encoding::BASE64_NOPAD;
 use serde::{Deserialize, Serialize};
 
 mod name;
@@ -170,21 +171,17 @@ impl Fingerprint {
 #[error("a fingerprint is SHA256: and 43 characters, as `ssh-keygen -lf FILE` shows it")]
 pub struct FingerprintError;
 
-/// Whether there can be such a character behind `SHA256:`.
-fn is_base64(b: u8) -> bool {
-    b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/')
-}
-
 impl FromStr for Fingerprint {
     type Err = FingerprintError;
 
-    /// Reads `SHA256:` and the hash in base64 without padding.
+    /// Reads `SHA256:` and a 32-byte hash in unpadded base64. Leading and trailing white space is
+    /// ignored.
     fn from_str(raw: &str) -> Result<Fingerprint, FingerprintError> {
+        let raw = raw.trim();
         let hash = raw.strip_prefix("SHA256:").ok_or(FingerprintError)?;
-        if raw.len() == Fingerprint::LEN && hash.bytes().all(is_base64) {
-            Ok(Fingerprint::new(raw))
-        } else {
-            Err(FingerprintError)
+        match BASE64_NOPAD.decode(hash.as_bytes()) {
+            Ok(hash) if hash.len() == 32 => Ok(Fingerprint::new(raw)),
+            _ => Err(FingerprintError),
         }
     }
 }
@@ -215,6 +212,7 @@ impl FromStr for FingerprintPrefix {
     fn from_str(raw: &str) -> Result<FingerprintPrefix, FingerprintError> {
         let hash = raw.strip_prefix("SHA256:").ok_or(FingerprintError)?;
         let shorter = raw.len() < Fingerprint::LEN && hash.len() >= FingerprintPrefix::MIN;
+        let is_base64 = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/');
         if shorter && hash.bytes().all(is_base64) {
             Ok(FingerprintPrefix(raw.to_owned()))
         } else {
@@ -306,6 +304,12 @@ mod tests {
             ("SHA256:0jvS3JZ4\u{202e}", false, false),
             ("SHA256:0jvS3JZ4P!", false, false),
             ("MD5:0jvS3JZ4P", false, false),
+            ("", false, false),
+            (&format!(" {key}\n"), true, false),
+            (&format!("{key}="), false, false),
+            (&key.replace("c", "_"), false, false),
+            // The last character can't stand for these bits.
+            (&key.replace("5c", "5d"), false, false),
         ] {
             assert_eq!(raw.parse::<Fingerprint>().is_ok(), whole, "{raw:?}");
             assert_eq!(raw.parse::<FingerprintPrefix>().is_ok(), prefix, "{raw:?}");

@@ -12,7 +12,7 @@ use super::console::{Console, Failure, shown, stamp};
 use super::{Exit, OpenMode, audit};
 use crate::chat::access::{KeyRecord, Role};
 use crate::chat::ids::{AccountId, Fingerprint, Name, Time};
-use crate::keys::{MAX_INPUT, read_fingerprint, read_public_key};
+use crate::keys::{MAX_INPUT, read_public_key};
 use crate::store::{Account, Action, Applied, ChangeError, ChangeOutcome, Store};
 
 #[cfg(test)]
@@ -62,7 +62,7 @@ pub struct Add {
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct Revoke {
     /// The key's fingerprint: SHA256: and 43 characters, as `ssh-chat keys list` shows it
-    #[arg(value_name = "FINGERPRINT", value_parser = read_fingerprint)]
+    #[arg(value_name = "FINGERPRINT")]
     key: Fingerprint,
 }
 

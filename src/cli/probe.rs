@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::Exit;
 use super::console::{Console, Failure};
+use crate::chat::ids::Fingerprint;
 
 /// Whom to probe, and how.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
@@ -22,8 +23,8 @@ pub struct Probe {
     #[arg(long, value_name = "NAME", default_value = "probe")]
     pub user: String,
     /// The host key that the server must have, as `ssh-chat host-key show` tells it
-    #[arg(long, value_name = "SHA256:…", value_parser = fingerprint)]
-    pub fingerprint: Option<String>,
+    #[arg(long, value_name = "SHA256:…")]
+    pub fingerprint: Option<Fingerprint>,
     /// How long all of it may take, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 10,
           value_parser = clap::value_parser!(u64).range(1..=300))]
@@ -31,16 +32,6 @@ pub struct Probe {
     /// One JSON object
     #[arg(long)]
     pub json: bool,
-}
-
-fn fingerprint(text: &str) -> Result<String, String> {
-    let hash = text.strip_prefix("SHA256:").unwrap_or_default();
-    let is_base64 = |b: u8| b.is_ascii_alphanumeric() || b"+/".contains(&b);
-    if hash.len() == 43 && hash.bytes().all(is_base64) {
-        Ok(text.to_owned())
-    } else {
-        Err("a fingerprint is SHA256: and 43 characters after it".to_owned())
-    }
 }
 
 /// What was seen of a server that is well.
