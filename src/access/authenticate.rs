@@ -428,7 +428,7 @@ impl AccessControl {
                 owner.name, key.fingerprint
             );
             tracing::warn!(event = "name_with_unknown_key", name = %owner.name, key = %key.fingerprint, addr = %from, "an unknown key came under a known name");
-            self.hub.tell_operators(Text::stored(&words)).await;
+            self.hub.notify_operators(Text::stored(&words)).await;
         }
     }
 }

@@ -225,7 +225,7 @@ impl OrderContext<'_> {
         match self.apply(set).await {
             Ok(ChangeOutcome::Unchanged) => {
                 // Someone may have repeated it because the store didn't answer in time.
-                self.guard.hub.set_slow(room.clone(), slow, None).await;
+                self.guard.hub.set_slow_mode(room.clone(), slow, None).await;
                 return Ok(match slow {
                     Some(slow) => {
                         format!(
@@ -257,7 +257,7 @@ impl OrderContext<'_> {
             ),
         };
         let told = Some(Text::stored(&told));
-        self.guard.hub.set_slow(room, slow, told).await;
+        self.guard.hub.set_slow_mode(room, slow, told).await;
         Ok(done)
     }
 
@@ -265,7 +265,7 @@ impl OrderContext<'_> {
         // The words are in front of everybody, not in the log.
         self.apply(Action::Announce).await.map_err(not_done)?;
         let words = format!("{} announces: {text}", self.actor);
-        self.guard.hub.announce(Text::stored(&words)).await;
+        self.guard.hub.notify_all(Text::stored(&words)).await;
         Ok("Everybody was told.".into())
     }
 }

@@ -59,7 +59,7 @@ impl AccessControl {
     pub(super) async fn tell_news(&self) {
         let line = self.lock_news().line(clock::monotonic());
         if let Some(line) = line {
-            self.hub.tell_operators(Text::stored(&line)).await;
+            self.hub.notify_operators(Text::stored(&line)).await;
         }
     }
 

@@ -128,7 +128,7 @@ impl OrderContext<'_> {
                 Ok(Chosen::of(Authors::Accounts(accounts), name.as_str()))
             }
             PurgeWhom::Network(network) => {
-                let known = self.guard.hub.came_from(network).await;
+                let known = self.guard.hub.accounts_from(network).await;
                 let (accounts, since) = known.ok_or_else(|| format!("Not done: {STOPPING}."))?;
                 let (label, shown) = if network.prefix_len() == network.max_prefix_len() {
                     (network.addr().to_string(), "people from one address")
@@ -274,7 +274,7 @@ impl OrderContext<'_> {
         for (room, count) in rooms {
             let words = format!("{} removed {} by {whose}.", self.actor, messages(*count));
             let words = Text::stored(&words);
-            self.guard.hub.tell_room(room.clone(), words).await;
+            self.guard.hub.notify_room(room.clone(), words).await;
         }
     }
 }

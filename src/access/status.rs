@@ -57,7 +57,7 @@ impl Status {
 impl AccessControl {
     /// How the server is at this moment.
     pub(super) async fn status(&self) -> Result<Status, String> {
-        let waiting = self.hub.waiting();
+        let waiting = self.hub.queue_len();
         let (over, before) = metrics::before();
         let at = clock::both();
         let now = tokio::task::spawn_blocking(Figures::now).await;

@@ -26,7 +26,7 @@ pub(super) async fn run(
     console: Console<'_>,
 ) -> Exit {
     // Nobody is online here: a server that runs enforces what it finds in the store.
-    let guard = AccessControl::new(store, hub::Handle::detached(), super::rules(config)).await;
+    let guard = AccessControl::new(store, hub::Handle::disconnected(), super::rules(config)).await;
     let guard = match guard {
         Ok(guard) => guard,
         Err(error) => return console.failed(&error.to_string()),

@@ -118,7 +118,7 @@ impl Inside for Health {
 
     fn measure(&self) {
         if let Ok(Open { hub, .. }) = self.inside() {
-            metrics::mailbox(hub.waiting());
+            metrics::mailbox(hub.queue_len());
         }
     }
 }
@@ -220,12 +220,12 @@ mod tests {
             .await
             .unwrap();
         for waiting in 0..3 {
-            assert_eq!(handle.waiting(), waiting);
+            assert_eq!(handle.queue_len(), waiting);
             handle.set_limits(Limits::default()).await;
         }
         let hub = tokio::spawn(hub.run());
         handle.ping().await.unwrap();
-        assert_eq!(handle.waiting(), 0);
+        assert_eq!(handle.queue_len(), 0);
         drop(handle);
         hub.await.unwrap();
     }

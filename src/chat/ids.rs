@@ -307,7 +307,7 @@ mod tests {
             ("", false, false),
             (&format!(" {key}\n"), true, false),
             (&format!("{key}="), false, false),
-            (&key.replace("c", "_"), false, false),
+            (&key.replace('c', "_"), false, false),
             // The last character can't stand for these bits.
             (&key.replace("5c", "5d"), false, false),
         ] {

@@ -37,7 +37,7 @@ pub enum Intent {
         action: bool,
     },
     /// Change (`Some`) or delete (`None`) the last thing said there by oneself.
-    Amend {
+    Edit {
         /// Where.
         to: Target,
         /// The new words.
@@ -72,7 +72,7 @@ impl Intent {
     pub fn cost(&self) -> u32 {
         let text = match self {
             Intent::Say { text, .. } => Some(text),
-            Intent::Amend { text, .. } => text.as_ref(),
+            Intent::Edit { text, .. } => text.as_ref(),
             _ => None,
         };
         let bytes = text.map_or(0, |text| text.as_str().len());
@@ -201,7 +201,7 @@ pub enum Refusal {
     TooManyIgnored,
     /// Nothing to change.
     #[error("You have said nothing here that could be changed.")]
-    NothingToAmend,
+    NothingToEdit,
     /// The store could not do it.
     #[error("Not saved, so nobody saw it: {0}.")]
     NotSaved(String),
@@ -252,7 +252,7 @@ impl Refusal {
             Refusal::TooManyNames(_) => "too_many_names",
             Refusal::GuestName => "guest_name",
             Refusal::TooManyIgnored => "too_many_ignored",
-            Refusal::NothingToAmend => "nothing_to_amend",
+            Refusal::NothingToEdit => "nothing_to_amend",
             Refusal::NotSaved(_) => "not_saved",
         }
     }
@@ -389,7 +389,7 @@ pub enum Answer {
 
 /// A session that is about to take part.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Arrival {
+pub struct NewSession {
     /// The session.
     pub session: SessionId,
     /// Who it is.

@@ -16,7 +16,7 @@ const GAP: Duration = Duration::from_secs(2);
 
 /// The comings and goings of one room that nobody was told yet.
 #[derive(Debug, Default)]
-pub struct Gathering {
+pub struct PresenceBatch {
     changes: Vec<Change>,
     due: Option<Instant>,
     last: Option<Instant>,
@@ -29,7 +29,7 @@ struct Change {
     joined: bool,
 }
 
-impl Gathering {
+impl PresenceBatch {
     /// Somebody came.
     pub fn joined(&mut self, account: AccountId, name: &Name, now: Instant) {
         self.change(account, name, true, now);
@@ -121,35 +121,35 @@ mod tests {
     #[test]
     fn a_crowd_is_one_line() {
         let room = RoomName::lobby();
-        let mut gathering = Gathering::default();
+        let mut batch = PresenceBatch::default();
         for n in 0..1000 {
-            gathering.joined(AccountId(n), &name(n), now(0).mono);
+            batch.joined(AccountId(n), &name(n), now(0).mono);
         }
-        assert_eq!(gathering.take(&room, now(299)), None);
-        let line = gathering.take(&room, now(300)).unwrap();
+        assert_eq!(batch.take(&room, now(299)), None);
+        let line = batch.take(&room, now(300)).unwrap();
         assert_eq!((line.joined.len(), line.joined_more), (3, 997));
-        assert_eq!(gathering.due(), None);
+        assert_eq!(batch.due(), None);
     }
 
     #[test]
     fn a_second_line_keeps_its_distance() {
         let room = RoomName::lobby();
-        let mut gathering = Gathering::default();
-        gathering.joined(AccountId(1), &name(1), now(0).mono);
-        assert!(gathering.take(&room, now(300)).is_some());
-        gathering.left(AccountId(1), &name(1), now(400).mono);
-        assert_eq!(gathering.due(), Some(now(2_300).mono));
-        let line = gathering.take(&room, now(2_300)).unwrap();
+        let mut batch = PresenceBatch::default();
+        batch.joined(AccountId(1), &name(1), now(0).mono);
+        assert!(batch.take(&room, now(300)).is_some());
+        batch.left(AccountId(1), &name(1), now(400).mono);
+        assert_eq!(batch.due(), Some(now(2_300).mono));
+        let line = batch.take(&room, now(2_300)).unwrap();
         assert_eq!(line.left, vec![name(1)]);
     }
 
     #[test]
     fn who_is_back_at_once_was_never_gone() {
         let room = RoomName::lobby();
-        let mut gathering = Gathering::default();
-        gathering.left(AccountId(1), &name(1), now(0).mono);
-        gathering.joined(AccountId(1), &name(1), now(200).mono);
-        assert_eq!(gathering.take(&room, now(300)), None);
-        assert_eq!(gathering.due(), None);
+        let mut batch = PresenceBatch::default();
+        batch.left(AccountId(1), &name(1), now(0).mono);
+        batch.joined(AccountId(1), &name(1), now(200).mono);
+        assert_eq!(batch.take(&room, now(300)), None);
+        assert_eq!(batch.due(), None);
     }
 }

@@ -15,7 +15,7 @@ use super::access::{Mute, Role};
 use super::addresses::{AddressLog, NetworkAccounts};
 use super::event::{Author, Body, Draft, Message};
 use super::ids::{AccountId, Conversation, Fingerprint, Name, Now, RoomName, Seq, SessionId, Time};
-use super::intent::{Arrival, Intent, Refusal, RoomView, Target};
+use super::intent::{Intent, NewSession, Refusal, RoomView, Target};
 use super::preferences::{IgnoreChange, Ignored, Preferences};
 use crate::rate_limit::{Exhausted, Quota, Shares, TrustedNetworks};
 use crate::text::Text;
@@ -32,11 +32,11 @@ pub const MAX_SLOW_INTERVAL: Duration = Duration::from_secs(3600);
 
 /// What is to be done about an intent that is allowed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Decision {
+pub enum IntentDecision {
     /// Save this; once it is saved, show it.
     Append(Draft),
     /// Have the store change the author's own last message.
-    Amend {
+    Edit {
         /// Where it was said.
         conversation: Conversation,
         /// Who said it.
@@ -66,7 +66,7 @@ pub struct State {
     pub(super) rooms: BTreeMap<RoomName, Room>,
     pub(super) people: HashMap<AccountId, Person>,
     pub(super) names: HashMap<Name, AccountId>,
-    pub(super) sessions: HashMap<SessionId, Attached>,
+    pub(super) sessions: HashMap<SessionId, AttachedSession>,
     max_rooms: usize,
     rooms_per_account: usize,
     /// Where accounts connected from.
@@ -104,7 +104,7 @@ pub(super) struct Person {
 }
 
 #[derive(Debug)]
-pub(super) struct Attached {
+pub(super) struct AttachedSession {
     pub account: AccountId,
     pub bot: bool,
     pub key: Option<Fingerprint>,
@@ -151,7 +151,7 @@ impl State {
         session: SessionId,
         intent: Intent,
         now: Time,
-    ) -> Result<Decision, Refusal> {
+    ) -> Result<IntentDecision, Refusal> {
         let Some((attached, person)) = self.of(session) else {
             return Err(Refusal::Stopping);
         };
@@ -162,7 +162,7 @@ impl State {
         // Whatever they write there, others see.
         let writes = match &intent {
             Intent::Say { .. } | Intent::Topic { .. } | Intent::Nick(_) => true,
-            Intent::Amend { text, .. } => text.is_some(),
+            Intent::Edit { text, .. } => text.is_some(),
             Intent::Away(reason) => !reason.is_empty(),
             Intent::Join(room) => !self.rooms.contains_key(room),
             Intent::Leave(_) | Intent::Ignore(_) => false,
@@ -179,7 +179,7 @@ impl State {
                 } else {
                     Body::Said(text)
                 };
-                Ok(Decision::Append(Draft {
+                Ok(IntentDecision::Append(Draft {
                     conversation,
                     at: now,
                     author: author(),
@@ -189,7 +189,7 @@ impl State {
             }
             Intent::Topic { room, topic } => {
                 let (conversation, to) = self.address(attached, &Target::Room(room))?;
-                Ok(Decision::Append(Draft {
+                Ok(IntentDecision::Append(Draft {
                     conversation,
                     at: now,
                     author: author(),
@@ -197,9 +197,9 @@ impl State {
                     body: Body::Topic(topic),
                 }))
             }
-            Intent::Amend { to, text } => {
+            Intent::Edit { to, text } => {
                 let (conversation, to) = self.address(attached, &to)?;
-                Ok(Decision::Amend {
+                Ok(IntentDecision::Edit {
                     conversation,
                     author: author(),
                     to,
@@ -211,7 +211,7 @@ impl State {
                     return Err(Refusal::TooManyJoined(attached.rooms.len()));
                 }
                 if self.rooms.contains_key(&room) {
-                    return Ok(Decision::Join(room));
+                    return Ok(IntentDecision::Join(room));
                 }
                 let skeleton = room.skeleton();
                 let mut existing = self.rooms.keys();
@@ -229,7 +229,7 @@ impl State {
                 if self.rooms.len() >= self.max_rooms {
                     return Err(Refusal::TooManyRooms(self.rooms.len()));
                 }
-                Ok(Decision::OpenRoom(room))
+                Ok(IntentDecision::OpenRoom(room))
             }
             Intent::Leave(room) => {
                 if room == RoomName::lobby() {
@@ -238,17 +238,17 @@ impl State {
                 if !attached.rooms.contains(&room) {
                     return Err(Refusal::NotInRoom(room));
                 }
-                Ok(Decision::Leave(room))
+                Ok(IntentDecision::Leave(room))
             }
             Intent::Nick(_) if person.guest => Err(Refusal::GuestName),
             Intent::Nick(name) => match self.names.get(&name) {
                 Some(holder) if *holder != attached.account => Err(Refusal::NameTaken(name)),
-                _ => Ok(Decision::Rename(name)),
+                _ => Ok(IntentDecision::Rename(name)),
             },
-            Intent::Away(reason) => Ok(Decision::Away(reason)),
+            Intent::Away(reason) => Ok(IntentDecision::Away(reason)),
             Intent::Ignore(change) => {
                 check_ignore(attached.account, &person.ignored, &change)?;
-                Ok(Decision::Ignore(change))
+                Ok(IntentDecision::Ignore(change))
             }
         }
     }
@@ -256,7 +256,7 @@ impl State {
     /// Where words for `to` are kept, and the other one's name if it is one person.
     fn address(
         &self,
-        from: &Attached,
+        from: &AttachedSession,
         to: &Target,
     ) -> Result<(Conversation, Option<Name>), Refusal> {
         match to {
@@ -280,7 +280,7 @@ impl State {
         }
     }
 
-    fn of(&self, session: SessionId) -> Option<(&Attached, &Person)> {
+    fn of(&self, session: SessionId) -> Option<(&AttachedSession, &Person)> {
         let attached = self.sessions.get(&session)?;
         Some((attached, self.people.get(&attached.account)?))
     }
@@ -351,7 +351,7 @@ impl State {
     }
 
     /// Whose account made a room, as far as is known.
-    pub fn maker_of(&self, name: &RoomName) -> Option<AccountId> {
+    pub fn creator_of(&self, name: &RoomName) -> Option<AccountId> {
         self.rooms.get(name)?.made_by
     }
 
@@ -362,7 +362,7 @@ impl State {
 
     /// A session takes part from now on. It is in no room yet. Refused if somebody else who is
     /// online has the name (guests' names are not kept anywhere but here).
-    pub fn arrive(&mut self, arrival: Arrival, now: Now) -> Result<(), Refusal> {
+    pub fn attach(&mut self, arrival: NewSession, now: Now) -> Result<(), Refusal> {
         let Author { account, name } = arrival.author;
         if self
             .names
@@ -389,7 +389,7 @@ impl State {
         self.names.insert(person.name.clone(), account);
         self.sessions.insert(
             arrival.session,
-            Attached {
+            AttachedSession {
                 account,
                 bot: arrival.bot,
                 key: arrival.key,
@@ -402,12 +402,12 @@ impl State {
     }
 
     /// The accounts that connected from a network, as far as they are remembered.
-    pub fn came_from(&self, network: &IpNet) -> NetworkAccounts {
+    pub fn accounts_from(&self, network: &IpNet) -> NetworkAccounts {
         self.addresses.accounts_from(network)
     }
 
     /// A session is over. Returns who it was and the rooms in which they have no other session.
-    pub fn depart(&mut self, session: SessionId) -> Option<(Author, Vec<RoomName>)> {
+    pub fn detach(&mut self, session: SessionId) -> Option<(Author, Vec<RoomName>)> {
         let author = self.author(session)?;
         let rooms = self.sessions.get(&session)?.rooms.clone();
         let gone = rooms
@@ -549,7 +549,7 @@ impl State {
 
     /// A room is in slow mode from now on, with so much time between two messages of one person,
     /// or no longer. Who has just spoken waits as if it had always been so.
-    pub fn set_slow(&mut self, room: &RoomName, interval: Option<Duration>) {
+    pub fn set_slow_mode(&mut self, room: &RoomName, interval: Option<Duration>) {
         let trusted = self.trusted.clone();
         let Some(room) = self.rooms.get_mut(room) else {
             return;

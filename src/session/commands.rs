@@ -219,7 +219,7 @@ impl Machine {
 
     fn edit_message(&mut self, text: Option<Text>, now: Now) {
         let to = self.target();
-        self.intend(Asked::Change, Intent::Amend { to, text }, now);
+        self.intend(Asked::Change, Intent::Edit { to, text }, now);
     }
 
     fn topic(&mut self, words: Option<&str>, now: Now) -> Result<(), String> {

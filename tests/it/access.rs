@@ -18,7 +18,7 @@ use ssh_chat::chat::access::{
     network,
 };
 use ssh_chat::chat::ids::{AccountId, Fingerprint, Name, SessionId, Time};
-use ssh_chat::chat::intent::{Arrival, Intent, Target};
+use ssh_chat::chat::intent::{Intent, NewSession, Target};
 use ssh_chat::hub::feed::{Delivery, Inbox};
 use ssh_chat::hub::{self, Attachment, Hub};
 use ssh_chat::rate_limit::TrustedNetworks;
@@ -222,7 +222,7 @@ impl House {
         self.attach(arriving(account, None)).await
     }
 
-    async fn attach(&self, arrival: Arrival) -> (Attachment, Arc<Inbox>) {
+    async fn attach(&self, arrival: NewSession) -> (Attachment, Arc<Inbox>) {
         let inbox = Arc::new(Inbox::default());
         let (attachment, _) = self.hub.attach(arrival, inbox.clone()).await.unwrap();
         (attachment, inbox)
@@ -230,12 +230,12 @@ impl House {
 }
 
 /// How somebody with a key comes.
-async fn arrival(house: &House, who: &str) -> Arrival {
+async fn arrival(house: &House, who: &str) -> NewSession {
     arriving(house.find(who).await, Some(key(who).fingerprint))
 }
 
-fn arriving(account: Account, key: Option<Fingerprint>) -> Arrival {
-    Arrival {
+fn arriving(account: Account, key: Option<Fingerprint>) -> NewSession {
+    NewSession {
         session: SessionId(rand::random()),
         author: ssh_chat::chat::event::Author {
             account: account.id,

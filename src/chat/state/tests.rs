@@ -7,8 +7,8 @@ use super::*;
 use crate::chat::intent::{Answer, Query};
 use crate::text::Text;
 
-fn arrival(author: Author) -> Arrival {
-    Arrival {
+fn arrival(author: Author) -> NewSession {
+    NewSession {
         session: SessionId(1),
         author,
         guest: false,
@@ -37,7 +37,7 @@ fn a_new_room_looks_like_no_other() {
     for room in ["lobby", "dev-ops", "team1", "teaml"] {
         state.open_room(name(room), None, Seq(0), None);
     }
-    state.arrive(arrival(alice), now).unwrap();
+    state.attach(arrival(alice), now).unwrap();
     // (what is asked for, the room that it looks like)
     let cases = [
         ("l0bby", Some("lobby")),
@@ -53,13 +53,13 @@ fn a_new_room_looks_like_no_other() {
         let decided = state.decide(SessionId(1), Intent::Join(room.clone()), now.wall);
         let expected = match existing {
             Some(existing) => Err(Refusal::LooksLikeRoom { room, existing }),
-            None => Ok(Decision::OpenRoom(room)),
+            None => Ok(IntentDecision::OpenRoom(room)),
         };
         assert_eq!(decided, expected);
     }
     for room in ["team1", "teaml"] {
         let decided = state.decide(SessionId(1), Intent::Join(name(room)), now.wall);
-        assert_eq!(decided, Ok(Decision::Join(name(room))), "made before");
+        assert_eq!(decided, Ok(IntentDecision::Join(name(room))), "made before");
     }
     // No other alphabet can be used to begin with.
     assert!(RoomName::new("l\u{43e}bby").is_err());
@@ -91,7 +91,7 @@ fn a_step_of_the_wall_clock_changes_nothing_about_people() {
             wall,
             mono: second(n),
         };
-        state.arrive(arrival, now(Time(1_000), 0)).unwrap();
+        state.attach(arrival, now(Time(1_000), 0)).unwrap();
         let mut person = |away: u64, said: u64| {
             state.set_away(alice.account, Text::stored("lunch"), second(away));
             state.saved(&message(wall), second(said));
@@ -125,7 +125,7 @@ fn slow_room(start: Instant) -> State {
         (5, Role::Member, "192.0.2.1"),
         (6, Role::Operator, "198.51.100.1"),
     ] {
-        let arrival = Arrival {
+        let arrival = NewSession {
             session: SessionId(number),
             author: Author {
                 account: AccountId(number.into()),
@@ -143,7 +143,7 @@ fn slow_room(start: Instant) -> State {
             wall: Time(0),
             mono: start,
         };
-        state.arrive(arrival, now).unwrap();
+        state.attach(arrival, now).unwrap();
         state.join(SessionId(number), &lobby).unwrap();
     }
     state
@@ -159,7 +159,7 @@ fn each_account_and_each_address_says_one_thing_in_a_while() {
     );
     let set = |state: &mut State, seconds: Option<u64>| {
         let every = seconds.map(Duration::from_secs);
-        state.set_slow(&RoomName::lobby(), every);
+        state.set_slow_mode(&RoomName::lobby(), every);
     };
     let say = |state: &mut State, who, to, second| {
         let now = start + Duration::from_secs(second);

@@ -42,7 +42,7 @@ impl<O: Outbound> Exec<'_, O> {
 
     /// Asks the hub, and shows the answer.
     pub(super) async fn ask(&mut self, query: Query) -> Result<(), End> {
-        match self.context.hub.ask(query).await? {
+        match self.context.hub.query(query).await? {
             Answer::People(_, people) => {
                 for person in &people {
                     self.out.show(Item::Person(person)).await?;
@@ -92,7 +92,7 @@ impl<O: Outbound> Exec<'_, O> {
         if let Some(other) = self.context.store.account_by_name(name).await? {
             return Ok(Conversation::between(me, other.id));
         }
-        match self.context.hub.ask(Query::Whois(name.clone())).await? {
+        match self.context.hub.query(Query::Whois(name.clone())).await? {
             Answer::Person(person) => Ok(Conversation::between(me, person.account)),
             _ => Err(End::failed(format!("There is nobody called {name}."))),
         }

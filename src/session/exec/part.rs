@@ -96,7 +96,7 @@ impl Part {
     async fn attempt(&mut self, intent: Intent) -> Result<Result<Outcome, Refusal>, End> {
         self.asked = self.asked.wrapping_add(1);
         let asked = self.asked;
-        if let Err(refusal) = self.attachment.intend(asked, intent) {
+        if let Err(refusal) = self.attachment.submit(asked, intent) {
             return Ok(Err(refusal));
         }
         loop {
@@ -120,7 +120,7 @@ impl Part {
             let (deliveries, _) = self.inbox.take();
             self.deliveries = deliveries;
             if self.deliveries.is_empty() {
-                self.inbox.rung().await;
+                self.inbox.notified().await;
             }
         }
     }
@@ -177,13 +177,13 @@ impl Part {
 
     /// Waits until something came for the session or happened in one of its rooms.
     pub async fn rung(&self) {
-        self.inbox.rung().await;
+        self.inbox.notified().await;
     }
 }
 
 /// Whether there is such a room.
 pub(super) async fn exists(context: &ExecContext<'_>, room: &RoomName) -> Result<bool, End> {
-    match context.hub.ask(Query::Who(room.clone())).await? {
+    match context.hub.query(Query::Who(room.clone())).await? {
         Answer::Refused(Refusal::NoRoom(_)) => Ok(false),
         Answer::Refused(refusal) => Err(refusal.into()),
         _ => Ok(true),

@@ -109,7 +109,7 @@ impl<O: Outbound> Exec<'_, O> {
 
     async fn show_topic(&mut self, room: &RoomName) -> Result<(), End> {
         must_exist(self.context, room).await?;
-        if let Answer::Rooms(rooms) = self.context.hub.ask(Query::Rooms).await?
+        if let Answer::Rooms(rooms) = self.context.hub.query(Query::Rooms).await?
             && let Some(room) = rooms.iter().find(|info| info.name == *room)
         {
             self.out.show(Item::Room(room)).await?;

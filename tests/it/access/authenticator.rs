@@ -143,7 +143,7 @@ async fn a_session_that_comes_hears_whom_it_ignores() {
     let (first, inbox) = house.online("member").await;
     assert!(told(&inbox).is_empty(), "it is as it was read");
     let change = IgnoreChange::Add(ignored.clone());
-    first.intend(1, Intent::Ignore(change)).unwrap();
+    first.submit(1, Intent::Ignore(change)).unwrap();
     let (_second, late) = house.online("member").await;
     let (_other, others) = house.online("operator").await;
     house.hub.ping().await.unwrap();

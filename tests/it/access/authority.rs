@@ -128,7 +128,7 @@ async fn an_account_is_configured_by_any_of_its_keys() {
             "{fingerprint}"
         );
     }
-    let online = Arrival {
+    let online = NewSession {
         key: Some(key("configs-second").fingerprint),
         ..arrival(&house, "config").await
     };

@@ -78,10 +78,10 @@ async fn say((person, inbox): &(Attachment, Arc<Inbox>), to: Target, words: &str
         text: Text::stored(words),
         action: false,
     };
-    person.intend(7, intent).unwrap();
+    person.submit(7, intent).unwrap();
     let accepted = |delivery: &Delivery| matches!(delivery, Delivery::Accepted(7));
     while !inbox.take().0.iter().any(accepted) {
-        inbox.rung().await;
+        inbox.notified().await;
     }
 }
 
@@ -296,7 +296,7 @@ async fn who_is_dismissed_can_say_nothing_more() {
     let kick = Order::Kick(name("member"), None);
     house.order("operator", kick).await.unwrap();
     member
-        .intend(
+        .submit(
             7,
             Intent::Say {
                 to: Target::Person(name("operator")),
@@ -367,7 +367,11 @@ async fn an_order_that_was_begun_is_completed() {
     house.guard.finish_orders().await;
     let audits = house.store.audits(1).await.unwrap();
     assert_eq!(audits[0].action, "rename");
-    let seen = house.hub.ask(Query::Whois(name("renamed"))).await.unwrap();
+    let seen = house
+        .hub
+        .query(Query::Whois(name("renamed")))
+        .await
+        .unwrap();
     assert!(matches!(seen, Answer::Person(_)), "{seen:?}");
 
     let refused = house.order("operator", Order::Bans).await;
@@ -401,7 +405,11 @@ async fn a_rename_that_fails_is_none() {
     let failed = house.order("operator", rename).await;
     assert!(failed.unwrap_err().starts_with("Not done: "));
     assert_eq!(house.find("member").await.name, name("member"));
-    let seen = house.hub.ask(Query::Whois(name("renamed"))).await.unwrap();
+    let seen = house
+        .hub
+        .query(Query::Whois(name("renamed")))
+        .await
+        .unwrap();
     assert!(matches!(seen, Answer::Refused(_)), "{seen:?}");
 }
 
