@@ -12,7 +12,7 @@ use crate::text::Text;
 
 mod rank;
 
-pub use rank::{Deed, Outranked, Rank};
+pub use rank::{Outranked, Permission, Rank};
 
 /// What somebody may do. Each may what the one before may.
 #[derive(
@@ -299,6 +299,19 @@ pub struct BanSubject<'a> {
     pub configured: bool,
 }
 
+impl<'a> BanSubject<'a> {
+    /// A session that is online. `configured` is whether the configuration names its key.
+    pub fn online(online: &'a Online, configured: bool) -> BanSubject<'a> {
+        BanSubject {
+            account: Some(online.account),
+            key: online.key.as_ref(),
+            addr: online.addr,
+            client: &online.client,
+            configured,
+        }
+    }
+}
+
 impl Ban {
     /// Whether it is over.
     pub fn is_over(&self, now: Time) -> bool {
@@ -307,7 +320,7 @@ impl Ban {
 
     /// Whether it is about them. Bans of networks and clients are about crowds: nobody who has
     /// proven a key that the configuration names is kept out by one.
-    pub fn hits(&self, who: BanSubject<'_>) -> bool {
+    pub fn matches(&self, who: BanSubject<'_>) -> bool {
         match &self.target {
             BanTarget::Account(account, _) => who.account == Some(*account),
             BanTarget::Key(key) => who.key == Some(key),
@@ -623,9 +636,9 @@ mod tests {
                 until: Some(Time(10)),
                 reason: None,
             };
-            assert_eq!(ban.hits(who), expected, "{ban:?}");
+            assert_eq!(ban.matches(who), expected, "{ban:?}");
             let crowd = matches!(ban.target, BanTarget::Network(_) | BanTarget::Client(_));
-            assert_eq!(ban.hits(configured), expected && !crowd, "{ban:?}");
+            assert_eq!(ban.matches(configured), expected && !crowd, "{ban:?}");
             assert!(!ban.is_over(Time(9)) && ban.is_over(Time(10)));
         }
     }

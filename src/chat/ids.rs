@@ -121,7 +121,9 @@ impl fmt::Display for Seq {
 pub struct Fingerprint(Arc<str>);
 
 impl Fingerprint {
-    /// The length, in bytes: `SHA256:` and 43 characters.
+    /// What every fingerprint begins with.
+    pub const ALGORITHM: &str = "SHA256:";
+    /// The length in bytes: `SHA256:` and 43 characters.
     pub const LEN: usize = 50;
 
     /// Wraps a fingerprint that a key library computed. What people give is read with
@@ -160,6 +162,11 @@ impl Fingerprint {
         format!("{head}{dots}{tail}")
     }
 
+    /// The part after `SHA256:`.
+    pub fn hash(&self) -> &str {
+        self.0.trim_start_matches(Fingerprint::ALGORITHM)
+    }
+
     /// The whole fingerprint.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -178,7 +185,9 @@ impl FromStr for Fingerprint {
     /// ignored.
     fn from_str(raw: &str) -> Result<Fingerprint, FingerprintError> {
         let raw = raw.trim();
-        let hash = raw.strip_prefix("SHA256:").ok_or(FingerprintError)?;
+        let hash = raw
+            .strip_prefix(Fingerprint::ALGORITHM)
+            .ok_or(FingerprintError)?;
         match BASE64_NOPAD.decode(hash.as_bytes()) {
             Ok(hash) if hash.len() == 32 => Ok(Fingerprint::new(raw)),
             _ => Err(FingerprintError),
@@ -195,7 +204,7 @@ impl FingerprintPrefix {
     pub const MIN: usize = 8;
 
     /// Whether a fingerprint begins like this.
-    pub fn begins(&self, key: &Fingerprint) -> bool {
+    pub fn matches(&self, key: &Fingerprint) -> bool {
         key.as_str().starts_with(&self.0)
     }
 }
@@ -210,7 +219,9 @@ impl FromStr for FingerprintPrefix {
     type Err = FingerprintError;
 
     fn from_str(raw: &str) -> Result<FingerprintPrefix, FingerprintError> {
-        let hash = raw.strip_prefix("SHA256:").ok_or(FingerprintError)?;
+        let hash = raw
+            .strip_prefix(Fingerprint::ALGORITHM)
+            .ok_or(FingerprintError)?;
         let shorter = raw.len() < Fingerprint::LEN && hash.len() >= FingerprintPrefix::MIN;
         let is_base64 = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/');
         if shorter && hash.bytes().all(is_base64) {
@@ -315,8 +326,8 @@ mod tests {
             assert_eq!(raw.parse::<FingerprintPrefix>().is_ok(), prefix, "{raw:?}");
         }
         let prefix: FingerprintPrefix = key[..15].parse().unwrap();
-        assert!(prefix.begins(&Fingerprint::new(key)));
-        assert!(!prefix.begins(&Fingerprint::new("SHA256:other")));
+        assert!(prefix.matches(&Fingerprint::new(key)));
+        assert!(!prefix.matches(&Fingerprint::new("SHA256:other")));
     }
 
     #[test]

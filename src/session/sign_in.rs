@@ -239,7 +239,7 @@ mod tests {
     use super::*;
     use crate::access::Admission;
     use crate::access::authenticator::{AuthRequest, AuthTicket, ClaimAnswer};
-    use crate::access::orders::{Order, Report, Requester};
+    use crate::access::orders::{Order, OrderReply, Requester};
     use crate::chat::ids::Fingerprint;
     use async_trait::async_trait;
     use std::sync::{Arc, Mutex};
@@ -285,7 +285,7 @@ mod tests {
             true
         }
 
-        async fn carry_out(self: Arc<Self>, _: Requester, _: Order) -> Result<Report, String> {
+        async fn carry_out(self: Arc<Self>, _: Requester, _: Order) -> Result<OrderReply, String> {
             Err("no".to_owned())
         }
 
@@ -320,7 +320,7 @@ mod tests {
             (Ok(Some(account(1, Role::Operator))), Ok(Role::Operator)),
             (Ok(Some(account(2, Role::Member))), gone.clone()),
             (Ok(None), gone),
-            (Err(NotAdmitted::NotNow), Err(NotAdmitted::NotNow)),
+            (Err(NotAdmitted::Unavailable), Err(NotAdmitted::Unavailable)),
         ] {
             let case = format!("{found:?}");
             let still = still_admitted(&Saying(found), &peer(Some(key.clone())), &me).await;

@@ -10,11 +10,11 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::Instrument as _;
 
+use crate::access::authenticator::MAX_CLAIM_ANSWERS;
 use crate::access::authenticator::{
     AuthDecision, AuthRequest, AuthTicket, Authenticator, CLAIM_NOTICE, ClaimAnswer,
     InviteRejected, ProvenKey, RefusalReason, RetryPrompt, claim_question,
 };
-use crate::access::claims::MAX_ANSWERS;
 use crate::chat::ids::Name;
 use crate::text::Text;
 use crate::text::clean_line;
@@ -39,7 +39,7 @@ const SHORT: usize = 30;
 /// The longest answer that is kept, in bytes.
 const MAX_ANSWER: usize = 256;
 
-const CANT_JUDGE: &str = "The server can't look up your key at this moment. Try again in a minute.";
+const CANT_JUDGE: &str = "The server can't look up your key right now. Try again in a minute.";
 const CANT_REDEEM: &str = "The server could not check your invite code in time.\n\
     Connect again in a minute: if it was taken after all, you get in with your key alone.";
 
@@ -341,7 +341,7 @@ impl<D: Authenticator> Login<D> {
         let answered = Box::pin(answered.instrument(self.link.span.clone()));
         match timeout(PATIENCE, answered).await {
             Ok(ClaimAnswer::Accepted) => Step::Confirmed(key),
-            Ok(ClaimAnswer::Again(question)) if self.answers < MAX_ANSWERS => {
+            Ok(ClaimAnswer::Again(question)) if self.answers < MAX_CLAIM_ANSWERS => {
                 self.answers += 1;
                 self.claimed = Some(key);
                 self.ask(Said::Claim, String::new(), question)

@@ -11,7 +11,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use ssh_chat::access::authenticator::{AuthDecision, AuthRequest, Authenticator as _, ProvenKey};
-use ssh_chat::access::orders::{BanWhom, Order, Report, Requester};
+use ssh_chat::access::orders::{BanSelector, Order, OrderReply, Requester};
 use ssh_chat::access::{AccessControl, AdminService as _, Mode, Rules};
 use ssh_chat::chat::access::{
     Actor, AuditEntry, Ban, BanTarget, ClientPrefix, KeyRecord, Lockdown, LockdownScope, Role,
@@ -205,7 +205,7 @@ impl House {
         self.report(who, order).await.map(|_| ())
     }
 
-    pub async fn report(&self, who: &str, order: Order) -> Result<Report, String> {
+    pub async fn report(&self, who: &str, order: Order) -> Result<OrderReply, String> {
         let requester = self.requester(who).await;
         Arc::clone(&self.guard).carry_out(requester, order).await
     }

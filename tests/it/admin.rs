@@ -64,27 +64,27 @@ const AT_CONSOLE: &[(&[&str], &str)] = &[
     (&["deop", "rob"], "rob is the last operator"),
     (&["op", "zoe"], "zoe is now an operator."),
     (&["deop", "rob"], "rob is now a member."),
-    (&["unban", "1"], "Ban 1 is ended."),
+    (&["unban", "1"], "Ban 1 lifted."),
     (&["lockdown", "off"], "The lockdown is over"),
     (
         &["mute", "rob", "1h"],
         "rob can only listen for 60 minutes.",
     ),
-    (&["unmute", "rob"], "rob can speak again."),
+    (&["unmute", "rob"], "rob is no longer muted."),
     (&["rename", "rob", "rogue"], "rob is now known as rogue."),
     (
         &["kick", "zoe"],
-        "Only the running server itself can do that. ssh-chat admin ban zoe 1m",
+        "Only the running server can do that. To end zoe's sessions: ssh-chat admin ban zoe 1m",
     ),
-    (&["announce", "x"], "Only the running server itself"),
-    (&["status"], "Only the running server itself"),
+    (&["announce", "x"], "Only the running server"),
+    (&["status"], "Only the running server"),
     (
         &["unban", "1"],
         "There is no ban 1. ssh-chat admin bans lists them.",
     ),
     (
         &["ban", "nobody"],
-        "No account is called nobody. ssh-chat keys list has them all.",
+        "No account named nobody. ssh-chat keys list shows all accounts.",
     ),
     (&["who"], "who is nothing that operators order."),
     (&["baan", "zoe"], "No command \"baan\". Nearest: ban"),
@@ -102,21 +102,21 @@ fn the_console_regains_control() {
     for (command, words) in [
         (
             "/ban olga",
-            "Not done: olga is an operator by the configuration",
+            "Not allowed: olga is a configured operator",
         ),
         (
             "/kick olga",
-            "Not done: olga is an operator by the configuration",
+            "Not allowed: olga is a configured operator",
         ),
         (
             "/mute olga",
-            "Not done: olga is an operator by the configuration",
+            "Not allowed: olga is a configured operator",
         ),
         (
             "/rename olga x1",
-            "Not done: olga is an operator by the configuration",
+            "Not allowed: olga is a configured operator",
         ),
-        ("/ban client OpenSSH", "You would be out yourself"),
+        ("/ban client OpenSSH", "That would ban you too"),
     ] {
         rob.line(command);
         rob.wait_text(words);
@@ -135,7 +135,7 @@ fn the_console_regains_control() {
     let refused = order(&server, "olga", "unban 2");
     assert_eq!(refused.status.code(), Some(1));
     assert!(
-        refused.stderr.contains("comes from the server's console"),
+        refused.stderr.contains("was set on the server's console"),
         "{}",
         refused.stderr
     );

@@ -149,11 +149,11 @@ fn operators_let_in_who_asks() {
     bob.line("");
     bob.wait_last("Name:");
     bob.line("bob");
-    bob.wait_text("The operators have been asked");
+    bob.wait_text("Request sent to the operators");
     bob.wait_end();
-    alice.wait_text("bob asks to come in");
+    alice.wait_text("bob wants to join");
     alice.line("/approve bob");
-    alice.wait_text("bob can come in now");
+    alice.wait_text("bob can join now");
     let bob = Login::new(&server, "bob").terminal();
     bob.wait_text("you are bob");
 }

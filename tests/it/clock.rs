@@ -108,7 +108,7 @@ fn chat(clock: &WallClock, home: Arc<Home>) {
     // What expires does so when the wall clock says so, and not when it did in between.
     clock.step("+0");
     alice.line("/ban eve 30m");
-    alice.wait_text("No account is called eve");
+    alice.wait_text("No account named eve");
     comes_in(&server, "eve");
     alice.line("/ban eve 30m");
     alice.wait_text("eve is banned");

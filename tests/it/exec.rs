@@ -150,7 +150,7 @@ fn commands_end_with_their_status() {
         ("who --loud", 64, "No option \"--loud\"."),
         ("history attic", 1, "There is no room attic."),
         ("msg nobody hello", 1, "Nobody called nobody is online."),
-        ("kick alice", 1, "That is for operators."),
+        ("kick alice", 1, "Only operators can do that."),
     ];
     for (command, status, stderr) in cases {
         let ended = exec(&server, "bob", command);

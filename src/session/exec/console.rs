@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::order::{read, report};
 use super::out::{DONE, End, Out, TRY_LATER};
 use super::request::Request;
-use crate::access::orders::{Order, Report};
+use crate::access::orders::{Order, OrderReply};
 use crate::chat::command::Group;
 use crate::chat::event::Author;
 use crate::chat::ids::{AccountId, Name};
@@ -24,7 +24,7 @@ pub async fn at_console<O: Outbound>(
     words: &[String],
     json: bool,
     server: &ServerInfo,
-    carry_out: impl AsyncFnOnce(Order) -> Result<Report, String>,
+    carry_out: impl AsyncFnOnce(Order) -> Result<OrderReply, String>,
     output: &O,
 ) -> u32 {
     // Whose messages these are; no order shows any.
@@ -48,7 +48,7 @@ async fn obey<O: Outbound>(
     words: &[String],
     json: bool,
     server: &ServerInfo,
-    carry_out: impl AsyncFnOnce(Order) -> Result<Report, String>,
+    carry_out: impl AsyncFnOnce(Order) -> Result<OrderReply, String>,
     out: &mut Out<'_, O>,
 ) -> Result<(), End> {
     let run = match Request::of(words).map_err(End::usage)? {

@@ -8,7 +8,7 @@ use super::out::{End, Out};
 use super::request::Run;
 use super::say::Stdin;
 use super::table::Action;
-use crate::access::orders::{self, Order, Report};
+use crate::access::orders::{self, Order, OrderReply};
 use crate::clock;
 use crate::keys;
 use crate::session::machine::ServerInfo;
@@ -56,21 +56,23 @@ pub(super) fn read(run: &Run, input: &str) -> Result<Order, End> {
 pub(super) async fn report<O: Outbound>(
     out: &mut Out<'_, O>,
     server: &ServerInfo,
-    report: &Report,
+    report: &OrderReply,
 ) -> Result<(), End> {
     match report {
-        Report::Done(words) => out.show(Item::Done(words)).await,
-        Report::Invited { code, link, invite } => out.invited(invite, code, link.as_deref()).await,
-        Report::Invites(invites) => all(out, invites.iter().map(Item::Invite)).await,
-        Report::Bans(bans) => all(out, bans.iter().map(Item::Ban)).await,
-        Report::Pending(pending) => all(out, pending.iter().map(Item::Pending)).await,
-        Report::Keys { keys, claimed } => {
+        OrderReply::Done(words) => out.show(Item::Done(words)).await,
+        OrderReply::Invited { code, link, invite } => {
+            out.invited(invite, code, link.as_deref()).await
+        }
+        OrderReply::Invites(invites) => all(out, invites.iter().map(Item::Invite)).await,
+        OrderReply::Bans(bans) => all(out, bans.iter().map(Item::Ban)).await,
+        OrderReply::Pending(pending) => all(out, pending.iter().map(Item::Pending)).await,
+        OrderReply::Keys { keys, claimed } => {
             all(out, keys.iter().map(Item::Key)).await?;
             all(out, claimed.iter().map(Item::ClaimedKey)).await
         }
-        Report::Status(status) => out.show(Item::Status(status, server)).await,
+        OrderReply::Status(status) => out.show(Item::Status(status, server)).await,
         // The newest is read last.
-        Report::Audits(audits) => all(out, audits.iter().rev().map(Item::Audit)).await,
+        OrderReply::Audit(audits) => all(out, audits.iter().rev().map(Item::Audit)).await,
     }
 }
 

@@ -95,7 +95,7 @@ impl From<NotAdmitted> for End {
     fn from(error: NotAdmitted) -> End {
         let status = match error {
             NotAdmitted::Refused(_) => FAILED,
-            NotAdmitted::NotNow => TRY_LATER,
+            NotAdmitted::Unavailable => TRY_LATER,
         };
         End::Told(status, error.to_string())
     }

@@ -86,7 +86,7 @@ async fn commands_end_with_their_status() {
         ),
         ("alice", "msg bob hi", 1, "", "Nobody called bob is online."),
         ("alice", "msg alice hi", 1, "", "That is you."),
-        ("alice", "kick bob", 1, "", "That is for operators."),
+        ("alice", "kick bob", 1, "", "Only operators can do that."),
         ("alice", "keys", 0, "ssh-ed25519 laptop, added", ""),
         ("olga", "bans", 0, "", ""),
         ("olga", "unban 7", 1, "", "There is no ban 7."),

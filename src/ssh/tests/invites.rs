@@ -362,7 +362,7 @@ async fn a_door_that_says_nothing_is_asked_once_and_then_excused() {
     let (entered, ()) = tokio::join!(offer_key(&mut client, &first), out_of_patience(&running, 1));
     assert!(!entered);
     assert!(!offer_key(&mut client, &key()).await, "without a wait");
-    let words = "The server can't look up your key at this moment. Try again in a minute.\n";
+    let words = "The server can't look up your key right now. Try again in a minute.\n";
     assert_eq!(begin(&mut client).await, told(words));
     assert_eq!(say(&mut client, &[]).await, out());
     assert_eq!(running.door.seen().len(), 1);

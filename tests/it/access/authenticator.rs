@@ -46,7 +46,7 @@ async fn a_pass_stands_for_the_store_until_something_changes() {
     assert_eq!(other.account.unwrap().name, name("operator"));
     assert_eq!(house.port.calls(), ["account_by_key"], "not their key");
 
-    let ban = Order::Ban(BanWhom::Key(member.fingerprint.clone()), None, None);
+    let ban = Order::Ban(BanSelector::Key(member.fingerprint.clone()), None, None);
     house.order("operator", ban).await.unwrap();
     let banned = with(fresh.clone(), &member).await;
     assert!(banned.is_err(), "{banned:?}");
@@ -112,7 +112,7 @@ async fn operators_hear_who_comes_under_a_name_that_is_not_theirs() {
         house.hub.ping().await.unwrap();
         let (heard, _) = inbox.take();
         let heard: Vec<String> = heard.iter().map(|one| format!("{one:?}")).collect();
-        let words = format!("An unknown key came as {user}, which belongs to member");
+        let words = format!("Login with an unknown key as {user}, which belongs to member");
         assert_eq!(
             heard.len(),
             usize::from(told),

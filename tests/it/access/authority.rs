@@ -51,15 +51,15 @@ fn restricting(whom: &str) -> Vec<(&'static str, Order)> {
     let fingerprint = key(whom).fingerprint;
     vec![
         ("kick", Order::Kick(name(whom), None)),
-        ("ban", ban(BanWhom::Person(name(whom)))),
-        ("ban key", ban(BanWhom::Key(fingerprint))),
+        ("ban", ban(BanSelector::Account(name(whom)))),
+        ("ban key", ban(BanSelector::Key(fingerprint))),
         (
             "ban network",
-            ban(BanWhom::Network(network("192.0.2.0/24").unwrap())),
+            ban(BanSelector::Network(network("192.0.2.0/24").unwrap())),
         ),
         (
             "ban client",
-            ban(BanWhom::Client(ClientPrefix::new("Test").unwrap())),
+            ban(BanSelector::Client(ClientPrefix::new("Test").unwrap())),
         ),
         ("mute", Order::Mute(name(whom), None, None)),
         ("rename", Order::Rename(name(whom), name("renamed"))),
@@ -99,7 +99,7 @@ async fn people_restrict_only_those_below_them() {
                     && actor != "member"
                     && !never
                 {
-                    assert!(words.starts_with("Not done: "), "{words}");
+                    assert!(words.starts_with("Not allowed: "), "{words}");
                     assert!(
                         words.contains(whom) && words.contains("ssh-chat admin"),
                         "{words}"
@@ -118,7 +118,7 @@ async fn people_restrict_only_those_below_them() {
 #[tokio::test]
 async fn an_account_is_configured_by_any_of_its_keys() {
     let house = house().await;
-    let ban = |key| Order::Ban(BanWhom::Key(key), None, None);
+    let ban = |key| Order::Ban(BanSelector::Key(key), None, None);
     for fingerprint in ["config", "configs-second"] {
         let refused = house
             .order("operator", ban(key(fingerprint).fingerprint))
@@ -134,7 +134,11 @@ async fn an_account_is_configured_by_any_of_its_keys() {
     };
     let inbox = Arc::new(Inbox::default());
     let _there = house.hub.attach(online, inbox).await.unwrap();
-    let crowd = Order::Ban(BanWhom::Network(network("192.0.2.7").unwrap()), None, None);
+    let crowd = Order::Ban(
+        BanSelector::Network(network("192.0.2.7").unwrap()),
+        None,
+        None,
+    );
     let refused = house.order("operator", crowd.clone()).await.unwrap_err();
     assert!(refused.contains("config, who is online"), "{refused}");
     assert!(house.order("config2", crowd.clone()).await.is_err());
@@ -167,7 +171,7 @@ async fn people_may_restrict_themselves() {
         (Order::Mute(name("operator"), None, None), true),
         (Order::Kick(name("operator"), None), true),
         (
-            Order::Ban(BanWhom::Person(name("operator")), None, None),
+            Order::Ban(BanSelector::Account(name("operator")), None, None),
             false,
         ),
     ] {
@@ -188,7 +192,7 @@ async fn decisions_are_lifted_by_equals_and_above() {
             let allowed = lifted >= made;
             for (begin, replace, end) in [
                 (
-                    Order::Ban(BanWhom::Person(name("zoe")), None, None),
+                    Order::Ban(BanSelector::Account(name("zoe")), None, None),
                     None,
                     Order::Unban(5),
                 ),
@@ -225,10 +229,10 @@ async fn the_rank_of_today_counts() {
     house.order("config", mute).await.unwrap();
     let unmute = || Order::Unmute(name("operator"));
     let refused = house.order("operator", unmute()).await.unwrap_err();
-    assert!(refused.contains("comes from config, who"), "{refused}");
+    assert!(refused.contains("was set by config, who"), "{refused}");
     assert_eq!(house.order("config2", unmute()).await, Ok(()));
 
-    let rogue = Order::Ban(BanWhom::Person(name("zoe")), None, None);
+    let rogue = Order::Ban(BanSelector::Account(name("zoe")), None, None);
     house.order("second", rogue).await.unwrap();
     let demote = Order::SetRole(name("second"), Role::Member);
     house.by("(console)", demote).await.unwrap();
@@ -267,7 +271,7 @@ async fn a_crowd_has_no_configured_operators() {
     }
     assert!(!house.guard.serves("192.0.2.7".parse().unwrap()));
     // A ban of their own account or key holds, and only the console can make one.
-    let ban = Order::Ban(BanWhom::Person(name("config")), None, None);
+    let ban = Order::Ban(BanSelector::Account(name("config")), None, None);
     house.by("(console)", ban).await.unwrap();
     let house = house.refreshed().await;
     assert!(dismissed(&house, &inbox).await);
@@ -325,7 +329,7 @@ async fn a_prefix_names_one_known_key() {
         "SHA256:CCCCDDDD!",
     ] {
         let refused = ban(raw).unwrap_err();
-        assert!(refused.contains("names no key"), "{refused}");
+        assert!(refused.contains("is not a fingerprint"), "{refused}");
         assert!(!refused.contains('\u{202e}'), "{refused:?}");
     }
     assert_eq!(house.store.bans(Time(0)).await.unwrap(), bans, "none more");

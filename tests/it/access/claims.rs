@@ -105,7 +105,7 @@ async fn only_operators_add_keys_where_the_rules_say_so() {
     });
     assert_eq!(
         claim(&house, "member", "second").await,
-        Err("Only operators add keys here. Ask one.".to_owned())
+        Err("Only operators can add keys here. Ask one.".to_owned())
     );
     assert_eq!(claim(&house, "operator", "second").await, Ok(()));
 }

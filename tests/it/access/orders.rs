@@ -1,6 +1,6 @@
 //! Orders: who may give them, and for whom they hold.
 
-use ssh_chat::access::orders::PurgeWhom;
+use ssh_chat::access::orders::PurgeSelector;
 use ssh_chat::chat::access::PendingKey;
 use ssh_chat::chat::ids::{Conversation, RoomName};
 
@@ -15,7 +15,7 @@ async fn orders_are_for_those_who_may_give_them() {
         (
             "ban",
             Order::Ban(
-                BanWhom::Client(ClientPrefix::stored("SSH-2.0-Worse")),
+                BanSelector::Client(ClientPrefix::stored("SSH-2.0-Worse")),
                 Some(1000),
                 None,
             ),
@@ -32,7 +32,7 @@ async fn orders_are_for_those_who_may_give_them() {
         ("unlock", Order::EndLockdown),
         (
             "purge",
-            Order::Purge(PurgeWhom::Person(name("guest-7f3a")), 3_600_000),
+            Order::Purge(PurgeSelector::Author(name("guest-7f3a")), 3_600_000),
         ),
         ("announce", Order::Announce(Text::stored("hear"))),
         (
@@ -117,11 +117,11 @@ async fn in_the_lobby(house: &House) -> usize {
 
 #[tokio::test]
 async fn a_purge_is_about_whom_it_says() {
-    let person = |who| PurgeWhom::Person(name(who));
-    let from = |net| PurgeWhom::Network(network(net).unwrap());
+    let person = |who| PurgeSelector::Author(name(who));
+    let from = |net| PurgeSelector::Network(network(net).unwrap());
     let since = "Only sessions that began in the last";
     // (whose, what is told, how many are left in the lobby)
-    let nothing = "Nothing by guest-9999 found in the last 1h.";
+    let nothing = "No messages by guest-9999 in the last 1h.";
     for (whom, told, left) in [
         (
             person("guest-7f3a"),
@@ -129,7 +129,7 @@ async fn a_purge_is_about_whom_it_says() {
             4,
         ),
         (
-            PurgeWhom::Guests,
+            PurgeSelector::Guests,
             "Removed 4 messages by guests from the last 1h, in 1 room, 1 of them direct.",
             3,
         ),
@@ -150,7 +150,7 @@ async fn a_purge_is_about_whom_it_says() {
             "No one who can be purged connected from 192.0.2.8.",
             6,
         ),
-        (person("somebody"), "No account is called somebody.", 6),
+        (person("somebody"), "No account named somebody.", 6),
     ] {
         let (house, people) = flooded().await;
         // Gone or not: the log has what it takes.
@@ -161,7 +161,7 @@ async fn a_purge_is_about_whom_it_says() {
             other => panic!("{other:?}"),
         };
         assert!(report.starts_with(told), "{report}");
-        let by_address = matches!(whom, PurgeWhom::Network(_));
+        let by_address = matches!(whom, PurgeSelector::Network(_));
         assert_eq!(report.contains(since), by_address, "{report}");
         assert_eq!(in_the_lobby(&house).await, left, "{whom:?}");
         let audits = house.store.audits(100).await.unwrap();
@@ -173,7 +173,7 @@ async fn a_purge_is_about_whom_it_says() {
 /// Whatever it is that cuts it: what was removed is, and the rest is removed by the same order.
 #[tokio::test]
 async fn a_purge_that_is_cut_says_how_far_it_got() {
-    let purge = || Order::Purge(PurgeWhom::Guests, 3_600_000);
+    let purge = || Order::Purge(PurgeSelector::Guests, 3_600_000);
     for (without, removed, left) in [("conversations", 0, 6), ("purge", 0, 6), ("purged", 4, 3)] {
         let (house, _people) = flooded().await;
         house.port.set(Weather::Without(match without {
@@ -225,18 +225,18 @@ async fn what_was_ordered_holds_for_those_who_are_online() {
     let table = [
         (Order::Kick(name("member"), None), true),
         (
-            Order::Ban(BanWhom::Person(name("member")), Some(60_000), None),
+            Order::Ban(BanSelector::Account(name("member")), Some(60_000), None),
             true,
         ),
         (Order::Unban(5), false),
         (
-            Order::Ban(BanWhom::Key(key("member").fingerprint), None, None),
+            Order::Ban(BanSelector::Key(key("member").fingerprint), None, None),
             true,
         ),
         (Order::Unban(6), false),
         (
             Order::Ban(
-                BanWhom::Network(network("192.0.2.0/24").unwrap()),
+                BanSelector::Network(network("192.0.2.0/24").unwrap()),
                 None,
                 None,
             ),
@@ -245,7 +245,7 @@ async fn what_was_ordered_holds_for_those_who_are_online() {
         (Order::Unban(7), false),
         (
             Order::Ban(
-                BanWhom::Client(ClientPrefix::stored("SSH-2.0-Test")),
+                BanSelector::Client(ClientPrefix::stored("SSH-2.0-Test")),
                 None,
                 None,
             ),
@@ -264,20 +264,23 @@ async fn what_was_ordered_holds_for_those_who_are_online() {
 #[tokio::test]
 async fn nobody_bans_themselves() {
     let house = House::new(Mode::Allowlist).await;
-    let out = "You would be out yourself:";
+    let out = "That would ban you too:";
     let bans = house.store.bans(Time(0)).await.unwrap();
     for (whom, expected) in [
-        (BanWhom::Person(name("operator")), "That is you.".to_owned()),
         (
-            BanWhom::Key(key("operator").fingerprint),
-            "That is your own key.".to_owned(),
+            BanSelector::Account(name("operator")),
+            "That's you.".to_owned(),
         ),
         (
-            BanWhom::Network(network("198.51.0.0/16").unwrap()),
+            BanSelector::Key(key("operator").fingerprint),
+            "That's your own key.".to_owned(),
+        ),
+        (
+            BanSelector::Network(network("198.51.0.0/16").unwrap()),
             format!("{out} you come from 198.51.100.9."),
         ),
         (
-            BanWhom::Client(ClientPrefix::stored("SSH-2.0-OpenSSH")),
+            BanSelector::Client(ClientPrefix::stored("SSH-2.0-OpenSSH")),
             format!("{out} your client says that it is {OPENSSH}."),
         ),
     ] {
@@ -321,7 +324,7 @@ async fn an_order_is_about_nobody_else() {
     for look_alike in ["rnernber", "mernber", "member_", "mem-ber"] {
         for order in [
             Order::Kick(name(look_alike), None),
-            Order::Ban(BanWhom::Person(name(look_alike)), None, None),
+            Order::Ban(BanSelector::Account(name(look_alike)), None, None),
             Order::Mute(name(look_alike), None, None),
             Order::SetRole(name(look_alike), Role::Operator),
         ] {
@@ -385,7 +388,7 @@ async fn nobody_is_kicked_who_is_not_there() {
     let absent = house.order("operator", kick.clone()).await;
     assert_eq!(
         absent,
-        Err("Nobody was kicked: member is not online.".into())
+        Err("member is not online.".into())
     );
     let audits = house.store.audits(9).await.unwrap();
     assert!(audits.iter().all(|entry| entry.action != "kick"));
@@ -403,7 +406,7 @@ async fn a_rename_that_fails_is_none() {
     house.port.set(Weather::Without(&["rename"]));
     let rename = Order::Rename(name("member"), name("renamed"));
     let failed = house.order("operator", rename).await;
-    assert!(failed.unwrap_err().starts_with("Not done: "));
+    assert!(failed.unwrap_err().starts_with("Failed: "));
     assert_eq!(house.find("member").await.name, name("member"));
     let seen = house
         .hub
@@ -467,13 +470,13 @@ async fn keys_that_wait_are_denied_together() {
     for (which, expected) in [
         (
             "192.0.2.7",
-            "No key from 192.0.2.7 waits. /pending lists those that do.",
+            "No pending requests from 192.0.2.7. /pending lists them all.",
         ),
         ("2001:db8::/64", "Denied 1 key."),
         ("192.0.2.9", "Denied 1 key."),
-        ("stranger0", "stranger0 does not come in."),
+        ("stranger0", "Request from stranger0 denied."),
         ("all", "Denied 99 keys."),
-        ("all", "No key waits."),
+        ("all", "No pending requests."),
     ] {
         assert_eq!(deny(which).await, expected, "{which}");
     }
@@ -506,15 +509,15 @@ async fn one_address_has_few_keys_ask() {
             .await;
         asked.unwrap_err().notice
     };
-    let asked = "The operators have been asked. Connect again in a while.";
+    let asked = "Request sent to the operators. Connect again later.";
     for number in 0..7 {
         let expected = match number {
             0..5 => asked,
-            _ => "5 keys from your address are waiting already. Ask an operator for an invite.",
+            _ => "5 requests from your address are pending. Ask an operator for an invite.",
         };
         assert_eq!(ask(number, "192.0.2.1").await, expected, "{number}");
     }
-    let again = "The operators have been asked already. Connect again in a while.";
+    let again = "Your request is already pending. Connect again later.";
     assert_eq!(ask(0, "192.0.2.1").await, again);
     for number in 10..20 {
         assert_eq!(ask(number, "198.51.100.1").await, asked, "{number}");

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ssh_chat::access::Mode;
-use ssh_chat::access::orders::{BanWhom, Order};
+use ssh_chat::access::orders::{BanSelector, Order};
 use ssh_chat::chat::access::{BanTarget, Role};
 
 use tokio::time::timeout;
@@ -187,7 +187,7 @@ async fn what_is_known_to_be_out_of_date_lets_nobody_in() {
 
     // An order was saved here, and could not be read back.
     for order in [
-        Order::Ban(BanWhom::Person(name("member")), None, None),
+        Order::Ban(BanSelector::Account(name("member")), None, None),
         Order::RevokeKey(key("member").fingerprint.to_string()),
     ] {
         let house = House::new(Mode::Allowlist).await.refreshed().await;

@@ -31,7 +31,7 @@ fn nobody_new_comes_in_during_a_lockdown() {
     let shown = form(&code, "bob", &key(1)).post(page.port());
     assert_eq!(shown.status, 403);
     assert!(
-        shown.body.contains("Nobody new is let in"),
+        shown.body.contains("New sign-ups are closed"),
         "{}",
         shown.body
     );

@@ -217,7 +217,7 @@ fn samples() -> Vec<String> {
         Item::Ban(&ban),
         Item::Pending(&pending),
         Item::Audit(&audit),
-        Item::Done("bob can only listen for 1 hour."),
+        Item::Done("bob is muted for 1 hour."),
         Item::Sent(&Target::Room(room()), 3),
         Item::Sent(&Target::Person(name("bob")), 1),
     ]

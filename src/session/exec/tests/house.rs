@@ -11,7 +11,7 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 
 use crate::access::authenticator::{AuthRequest, AuthTicket, ClaimAnswer, ProvenKey};
-use crate::access::orders::{Order, Report, Requester};
+use crate::access::orders::{Order, OrderReply, Requester};
 use crate::access::{AccessControl, AdminService, Admission, Mode, NotAdmitted, Rules};
 use crate::chat::access::{KeyRecord, Role};
 use crate::chat::event::Author;
@@ -351,7 +351,7 @@ impl AdminService for Silent {
         std::future::pending().await
     }
 
-    async fn carry_out(self: Arc<Self>, _: Requester, _: Order) -> Result<Report, String> {
+    async fn carry_out(self: Arc<Self>, _: Requester, _: Order) -> Result<OrderReply, String> {
         std::future::pending().await
     }
 
