@@ -1,14 +1,9 @@
-//! Commands: what there is to say about one, and how a line is read. THE table of all commands is
-//! in `table.rs`; parsing, `/help`, completion and the documents all read it.
-
-mod table;
-
-pub use table::COMMANDS;
+//! The command table, and the parser of input lines.
 
 use super::access::Role;
 use super::ids::{Name, NameError, RoomName};
 
-/// Which command it is. What a command does stands where it is carried out, in the session.
+/// A command. The session implements what each one does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Verb {
     /// `/join ROOM`
@@ -109,23 +104,23 @@ pub enum Verb {
     Status,
 }
 
-/// The heading that a command stands under in `/help`.
+/// The heading of a command in `/help`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Group {
-    /// Saying things.
+    /// Messages.
     Talking,
-    /// Where to say them.
+    /// Rooms.
     Rooms,
-    /// How one appears and what one sees.
+    /// The user's name and settings.
     Yourself,
-    /// Looking things up.
+    /// Lookups.
     Finding,
-    /// Keeping order.
+    /// Moderation and the server.
     Operators,
 }
 
 impl Group {
-    /// The role that its commands need.
+    /// The role its commands need.
     pub fn role(self) -> Role {
         match self {
             Group::Operators => Role::Operator,
@@ -154,20 +149,20 @@ impl Group {
     }
 }
 
-/// What an argument is, for completion and for the check that it is there.
+/// The kind of an argument, for completion and parsing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Arg {
-    /// Somebody's name.
+    /// A person's name.
     Person,
     /// A room.
     Room,
-    /// The rest of the line, as it is.
+    /// The rest of the line, unchanged.
     Rest,
     /// A number.
     Count,
     /// One of these words.
     Word(&'static [&'static str]),
-    /// A command's name.
+    /// The name of a command.
     Command,
     /// A new name.
     NewName,
@@ -177,43 +172,44 @@ pub enum Arg {
     Theme,
 }
 
-/// One command.
+/// A row of the command table.
 #[derive(Debug)]
 pub struct Command {
-    /// Which one.
+    /// The command.
     pub verb: Verb,
     /// Its name, without the slash.
     pub name: &'static str,
-    /// Other names for it.
+    /// Its aliases.
     pub aliases: &'static [&'static str],
     /// Its arguments as `/help` shows them: `[optional]`, `REQUIRED`.
     pub usage: &'static str,
-    /// What the arguments are.
+    /// The kinds of its arguments.
     pub args: &'static [Arg],
-    /// How many of them must be there.
+    /// How many arguments are required.
     pub required: usize,
-    /// Where it stands in `/help`.
+    /// Its heading in `/help`.
     pub group: Group,
-    /// What it does, in at most 25 characters, so that two columns of `/help` fit 80.
+    /// What it does, in at most 25 characters: two columns of `/help` fit an 80-column terminal.
     pub help: &'static str,
-    /// One way to use it.
+    /// An example.
     pub example: &'static str,
 }
 
-/// What a line that was entered means.
+/// A parsed input line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Line<'a> {
-    /// Nothing was said.
+    /// Nothing to do.
     Blank,
-    /// Words for the room.
+    /// A message for the room.
     Say(&'a str),
-    /// A command with its arguments as typed: at most one for each [`Command::args`].
+    /// A command with its arguments as typed, at most one per [`Command::args`].
     Command(Verb, Vec<&'a str>),
-    /// It looks like a command but isn't one, or lacks something. The words are for the user.
+    /// Not a valid command: an error for the user.
     Wrong(String),
 }
 
-/// Reads a line. A leading `/` makes a command, a leading `//` words that start with one slash.
+/// Parses an input line. A line that begins with `/` is a command; one that begins with `//` is a
+/// message that begins with a single slash.
 pub fn parse(line: &str) -> Line<'_> {
     let trimmed = line.trim();
     if trimmed.is_empty() {
@@ -227,9 +223,8 @@ pub fn parse(line: &str) -> Line<'_> {
     }
     let (word, rest) = split_word(rest);
     if word.is_empty() {
-        return Line::Wrong("A command follows the slash. /help lists them.".into());
+        return Line::Wrong("Type a command after the slash. /help lists them.".into());
     }
-    // `/etc/hosts is broken` is far more likely a slip than a command.
     let Some(command) = find(word) else {
         return Line::Wrong(unknown(word));
     };
@@ -254,21 +249,21 @@ pub fn parse(line: &str) -> Line<'_> {
     Line::Command(command.verb, args)
 }
 
-/// The command of this name or alias, in any case.
+/// The command with this name or alias, in any case.
 pub fn find(word: &str) -> Option<&'static Command> {
     COMMANDS.iter().find(|c| {
         c.name.eq_ignore_ascii_case(word) || c.aliases.iter().any(|a| a.eq_ignore_ascii_case(word))
     })
 }
 
-/// The first word and what follows it.
+/// Splits off the first word.
 fn split_word(text: &str) -> (&str, &str) {
     let text = text.trim_start();
     text.split_once(char::is_whitespace)
         .map_or((text, ""), |(word, rest)| (word, rest.trim_start()))
 }
 
-/// One piece for each argument; a surplus piece at the end if too much was given.
+/// One piece per argument, and one more if there is something left.
 fn split_args<'a>(rest: &'a str, args: &[Arg]) -> Vec<&'a str> {
     let mut rest = rest.trim_end();
     let mut pieces = Vec::with_capacity(args.len());
@@ -301,55 +296,31 @@ fn unknown(word: &str) -> String {
     }
 }
 
-/// The candidate that takes the fewest edits to reach, if that is few enough to be a slip.
+/// The candidate most similar to `word`, if it's similar enough for a typo.
 pub fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let most = (word.chars().count() / 2).clamp(1, 3);
+    let word = word.to_ascii_lowercase();
+    let max = (word.chars().count() / 2).clamp(1, 3);
     candidates
-        .map(|candidate| (edits(word, candidate), candidate))
-        .filter(|(distance, _)| *distance <= most)
+        .map(|candidate| {
+            let distance = strsim::osa_distance(&word, &candidate.to_ascii_lowercase());
+            (distance, candidate)
+        })
+        .filter(|(distance, _)| *distance <= max)
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
 }
 
-/// Insertions, deletions, substitutions and swaps of neighbours from `a` to `b` (the optimal
-/// string alignment distance), without regard to case.
-fn edits(a: &str, b: &str) -> usize {
-    let a: Vec<char> = a.chars().map(|c| c.to_ascii_lowercase()).collect();
-    let b: Vec<char> = b.chars().map(|c| c.to_ascii_lowercase()).collect();
-    let mut before: Vec<usize> = vec![0; b.len() + 1];
-    let mut last: Vec<usize> = (0..=b.len()).collect();
-    for (i, &from) in a.iter().enumerate() {
-        let mut next = vec![i + 1];
-        for (j, &to) in b.iter().enumerate() {
-            let at = |v: &[usize], k: usize| v.get(k).copied().unwrap_or(usize::MAX / 2);
-            let mut cost = (at(&last, j) + usize::from(from != to))
-                .min(at(&last, j + 1) + 1)
-                .min(at(&next, j) + 1);
-            let swapped = i > 0
-                && j > 0
-                && a.get(i - 1).copied() == Some(to)
-                && b.get(j - 1).copied() == Some(from);
-            if swapped {
-                cost = cost.min(at(&before, j - 1) + 1);
-            }
-            next.push(cost);
-        }
-        before = std::mem::replace(&mut last, next);
-    }
-    last.last().copied().unwrap_or(0)
-}
-
-/// Checks the name of a person that a command was given: of somebody there may be.
+/// Parses the name of a person who may exist.
 pub fn person(raw: &str) -> Result<Name, String> {
     Name::existing(raw).map_err(|e| wrong_name(raw, &e))
 }
 
-/// Checks a name that a command is to give to somebody.
+/// Parses a new name for a person.
 pub fn new_name(raw: &str) -> Result<Name, String> {
     Name::new(raw).map_err(|e| wrong_name(raw, &e))
 }
 
-/// Checks the name of a room that a command was given.
+/// Parses the name of a room.
 pub fn room(raw: &str) -> Result<RoomName, String> {
     RoomName::new(raw).map_err(|e| wrong_name(raw, &e))
 }
@@ -359,15 +330,140 @@ fn wrong_name(raw: &str, error: &NameError) -> String {
     format!("{shown:?} can't be a name: {error}.")
 }
 
-/// How much of a wrong name is repeated to the person who typed it, in characters.
+/// How much of an invalid name the error repeats, in characters.
 const MAX_SHOWN: usize = 40;
+
+const ON_OFF: Arg = Arg::Word(&["on", "off"]);
+
+/// A row of the table.
+macro_rules! command {
+    ($verb:ident, $name:literal $(| $alias:literal)*, $usage:literal, [$($arg:expr),*] $required:literal,
+     $group:ident, $help:literal, $example:literal) => {
+        Command {
+            verb: Verb::$verb,
+            name: $name,
+            aliases: &[$($alias),*],
+            usage: $usage,
+            args: &[$($arg),*],
+            required: $required,
+            group: Group::$group,
+            help: $help,
+            example: $example,
+        }
+    };
+}
+
+/// Every command, once. Parsing, `/help`, completion and the docs all use this table.
+#[rustfmt::skip]
+pub const COMMANDS: &[Command] = &[
+    command!(Msg, "msg" | "m" | "dm", "NAME TEXT", [Arg::Person, Arg::Rest] 2, Talking,
+        "send a direct message", "/msg bob lunch?"),
+    command!(Reply, "reply" | "r", "TEXT", [Arg::Rest] 1, Talking,
+        "reply to the last message", "/reply in five minutes"),
+    command!(Me, "me", "TEXT", [Arg::Rest] 1, Talking,
+        "send an action", "/me waves"),
+    command!(Edit, "edit" | "e", "TEXT", [Arg::Rest] 1, Talking,
+        "edit your last message", "/edit I meant Tuesday"),
+    command!(Delete, "delete" | "del", "", [] 0, Talking,
+        "delete your last message", "/delete"),
+    command!(Join, "join" | "j", "ROOM", [Arg::Room] 1, Rooms,
+        "join or create a room", "/join ops"),
+    command!(Leave, "leave" | "part", "[ROOM]", [Arg::Room] 0, Rooms,
+        "leave a room", "/leave ops"),
+    command!(Rooms, "rooms" | "list", "", [] 0, Rooms,
+        "list rooms", "/rooms"),
+    command!(Topic, "topic", "[TEXT]", [Arg::Rest] 0, Rooms,
+        "show or set the topic", "/topic release on Friday"),
+    command!(Who, "who" | "names" | "w", "[ROOM]", [Arg::Room] 0, Finding,
+        "list who is in a room", "/who ops"),
+    command!(Whois, "whois", "NAME", [Arg::Person] 1, Finding,
+        "show details of a user", "/whois bob"),
+    command!(History, "history" | "h", "[@NAME] [COUNT]", [Arg::Person, Arg::Count] 0, Finding,
+        "show earlier messages", "/history 50"),
+    command!(Search, "search" | "s", "WORDS", [Arg::Rest] 1, Finding,
+        "search all your rooms", "/search release notes"),
+    command!(Help, "help" | "?", "[COMMAND]", [Arg::Command] 0, Finding,
+        "list or explain commands", "/help search"),
+    command!(Motd, "motd", "", [] 0, Finding,
+        "the message of the day", "/motd"),
+    command!(Version, "version", "", [] 0, Finding,
+        "the server's version", "/version"),
+    command!(Uptime, "uptime", "", [] 0, Finding,
+        "the server's uptime", "/uptime"),
+    command!(Nick, "nick" | "name", "NAME", [Arg::NewName] 1, Yourself,
+        "change your name", "/nick alice"),
+    command!(Away, "away" | "afk", "[REASON]", [Arg::Rest] 0, Yourself,
+        "be away until you speak", "/away lunch"),
+    command!(Ignore, "ignore", "[NAME]", [Arg::Person] 0, Yourself,
+        "hide a user's messages", "/ignore mallory"),
+    command!(Unignore, "unignore", "NAME", [Arg::Person] 1, Yourself,
+        "show a user's messages", "/unignore mallory"),
+    command!(Quiet, "quiet", "[on|off]", [ON_OFF] 0, Yourself,
+        "hide joins and leaves", "/quiet"),
+    command!(Bell, "bell", "[on|off]", [ON_OFF] 0, Yourself,
+        "ring for mentions, or not", "/bell off"),
+    command!(Timestamp, "timestamp", "[off|minutes|seconds]",
+        [Arg::Word(&["off", "minutes", "seconds"])] 0, Yourself,
+        "how times are shown", "/timestamp seconds"),
+    command!(Tz, "tz" | "timezone", "[ZONE]", [Arg::Zone] 0, Yourself,
+        "your time zone", "/tz Europe/Berlin"),
+    command!(Theme, "theme", "[NAME]", [Arg::Theme] 0, Yourself,
+        "colours; mono has none", "/theme mono"),
+    command!(Keys, "keys", "[add LINE | revoke KEY]",
+        [Arg::Word(&["list", "add", "revoke"]), Arg::Rest] 0, Yourself,
+        "list or change your keys", "/keys"),
+    command!(Quit, "quit" | "exit" | "q" | "bye", "", [] 0, Yourself,
+        "leave the chat", "/quit"),
+    command!(Invite, "invite", "[USES] [DURATION] [ROLE]", [Arg::Rest] 0, Operators,
+        "create an invite", "/invite 3 7d member"),
+    command!(Pending, "pending", "", [] 0, Operators,
+        "list pending requests", "/pending"),
+    command!(Approve, "approve", "KEY [NAME]", [Arg::NewName, Arg::NewName] 1, Operators,
+        "approve a pending key", "/approve carol"),
+    command!(Deny, "deny", "KEY|ADDRESS|all", [Arg::NewName] 1, Operators,
+        "reject a pending key", "/deny carol"),
+    command!(Kick, "kick", "NAME [REASON]", [Arg::Person, Arg::Rest] 1, Operators,
+        "end a user's sessions", "/kick mallory spam"),
+    command!(Ban, "ban", "NAME|KEY|ADDRESS|client VERSION [DURATION] [REASON]",
+        [Arg::Person, Arg::Rest] 1, Operators,
+        "ban a user", "/ban mallory 7d spam"),
+    command!(Unban, "unban", "NUMBER", [Arg::Count] 1, Operators,
+        "lift a ban", "/unban 3"),
+    command!(Bans, "bans", "", [] 0, Operators,
+        "list bans", "/bans"),
+    command!(Mute, "mute", "NAME [DURATION] [REASON]", [Arg::Person, Arg::Rest] 1, Operators,
+        "mute a user", "/mute mallory 10m"),
+    command!(Unmute, "unmute", "NAME", [Arg::Person] 1, Operators,
+        "unmute a user", "/unmute mallory"),
+    command!(Rename, "rename", "NAME NEW", [Arg::Person, Arg::NewName] 2, Operators,
+        "rename a user", "/rename mallory m2"),
+    command!(Op, "op", "NAME", [Arg::Person] 1, Operators,
+        "make a user an operator", "/op bob"),
+    command!(Deop, "deop", "NAME", [Arg::Person] 1, Operators,
+        "make a user a member", "/deop bob"),
+    command!(Lockdown, "lockdown", "[guests] [DURATION|off]",
+        [Arg::Word(&["guests", "off"]), Arg::NewName] 0, Operators,
+        "block new users or guests", "/lockdown guests 1h"),
+    command!(Slow, "slow", "[ROOM] DURATION|off", [Arg::Room, Arg::Word(&["off"])] 1, Operators,
+        "slow mode for a room", "/slow lobby 30s"),
+    command!(Purge, "purge", "NAME|ADDRESS|guests [DURATION]", [Arg::Person, Arg::NewName] 1, Operators,
+        "remove recent messages", "/purge mallory 1h"),
+    command!(RemoveRoom, "remove-room", "ROOM", [Arg::Room] 1, Operators,
+        "remove a room for good", "/remove-room ops"),
+    command!(Announce, "announce", "TEXT", [Arg::Rest] 1, Operators,
+        "send a notice to everyone", "/announce back at noon"),
+    command!(Audit, "audit", "[COUNT]", [Arg::Count] 0, Operators,
+        "show the audit log", "/audit 50"),
+    command!(Status, "status", "", [] 0, Operators,
+        "the server's status", "/status"),
+];
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn lines_mean_what_they_say() {
+    fn lines_are_parsed() {
         use Line::{Blank, Command, Say};
         let cases: &[(&str, Line<'_>)] = &[
             ("", Blank),
@@ -395,17 +491,17 @@ mod tests {
     }
 
     #[test]
-    fn wrong_lines_say_what_would_be_right() {
+    fn errors_say_what_would_be_right() {
         let cases = [
             ("/hwo", "No command /hwo. Nearest: /who"),
-            ("/", "A command follows the slash. /help lists them."),
+            ("/", "Type a command after the slash. /help lists them."),
             ("/msg bob", "/msg needs NAME TEXT. Example: /msg bob lunch?"),
             ("/join", "/join needs ROOM. Example: /join ops"),
             ("/join a b", "/join takes ROOM only. Example: /join ops"),
             ("/quit now", "/quit takes nothing after it. Example: /quit"),
             (
                 "/etc/hosts",
-                "No command /etc/hosts. /help lists them; to say it, start the line with two slashes.",
+                "No command /etc/hosts. /help lists them. To send a line that starts with a slash, type two.",
             ),
         ];
         for (line, expected) in cases {
@@ -418,7 +514,7 @@ mod tests {
         let mut seen = std::collections::HashSet::new();
         for command in COMMANDS {
             for name in std::iter::once(&command.name).chain(command.aliases) {
-                assert!(seen.insert(*name), "{name} stands twice");
+                assert!(seen.insert(*name), "duplicate name {name}");
             }
             assert!(command.required <= command.args.len(), "{}", command.name);
             assert!(command.help.len() <= 25, "{}", command.name);

@@ -1,13 +1,12 @@
-//! Lengths of time as people write and read them: the one format for settings, commands and
-//! orders.
+//! Durations as people write and read them, the same in settings and commands.
 //!
-//! A length is one or more numbers, each with its unit (`s`, `m`, `h`, `d` or `w`), without spaces:
-//! the longest unit first, and each at most once. `90s`, `1h30m` and `2w` are lengths; `90`, `1.5h`,
-//! `30m1h` and `1h 30m` are not.
+//! A duration is one or more numbers, each with a unit (`s`, `m`, `h`, `d` or `w`), without spaces:
+//! the longest unit first, and each at most once. `90s`, `1h30m` and `2w` are durations; `90`,
+//! `1.5h`, `30m1h` and `1h 30m` are not.
 
 use std::time::Duration;
 
-/// The units and their length in seconds, longest first.
+/// The units and their lengths in seconds, longest first.
 const UNITS: [(char, u64); 5] = [
     ('w', 604_800),
     ('d', 86_400),
@@ -16,14 +15,14 @@ const UNITS: [(char, u64); 5] = [
     ('s', 1),
 ];
 
-/// The longest length: about a hundred years. What is longer is most likely a slip, and added to
-/// the present it could be more than a clock can show.
+/// The longest duration: about a hundred years. Anything longer is probably a typo, and could
+/// overflow a timestamp.
 pub const MAX: Duration = Duration::from_secs(5_200 * 604_800);
 
-/// What to write, for the words of an error.
+/// Examples for error messages.
 pub const EXAMPLES: &str = "90s, 10m, 1h30m, 7d or 2w";
 
-/// Reads a length of time of at most [`MAX`]; `None` for anything else.
+/// Parses a duration of at most [`MAX`].
 pub fn parse(text: &str) -> Option<Duration> {
     let mut shorter = UNITS.iter();
     let mut seconds: u64 = 0;
@@ -40,14 +39,14 @@ pub fn parse(text: &str) -> Option<Duration> {
     Some(Duration::from_secs(seconds)).filter(|length| !text.is_empty() && *length <= MAX)
 }
 
-/// The same in milliseconds. No time at all is none: for a ban or an invite it would mean nothing.
+/// Parses a duration in milliseconds. Zero is rejected: it makes no sense for a ban or an invite.
 pub fn parse_millis(text: &str) -> Option<u64> {
     let millis = u64::try_from(parse(text)?.as_millis()).ok()?;
     (millis > 0).then_some(millis)
 }
 
-/// Writes a length so that [`parse`] reads it as the same, but for fractions of a second, which are
-/// left off: in days, hours, minutes and seconds, as many of each as there are.
+/// Formats a duration in days, hours, minutes and seconds, so that [`parse`] reads it back. Fractions
+/// of a second are dropped.
 pub fn format(length: Duration) -> String {
     let mut rest = length.as_secs();
     let mut out = String::new();
@@ -65,7 +64,7 @@ pub fn format(length: Duration) -> String {
     out
 }
 
-/// `every 30s`: how often something may happen.
+/// A rate, such as `every 30s`.
 pub fn every(length: Duration) -> String {
     format!("every {}", format(length))
 }

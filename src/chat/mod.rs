@@ -1,7 +1,7 @@
-//! The chat itself, pure: no async, no input or output, no clock, no randomness.
+//! The chat's domain, pure: no async, I/O, clock or randomness, and nothing of terminals, SSH or
+//! storage.
 //!
-//! Time and identifiers come in as arguments, so that a list of intents replays to the same
-//! state every time. Knows nothing of terminals, SSH or storage.
+//! Time and identifiers are arguments, so that a list of intents always replays to the same state.
 
 pub mod access;
 pub mod addresses;

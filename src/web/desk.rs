@@ -27,8 +27,7 @@ const NO_CODE: &str =
     "There is no invite code. Enter the one that you were sent, or ask an operator for one.";
 const BAD_CODE: &str =
     "That code is not good: mistyped, used up or expired. Try again, or ask for a new one.";
-const LOCKED: &str =
-    "New sign-ups are closed for now. Try again later, or ask an operator.";
+const LOCKED: &str = "New sign-ups are closed for now. Try again later, or ask an operator.";
 const NOT_NOW: &str = "The server can't look this up at this moment. Send the form again in a minute: if it was \
      taken after all, nothing is done twice.";
 const PRIVATE: &str = "You sent a PRIVATE key. It was thrown away here, and is in no log. Read what stands beside \

@@ -12,7 +12,7 @@ const CLIENTS: usize = 20;
 const MESSAGES: usize = 2;
 /// How long one phase may take until everybody has an answer for each message.
 const PATIENCE: Duration = Duration::from_secs(60);
-const REFUSED: &str = "Not saved, so nobody saw it";
+const REFUSED: &str = "Message not sent";
 
 /// What was said, in the order in which somebody was shown it: `c3:p1.0`.
 fn messages(shown: &str) -> Vec<String> {

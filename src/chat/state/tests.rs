@@ -165,7 +165,7 @@ fn each_account_and_each_address_says_one_thing_in_a_while() {
         let now = start + Duration::from_secs(second);
         match state.take_slow_mode(SessionId(who), to, now) {
             Ok(()) => 0,
-            Err(Refusal::Slow { wait, .. }) => wait.as_secs(),
+            Err(Refusal::SlowMode { wait, .. }) => wait.as_secs(),
             Err(refusal) => panic!("{refusal}"),
         }
     };

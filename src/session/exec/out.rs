@@ -70,7 +70,7 @@ impl From<Refusal> for End {
         // Two of them speak of what one types in the chat.
         let words = match refusal {
             Refusal::NoRoom(room) => format!("There is no room {room}. rooms lists them."),
-            Refusal::NobodyCalled(name) => format!("Nobody called {name} is online."),
+            Refusal::NotOnline(name) => format!("No one named {name} is online."),
             refusal => refusal.to_string(),
         };
         End::Told(status, words)

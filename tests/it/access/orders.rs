@@ -119,7 +119,7 @@ async fn in_the_lobby(house: &House) -> usize {
 async fn a_purge_is_about_whom_it_says() {
     let person = |who| PurgeSelector::Author(name(who));
     let from = |net| PurgeSelector::Network(network(net).unwrap());
-    let since = "Only sessions that began in the last";
+    let since = "Addresses are known for sessions of the last";
     // (whose, what is told, how many are left in the lobby)
     let nothing = "No messages by guest-9999 in the last 1h.";
     for (whom, told, left) in [
@@ -386,10 +386,7 @@ async fn nobody_is_kicked_who_is_not_there() {
     let house = House::new(Mode::Allowlist).await;
     let kick = Order::Kick(name("member"), None);
     let absent = house.order("operator", kick.clone()).await;
-    assert_eq!(
-        absent,
-        Err("member is not online.".into())
-    );
+    assert_eq!(absent, Err("member is not online.".into()));
     let audits = house.store.audits(9).await.unwrap();
     assert!(audits.iter().all(|entry| entry.action != "kick"));
     let (_there, _inbox) = house.online("member").await;
