@@ -347,7 +347,7 @@ fn log_applied(applied: Applied) -> ChangeOutcome {
             actor = %audit.actor,
             actor_kind = audit.actor.kind(),
             action = audit.action.as_str(),
-            whom = audit.target.as_str(),
+            subject = audit.target.as_str(),
             detail = audit.detail.as_str(),
             "access changed"
         );

@@ -61,7 +61,6 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "ssh",
         &[
-            "access::claims",
             "access::authenticator",
             "session::peer",
             "chat::ids",
@@ -224,7 +223,7 @@ const WALL_TIME: &[(&str, &[&str])] = &[
             "web::desk",
         ],
     ),
-    (".minus(", &["access::purge"]),
+    (".minus(", &["access::moderation"]),
     (".left_until(", &["access", "cli::doctor", "store::change"]),
 ];
 

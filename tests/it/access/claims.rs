@@ -117,7 +117,7 @@ async fn one_s_claims_are_listed_and_withdrawn() {
     claim(&house, "member", "second").await.unwrap();
     let requester = house.requester("member").await;
     let order = Arc::clone(&house.guard).carry_out(requester, Order::Keys);
-    let Ok(Report::Keys { keys, claimed }) = order.await else {
+    let Ok(OrderReply::Keys { keys, claimed }) = order.await else {
         panic!("no keys");
     };
     let fingerprints = |keys: Vec<KeyRecord>| -> Vec<Fingerprint> {

@@ -157,7 +157,7 @@ async fn a_purge_is_about_whom_it_says() {
         drop(people);
         let order = Order::Purge(whom.clone(), 3_600_000);
         let report = match house.report("operator", order).await {
-            Ok(Report::Done(words)) | Err(words) => words,
+            Ok(OrderReply::Done(words)) | Err(words) => words,
             other => panic!("{other:?}"),
         };
         assert!(report.starts_with(told), "{report}");
@@ -455,7 +455,7 @@ async fn keys_that_wait_are_denied_together() {
         let requester = house.requester("operator").await;
         let order = Order::Deny(which.to_owned());
         match Arc::clone(&house.guard).carry_out(requester, order).await {
-            Ok(Report::Done(words)) | Err(words) => words,
+            Ok(OrderReply::Done(words)) | Err(words) => words,
             other => panic!("{other:?}"),
         }
     };
