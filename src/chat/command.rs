@@ -291,7 +291,7 @@ fn unknown(word: &str) -> String {
     match nearest(&word, COMMANDS.iter().map(|c| c.name)) {
         Some(name) => format!("No command /{word}. Nearest: /{name}"),
         None => format!(
-            "No command /{word}. /help lists them; to say it, start the line with two slashes."
+            "No command /{word}. /help lists them. To send a line that starts with a slash, type two."
         ),
     }
 }

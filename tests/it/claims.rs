@@ -8,7 +8,11 @@ const ONE: &str = "Type alice to accept, or press Enter to refuse:";
 fn add(alice: &Terminal, server: &Server, whose: &str) {
     let path = server.home().key(whose).with_extension("pub");
     let line = std::fs::read_to_string(path).unwrap();
-    let before = alice.screen().said().matches("is waiting to be confirmed").count();
+    let before = alice
+        .screen()
+        .said()
+        .matches("is waiting to be confirmed")
+        .count();
     alice.line(&format!("/keys add {}", line.trim()));
     alice.wait_for("the claim", |screen| {
         screen.said().matches("is waiting to be confirmed").count() > before
