@@ -3,107 +3,6 @@
 use super::access::Role;
 use super::ids::{Name, NameError, RoomName};
 
-/// A command. The session implements what each one does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Verb {
-    /// `/join ROOM`
-    Join,
-    /// `/leave [ROOM]`
-    Leave,
-    /// `/rooms`
-    Rooms,
-    /// `/topic [TEXT]`
-    Topic,
-    /// `/msg NAME TEXT`
-    Msg,
-    /// `/reply TEXT`
-    Reply,
-    /// `/me TEXT`
-    Me,
-    /// `/edit TEXT`
-    Edit,
-    /// `/delete`
-    Delete,
-    /// `/nick NAME`
-    Nick,
-    /// `/away [REASON]`
-    Away,
-    /// `/ignore [NAME]`
-    Ignore,
-    /// `/unignore NAME`
-    Unignore,
-    /// `/quiet [on|off]`
-    Quiet,
-    /// `/bell [on|off]`
-    Bell,
-    /// `/timestamp [off|minutes|seconds]`
-    Timestamp,
-    /// `/tz [ZONE]`
-    Tz,
-    /// `/theme [NAME]`
-    Theme,
-    /// `/who [ROOM]`
-    Who,
-    /// `/whois NAME`
-    Whois,
-    /// `/history [COUNT]`
-    History,
-    /// `/search WORDS`
-    Search,
-    /// `/help [COMMAND]`
-    Help,
-    /// `/motd`
-    Motd,
-    /// `/version`
-    Version,
-    /// `/uptime`
-    Uptime,
-    /// `/quit`
-    Quit,
-    /// `/keys [list|add|revoke]`
-    Keys,
-    /// `/kick NAME [REASON]`
-    Kick,
-    /// `/ban WHOM [DURATION] [REASON]`
-    Ban,
-    /// `/unban NUMBER`
-    Unban,
-    /// `/bans`
-    Bans,
-    /// `/mute NAME [DURATION] [REASON]`
-    Mute,
-    /// `/unmute NAME`
-    Unmute,
-    /// `/rename NAME NEW`
-    Rename,
-    /// `/op NAME`
-    Op,
-    /// `/deop NAME`
-    Deop,
-    /// `/lockdown [guests] [DURATION|off]`
-    Lockdown,
-    /// `/slow [ROOM] DURATION|off`
-    Slow,
-    /// `/purge WHOM [DURATION]`
-    Purge,
-    /// `/remove-room ROOM`
-    RemoveRoom,
-    /// `/announce TEXT`
-    Announce,
-    /// `/invite [USES] [DURATION] [ROLE]`
-    Invite,
-    /// `/pending`
-    Pending,
-    /// `/approve KEY [NAME]`
-    Approve,
-    /// `/deny KEY`
-    Deny,
-    /// `/audit [COUNT]`
-    Audit,
-    /// `/status`
-    Status,
-}
-
 /// The heading of a command in `/help`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Group {
@@ -335,128 +234,135 @@ const MAX_SHOWN: usize = 40;
 
 const ON_OFF: Arg = Arg::Word(&["on", "off"]);
 
-/// A row of the table.
-macro_rules! command {
-    ($verb:ident, $name:literal $(| $alias:literal)*, $usage:literal, [$($arg:expr),*] $required:literal,
-     $group:ident, $help:literal, $example:literal) => {
-        Command {
-            verb: Verb::$verb,
-            name: $name,
-            aliases: &[$($alias),*],
-            usage: $usage,
-            args: &[$($arg),*],
-            required: $required,
-            group: Group::$group,
-            help: $help,
-            example: $example,
+/// Defines every command once: its variant of [`Verb`], and its row of [`COMMANDS`].
+macro_rules! commands {
+    ($($verb:ident, $name:literal $(| $alias:literal)*, $usage:literal,
+       [$($arg:expr),*] $required:literal, $group:ident, $help:literal, $example:literal;)*) => {
+        /// A command. The session implements what each one does.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum Verb {
+            $(#[doc = concat!("`/", $name, " ", $usage, "`")] $verb,)*
         }
+
+        /// The command table. Parsing, `/help`, completion and the docs all use it.
+        pub const COMMANDS: &[Command] = &[$(
+            Command {
+                verb: Verb::$verb,
+                name: $name,
+                aliases: &[$($alias),*],
+                usage: $usage,
+                args: &[$($arg),*],
+                required: $required,
+                group: Group::$group,
+                help: $help,
+                example: $example,
+            },
+        )*];
     };
 }
 
-/// Every command, once. Parsing, `/help`, completion and the docs all use this table.
-#[rustfmt::skip]
-pub const COMMANDS: &[Command] = &[
-    command!(Msg, "msg" | "m" | "dm", "NAME TEXT", [Arg::Person, Arg::Rest] 2, Talking,
-        "send a direct message", "/msg bob lunch?"),
-    command!(Reply, "reply" | "r", "TEXT", [Arg::Rest] 1, Talking,
-        "reply to the last message", "/reply in five minutes"),
-    command!(Me, "me", "TEXT", [Arg::Rest] 1, Talking,
-        "send an action", "/me waves"),
-    command!(Edit, "edit" | "e", "TEXT", [Arg::Rest] 1, Talking,
-        "edit your last message", "/edit I meant Tuesday"),
-    command!(Delete, "delete" | "del", "", [] 0, Talking,
-        "delete your last message", "/delete"),
-    command!(Join, "join" | "j", "ROOM", [Arg::Room] 1, Rooms,
-        "join or create a room", "/join ops"),
-    command!(Leave, "leave" | "part", "[ROOM]", [Arg::Room] 0, Rooms,
-        "leave a room", "/leave ops"),
-    command!(Rooms, "rooms" | "list", "", [] 0, Rooms,
-        "list rooms", "/rooms"),
-    command!(Topic, "topic", "[TEXT]", [Arg::Rest] 0, Rooms,
-        "show or set the topic", "/topic release on Friday"),
-    command!(Who, "who" | "names" | "w", "[ROOM]", [Arg::Room] 0, Finding,
-        "list who is in a room", "/who ops"),
-    command!(Whois, "whois", "NAME", [Arg::Person] 1, Finding,
-        "show details of a user", "/whois bob"),
-    command!(History, "history" | "h", "[@NAME] [COUNT]", [Arg::Person, Arg::Count] 0, Finding,
-        "show earlier messages", "/history 50"),
-    command!(Search, "search" | "s", "WORDS", [Arg::Rest] 1, Finding,
-        "search all your rooms", "/search release notes"),
-    command!(Help, "help" | "?", "[COMMAND]", [Arg::Command] 0, Finding,
-        "list or explain commands", "/help search"),
-    command!(Motd, "motd", "", [] 0, Finding,
-        "the message of the day", "/motd"),
-    command!(Version, "version", "", [] 0, Finding,
-        "the server's version", "/version"),
-    command!(Uptime, "uptime", "", [] 0, Finding,
-        "the server's uptime", "/uptime"),
-    command!(Nick, "nick" | "name", "NAME", [Arg::NewName] 1, Yourself,
-        "change your name", "/nick alice"),
-    command!(Away, "away" | "afk", "[REASON]", [Arg::Rest] 0, Yourself,
-        "be away until you speak", "/away lunch"),
-    command!(Ignore, "ignore", "[NAME]", [Arg::Person] 0, Yourself,
-        "hide a user's messages", "/ignore mallory"),
-    command!(Unignore, "unignore", "NAME", [Arg::Person] 1, Yourself,
-        "show a user's messages", "/unignore mallory"),
-    command!(Quiet, "quiet", "[on|off]", [ON_OFF] 0, Yourself,
-        "hide joins and leaves", "/quiet"),
-    command!(Bell, "bell", "[on|off]", [ON_OFF] 0, Yourself,
-        "ring for mentions, or not", "/bell off"),
-    command!(Timestamp, "timestamp", "[off|minutes|seconds]",
+commands! {
+    Msg, "msg" | "m" | "dm", "NAME TEXT", [Arg::Person, Arg::Rest] 2, Talking,
+        "send a direct message", "/msg bob lunch?";
+    Reply, "reply" | "r", "TEXT", [Arg::Rest] 1, Talking,
+        "reply to the last message", "/reply in five minutes";
+    Me, "me", "TEXT", [Arg::Rest] 1, Talking,
+        "send an action", "/me waves";
+    Edit, "edit" | "e", "TEXT", [Arg::Rest] 1, Talking,
+        "edit your last message", "/edit I meant Tuesday";
+    Delete, "delete" | "del", "", [] 0, Talking,
+        "delete your last message", "/delete";
+    Join, "join" | "j", "ROOM", [Arg::Room] 1, Rooms,
+        "join or create a room", "/join ops";
+    Leave, "leave" | "part", "[ROOM]", [Arg::Room] 0, Rooms,
+        "leave a room", "/leave ops";
+    Rooms, "rooms" | "list", "", [] 0, Rooms,
+        "list rooms", "/rooms";
+    Topic, "topic", "[TEXT]", [Arg::Rest] 0, Rooms,
+        "show or set the topic", "/topic release on Friday";
+    Who, "who" | "names" | "w", "[ROOM]", [Arg::Room] 0, Finding,
+        "list who is in a room", "/who ops";
+    Whois, "whois", "NAME", [Arg::Person] 1, Finding,
+        "show details of a user", "/whois bob";
+    History, "history" | "h", "[@NAME] [COUNT]", [Arg::Person, Arg::Count] 0, Finding,
+        "show earlier messages", "/history 50";
+    Search, "search" | "s", "WORDS", [Arg::Rest] 1, Finding,
+        "search all your rooms", "/search release notes";
+    Help, "help" | "?", "[COMMAND]", [Arg::Command] 0, Finding,
+        "list or explain commands", "/help search";
+    Motd, "motd", "", [] 0, Finding,
+        "the message of the day", "/motd";
+    Version, "version", "", [] 0, Finding,
+        "the server's version", "/version";
+    Uptime, "uptime", "", [] 0, Finding,
+        "the server's uptime", "/uptime";
+    Nick, "nick" | "name", "NAME", [Arg::NewName] 1, Yourself,
+        "change your name", "/nick alice";
+    Away, "away" | "afk", "[REASON]", [Arg::Rest] 0, Yourself,
+        "be away until you speak", "/away lunch";
+    Ignore, "ignore", "[NAME]", [Arg::Person] 0, Yourself,
+        "hide a user's messages", "/ignore mallory";
+    Unignore, "unignore", "NAME", [Arg::Person] 1, Yourself,
+        "show a user's messages", "/unignore mallory";
+    Quiet, "quiet", "[on|off]", [ON_OFF] 0, Yourself,
+        "hide joins and leaves", "/quiet";
+    Bell, "bell", "[on|off]", [ON_OFF] 0, Yourself,
+        "ring for mentions, or not", "/bell off";
+    Timestamp, "timestamp", "[off|minutes|seconds]",
         [Arg::Word(&["off", "minutes", "seconds"])] 0, Yourself,
-        "how times are shown", "/timestamp seconds"),
-    command!(Tz, "tz" | "timezone", "[ZONE]", [Arg::Zone] 0, Yourself,
-        "your time zone", "/tz Europe/Berlin"),
-    command!(Theme, "theme", "[NAME]", [Arg::Theme] 0, Yourself,
-        "colours; mono has none", "/theme mono"),
-    command!(Keys, "keys", "[add LINE | revoke KEY]",
+        "how times are shown", "/timestamp seconds";
+    Tz, "tz" | "timezone", "[ZONE]", [Arg::Zone] 0, Yourself,
+        "your time zone", "/tz Europe/Berlin";
+    Theme, "theme", "[NAME]", [Arg::Theme] 0, Yourself,
+        "colours; mono has none", "/theme mono";
+    Keys, "keys", "[add LINE | revoke KEY]",
         [Arg::Word(&["list", "add", "revoke"]), Arg::Rest] 0, Yourself,
-        "list or change your keys", "/keys"),
-    command!(Quit, "quit" | "exit" | "q" | "bye", "", [] 0, Yourself,
-        "leave the chat", "/quit"),
-    command!(Invite, "invite", "[USES] [DURATION] [ROLE]", [Arg::Rest] 0, Operators,
-        "create an invite", "/invite 3 7d member"),
-    command!(Pending, "pending", "", [] 0, Operators,
-        "list pending requests", "/pending"),
-    command!(Approve, "approve", "KEY [NAME]", [Arg::NewName, Arg::NewName] 1, Operators,
-        "approve a pending key", "/approve carol"),
-    command!(Deny, "deny", "KEY|ADDRESS|all", [Arg::NewName] 1, Operators,
-        "reject a pending key", "/deny carol"),
-    command!(Kick, "kick", "NAME [REASON]", [Arg::Person, Arg::Rest] 1, Operators,
-        "end a user's sessions", "/kick mallory spam"),
-    command!(Ban, "ban", "NAME|KEY|ADDRESS|client VERSION [DURATION] [REASON]",
+        "list or change your keys", "/keys";
+    Quit, "quit" | "exit" | "q" | "bye", "", [] 0, Yourself,
+        "leave the chat", "/quit";
+    Invite, "invite", "[USES] [DURATION] [ROLE]", [Arg::Rest] 0, Operators,
+        "create an invite", "/invite 3 7d member";
+    Pending, "pending", "", [] 0, Operators,
+        "list pending requests", "/pending";
+    Approve, "approve", "KEY [NAME]", [Arg::NewName, Arg::NewName] 1, Operators,
+        "approve a pending key", "/approve carol";
+    Deny, "deny", "KEY|ADDRESS|all", [Arg::NewName] 1, Operators,
+        "reject a pending key", "/deny carol";
+    Kick, "kick", "NAME [REASON]", [Arg::Person, Arg::Rest] 1, Operators,
+        "end a user's sessions", "/kick mallory spam";
+    Ban, "ban", "NAME|KEY|ADDRESS|client VERSION [DURATION] [REASON]",
         [Arg::Person, Arg::Rest] 1, Operators,
-        "ban a user", "/ban mallory 7d spam"),
-    command!(Unban, "unban", "NUMBER", [Arg::Count] 1, Operators,
-        "lift a ban", "/unban 3"),
-    command!(Bans, "bans", "", [] 0, Operators,
-        "list bans", "/bans"),
-    command!(Mute, "mute", "NAME [DURATION] [REASON]", [Arg::Person, Arg::Rest] 1, Operators,
-        "mute a user", "/mute mallory 10m"),
-    command!(Unmute, "unmute", "NAME", [Arg::Person] 1, Operators,
-        "unmute a user", "/unmute mallory"),
-    command!(Rename, "rename", "NAME NEW", [Arg::Person, Arg::NewName] 2, Operators,
-        "rename a user", "/rename mallory m2"),
-    command!(Op, "op", "NAME", [Arg::Person] 1, Operators,
-        "make a user an operator", "/op bob"),
-    command!(Deop, "deop", "NAME", [Arg::Person] 1, Operators,
-        "make a user a member", "/deop bob"),
-    command!(Lockdown, "lockdown", "[guests] [DURATION|off]",
+        "ban a user", "/ban mallory 7d spam";
+    Unban, "unban", "NUMBER", [Arg::Count] 1, Operators,
+        "lift a ban", "/unban 3";
+    Bans, "bans", "", [] 0, Operators,
+        "list bans", "/bans";
+    Mute, "mute", "NAME [DURATION] [REASON]", [Arg::Person, Arg::Rest] 1, Operators,
+        "mute a user", "/mute mallory 10m";
+    Unmute, "unmute", "NAME", [Arg::Person] 1, Operators,
+        "unmute a user", "/unmute mallory";
+    Rename, "rename", "NAME NEW", [Arg::Person, Arg::NewName] 2, Operators,
+        "rename a user", "/rename mallory m2";
+    Op, "op", "NAME", [Arg::Person] 1, Operators,
+        "make a user an operator", "/op bob";
+    Deop, "deop", "NAME", [Arg::Person] 1, Operators,
+        "make a user a member", "/deop bob";
+    Lockdown, "lockdown", "[guests] [DURATION|off]",
         [Arg::Word(&["guests", "off"]), Arg::NewName] 0, Operators,
-        "block new users or guests", "/lockdown guests 1h"),
-    command!(Slow, "slow", "[ROOM] DURATION|off", [Arg::Room, Arg::Word(&["off"])] 1, Operators,
-        "slow mode for a room", "/slow lobby 30s"),
-    command!(Purge, "purge", "NAME|ADDRESS|guests [DURATION]", [Arg::Person, Arg::NewName] 1, Operators,
-        "remove recent messages", "/purge mallory 1h"),
-    command!(RemoveRoom, "remove-room", "ROOM", [Arg::Room] 1, Operators,
-        "remove a room for good", "/remove-room ops"),
-    command!(Announce, "announce", "TEXT", [Arg::Rest] 1, Operators,
-        "send a notice to everyone", "/announce back at noon"),
-    command!(Audit, "audit", "[COUNT]", [Arg::Count] 0, Operators,
-        "show the audit log", "/audit 50"),
-    command!(Status, "status", "", [] 0, Operators,
-        "the server's status", "/status"),
-];
+        "block new users or guests", "/lockdown guests 1h";
+    Slow, "slow", "[ROOM] DURATION|off", [Arg::Room, Arg::Word(&["off"])] 1, Operators,
+        "slow mode for a room", "/slow lobby 30s";
+    Purge, "purge", "NAME|ADDRESS|guests [DURATION]", [Arg::Person, Arg::NewName] 1, Operators,
+        "remove recent messages", "/purge mallory 1h";
+    RemoveRoom, "remove-room", "ROOM", [Arg::Room] 1, Operators,
+        "remove a room for good", "/remove-room ops";
+    Announce, "announce", "TEXT", [Arg::Rest] 1, Operators,
+        "send a notice to everyone", "/announce back at noon";
+    Audit, "audit", "[COUNT]", [Arg::Count] 0, Operators,
+        "show the audit log", "/audit 50";
+    Status, "status", "", [] 0, Operators,
+        "the server's status", "/status";
+}
 
 #[cfg(test)]
 mod tests {
