@@ -192,17 +192,17 @@ fn listed(names: &[Name]) -> String {
 
 /// Decides on logins. Calls may wait for the store; the caller sets a deadline.
 ///
-/// Protocol: [`serves`](Authenticator::serves) for each connection, then
-/// [`judge`](Authenticator::judge) for each proven key, or for a login without one. After
-/// [`AuthDecision::AskInvite`], [`check`](Authenticator::check) the code and
-/// [`redeem`](Authenticator::redeem) it with a name. For an accepted key without an account, ask
+/// Protocol: [`allows_address`](Authenticator::allows_address) for each connection, then
+/// [`authenticate`](Authenticator::authenticate) for each proven key, or for a login without one. After
+/// [`AuthDecision::AskInvite`], [`check_invite`](Authenticator::check_invite) the code and
+/// [`redeem_invite`](Authenticator::redeem_invite) it with a name. For an accepted key without an account, ask
 /// about its [`claims`](Authenticator::claims).
 pub trait Authenticator: Send + Sync + 'static {
     /// Whether connections from this address are served at all. Never waits.
-    fn serves(&self, addr: IpAddr) -> bool;
+    fn allows_address(&self, addr: IpAddr) -> bool;
 
     /// Decides on a login.
-    fn judge(&self, who: AuthRequest<'_>) -> impl Future<Output = AuthDecision> + Send;
+    fn authenticate(&self, who: AuthRequest<'_>) -> impl Future<Output = AuthDecision> + Send;
 
     /// The names of the accounts that claim a proven key without an account. Empty if the store
     /// doesn't answer.
@@ -217,7 +217,7 @@ pub trait Authenticator: Send + Sync + 'static {
 
     /// Whether an invite code is valid, without using it. An empty one is if users may ask the
     /// operators for approval.
-    fn check(
+    fn check_invite(
         &self,
         who: AuthRequest<'_>,
         code: &str,
@@ -225,7 +225,7 @@ pub trait Authenticator: Send + Sync + 'static {
 
     /// Redeems an invite code for a proven key, with a name. An empty code asks the operators for
     /// approval, where that is allowed.
-    fn redeem(
+    fn redeem_invite(
         &self,
         who: AuthRequest<'_>,
         code: &str,

@@ -29,7 +29,7 @@ const LISTED_KEYS: usize = 5;
 
 #[async_trait]
 impl AdminService for AccessControl {
-    async fn carry_out(
+    async fn execute(
         self: Arc<Self>,
         requester: Requester,
         order: Order,
@@ -40,7 +40,7 @@ impl AdminService for AccessControl {
         // A task of its own: the client may disconnect before the order is done.
         let work = async move {
             let _permit = permit;
-            self.execute(&requester, order).await
+            self.run_order(&requester, order).await
         };
         let done = tokio::spawn(work.in_current_span()).await;
         done.unwrap_or_else(|_panicked| {
@@ -88,7 +88,7 @@ impl AdminService for AccessControl {
         AccessControl::answer_claim(self, who, answer).await
     }
 
-    async fn make_account(
+    async fn create_account(
         &self,
         who: AuthRequest<'_>,
         account: &Account,
@@ -114,7 +114,7 @@ impl AdminService for AccessControl {
         created.map(|_outcome| ())
     }
 
-    async fn is_free(&self, name: &Name) -> bool {
+    async fn is_name_free(&self, name: &Name) -> bool {
         match self.query(self.store.account_by_name(name)).await {
             Ok(owner) => owner.is_none(),
             Err(_) => !self.keys.has_name(name),
@@ -148,7 +148,7 @@ impl AccessControl {
     ///
     /// # Errors
     /// A sentence for the user, if the order failed or needs the running server.
-    pub async fn carry_out_at_console(&self, order: Order) -> Result<OrderReply, String> {
+    pub async fn execute_at_console(&self, order: Order) -> Result<OrderReply, String> {
         let instead = match &order {
             Order::Kick(name, _) => {
                 format!("To end {name}'s sessions: ssh-chat admin ban {name} 1m")
@@ -174,7 +174,7 @@ impl AccessControl {
         Err(format!("Only the running server can do that. {instead}"))
     }
 
-    async fn execute(&self, requester: &Requester, order: Order) -> Result<OrderReply, String> {
+    async fn run_order(&self, requester: &Requester, order: Order) -> Result<OrderReply, String> {
         let Some(key) = &requester.key else {
             return Err("That needs an SSH key, and you connected without one.".into());
         };

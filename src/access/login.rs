@@ -67,7 +67,7 @@ pub(super) struct LoginDecision {
 }
 
 impl Authenticator for AccessControl {
-    fn serves(&self, addr: IpAddr) -> bool {
+    fn allows_address(&self, addr: IpAddr) -> bool {
         let subject = BanSubject {
             account: None,
             key: None,
@@ -79,7 +79,7 @@ impl Authenticator for AccessControl {
         self.snapshot().ban(subject, clock::now()).is_none()
     }
 
-    async fn judge(&self, who: AuthRequest<'_>) -> AuthDecision {
+    async fn authenticate(&self, who: AuthRequest<'_>) -> AuthDecision {
         let stamp = self.keys.stamp();
         let Ok(LoginDecision { decision, owner }) = self.decide(who, None).await else {
             return refused(RefusalReason::NoAnswer, UNAVAILABLE);
@@ -113,7 +113,7 @@ impl Authenticator for AccessControl {
         AccessControl::answer_claim(self, who, answer).await
     }
 
-    async fn check(&self, who: AuthRequest<'_>, code: &str) -> Result<(), InviteRejected> {
+    async fn check_invite(&self, who: AuthRequest<'_>, code: &str) -> Result<(), InviteRejected> {
         let now = clock::now();
         if who.key.is_none() {
             return rejected(NEEDS_KEY, RetryPrompt::Nothing);
@@ -135,7 +135,7 @@ impl Authenticator for AccessControl {
         }
     }
 
-    async fn redeem(
+    async fn redeem_invite(
         &self,
         who: AuthRequest<'_>,
         code: &str,

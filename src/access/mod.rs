@@ -11,7 +11,7 @@
 //! Protocol: [`AccessControl::new`] reads the store; spawn [`AccessControl::watch`]. The SSH server
 //! decides on logins through [`Authenticator`](authenticator::Authenticator). A session calls
 //! [`AdminService::admit`] before it attaches to the hub, and again after that if
-//! [`AdminService::changes`] has changed meanwhile; orders go through [`AdminService::carry_out`].
+//! [`AdminService::changes`] has changed meanwhile; orders go through [`AdminService::execute`].
 //! On shutdown, [`AccessControl::finish_orders`] waits for the orders in progress.
 
 mod admission;
@@ -200,7 +200,7 @@ pub trait AdminService: Send + Sync {
     async fn answer_claim(&self, who: AuthRequest<'_>, answer: &str) -> ClaimAnswer;
 
     /// Creates an account. If the name is taken, operators are alerted.
-    async fn make_account(
+    async fn create_account(
         &self,
         who: AuthRequest<'_>,
         account: &Account,
@@ -208,11 +208,11 @@ pub trait AdminService: Send + Sync {
     ) -> Result<(), ChangeError>;
 
     /// Whether a guest can have this name: no known account has it.
-    async fn is_free(&self, name: &Name) -> bool;
+    async fn is_name_free(&self, name: &Name) -> bool;
 
     /// Executes an order, if the requester may give it. The error is a sentence for them. Once
     /// started, the order is completed even if the caller stops waiting.
-    async fn carry_out(
+    async fn execute(
         self: Arc<Self>,
         requester: Requester,
         order: Order,

@@ -1,5 +1,5 @@
 //! Orders: commands of operators, and of users about their own keys. Parsed here, executed by
-//! [`AdminService::carry_out`](super::AdminService::carry_out).
+//! [`AdminService::execute`](super::AdminService::execute).
 
 use std::net::IpAddr;
 use std::time::Duration;

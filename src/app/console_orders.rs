@@ -33,7 +33,7 @@ pub(super) async fn run(
     };
     let server = super::about(config, clock::both());
     let written = Written::default();
-    let carry_out = async |order| guard.carry_out_at_console(order).await;
+    let carry_out = async |order| guard.execute_at_console(order).await;
     let status = at_console(&args.order, args.json, &server, carry_out, &written).await;
     let (out, err) = (taken(&written.out), taken(&written.err));
     let wrote = console

@@ -96,7 +96,7 @@ pub struct Command {
 
 /// A parsed input line.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Line<'a> {
+pub enum ParsedLine<'a> {
     /// Nothing to do.
     Blank,
     /// A message for the room.
@@ -109,27 +109,27 @@ pub enum Line<'a> {
 
 /// Parses an input line. A line that begins with `/` is a command; one that begins with `//` is a
 /// message that begins with a single slash.
-pub fn parse(line: &str) -> Line<'_> {
+pub fn parse(line: &str) -> ParsedLine<'_> {
     let trimmed = line.trim();
     if trimmed.is_empty() {
-        return Line::Blank;
+        return ParsedLine::Blank;
     }
     let Some(rest) = line.trim_start().strip_prefix('/') else {
-        return Line::Say(line);
+        return ParsedLine::Say(line);
     };
     if rest.starts_with('/') {
-        return Line::Say(rest);
+        return ParsedLine::Say(rest);
     }
     let (word, rest) = split_word(rest);
     if word.is_empty() {
-        return Line::Wrong("Type a command after the slash. /help lists them.".into());
+        return ParsedLine::Wrong("Type a command after the slash. /help lists them.".into());
     }
     let Some(command) = find(word) else {
-        return Line::Wrong(unknown(word));
+        return ParsedLine::Wrong(unknown(word));
     };
     let args = split_args(rest, command.args);
     if args.len() < command.required {
-        return Line::Wrong(format!(
+        return ParsedLine::Wrong(format!(
             "/{} needs {}. Example: {}",
             command.name, command.usage, command.example
         ));
@@ -140,12 +140,12 @@ pub fn parse(line: &str) -> Line<'_> {
         } else {
             format!("{} only", command.usage)
         };
-        return Line::Wrong(format!(
+        return ParsedLine::Wrong(format!(
             "/{} takes {usage}. Example: {}",
             command.name, command.example
         ));
     }
-    Line::Command(command.verb, args)
+    ParsedLine::Command(command.verb, args)
 }
 
 /// The command with this name or alias, in any case.
@@ -370,8 +370,8 @@ mod tests {
 
     #[test]
     fn lines_are_parsed() {
-        use Line::{Blank, Command, Say};
-        let cases: &[(&str, Line<'_>)] = &[
+        use ParsedLine::{Blank, Command, Say};
+        let cases: &[(&str, ParsedLine<'_>)] = &[
             ("", Blank),
             ("  \n ", Blank),
             ("hello", Say("hello")),
@@ -411,7 +411,7 @@ mod tests {
             ),
         ];
         for (line, expected) in cases {
-            assert_eq!(parse(line), Line::Wrong(expected.into()), "{line:?}");
+            assert_eq!(parse(line), ParsedLine::Wrong(expected.into()), "{line:?}");
         }
     }
 
@@ -424,7 +424,8 @@ mod tests {
             }
             assert!(command.required <= command.args.len(), "{}", command.name);
             assert!(command.help.len() <= 25, "{}", command.name);
-            let used = matches!(parse(command.example), Line::Command(v, _) if v == command.verb);
+            let used =
+                matches!(parse(command.example), ParsedLine::Command(v, _) if v == command.verb);
             assert!(used, "{}: the example does not parse", command.name);
         }
     }

@@ -8,7 +8,7 @@ use super::unsent::Entered;
 use super::usage::cost;
 use super::zone;
 use crate::access::orders;
-use crate::chat::command::{self, Line, Verb};
+use crate::chat::command::{self, ParsedLine, Verb};
 use crate::chat::event::Author;
 use crate::chat::ids::{Conversation, Name, Now};
 use crate::chat::intent::{Intent, Query, Refusal, Target};
@@ -24,13 +24,13 @@ impl Machine {
     /// Does what a line says.
     pub(super) fn line(&mut self, line: &Entered, now: Now) {
         match command::parse(&line.text) {
-            Line::Blank => {}
-            Line::Say(words) => {
+            ParsedLine::Blank => {}
+            ParsedLine::Say(words) => {
                 let to = self.target();
                 self.say(to, words, false, line, now);
             }
-            Line::Wrong(words) => self.error(&words),
-            Line::Command(verb, args) => {
+            ParsedLine::Wrong(words) => self.error(&words),
+            ParsedLine::Command(verb, args) => {
                 if let Err(refusal) = self.allow(verb, &args, now) {
                     return self.give_back(line.clone(), &refusal, now);
                 }

@@ -54,7 +54,7 @@ pub(super) async fn carry_out(
     match job {
         Job::Fetch(fetch) => Done::Fetched(read_back(&*store, account, fetch).await),
         Job::Save(preferences) => Done::Saved(store.save_preferences(account, &preferences).await),
-        Job::Order(order) => Done::Reported(orders.carry_out(requester, order).await),
+        Job::Order(order) => Done::Reported(orders.execute(requester, order).await),
     }
 }
 

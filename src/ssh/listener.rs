@@ -111,7 +111,7 @@ impl<S: Sessions, D: Authenticator> Server<S, D> {
     /// A connection that is served and within the limits, or why it is to be closed before anything
     /// is computed for it.
     fn admit(&self, addr: SocketAddr) -> Result<Arc<Link>, Refusal> {
-        if !self.edge.door.serves(addr.ip()) {
+        if !self.edge.door.allows_address(addr.ip()) {
             return Err(self.edge.gate.turn_away(addr));
         }
         let seat = self.edge.gate.enter(addr, std::time::Instant::now())?;

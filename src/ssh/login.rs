@@ -364,7 +364,9 @@ impl<D: Authenticator> Login<D> {
         }
         let judged = Instant::now() + WRONG;
         // Boxed, as in `judge`.
-        let checking = self.door.check(self.auth_request(user, Some(key)), &code);
+        let checking = self
+            .door
+            .check_invite(self.auth_request(user, Some(key)), &code);
         let checking = Box::pin(checking.instrument(self.link.span.clone()));
         let checked = timeout(PATIENCE, checking).await;
         match checked {
@@ -402,7 +404,7 @@ impl<D: Authenticator> Login<D> {
     async fn redeem(&mut self, user: &Text, key: ProvenKey, name: &str) -> Step {
         let who = self.auth_request(user, Some(&key));
         // Boxed, as in `judge`.
-        let redeeming = self.door.redeem(who, &self.code, name);
+        let redeeming = self.door.redeem_invite(who, &self.code, name);
         let redeeming = Box::pin(redeeming.instrument(self.link.span.clone()));
         let redeemed = timeout(PATIENCE, redeeming).await;
         match redeemed {
@@ -464,7 +466,7 @@ impl<D: Authenticator> Login<D> {
             return None;
         }
         // Boxed: russh keeps room for what a handler awaits for as long as the connection lives.
-        let judging = self.door.judge(self.auth_request(user, key));
+        let judging = self.door.authenticate(self.auth_request(user, key));
         let judging = Box::pin(judging.instrument(self.link.span.clone()));
         let decision = timeout(PATIENCE, judging).await;
         if decision.is_err() {

@@ -183,7 +183,7 @@ impl House {
             client: &Text::stored_line(client),
             key: (who != "nobody").then_some(&proven),
         };
-        match self.guard.judge(candidate).await {
+        match self.guard.authenticate(candidate).await {
             AuthDecision::Accepted(_) => "in",
             AuthDecision::AskInvite { .. } => "invite",
             AuthDecision::Refused { .. } => "no",
@@ -207,7 +207,7 @@ impl House {
 
     pub async fn report(&self, who: &str, order: Order) -> Result<OrderReply, String> {
         let requester = self.requester(who).await;
-        Arc::clone(&self.guard).carry_out(requester, order).await
+        Arc::clone(&self.guard).execute(requester, order).await
     }
 
     /// Somebody is online.
@@ -332,8 +332,8 @@ async fn the_door_opens_for_whom_it_should() {
                 "{who} from {addr} with {client}, {mode:?}, locked: {locked}"
             );
         }
-        assert!(!house.guard.serves("203.0.113.1".parse().unwrap()));
-        assert!(house.guard.serves("192.0.2.1".parse().unwrap()));
+        assert!(!house.guard.allows_address("203.0.113.1".parse().unwrap()));
+        assert!(house.guard.allows_address("192.0.2.1".parse().unwrap()));
     }
 }
 

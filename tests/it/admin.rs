@@ -116,7 +116,7 @@ fn the_console_regains_control() {
 
     let banned = admin(&server, &["ban", "rob", "rogue"]);
     assert_eq!(banned.status.code(), Some(0), "{}", banned.stderr);
-    let said = "rob is banned: rogue. ssh-chat admin unban 2 ends it.";
+    let said = "rob is banned: rogue. ssh-chat admin unban 2 lifts it.";
     assert!(banned.stderr.starts_with(said), "{}", banned.stderr);
     rob.wait_text("You are banned here: rogue");
 
@@ -206,7 +206,7 @@ fn hostile_arguments_leave_no_trace() {
         rob.line(&format!(
             "/ban client NoSuchClient{hostile} 1h be{hostile}cause"
         ));
-        rob.wait_text(&format!("/unban {} ends it.", number + 1));
+        rob.wait_text(&format!("/unban {} lifts it.", number + 1));
         number += 3;
         // Reasons are people's words: cleaned, and kept.
         let reason = format!("mute zoe 1h be{hostile}cause");

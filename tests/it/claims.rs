@@ -38,7 +38,7 @@ fn who_comes_with_a_claimed_key_decides_whose_it_is() {
     laptop.wait_text("The account alice wants to add this key.");
     laptop.wait_last(ONE);
     laptop.line("alcie");
-    laptop.wait_text("That is not alice.");
+    laptop.wait_text("That's not alice.");
     laptop.wait_last(ONE);
     laptop.line("alice");
     laptop.wait_text("you are alice (");

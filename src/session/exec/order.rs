@@ -25,7 +25,7 @@ impl<O: Outbound> Exec<'_, O> {
         let order = read(run, &line)?;
         let requester = self.context.me.requester(self.context.peer);
         let orders = Arc::clone(self.context.orders);
-        let done = orders.carry_out(requester, order).await;
+        let done = orders.execute(requester, order).await;
         let done = done.map_err(End::failed)?;
         report(&mut self.out, &self.context.server, &done).await
     }

@@ -20,7 +20,11 @@ fn auth_request<'a>(user: &'a Text, key: &'a ProvenKey) -> AuthRequest<'a> {
 
 async fn pass(house: &House, who: &str) -> Option<Box<AuthTicket>> {
     let user = Text::stored_line(who);
-    match house.guard.judge(auth_request(&user, &proven(who))).await {
+    match house
+        .guard
+        .authenticate(auth_request(&user, &proven(who)))
+        .await
+    {
         AuthDecision::Accepted(pass) => pass,
         other => panic!("{who} is not let in: {other:?}"),
     }
@@ -73,7 +77,7 @@ async fn who_is_made_an_account_is_known() {
     assert!(house.guard.admit(who, fresh).await.unwrap().may_be_new);
     let account = Account::new(AccountId(9), name("stranger"), Role::Member, Time(0));
     let record = key("stranger");
-    let made = house.guard.make_account(who, &account, &record);
+    let made = house.guard.create_account(who, &account, &record);
     made.await.unwrap();
     house.port.set(Weather::Down);
     let again = house.guard.admit(who, None).await.unwrap();
@@ -98,13 +102,13 @@ async fn operators_hear_who_comes_under_a_name_that_is_not_theirs() {
         let login = Text::stored_line(user);
         let who = auth_request(&login, &stranger);
         for _ in 0..2 {
-            if let AuthDecision::Accepted(pass) = house.guard.judge(who).await {
+            if let AuthDecision::Accepted(pass) = house.guard.authenticate(who).await {
                 assert_eq!(mode, Mode::Open);
                 house.guard.admit(who, pass).await.unwrap();
                 let id = AccountId(rand::random());
                 let account = Account::new(id, name(user), Role::Member, Time(0));
                 let record = key("stranger");
-                let made = house.guard.make_account(who, &account, &record);
+                let made = house.guard.create_account(who, &account, &record);
                 assert_eq!(made.await.is_err(), told);
                 break;
             }

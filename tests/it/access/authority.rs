@@ -39,7 +39,7 @@ impl House {
     /// An order by name: `(console)` is the console.
     async fn by(&self, who: &str, order: Order) -> Result<(), String> {
         match who {
-            "(console)" => self.guard.carry_out_at_console(order).await.map(|_| ()),
+            "(console)" => self.guard.execute_at_console(order).await.map(|_| ()),
             who => self.order(who, order).await,
         }
     }
@@ -147,7 +147,7 @@ async fn an_account_is_configured_by_any_of_its_keys() {
     let mut requester = house.requester("config").await;
     requester.key = Some(key("configs-second").fingerprint);
     let refused = Arc::clone(&house.guard)
-        .carry_out(requester, Order::Bans)
+        .execute(requester, Order::Bans)
         .await;
     assert!(refused.is_err(), "{refused:?}");
     // A key of the list without an account yet.
@@ -269,7 +269,7 @@ async fn a_crowd_has_no_configured_operators() {
             "{who}"
         );
     }
-    assert!(!house.guard.serves("192.0.2.7".parse().unwrap()));
+    assert!(!house.guard.allows_address("192.0.2.7".parse().unwrap()));
     // A ban of their own account or key holds, and only the console can make one.
     let ban = Order::Ban(BanSelector::Account(name("config")), None, None);
     house.by("(console)", ban).await.unwrap();

@@ -277,11 +277,11 @@ async fn nobody_bans_themselves() {
         ),
         (
             BanSelector::Network(network("198.51.0.0/16").unwrap()),
-            format!("{out} you come from 198.51.100.9."),
+            format!("{out} you're connected from 198.51.100.9."),
         ),
         (
             BanSelector::Client(ClientPrefix::stored("SSH-2.0-OpenSSH")),
-            format!("{out} your client says that it is {OPENSSH}."),
+            format!("{out} your client is {OPENSSH}."),
         ),
     ] {
         let refused = house.order("operator", Order::Ban(whom, None, None)).await;
@@ -362,7 +362,7 @@ async fn an_order_that_was_begun_is_completed() {
     let rename = Order::Rename(name("member"), name("renamed"));
     let guard = Arc::clone(&house.guard);
     let requester = house.requester("operator").await;
-    let given = tokio::spawn(async move { guard.carry_out(requester, rename).await });
+    let given = tokio::spawn(async move { guard.execute(requester, rename).await });
     house.port.holds().await;
     given.abort();
     assert!(given.await.unwrap_err().is_cancelled());
@@ -454,7 +454,7 @@ async fn keys_that_wait_are_denied_together() {
     let deny = async |which: &str| {
         let requester = house.requester("operator").await;
         let order = Order::Deny(which.to_owned());
-        match Arc::clone(&house.guard).carry_out(requester, order).await {
+        match Arc::clone(&house.guard).execute(requester, order).await {
             Ok(OrderReply::Done(words)) | Err(words) => words,
             other => panic!("{other:?}"),
         }
@@ -502,7 +502,7 @@ async fn one_address_has_few_keys_ask() {
         };
         let asked = house
             .guard
-            .redeem(who, "", &format!("stranger{number}"))
+            .redeem_invite(who, "", &format!("stranger{number}"))
             .await;
         asked.unwrap_err().notice
     };
@@ -521,6 +521,6 @@ async fn one_address_has_few_keys_ask() {
     }
     house.hub.ping().await.unwrap();
     let heard = format!("{:?}", inbox.take().0);
-    assert_eq!(heard.matches("to come in").count(), 1, "{heard}");
+    assert_eq!(heard.matches("wants to join").count(), 1, "{heard}");
     assert!(heard.contains("/approve stranger0"), "{heard}");
 }

@@ -330,7 +330,7 @@ impl AdminService for Silent {
         std::future::pending().await
     }
 
-    async fn make_account(
+    async fn create_account(
         &self,
         _: AuthRequest<'_>,
         _: &Account,
@@ -339,7 +339,7 @@ impl AdminService for Silent {
         std::future::pending().await
     }
 
-    async fn is_free(&self, _: &Name) -> bool {
+    async fn is_name_free(&self, _: &Name) -> bool {
         std::future::pending().await
     }
 
@@ -351,7 +351,7 @@ impl AdminService for Silent {
         std::future::pending().await
     }
 
-    async fn carry_out(self: Arc<Self>, _: Requester, _: Order) -> Result<OrderReply, String> {
+    async fn execute(self: Arc<Self>, _: Requester, _: Order) -> Result<OrderReply, String> {
         std::future::pending().await
     }
 
