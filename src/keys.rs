@@ -5,12 +5,11 @@
 //! limit, so input reaches it only after its length is checked and both the line and the key itself
 //! name a plain key type.
 
-use data_encoding::{BASE64, BASE64_NOPAD};
+use data_encoding::BASE64;
 use russh::keys::ssh_key::public::KeyData;
 use russh::keys::{HashAlg, PublicKey};
 
 use crate::chat::access::KeyRecord;
-pub use crate::chat::ids::FingerprintError;
 use crate::chat::ids::{Fingerprint, Time};
 use crate::text::{Text, clean_line, clip};
 
@@ -152,18 +151,7 @@ pub fn read_public_key(raw: &str, now: Time) -> Result<KeyRecord, KeyLineError> 
     })
 }
 
-/// Parses a fingerprint in OpenSSH format: `SHA256:` and the hash in base64 without padding.
-pub fn read_fingerprint(raw: &str) -> Result<Fingerprint, FingerprintError> {
-    let key: Fingerprint = raw.trim().parse()?;
-    let hash = key.as_str().trim_start_matches("SHA256:");
-    // Rejects trailing bits that a wrong letter may set.
-    match BASE64_NOPAD.decode(hash.as_bytes()) {
-        Ok(_) => Ok(key),
-        Err(_) => Err(FingerprintError),
-    }
-}
-
-/// Returns whether a text contains a private key, and so must not be repeated anywhere.
+/// Whether a text has a private key in it, so that it must not be repeated anywhere.
 pub fn is_private(raw: &str) -> bool {
     PRIVATE.iter().any(|mark| raw.contains(mark))
 }

@@ -1,22 +1,25 @@
 //! ssh-chat: a private chat that anyone joins with `ssh host`.
 //!
-//! The map, from the outside in; arrows point down only, and `tests/it/architecture.rs` holds
-//! that:
+//! The modules, from the outside in. Dependencies point downward only, which
+//! `tests/it/architecture.rs` checks:
 //!
 //! - [`cli`] — the command line.
-//! - [`app`] — puts the parts together; the only one that names adapters.
-//! - [`config`] — raw settings to validated types.
+//! - [`app`] — wires everything together; the only module that names adapters.
+//! - [`config`] — settings, from raw strings to validated types.
 //! - [`telemetry`] — logs, metrics.
 //! - [`ssh`] — the listener, the transport, authentication, channels.
-//! - [`session`] — one person's terminal: bytes to intents, events to bytes.
-//! - [`web`] — the page where people with an invite register their keys.
-//! - [`hub`] — the single writer: judges, saves, then shows.
-//! - [`store`] — the port to what outlives the process, and its adapters.
-//! - [`aws`] — the way to AWS, for the adapters that need it.
+//! - [`session`] — one terminal: bytes to intents, events to bytes.
+//! - [`web`] — the registration page for people with an invite.
+//! - [`access`] — access control: logins, bans, operators' orders.
+//! - [`keys`] — reading public keys, and checking their strength.
+//! - [`hub`] — the single writer of the chat's state: decide, save, then show.
+//! - [`store`] — the port to the data store, and its adapters.
+//! - [`aws`] — AWS client, error classification, retries.
 //! - [`secrets`] — the port to the host key, and its adapters.
-//! - [`http_server`] — HTTP/1.1 with bounds, for [`web`] and [`telemetry`].
-//! - [`rate_limit`] — how often something may happen, pure.
-//! - [`chat`] — the rules, pure.
+//! - [`clock`] — the only module that reads the clocks.
+//! - [`http_server`] — a bounded HTTP/1.1 server, for [`web`] and [`telemetry`].
+//! - [`rate_limit`] — rate limiters, pure.
+//! - [`chat`] — the chat's domain, pure.
 //! - [`term`] — terminals, pure.
 //! - [`text`] — text that is safe to show, pure.
 

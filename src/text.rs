@@ -1,7 +1,7 @@
-//! Text that people wrote, made safe to show on other people's terminals.
+//! Text from users, made safe to show on other people's terminals.
 //!
-//! A [`Text`] can only be built clean and bounded, so whoever holds one may print it: nothing in
-//! it moves a cursor, sets a title, touches a clipboard or reverses the direction of writing.
+//! A [`Text`] can only be built clean and bounded, so it can always be printed: nothing in it moves a
+//! cursor, sets a title, touches a clipboard or reverses the writing direction.
 
 mod cells;
 mod clean;
@@ -21,16 +21,16 @@ pub const MAX_CHARS: usize = 2000;
 /// The longest message, in bytes of UTF-8.
 pub const MAX_BYTES: usize = 8 * 1024;
 
-/// Why a text can't be taken.
+/// Why a text is invalid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TextError {
-    /// Nothing is left once what can't be shown is taken away.
-    #[error("there is nothing to show in this text; write something visible")]
+    /// Nothing visible is left after cleaning.
+    #[error("the text has no visible characters")]
     Empty,
     /// Over a limit.
     #[error(
-        "{chars} characters ({bytes} bytes) are too many; a message has at most {MAX_CHARS} \
-         ({MAX_BYTES} bytes), a topic or a reason less: shorten it or send it in parts"
+        "too long: {chars} characters ({bytes} bytes). A message has at most {MAX_CHARS} characters \
+         ({MAX_BYTES} bytes), a topic or a reason fewer. Shorten it, or send it in parts"
     )]
     TooLong {
         /// How many characters it has, counted after cleaning.
@@ -45,19 +45,19 @@ pub enum TextError {
 pub struct Text(Arc<str>);
 
 impl Text {
-    /// What somebody says, of one line or several: cleaned as [`clean()`] does, without white space
-    /// at the ends of lines and without blank lines around it.
+    /// A message of one or more lines: cleaned by [`clean()`], without white space at line ends and
+    /// without blank lines around it.
     pub fn message(raw: &str) -> Result<Text, TextError> {
         checked(&trim_block(&clean(raw)), MAX_CHARS)
     }
 
-    /// A text of one line and at most `max_chars` characters: cleaned as [`clean_line`] does.
+    /// A line of at most `max_chars` characters, cleaned by [`clean_line`].
     pub fn line(raw: &str, max_chars: usize) -> Result<Text, TextError> {
         checked(&clean_line(raw), max_chars.min(MAX_CHARS))
     }
 
-    /// What an older version or another node took for a message: cleaned again, cut at the limits.
-    /// Never fails; may be empty.
+    /// A message from a store, which an older release or another server may have accepted: cleaned
+    /// again, and cut at the limits. May be empty.
     pub fn stored(raw: &str) -> Text {
         let block = trim_block(&clean(raw));
         // No text has more characters than bytes.
@@ -76,14 +76,14 @@ impl Text {
         Text(block.get(..kept).unwrap_or_default().trim_end().into())
     }
 
-    /// The same as one line, as [`clean_line`] cleans it.
+    /// A line from a store, cleaned by [`clean_line`]. May be empty.
     pub fn stored_line(raw: &str) -> Text {
         Text::stored(&clean_line(raw))
     }
 
-    /// The first `max_chars` characters of what a stranger sent, as one line of printable ASCII:
-    /// `?` stands for every other character and for bytes that aren't UTF-8. For what clients
-    /// call themselves and for error messages in the log. Never fails; may be empty.
+    /// The first `max_chars` characters of untrusted bytes, as a line of printable ASCII, with `?`
+    /// for everything else. For clients' version strings, and error messages in the log. May be
+    /// empty.
     pub fn ascii(raw: &[u8], max_chars: usize) -> Text {
         let max_chars = max_chars.min(MAX_CHARS);
         // A character has at most four bytes: don't decode more than can be needed.
@@ -94,12 +94,12 @@ impl Text {
         Text(line.into())
     }
 
-    /// The text. Lines are separated by `\n`; there is no other control character.
+    /// The text. Lines are separated by `\n`, the only control character.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Whether nothing is in it.
+    /// Whether it's empty.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -129,8 +129,8 @@ fn checked(clean: &str, max_chars: usize) -> Result<Text, TextError> {
     }
 }
 
-/// Takes away white space at the ends of lines, and blank lines before and after the block. The
-/// first line keeps its indentation: pasted code needs it.
+/// Trims white space at line ends, and blank lines around the block. The first line keeps its
+/// indentation, which pasted code needs.
 fn trim_block(clean: &str) -> String {
     let mut block = String::with_capacity(clean.len());
     for line in clean.split('\n').map(str::trim_end) {

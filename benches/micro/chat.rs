@@ -8,8 +8,8 @@ use anyhow::{Result, ensure};
 use criterion::{BenchmarkId, Criterion};
 use ssh_chat::chat::access::Role;
 use ssh_chat::chat::ids::{NameError, RoomName, Seq, SessionId};
-use ssh_chat::chat::intent::{Arrival, Intent, Query, Target};
-use ssh_chat::chat::state::{Decision, State};
+use ssh_chat::chat::intent::{Intent, NewSession, Query, Target};
+use ssh_chat::chat::state::{IntentDecision, State};
 use ssh_chat::text::Text;
 
 use crate::samples::{self, AT, NOW};
@@ -29,7 +29,7 @@ pub fn bench(criterion: &mut Criterion) -> Result<()> {
         let say = message()?;
         group.bench_function(BenchmarkId::from_parameter(members), |b| {
             b.iter(|| match state.decide(SPEAKER, black_box(say.clone()), AT) {
-                Ok(Decision::Append(draft)) => {
+                Ok(IntentDecision::Append(draft)) => {
                     let message = draft.at_place(Seq(1));
                     state.saved(&message, NOW.mono);
                     Some(message)
@@ -46,9 +46,9 @@ pub fn bench(criterion: &mut Criterion) -> Result<()> {
         let newcomer = arrival(members)?;
         group.bench_function(BenchmarkId::from_parameter(members), |b| {
             b.iter(|| {
-                let arrived = state.arrive(black_box(newcomer.clone()), *NOW);
+                let arrived = state.attach(black_box(newcomer.clone()), *NOW);
                 let joined = state.join(newcomer.session, &lobby);
-                (arrived, joined, state.depart(newcomer.session))
+                (arrived, joined, state.detach(newcomer.session))
             });
         });
     }
@@ -82,8 +82,8 @@ pub fn message() -> Result<Intent> {
 }
 
 /// A user with one session, both with this number.
-pub fn arrival(number: u32) -> Result<Arrival, NameError> {
-    Ok(Arrival {
+pub fn arrival(number: u32) -> Result<NewSession, NameError> {
+    Ok(NewSession {
         session: SessionId(number.into()),
         author: samples::author(number)?,
         guest: false,
@@ -103,7 +103,7 @@ fn room_of(members: u32) -> Result<State> {
     for number in 0..members {
         let arrival = arrival(number)?;
         let session = arrival.session;
-        state.arrive(arrival, *NOW)?;
+        state.attach(arrival, *NOW)?;
         ensure!(state.join(session, &lobby).is_some(), "the lobby is open");
     }
     Ok(state)

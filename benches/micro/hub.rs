@@ -108,7 +108,7 @@ impl Room {
         self.heard.wanted.fetch_add(wanted, Ordering::Relaxed);
         let speakers = self.attachments.iter().cycle();
         for (id, speaker) in (0..messages).zip(speakers) {
-            if speaker.intend(id, self.say.clone()).is_err() {
+            if speaker.submit(id, self.say.clone()).is_err() {
                 return self.heard.fail();
             }
         }
@@ -164,7 +164,7 @@ async fn listen(inbox: Arc<Inbox>, joined: Joined, heard: Arc<Heard>) {
     } = joined;
     let mut posts = Vec::new();
     loop {
-        inbox.rung().await;
+        inbox.notified().await;
         let (deliveries, missed) = inbox.take();
         let refused = |delivery: &Delivery| matches!(delivery, Delivery::Refused(..));
         let skipped = ring.read(&mut cursor, usize::MAX, &mut posts);

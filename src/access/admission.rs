@@ -1,19 +1,19 @@
-//! Letting people in: invites, keys that ask, one's own keys.
+//! Orders that let people in: invites, pending keys, and a user's own keys.
 
 use std::net::IpAddr;
 
 use super::AdminService as _;
-use super::authenticate::new_account;
-use super::carry_out::{OrderContext, failed, not_done};
-use super::orders::Report;
+use super::execute::{OrderContext, failed};
+use super::login::new_account;
+use super::orders::OrderReply;
 use crate::chat::access::{Issuer, KeyRecord, PendingKey, Role, network};
 use crate::chat::ids::{Fingerprint, Name};
 use crate::chat::invite::{Code, Invite, InviteId};
 use crate::store::change::{MAX_DENIED, key_count};
 use crate::store::{ChangeAction, ChangeError, ChangeOutcome};
 
-/// The fewest characters of a fingerprint that name a key.
-const PREFIX: usize = 6;
+/// The fewest characters after `SHA256:` that identify a pending key, or a key of one's own.
+const MIN_PREFIX: usize = 6;
 
 impl OrderContext<'_> {
     pub(super) async fn invite(
@@ -21,9 +21,9 @@ impl OrderContext<'_> {
         uses: u32,
         life: Option<u64>,
         role: Role,
-    ) -> Result<Report, String> {
+    ) -> Result<OrderReply, String> {
         let code = Code::new(rand::random());
-        let rules = self.guard.rules();
+        let rules = self.access.rules();
         let invite = Invite {
             hash: code.hash(),
             role,
@@ -34,19 +34,19 @@ impl OrderContext<'_> {
             at: self.now,
         };
         let created = self.apply(ChangeAction::CreateInvite(invite.clone())).await;
-        created.map_err(not_done)?;
+        created.map_err(failed)?;
         let code = code.to_string();
         let link = rules.web_url.as_ref().map(|url| format!("{url}#{code}"));
-        Ok(Report::Invited { code, link, invite })
+        Ok(OrderReply::Invited { code, link, invite })
     }
 
     pub(super) async fn revoke_invite(&self, id: InviteId) -> Result<String, String> {
         match self.apply(ChangeAction::RevokeInvite(id.clone())).await {
-            Ok(_) => Ok(format!("The invite {id} is ended.")),
+            Ok(_) => Ok(format!("Invite {id} revoked.")),
             Err(ChangeError::NotFound) => {
                 Err(format!("There is no invite {id}. /invite list shows them."))
             }
-            Err(error) => Err(not_done(error)),
+            Err(error) => Err(failed(error)),
         }
     }
 
@@ -55,17 +55,18 @@ impl OrderContext<'_> {
         which: String,
         name: Option<Name>,
     ) -> Result<String, String> {
-        let waiting = self.waiting(&which).await?;
-        let name = name.unwrap_or_else(|| waiting.name.clone());
-        // It may have waited since before the name was reserved.
-        name.can_be_chosen()
-            .map_err(|error| format!("Not done: {error}. /approve KEY NAME gives another name."))?;
-        self.settle(ChangeAction::Approve {
-            key: waiting.key.fingerprint,
+        let pending = self.pending_key(&which).await?;
+        let name = name.unwrap_or_else(|| pending.name.clone());
+        // The name may have been reserved since the request.
+        name.can_be_chosen().map_err(|error| {
+            format!("Failed: {error}. To choose another name: /approve KEY NAME")
+        })?;
+        self.answer_pending(ChangeAction::Approve {
+            key: pending.key.fingerprint,
             account: new_account(name.clone(), Role::Member, self.now),
         })
         .await?;
-        Ok(format!("{name} can come in now."))
+        Ok(format!("{name} can join now."))
     }
 
     pub(super) async fn deny(&self, which: String) -> Result<String, String> {
@@ -75,22 +76,22 @@ impl OrderContext<'_> {
         if let Some(net) = network(&which) {
             return self.deny_all(which, |from| net.contains(&from)).await;
         }
-        let waiting = self.waiting(&which).await?;
-        self.settle(ChangeAction::Deny {
-            key: waiting.key.fingerprint,
-            name: waiting.name.clone(),
+        let pending = self.pending_key(&which).await?;
+        self.answer_pending(ChangeAction::Deny {
+            key: pending.key.fingerprint,
+            name: pending.name.clone(),
         })
         .await?;
-        Ok(format!("{} does not come in.", waiting.name))
+        Ok(format!("Request from {} denied.", pending.name))
     }
 
-    /// Denies all keys that wait from such addresses, in as few transactions as the stores take.
+    /// Denies all pending keys from matching addresses, in as few transactions as the store allows.
     async fn deny_all(
         &self,
         which: String,
         from: impl Fn(IpAddr) -> bool + Send,
     ) -> Result<String, String> {
-        let pending = self.guard.store.pending(self.now).await.map_err(failed)?;
+        let pending = self.access.store.pending(self.now).await.map_err(failed)?;
         let keys = pending.into_iter().filter(|pending| from(pending.from));
         let keys: Vec<Fingerprint> = keys.map(|pending| pending.key.fingerprint).collect();
         let mut denied = 0;
@@ -101,61 +102,61 @@ impl OrderContext<'_> {
             };
             match self.apply(deny).await {
                 Ok(ChangeOutcome::Denied(count)) => denied += count,
-                // Others have answered them meanwhile.
+                // Another operator has answered them meanwhile.
                 Ok(_) | Err(ChangeError::NotFound) => {}
                 Err(error) if denied > 0 => {
                     return Err(format!(
-                        "Denied {} of {}, then it failed: {error}. /deny {which} denies the rest.",
+                        "Denied {} of {}, then stopped: {error}. /deny {which} denies the rest.",
                         key_count(denied),
                         keys.len()
                     ));
                 }
-                Err(error) => return Err(not_done(error)),
+                Err(error) => return Err(failed(error)),
             }
         }
         match denied {
-            0 if which == "all" => Err("No key waits.".into()),
+            0 if which == "all" => Err("No pending requests.".into()),
             0 => Err(format!(
-                "No key from {which} waits. /pending lists those that do."
+                "No pending requests from {which}. /pending lists them all."
             )),
             denied => Ok(format!("Denied {}.", key_count(denied))),
         }
     }
 
-    /// The key that waits under this name or fingerprint.
-    async fn waiting(&self, which: &str) -> Result<PendingKey, String> {
-        let pending = self.guard.store.pending(self.now).await.map_err(failed)?;
+    /// The pending key with this name or fingerprint.
+    async fn pending_key(&self, which: &str) -> Result<PendingKey, String> {
+        let pending = self.access.store.pending(self.now).await.map_err(failed)?;
         let mut fitting = pending.into_iter().filter(|pending| {
-            pending.name.as_str() == which || begins(pending.key.fingerprint.as_str(), which)
+            pending.name.as_str() == which || matches_prefix(&pending.key.fingerprint, which)
         });
         let found = fitting
             .next()
-            .ok_or_else(|| format!("Nobody called {which} waits. /pending lists who does."))?;
+            .ok_or_else(|| format!("No pending request from {which}. /pending lists them all."))?;
         if fitting.next().is_some() {
             return Err(format!(
-                "Several wait under {which}. Name the fingerprint: /pending lists them."
+                "Several pending requests match {which}. Give the fingerprint: /pending lists them."
             ));
         }
         Ok(found)
     }
 
-    async fn settle(&self, action: ChangeAction) -> Result<(), String> {
+    async fn answer_pending(&self, action: ChangeAction) -> Result<(), String> {
         match self.apply(action).await {
             Ok(_) => Ok(()),
-            Err(ChangeError::NotFound) => Err("Somebody else has answered already.".into()),
+            Err(ChangeError::NotFound) => Err("Another operator has already answered.".into()),
             Err(ChangeError::Store(error)) => Err(failed(error)),
             Err(error) => Err(format!(
-                "Not done: {error}. /approve KEY NAME gives another name."
+                "Failed: {error}. To choose another name: /approve KEY NAME"
             )),
         }
     }
 
     pub(super) async fn add_key(&self, key: KeyRecord) -> Result<String, String> {
-        let own = self.own()?;
+        let own = self.own_account()?;
         let key_used = self.sender.and_then(|(_, sender)| sender.key.as_ref());
-        let role = self.guard.role(own.role, key_used);
-        if role < self.guard.rules().add_keys {
-            return Err("Only operators add keys here. Ask one.".into());
+        let role = self.access.role(own.role, key_used);
+        if role < self.access.rules().add_keys {
+            return Err("Only operators can add keys here. Ask one.".into());
         }
         let fingerprint = key.fingerprint.clone();
         let claim = ChangeAction::ClaimKey {
@@ -163,20 +164,20 @@ impl OrderContext<'_> {
             name: own.name.clone(),
             key,
         };
-        match self.apply(claim).await.map_err(not_done)? {
+        match self.apply(claim).await.map_err(failed)? {
             ChangeOutcome::Unchanged => Ok(format!(
-                "The key {fingerprint} is yours already, or waits for its owner. /keys shows which."
+                "The key {fingerprint} is already yours, or waiting to be confirmed. /keys shows which."
             )),
             _ => Ok(format!(
-                "The key {fingerprint} waits for its owner: within 7 days, connect with it from a \
-                 terminal, and type {} when asked.",
+                "The key {fingerprint} is waiting to be confirmed: connect with it from a terminal \
+                 within 7 days, and type {} when asked.",
                 own.name
             )),
         }
     }
 
     pub(super) async fn revoke_key(&self, which: String) -> Result<String, String> {
-        let (store, own) = (&self.guard.store, self.own()?);
+        let (store, own) = (&self.access.store, self.own_account()?);
         let keys = store.keys_of(own.id).await.map_err(failed)?;
         let claimed = store.claims_of(own.id, self.now).await;
         let claimed = claimed.map_err(failed)?;
@@ -184,10 +185,10 @@ impl OrderContext<'_> {
             .iter()
             .chain(&claimed)
             .map(|key| &key.fingerprint)
-            .filter(|key| begins(key.as_str(), &which));
+            .filter(|key| matches_prefix(key, &which));
         let (Some(key), None) = (fitting.next(), fitting.next()) else {
             return Err(format!(
-                "{which:?} names no key of yours. /keys lists them."
+                "None of your keys matches {which:?}. /keys lists them."
             ));
         };
         let remove = ChangeAction::RemoveKey {
@@ -198,21 +199,20 @@ impl OrderContext<'_> {
         };
         match self.apply(remove).await {
             Ok(_) if claimed.iter().any(|claimed| claimed.fingerprint == *key) => {
-                Ok(format!("The key {key} waits for its owner no longer."))
+                Ok(format!("Key {key} is no longer waiting to be confirmed."))
             }
-            Ok(_) => Ok(format!("The key {key} is not yours any more.")),
+            Ok(_) => Ok(format!("Key {key} revoked.")),
             Err(ChangeError::LastKey) => Err(
-                "It is your only key: without it you could never come back. Add another first."
+                "That's your only key, and you couldn't log in without it. Add another first."
                     .into(),
             ),
-            Err(error) => Err(not_done(error)),
+            Err(error) => Err(failed(error)),
         }
     }
 }
 
-/// Whether a fingerprint begins like this, with or without `SHA256:`.
-fn begins(fingerprint: &str, which: &str) -> bool {
-    let bare = |text: &'_ str| text.trim_start_matches("SHA256:").to_owned();
-    let which = bare(which);
-    which.len() >= PREFIX && bare(fingerprint).starts_with(&which)
+/// Whether a fingerprint begins with `prefix`, which may lack `SHA256:`.
+fn matches_prefix(key: &Fingerprint, prefix: &str) -> bool {
+    let prefix = prefix.trim_start_matches(Fingerprint::ALGORITHM);
+    prefix.len() >= MIN_PREFIX && key.hash().starts_with(prefix)
 }

@@ -1,4 +1,4 @@
-//! The seam between authentication and the rules about who may come in.
+//! The interface between SSH authentication and access control.
 
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
@@ -8,89 +8,88 @@ use crate::chat::ids::{Fingerprint, Name};
 use crate::store::Account;
 use crate::text::Text;
 
-/// A public key of which the client proved to have the private half.
+/// How many answers the owner of a claimed key has per connection.
+pub const MAX_CLAIM_ANSWERS: usize = 3;
+
+/// A public key whose private key the client has proven to hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProvenKey {
-    /// By which it is known.
+    /// The fingerprint.
     pub fingerprint: Fingerprint,
-    /// `ssh-ed25519`, …
+    /// The algorithm, such as `ssh-ed25519`.
     pub algorithm: Text,
 }
 
-/// Somebody who wants to come in, as far as is proven.
+/// A login, as far as it's proven.
 #[derive(Debug, Clone, Copy)]
 pub struct AuthRequest<'a> {
-    /// Where they connect from.
+    /// The remote address.
     pub addr: SocketAddr,
-    /// The login name they requested.
+    /// The login name.
     pub user: &'a Text,
-    /// Their client's version line.
+    /// The client's version string (RFC 4253 §4.2).
     pub client: &'a Text,
-    /// Their key; `None` if they came without one.
+    /// The proven key; `None` without one.
     pub key: Option<&'a ProvenKey>,
 }
 
-/// What the store said about the key of somebody who is welcome. It is good for a moment: the
-/// session that they begin right away need not ask again.
+/// What the store said about an accepted key. It's valid for a second, so that the session that
+/// follows the login doesn't query the store again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuthTicket {
-    /// The key that it is about.
     pub(super) key: Fingerprint,
-    /// Whose it is; `None` if nobody's.
+    /// The key's account, if it has one.
     pub(super) owner: Option<Account>,
-    /// When that was asked.
-    pub(super) asked: QueryStamp,
-    /// Whether the configuration names it.
-    pub(super) named: bool,
+    pub(super) stamp: QueryStamp,
+    /// Whether the configuration names the key.
+    pub(super) configured: bool,
 }
 
 impl AuthTicket {
-    /// Whether the key was nobody's.
+    /// Whether the key has no account.
     pub fn is_new(&self) -> bool {
         self.owner.is_none()
     }
 }
 
-/// What is to be done with somebody.
+/// The decision on a login.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AuthDecision {
-    /// They may come in. Without a pass, they have no key, or one that is known although the store
-    /// does not answer.
+    /// Accepted. There is no ticket for a login without a key, or by the key cache.
     Accepted(Option<Box<AuthTicket>>),
-    /// They may come in with an invite, so ask for one.
+    /// An invite is needed: ask for a code.
     AskInvite {
-        /// Why they can't come in as they are, and what to do. Several lines, of which the first
-        /// is the reason.
+        /// Why, and what to do. Several lines; the first is the reason.
         notice: String,
-        /// What it is to enter no code, such as `leave`.
+        /// What an empty code does, such as `leave`.
         enter: &'static str,
     },
-    /// They may not come in.
+    /// Refused.
     Refused {
-        /// Why, in a word.
+        /// Why, for metrics and logs.
         why: RefusalReason,
         /// Why, and what to do. Several lines.
         notice: String,
     },
 }
 
-/// Why somebody may not come in.
+/// Why a login is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RefusalReason {
-    /// They are banned.
+    /// A ban matches.
     Banned,
-    /// Nobody new comes in for a while.
+    /// A lockdown blocks new users or guests.
     Lockdown,
-    /// They came without a key, and need one.
+    /// A key is needed, and none was offered.
     NoKey,
-    /// The store does not answer, and without it nobody knows.
+    /// The store doesn't answer.
     NoAnswer,
-    /// Too many logins from their address failed, and their key is not known.
+    /// Too many logins from the address failed, and the key is unknown.
     Penalty,
 }
 
 impl RefusalReason {
-    /// The word for it in metrics.
+    /// The label in metrics and logs.
     pub fn as_str(self) -> &'static str {
         match self {
             RefusalReason::Banned => "banned",
@@ -103,17 +102,17 @@ impl RefusalReason {
 }
 
 impl AuthDecision {
-    /// Whether somebody with a key is welcome because it's known: that of an account, or of an
-    /// operator whom the configuration names. A server that is open lets in others, too.
+    /// Whether a login with a key was accepted because the key is known: it belongs to an account,
+    /// or the configuration names it. An open server accepts unknown keys too.
     pub fn knows_the_key(&self) -> bool {
         match self {
-            AuthDecision::Accepted(Some(ticket)) => ticket.owner.is_some() || ticket.named,
+            AuthDecision::Accepted(Some(ticket)) => ticket.owner.is_some() || ticket.configured,
             AuthDecision::Accepted(None) => true,
             AuthDecision::AskInvite { .. } | AuthDecision::Refused { .. } => false,
         }
     }
 
-    /// Why they are not in, in a word; nothing if they are.
+    /// The label of the reason why the login was not accepted.
     pub fn reason(&self) -> Option<&'static str> {
         match self {
             AuthDecision::Accepted(_) => None,
@@ -123,7 +122,7 @@ impl AuthDecision {
     }
 }
 
-/// A code and a name that did not open the door.
+/// An invite code or a name that was not accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InviteRejected {
     /// What was wrong, and what to do.
@@ -132,35 +131,35 @@ pub struct InviteRejected {
     pub again: RetryPrompt,
 }
 
-/// What somebody who was not let in is asked for again.
+/// What to ask for again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RetryPrompt {
-    /// Nothing: they stay outside.
+    /// Nothing: the login failed.
     Nothing,
     /// The code.
     Code,
-    /// The name; the code is good.
+    /// The name; the code is valid.
     Name,
 }
 
-/// What came of an answer to [`claim_question`].
+/// The result of an answer to [`claim_question`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ClaimAnswer {
-    /// The key belongs to the account that was named.
+    /// The key belongs to the named account now.
     Accepted,
-    /// All claims on the key ended.
+    /// All claims on the key were refused.
     Refused,
-    /// None of the accounts was named: the words ask again.
+    /// None of the accounts was named: ask again, with this question.
     Again(String),
-    /// It could not be done now: why, and what to do. The claims are as they were.
+    /// The store failed: why, and what to do. The claims remain.
     Failed(String),
 }
 
-/// What the owner of a claimed key is told before the question. One line.
+/// The notice before [`claim_question`]. One line.
 pub const CLAIM_NOTICE: &str =
     "Accept only for an account of yours: its owner can read what you write.";
 
-/// What the owner of a claimed key is asked, given the names of the accounts that claim it.
+/// The question to the owner of a key that these accounts claim.
 pub fn claim_question(names: &[Name]) -> String {
     let (plural, wants) = match names {
         [_] => ("", "wants"),
@@ -174,8 +173,8 @@ pub fn claim_question(names: &[Name]) -> String {
 pub(super) fn claim_question_again(names: &[Name]) -> String {
     let (listed, how) = (listed(names), how_to_answer(names));
     match names {
-        [_] => format!("That is not {listed}. {how}"),
-        _ => format!("That is none of {listed}. {how}"),
+        [_] => format!("That's not {listed}. {how}"),
+        _ => format!("That's none of {listed}. {how}"),
     }
 }
 
@@ -191,36 +190,42 @@ fn listed(names: &[Name]) -> String {
     names.join(", ")
 }
 
-/// Decides who may come in. Calls may wait for the store; the caller sets a deadline.
+/// Decides on logins. Calls may wait for the store; the caller sets a deadline.
+///
+/// Protocol: [`allows_address`](Authenticator::allows_address) for each connection, then
+/// [`authenticate`](Authenticator::authenticate) for each proven key, or for a login without one. After
+/// [`AuthDecision::AskInvite`], [`check_invite`](Authenticator::check_invite) the code and
+/// [`redeem_invite`](Authenticator::redeem_invite) it with a name. For an accepted key without an account, ask
+/// about its [`claims`](Authenticator::claims).
 pub trait Authenticator: Send + Sync + 'static {
-    /// Whether connections from there are served at all. Never waits.
-    fn serves(&self, addr: IpAddr) -> bool;
+    /// Whether connections from this address are served at all. Never waits.
+    fn allows_address(&self, addr: IpAddr) -> bool;
 
-    /// What is to be done with somebody.
-    fn judge(&self, who: AuthRequest<'_>) -> impl Future<Output = AuthDecision> + Send;
+    /// Decides on a login.
+    fn authenticate(&self, who: AuthRequest<'_>) -> impl Future<Output = AuthDecision> + Send;
 
-    /// The names of the accounts that claim a proven key which is nobody's. None if that can't be
-    /// found out now.
+    /// The names of the accounts that claim a proven key without an account. Empty if the store
+    /// doesn't answer.
     fn claims(&self, who: AuthRequest<'_>) -> impl Future<Output = Vec<Name>> + Send;
 
-    /// Takes the answer of the owner of a claimed key: a name that was typed, or nothing.
+    /// Takes the answer of a claimed key's owner: a typed name, or nothing.
     fn answer_claim(
         &self,
         who: AuthRequest<'_>,
         answer: &str,
     ) -> impl Future<Output = ClaimAnswer> + Send;
 
-    /// Whether an invite code is good for somebody with a proven key, without using it. An empty
-    /// one is where asking an operator is allowed.
-    fn check(
+    /// Whether an invite code is valid, without using it. An empty one is if users may ask the
+    /// operators for approval.
+    fn check_invite(
         &self,
         who: AuthRequest<'_>,
         code: &str,
     ) -> impl Future<Output = Result<(), InviteRejected>> + Send;
 
-    /// Tries an invite code and a name for somebody with a proven key. If that works, they may
-    /// come in. An empty code asks an operator, where that is allowed.
-    fn redeem(
+    /// Redeems an invite code for a proven key, with a name. An empty code asks the operators for
+    /// approval, where that is allowed.
+    fn redeem_invite(
         &self,
         who: AuthRequest<'_>,
         code: &str,

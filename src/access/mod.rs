@@ -1,28 +1,28 @@
-//! Who gets in, who stays out, who keeps order.
+//! Access control: who can join, who is banned or muted, and who may order what.
 //!
-//! [`AccessControl`] decides at the door, carries out what operators order, and holds what everybody
-//! online is measured by: a [`Snapshot`] of bans, mutes and the lockdown, and whose the keys are.
-//! Whenever that changes, here or by another process on the same store, the hub is given the new
-//! one and ends the sessions that may not be there any more.
+//! [`AccessControl`] decides on logins, executes operators' orders, and holds what everyone online
+//! is checked against: a [`Snapshot`] of bans, mutes and the lockdown, and the cache of known keys.
+//! When these change, here or in another process on the same store, it has the hub end the sessions
+//! that may not stay.
 //!
-//! Whose a key is, the store is asked at each login. While it does not answer, those whose keys
-//! are known come in by what it said last, for a bounded time; nobody else does.
+//! Each login queries the store for the key's owner. During an outage of the store, known keys can
+//! log in by what it said last, for a limited time; nobody else can.
+//!
+//! Protocol: [`AccessControl::new`] reads the store; spawn [`AccessControl::watch`]. The SSH server
+//! decides on logins through [`Authenticator`](authenticator::Authenticator). A session calls
+//! [`AdminService::admit`] before it attaches to the hub, and again after that if
+//! [`AdminService::changes`] has changed meanwhile; orders go through [`AdminService::execute`].
+//! On shutdown, [`AccessControl::finish_orders`] waits for the orders in progress.
 
 mod admission;
-mod authenticate;
 pub mod authenticator;
-mod authority;
-mod carry_out;
-pub mod claims;
-mod enforce;
+mod execute;
 mod key_cache;
-mod key_index;
+mod login;
 mod moderation;
-mod news;
+mod notify;
 pub mod orders;
-mod outage;
-mod proof;
-mod purge;
+mod refresh;
 pub mod status;
 
 use std::future::Future;
@@ -36,9 +36,9 @@ use tokio::time::timeout;
 
 use self::authenticator::{AuthRequest, AuthTicket, ClaimAnswer};
 use self::key_cache::KeyCache;
-use self::news::PendingNews;
-use self::orders::{Order, Report, Requester};
-use self::outage::Outage;
+use self::notify::PendingNotice;
+use self::orders::{Order, OrderReply, Requester};
+use self::refresh::Outage;
 use crate::chat::access::{
     Ban, BanSubject, KeyRecord, Lockdown, LockdownScope, Mute, Role, length,
 };
@@ -48,98 +48,101 @@ use crate::rate_limit::{KeyedRateLimiter, TrustedNetworks};
 use crate::store::{Account, AppliedChange, Change, ChangeError, ChangeOutcome, Store, StoreError};
 use crate::text::Text;
 
-/// How long the store may take to answer somebody at the door: less than the edge waits for us.
-const PATIENCE: Duration = Duration::from_secs(3);
-/// The same while it is known not to answer.
-const IMPATIENCE: Duration = Duration::from_millis(500);
-/// How many orders can be carried out at the same time.
-const ORDERS: usize = 1024;
+/// How long a login waits for the store: less than the SSH server waits for the decision.
+const QUERY_TIMEOUT: Duration = Duration::from_secs(3);
+/// The same during an outage.
+const OUTAGE_QUERY_TIMEOUT: Duration = Duration::from_millis(500);
+/// The most orders that are executed at the same time.
+const MAX_ORDERS: usize = 1024;
 
-/// Who may come in without being let in by somebody.
+/// Who can join without an invite.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
-    /// Anybody.
+    /// Everyone.
     Open,
     /// Registered keys only.
     Allowlist,
 }
 
-/// What an operator of the machine can set.
+/// The configured rules.
 #[derive(Debug, Clone)]
 pub struct Rules {
-    /// Who may come in.
+    /// Who can join without an invite.
     pub mode: Mode,
     /// Keys whose owners are operators, whatever the store says.
     pub operator_keys: Vec<Fingerprint>,
-    /// Whether a key without an invite may ask an operator.
+    /// Whether users without an invite can ask the operators for approval.
     pub approval: bool,
-    /// The lowest role that may claim keys for its account.
+    /// The lowest role that can add keys to its account.
     pub add_keys: Role,
-    /// Networks from which any number of keys may wait for an operator.
+    /// Networks without a limit of pending keys.
     pub trusted: TrustedNetworks,
     /// The page where keys are registered.
     pub web_url: Option<String>,
-    /// How long an invite is good unless its maker says otherwise, in milliseconds.
+    /// How long an invite is valid by default, in milliseconds.
     pub invite_life: u64,
-    /// How long those whose keys are known come in while the store does not answer.
+    /// How long known keys can log in during an outage of the store.
     pub outage_logins: Duration,
 }
 
 impl Rules {
-    /// Whether they name a key, which makes its owner an operator.
-    pub fn names(&self, key: &Fingerprint) -> bool {
+    /// Whether the configuration makes the key's owner an operator.
+    pub fn has_operator_key(&self, key: &Fingerprint) -> bool {
         self.operator_keys.contains(key)
     }
 }
 
-/// Somebody who may begin a session.
+/// The permission to begin a session.
 #[derive(Debug, Clone)]
 pub struct Admission {
-    /// Their account, if they have one; with `proof_by` if they proved only now that it is theirs.
+    /// The account, if there is one. If this login proved it, `proof_by` is still set.
     pub account: Option<Account>,
-    /// Whether an account may be made for their key if it has none.
+    /// Whether an account may be created for the key if it has none.
     pub may_be_new: bool,
 }
 
-/// Why somebody may not begin a session. The words are for them.
+/// Why a session may not begin. Displayed as a sentence for the user.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotAdmitted {
-    /// They may not come in.
+    /// It's refused.
     #[error("{0}")]
     Refused(String),
-    /// The store does not answer, and without it nobody knows whether they may.
-    #[error("{}", authenticate::NOT_NOW)]
-    NotNow,
+    /// The store doesn't answer.
+    #[error("{}", login::UNAVAILABLE)]
+    Unavailable,
 }
 
-/// What everybody online is measured by.
+/// The store doesn't answer, and the key cache can't replace it.
+struct StoreUnavailable;
+
+/// The bans, mutes and lockdown that everyone online is checked against.
 #[derive(Debug, Clone, Default)]
 pub struct Snapshot {
-    /// Who may not be here.
+    /// The bans.
     pub bans: Vec<Ban>,
-    /// Who may not speak.
+    /// The mutes.
     pub mutes: Vec<Mute>,
-    /// Whether new people, or guests, may not come in.
+    /// The lockdown, if there is one.
     pub lockdown: Option<Lockdown>,
-    /// When this was read; it lacks what was over then.
+    /// When it was read. What had expired then is not in it.
     pub read: Time,
 }
 
 impl Snapshot {
-    /// The ban that hits somebody, if one does.
-    pub fn ban(&self, who: BanSubject<'_>, now: Time) -> Option<&Ban> {
+    /// The first ban that matches.
+    pub fn ban(&self, subject: BanSubject<'_>, now: Time) -> Option<&Ban> {
         self.bans
             .iter()
-            .find(|ban| !ban.is_over(now) && ban.hits(who))
+            .find(|ban| !ban.is_over(now) && ban.matches(subject))
     }
 
-    /// Whether nobody new may come in.
+    /// Whether new users are blocked.
     pub fn locked(&self, now: Time) -> bool {
         self.current_lockdown(now)
             .is_some_and(|lockdown| lockdown.scope.is_everyone())
     }
 
-    /// Why guests may neither come in nor stay, if they may not. The words are for them.
+    /// The notice to guests if they can neither join nor stay.
     pub fn no_guests(&self, now: Time) -> Option<Text> {
         let lockdown = self.current_lockdown(now)?;
         if lockdown.scope != LockdownScope::Guests {
@@ -149,21 +152,21 @@ impl Snapshot {
             Some(until) => format!("for {}", length(now.left_until(until))),
             None => "for now".to_owned(),
         };
-        let words = format!(
+        let notice = format!(
             "Guests can't join {time}. Connect with an SSH key to get in (ssh-keygen makes one)."
         );
-        Some(Text::stored(&words))
+        Some(Text::stored(&notice))
     }
 
-    /// The lockdown that holds, if one does.
+    /// The lockdown, if it has not expired.
     pub fn current_lockdown(&self, now: Time) -> Option<&Lockdown> {
         self.lockdown
             .as_ref()
             .filter(|lockdown| lockdown.holds(now))
     }
 
-    /// Whether the clock shows a time at which other bans hold than those that are here: one of
-    /// them is over, or the clock stepped back and one that was over is not.
+    /// Whether the wall clock shows a time for which other entries are current: one has expired, or
+    /// the clock stepped back, so that one that had expired has not.
     fn is_outdated(&self, now: Time) -> bool {
         let bans = self.bans.iter().filter_map(|ban| ban.until);
         let mutes = self.mutes.iter().filter_map(|mute| mute.until);
@@ -173,108 +176,104 @@ impl Snapshot {
     }
 }
 
-/// What sessions need of the one who decides.
+/// Access control as sessions use it.
 #[async_trait]
 pub trait AdminService: Send + Sync {
-    /// Another number whenever something was read that may end sessions.
+    /// A number that changes whenever something was read that may end sessions.
     fn changes(&self) -> u64;
 
-    /// Whether somebody may begin a session at this moment. A connection can be older than a ban,
-    /// or than the loss of its key, so this is asked for each session, and again once it is
-    /// attached if there were [`AdminService::changes`] meanwhile: what changes after that ends it.
-    /// With a pass that is still fresh, the store is not asked whose the key is.
+    /// Whether a session may begin now. A connection can be older than a ban, or than the loss of
+    /// its key, so this is called for each session, and again once it is attached if
+    /// [`AdminService::changes`] has changed meanwhile. Later changes end the session. A fresh
+    /// ticket saves the query to the store.
     async fn admit(
         &self,
         who: AuthRequest<'_>,
         ticket: Option<Box<AuthTicket>>,
     ) -> Result<Admission, NotAdmitted>;
 
-    /// The names of the accounts that claim a key which is nobody's. None if that can't be found
-    /// out now.
+    /// The names of the accounts that claim a key without an account. Empty if the store doesn't
+    /// answer.
     async fn claims(&self, who: AuthRequest<'_>) -> Vec<Name>;
 
-    /// Takes the answer of the owner of a claimed key: a name that was typed, or nothing.
+    /// Takes the answer of a claimed key's owner: a typed name, or nothing.
     async fn answer_claim(&self, who: AuthRequest<'_>, answer: &str) -> ClaimAnswer;
 
-    /// Makes an account for somebody new, who is known from then on. If their name is taken,
-    /// operators are told.
-    async fn make_account(
+    /// Creates an account. If the name is taken, operators are alerted.
+    async fn create_account(
         &self,
         who: AuthRequest<'_>,
         account: &Account,
         key: &KeyRecord,
     ) -> Result<(), ChangeError>;
 
-    /// Whether a guest without an account can be called this: nobody with an account is, as far
-    /// as is known.
-    async fn is_free(&self, name: &Name) -> bool;
+    /// Whether a guest can have this name: no known account has it.
+    async fn is_name_free(&self, name: &Name) -> bool;
 
-    /// Does what somebody orders, if they may. The error is a sentence for them.
-    /// Once begun it is completed, whether or not anybody waits for the answer.
-    async fn carry_out(
+    /// Executes an order, if the requester may give it. The error is a sentence for them. Once
+    /// started, the order is completed even if the caller stops waiting.
+    async fn execute(
         self: Arc<Self>,
         requester: Requester,
         order: Order,
-    ) -> Result<Report, String>;
+    ) -> Result<OrderReply, String>;
 
-    /// The role of somebody with this key and account now.
+    /// The current role of a user with this stored role and key.
     fn role(&self, stored: Role, key: Option<&Fingerprint>) -> Role;
 }
 
-/// The one who decides. One for the whole program.
+/// Access control, once per process. The module documents the protocol.
 pub struct AccessControl {
     store: Arc<dyn Store>,
     hub: Handle,
     rules: RwLock<Arc<Rules>>,
     snapshot: RwLock<Arc<Snapshot>>,
-    known: KeyCache,
+    keys: KeyCache,
     outage: Outage,
-    /// Alerts to operators, by the name that they are about.
+    /// The rates of alerts to operators, by the name they are about.
     alerts: Mutex<KeyedRateLimiter<Name>>,
-    /// The keys that operators have yet to hear of.
-    news: Mutex<PendingNews>,
+    pending_notice: Mutex<PendingNotice>,
     refreshing: tokio::sync::Mutex<()>,
-    /// One permit for each order that is carried out.
+    /// A permit for each order in progress.
     permits: Arc<Semaphore>,
-    /// Whether orders that take long are to end early.
+    /// Whether long orders must stop early.
     stopping: AtomicBool,
 }
 
 impl AccessControl {
-    /// Reads what is in the store, and enforces it from now on.
+    /// Reads the store, and enforces it from now on.
     pub async fn new(
         store: Arc<dyn Store>,
         hub: Handle,
         rules: Rules,
     ) -> Result<AccessControl, StoreError> {
-        let guard = AccessControl {
+        let access = AccessControl {
             store,
             hub,
             rules: RwLock::new(Arc::new(rules)),
             snapshot: RwLock::default(),
-            known: KeyCache::default(),
+            keys: KeyCache::default(),
             outage: Outage::default(),
             alerts: Mutex::new(KeyedRateLimiter::new(
-                authenticate::ALERTS,
-                authenticate::ALERTED,
+                notify::ALERT_RATE,
+                notify::ALERT_NAMES,
             )),
-            news: Mutex::default(),
+            pending_notice: Mutex::default(),
             refreshing: tokio::sync::Mutex::default(),
-            permits: Arc::new(Semaphore::new(ORDERS)),
+            permits: Arc::new(Semaphore::new(MAX_ORDERS)),
             stopping: AtomicBool::new(false),
         };
-        guard.refresh().await?;
-        Ok(guard)
+        access.refresh().await?;
+        Ok(access)
     }
 
-    /// Other rules from now on. Who is online is measured by them when the watch looks next.
+    /// Changes the rules. The watch enforces them on those online.
     pub fn set_rules(&self, rules: Rules) {
         *self.rules.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rules);
-        self.known.enforce_again();
+        self.keys.require_enforcement();
     }
 
-    /// Whether the store answered when it was last asked about keys and bans, which the watch does
-    /// all the time.
+    /// Whether the store answered the last query; the watch keeps this current.
     pub fn store_answers(&self) -> bool {
         !self.outage.is_on()
     }
@@ -291,35 +290,35 @@ impl AccessControl {
         Arc::clone(&self.snapshot.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Saves a change, and says so in the log once it is saved.
+    /// Saves a change, and logs it once it's saved.
     async fn apply(&self, change: &Change) -> Result<ChangeOutcome, ChangeError> {
         Ok(log_applied(self.store.apply(change).await?))
     }
 
-    /// Asks the store something that somebody waits for at the door. The error comes soon, and
-    /// sooner while the store is known not to answer, so that a client may offer many keys.
-    async fn ask<T>(
+    /// Awaits a query that a login waits for. Times out after 3 seconds; during an outage after
+    /// half a second, so that a client can offer many keys.
+    async fn query<T>(
         &self,
-        question: impl Future<Output = Result<T, StoreError>> + Send,
+        query: impl Future<Output = Result<T, StoreError>> + Send,
     ) -> Result<T, StoreError> {
-        let patience = if self.outage.is_on() {
-            IMPATIENCE
+        let limit = if self.outage.is_on() {
+            OUTAGE_QUERY_TIMEOUT
         } else {
-            PATIENCE
+            QUERY_TIMEOUT
         };
-        let answer = timeout(patience, question).await.unwrap_or_else(|_| {
-            let words = format!("no answer within {patience:?}");
-            Err(StoreError::Unavailable(words))
+        let answer = timeout(limit, query).await.unwrap_or_else(|_| {
+            let reason = format!("no answer within {limit:?}");
+            Err(StoreError::Unavailable(reason))
         });
         match &answer {
-            // It answers: one record that makes no sense is no outage.
+            // The store answered: one corrupt record is not an outage.
             Err(
                 error
                 @ (StoreError::Corrupt(_) | StoreError::Rejected(_) | StoreError::Internal(_)),
             ) => {
-                tracing::error!(event = "lookup_failed", %error, "the store can't answer this");
+                tracing::error!(event = "lookup_failed", %error, "store lookup failed");
             }
-            // It answers, and refuses what is new.
+            // A store that is almost full still answers queries.
             Ok(_) | Err(StoreError::AlmostFull) => {}
             Err(error) => self.outage.failed(error),
         }
@@ -327,8 +326,8 @@ impl AccessControl {
     }
 }
 
-/// What somebody is told whom a ban hits.
-fn banned(ban: &Ban, now: Time) -> Text {
+/// The notice to a banned user.
+fn ban_notice(ban: &Ban, now: Time) -> Text {
     let until = match ban.until {
         Some(until) => format!(" for {}", length(now.left_until(until))),
         None => String::new(),
@@ -340,7 +339,7 @@ fn banned(ban: &Ban, now: Time) -> Text {
     Text::stored(&format!("You are banned here{until}{reason}"))
 }
 
-/// Says in the log what was saved.
+/// Logs an applied change.
 fn log_applied(applied: AppliedChange) -> ChangeOutcome {
     if let Some(audit) = &applied.audit {
         tracing::info!(
@@ -348,9 +347,9 @@ fn log_applied(applied: AppliedChange) -> ChangeOutcome {
             actor = %audit.actor,
             actor_kind = audit.actor.kind(),
             action = audit.action.as_str(),
-            whom = audit.target.as_str(),
+            subject = audit.target.as_str(),
             detail = audit.detail.as_str(),
-            "a change was made"
+            "access changed"
         );
     }
     applied.outcome
@@ -361,7 +360,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_read_is_outdated_when_a_step_of_the_clock_makes_it_so() {
+    fn a_snapshot_is_outdated_when_the_clock_steps() {
         let lockdown = |until| Lockdown {
             scope: LockdownScope::default(),
             by: "alice".into(),
@@ -380,7 +379,7 @@ mod tests {
             (Some(Time(60)), 59, false),
             (Some(Time(60)), 60, true),
             (Some(Time(60)), i64::MAX, true),
-            // What had ended when it was read may not have ended now.
+            // What had expired when it was read may not have expired now.
             (None, 49, true),
             (Some(Time(60)), 0, true),
         ] {

@@ -1,5 +1,5 @@
-//! What operators order, and what people do with their own keys: read from words, carried out on
-//! the store with an audit entry, then enforced on those who are online.
+//! Orders: commands of operators, and of users about their own keys. Parsed here, executed by
+//! [`AdminService::execute`](super::AdminService::execute).
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -8,72 +8,73 @@ use ipnet::IpNet;
 
 use super::status::Status;
 use crate::chat::access::{
-    Ban, ClientPrefix, KeyRecord, LockdownScope, PendingKey, Role, network, shortest_prefix,
+    AuditEntry, Ban, ClientPrefix, KeyRecord, LockdownScope, PendingKey, Role, network,
+    shortest_prefix,
 };
 use crate::chat::command::{self, Verb};
 use crate::chat::duration;
 use crate::chat::ids::{AccountId, Fingerprint, FingerprintPrefix, Name, RoomName};
 use crate::chat::invite::{Invite, InviteId, MAX_LIFE, MAX_USES};
-use crate::chat::slow::{LONGEST, SHORTEST};
+use crate::chat::state::{MAX_SLOW_INTERVAL, MIN_SLOW_INTERVAL};
 use crate::text::Text;
 
 /// The longest reason, in characters.
-const REASON: usize = 200;
+const MAX_REASON: usize = 200;
 
-/// How far back words are removed unless the order says otherwise, in milliseconds: an hour.
-const PURGE_DEFAULT: u64 = 3_600_000;
-/// The furthest back that words are removed, in milliseconds: 7 days.
-const PURGE_MOST: u64 = 7 * 24 * PURGE_DEFAULT;
+/// How far back a purge goes by default, in milliseconds: an hour.
+const DEFAULT_PURGE: u64 = 3_600_000;
+/// How far back a purge can go, in milliseconds: 7 days.
+const MAX_PURGE: u64 = 7 * 24 * DEFAULT_PURGE;
 
-/// Who gives an order, and from where.
+/// The session that gives an order.
 #[derive(Debug, Clone)]
 pub struct Requester {
-    /// Their account.
+    /// The account.
     pub account: AccountId,
-    /// Their name.
+    /// The account's name.
     pub name: Name,
-    /// The key that they came with: looked up again for each order, so that a role that was
-    /// taken away a second ago is gone.
+    /// The key of the connection. Its owner is looked up for each order, so that a role that was
+    /// just revoked no longer counts.
     pub key: Option<Fingerprint>,
-    /// Where they connect from.
+    /// The remote address.
     pub addr: IpAddr,
-    /// What their client says it is.
+    /// The client's version string.
     pub client: Text,
 }
 
-/// Whom a ban is to be about, as typed.
+/// What to ban, as typed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum BanWhom {
-    /// Somebody by name.
-    Person(Name),
+pub enum BanSelector {
+    /// The account of this name.
+    Account(Name),
     /// A key, known or not.
     Key(Fingerprint),
-    /// The one known key whose fingerprint begins like this.
+    /// The one known key with this prefix.
     KeyPrefix(FingerprintPrefix),
     /// An address or network.
     Network(IpNet),
-    /// A client version's beginning.
+    /// Clients whose version begins with this.
     Client(ClientPrefix),
 }
 
-/// Whose words are to be removed, as typed.
+/// Whose messages to remove, as typed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum PurgeWhom {
-    /// Those of somebody by name, who may be gone.
-    Person(Name),
-    /// Those of all guests.
+pub enum PurgeSelector {
+    /// The author of this name, online or not.
+    Author(Name),
+    /// All guests.
     Guests,
-    /// Those of everybody who connected from an address or network.
+    /// Everyone who connected from an address or network.
     Network(IpNet),
 }
 
-/// Something to be done.
+/// An order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Order {
     /// `/kick NAME [REASON]`
     Kick(Name, Option<Text>),
     /// `/ban WHOM [DURATION] [REASON]`; the duration in milliseconds.
-    Ban(BanWhom, Option<u64>, Option<Text>),
+    Ban(BanSelector, Option<u64>, Option<Text>),
     /// `/unban NUMBER`
     Unban(u64),
     /// `/bans`
@@ -93,18 +94,18 @@ pub enum Order {
     /// `/slow ROOM DURATION|off`
     Slow(RoomName, Option<Duration>),
     /// `/purge WHOM [DURATION]`; the duration in milliseconds.
-    Purge(PurgeWhom, u64),
+    Purge(PurgeSelector, u64),
     /// `/remove-room ROOM`
     RemoveRoom(RoomName),
     /// `/announce TEXT`
     Announce(Text),
     /// `/invite [USES] [DURATION] [ROLE]`
     Invite {
-        /// How many may come in with it.
+        /// How many people can join with it.
         uses: u32,
-        /// How long it is good, in milliseconds; `None` is what the settings say.
+        /// How long it's valid, in milliseconds; `None` for the configured default.
         life: Option<u64>,
-        /// What they become.
+        /// The role of their accounts.
         role: Role,
     },
     /// `/invite list`
@@ -117,11 +118,11 @@ pub enum Order {
     Approve(String, Option<Name>),
     /// `/deny all|ADDRESS|KEY|NAME`
     Deny(String),
-    /// `/keys [list]`: one's own.
+    /// `/keys [list]`: the user's own.
     Keys,
     /// `/keys add LINE`
     AddKey(Box<KeyRecord>),
-    /// `/keys revoke FINGERPRINT`: also a claim on one.
+    /// `/keys revoke FINGERPRINT`: a key, or a claim on one.
     RevokeKey(String),
     /// `/audit [COUNT]`
     Audit(usize),
@@ -130,8 +131,8 @@ pub enum Order {
 }
 
 impl Order {
-    /// Whether it changes what those who are online are measured by.
-    pub fn must_hold_at_once(&self) -> bool {
+    /// Whether it changes what those online may do, and so must be enforced at once.
+    pub fn must_enforce(&self) -> bool {
         matches!(
             self,
             Order::Ban(..)
@@ -145,47 +146,47 @@ impl Order {
         )
     }
 
-    /// Whether only operators may give it.
+    /// Whether only operators can give it.
     pub fn needs_operator(&self) -> bool {
         !matches!(self, Order::Keys | Order::AddKey(_) | Order::RevokeKey(_))
     }
 }
 
-/// What came of an order.
+/// The reply to an order.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Report {
-    /// It is done: a sentence.
+pub enum OrderReply {
+    /// It's done, as this sentence says.
     Done(String),
-    /// An invite was made: its code, to be shown this once, and a link if there is a page.
+    /// An invite was created.
     Invited {
-        /// The code.
+        /// The code, which is shown only this once.
         code: String,
-        /// The page with the code in its fragment.
+        /// The registration page with the code in its fragment, if there is a page.
         link: Option<String>,
-        /// What is kept.
+        /// The invite as it's stored.
         invite: Invite,
     },
-    /// Invites that are good.
+    /// The valid invites.
     Invites(Vec<Invite>),
-    /// Bans that are not over.
+    /// The current bans.
     Bans(Vec<Ban>),
-    /// Keys that wait for an operator.
+    /// The keys that wait for approval.
     Pending(Vec<PendingKey>),
-    /// One's own keys.
+    /// The user's own keys.
     Keys {
-        /// Those that one has.
+        /// The keys.
         keys: Vec<KeyRecord>,
-        /// Those that wait for their owner to confirm.
+        /// Keys that wait for their owner to confirm the claim.
         claimed: Vec<KeyRecord>,
     },
-    /// What was done lately, newest first.
-    Audits(Vec<crate::chat::access::AuditEntry>),
-    /// How the server is.
+    /// The newest audit entries, newest first.
+    Audit(Vec<AuditEntry>),
+    /// The server's status.
     Status(Box<Status>),
 }
 
-/// Reads an order from a command and its arguments, as the table splits them. `None` if the
-/// command is no order; the error is a sentence for whoever typed it.
+/// Parses an order from a command and its arguments, as the command table splits them. `None` if
+/// the command is not an order; the error is a sentence for the user.
 pub fn read(
     verb: Verb,
     args: &[&str],
@@ -200,11 +201,11 @@ pub fn read(
             .trim_start_matches('#')
             .parse()
             .map(Order::Unban)
-            .map_err(|_| format!("{first:?} is no number of a ban. /bans lists them.")),
+            .map_err(|_| format!("{first:?} is not a ban number. /bans lists them.")),
         Verb::Bans => Ok(Order::Bans),
         Verb::Mute => command::person(first).and_then(|name| {
-            let (length, words) = length(rest);
-            Ok(Order::Mute(name, length, reason(words)?))
+            let (life, words) = leading_duration(rest);
+            Ok(Order::Mute(name, life, reason(words)?))
         }),
         Verb::Unmute => command::person(first).map(Order::Unmute),
         Verb::Rename => command::person(first)
@@ -242,7 +243,7 @@ pub fn read(
                 .ok()
                 .filter(|count| (1..=500).contains(count))
                 .map(Order::Audit)
-                .ok_or_else(|| format!("{word:?} is no number from 1 to 500.")),
+                .ok_or_else(|| format!("{word:?} is not a number from 1 to 500.")),
         },
         _ => return None,
     })
@@ -252,13 +253,13 @@ fn reason(words: &str) -> Result<Option<Text>, String> {
     if words.trim().is_empty() {
         return Ok(None);
     }
-    Text::line(words, REASON)
+    Text::line(words, MAX_REASON)
         .map(Some)
         .map_err(|error| error.to_string())
 }
 
-/// A duration at the beginning, if there is one, and what follows.
-fn length(words: &str) -> (Option<u64>, &str) {
+/// Splits off a leading duration, if there is one.
+fn leading_duration(words: &str) -> (Option<u64>, &str) {
     let (first, rest) = words.split_once(char::is_whitespace).unwrap_or((words, ""));
     match duration::parse_millis(first) {
         Some(length) => (Some(length), rest.trim_start()),
@@ -266,16 +267,16 @@ fn length(words: &str) -> (Option<u64>, &str) {
     }
 }
 
-fn wrong_duration(word: &str) -> String {
+fn not_a_duration(word: &str) -> String {
     format!(
-        "{word:?} is no length of time. Examples: {}",
+        "{word:?} is not a duration. Examples: {}",
         duration::EXAMPLES
     )
 }
 
 fn lockdown(first: &str, rest: &str) -> Result<Order, String> {
     let life = |word: &str| {
-        let length = duration::parse_millis(word).ok_or_else(|| wrong_duration(word));
+        let length = duration::parse_millis(word).ok_or_else(|| not_a_duration(word));
         length.map(Some)
     };
     match (first, rest) {
@@ -283,77 +284,77 @@ fn lockdown(first: &str, rest: &str) -> Result<Order, String> {
         ("off", "") => Ok(Order::EndLockdown),
         ("guests", "") => Ok(Order::Lockdown(LockdownScope::Guests, None)),
         ("guests", "off") | ("off", _) => {
-            Err("/lockdown off ends the lockdown, whoever it keeps out.".to_owned())
+            Err("/lockdown off lifts any lockdown, and takes nothing else.".to_owned())
         }
         ("guests", word) => Ok(Order::Lockdown(LockdownScope::Guests, life(word)?)),
         (word, "") => Ok(Order::Lockdown(LockdownScope::Everyone, life(word)?)),
-        (_, word) => Err(format!(
-            "{word:?} is one word too many. Example: /lockdown guests 1h"
-        )),
+        (_, word) => Err(format!("Unexpected {word:?}. Example: /lockdown guests 1h")),
     }
 }
 
 fn slow(word: &str) -> Result<Option<Duration>, String> {
     match duration::parse(word) {
         _ if word == "off" => Ok(None),
-        Some(length) if (SHORTEST..=LONGEST).contains(&length) => Ok(Some(length)),
+        Some(length) if (MIN_SLOW_INTERVAL..=MAX_SLOW_INTERVAL).contains(&length) => {
+            Ok(Some(length))
+        }
         _ => Err(format!(
-            "{word:?} is neither off nor a length of time from {} to {}. Example: /slow 30s",
-            duration::format(SHORTEST),
-            duration::format(LONGEST)
+            "{word:?} is neither off nor a duration from {} to {}. Example: /slow lobby 30s",
+            duration::format(MIN_SLOW_INTERVAL),
+            duration::format(MAX_SLOW_INTERVAL)
         )),
     }
 }
 
-fn purge(whom: &str, rest: &str) -> Result<Order, String> {
-    let whom = match network(whom) {
-        _ if whom == "guests" => PurgeWhom::Guests,
-        Some(network) => PurgeWhom::Network(network),
-        None => PurgeWhom::Person(command::person(whom)?),
+fn purge(target: &str, rest: &str) -> Result<Order, String> {
+    let selector = match network(target) {
+        _ if target == "guests" => PurgeSelector::Guests,
+        Some(network) => PurgeSelector::Network(network),
+        None => PurgeSelector::Author(command::person(target)?),
     };
     let millis = match rest {
-        "" => PURGE_DEFAULT,
-        word => duration::parse_millis(word).ok_or_else(|| wrong_duration(word))?,
+        "" => DEFAULT_PURGE,
+        word => duration::parse_millis(word).ok_or_else(|| not_a_duration(word))?,
     };
-    if millis > PURGE_MOST {
+    if millis > MAX_PURGE {
         return Err(format!(
-            "At most the last 7 days can be removed, not {rest}."
+            "Only messages of the last 7 days can be removed, not of {rest}."
         ));
     }
-    Ok(Order::Purge(whom, millis))
+    Ok(Order::Purge(selector, millis))
 }
 
-fn ban(whom: &str, rest: &str) -> Result<Order, String> {
-    let (whom, rest) = if whom == "client" {
+fn ban(target: &str, rest: &str) -> Result<Order, String> {
+    let (selector, rest) = if target == "client" {
         let (client, rest) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
         let prefix = ClientPrefix::new(client).map_err(|error| format!("{client:?}: {error}."))?;
-        (BanWhom::Client(prefix), rest)
-    } else if whom.starts_with("SHA256:") {
-        (key(whom)?, rest)
-    } else if let Some(net) = network(whom) {
+        (BanSelector::Client(prefix), rest)
+    } else if target.starts_with(Fingerprint::ALGORITHM) {
+        (key(target)?, rest)
+    } else if let Some(net) = network(target) {
         if net.prefix_len() < shortest_prefix(&net) {
             return Err(format!(
-                "{net} is too much of the Internet: at least /{} is needed. /lockdown keeps \
-                 everybody new out.",
+                "{net} is too large to ban: the largest network is /{}. To block all new users: \
+                 /lockdown",
                 shortest_prefix(&net)
             ));
         }
-        (BanWhom::Network(net), rest)
+        (BanSelector::Network(net), rest)
     } else {
-        (BanWhom::Person(command::person(whom)?), rest)
+        (BanSelector::Account(command::person(target)?), rest)
     };
-    let (length, words) = length(rest.trim_start());
-    Ok(Order::Ban(whom, length, reason(words)?))
+    let (life, words) = leading_duration(rest.trim_start());
+    Ok(Order::Ban(selector, life, reason(words)?))
 }
 
-/// A key by its fingerprint, or by enough of it.
-fn key(raw: &str) -> Result<BanWhom, String> {
+/// Parses a fingerprint, or a prefix of one.
+fn key(raw: &str) -> Result<BanSelector, String> {
     if let Ok(key) = raw.parse() {
-        return Ok(BanWhom::Key(key));
+        return Ok(BanSelector::Key(key));
     }
-    raw.parse().map(BanWhom::KeyPrefix).map_err(|_| {
+    raw.parse().map(BanSelector::KeyPrefix).map_err(|_| {
         format!(
-            "{raw:?} names no key: give SHA256: and 43 characters, or at least the first {} of them.",
+            "{raw:?} is not a fingerprint: type SHA256: and all 43 characters, or at least the first {}.",
             FingerprintPrefix::MIN
         )
     })
@@ -389,13 +390,13 @@ fn invite(words: &str) -> Result<Order, String> {
         } else if let Some(life) = duration::parse_millis(word) {
             if life > MAX_LIFE {
                 return Err(format!(
-                    "An invite is good for a year at the most, not {word}."
+                    "An invite is valid for a year at most, not {word}."
                 ));
             }
             order.1 = Some(life);
         } else {
             return Err(format!(
-                "{word:?} is no number of uses, length of time or role. Example: /invite 3 7d member"
+                "{word:?} is not a number of uses, a duration or a role. Example: /invite 3 7d member"
             ));
         }
     }

@@ -1,4 +1,4 @@
-//! How the server is, for operators who ask.
+//! The server's status, for operators.
 
 use std::time::Duration;
 
@@ -8,46 +8,47 @@ use crate::chat::ids::Now;
 use crate::clock;
 use crate::telemetry::metrics::{self, KeyMetrics, LatencyCounts};
 
-/// How the server is, and what happened in the last one or two minutes.
+/// The server's metrics, now and one or two minutes ago.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Status {
-    /// When that was.
+    /// When it was taken.
     pub at: Now,
-    /// How things are, and what happened since the start.
+    /// The metrics now.
     pub now: KeyMetrics,
-    /// The same some time ago.
+    /// The metrics before.
     pub before: KeyMetrics,
-    /// How long ago that is.
+    /// The time between both.
     pub over: Duration,
-    /// How many requests wait for the hub.
+    /// The number of requests in the hub's mailbox.
     pub waiting: usize,
-    /// Whether the store answered when it was last asked.
+    /// Whether the store answered the last query.
     pub store_answers: bool,
     /// The lockdown, if there is one.
     pub lockdown: Option<Lockdown>,
 }
 
 impl Status {
-    /// How long the lockdown still lasts, in milliseconds; `None` if there is none, or no end.
+    /// The remaining time of the lockdown, in milliseconds; `None` if there is no lockdown, or it
+    /// has no end.
     pub fn lockdown_left(&self) -> Option<u64> {
         let until = self.lockdown.as_ref()?.until?;
         Some(self.at.wall.left_until(until))
     }
 
-    /// How much more of something there is than before.
+    /// The increase of a counter.
     pub fn more(&self, of: fn(&KeyMetrics) -> u64) -> u64 {
         of(&self.now).saturating_sub(of(&self.before))
     }
 
-    /// How much of that each second, to a tenth.
+    /// The increase of a counter per second, rounded to a tenth.
     pub fn a_second(&self, of: fn(&KeyMetrics) -> u64) -> f64 {
         let more = u32::try_from(self.more(of)).unwrap_or(u32::MAX);
         let rate = f64::from(more) / self.over.as_secs_f64().max(1.0);
         (rate * 10.0).round() / 10.0
     }
 
-    /// What this share of what happened since then did not exceed, in milliseconds to a
-    /// hundredth; nothing if nothing happened.
+    /// A quantile of a histogram's new observations, in milliseconds rounded to a hundredth;
+    /// `None` if there are none.
     pub fn millis(&self, of: fn(&KeyMetrics) -> &LatencyCounts, share: f64) -> Option<f64> {
         let took = of(&self.now).since(of(&self.before)).quantile(share)?;
         Some((took.as_secs_f64() * 100_000.0).round() / 100.0)
@@ -55,15 +56,17 @@ impl Status {
 }
 
 impl AccessControl {
-    /// How the server is at this moment.
+    /// Takes the status.
     pub(super) async fn status(&self) -> Result<Status, String> {
-        let waiting = self.hub.waiting();
+        let waiting = self.hub.queue_len();
         let (over, before) = metrics::previous_snapshot();
         let at = clock::both();
         let now = tokio::task::spawn_blocking(KeyMetrics::now).await;
         Ok(Status {
             at,
-            now: now.map_err(|_| "The figures could not be read: a defect in the server.")?,
+            now: now.map_err(
+                |_| "Failed: the metrics can't be read (internal error). See the server's log.",
+            )?,
             before,
             over,
             waiting,

@@ -10,7 +10,6 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::access::AccessControl;
-use crate::chat::ids::Fingerprint;
 use crate::cli::admin::AdminArgs;
 use crate::cli::console::Console;
 use crate::cli::host_key::HostKeyCommand;
@@ -205,7 +204,7 @@ async fn measure(args: &ProbeArgs, console: &mut Console<'_>) -> Result<ProbeTim
         port,
         user: args.user.clone(),
         key,
-        fingerprint: args.fingerprint.as_deref().map(Fingerprint::new),
+        fingerprint: args.fingerprint.clone(),
         timeout: Duration::from_secs(args.timeout),
     };
     let ProbeReport {
@@ -232,14 +231,14 @@ async fn run_admin(
     console: Console<'_>,
 ) -> Exit {
     // No one is online here. A running server enforces what it finds in the store.
-    let hub = hub::Handle::detached();
+    let hub = hub::Handle::disconnected();
     let access = match AccessControl::new(store, hub, settings::rules(config)).await {
         Ok(access) => access,
         Err(error) => return console.fail(&error.to_string()),
     };
     let server = settings::server_info(config, clock::both());
     let output = CapturedOutput::default();
-    let carry_out = async |order| access.carry_out_at_console(order).await;
+    let carry_out = async |order| access.execute_at_console(order).await;
     let status = at_console(&args.order, args.json, &server, carry_out, &output).await;
     let (out, err) = (take(&output.stdout), take(&output.stderr));
     let written = console

@@ -128,7 +128,7 @@ impl HealthSource for Health {
 
     fn refresh_metrics(&self) {
         if let Ok(RunningParts { hub, .. }) = self.parts() {
-            metrics::mailbox(hub.waiting());
+            metrics::mailbox(hub.queue_len());
         }
     }
 }
@@ -230,12 +230,12 @@ mod tests {
             .await
             .unwrap();
         for waiting in 0..3 {
-            assert_eq!(handle.waiting(), waiting);
+            assert_eq!(handle.queue_len(), waiting);
             handle.set_limits(Limits::default()).await;
         }
         let hub = tokio::spawn(hub.run());
         handle.ping().await.unwrap();
-        assert_eq!(handle.waiting(), 0);
+        assert_eq!(handle.queue_len(), 0);
         drop(handle);
         hub.await.unwrap();
     }

@@ -1,4 +1,4 @@
-//! Who may do what, and who may come in at all.
+//! Roles, bans, mutes, lockdowns, pending keys and the audit log.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
@@ -13,22 +13,22 @@ use crate::text::Text;
 
 mod rank;
 
-pub use rank::{Deed, Outranked, Rank};
+pub use rank::{Outranked, Permission, Rank};
 
-/// What somebody may do. Each may what the one before may.
+/// A role. Each has the rights of the ones before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub enum Role {
-    /// Has no key; nothing of theirs is kept.
+    /// Has no key and no account.
     Guest,
     /// Has an account.
     #[default]
     Member,
-    /// Keeps order.
+    /// Moderates.
     Operator,
 }
 
 impl Role {
-    /// As it is written everywhere.
+    /// The name, as stored and shown.
     pub fn as_str(self) -> &'static str {
         match self {
             Role::Guest => "guest",
@@ -37,8 +37,8 @@ impl Role {
         }
     }
 
-    /// As it stands in a sentence: "an operator". A name never has an article, so that no name
-    /// reads like a role.
+    /// The name in a sentence: "an operator". Names of people have no article, so none reads like
+    /// a role.
     pub fn with_article(self) -> &'static str {
         match self {
             Role::Guest => "a guest",
@@ -54,15 +54,15 @@ impl fmt::Display for Role {
     }
 }
 
-/// A text that is not one of the roles that an account can have.
+/// Not a role that an account can have.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no role: it is member or operator")]
+#[error("{0:?} is not a role: use member or operator")]
 pub struct RoleError(String);
 
 impl FromStr for Role {
     type Err = RoleError;
 
-    /// Reads the role of an account: a guest has none.
+    /// Parses the role of an account, which is never guest.
     fn from_str(s: &str) -> Result<Role, RoleError> {
         match s {
             "member" => Ok(Role::Member),
@@ -76,74 +76,71 @@ impl FromStr for Role {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct KeyRecord {
-    /// By which it is known.
+    /// The fingerprint.
     pub fingerprint: Fingerprint,
-    /// `ssh-ed25519`, …
+    /// The algorithm, such as `ssh-ed25519`.
     pub algorithm: Text,
-    /// What its owner calls it; may be empty.
+    /// The owner's comment; may be empty.
     pub comment: Text,
     /// When it was added.
     pub added: Time,
 }
 
-/// What a ban is about.
+/// What a ban matches.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum BanTarget {
-    /// A person, with the name at that time: none of their keys gets in.
+    /// An account with all its keys, and its name at that time.
     Account(AccountId, Name),
-    /// One key, whoever it belongs to.
+    /// One key, whatever its account.
     Key(#[serde(deserialize_with = "read_banned_key")] Fingerprint),
-    /// Everybody who connects from there.
+    /// Connections from these addresses.
     Network(IpNet),
-    /// Everybody whose client says that it is this.
+    /// Clients whose version begins with this.
     Client(ClientPrefix),
 }
 
-/// Why a text can't be the beginning of a client's version.
+/// Why a client prefix is invalid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ClientPrefixError {
     /// Fewer than [`ClientPrefix::MIN_SOFTWARE`] characters of the software's name.
     #[error(
-        "that is the beginning of too many client versions. Give more of it, such as SSH-2.0-Go; \
-         /lockdown keeps everybody new out"
+        "that matches too many clients. Type more, such as SSH-2.0-Go. To block all new users, use \
+         /lockdown"
     )]
     TooShort,
     /// More than [`ClientPrefix::MAX`] characters.
-    #[error(
-        "a client version has at most {} characters that are compared",
-        ClientPrefix::MAX
-    )]
+    #[error("a client version has at most {} characters", ClientPrefix::MAX)]
     TooLong,
-    /// Something that no client version has.
+    /// Characters that no client version has.
     #[error("a client version has only printable ASCII characters, as in SSH-2.0-Go")]
     NotPrintable,
 }
 
-/// The beginning of a client's version (RFC 4253 §4.2), such as `SSH-2.0-Go`: printable ASCII, at
-/// most [`ClientPrefix::MAX`] characters. What an older version stored may also have U+FFFD in
-/// it, which no client's version has: it is shown, and is about nobody.
+/// A prefix of client versions (RFC 4253 §4.2), such as `SSH-2.0-Go`: printable ASCII, at most
+/// [`ClientPrefix::MAX`] characters. One that an older release stored may contain U+FFFD; it matches
+/// no client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClientPrefix(String);
 
 impl ClientPrefix {
-    /// The longest, in characters: as much as is kept of a client's version.
+    /// The longest prefix, in characters: as much as is kept of a client's version.
     pub const MAX: usize = 128;
-    /// The fewest characters behind `SSH-2.0-`.
+    /// The fewest characters after `SSH-2.0-`.
     pub const MIN_SOFTWARE: usize = 2;
-    /// Which protocol versions a client can have.
+    /// The protocol versions of clients.
     const PROTOCOLS: [&str; 2] = ["SSH-2.0-", "SSH-1.99-"];
 
-    /// Reads what an operator typed. `Go` is taken for `SSH-2.0-Go`.
+    /// Parses what an operator typed. `Go` means `SSH-2.0-Go`.
     ///
     /// # Errors
-    /// If it would be about nearly everybody, or about nobody.
+    /// If it would match nearly all clients, or none.
     pub fn new(raw: &str) -> Result<ClientPrefix, ClientPrefixError> {
         let raw = raw.trim();
         if !raw.chars().all(is_printable) {
             return Err(ClientPrefixError::NotPrintable);
         }
-        // All are ASCII, so that every byte is a place to cut at.
+        // ASCII, so it can be split at any byte.
         let upper = raw.to_ascii_uppercase();
         let mut protocols = ClientPrefix::PROTOCOLS.into_iter();
         let (protocol, software) = match protocols.find(|begins| upper.starts_with(begins)) {
@@ -166,8 +163,8 @@ impl ClientPrefix {
         Ok(ClientPrefix(whole))
     }
 
-    /// What a store or an archive has, by whatever rules it was typed. What is not printable ASCII
-    /// becomes U+FFFD instead of being dropped: less of it would be about more people.
+    /// Reads a stored prefix, which may be older than the current rules. Other characters become
+    /// U+FFFD instead of being dropped: a shorter prefix would match more clients.
     pub fn stored(raw: &str) -> ClientPrefix {
         let shown = raw.chars().take(ClientPrefix::MAX).map(|c| {
             if is_printable(c) {
@@ -177,14 +174,14 @@ impl ClientPrefix {
             }
         });
         let shown: String = shown.collect();
-        // Every version begins with nothing.
+        // An empty prefix would match every client.
         if shown.trim().is_empty() {
             return ClientPrefix(char::REPLACEMENT_CHARACTER.to_string());
         }
         ClientPrefix(shown)
     }
 
-    /// The text.
+    /// The prefix.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -200,20 +197,20 @@ fn is_printable(c: char) -> bool {
     matches!(c, ' '..='~')
 }
 
-/// Who issued a ban, a mute, a lockdown or an invite, by the name they had then. Names stay with
-/// their account, so the name still says which account that is.
+/// Who issued a ban, a mute, a lockdown or an invite, by their name at that time. Names stay with
+/// their account, so the name still finds it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Issuer {
-    /// A person.
+    /// An account.
     Account(Name),
-    /// Someone with a shell on the machine.
+    /// Someone with a shell on the server.
     Console,
-    /// No name and no console: only this text is known.
+    /// Unknown but for this text.
     Unverified(Text),
 }
 
 impl Issuer {
-    /// Reads what `Display` wrote, or an older version.
+    /// Parses what `Display` wrote, in this or an older release.
     pub fn stored(raw: &str) -> Issuer {
         match Name::stored(raw) {
             Ok(name) => Issuer::Account(name),
@@ -250,7 +247,7 @@ impl fmt::Display for Issuer {
     }
 }
 
-/// How the console is shown.
+/// The console, as shown.
 const CONSOLE: &str = "(console)";
 
 impl fmt::Display for BanTarget {
@@ -267,19 +264,19 @@ impl fmt::Display for BanTarget {
     }
 }
 
-/// Somebody who may not come in.
+/// A ban.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Ban {
-    /// The number by which operators name it.
+    /// Its number.
     pub id: u64,
-    /// Whom it is about.
+    /// What it matches.
     pub target: BanTarget,
-    /// Who said so.
+    /// Who set it.
     pub by: Issuer,
-    /// When.
+    /// When it was set.
     pub at: Time,
-    /// When it ends; `None` is never.
+    /// When it ends; `None` for never.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub until: Option<Time>,
     /// Why.
@@ -287,30 +284,43 @@ pub struct Ban {
     pub reason: Option<Text>,
 }
 
-/// What is known of somebody who wants to come in or is in.
+/// A connection or session, as bans see it.
 #[derive(Debug, Clone, Copy)]
 pub struct BanSubject<'a> {
-    /// Who they are, if they have an account.
+    /// The account, if there is one.
     pub account: Option<AccountId>,
-    /// The key they proved to have.
+    /// The proven key.
     pub key: Option<&'a Fingerprint>,
-    /// Where they connect from.
+    /// The remote address.
     pub addr: IpAddr,
-    /// What their client says it is.
+    /// The client's version string.
     pub client: &'a Text,
-    /// Whether the configuration names the key they proved to have as an operator's.
+    /// Whether the configuration names the proven key as an operator's.
     pub configured: bool,
 }
 
+impl<'a> BanSubject<'a> {
+    /// A session that is online. `configured` is whether the configuration names its key.
+    pub fn online(online: &'a Online, configured: bool) -> BanSubject<'a> {
+        BanSubject {
+            account: Some(online.account),
+            key: online.key.as_ref(),
+            addr: online.addr,
+            client: &online.client,
+            configured,
+        }
+    }
+}
+
 impl Ban {
-    /// Whether it is over.
+    /// Whether it has ended.
     pub fn is_over(&self, now: Time) -> bool {
         self.until.is_some_and(|until| until <= now)
     }
 
-    /// Whether it is about them. Bans of networks and clients are about crowds: nobody who has
-    /// proven a key that the configuration names is kept out by one.
-    pub fn hits(&self, who: BanSubject<'_>) -> bool {
+    /// Whether it matches. Bans of networks and clients affect many people, and never match a key
+    /// that the configuration names.
+    pub fn matches(&self, who: BanSubject<'_>) -> bool {
         match &self.target {
             BanTarget::Account(account, _) => who.account == Some(*account),
             BanTarget::Key(key) => who.key == Some(key),
@@ -322,13 +332,13 @@ impl Ban {
     }
 }
 
-/// An IPv4 address that came through an IPv6 socket, as IPv4.
+/// Maps an IPv4-mapped IPv6 address to IPv4.
 fn plain(addr: IpAddr) -> IpAddr {
     addr.to_canonical()
 }
 
-/// Reads an address or a network in CIDR notation. Bits behind the prefix are cleared, and IPv4
-/// networks that are written as IPv6 become what they are.
+/// Parses an address, or a network in CIDR notation. Host bits are cleared, and IPv4-mapped IPv6
+/// networks become IPv4.
 pub fn network(raw: &str) -> Option<IpNet> {
     if let Ok(addr) = raw.parse::<IpAddr>() {
         return Some(IpNet::from(plain(addr)));
@@ -336,7 +346,7 @@ pub fn network(raw: &str) -> Option<IpNet> {
     let net = raw.parse::<IpNet>().ok()?.trunc();
     match plain(net.addr()) {
         v4 @ IpAddr::V4(_) if matches!(net, IpNet::V6(_)) => {
-            // Fewer than 96 bits are more than the IPv4 addresses, and stay IPv6.
+            // With fewer than 96 bits it has more than the IPv4 addresses, and stays IPv6.
             let bits = net.prefix_len().checked_sub(96);
             Some(
                 bits.and_then(|bits| IpNet::new(v4, bits).ok())
@@ -347,8 +357,8 @@ pub fn network(raw: &str) -> Option<IpNet> {
     }
 }
 
-/// The shortest prefix of a network that can be banned: /8 of IPv4, and /16 of IPv6. Whoever wants
-/// more than that wants a lockdown.
+/// The largest network that can be banned: /8 for IPv4, /16 for IPv6. For more there is the
+/// lockdown.
 pub fn shortest_prefix(net: &IpNet) -> u8 {
     match net {
         IpNet::V4(_) => 8,
@@ -356,15 +366,15 @@ pub fn shortest_prefix(net: &IpNet) -> u8 {
     }
 }
 
-/// Somebody who may listen but not speak.
+/// A mute: the account can read, but not write.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Mute {
-    /// Whom it is about.
+    /// The muted account.
     pub account: AccountId,
-    /// Who said so.
+    /// Who set it.
     pub by: Issuer,
-    /// When it ends; `None` is never.
+    /// When it ends; `None` for never.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub until: Option<Time>,
     /// Why.
@@ -372,14 +382,14 @@ pub struct Mute {
     pub reason: Option<Text>,
 }
 
-/// Who a lockdown keeps out. Accounts that exist may always come in.
+/// Who a lockdown blocks. Existing accounts can always join.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LockdownScope {
     /// Everyone new: guests, new keys and invites.
     #[default]
     Everyone,
-    /// Guests only, also those who are online.
+    /// Guests only, including those online.
     Guests,
 }
 
@@ -389,7 +399,7 @@ impl LockdownScope {
         *self == LockdownScope::Everyone
     }
 
-    /// As it is stored and shown to programs.
+    /// The name, as stored and in JSON.
     pub fn as_str(self) -> &'static str {
         match self {
             LockdownScope::Everyone => "everyone",
@@ -397,8 +407,7 @@ impl LockdownScope {
         }
     }
 
-    /// Reads what is stored. A record without a scope is from before there were scopes; an unknown
-    /// one counts as the strictest.
+    /// Reads a stored scope. Older records have none; an unknown one counts as the strictest.
     pub fn from_stored(raw: Option<&str>) -> LockdownScope {
         match raw {
             Some("guests") => LockdownScope::Guests,
@@ -407,54 +416,54 @@ impl LockdownScope {
     }
 }
 
-/// A time in which new people, or guests, are kept out.
+/// A lockdown: new users, or guests, are blocked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Lockdown {
-    /// Who it keeps out.
+    /// Who it blocks.
     #[serde(default, skip_serializing_if = "LockdownScope::is_everyone")]
     pub scope: LockdownScope,
-    /// Who said so.
+    /// Who set it.
     pub by: Issuer,
-    /// When it ends; `None` is when an operator says so.
+    /// When it ends; `None` for when an operator lifts it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub until: Option<Time>,
 }
 
 impl Lockdown {
-    /// Whether it holds at `now`.
+    /// Whether it's in effect at `now`.
     pub fn holds(&self, now: Time) -> bool {
         self.until.is_none_or(|until| now < until)
     }
 }
 
-/// How long a key waits for its owner or for an operator, in milliseconds: 7 days.
+/// How long a claimed or pending key waits, in milliseconds: 7 days.
 pub const WAITS: u64 = 7 * 86_400_000;
 
-/// A key that asked to come in and waits for an operator.
+/// A key that waits for an operator's approval.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PendingKey {
     /// The key.
     pub key: KeyRecord,
-    /// The name that it would like.
+    /// The requested name.
     pub name: Name,
-    /// Where it came from.
+    /// The address of the request.
     #[serde(deserialize_with = "read_address")]
     pub from: IpAddr,
-    /// When it asked first.
+    /// When the request was made.
     pub at: Time,
 }
 
 impl PendingKey {
-    /// Whether it has waited for [`WAITS`], and waits no longer.
+    /// Whether it has waited for [`WAITS`], and has expired.
     pub fn is_over(&self, now: Time) -> bool {
         self.at.plus(WAITS) <= now
     }
 }
 
-/// An address that was stored. Earlier versions took any text for one: what is none is the
-/// unspecified address.
+/// Reads a stored address. Older releases accepted any text; what isn't an address becomes the
+/// unspecified one.
 pub fn stored_address(raw: &str) -> IpAddr {
     let address = raw.parse().map(plain);
     address.unwrap_or(IpAddr::from(Ipv6Addr::UNSPECIFIED))
@@ -463,21 +472,20 @@ pub fn stored_address(raw: &str) -> IpAddr {
 /// Who made a change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Actor {
-    /// A person, with the name they had at that time.
+    /// An account, with its name at that time.
     Account(AccountId, Name),
-    /// Someone with a shell on the machine, through `ssh-chat keys` and the like.
+    /// Someone with a shell on the server, through `ssh-chat keys` and the like.
     Console,
-    /// The web page, for someone who hasn't proven a key yet.
+    /// The web page, for a user who hasn't proven a key yet.
     Web,
     /// The server itself.
     System,
-    /// An entry from before actors had a kind: only this text is known, and anyone could have
-    /// taken it for a name.
+    /// From before actors had a kind: only this text is known, which could also be a name.
     Unverified(Text),
 }
 
 impl Actor {
-    /// The kind, in a word that stays the same: stored, and shown to programs.
+    /// The kind, as stored and in JSON.
     pub fn kind(&self) -> &'static str {
         match self {
             Actor::Account(..) => "account",
@@ -496,8 +504,8 @@ impl Actor {
         }
     }
 
-    /// Reads what [`Actor::kind`], [`Actor::account`] and [`fmt::Display`] wrote. Whatever makes
-    /// no sense is [`Actor::Unverified`].
+    /// Parses what [`Actor::kind`], [`Actor::account`] and [`fmt::Display`] wrote. Anything invalid is
+    /// [`Actor::Unverified`].
     pub fn from_parts(kind: Option<&str>, account: Option<AccountId>, text: &str) -> Actor {
         match (kind, account, Name::stored(text)) {
             (Some("account"), Some(id), Ok(name)) => Actor::Account(id, name),
@@ -510,8 +518,8 @@ impl Actor {
 }
 
 impl fmt::Display for Actor {
-    /// Shows a name only for an account: no name has brackets or quotes, so none can pass for the
-    /// others.
+    /// Only accounts are shown as a plain name: no name has brackets or quotes, so none can pass for
+    /// another kind.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Actor::Account(_, name) => name.fmt(f),
@@ -523,22 +531,22 @@ impl fmt::Display for Actor {
     }
 }
 
-/// A change to people or access as it is recorded, for good.
+/// An audit log entry: a change to people or access.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuditEntry {
-    /// When.
+    /// When it was made.
     pub at: Time,
     /// Who made it.
     pub actor: Actor,
-    /// What, in a word that stays the same: `ban`, `kick`, `invite_create`, …
+    /// The action, as stored and in JSON: `ban`, `kick`, `invite_create`, …
     pub action: String,
-    /// Whom or what.
+    /// Its target.
     pub target: Text,
-    /// Why, how long, and the like.
+    /// Details, such as a reason or a duration.
     pub detail: Text,
 }
 
-/// Somebody who is online, as far as the rules need to know.
+/// A session that is online, as access control sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Online {
     /// The session.
@@ -547,17 +555,17 @@ pub struct Online {
     pub account: AccountId,
     /// The name.
     pub name: Name,
-    /// The role that the hub knows of.
+    /// The role that the hub knows.
     pub role: Role,
     /// The key.
     pub key: Option<Fingerprint>,
-    /// Where they connect from.
+    /// The remote address.
     pub addr: IpAddr,
-    /// What their client says it is.
+    /// The client's version string.
     pub client: Text,
 }
 
-/// A length of time in words: `2 hours`. Less than a minute is "a minute".
+/// A rounded duration in words, such as `2 hours`; at least "a minute".
 pub fn length(millis: u64) -> String {
     let minutes = millis.div_ceil(60_000);
     match minutes {
@@ -573,7 +581,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn networks_are_read_as_people_write_them() {
+    fn networks_are_parsed_as_people_write_them() {
         for (raw, expected) in [
             ("203.0.113.7", Some("203.0.113.7/32")),
             ("203.0.113.7/24", Some("203.0.113.0/24")),
@@ -591,7 +599,7 @@ mod tests {
     }
 
     #[test]
-    fn a_ban_hits_whom_it_is_about() {
+    fn a_ban_matches_its_target() {
         let key = Fingerprint::new("SHA256:abc");
         let version = Text::stored_line("SSH-2.0-Go");
         let who = BanSubject {
@@ -634,9 +642,9 @@ mod tests {
                 until: Some(Time(10)),
                 reason: None,
             };
-            assert_eq!(ban.hits(who), expected, "{ban:?}");
+            assert_eq!(ban.matches(who), expected, "{ban:?}");
             let crowd = matches!(ban.target, BanTarget::Network(_) | BanTarget::Client(_));
-            assert_eq!(ban.hits(configured), expected && !crowd, "{ban:?}");
+            assert_eq!(ban.matches(configured), expected && !crowd, "{ban:?}");
             assert!(!ban.is_over(Time(9)) && ban.is_over(Time(10)));
         }
     }
@@ -696,9 +704,9 @@ mod tests {
         }
     }
 
-    /// What is stored may be older than the rules: it is shown safely, and hits nobody new.
+    /// A stored prefix may be older than the rules: it's safe to show, and matches no more clients.
     #[test]
-    fn stored_client_prefixes_hit_no_more_than_before() {
+    fn stored_client_prefixes_match_no_more_than_before() {
         for (raw, shown) in [
             ("SSH-2.0-Go", "SSH-2.0-Go"),
             ("SSH-", "SSH-"),

@@ -1,131 +1,25 @@
-//! Commands: what there is to say about one, and how a line is read. THE table of all commands is
-//! in `table.rs`; parsing, `/help`, completion and the documents all read it.
-
-mod table;
-
-pub use table::COMMANDS;
+//! The command table, and the parser of input lines.
 
 use super::access::Role;
 use super::ids::{Name, NameError, RoomName};
 
-/// Which command it is. What a command does stands where it is carried out, in the session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Verb {
-    /// `/join ROOM`
-    Join,
-    /// `/leave [ROOM]`
-    Leave,
-    /// `/rooms`
-    Rooms,
-    /// `/topic [TEXT]`
-    Topic,
-    /// `/msg NAME TEXT`
-    Msg,
-    /// `/reply TEXT`
-    Reply,
-    /// `/me TEXT`
-    Me,
-    /// `/edit TEXT`
-    Edit,
-    /// `/delete`
-    Delete,
-    /// `/nick NAME`
-    Nick,
-    /// `/away [REASON]`
-    Away,
-    /// `/ignore [NAME]`
-    Ignore,
-    /// `/unignore NAME`
-    Unignore,
-    /// `/quiet [on|off]`
-    Quiet,
-    /// `/bell [on|off]`
-    Bell,
-    /// `/timestamp [off|minutes|seconds]`
-    Timestamp,
-    /// `/tz [ZONE]`
-    Tz,
-    /// `/theme [NAME]`
-    Theme,
-    /// `/who [ROOM]`
-    Who,
-    /// `/whois NAME`
-    Whois,
-    /// `/history [COUNT]`
-    History,
-    /// `/search WORDS`
-    Search,
-    /// `/help [COMMAND]`
-    Help,
-    /// `/motd`
-    Motd,
-    /// `/version`
-    Version,
-    /// `/uptime`
-    Uptime,
-    /// `/quit`
-    Quit,
-    /// `/keys [list|add|revoke]`
-    Keys,
-    /// `/kick NAME [REASON]`
-    Kick,
-    /// `/ban WHOM [DURATION] [REASON]`
-    Ban,
-    /// `/unban NUMBER`
-    Unban,
-    /// `/bans`
-    Bans,
-    /// `/mute NAME [DURATION] [REASON]`
-    Mute,
-    /// `/unmute NAME`
-    Unmute,
-    /// `/rename NAME NEW`
-    Rename,
-    /// `/op NAME`
-    Op,
-    /// `/deop NAME`
-    Deop,
-    /// `/lockdown [guests] [DURATION|off]`
-    Lockdown,
-    /// `/slow [ROOM] DURATION|off`
-    Slow,
-    /// `/purge WHOM [DURATION]`
-    Purge,
-    /// `/remove-room ROOM`
-    RemoveRoom,
-    /// `/announce TEXT`
-    Announce,
-    /// `/invite [USES] [DURATION] [ROLE]`
-    Invite,
-    /// `/pending`
-    Pending,
-    /// `/approve KEY [NAME]`
-    Approve,
-    /// `/deny KEY`
-    Deny,
-    /// `/audit [COUNT]`
-    Audit,
-    /// `/status`
-    Status,
-}
-
-/// The heading that a command stands under in `/help`.
+/// The heading of a command in `/help`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Group {
-    /// Saying things.
+    /// Messages.
     Talking,
-    /// Where to say them.
+    /// Rooms.
     Rooms,
-    /// How one appears and what one sees.
+    /// The user's name and settings.
     Yourself,
-    /// Looking things up.
+    /// Lookups.
     Finding,
-    /// Keeping order.
+    /// Moderation and the server.
     Operators,
 }
 
 impl Group {
-    /// The role that its commands need.
+    /// The role its commands need.
     pub fn role(self) -> Role {
         match self {
             Group::Operators => Role::Operator,
@@ -154,20 +48,20 @@ impl Group {
     }
 }
 
-/// What an argument is, for completion and for the check that it is there.
+/// The kind of an argument, for completion and parsing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Arg {
-    /// Somebody's name.
+    /// A person's name.
     Person,
     /// A room.
     Room,
-    /// The rest of the line, as it is.
+    /// The rest of the line, unchanged.
     Rest,
     /// A number.
     Count,
     /// One of these words.
     Word(&'static [&'static str]),
-    /// A command's name.
+    /// The name of a command.
     Command,
     /// A new name.
     NewName,
@@ -177,65 +71,65 @@ pub enum Arg {
     Theme,
 }
 
-/// One command.
+/// A row of the command table.
 #[derive(Debug)]
 pub struct Command {
-    /// Which one.
+    /// The command.
     pub verb: Verb,
     /// Its name, without the slash.
     pub name: &'static str,
-    /// Other names for it.
+    /// Its aliases.
     pub aliases: &'static [&'static str],
     /// Its arguments as `/help` shows them: `[optional]`, `REQUIRED`.
     pub usage: &'static str,
-    /// What the arguments are.
+    /// The kinds of its arguments.
     pub args: &'static [Arg],
-    /// How many of them must be there.
+    /// How many arguments are required.
     pub required: usize,
-    /// Where it stands in `/help`.
+    /// Its heading in `/help`.
     pub group: Group,
-    /// What it does, in at most 25 characters, so that two columns of `/help` fit 80.
+    /// What it does, in at most 25 characters: two columns of `/help` fit an 80-column terminal.
     pub help: &'static str,
-    /// One way to use it.
+    /// An example.
     pub example: &'static str,
 }
 
-/// What a line that was entered means.
+/// A parsed input line.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Line<'a> {
-    /// Nothing was said.
+pub enum ParsedLine<'a> {
+    /// Nothing to do.
     Blank,
-    /// Words for the room.
+    /// A message for the room.
     Say(&'a str),
-    /// A command with its arguments as typed: at most one for each [`Command::args`].
+    /// A command with its arguments as typed, at most one per [`Command::args`].
     Command(Verb, Vec<&'a str>),
-    /// It looks like a command but isn't one, or lacks something. The words are for the user.
+    /// Not a valid command: an error for the user.
     Wrong(String),
 }
 
-/// Reads a line. A leading `/` makes a command, a leading `//` words that start with one slash.
-pub fn parse(line: &str) -> Line<'_> {
+/// Parses an input line. A line that begins with `/` is a command; one that begins with `//` is a
+/// message that begins with a single slash.
+pub fn parse(line: &str) -> ParsedLine<'_> {
     let trimmed = line.trim();
     if trimmed.is_empty() {
-        return Line::Blank;
+        return ParsedLine::Blank;
     }
     let Some(rest) = line.trim_start().strip_prefix('/') else {
-        return Line::Say(line);
+        return ParsedLine::Say(line);
     };
     if rest.starts_with('/') {
-        return Line::Say(rest);
+        return ParsedLine::Say(rest);
     }
     let (word, rest) = split_word(rest);
     if word.is_empty() {
-        return Line::Wrong("A command follows the slash. /help lists them.".into());
+        return ParsedLine::Wrong("Type a command after the slash. /help lists them.".into());
     }
-    // `/etc/hosts is broken` is far more likely a slip than a command.
     let Some(command) = find(word) else {
-        return Line::Wrong(unknown(word));
+        return ParsedLine::Wrong(unknown(word));
     };
     let args = split_args(rest, command.args);
     if args.len() < command.required {
-        return Line::Wrong(format!(
+        return ParsedLine::Wrong(format!(
             "/{} needs {}. Example: {}",
             command.name, command.usage, command.example
         ));
@@ -246,29 +140,29 @@ pub fn parse(line: &str) -> Line<'_> {
         } else {
             format!("{} only", command.usage)
         };
-        return Line::Wrong(format!(
+        return ParsedLine::Wrong(format!(
             "/{} takes {usage}. Example: {}",
             command.name, command.example
         ));
     }
-    Line::Command(command.verb, args)
+    ParsedLine::Command(command.verb, args)
 }
 
-/// The command of this name or alias, in any case.
+/// The command with this name or alias, in any case.
 pub fn find(word: &str) -> Option<&'static Command> {
     COMMANDS.iter().find(|c| {
         c.name.eq_ignore_ascii_case(word) || c.aliases.iter().any(|a| a.eq_ignore_ascii_case(word))
     })
 }
 
-/// The first word and what follows it.
+/// Splits off the first word.
 fn split_word(text: &str) -> (&str, &str) {
     let text = text.trim_start();
     text.split_once(char::is_whitespace)
         .map_or((text, ""), |(word, rest)| (word, rest.trim_start()))
 }
 
-/// One piece for each argument; a surplus piece at the end if too much was given.
+/// One piece per argument, and one more if there is something left.
 fn split_args<'a>(rest: &'a str, args: &[Arg]) -> Vec<&'a str> {
     let mut rest = rest.trim_end();
     let mut pieces = Vec::with_capacity(args.len());
@@ -296,7 +190,7 @@ fn unknown(word: &str) -> String {
     match nearest(&word, COMMANDS.iter().map(|c| c.name)) {
         Some(name) => format!("No command /{word}. Nearest: /{name}"),
         None => format!(
-            "No command /{word}. /help lists them; to say it, start the line with two slashes."
+            "No command /{word}. /help lists them. To send a line that starts with a slash, type two."
         ),
     }
 }
@@ -316,17 +210,17 @@ pub fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Opt
         .map(|(_, candidate)| candidate)
 }
 
-/// Checks the name of a person that a command was given: of somebody there may be.
+/// Parses the name of a person who may exist.
 pub fn person(raw: &str) -> Result<Name, String> {
     Name::existing(raw).map_err(|e| wrong_name(raw, &e))
 }
 
-/// Checks a name that a command is to give to somebody.
+/// Parses a new name for a person.
 pub fn new_name(raw: &str) -> Result<Name, String> {
     Name::new(raw).map_err(|e| wrong_name(raw, &e))
 }
 
-/// Checks the name of a room that a command was given.
+/// Parses the name of a room.
 pub fn room(raw: &str) -> Result<RoomName, String> {
     RoomName::new(raw).map_err(|e| wrong_name(raw, &e))
 }
@@ -336,17 +230,149 @@ fn wrong_name(raw: &str, error: &NameError) -> String {
     format!("{shown:?} can't be a name: {error}.")
 }
 
-/// How much of a wrong name is repeated to the person who typed it, in characters.
+/// How much of an invalid name the error repeats, in characters.
 const MAX_SHOWN: usize = 40;
+
+const ON_OFF: Arg = Arg::Word(&["on", "off"]);
+
+/// Defines every command once: its variant of [`Verb`], and its row of [`COMMANDS`].
+macro_rules! commands {
+    ($($verb:ident, $name:literal $(| $alias:literal)*, $usage:literal,
+       [$($arg:expr),*] $required:literal, $group:ident, $help:literal, $example:literal;)*) => {
+        /// A command. The session implements what each one does.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum Verb {
+            $(#[doc = concat!("`/", $name, " ", $usage, "`")] $verb,)*
+        }
+
+        /// The command table. Parsing, `/help`, completion and the docs all use it.
+        pub const COMMANDS: &[Command] = &[$(
+            Command {
+                verb: Verb::$verb,
+                name: $name,
+                aliases: &[$($alias),*],
+                usage: $usage,
+                args: &[$($arg),*],
+                required: $required,
+                group: Group::$group,
+                help: $help,
+                example: $example,
+            },
+        )*];
+    };
+}
+
+commands! {
+    Msg, "msg" | "m" | "dm", "NAME TEXT", [Arg::Person, Arg::Rest] 2, Talking,
+        "send a direct message", "/msg bob lunch?";
+    Reply, "reply" | "r", "TEXT", [Arg::Rest] 1, Talking,
+        "reply to the last message", "/reply in five minutes";
+    Me, "me", "TEXT", [Arg::Rest] 1, Talking,
+        "send an action", "/me waves";
+    Edit, "edit" | "e", "TEXT", [Arg::Rest] 1, Talking,
+        "edit your last message", "/edit I meant Tuesday";
+    Delete, "delete" | "del", "", [] 0, Talking,
+        "delete your last message", "/delete";
+    Join, "join" | "j", "ROOM", [Arg::Room] 1, Rooms,
+        "join or create a room", "/join ops";
+    Leave, "leave" | "part", "[ROOM]", [Arg::Room] 0, Rooms,
+        "leave a room", "/leave ops";
+    Rooms, "rooms" | "list", "", [] 0, Rooms,
+        "list rooms", "/rooms";
+    Topic, "topic", "[TEXT]", [Arg::Rest] 0, Rooms,
+        "show or set the topic", "/topic release on Friday";
+    Who, "who" | "names" | "w", "[ROOM]", [Arg::Room] 0, Finding,
+        "list who is in a room", "/who ops";
+    Whois, "whois", "NAME", [Arg::Person] 1, Finding,
+        "show details of a user", "/whois bob";
+    History, "history" | "h", "[@NAME] [COUNT]", [Arg::Person, Arg::Count] 0, Finding,
+        "show earlier messages", "/history 50";
+    Search, "search" | "s", "WORDS", [Arg::Rest] 1, Finding,
+        "search all your rooms", "/search release notes";
+    Help, "help" | "?", "[COMMAND]", [Arg::Command] 0, Finding,
+        "list or explain commands", "/help search";
+    Motd, "motd", "", [] 0, Finding,
+        "the message of the day", "/motd";
+    Version, "version", "", [] 0, Finding,
+        "the server's version", "/version";
+    Uptime, "uptime", "", [] 0, Finding,
+        "the server's uptime", "/uptime";
+    Nick, "nick" | "name", "NAME", [Arg::NewName] 1, Yourself,
+        "change your name", "/nick alice";
+    Away, "away" | "afk", "[REASON]", [Arg::Rest] 0, Yourself,
+        "be away until you speak", "/away lunch";
+    Ignore, "ignore", "[NAME]", [Arg::Person] 0, Yourself,
+        "hide a user's messages", "/ignore mallory";
+    Unignore, "unignore", "NAME", [Arg::Person] 1, Yourself,
+        "show a user's messages", "/unignore mallory";
+    Quiet, "quiet", "[on|off]", [ON_OFF] 0, Yourself,
+        "hide joins and leaves", "/quiet";
+    Bell, "bell", "[on|off]", [ON_OFF] 0, Yourself,
+        "ring for mentions, or not", "/bell off";
+    Timestamp, "timestamp", "[off|minutes|seconds]",
+        [Arg::Word(&["off", "minutes", "seconds"])] 0, Yourself,
+        "how times are shown", "/timestamp seconds";
+    Tz, "tz" | "timezone", "[ZONE]", [Arg::Zone] 0, Yourself,
+        "your time zone", "/tz Europe/Berlin";
+    Theme, "theme", "[NAME]", [Arg::Theme] 0, Yourself,
+        "colours; mono has none", "/theme mono";
+    Keys, "keys", "[add LINE | revoke KEY]",
+        [Arg::Word(&["list", "add", "revoke"]), Arg::Rest] 0, Yourself,
+        "list or change your keys", "/keys";
+    Quit, "quit" | "exit" | "q" | "bye", "", [] 0, Yourself,
+        "leave the chat", "/quit";
+    Invite, "invite", "[USES] [DURATION] [ROLE]", [Arg::Rest] 0, Operators,
+        "create an invite", "/invite 3 7d member";
+    Pending, "pending", "", [] 0, Operators,
+        "list pending requests", "/pending";
+    Approve, "approve", "KEY [NAME]", [Arg::NewName, Arg::NewName] 1, Operators,
+        "approve a pending key", "/approve carol";
+    Deny, "deny", "KEY|ADDRESS|all", [Arg::NewName] 1, Operators,
+        "reject a pending key", "/deny carol";
+    Kick, "kick", "NAME [REASON]", [Arg::Person, Arg::Rest] 1, Operators,
+        "end a user's sessions", "/kick mallory spam";
+    Ban, "ban", "NAME|KEY|ADDRESS|client VERSION [DURATION] [REASON]",
+        [Arg::Person, Arg::Rest] 1, Operators,
+        "ban a user", "/ban mallory 7d spam";
+    Unban, "unban", "NUMBER", [Arg::Count] 1, Operators,
+        "lift a ban", "/unban 3";
+    Bans, "bans", "", [] 0, Operators,
+        "list bans", "/bans";
+    Mute, "mute", "NAME [DURATION] [REASON]", [Arg::Person, Arg::Rest] 1, Operators,
+        "mute a user", "/mute mallory 10m";
+    Unmute, "unmute", "NAME", [Arg::Person] 1, Operators,
+        "unmute a user", "/unmute mallory";
+    Rename, "rename", "NAME NEW", [Arg::Person, Arg::NewName] 2, Operators,
+        "rename a user", "/rename mallory m2";
+    Op, "op", "NAME", [Arg::Person] 1, Operators,
+        "make a user an operator", "/op bob";
+    Deop, "deop", "NAME", [Arg::Person] 1, Operators,
+        "make a user a member", "/deop bob";
+    Lockdown, "lockdown", "[guests] [DURATION|off]",
+        [Arg::Word(&["guests", "off"]), Arg::NewName] 0, Operators,
+        "block new users or guests", "/lockdown guests 1h";
+    Slow, "slow", "[ROOM] DURATION|off", [Arg::Room, Arg::Word(&["off"])] 1, Operators,
+        "slow mode for a room", "/slow lobby 30s";
+    Purge, "purge", "NAME|ADDRESS|guests [DURATION]", [Arg::Person, Arg::NewName] 1, Operators,
+        "remove recent messages", "/purge mallory 1h";
+    RemoveRoom, "remove-room", "ROOM", [Arg::Room] 1, Operators,
+        "remove a room for good", "/remove-room ops";
+    Announce, "announce", "TEXT", [Arg::Rest] 1, Operators,
+        "send a notice to everyone", "/announce back at noon";
+    Audit, "audit", "[COUNT]", [Arg::Count] 0, Operators,
+        "show the audit log", "/audit 50";
+    Status, "status", "", [] 0, Operators,
+        "the server's status", "/status";
+}
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn lines_mean_what_they_say() {
-        use Line::{Blank, Command, Say};
-        let cases: &[(&str, Line<'_>)] = &[
+    fn lines_are_parsed() {
+        use ParsedLine::{Blank, Command, Say};
+        let cases: &[(&str, ParsedLine<'_>)] = &[
             ("", Blank),
             ("  \n ", Blank),
             ("hello", Say("hello")),
@@ -372,21 +398,21 @@ mod tests {
     }
 
     #[test]
-    fn wrong_lines_say_what_would_be_right() {
+    fn errors_say_what_would_be_right() {
         let cases = [
             ("/hwo", "No command /hwo. Nearest: /who"),
-            ("/", "A command follows the slash. /help lists them."),
+            ("/", "Type a command after the slash. /help lists them."),
             ("/msg bob", "/msg needs NAME TEXT. Example: /msg bob lunch?"),
             ("/join", "/join needs ROOM. Example: /join ops"),
             ("/join a b", "/join takes ROOM only. Example: /join ops"),
             ("/quit now", "/quit takes nothing after it. Example: /quit"),
             (
                 "/etc/hosts",
-                "No command /etc/hosts. /help lists them; to say it, start the line with two slashes.",
+                "No command /etc/hosts. /help lists them. To send a line that starts with a slash, type two.",
             ),
         ];
         for (line, expected) in cases {
-            assert_eq!(parse(line), Line::Wrong(expected.into()), "{line:?}");
+            assert_eq!(parse(line), ParsedLine::Wrong(expected.into()), "{line:?}");
         }
     }
 
@@ -395,11 +421,12 @@ mod tests {
         let mut seen = std::collections::HashSet::new();
         for command in COMMANDS {
             for name in std::iter::once(&command.name).chain(command.aliases) {
-                assert!(seen.insert(*name), "{name} stands twice");
+                assert!(seen.insert(*name), "duplicate name {name}");
             }
             assert!(command.required <= command.args.len(), "{}", command.name);
             assert!(command.help.len() <= 25, "{}", command.name);
-            let used = matches!(parse(command.example), Line::Command(v, _) if v == command.verb);
+            let used =
+                matches!(parse(command.example), ParsedLine::Command(v, _) if v == command.verb);
             assert!(used, "{}: the example does not parse", command.name);
         }
     }

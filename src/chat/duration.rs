@@ -7,7 +7,7 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-/// The units and their length in seconds, longest first.
+/// The units and their lengths in seconds, longest first.
 const UNITS: [(char, u64); 5] = [
     ('w', 604_800),
     ('d', 86_400),

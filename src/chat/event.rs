@@ -1,58 +1,58 @@
-//! What happens in the chat. An event carries all that is needed to show it later (the name at
-//! that time), never a pointer to somebody who may have left.
+//! Messages and events. Each carries all that is needed to show it later, such as the name at that
+//! time, never a reference to someone who may have left.
 
 use super::ids::{AccountId, Conversation, Name, RoomName, Seq, Time};
 use crate::text::Text;
 
-/// Who said it: the account for identity, the name as it was then.
+/// The author of a message: the account for identity, with its name at that time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Author {
-    /// The account; for a guest without a key, one that lasts as long as the session.
+    /// The account. A guest's lasts as long as the session.
     pub account: AccountId,
     /// The name at that time.
     pub name: Name,
 }
 
-/// What one entry of a conversation's log says.
+/// The content of a log entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Body {
-    /// Plain words.
+    /// A message.
     Said(Text),
-    /// `/me`: what the author does.
+    /// An action (`/me`).
     Did(Text),
     /// The author set the room's topic; `None` removed it.
     Topic(Option<Text>),
-    /// The author changed what they had said at `target`.
+    /// The author edited their message `target`.
     Edited {
-        /// The message that was changed.
+        /// The edited message.
         target: Seq,
-        /// What it says now.
+        /// The new text.
         text: Text,
     },
-    /// The author took back what they had said at `target`.
+    /// The author deleted their message `target`.
     Deleted {
-        /// The message that was taken back.
+        /// The deleted message.
         target: Seq,
     },
 }
 
-/// An entry of a conversation's log that has no place in it yet.
+/// A log entry that is not saved yet, and so has no sequence number.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Draft {
-    /// Where it is said.
+    /// The conversation.
     pub conversation: Conversation,
     /// When the server accepted it.
     pub at: Time,
-    /// Who says it.
+    /// The author.
     pub author: Author,
     /// In a direct conversation, the other person's name at that time.
     pub to: Option<Name>,
-    /// What it says.
+    /// The content.
     pub body: Body,
 }
 
 impl Draft {
-    /// The entry with the place that the store gave it.
+    /// The saved entry, with the sequence number from the store.
     pub fn at_place(self, seq: Seq) -> Message {
         Message {
             conversation: self.conversation,
@@ -66,70 +66,70 @@ impl Draft {
     }
 }
 
-/// An entry of a conversation's log: saved, with its place.
+/// A saved log entry of a conversation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
-    /// Where it was said.
+    /// The conversation.
     pub conversation: Conversation,
-    /// Its place there.
+    /// Its sequence number there.
     pub seq: Seq,
     /// When the server accepted it.
     pub at: Time,
-    /// Who said it.
+    /// The author.
     pub author: Author,
     /// In a direct conversation, the other person's name at that time.
     pub to: Option<Name>,
-    /// What it says. Read from history, what it says after all edits.
+    /// The content; in the history, after all edits.
     pub body: Body,
-    /// Whether history shows other words than those first said.
+    /// Whether the history shows an edited text.
     pub edited: bool,
 }
 
-/// Something that sessions are shown.
+/// An event that sessions show.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// A saved entry of a log.
+    /// A saved log entry.
     Message(Message),
-    /// Who came and went since the last such event of the room. Not saved.
+    /// Joins and leaves of a room since the last such event. Not saved.
     Presence(Presence),
-    /// Somebody in the room has another name. Not saved.
+    /// Someone in the room was renamed. Not saved.
     Renamed {
         /// When.
         at: Time,
-        /// Who.
+        /// The account.
         account: AccountId,
-        /// The name until now.
+        /// The old name.
         from: Name,
-        /// The name from now on.
+        /// The new name.
         to: Name,
     },
-    /// The server speaks to everybody.
+    /// A notice from the server. Not saved.
     Notice {
         /// When.
         at: Time,
-        /// What it says.
+        /// The text.
         text: Text,
     },
 }
 
-/// Comings and goings, joined together so that a thousand people arriving are a few lines.
+/// Joins and leaves of a room, batched: a thousand arrivals are a few lines.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Presence {
-    /// When the line was made.
+    /// When it was published.
     pub at: Time,
     /// The room.
     pub room: RoomName,
-    /// The first few who came, at most [`Presence::NAMED`].
+    /// The first who joined, at most [`Presence::NAMED`].
     pub joined: Vec<Name>,
-    /// How many came beside those named.
+    /// How many others joined.
     pub joined_more: usize,
-    /// The first few who left, at most [`Presence::NAMED`].
+    /// The first who left, at most [`Presence::NAMED`].
     pub left: Vec<Name>,
-    /// How many left beside those named.
+    /// How many others left.
     pub left_more: usize,
 }
 
 impl Presence {
-    /// How many people are named on each side; the others are counted.
+    /// How many people are named on each side. The others are counted.
     pub const NAMED: usize = 3;
 }

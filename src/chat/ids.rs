@@ -1,4 +1,4 @@
-//! The names and numbers that things go by. Each can only be built valid.
+//! Identifiers, names and times. Each can only be built valid.
 
 use std::fmt;
 use std::str::FromStr;
@@ -13,14 +13,13 @@ pub use name::{MAX_NAME, Name, NameError, RoomName};
 
 /// A wall-clock time, in milliseconds since 1970-01-01T00:00:00Z.
 ///
-/// It is for what is shown, stored, or compared across machines: when a message was said, when a
-/// ban expires. The wall clock steps, so a duration is never the difference of two of these: it is
-/// measured with an [`Instant`].
+/// For what is shown, stored, or compared across machines, such as when a ban expires. The wall clock
+/// can step, so durations are measured with an [`Instant`], never as a difference of two of these.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Time(pub i64);
 
 impl Time {
-    /// Milliseconds until the wall clock shows `end`; 0 if it has.
+    /// The milliseconds until `end`; 0 if it has passed.
     pub fn left_until(self, end: Time) -> u64 {
         u64::try_from(end.0.saturating_sub(self.0)).unwrap_or(0)
     }
@@ -31,7 +30,7 @@ impl Time {
         Time(self.0.saturating_sub_unsigned(millis))
     }
 
-    /// When something expires that holds for `millis` milliseconds from this time on.
+    /// The time `millis` milliseconds after this one, for expiry.
     #[must_use]
     pub fn plus(self, millis: u64) -> Time {
         Time(
@@ -50,7 +49,7 @@ pub struct Now {
     pub mono: Instant,
 }
 
-/// A person, whatever their name and keys are today. Random, given once, never reused.
+/// The identity of an account, whatever its name and keys. Random, never reused.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AccountId(pub u128);
 
@@ -69,7 +68,7 @@ impl fmt::Debug for AccountId {
 impl FromStr for AccountId {
     type Err = IdError;
 
-    /// Reads the 32 hexadecimal digits that `Display` writes.
+    /// Parses the 32 hexadecimal digits that `Display` writes.
     fn from_str(s: &str) -> Result<Self, IdError> {
         if s.len() != 32 {
             return Err(IdError);
@@ -80,17 +79,17 @@ impl FromStr for AccountId {
     }
 }
 
-/// A text that is no identifier of the kind expected.
+/// Not a valid identifier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a valid identifier")]
 pub struct IdError;
 
-/// One open terminal (or exec channel) of this process. Not kept anywhere.
+/// An open session (a terminal or an exec channel) of this process. Never stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionId(pub u64);
 
-/// A message's place in its conversation: 1, 2, 3, … without gaps. The order of a conversation
-/// is the order of these numbers, for everybody.
+/// A message's sequence number in its conversation: 1, 2, 3, … without gaps. It's the order of the
+/// conversation, the same for everyone.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
 )]
@@ -107,17 +106,19 @@ impl fmt::Display for Seq {
 pub struct Fingerprint(Arc<str>);
 
 impl Fingerprint {
-    /// The length, in bytes: `SHA256:` and 43 characters.
+    /// What every fingerprint begins with.
+    pub const ALGORITHM: &str = "SHA256:";
+    /// The length in bytes: `SHA256:` and 43 characters.
     pub const LEN: usize = 50;
 
-    /// Wraps a fingerprint that a key library computed. What people give is read with
-    /// [`str::parse`], what a store has with [`Fingerprint::stored`].
+    /// Wraps a fingerprint that a key library computed. For user input there is [`str::parse`], for
+    /// stored fingerprints [`Fingerprint::stored`].
     pub fn new(text: &str) -> Fingerprint {
         Fingerprint(text.into())
     }
 
-    /// What a store has, by whatever rules it was kept: what no fingerprint has in it becomes
-    /// U+FFFD, and what is longer than one is cut. Such a fingerprint is no key's.
+    /// Reads a stored fingerprint, which may be older than the current rules: invalid characters
+    /// become U+FFFD, and the excess is cut off. Such a fingerprint matches no key.
     pub fn stored(raw: &str) -> Fingerprint {
         if raw.len() <= Fingerprint::LEN && raw.bytes().all(|b| b.is_ascii_graphic()) {
             return Fingerprint::new(raw);
@@ -133,8 +134,8 @@ impl Fingerprint {
         Fingerprint(shown.into())
     }
 
-    /// Enough of it to tell one's own keys apart: `SHA256:kX3vQb…aq0`. Not for comparing with
-    /// somebody else's. `dots` stand for what is left out.
+    /// A short form to tell one's own keys apart, such as `SHA256:kX3vQb…aq0`, with `dots` in the
+    /// middle. Too short to verify someone else's key.
     pub fn short(&self, dots: &str) -> String {
         let count = self.0.chars().count();
         let head: String = self.0.chars().take(13).collect();
@@ -146,18 +147,22 @@ impl Fingerprint {
         format!("{head}{dots}{tail}")
     }
 
+    /// The part after `SHA256:`.
+    pub fn hash(&self) -> &str {
+        self.0.trim_start_matches(Fingerprint::ALGORITHM)
+    }
+
     /// The whole fingerprint.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// A text that is no fingerprint.
+/// Not a fingerprint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a fingerprint is SHA256: and 43 characters, as `ssh-keygen -lf FILE` shows it")]
 pub struct FingerprintError;
 
-/// Whether there can be such a character behind `SHA256:`.
 fn is_base64(b: u8) -> bool {
     b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/')
 }
@@ -165,9 +170,12 @@ fn is_base64(b: u8) -> bool {
 impl FromStr for Fingerprint {
     type Err = FingerprintError;
 
-    /// Reads `SHA256:` and the hash in base64 without padding.
+    /// Parses `SHA256:` and 43 characters of base64. White space around it is ignored.
     fn from_str(raw: &str) -> Result<Fingerprint, FingerprintError> {
-        let hash = raw.strip_prefix("SHA256:").ok_or(FingerprintError)?;
+        let raw = raw.trim();
+        let hash = raw
+            .strip_prefix(Fingerprint::ALGORITHM)
+            .ok_or(FingerprintError)?;
         if raw.len() == Fingerprint::LEN && hash.bytes().all(is_base64) {
             Ok(Fingerprint::new(raw))
         } else {
@@ -176,16 +184,16 @@ impl FromStr for Fingerprint {
     }
 }
 
-/// The beginning of a fingerprint: `SHA256:` and 8 to 42 characters.
+/// A prefix of a fingerprint: `SHA256:` and 8 to 42 characters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FingerprintPrefix(String);
 
 impl FingerprintPrefix {
-    /// The fewest characters behind `SHA256:` by which a key can be named.
+    /// The fewest characters after `SHA256:`.
     pub const MIN: usize = 8;
 
-    /// Whether a fingerprint begins like this.
-    pub fn begins(&self, key: &Fingerprint) -> bool {
+    /// Whether a fingerprint has this prefix.
+    pub fn matches(&self, key: &Fingerprint) -> bool {
         key.as_str().starts_with(&self.0)
     }
 }
@@ -200,7 +208,9 @@ impl FromStr for FingerprintPrefix {
     type Err = FingerprintError;
 
     fn from_str(raw: &str) -> Result<FingerprintPrefix, FingerprintError> {
-        let hash = raw.strip_prefix("SHA256:").ok_or(FingerprintError)?;
+        let hash = raw
+            .strip_prefix(Fingerprint::ALGORITHM)
+            .ok_or(FingerprintError)?;
         let shorter = raw.len() < Fingerprint::LEN && hash.len() >= FingerprintPrefix::MIN;
         if shorter && hash.bytes().all(is_base64) {
             Ok(FingerprintPrefix(raw.to_owned()))
@@ -216,23 +226,23 @@ impl fmt::Display for Fingerprint {
     }
 }
 
-/// Where a message is said: to everybody in a room, or between two people.
+/// A conversation: a room, or two people.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Conversation {
-    /// Everybody in the room.
+    /// A room.
     Room(RoomName),
-    /// Two accounts, the smaller first. Build it with [`Conversation::between`].
+    /// Two accounts, the smaller ID first. Built by [`Conversation::between`].
     Direct(AccountId, AccountId),
 }
 
 impl Conversation {
-    /// The one conversation of two people, whichever of them speaks.
+    /// The direct conversation of two people, in either order.
     pub fn between(a: AccountId, b: AccountId) -> Conversation {
         Conversation::Direct(a.min(b), a.max(b))
     }
 }
 
-/// `room/NAME`, or `direct/ID/ID`: the key under which stores keep it.
+/// `room/NAME` or `direct/ID/ID`, the key in stores.
 impl fmt::Display for Conversation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -293,13 +303,17 @@ mod tests {
             ("SHA256:0jvS3JZ4\u{202e}", false, false),
             ("SHA256:0jvS3JZ4P!", false, false),
             ("MD5:0jvS3JZ4P", false, false),
+            ("", false, false),
+            (&format!(" {key}\n"), true, false),
+            (&format!("{key}="), false, false),
+            (&key.replace('c', "_"), false, false),
         ] {
             assert_eq!(raw.parse::<Fingerprint>().is_ok(), whole, "{raw:?}");
             assert_eq!(raw.parse::<FingerprintPrefix>().is_ok(), prefix, "{raw:?}");
         }
         let prefix: FingerprintPrefix = key[..15].parse().unwrap();
-        assert!(prefix.begins(&Fingerprint::new(key)));
-        assert!(!prefix.begins(&Fingerprint::new("SHA256:other")));
+        assert!(prefix.matches(&Fingerprint::new(key)));
+        assert!(!prefix.matches(&Fingerprint::new("SHA256:other")));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What a session asks of the chat, and the answers.
+//! What sessions request of the chat: intents and queries, with their refusals and answers.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -7,73 +7,70 @@ use std::time::Duration;
 use super::access::{Role, length};
 use super::duration::{self, every};
 use super::event::Author;
-use super::ids::{AccountId, Name, RoomName, Seq, SessionId, Time};
-use super::ignore::Ignoring;
-use super::preferences::{Ignored, Preferences};
+use super::ids::{AccountId, Fingerprint, Name, RoomName, Seq, SessionId, Time};
+use super::preferences::{IgnoreChange, Ignored, Preferences};
 use crate::rate_limit::Exhausted;
 use crate::text::Text;
 
-/// How long to wait for a hub that has more to do than it can.
-const BUSY: Duration = Duration::from_millis(200);
+/// How long to wait before retrying when the hub is overloaded.
+const BUSY_WAIT: Duration = Duration::from_millis(200);
 
-/// Whom words are for.
+/// Who a message is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
-    /// Everybody in a room.
+    /// Everyone in a room.
     Room(RoomName),
     /// One person, by name.
     Person(Name),
 }
 
-/// Something that changes the chat, or that others will see.
+/// A request to change the chat.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Intent {
-    /// Say something.
+    /// Sends a message.
     Say {
-        /// To whom.
+        /// The recipients.
         to: Target,
-        /// The words.
+        /// The text.
         text: Text,
-        /// `/me`: what the speaker does rather than says.
+        /// Whether it's an action (`/me`).
         action: bool,
     },
-    /// Change (`Some`) or delete (`None`) the last thing said there by oneself.
-    Amend {
+    /// Edits (`Some`) or deletes (`None`) the user's last message there.
+    Edit {
         /// Where.
         to: Target,
-        /// The new words.
+        /// The new text.
         text: Option<Text>,
     },
-    /// Set or remove the topic of a room.
+    /// Sets or removes a room's topic.
     Topic {
         /// The room.
         room: RoomName,
-        /// What it is about from now on.
+        /// The new topic.
         topic: Option<Text>,
     },
-    /// Be in a room as well. It is made if there is none.
+    /// Joins a room, and creates it if it doesn't exist.
     Join(RoomName),
-    /// Be in a room no longer.
+    /// Leaves a room.
     Leave(RoomName),
-    /// Be called something else.
+    /// Changes the user's name.
     Nick(Name),
-    /// Be away, with a reason that may be empty.
+    /// Marks the user as away, with a message that may be empty.
     Away(Text),
-    /// See somebody's messages no longer, or again, in all of one's sessions.
-    Ignore(Ignoring),
+    /// Changes the user's ignore list, in all their sessions.
+    Ignore(IgnoreChange),
 }
 
-/// How many bytes of text one message's worth of the message rate pays for: enough for any message
-/// in ASCII.
+/// How many bytes of text count as one message: enough for any message in ASCII.
 const BYTES_PER_MESSAGE: usize = 2048;
 
 impl Intent {
-    /// How many messages it counts as against the message rate: one, and one more for each further
-    /// 2 KiB of text that it would have saved.
+    /// Its cost in the message rate: 1, plus 1 for each further 2 KiB of text.
     pub fn cost(&self) -> u32 {
         let text = match self {
             Intent::Say { text, .. } => Some(text),
-            Intent::Amend { text, .. } => text.as_ref(),
+            Intent::Edit { text, .. } => text.as_ref(),
             _ => None,
         };
         let bytes = text.map_or(0, |text| text.as_str().len());
@@ -81,160 +78,162 @@ impl Intent {
     }
 }
 
-/// Something that a session wants to know of the chat as it is now.
+/// A question about the chat's current state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Query {
     /// Who is in a room.
     Who(RoomName),
-    /// More about one person.
+    /// The details of one person.
     Whois(Name),
-    /// Which rooms there are.
+    /// All rooms.
     Rooms,
-    /// Which names begin like this, the one who spoke last first.
+    /// The names with this prefix, most recent speaker first.
     NamesLike(String),
-    /// Which rooms begin like this.
+    /// The rooms with this prefix.
     RoomsLike(String),
 }
 
-/// Why the chat says no. Each is a sentence that the person is shown.
+/// Why an intent is refused. Displayed as a sentence for the user.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// They are not in that room.
-    #[error("You are not in {0}. /join {0} takes you there.")]
+    /// The session is not in that room.
+    #[error("You're not in {0}. To join it: /join {0}")]
     NotInRoom(RoomName),
-    /// There is no such room.
-    #[error("There is no room {0}. /rooms lists them, /join {0} makes it.")]
+    /// The room doesn't exist.
+    #[error("There is no room {0}. /rooms lists them; /join {0} creates it.")]
     NoRoom(RoomName),
-    /// Nobody of that name is online.
-    #[error("Nobody called {0} is here. /who lists who is.")]
-    NobodyCalled(Name),
-    /// They tried to talk to themselves.
-    #[error("That is you.")]
+    /// No one of that name is online.
+    #[error("No one named {0} is online. Try /who.")]
+    NotOnline(Name),
+    /// The target is the user themselves.
+    #[error("That's you.")]
     Yourself,
     /// The lobby can't be left.
-    #[error("The lobby is where everybody is. /quit leaves the chat.")]
+    #[error("You can't leave the lobby. /quit leaves the chat.")]
     LobbyStays,
     /// Too many rooms exist.
     #[error("There are {0} rooms, which is the limit. Join one of them: /rooms")]
     TooManyRooms(usize),
-    /// Too many of the rooms that exist were made by this account.
+    /// The account has created too many of the rooms that exist.
     #[error(
-        "You made {0} of the rooms that exist, which is the limit. Join one of them: /rooms. A room \
-         in which nothing was said goes when it has been empty for an hour."
+        "You have created {0} rooms, which is the limit. Join an existing one: /rooms. A room \
+         without messages is removed once it has been empty for an hour."
     )]
     TooManyOwnRooms(usize),
-    /// Too many rooms were made in a short time.
-    #[error("{by} made too many new rooms. Try again in {}, or join another: /rooms", length(millis(*wait)))]
+    /// Too many rooms were created in a short time.
+    #[error(
+        "{by} created too many new rooms. Try again in {}, or join another: /rooms",
+        length(millis(*wait))
+    )]
     TooManyNewRooms {
         /// How long to wait.
         wait: Duration,
-        /// Who made them: the beginning of the sentence.
+        /// Who created them: the beginning of the sentence.
         by: &'static str,
     },
-    /// A new room would be mistaken for one that exists.
+    /// A new room's name could be mistaken for an existing one.
     #[error("#{room} looks like #{existing}. Join that one, or choose another name.")]
     LooksLikeRoom {
-        /// The room that was asked for.
+        /// The requested room.
         room: RoomName,
-        /// The room that exists.
+        /// The existing room.
         existing: RoomName,
     },
-    /// One session is in too many rooms.
-    #[error("You are in {0} rooms, which is the limit. /leave one first.")]
+    /// The session is in too many rooms.
+    #[error("You're in {0} rooms, which is the limit. /leave one first.")]
     TooManyJoined(usize),
-    /// They can only listen.
-    #[error("You can only listen for now{0}. An operator decided so.")]
+    /// The user is muted, for this reason if it isn't empty (`: REASON`).
+    #[error("You are muted{0}.")]
     Muted(String),
-    /// Too much at once.
-    #[error("Too fast: wait {}.", Seconds(*.wait_ms))]
+    /// The account exceeds its rate.
+    #[error("Too fast: wait {}.", seconds(*.wait_ms))]
     TooFast {
         /// How long to wait, in milliseconds.
         wait_ms: u64,
     },
-    /// Too much at once from one address.
+    /// The address exceeds its rate.
     #[error(
-        "Too fast: all connections from your address together send too much. Wait {}.",
-        Seconds(*.wait_ms)
+        "Too fast: the connections from your address exceed its limit together. Wait {}.",
+        seconds(*.wait_ms)
     )]
     AddressTooFast {
         /// How long to wait, in milliseconds.
         wait_ms: u64,
     },
-    /// The room is in slow mode, and they have said something there already.
+    /// The room is in slow mode, and the user has said something there already.
     #[error(
         "{room} is in slow mode: one message {} for each person and address. Wait {}.",
-        every(*.slow),
+        every(*.interval),
         duration::format(whole_seconds(*.wait))
     )]
-    Slow {
+    SlowMode {
         /// The room.
         room: RoomName,
-        /// How long each person has to wait between two messages.
-        slow: Duration,
+        /// The time between two messages of one person.
+        interval: Duration,
         /// How long to wait now.
         wait: Duration,
     },
-    /// More lines wait than one session may have.
-    #[error("Too fast: {0} lines wait already, the rest is not sent.")]
+    /// The session has too many lines in flight.
+    #[error("Too fast: {0} lines are already waiting. The rest was not sent.")]
     TooMuch(usize),
-    /// The hub has more to do than it can.
-    #[error("The server is busy. Send it again in a moment.")]
+    /// The hub is overloaded.
+    #[error("The server is busy. Try again in a moment.")]
     Busy,
-    /// The server is about to stop.
+    /// The server is stopping.
     #[error("The server is stopping.")]
     Stopping,
-    /// Somebody else has the name, or one that looks like it.
-    #[error("The name {0} is taken, or looks like one that is.")]
+    /// Someone else has the name, or one that looks like it.
+    #[error("The name {0} is taken, or too similar to one that is.")]
     NameTaken(Name),
-    /// The account owns as many names as it may.
-    #[error("You own {} already ({}); take one of those.", .0.len(), Names(.0))]
+    /// The account owns as many names as it can.
+    #[error("You already own {} names ({}). Take one of those.", .0.len(), listed(.0))]
     TooManyNames(Vec<Name>),
-    /// Without a key there is nothing that a name could belong to.
+    /// A name can only belong to an account, which needs a key.
     #[error(
-        "Guests keep their guest name. Connect with a key (ssh-keygen makes one) to choose a name that stays yours."
+        "Guests can't choose a name. Connect with an SSH key to have one (ssh-keygen makes one)."
     )]
     GuestName,
-    /// They ignore as many as they may.
+    /// The ignore list is full.
     #[error(
         "You're ignoring {} people, which is the limit. /unignore one first.",
         Preferences::MAX_IGNORED
     )]
     TooManyIgnored,
-    /// Nothing to change.
-    #[error("You have said nothing here that could be changed.")]
-    NothingToAmend,
-    /// The store could not do it.
-    #[error("Not saved, so nobody saw it: {0}.")]
+    /// There is nothing to edit.
+    #[error("You have no message here to edit.")]
+    NothingToEdit,
+    /// The store couldn't save it.
+    #[error("Message not sent: {0}.")]
     NotSaved(String),
 }
 
 impl Refusal {
-    /// Too much at once: the next may come after `wait`.
+    /// The account may try again after `wait`.
     pub fn too_fast(wait: Duration) -> Refusal {
         Refusal::TooFast {
             wait_ms: millis(wait),
         }
     }
 
-    /// After how long the same may be accepted, if it was refused only for now. For what can wait;
-    /// a person is told.
+    /// When to retry automatically, if the refusal is temporary.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Refusal::TooFast { wait_ms } | Refusal::AddressTooFast { wait_ms } => {
                 Some(Duration::from_millis(*wait_ms))
             }
-            Refusal::Slow { wait, .. } => Some(*wait),
-            Refusal::Busy => Some(BUSY),
+            Refusal::SlowMode { wait, .. } => Some(*wait),
+            Refusal::Busy => Some(BUSY_WAIT),
             _ => None,
         }
     }
 
-    /// Its kind in a word, as metrics have it.
+    /// The label in metrics.
     pub fn kind(&self) -> &'static str {
         match self {
             Refusal::NotInRoom(_) => "not_in_room",
             Refusal::NoRoom(_) => "no_room",
-            Refusal::NobodyCalled(_) => "nobody_called",
+            Refusal::NotOnline(_) => "nobody_called",
             Refusal::Yourself => "yourself",
             Refusal::LobbyStays => "lobby_stays",
             Refusal::TooManyRooms(_) => "too_many_rooms",
@@ -245,7 +244,7 @@ impl Refusal {
             Refusal::Muted(_) => "muted",
             Refusal::TooFast { .. } => "too_fast",
             Refusal::AddressTooFast { .. } => "address_too_fast",
-            Refusal::Slow { .. } => "slow_mode",
+            Refusal::SlowMode { .. } => "slow_mode",
             Refusal::TooMuch(_) => "too_much",
             Refusal::Busy => "busy",
             Refusal::Stopping => "stopping",
@@ -253,7 +252,7 @@ impl Refusal {
             Refusal::TooManyNames(_) => "too_many_names",
             Refusal::GuestName => "guest_name",
             Refusal::TooManyIgnored => "too_many_ignored",
-            Refusal::NothingToAmend => "nothing_to_amend",
+            Refusal::NothingToEdit => "nothing_to_amend",
             Refusal::NotSaved(_) => "not_saved",
         }
     }
@@ -275,101 +274,85 @@ fn millis(wait: Duration) -> u64 {
     u64::try_from(wait.as_micros().div_ceil(1000)).unwrap_or(u64::MAX)
 }
 
-/// Writes a list of names.
-struct Names<'a>(&'a [Name]);
-
-impl std::fmt::Display for Names<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        for (i, name) in self.0.iter().enumerate() {
-            let comma = if i == 0 { "" } else { ", " };
-            write!(f, "{comma}{name}")?;
-        }
-        Ok(())
-    }
+fn listed(names: &[Name]) -> String {
+    let names: Vec<&str> = names.iter().map(Name::as_str).collect();
+    names.join(", ")
 }
 
-/// Rounded up: who waits so long has waited long enough.
+/// Rounded up to whole seconds, so that waiting that long is enough.
 fn whole_seconds(wait: Duration) -> Duration {
-    Duration::from_secs(
-        wait.as_millis()
-            .div_ceil(1000)
-            .try_into()
-            .unwrap_or(u64::MAX),
-    )
+    let seconds = wait.as_millis().div_ceil(1000);
+    Duration::from_secs(u64::try_from(seconds).unwrap_or(u64::MAX))
 }
 
-/// Writes milliseconds as seconds, rounded up to a tenth.
-struct Seconds(u64);
-
-impl std::fmt::Display for Seconds {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let tenths = self.0.div_ceil(100).max(1);
-        write!(f, "{}.{} s", tenths / 10, tenths % 10)
-    }
+/// Milliseconds as seconds, rounded up to a tenth.
+fn seconds(millis: u64) -> String {
+    let tenths = millis.div_ceil(100).max(1);
+    format!("{}.{} s", tenths / 10, tenths % 10)
 }
 
-/// One person as `/who` shows them.
+/// What `/who` and `/whois` show of a person.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PersonInfo {
     /// Their account.
     pub account: AccountId,
     /// Their name.
     pub name: Name,
-    /// Whether they have no key.
+    /// Whether they are a guest, without a key.
     pub guest: bool,
     /// Whether none of their sessions has a terminal.
     pub bot: bool,
-    /// Whether and why they are away.
+    /// Their away message, if they are away; it may be empty.
     pub away: Option<Text>,
-    /// How many sessions they have open.
+    /// The number of their sessions.
     pub sessions: usize,
-    /// Since when they are online.
+    /// When they came online.
     pub since: Time,
-    /// How long that is.
+    /// How long ago that was.
     pub online_for: Duration,
-    /// When they last said something.
+    /// When they last sent a message.
     pub spoke: Option<Time>,
-    /// How long ago that is.
+    /// How long ago that was.
     pub silent_for: Option<Duration>,
-    /// The rooms that they are in.
+    /// Their rooms.
     pub rooms: Vec<RoomName>,
-    /// What they may do.
+    /// Their role.
     pub role: Role,
-    /// Whether they can only listen.
+    /// Whether they are muted.
     pub muted: bool,
-    /// Where they connect from, for operators only.
+    /// Their address, shown to operators only.
     pub from: Option<IpAddr>,
-    /// The fingerprint of the key they came with last.
-    pub key: Option<super::ids::Fingerprint>,
+    /// The key of their newest session.
+    pub key: Option<Fingerprint>,
 }
 
-/// One room as `/rooms` shows it.
+/// What `/rooms` shows of a room.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RoomInfo {
     /// Its name.
     pub name: RoomName,
-    /// How many people are in it.
+    /// The number of people in it.
     pub people: usize,
-    /// What it is about.
+    /// Its topic.
     pub topic: Option<Text>,
-    /// How long each person has to wait between two messages, if it is in slow mode.
+    /// The interval of its slow mode, if it is on.
     pub slow: Option<Duration>,
 }
 
-/// What a session that enters a room is told about it.
+/// A room as a session sees it when it joins.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RoomView {
     /// Its name.
     pub name: RoomName,
-    /// What it is about.
+    /// Its topic.
     pub topic: Option<Text>,
-    /// How long each person has to wait between two messages, if it is in slow mode.
+    /// The interval of its slow mode, if it is on.
     pub slow: Option<Duration>,
-    /// The last entry of its log at that moment.
+    /// Its newest message at that moment.
     pub last: Seq,
-    /// How many people are in it, the one who enters included.
+    /// The number of people in it, including the one who joins.
     pub people: usize,
-    /// A few of the others.
+    /// Some of the others.
     pub some: Vec<Name>,
 }
 
@@ -384,29 +367,29 @@ pub enum Answer {
     Rooms(Vec<RoomInfo>),
     /// To `NamesLike` and `RoomsLike`.
     Words(Vec<String>),
-    /// It can't be answered.
+    /// There is no answer.
     Refused(Refusal),
 }
 
-/// A session that is about to take part.
+/// A session that is about to attach.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Arrival {
+pub struct NewSession {
     /// The session.
     pub session: SessionId,
-    /// Who it is.
+    /// The account and its name.
     pub author: Author,
-    /// Whether they came without a key.
+    /// Whether it's a guest, without a key.
     pub guest: bool,
-    /// Whether there is no terminal.
+    /// Whether it has no terminal.
     pub bot: bool,
-    /// What they may do.
+    /// The account's role.
     pub role: Role,
-    /// The key they came with.
-    pub key: Option<super::ids::Fingerprint>,
-    /// Where they connect from.
+    /// The key of the connection.
+    pub key: Option<Fingerprint>,
+    /// The remote address.
     pub addr: IpAddr,
-    /// What their client says it is.
+    /// The client's version string.
     pub client: Text,
-    /// Whom they ignore, as it was saved.
+    /// The account's ignore list, as the store has it.
     pub ignored: Arc<[Ignored]>,
 }

@@ -1,4 +1,4 @@
-//! Invites: a code that somebody can type, of which only a hash is kept.
+//! Invites: a code to type, stored as a hash only.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,23 +10,23 @@ use sha2::{Digest as _, Sha256};
 use super::access::{Issuer, Role};
 use super::ids::Time;
 
-/// How many uses an invite can have at the most.
+/// The most uses of an invite.
 pub const MAX_USES: u32 = 1000;
-/// How long an invite is good at the most, in milliseconds: a year.
+/// The longest validity of an invite, in milliseconds: a year.
 pub const MAX_LIFE: u64 = 365 * 86_400_000;
 
-/// The secret of an invite: 16 random bytes. Shown once, never kept and never logged.
+/// An invite code: 16 random bytes. Shown once, never stored and never logged.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Code([u8; 16]);
 
 impl Code {
-    /// From randomness.
+    /// Makes a code from random bytes.
     pub fn new(random: [u8; 16]) -> Code {
         Code(random)
     }
 
-    /// Reads a code as typed: in any case, with or without dashes and spaces, with the digits
-    /// that look like letters in place of the letters.
+    /// Parses a typed code: in any case, with or without dashes and spaces, and with digits in place
+    /// of similar letters.
     pub fn parse(raw: &str) -> Option<Code> {
         let mut letters = String::with_capacity(26);
         for c in raw.chars() {
@@ -43,13 +43,13 @@ impl Code {
         bytes.try_into().ok().map(Code)
     }
 
-    /// What is kept of it: SHA-256 in hexadecimal. 128 random bits need no salt and no slow hash.
+    /// The stored form: SHA-256 in hexadecimal. 128 random bits need no salt and no slow hash.
     pub fn hash(&self) -> String {
         HEXLOWER.encode(&Sha256::digest(self.0))
     }
 }
 
-/// In groups of five, to be read out.
+/// In groups of five, for reading aloud.
 impl fmt::Display for Code {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (i, c) in BASE32_NOPAD.encode(&self.0).chars().enumerate() {
@@ -68,45 +68,45 @@ impl fmt::Debug for Code {
     }
 }
 
-/// An invite as it is kept.
+/// An invite as it's stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Invite {
-    /// The hash of its code. Its first eight characters are how operators name it.
+    /// The hash of its code. The first eight characters are its ID.
     pub hash: String,
-    /// What those become who come in with it.
+    /// The role of the accounts made with it.
     pub role: Role,
-    /// How many may still come in.
+    /// The remaining uses.
     pub left: u32,
-    /// How many could at the beginning.
+    /// The initial uses.
     pub uses: u32,
-    /// When it ends.
+    /// When it expires.
     pub expires: Time,
-    /// Who made it.
+    /// Who created it.
     pub by: Issuer,
-    /// When.
+    /// When it was created.
     pub at: Time,
 }
 
 impl Invite {
-    /// How operators name it.
+    /// The ID, as operators type it.
     pub fn id(&self) -> &str {
         self.hash.get(..8).unwrap_or(&self.hash)
     }
 
-    /// Whether somebody can still come in with it.
+    /// Whether it can be used.
     pub fn is_good(&self, now: Time) -> bool {
         self.left > 0 && now < self.expires
     }
 }
 
-/// How an invite is named: the beginning of its hash, 8 to 64 hexadecimal digits.
+/// An invite's ID: the first 8 to 64 hexadecimal digits of its hash.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InviteId(String);
 
-/// A text that names no invite.
+/// Not an invite ID.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("an invite is named by eight digits and letters, as the list of invites shows them")]
+#[error("an invite ID has at least eight hexadecimal digits, as in the list of invites")]
 pub struct InviteIdError;
 
 impl FromStr for InviteId {

@@ -1,20 +1,18 @@
-//! The chat itself, pure: no async, no input or output, no clock, no randomness.
+//! The chat's domain, pure: no async, I/O, clock or randomness, and nothing of terminals, SSH or
+//! storage.
 //!
-//! Time and identifiers come in as arguments, so that a list of intents replays to the same
-//! state every time. Knows nothing of terminals, SSH or storage.
+//! Time and identifiers are arguments, so that a list of intents always replays to the same state.
 
 pub mod access;
-mod answer;
+pub mod addresses;
 pub mod command;
 pub mod duration;
 pub mod event;
 pub mod ids;
-pub mod ignore;
 pub mod intent;
 pub mod invite;
-pub mod origins;
 pub mod preferences;
 pub mod presence;
+mod queries;
 pub(crate) mod serial;
-pub mod slow;
 pub mod state;

@@ -1,4 +1,4 @@
-//! What a person set for themselves, kept with the account.
+//! A person's settings, stored with the account.
 
 use serde::{Deserialize, Serialize};
 
@@ -13,7 +13,7 @@ pub enum Timestamps {
     Minutes,
     /// `14:02:07`
     Seconds,
-    /// No time at all.
+    /// No time.
     Off,
 }
 
@@ -28,26 +28,26 @@ pub struct Preferences {
     pub tz: Option<String>,
     /// The name of a theme; `None` is the default one.
     pub theme: Option<String>,
-    /// No lines about joining and leaving.
+    /// Hides joins and leaves.
     pub quiet: bool,
-    /// No bell.
+    /// Turns the bell off.
     pub silent: bool,
-    /// People whose messages are not shown, at most [`Preferences::MAX_IGNORED`].
+    /// The ignore list, at most [`Preferences::MAX_IGNORED`] entries.
     pub ignored: Vec<Ignored>,
 }
 
-/// Somebody who is not to be seen, by account, with the name that it had.
+/// An entry of the ignore list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ignored {
-    /// The account, so that another name does not get around it.
+    /// The account, so that a new name doesn't evade it.
     pub account: AccountId,
-    /// The name when they were ignored. Names stay with their account, so that it leads to the
-    /// one of today.
+    /// The account's name when it was ignored. Names stay with their account, so it still finds
+    /// the account.
     pub name: String,
 }
 
 impl Preferences {
-    /// The most people that one person can ignore.
+    /// The most entries of an ignore list.
     pub const MAX_IGNORED: usize = 200;
 
     /// Whether messages by this account are hidden.
@@ -56,13 +56,39 @@ impl Preferences {
     }
 }
 
+/// A change to an account's ignore list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum IgnoreChange {
+    /// Hides this account's messages.
+    Add(Ignored),
+    /// Shows this account's messages again.
+    Remove(AccountId),
+}
+
+impl IgnoreChange {
+    /// The list after the change. It has at most one entry per name: a guest name can belong to
+    /// another guest later.
+    pub fn apply(&self, before: &[Ignored]) -> Vec<Ignored> {
+        let (account, name) = match self {
+            IgnoreChange::Add(Ignored { account, name }) => (*account, Some(name)),
+            IgnoreChange::Remove(account) => (*account, None),
+        };
+        let stays = |i: &&Ignored| i.account != account && Some(&i.name) != name;
+        let mut after: Vec<Ignored> = before.iter().filter(stays).cloned().collect();
+        if let IgnoreChange::Add(ignored) = self {
+            after.push(ignored.clone());
+        }
+        after
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// Rows of every version are read.
+    /// Rows of every version can be read.
     #[test]
-    fn what_was_kept_is_read() {
+    fn stored_preferences_are_read() {
         let ignored = "{\"account\":\"00000000000000000000000000000007\",\"name\":\"mal\"}";
         for kept in [
             "{}".to_owned(),
@@ -75,6 +101,41 @@ mod tests {
                 kept.contains("mal"),
                 "{kept}"
             );
+        }
+    }
+
+    #[test]
+    fn an_account_and_a_name_are_ignored_once() {
+        let ignored = |account, name: &str| Ignored {
+            account: AccountId(account),
+            name: name.to_owned(),
+        };
+        let mut list = Vec::new();
+        for (change, expected) in [
+            (
+                IgnoreChange::Add(ignored(1, "mallory")),
+                vec![ignored(1, "mallory")],
+            ),
+            (
+                IgnoreChange::Add(ignored(1, "mal")),
+                vec![ignored(1, "mal")],
+            ),
+            (IgnoreChange::Remove(AccountId(2)), vec![ignored(1, "mal")]),
+            (
+                IgnoreChange::Add(ignored(2, "guest-ab23")),
+                vec![ignored(1, "mal"), ignored(2, "guest-ab23")],
+            ),
+            (
+                IgnoreChange::Add(ignored(3, "guest-ab23")),
+                vec![ignored(1, "mal"), ignored(3, "guest-ab23")],
+            ),
+            (
+                IgnoreChange::Remove(AccountId(1)),
+                vec![ignored(3, "guest-ab23")],
+            ),
+        ] {
+            list = change.apply(&list);
+            assert_eq!(list, expected, "{change:?}");
         }
     }
 }

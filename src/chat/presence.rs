@@ -1,22 +1,22 @@
-//! Joins comings and goings of a room into few lines.
+//! Batches joins and leaves of a room into few events.
 //!
-//! Announcing each arrival to each member is quadratic when many arrive at once, so the first
-//! change waits a moment and what follows is gathered. Somebody who is back before the line is
-//! due was never gone: a phone that changes networks makes no noise.
+//! Announcing each join to each member is quadratic when many join at once, so the first change
+//! waits a moment for others. A leave and a join of the same person cancel out: a phone that changes
+//! networks makes no noise.
 
 use std::time::{Duration, Instant};
 
 use super::event::Presence;
 use super::ids::{AccountId, Name, Now, RoomName};
 
-/// How long the first change after a pause waits for others.
+/// How long the first change waits for others.
 const WAIT: Duration = Duration::from_millis(300);
-/// The least time between two lines of one room.
+/// The shortest time between two events of one room.
 const GAP: Duration = Duration::from_secs(2);
 
-/// The comings and goings of one room that nobody was told yet.
+/// The joins and leaves of one room that are not published yet.
 #[derive(Debug, Default)]
-pub struct Gathering {
+pub struct PresenceBatch {
     changes: Vec<Change>,
     due: Option<Instant>,
     last: Option<Instant>,
@@ -29,20 +29,19 @@ struct Change {
     joined: bool,
 }
 
-impl Gathering {
-    /// Somebody came.
+impl PresenceBatch {
+    /// Adds a join.
     pub fn joined(&mut self, account: AccountId, name: &Name, now: Instant) {
         self.change(account, name, true, now);
     }
 
-    /// Somebody left.
+    /// Adds a leave.
     pub fn left(&mut self, account: AccountId, name: &Name, now: Instant) {
         self.change(account, name, false, now);
     }
 
     fn change(&mut self, account: AccountId, name: &Name, joined: bool, now: Instant) {
-        // Looking at the newest few is enough for quick returns and keeps an arrival's cost the
-        // same however many others arrive with it.
+        // The newest few are enough for quick returns, and bound the cost of each change.
         let recent = self.changes.len().saturating_sub(64);
         let undone = self
             .changes
@@ -62,12 +61,12 @@ impl Gathering {
         self.due.get_or_insert((now + WAIT).max(earliest));
     }
 
-    /// When the next line is due.
+    /// When the next event is due.
     pub fn due(&self) -> Option<Instant> {
         self.due
     }
 
-    /// The line, if it is due and there is anything to say.
+    /// The event, if one is due.
     pub fn take(&mut self, room: &RoomName, now: Now) -> Option<Presence> {
         if self.due.is_none_or(|due| due > now.mono) {
             return None;
@@ -106,7 +105,7 @@ mod tests {
 
     static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 
-    /// So long after the start, when the wall clock may show anything.
+    /// A time after the start, with an arbitrary wall clock.
     fn now(millis: u64) -> Now {
         Now {
             wall: Time(7),
@@ -119,37 +118,37 @@ mod tests {
     }
 
     #[test]
-    fn a_crowd_is_one_line() {
+    fn a_crowd_is_one_event() {
         let room = RoomName::lobby();
-        let mut gathering = Gathering::default();
+        let mut batch = PresenceBatch::default();
         for n in 0..1000 {
-            gathering.joined(AccountId(n), &name(n), now(0).mono);
+            batch.joined(AccountId(n), &name(n), now(0).mono);
         }
-        assert_eq!(gathering.take(&room, now(299)), None);
-        let line = gathering.take(&room, now(300)).unwrap();
+        assert_eq!(batch.take(&room, now(299)), None);
+        let line = batch.take(&room, now(300)).unwrap();
         assert_eq!((line.joined.len(), line.joined_more), (3, 997));
-        assert_eq!(gathering.due(), None);
+        assert_eq!(batch.due(), None);
     }
 
     #[test]
-    fn a_second_line_keeps_its_distance() {
+    fn a_second_event_waits() {
         let room = RoomName::lobby();
-        let mut gathering = Gathering::default();
-        gathering.joined(AccountId(1), &name(1), now(0).mono);
-        assert!(gathering.take(&room, now(300)).is_some());
-        gathering.left(AccountId(1), &name(1), now(400).mono);
-        assert_eq!(gathering.due(), Some(now(2_300).mono));
-        let line = gathering.take(&room, now(2_300)).unwrap();
+        let mut batch = PresenceBatch::default();
+        batch.joined(AccountId(1), &name(1), now(0).mono);
+        assert!(batch.take(&room, now(300)).is_some());
+        batch.left(AccountId(1), &name(1), now(400).mono);
+        assert_eq!(batch.due(), Some(now(2_300).mono));
+        let line = batch.take(&room, now(2_300)).unwrap();
         assert_eq!(line.left, vec![name(1)]);
     }
 
     #[test]
-    fn who_is_back_at_once_was_never_gone() {
+    fn a_quick_return_is_not_announced() {
         let room = RoomName::lobby();
-        let mut gathering = Gathering::default();
-        gathering.left(AccountId(1), &name(1), now(0).mono);
-        gathering.joined(AccountId(1), &name(1), now(200).mono);
-        assert_eq!(gathering.take(&room, now(300)), None);
-        assert_eq!(gathering.due(), None);
+        let mut batch = PresenceBatch::default();
+        batch.left(AccountId(1), &name(1), now(0).mono);
+        batch.joined(AccountId(1), &name(1), now(200).mono);
+        assert_eq!(batch.take(&room, now(300)), None);
+        assert_eq!(batch.due(), None);
     }
 }

@@ -1,5 +1,9 @@
-//! Who is online, which rooms there are, and what may be done: `decide` judges an intent without
-//! changing anything; the other methods change the state once it is certain.
+//! The chat's state: who is online, in which rooms, and what they may do.
+//!
+//! Protocol: **decide, store, apply.** [`State::decide`] checks an intent and changes nothing. The
+//! caller has the store save what the [`IntentDecision`] says, then applies it with one of the
+//! other methods, such as [`State::saved`], [`State::join`] or [`State::rename`]. If the store
+//! fails, the state is as before. [`State::attach`] and [`State::detach`] begin and end a session.
 
 #[cfg(test)]
 mod tests;
@@ -7,68 +11,70 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 
 use super::access::{Mute, Role};
+use super::addresses::{AddressLog, NetworkAccounts};
 use super::event::{Author, Body, Draft, Message};
 use super::ids::{AccountId, Conversation, Fingerprint, Name, Now, RoomName, Seq, SessionId, Time};
-use super::ignore::{Ignoring, judge};
-use super::intent::{Arrival, Intent, Refusal, RoomView, Target};
-use super::origins::{CameFrom, Origins};
-use super::preferences::Ignored;
-use super::slow::Slow;
-use crate::rate_limit::TrustedNetworks;
+use super::intent::{Intent, NewSession, Refusal, RoomView, Target};
+use super::preferences::{IgnoreChange, Ignored, Preferences};
+use crate::rate_limit::{AccountRateLimiter, Exhausted, Quota, TrustedNetworks};
 use crate::text::Text;
 
 /// The most rooms that one session can be in.
 pub const MAX_JOINED: usize = 20;
-/// How many names a session that enters a room is told.
-const NAMED_ON_ENTRY: usize = 8;
+/// How many names of others a session sees when it joins a room.
+const NAMES_ON_JOIN: usize = 8;
 
-/// What is to be done about an intent that is allowed.
+/// The shortest interval of slow mode.
+pub const MIN_SLOW_INTERVAL: Duration = Duration::from_secs(1);
+/// The longest interval of slow mode.
+pub const MAX_SLOW_INTERVAL: Duration = Duration::from_secs(3600);
+
+/// What to do for an accepted intent.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Decision {
-    /// Save this; once it is saved, show it.
+pub enum IntentDecision {
+    /// Save this message, then apply it with [`State::saved`] and show it.
     Append(Draft),
-    /// Have the store change the author's own last message.
-    Amend {
-        /// Where it was said.
+    /// Have the store edit the author's last message.
+    Edit {
+        /// The conversation.
         conversation: Conversation,
-        /// Who said it.
+        /// The author.
         author: Author,
         /// The other person of a direct conversation.
         to: Option<Name>,
-        /// The new words, or none to delete it.
+        /// The new text; `None` deletes the message.
         text: Option<Text>,
     },
-    /// Have the store make a room, then join it.
+    /// Have the store create a room, then join it.
     OpenRoom(RoomName),
-    /// Have the store give the account this name.
+    /// Have the store rename the account.
     Rename(Name),
-    /// Join a room that exists.
+    /// Join an existing room.
     Join(RoomName),
     /// Leave a room.
     Leave(RoomName),
-    /// Be away, with a reason that may be empty.
+    /// Mark the user as away, with a message that may be empty.
     Away(Text),
-    /// Ignore somebody, or no longer.
-    Ignore(Ignoring),
+    /// Change the ignore list.
+    Ignore(IgnoreChange),
 }
 
-/// The chat as it is now.
+/// The chat's current state. The module documents the protocol.
 #[derive(Debug, Default)]
 pub struct State {
     pub(super) rooms: BTreeMap<RoomName, Room>,
     pub(super) people: HashMap<AccountId, Person>,
     pub(super) names: HashMap<Name, AccountId>,
-    pub(super) sessions: HashMap<SessionId, Attached>,
+    pub(super) sessions: HashMap<SessionId, AttachedSession>,
     max_rooms: usize,
     rooms_per_account: usize,
-    /// Where accounts connected from.
-    pub(super) origins: Origins,
-    /// Whose addresses are not limited.
+    addresses: AddressLog,
+    /// Networks without a limit per address.
     pub(super) trusted: TrustedNetworks,
     pub(super) mutes: HashMap<AccountId, Mute>,
 }
@@ -77,10 +83,10 @@ pub struct State {
 pub(super) struct Room {
     pub topic: Option<Text>,
     pub last: Seq,
-    /// Whose account made it, as far as is known.
+    /// The account that created it, if known.
     pub made_by: Option<AccountId>,
-    pub slow: Option<Slow>,
-    /// Everybody in it, with the number of their sessions that are.
+    pub slow: Option<SlowMode>,
+    /// Everyone in it, with the number of their sessions in it.
     pub people: HashMap<AccountId, usize>,
     pub sessions: HashSet<SessionId>,
 }
@@ -92,16 +98,16 @@ pub(super) struct Person {
     pub role: Role,
     pub since: Now,
     pub spoke: Option<Now>,
-    /// Why they are away, and since when.
+    /// The away message, and since when.
     pub away: Option<(Text, Instant)>,
     pub key: Option<Fingerprint>,
     pub sessions: Vec<SessionId>,
-    /// Whom they ignore, in all sessions.
+    /// The ignore list, the same in all sessions.
     pub ignored: Arc<[Ignored]>,
 }
 
 #[derive(Debug)]
-pub(super) struct Attached {
+pub(super) struct AttachedSession {
     pub account: AccountId,
     pub bot: bool,
     pub key: Option<Fingerprint>,
@@ -110,9 +116,18 @@ pub(super) struct Attached {
     pub rooms: BTreeSet<RoomName>,
 }
 
+/// A room's slow mode, with the rate limits of those who speak there. Bounded as [`AccountRateLimiter`] are.
+#[derive(Debug)]
+pub(super) struct SlowMode {
+    /// The time between two messages of one person.
+    pub interval: Duration,
+    /// An address has no more than an account: a guest who reconnects is another account.
+    shares: AccountRateLimiter<AccountId>,
+}
+
 impl State {
-    /// Nobody, nowhere. At most `max_rooms` rooms can come to be, and `rooms_per_account` of them
-    /// made by one account.
+    /// An empty state. At most `max_rooms` rooms can exist, `rooms_per_account` of them created by
+    /// one account.
     pub fn new(max_rooms: usize, rooms_per_account: usize) -> State {
         State {
             max_rooms,
@@ -121,25 +136,24 @@ impl State {
         }
     }
 
-    /// Other limits from now on. Rooms beyond them stay.
+    /// Changes the limits. Rooms beyond them stay.
     pub fn set_max_rooms(&mut self, max_rooms: usize, rooms_per_account: usize) {
         self.max_rooms = max_rooms;
         self.rooms_per_account = rooms_per_account;
     }
 
-    /// The addresses of these networks are not limited, in rooms that are put into slow mode from
-    /// now on.
+    /// Exempts networks from limits per address, for slow mode that is turned on from now on.
     pub fn trust(&mut self, networks: TrustedNetworks) {
         self.trusted = networks;
     }
 
-    /// Judges an intent of a session. Changes nothing.
+    /// Checks an intent of a session. Changes nothing.
     pub fn decide(
         &self,
         session: SessionId,
         intent: Intent,
         now: Time,
-    ) -> Result<Decision, Refusal> {
+    ) -> Result<IntentDecision, Refusal> {
         let Some((attached, person)) = self.of(session) else {
             return Err(Refusal::Stopping);
         };
@@ -147,10 +161,10 @@ impl State {
             account: attached.account,
             name: person.name.clone(),
         };
-        // Whatever they write there, others see.
+        // What shows others something that the user wrote.
         let writes = match &intent {
             Intent::Say { .. } | Intent::Topic { .. } | Intent::Nick(_) => true,
-            Intent::Amend { text, .. } => text.is_some(),
+            Intent::Edit { text, .. } => text.is_some(),
             Intent::Away(reason) => !reason.is_empty(),
             Intent::Join(room) => !self.rooms.contains_key(room),
             Intent::Leave(_) | Intent::Ignore(_) => false,
@@ -167,7 +181,7 @@ impl State {
                 } else {
                     Body::Said(text)
                 };
-                Ok(Decision::Append(Draft {
+                Ok(IntentDecision::Append(Draft {
                     conversation,
                     at: now,
                     author: author(),
@@ -177,7 +191,7 @@ impl State {
             }
             Intent::Topic { room, topic } => {
                 let (conversation, to) = self.address(attached, &Target::Room(room))?;
-                Ok(Decision::Append(Draft {
+                Ok(IntentDecision::Append(Draft {
                     conversation,
                     at: now,
                     author: author(),
@@ -185,9 +199,9 @@ impl State {
                     body: Body::Topic(topic),
                 }))
             }
-            Intent::Amend { to, text } => {
+            Intent::Edit { to, text } => {
                 let (conversation, to) = self.address(attached, &to)?;
-                Ok(Decision::Amend {
+                Ok(IntentDecision::Edit {
                     conversation,
                     author: author(),
                     to,
@@ -199,7 +213,7 @@ impl State {
                     return Err(Refusal::TooManyJoined(attached.rooms.len()));
                 }
                 if self.rooms.contains_key(&room) {
-                    return Ok(Decision::Join(room));
+                    return Ok(IntentDecision::Join(room));
                 }
                 let skeleton = room.skeleton();
                 let mut existing = self.rooms.keys();
@@ -217,7 +231,7 @@ impl State {
                 if self.rooms.len() >= self.max_rooms {
                     return Err(Refusal::TooManyRooms(self.rooms.len()));
                 }
-                Ok(Decision::OpenRoom(room))
+                Ok(IntentDecision::OpenRoom(room))
             }
             Intent::Leave(room) => {
                 if room == RoomName::lobby() {
@@ -226,25 +240,25 @@ impl State {
                 if !attached.rooms.contains(&room) {
                     return Err(Refusal::NotInRoom(room));
                 }
-                Ok(Decision::Leave(room))
+                Ok(IntentDecision::Leave(room))
             }
             Intent::Nick(_) if person.guest => Err(Refusal::GuestName),
             Intent::Nick(name) => match self.names.get(&name) {
                 Some(holder) if *holder != attached.account => Err(Refusal::NameTaken(name)),
-                _ => Ok(Decision::Rename(name)),
+                _ => Ok(IntentDecision::Rename(name)),
             },
-            Intent::Away(reason) => Ok(Decision::Away(reason)),
+            Intent::Away(reason) => Ok(IntentDecision::Away(reason)),
             Intent::Ignore(change) => {
-                judge(attached.account, &person.ignored, &change)?;
-                Ok(Decision::Ignore(change))
+                check_ignore(attached.account, &person.ignored, &change)?;
+                Ok(IntentDecision::Ignore(change))
             }
         }
     }
 
-    /// Where words for `to` are kept, and the other one's name if it is one person.
+    /// The conversation with `to`, and the other person's name if it's a direct one.
     fn address(
         &self,
-        from: &Attached,
+        from: &AttachedSession,
         to: &Target,
     ) -> Result<(Conversation, Option<Name>), Refusal> {
         match to {
@@ -259,16 +273,16 @@ impl State {
         }
     }
 
-    /// The direct conversation of an account with somebody who is online.
+    /// The direct conversation of an account with someone who is online.
     fn direct(&self, account: AccountId, other: &Name) -> Result<Conversation, Refusal> {
         match self.names.get(other) {
             Some(found) if *found == account => Err(Refusal::Yourself),
             Some(found) => Ok(Conversation::between(account, *found)),
-            None => Err(Refusal::NobodyCalled(other.clone())),
+            None => Err(Refusal::NotOnline(other.clone())),
         }
     }
 
-    fn of(&self, session: SessionId) -> Option<(&Attached, &Person)> {
+    fn of(&self, session: SessionId) -> Option<(&AttachedSession, &Person)> {
         let attached = self.sessions.get(&session)?;
         Some((attached, self.people.get(&attached.account)?))
     }
@@ -282,19 +296,19 @@ impl State {
         })
     }
 
-    /// The account of a session, and where it connects from.
+    /// The account and address of a session.
     pub fn origin(&self, session: SessionId) -> Option<(AccountId, IpAddr)> {
         let attached = self.sessions.get(&session)?;
         Some((attached.account, attached.addr))
     }
 
-    /// The rooms that a session is in.
+    /// The rooms of a session.
     pub fn rooms_of_session(&self, session: SessionId) -> impl Iterator<Item = &RoomName> {
         let attached = self.sessions.get(&session).into_iter();
         attached.flat_map(|attached| &attached.rooms)
     }
 
-    /// What somebody who is online is called.
+    /// The name of an account that is online.
     pub fn name_of(&self, account: AccountId) -> Option<Name> {
         Some(self.people.get(&account)?.name.clone())
     }
@@ -306,13 +320,13 @@ impl State {
             .map_or(&[], |person| &person.sessions)
     }
 
-    /// How many sessions there are.
+    /// The number of sessions.
     pub fn session_count(&self) -> usize {
         self.sessions.len()
     }
 
-    /// A room is there, made or loaded, with its topic, the last place of its log and whose account
-    /// made it.
+    /// Adds a room, created or loaded, with its topic, its newest message and the account that
+    /// created it.
     pub fn open_room(
         &mut self,
         name: RoomName,
@@ -326,31 +340,31 @@ impl State {
         room.made_by = made_by;
     }
 
-    /// Whether nobody is in a room and nothing was ever said there. The lobby never is.
+    /// Whether a room has neither people nor messages. The lobby is never idle.
     pub fn is_idle(&self, name: &RoomName) -> bool {
         let room = self.rooms.get(name);
         room.is_some_and(|room| room.sessions.is_empty() && room.last == Seq(0))
             && *name != RoomName::lobby()
     }
 
-    /// Whether there is such a room.
+    /// Whether a room exists.
     pub fn has_room(&self, name: &RoomName) -> bool {
         self.rooms.contains_key(name)
     }
 
-    /// Whose account made a room, as far as is known.
-    pub fn maker_of(&self, name: &RoomName) -> Option<AccountId> {
+    /// The account that created a room, if known.
+    pub fn creator_of(&self, name: &RoomName) -> Option<AccountId> {
         self.rooms.get(name)?.made_by
     }
 
-    /// A room is there no longer. Nobody may be in it.
+    /// Removes a room, which must be empty.
     pub fn close_room(&mut self, name: &RoomName) {
         self.rooms.remove(name);
     }
 
-    /// A session takes part from now on. It is in no room yet. Refused if somebody else who is
-    /// online has the name (guests' names are not kept anywhere but here).
-    pub fn arrive(&mut self, arrival: Arrival, now: Now) -> Result<(), Refusal> {
+    /// Attaches a session, which is in no room yet. Refused if someone else online has the name:
+    /// guests' names exist nowhere but here.
+    pub fn attach(&mut self, arrival: NewSession, now: Now) -> Result<(), Refusal> {
         let Author { account, name } = arrival.author;
         if self
             .names
@@ -359,7 +373,7 @@ impl State {
         {
             return Err(Refusal::NameTaken(name));
         }
-        self.origins.note(account, arrival.addr, now.mono);
+        self.addresses.record(account, arrival.addr, now.mono);
         let person = self.people.entry(account).or_insert_with(|| Person {
             name: name.clone(),
             guest: arrival.guest,
@@ -377,7 +391,7 @@ impl State {
         self.names.insert(person.name.clone(), account);
         self.sessions.insert(
             arrival.session,
-            Attached {
+            AttachedSession {
                 account,
                 bot: arrival.bot,
                 key: arrival.key,
@@ -389,13 +403,13 @@ impl State {
         Ok(())
     }
 
-    /// The accounts that connected from a network, as far as they are remembered.
-    pub fn came_from(&self, network: &IpNet) -> CameFrom {
-        self.origins.from(network)
+    /// The accounts that recently connected from a network.
+    pub fn accounts_from(&self, network: &IpNet) -> NetworkAccounts {
+        self.addresses.accounts_from(network)
     }
 
-    /// A session is over. Returns who it was and the rooms in which they have no other session.
-    pub fn depart(&mut self, session: SessionId) -> Option<(Author, Vec<RoomName>)> {
+    /// Detaches a session. Returns its author, and the rooms in which they have no other session.
+    pub fn detach(&mut self, session: SessionId) -> Option<(Author, Vec<RoomName>)> {
         let author = self.author(session)?;
         let rooms = self.sessions.get(&session)?.rooms.clone();
         let gone = rooms
@@ -413,19 +427,19 @@ impl State {
         Some((author, gone))
     }
 
-    /// A session is in a room from now on. Returns what it is told, and whether its person was
-    /// not in the room before; `None` if there is no such room or session.
+    /// Adds a session to a room. Returns the room as it sees it, and whether its person was not in
+    /// the room before; `None` if there is no such room or session.
     pub fn join(&mut self, session: SessionId, name: &RoomName) -> Option<(RoomView, bool)> {
         let attached = self.sessions.get_mut(&session)?;
-        // The room's own name, whose letters are shared by all who are in it.
+        // The room's own copy of its name, shared by everyone in it.
         let (name, _) = self.rooms.get_key_value(name)?;
         let name = name.clone();
         let room = self.rooms.get_mut(&name)?;
-        let mut came = false;
+        let mut is_new = false;
         if attached.rooms.insert(name.clone()) {
             room.sessions.insert(session);
             let sessions = room.people.entry(attached.account).or_insert(0);
-            came = *sessions == 0;
+            is_new = *sessions == 0;
             *sessions += 1;
         }
         let some = room
@@ -433,21 +447,21 @@ impl State {
             .keys()
             .filter(|account| **account != attached.account)
             .filter_map(|account| self.people.get(account))
-            .take(NAMED_ON_ENTRY)
+            .take(NAMES_ON_JOIN)
             .map(|person| person.name.clone())
             .collect();
         let view = RoomView {
             name,
             topic: room.topic.clone(),
-            slow: room.slow.as_ref().map(|slow| slow.every),
+            slow: room.slow.as_ref().map(|slow| slow.interval),
             last: room.last,
             people: room.people.len(),
             some,
         };
-        Some((view, came))
+        Some((view, is_new))
     }
 
-    /// A session is in a room no longer. Returns whether its person is not in it any more.
+    /// Removes a session from a room. Returns whether its person has left the room.
     pub fn leave(&mut self, session: SessionId, name: &RoomName) -> bool {
         let (Some(attached), Some(room)) =
             (self.sessions.get_mut(&session), self.rooms.get_mut(name))
@@ -470,7 +484,7 @@ impl State {
         }
     }
 
-    /// An account has another name. Returns the rooms that it is in.
+    /// Renames an account. Returns its rooms.
     pub fn rename(&mut self, account: AccountId, to: &Name) -> BTreeSet<RoomName> {
         let Some(person) = self.people.get_mut(&account) else {
             return BTreeSet::new();
@@ -489,41 +503,41 @@ impl State {
             .collect()
     }
 
-    /// These can only listen, and nobody else.
+    /// Replaces the mutes.
     pub fn set_mutes(&mut self, mutes: Vec<Mute>) {
         self.mutes = mutes.into_iter().map(|mute| (mute.account, mute)).collect();
     }
 
-    /// What keeps an account from speaking.
+    /// The current mute of an account.
     pub(super) fn muted(&self, account: AccountId, now: Time) -> Option<&Mute> {
         let mute = self.mutes.get(&account)?;
         mute.until.is_none_or(|until| now < until).then_some(mute)
     }
 
-    /// An account may do this from now on.
+    /// Sets the role of an account.
     pub fn set_role(&mut self, account: AccountId, role: Role) {
         if let Some(person) = self.people.get_mut(&account) {
             person.role = role;
         }
     }
 
-    /// An account is away until it says something, with a reason that may be empty; it said so at
-    /// `since`.
+    /// Marks an account as away until its next message, with a message that may be empty; submitted
+    /// at `since`.
     pub fn set_away(&mut self, account: AccountId, reason: Text, since: Instant) {
         if let Some(person) = self.people.get_mut(&account) {
             person.away = Some((reason, since));
         }
     }
 
-    /// An entry has been saved that was handed over at `said`.
-    pub fn saved(&mut self, message: &Message, said: Instant) {
+    /// Applies a saved message that was submitted at `since`.
+    pub fn saved(&mut self, message: &Message, since: Instant) {
         if let Some(person) = self.people.get_mut(&message.author.account) {
             person.spoke = Some(Now {
                 wall: message.at,
-                mono: said,
+                mono: since,
             });
-            // What was said before they went, and saved after, does not bring them back.
-            person.away.take_if(|(_, since)| said > *since);
+            // A message from before `/away` that was saved after it doesn't end it.
+            person.away.take_if(|(_, away_since)| since > *away_since);
         }
         if let Conversation::Room(name) = &message.conversation
             && let Some(room) = self.rooms.get_mut(name)
@@ -533,5 +547,106 @@ impl State {
                 room.topic.clone_from(topic);
             }
         }
+    }
+
+    /// Turns slow mode of a room on (`Some`), with a time between two messages of one person, or
+    /// off. A change of the interval also counts for those who have just spoken.
+    pub fn set_slow_mode(&mut self, room: &RoomName, interval: Option<Duration>) {
+        let trusted = self.trusted.clone();
+        let Some(room) = self.rooms.get_mut(room) else {
+            return;
+        };
+        match (interval, &mut room.slow) {
+            (Some(interval), Some(slow)) => {
+                slow.interval = interval;
+                slow.shares.set_quota(Quota::every(interval, 1), 1);
+            }
+            (interval, slow) => {
+                *slow = interval.map(|interval| SlowMode {
+                    interval,
+                    shares: AccountRateLimiter::new(Quota::every(interval, 1), 1, trusted),
+                });
+            }
+        }
+    }
+
+    /// Takes a message from the slow mode allowance of a session. Operators are exempt.
+    ///
+    /// # Errors
+    /// [`Refusal::SlowMode`], with the time to wait.
+    pub fn take_slow_mode(
+        &mut self,
+        session: SessionId,
+        conversation: &Conversation,
+        now: Instant,
+    ) -> Result<(), Refusal> {
+        let Some((name, account, addr)) = self.slow_mode_subject(session, conversation) else {
+            return Ok(());
+        };
+        let Some(slow) = self.slow_mode_of(&name) else {
+            return Ok(());
+        };
+        let wait = match slow.shares.take(account, addr, 1, now) {
+            Ok(()) => return Ok(()),
+            Err(Exhausted::Account(wait) | Exhausted::Address(wait)) => wait,
+        };
+        Err(Refusal::SlowMode {
+            room: name,
+            interval: slow.interval,
+            wait,
+        })
+    }
+
+    /// Gives back what [`State::take_slow_mode`] took for a message that was not saved.
+    pub fn refund_slow_mode(&mut self, session: SessionId, conversation: &Conversation) {
+        if let Some((name, account, addr)) = self.slow_mode_subject(session, conversation)
+            && let Some(slow) = self.slow_mode_of(&name)
+        {
+            slow.shares.refund(account, addr, 1);
+        }
+    }
+
+    fn slow_mode_of(&mut self, room: &RoomName) -> Option<&mut SlowMode> {
+        self.rooms.get_mut(room)?.slow.as_mut()
+    }
+
+    /// The conversation's room if it's in slow mode, with the session's account and address; `None`
+    /// for operators.
+    fn slow_mode_subject(
+        &self,
+        session: SessionId,
+        conversation: &Conversation,
+    ) -> Option<(RoomName, AccountId, IpAddr)> {
+        let Conversation::Room(room) = conversation else {
+            return None;
+        };
+        self.rooms.get(room)?.slow.as_ref()?;
+        let attached = self.sessions.get(&session)?;
+        let person = self.people.get(&attached.account)?;
+        (person.role < Role::Operator).then(|| (room.clone(), attached.account, attached.addr))
+    }
+
+    /// The ignore list of an account that is online.
+    pub fn ignored(&self, account: AccountId) -> Arc<[Ignored]> {
+        let person = self.people.get(&account);
+        person.map_or_else(Arc::default, |person| Arc::clone(&person.ignored))
+    }
+
+    /// Changes an account's ignore list.
+    pub fn ignore(&mut self, account: AccountId, change: &IgnoreChange) {
+        if let Some(person) = self.people.get_mut(&account) {
+            person.ignored = change.apply(&person.ignored).into();
+        }
+    }
+}
+
+/// Checks a change to the ignore list `before` of the account `own`.
+fn check_ignore(own: AccountId, before: &[Ignored], change: &IgnoreChange) -> Result<(), Refusal> {
+    match change {
+        IgnoreChange::Add(ignored) if ignored.account == own => Err(Refusal::Yourself),
+        IgnoreChange::Add(_) if before.len() >= Preferences::MAX_IGNORED => {
+            Err(Refusal::TooManyIgnored)
+        }
+        IgnoreChange::Add(_) | IgnoreChange::Remove(_) => Ok(()),
     }
 }

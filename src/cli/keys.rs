@@ -13,7 +13,7 @@ use super::console::{CommandError, Console, JsonTime, Row, format_time};
 use super::{Exit, OpenMode};
 use crate::chat::access::{KeyRecord, Role};
 use crate::chat::ids::{AccountId, Fingerprint, Name, Time};
-use crate::keys::{MAX_INPUT, read_fingerprint, read_public_key};
+use crate::keys::{MAX_INPUT, read_public_key};
 use crate::store::{Account, AppliedChange, ChangeAction, ChangeError, ChangeOutcome, Store};
 
 #[cfg(test)]
@@ -63,7 +63,7 @@ pub struct AddArgs {
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct RevokeArgs {
     /// Fingerprint of the key, as printed by `ssh-chat keys list`: SHA256: and 43 characters
-    #[arg(value_name = "FINGERPRINT", value_parser = read_fingerprint)]
+    #[arg(value_name = "FINGERPRINT")]
     key: Fingerprint,
 }
 

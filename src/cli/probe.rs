@@ -8,6 +8,7 @@ use serde::{Serialize, Serializer};
 
 use super::Exit;
 use super::console::{CommandError, Console};
+use crate::chat::ids::Fingerprint;
 
 /// Arguments of `probe`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
@@ -22,8 +23,8 @@ pub struct ProbeArgs {
     #[arg(long, value_name = "NAME", default_value = "probe")]
     pub user: String,
     /// Expected host key, as printed by `ssh-chat host-key show`
-    #[arg(long, value_name = "SHA256:…", value_parser = fingerprint)]
-    pub fingerprint: Option<String>,
+    #[arg(long, value_name = "SHA256:…")]
+    pub fingerprint: Option<Fingerprint>,
     /// Time limit for the whole test, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 10,
           value_parser = clap::value_parser!(u64).range(1..=300))]
@@ -31,16 +32,6 @@ pub struct ProbeArgs {
     /// Print a JSON object
     #[arg(long)]
     pub json: bool,
-}
-
-fn fingerprint(text: &str) -> Result<String, String> {
-    let hash = text.strip_prefix("SHA256:").unwrap_or_default();
-    let is_base64 = |b: u8| b.is_ascii_alphanumeric() || b"+/".contains(&b);
-    if hash.len() == 43 && hash.bytes().all(is_base64) {
-        Ok(text.to_owned())
-    } else {
-        Err("a fingerprint is SHA256: and 43 characters after it".to_owned())
-    }
 }
 
 /// The result of a successful probe.

@@ -17,7 +17,7 @@ use super::error::shown;
 use crate::chat::access::network;
 use crate::chat::duration;
 use crate::chat::ids::{Fingerprint, Time};
-use crate::keys::{is_private, read_fingerprint, read_public_key};
+use crate::keys::{is_private, read_public_key};
 
 /// How a value is written in the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -618,7 +618,8 @@ pub(super) fn operator_keys(text: &str) -> Result<Vec<Fingerprint>, String> {
     let parts = text.split([',', '\n']).map(str::trim);
     for (i, part) in parts.filter(|part| !part.is_empty()).enumerate() {
         let key = if part.starts_with("SHA256:") {
-            read_fingerprint(part).map_err(|error| error.to_string())
+            part.parse::<Fingerprint>()
+                .map_err(|error| error.to_string())
         } else {
             read_public_key(part, Time(0))
                 .map(|key| key.fingerprint)

@@ -1,5 +1,4 @@
-//! From allowed to saved to seen: what the hub gives to the store, and what it does when the
-//! store has answered.
+//! Store calls: what the hub sends to the store, and what it does with the result.
 
 use std::collections::BTreeSet;
 use std::future::Future;
@@ -7,13 +6,13 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::Hub;
 use super::feed::Delivery;
-use super::rooms::Removal;
-use super::{Feed, Hub};
+use super::handle::RoomRemoval;
 use crate::chat::event::{Author, Draft, Event, Message};
 use crate::chat::ids::{AccountId, Conversation, Name, RoomName, Seq, SessionId};
 use crate::chat::intent::{Intent, Refusal};
-use crate::chat::state::Decision;
+use crate::chat::state::IntentDecision;
 use crate::clock;
 use crate::store::{
     AppliedChange, Change, ChangeAction, ChangeError, EditError, MessageEdit, RoomRecord,
@@ -21,38 +20,38 @@ use crate::store::{
 };
 use crate::telemetry::metrics;
 
-/// A message that is allowed and not yet saved, and who waits to hear of it.
-pub(super) struct Pending {
+/// An accepted message that is not saved yet, and the session that waits for the reply.
+pub(super) struct PendingMessage {
     pub session: SessionId,
     pub id: u32,
     pub draft: Draft,
-    /// When it was handed over.
+    /// When it was submitted.
     pub since: Instant,
 }
 
-/// What the store is doing for the hub at this moment.
-pub(super) type InFlight = Pin<Box<dyn Future<Output = Outcome> + Send>>;
+/// The store call in flight.
+pub(super) type StoreCall = Pin<Box<dyn Future<Output = StoreResult> + Send>>;
 
-/// What the store has done.
-pub(super) enum Outcome {
-    Appended(Vec<Pending>, Result<Vec<Seq>, StoreError>),
-    Amended {
+/// The result of a store call.
+pub(super) enum StoreResult {
+    Appended(Vec<PendingMessage>, Result<Vec<Seq>, StoreError>),
+    Edited {
         session: SessionId,
         id: u32,
         since: Instant,
-        /// Where new words were to be seen; none to delete.
-        edited: Option<Conversation>,
+        /// Where slow mode counted an edit; `None` for a deletion.
+        counted: Option<Conversation>,
         result: Result<Message, EditError>,
     },
-    Opened(SessionId, u32, Result<RoomRecord, StoreError>),
-    /// An empty room is gone, or what it is.
-    Removed(
+    RoomOpened(SessionId, u32, Result<RoomRecord, StoreError>),
+    /// An empty room was removed (`None`), or has messages after all.
+    EmptyRoomRemoved(
         RoomName,
         Option<AccountId>,
         Result<Option<RoomRecord>, StoreError>,
     ),
-    /// A room is gone by an order, or why not.
-    RemovedByOrder(Box<Removal>, Result<AppliedChange, ChangeError>),
+    /// An operator's removal of a room.
+    RoomRemoved(Box<RoomRemoval>, Result<AppliedChange, ChangeError>),
     Renamed {
         session: SessionId,
         id: u32,
@@ -62,72 +61,72 @@ pub(super) enum Outcome {
     },
 }
 
-/// A decision that is the store's to make, waiting for its turn.
-pub(super) struct Barrier {
+/// A decision that only the store can complete, waiting for its turn.
+pub(super) struct QueuedDecision {
     pub session: SessionId,
     pub id: u32,
-    pub decision: Decision,
-    /// When it was handed over.
+    pub decision: IntentDecision,
+    /// When it was submitted.
     pub since: Instant,
     /// How many messages the store must have answered first.
     pub after: u64,
 }
 
 impl Hub {
-    /// Gives the store its next work, if it has none.
-    pub(super) fn start(&mut self) {
+    /// Starts the next store call, if none is in flight.
+    pub(super) fn start_store_call(&mut self) {
         while self.in_flight.is_none() {
-            let answered = self.messages.answered;
-            let turn = self.barriers.front().is_some_and(|b| b.after <= answered);
-            if turn && let Some(barrier) = self.barriers.pop_front() {
-                self.in_flight = self.decide_by_store(barrier);
+            let next = self.decisions.front();
+            let is_due = next.is_some_and(|next| next.after <= self.messages.answered);
+            if is_due && let Some(queued) = self.decisions.pop_front() {
+                self.in_flight = self.store_decision(queued);
             } else if let Some(removal) = self.removals.pop_front() {
-                self.in_flight = Some(self.remove_by_order(removal));
-            } else if let Some(removal) = self.start_removal() {
+                self.in_flight = Some(self.remove_room(removal));
+            } else if let Some(removal) = self.remove_empty_room() {
                 self.in_flight = Some(removal);
-            } else if !self.gathered.is_empty() {
+            } else if !self.batch.is_empty() {
                 self.in_flight = Some(self.append());
             } else {
                 if let Some(reply) = self.stopping.take() {
-                    let _gone_already = reply.send(());
+                    let _caller_gone = reply.send(());
                 }
                 return;
             }
         }
     }
 
-    fn append(&mut self) -> InFlight {
-        let mut batch = std::mem::take(&mut self.gathered);
+    fn append(&mut self) -> StoreCall {
+        let mut batch = std::mem::take(&mut self.batch);
         let mut drafts: Vec<Draft> = batch.iter().map(|pending| pending.draft.clone()).collect();
         let portion = self.store.portion(&drafts).clamp(1, batch.len().max(1));
         drafts.truncate(portion);
-        self.gathered = batch.split_off(portion.min(batch.len()));
+        self.batch = batch.split_off(portion.min(batch.len()));
         let store = Arc::clone(&self.store);
         Box::pin(async move {
             let begin = Instant::now();
             let result = store.append(drafts).await;
             metrics::committed(portion, begin.elapsed(), result.is_ok());
-            Outcome::Appended(batch, result)
+            StoreResult::Appended(batch, result)
         })
     }
 
-    fn decide_by_store(&mut self, barrier: Barrier) -> Option<InFlight> {
-        let Barrier {
+    fn store_decision(&mut self, queued: QueuedDecision) -> Option<StoreCall> {
+        let QueuedDecision {
             session,
             id,
             decision,
             since,
             ..
-        } = barrier;
+        } = queued;
         let store = Arc::clone(&self.store);
         match decision {
-            Decision::Amend {
+            IntentDecision::Edit {
                 conversation,
                 author,
                 to,
                 text,
             } => {
-                let amendment = MessageEdit {
+                let edit = MessageEdit {
                     conversation,
                     target: None,
                     author,
@@ -135,38 +134,36 @@ impl Hub {
                     text,
                     at: clock::now(),
                 };
-                let edited = amendment.text.is_some();
-                let edited = edited.then(|| amendment.conversation.clone());
+                let counted = edit.text.is_some().then(|| edit.conversation.clone());
                 Some(Box::pin(async move {
-                    Outcome::Amended {
+                    StoreResult::Edited {
                         session,
                         id,
                         since,
-                        edited,
-                        result: store.edit_message(amendment).await,
+                        counted,
+                        result: store.edit_message(edit).await,
                     }
                 }))
             }
-            // Judged once more: while it waited, others may have made this room, or the last one
-            // that there was room for.
-            Decision::OpenRoom(room) => {
-                match self.judge(session, Intent::Join(room), clock::now()) {
-                    Ok(Decision::OpenRoom(room)) => {
+            // Decided again: while it waited, others may have created this room, or as many as
+            // there can be.
+            IntentDecision::OpenRoom(room) => {
+                match self.decide(session, Intent::Join(room), clock::now()) {
+                    Ok(IntentDecision::OpenRoom(room)) => {
                         let (account, _) = self.state.origin(session)?;
                         return Some(Box::pin(async move {
                             let opened = store.open_room(&room, Some(account), clock::now()).await;
-                            Outcome::Opened(session, id, opened)
+                            StoreResult::RoomOpened(session, id, opened)
                         }));
                     }
-                    Ok(Decision::Join(room)) => self.enter(session, id, room),
+                    Ok(IntentDecision::Join(room)) => self.enter(session, id, room),
                     Ok(_) => {}
-                    Err(refusal) => self.reply(session, Delivery::Refused(id, refusal)),
+                    Err(refusal) => self.deliver(session, Delivery::Refused(id, refusal)),
                 }
                 None
             }
-            Decision::Rename(to) => {
-                let author = self.state.author(session)?;
-                let Author { account, name } = author.clone();
+            IntentDecision::Rename(to) => {
+                let Author { account, name } = self.state.author(session)?;
                 let rename = ChangeAction::Rename {
                     account,
                     from: name.clone(),
@@ -174,82 +171,69 @@ impl Hub {
                 };
                 let change = Change::by(account, name, clock::now(), rename);
                 Some(Box::pin(async move {
-                    let result = store.apply(&change).await.map(|_applied| ());
-                    Outcome::Renamed {
+                    StoreResult::Renamed {
                         session,
                         id,
-                        account: author.account,
+                        account,
                         to,
-                        result,
+                        result: store.apply(&change).await.map(|_applied| ()),
                     }
                 }))
             }
-            // The others are never the store's to decide.
-            Decision::Append(_)
-            | Decision::Join(_)
-            | Decision::Leave(_)
-            | Decision::Away(_)
-            | Decision::Ignore(_) => None,
+            // These never reach the queue.
+            IntentDecision::Append(_)
+            | IntentDecision::Join(_)
+            | IntentDecision::Leave(_)
+            | IntentDecision::Away(_)
+            | IntentDecision::Ignore(_) => None,
         }
     }
 
-    /// The store has answered: the state changes and people see it, or the one who asked is told
-    /// why not.
-    pub(super) fn finish(&mut self, outcome: Outcome) {
-        if let Outcome::Appended(batch, _) = &outcome {
-            self.messages.answered += batch.len() as u64;
-        }
-        match outcome {
-            Outcome::Appended(batch, Ok(places)) => self.appended(batch, places),
-            Outcome::Appended(batch, Err(error)) => {
-                // Whoever watches the disk has logged that, once.
-                if error != StoreError::AlmostFull {
-                    tracing::error!(
-                        event = "append_failed",
-                        messages = batch.len(),
-                        %error,
-                        "messages could not be saved and were refused"
-                    );
-                }
-                for pending in batch {
-                    self.state
-                        .unsaid(pending.session, &pending.draft.conversation);
-                    self.not_saved(pending.session, pending.id, &error);
+    /// Applies the result of a store call: changes the state, publishes, and replies.
+    pub(super) fn store_done(&mut self, result: StoreResult) {
+        match result {
+            StoreResult::Appended(batch, result) => {
+                self.messages.answered += batch.len() as u64;
+                match result {
+                    Ok(seqs) => self.appended(batch, seqs),
+                    Err(error) => self.append_failed(batch, &error),
                 }
             }
-            Outcome::Amended {
+            StoreResult::Edited {
                 session,
                 id,
                 since,
-                edited,
+                counted,
                 result,
             } => match result {
                 Ok(message) => {
-                    let rooms = self.publish(message, since);
-                    self.reply(session, Delivery::Accepted(id));
-                    self.wake(rooms);
+                    let room = self.publish(message, since);
+                    self.deliver(session, Delivery::Accepted(id));
+                    self.notify_rooms(room);
                 }
                 Err(error) => {
-                    if let Some(conversation) = edited {
-                        self.state.unsaid(session, &conversation);
+                    if let Some(conversation) = counted {
+                        self.state.refund_slow_mode(session, &conversation);
                     }
                     match error {
                         EditError::NotFound | EditError::Gone => {
-                            self.reply(session, Delivery::Refused(id, Refusal::NothingToAmend));
+                            self.deliver(session, Delivery::Refused(id, Refusal::NothingToEdit));
                         }
                         EditError::Store(error) => self.not_saved(session, id, &error),
                     }
                 }
             },
-            Outcome::Opened(session, id, Ok(room)) => {
+            StoreResult::RoomOpened(session, id, Ok(room)) => {
                 let name = room.name.clone();
-                self.room_is_there(room);
+                self.add_room(room);
                 self.enter(session, id, name);
             }
-            Outcome::Removed(room, made_by, removed) => self.removed(room, made_by, removed),
-            Outcome::RemovedByOrder(removal, result) => self.removed_by_order(*removal, result),
-            Outcome::Opened(session, id, Err(error)) => self.not_saved(session, id, &error),
-            Outcome::Renamed {
+            StoreResult::RoomOpened(session, id, Err(error)) => self.not_saved(session, id, &error),
+            StoreResult::EmptyRoomRemoved(room, created_by, removed) => {
+                self.empty_room_removed(room, created_by, removed);
+            }
+            StoreResult::RoomRemoved(removal, result) => self.room_removed(*removal, result),
+            StoreResult::Renamed {
                 session,
                 id,
                 account,
@@ -257,35 +241,53 @@ impl Hub {
                 result,
             } => match result {
                 Ok(()) => {
-                    self.renamed(account, to);
-                    self.reply(session, Delivery::Accepted(id));
+                    self.rename(account, to);
+                    self.deliver(session, Delivery::Accepted(id));
                 }
                 Err(ChangeError::TooManyNames(names)) => {
-                    self.reply(session, Delivery::Refused(id, Refusal::TooManyNames(names)));
+                    self.deliver(session, Delivery::Refused(id, Refusal::TooManyNames(names)));
                 }
                 Err(ChangeError::Store(error)) => self.not_saved(session, id, &error),
                 Err(_taken) => {
-                    self.reply(session, Delivery::Refused(id, Refusal::NameTaken(to)));
+                    self.deliver(session, Delivery::Refused(id, Refusal::NameTaken(to)));
                 }
             },
         }
     }
 
-    fn appended(&mut self, batch: Vec<Pending>, places: Vec<Seq>) {
+    fn appended(&mut self, batch: Vec<PendingMessage>, seqs: Vec<Seq>) {
         let mut rooms = BTreeSet::new();
         let now = clock::monotonic();
-        for (pending, seq) in batch.into_iter().zip(places) {
+        for (pending, seq) in batch.into_iter().zip(seqs) {
             metrics::saved(now - pending.since);
             rooms.extend(self.publish(pending.draft.at_place(seq), pending.since));
-            // After the message itself: who hears that it is saved finds it there.
-            self.reply(pending.session, Delivery::Accepted(pending.id));
+            // After the message itself: a session that gets this reply finds the message.
+            self.deliver(pending.session, Delivery::Accepted(pending.id));
         }
-        self.wake(rooms);
+        self.notify_rooms(rooms);
     }
 
-    /// Makes a saved entry visible that was handed over at `said`. Those in the returned room are to be woken.
-    fn publish(&mut self, message: Message, said: Instant) -> Option<RoomName> {
-        self.state.saved(&message, said);
+    fn append_failed(&mut self, batch: Vec<PendingMessage>, error: &StoreError) {
+        // The disk monitor has logged a full disk already.
+        if *error != StoreError::AlmostFull {
+            tracing::error!(
+                event = "append_failed",
+                messages = batch.len(),
+                %error,
+                "messages not saved; their senders were told"
+            );
+        }
+        for pending in batch {
+            self.state
+                .refund_slow_mode(pending.session, &pending.draft.conversation);
+            self.not_saved(pending.session, pending.id, error);
+        }
+    }
+
+    /// Makes a saved message visible that was submitted at `since`. The subscribers of the returned
+    /// room still have to be notified.
+    fn publish(&mut self, message: Message, since: Instant) -> Option<RoomName> {
+        self.state.saved(&message, since);
         let conversation = message.conversation.clone();
         let event = Arc::new(Event::Message(message));
         match conversation {
@@ -294,23 +296,24 @@ impl Hub {
                 Some(room)
             }
             Conversation::Direct(a, b) => {
-                for session in [a, b].iter().flat_map(|who| self.state.sessions_of(*who)) {
-                    self.reply(*session, Delivery::Event(Arc::clone(&event)));
+                for account in [a, b] {
+                    self.deliver_to_account(account, &Delivery::Event(Arc::clone(&event)));
                 }
                 None
             }
         }
     }
 
-    fn wake(&self, rooms: impl IntoIterator<Item = RoomName>) {
-        let feeds = rooms.into_iter().filter_map(|room| self.feeds.get(&room));
-        for inbox in feeds.flat_map(|feed: &Feed| feed.listeners.values()) {
-            inbox.ring();
+    fn notify_rooms(&self, rooms: impl IntoIterator<Item = RoomName>) {
+        for room in rooms {
+            if let Some(feed) = self.feeds.get(&room) {
+                feed.notify();
+            }
         }
     }
 
     fn not_saved(&self, session: SessionId, id: u32, error: &StoreError) {
         let refusal = Refusal::NotSaved(error.to_string());
-        self.reply(session, Delivery::Refused(id, refusal));
+        self.deliver(session, Delivery::Refused(id, refusal));
     }
 }

@@ -1,8 +1,8 @@
-//! How what happens reaches sessions without ever waiting for one.
+//! How events reach sessions without the hub ever waiting for one.
 //!
-//! A room has one shared [`Ring`] of recent events; each session reads it from a cursor of its
-//! own, so a slow reader costs a cursor, not a queue. What concerns one session only is put into
-//! its [`Inbox`], which is bounded. Nothing here blocks the hub.
+//! A room has one shared [`Ring`] of recent events, which each session reads from its own
+//! [`Cursor`]: a slow reader costs a cursor, not a queue. What concerns one session goes to its
+//! bounded [`Inbox`].
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -18,9 +18,9 @@ use crate::chat::intent::{Answer, Refusal, RoomView};
 use crate::chat::preferences::Ignored;
 use crate::text::Text;
 
-/// How many events a room keeps for those who are behind.
+/// How many events a room keeps for slow readers.
 const RING: usize = 512;
-/// How many direct messages and notices may wait for one session.
+/// How many direct messages and notices can wait for one session.
 const INBOX: usize = 256;
 
 /// An event of a room.
@@ -34,205 +34,204 @@ pub struct RoomEvent {
     pub sheet: Sheet,
 }
 
-/// The recent events of one room. One writer (the hub), any number of readers.
+/// A ring buffer of one room's recent events. One writer (the hub), any number of readers.
 #[derive(Debug, Default)]
-pub struct Ring {
-    inner: RwLock<Recent>,
-}
+pub struct Ring(RwLock<RingBuffer>);
 
 #[derive(Debug, Default)]
-struct Recent {
-    posts: VecDeque<Arc<RoomEvent>>,
-    /// The number of events that have ever been pushed.
+struct RingBuffer {
+    events: VecDeque<Arc<RoomEvent>>,
+    /// How many events were ever pushed.
     pushed: u64,
 }
 
-/// A reader's place in a [`Ring`].
+/// A reader's position in a [`Ring`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cursor(u64);
 
 impl Ring {
-    /// Adds an event; the oldest is forgotten once there are too many.
+    /// Adds an event, and drops the oldest one if the ring is full.
     pub fn push(&self, event: Arc<Event>) {
-        let now = Instant::now();
-        let mut recent = self.inner.write().unwrap_or_else(PoisonError::into_inner);
-        if recent.posts.len() == RING {
-            recent.posts.pop_front();
-        }
-        recent.posts.push_back(Arc::new(RoomEvent {
-            pushed: now,
+        let event = Arc::new(RoomEvent {
+            pushed: Instant::now(),
             event,
             sheet: Sheet::default(),
-        }));
-        recent.pushed += 1;
+        });
+        let mut ring = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if ring.events.len() == RING {
+            ring.events.pop_front();
+        }
+        ring.events.push_back(event);
+        ring.pushed += 1;
     }
 
-    /// How many read it, about: each of them holds on to it.
+    /// The approximate number of readers: each holds a reference.
     pub fn readers(ring: &Arc<Ring>) -> usize {
         Arc::strong_count(ring)
     }
 
-    /// The place behind everything that was pushed until now.
+    /// The position after the newest event.
     pub fn end(&self) -> Cursor {
-        let recent = self.inner.read().unwrap_or_else(PoisonError::into_inner);
-        Cursor(recent.pushed)
+        Cursor(self.0.read().unwrap_or_else(PoisonError::into_inner).pushed)
     }
 
-    /// Appends to `posts` at most `most` events from the cursor on, and moves it behind them.
-    /// Returns how many events were forgotten before they could be read.
-    pub fn read(&self, cursor: &mut Cursor, most: usize, posts: &mut Vec<Arc<RoomEvent>>) -> u64 {
-        let recent = self.inner.read().unwrap_or_else(PoisonError::into_inner);
-        let first = recent.pushed - recent.posts.len() as u64;
+    /// Appends at most `limit` events from the cursor on to `out`, and moves the cursor past them.
+    /// Returns how many events were dropped before they could be read.
+    pub fn read(&self, cursor: &mut Cursor, limit: usize, out: &mut Vec<Arc<RoomEvent>>) -> u64 {
+        let ring = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let first = ring.pushed - ring.events.len() as u64;
         let skipped = first.saturating_sub(cursor.0);
-        let from = usize::try_from(cursor.0.max(first) - first).unwrap_or(usize::MAX);
-        let before = posts.len();
-        posts.extend(recent.posts.iter().skip(from).take(most).cloned());
-        cursor.0 = cursor.0.max(first) + (posts.len() - before) as u64;
+        let start = cursor.0.max(first);
+        let before = out.len();
+        let offset = usize::try_from(start - first).unwrap_or(usize::MAX);
+        out.extend(ring.events.iter().skip(offset).take(limit).cloned());
+        cursor.0 = start + (out.len() - before) as u64;
         skipped
     }
 }
 
-/// Something for one session only.
+/// What the hub sends to one session. Replies have the number of the intent or query.
 #[derive(Debug, Clone)]
 pub enum Delivery {
-    /// The intent of this number is done.
+    /// The intent is done.
     Accepted(u32),
-    /// The intent of this number can't be done.
+    /// The intent is refused.
     Refused(u32, Refusal),
-    /// The session is in this room now.
+    /// The session joined a room.
     Joined(u32, Joined),
-    /// The session has left this room.
+    /// The session left a room.
     Left(u32, RoomName),
-    /// This room is removed, as these words say: the session is not in it any more.
+    /// The room was removed, with a notice for the user. The session is no longer in it.
     Removed(RoomName, Text),
-    /// The answer to the query of this number.
+    /// The answer to the query.
     Answer(u32, Answer),
     /// A direct message or a notice.
     Event(Arc<Event>),
-    /// The session's person may do this from now on.
+    /// The user's new role.
     Role(Role),
-    /// The session's person ignores these from now on.
+    /// The user's new ignore list.
     Ignored(Arc<[Ignored]>),
-    /// The session is out of the chat, for this reason: it sees nothing more of it.
+    /// The session was removed from the chat, for this reason, and gets nothing more.
     Dismissed(Text),
-    /// The session is to end, for this reason, once it has seen what was said.
+    /// The session must end, for this reason, once it has shown what came before.
     Close(Text),
 }
 
-/// A room that a session has entered, and where to read on.
+/// A room that a session has joined, and where to read from.
 #[derive(Debug, Clone)]
 pub struct Joined {
     /// The room as it was at that moment.
     pub view: RoomView,
-    /// What happens in it.
+    /// The room's events.
     pub ring: Arc<Ring>,
-    /// The place in the ring behind `view.last`.
+    /// The position in the ring after `view.last`.
     pub cursor: Cursor,
 }
 
-/// What waits for one session, and the bell that wakes it. One task listens to it: of several, the
-/// last.
+/// The deliveries for one session, with the notification that wakes it. Only one task can wait on
+/// it: if several do, the last one is woken.
 ///
-/// All of it lies together, which a [`tokio::sync::Notify`] for the bell would not: in a room of
-/// many, nothing of a session is in the processor's caches when the bell rings.
+/// The waker is stored inline, unlike in a [`tokio::sync::Notify`]: when a full room is notified,
+/// nothing of a session is in the processor's caches.
+///
+/// Protocol: the hub calls [`Inbox::push`], then [`Inbox::notify`]; the session waits for
+/// [`Inbox::notified`], then calls [`Inbox::take`] and reads its rooms' rings.
 #[derive(Debug, Default)]
-pub struct Inbox(Mutex<Waiting>);
+pub struct Inbox(Mutex<InboxState>);
 
 #[derive(Debug, Default)]
-struct Waiting {
-    listener: Option<Waker>,
-    /// Whether the bell has rung since the listener heard it last.
-    rung: bool,
-    /// Whether the session is out of the chat, and has not heard of it yet.
+struct InboxState {
+    waker: Option<Waker>,
+    notified: bool,
+    /// The session was dismissed, and has not polled for it yet.
     dismissed: bool,
     deliveries: VecDeque<Delivery>,
     skipped: u64,
 }
 
-impl Waiting {
-    fn listen(&mut self, waker: &Waker) {
-        let known = self.listener.as_ref();
-        if !known.is_some_and(|known| known.will_wake(waker)) {
-            self.listener = Some(waker.clone());
+impl InboxState {
+    /// Stores the waker unless `is_ready`.
+    fn poll(&mut self, is_ready: bool, cx: &Context<'_>) -> Poll<()> {
+        if is_ready {
+            return Poll::Ready(());
         }
+        match &mut self.waker {
+            Some(waker) => waker.clone_from(cx.waker()),
+            none => *none = Some(cx.waker().clone()),
+        }
+        Poll::Pending
     }
 }
 
 impl Inbox {
-    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+    fn lock(&self) -> MutexGuard<'_, InboxState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Leaves something for the session; [`Inbox::ring`] must follow. Events beyond the bound
-    /// are counted and dropped (direct messages are in the history). Replies are always taken:
-    /// their number is bounded by the intents that a session may have under way.
-    pub fn put(&self, delivery: Delivery) {
-        let mut waiting = self.waiting();
-        if matches!(delivery, Delivery::Event(_)) && waiting.deliveries.len() >= INBOX {
-            waiting.skipped += 1;
+    /// Adds a delivery; [`Inbox::notify`] must follow. Events beyond the capacity are counted and
+    /// dropped (direct messages are in the history). Replies are always taken: a session can only
+    /// have so many intents in flight.
+    pub fn push(&self, delivery: Delivery) {
+        let mut inbox = self.lock();
+        if matches!(delivery, Delivery::Event(_)) && inbox.deliveries.len() >= INBOX {
+            inbox.skipped += 1;
         } else {
-            waiting.deliveries.push_back(delivery);
+            inbox.deliveries.push_back(delivery);
         }
     }
 
     /// Wakes the session.
-    pub fn ring(&self) {
-        let mut waiting = self.waiting();
-        if !std::mem::replace(&mut waiting.rung, true) {
-            wake(waiting);
+    pub fn notify(&self) {
+        let mut inbox = self.lock();
+        if !std::mem::replace(&mut inbox.notified, true) {
+            wake(inbox);
         }
     }
 
-    /// The session is out of the chat, for this reason. It hears of it even while it waits for a
-    /// client that reads nothing.
+    /// Delivers the dismissal, and wakes the session even while it waits for a client that doesn't
+    /// read.
     pub fn dismiss(&self, reason: Text) {
-        self.put(Delivery::Dismissed(reason));
-        let mut waiting = self.waiting();
-        (waiting.rung, waiting.dismissed) = (true, true);
-        wake(waiting);
+        let mut inbox = self.lock();
+        inbox.deliveries.push_back(Delivery::Dismissed(reason));
+        (inbox.notified, inbox.dismissed) = (true, true);
+        wake(inbox);
     }
 
-    /// Whether the session was dismissed; ready once.
-    pub fn poll_dismissed(&self, cx: &mut Context<'_>) -> Poll<()> {
-        let mut waiting = self.waiting();
-        if std::mem::take(&mut waiting.dismissed) {
-            return Poll::Ready(());
-        }
-        waiting.listen(cx.waker());
-        Poll::Pending
+    /// Ready once after the session was dismissed.
+    pub fn poll_dismissed(&self, cx: &Context<'_>) -> Poll<()> {
+        let mut inbox = self.lock();
+        let dismissed = std::mem::take(&mut inbox.dismissed);
+        inbox.poll(dismissed, cx)
     }
 
-    /// Whether the bell has rung since the last time.
-    pub fn poll_rung(&self, cx: &mut Context<'_>) -> Poll<()> {
-        let mut waiting = self.waiting();
-        if std::mem::take(&mut waiting.rung) {
-            return Poll::Ready(());
-        }
-        waiting.listen(cx.waker());
-        Poll::Pending
+    /// Ready if the session was notified since the last time.
+    pub fn poll_notified(&self, cx: &Context<'_>) -> Poll<()> {
+        let mut inbox = self.lock();
+        let notified = std::mem::take(&mut inbox.notified);
+        inbox.poll(notified, cx)
     }
 
-    /// Waits until the bell has rung since the last time. Safe to cancel.
-    pub async fn rung(&self) {
-        poll_fn(|cx| self.poll_rung(cx)).await;
+    /// Waits until the session is notified. Cancel safe.
+    pub async fn notified(&self) {
+        poll_fn(|cx| self.poll_notified(cx)).await;
     }
 
-    /// Takes all that waits, and how many events were dropped since the last time.
+    /// Takes all deliveries, and the number of events dropped since the last call.
     pub fn take(&self) -> (VecDeque<Delivery>, u64) {
-        let mut waiting = self.waiting();
+        let mut inbox = self.lock();
         (
-            std::mem::take(&mut waiting.deliveries),
-            std::mem::take(&mut waiting.skipped),
+            std::mem::take(&mut inbox.deliveries),
+            std::mem::take(&mut inbox.skipped),
         )
     }
 }
 
-fn wake(mut waiting: MutexGuard<'_, Waiting>) {
-    let listener = waiting.listener.take();
-    // Whoever is woken wants the lock.
-    drop(waiting);
-    if let Some(listener) = listener {
-        listener.wake();
+fn wake(mut inbox: MutexGuard<'_, InboxState>) {
+    let waker = inbox.waker.take();
+    // The woken task takes the lock.
+    drop(inbox);
+    if let Some(waker) = waker {
+        waker.wake();
     }
 }
 
@@ -251,12 +250,15 @@ mod tests {
         })
     }
 
-    fn events(posts: &[Arc<RoomEvent>]) -> Vec<Arc<Event>> {
-        posts.iter().map(|post| Arc::clone(&post.event)).collect()
+    fn events(events: &[Arc<RoomEvent>]) -> Vec<Arc<Event>> {
+        events
+            .iter()
+            .map(|event| Arc::clone(&event.event))
+            .collect()
     }
 
     #[test]
-    fn each_reader_has_a_place_of_its_own() {
+    fn each_reader_has_its_own_cursor() {
         let ring = Ring::default();
         let mut early = ring.end();
         for n in 0..3 {
@@ -268,14 +270,14 @@ mod tests {
         assert_eq!(ring.read(&mut early, 2, &mut seen), 0);
         assert_eq!(ring.read(&mut early, 9, &mut seen), 0);
         assert_eq!(events(&seen), (0..4).map(event).collect::<Vec<_>>());
-        assert!(seen.is_sorted_by_key(|post| post.pushed));
+        assert!(seen.is_sorted_by_key(|event| event.pushed));
         let mut seen = Vec::new();
         ring.read(&mut late, 9, &mut seen);
         assert_eq!(events(&seen), vec![event(3)]);
     }
 
     #[test]
-    fn who_is_too_far_behind_is_told_how_much_was_skipped() {
+    fn a_reader_too_far_behind_learns_how_much_was_skipped() {
         let ring = Ring::default();
         let mut cursor = ring.end();
         for n in 0..RING + 10 {
@@ -288,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bell_is_heard_once_and_never_missed() {
+    fn a_notification_is_seen_once_and_never_missed() {
         #[derive(Default)]
         struct Woken(AtomicUsize);
         impl Wake for Woken {
@@ -302,32 +304,31 @@ mod tests {
         let times = || woken.0.load(Ordering::Relaxed);
         let inbox = Inbox::default();
 
-        inbox.ring();
-        assert!(inbox.poll_rung(cx).is_ready(), "before anybody listened");
-        assert!(inbox.poll_rung(cx).is_pending(), "heard already");
-        inbox.ring();
-        inbox.ring();
+        inbox.notify();
+        assert!(inbox.poll_notified(cx).is_ready(), "before anyone waited");
+        assert!(inbox.poll_notified(cx).is_pending(), "seen already");
+        inbox.notify();
+        inbox.notify();
         assert_eq!(times(), 1, "woken once for both");
-        // Who waits for something else meanwhile is not woken for it again, but hears of a
-        // dismissal, and of the bell when it listens.
+        // A task that waits for a dismissal is not woken by a notification, but sees it later.
         assert!(inbox.poll_dismissed(cx).is_pending());
-        inbox.ring();
+        inbox.notify();
         assert_eq!(times(), 1);
         inbox.dismiss(Text::stored("go"));
         assert_eq!(times(), 2);
         assert!(inbox.poll_dismissed(cx).is_ready());
-        assert!(inbox.poll_dismissed(cx).is_pending(), "told once");
-        assert!(inbox.poll_rung(cx).is_ready());
-        assert!(inbox.poll_rung(cx).is_pending());
+        assert!(inbox.poll_dismissed(cx).is_pending(), "ready once");
+        assert!(inbox.poll_notified(cx).is_ready());
+        assert!(inbox.poll_notified(cx).is_pending());
     }
 
     #[test]
     fn an_inbox_drops_events_but_never_replies() {
         let inbox = Inbox::default();
         for n in 0..INBOX + 5 {
-            inbox.put(Delivery::Event(event(n)));
+            inbox.push(Delivery::Event(event(n)));
         }
-        inbox.put(Delivery::Accepted(1));
+        inbox.push(Delivery::Accepted(1));
         let (deliveries, skipped) = inbox.take();
         assert_eq!((deliveries.len(), skipped), (INBOX + 1, 5));
     }

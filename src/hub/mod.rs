@@ -1,24 +1,28 @@
 //! The hub: the single writer of the chat's state.
 //!
-//! Requests come through a bounded mailbox. An intent is judged by [`State::decide`]; what must
-//! be kept goes to the store; only then does the state change and does anybody see it (**durable
-//! before visible**). One batch is in flight while the next gathers, so the rate of commits does
-//! not limit the rate of messages.
+//! Requests arrive in a bounded mailbox. [`State::decide`] checks an intent; what must be kept goes
+//! to the store; only then does the state change and do others see it (**durable before
+//! visible**). One store call is in flight while the next batch gathers, so the commit rate doesn't
+//! limit the message rate.
 //!
-//! Messages do not depend on one another, so they are batched freely. What the store itself must
-//! decide (a name, a new room, an edit) goes alone, after the messages that came before it: who
-//! says something and at once edits "the last message" means that one.
+//! Messages don't depend on each other and are batched freely. What only the store can decide (a
+//! name, a new room, an edit) is a store call of its own, made after the messages that were
+//! accepted before it: an edit of "the last message" means the one just sent.
+//!
+//! Protocol: [`Hub::load`] returns the hub and its [`Handle`]; spawn [`Hub::run`]. A session calls
+//! [`Handle::attach`], submits intents and queries through its [`Attachment`], and takes the
+//! replies from its [`Inbox`] and the events of each room from that room's [`Ring`]. Dropping the
+//! attachment detaches it. To shut down, call [`Handle::stop`], which returns once everything
+//! accepted is saved, then [`Handle::close_all`]; `run` returns when all handles are dropped.
 
-mod allowance;
-mod authority;
 mod commit;
 pub mod feed;
 mod handle;
+mod limits;
 mod rooms;
 pub mod sheet;
 #[cfg(test)]
 mod tests;
-pub(crate) mod wait;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
@@ -26,123 +30,103 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 
-use self::allowance::Allowances;
-use self::commit::{Barrier, InFlight, Outcome, Pending};
+use self::commit::{PendingMessage, QueuedDecision, StoreCall, StoreResult};
 use self::feed::{Delivery, Inbox, Joined, Ring};
-use self::handle::Request;
 pub use self::handle::{Attachment, Handle};
-use self::rooms::{Idle, Removal};
-use self::wait::{maybe, until};
+use self::handle::{ControlRequest, HubRequest, RoomRemoval};
+pub use self::limits::Limits;
+use self::limits::RateLimits;
+use self::rooms::IdleRooms;
+use crate::chat::addresses::NetworkAccounts;
 use crate::chat::event::{Author, Event};
-use crate::chat::ids::{Conversation, RoomName, SessionId};
-use crate::chat::intent::{Arrival, Intent, Refusal};
-use crate::chat::presence::Gathering;
-use crate::chat::state::{Decision, State};
+use crate::chat::ids::{AccountId, Conversation, Name, RoomName, SessionId};
+use crate::chat::intent::{Intent, NewSession, Refusal};
+use crate::chat::preferences::{IgnoreChange, Ignored};
+use crate::chat::presence::PresenceBatch;
+use crate::chat::state::{IntentDecision, State};
 use crate::clock;
-use crate::rate_limit::{Quota, TrustedNetworks};
 use crate::store::{Store, StoreError};
 use crate::telemetry::metrics;
 use crate::text::Text;
 
-/// How many requests may wait in the mailbox; one more is refused with a notice.
+/// The capacity of the mailbox, in requests. Sessions beyond it are refused as busy.
 const MAILBOX: usize = 4096;
-/// How many messages may gather behind the batch in flight, to be the next one.
+/// The most messages that gather for the next batch.
 const BATCH: usize = 2048;
-/// How many waiting requests are handled before the hub looks at departures and at the store's
-/// answer again. Enough for one batch of a busy chat.
-const ROUND: usize = 256;
-/// How many decisions may wait for the store.
-const BARRIERS: usize = 1024;
+/// The most requests handled in one turn, before detached sessions and the store's answer are
+/// looked at again. Enough for one batch of a busy chat.
+const REQUESTS_PER_TURN: usize = 256;
+/// The most decisions that wait for the store.
+const MAX_DECISIONS: usize = 1024;
 
-const LOST: &str = "The server restarts after an internal error. Your last message may not be \
-    saved; connect again in a moment.";
+const LOST: &str = "The server is restarting after an internal error. Your last message may not \
+    be saved. Connect again in a moment.";
 
-/// What an operator can set about the hub.
-#[derive(Debug, Clone)]
-pub struct Limits {
-    /// The most rooms there can be.
-    pub rooms: usize,
-    /// The most of them that one account can have made.
-    pub rooms_per_account: usize,
-    /// How long a room is kept in which nobody is and nothing was ever said. Can't be changed
-    /// later.
-    pub empty_rooms: Duration,
-    /// How fast one account may act.
-    pub messages: Quota,
-    /// How many accounts' worth of that one address may use.
-    pub people_per_address: u32,
-    /// Whose addresses are not limited. Can't be changed later.
-    pub trusted_networks: TrustedNetworks,
+/// What the hub waits for.
+enum Input {
+    StoreDone(StoreResult),
+    Detached(SessionId),
+    Request(HubRequest),
+    /// Presence is due, or an idle room is to be removed.
+    TimerDue,
 }
 
-/// The defaults of the settings, but messages without a limit.
-impl Default for Limits {
-    fn default() -> Limits {
-        Limits {
-            rooms: 1000,
-            rooms_per_account: 20,
-            empty_rooms: rooms::EMPTY_ROOMS,
-            messages: Quota::UNLIMITED,
-            people_per_address: 10,
-            trusted_networks: TrustedNetworks::default(),
-        }
-    }
-}
-
-/// What ended a wait of the hub.
-enum Woken {
-    Stored(Outcome),
-    Left(SessionId),
-    Asked(Request),
-    /// It is time to say who came and went, or to remove an idle room.
-    Due,
-}
-
-/// How far the messages have come.
+/// How many messages were accepted, and how many of those the store has answered.
 #[derive(Debug, Default)]
-struct Progress {
-    gathered: u64,
+struct MessageCounts {
+    accepted: u64,
     answered: u64,
 }
 
-/// A room's ring, and who listens to it.
+/// A room's ring and its subscribers.
 #[derive(Default)]
-struct Feed {
+struct RoomFeed {
     ring: Arc<Ring>,
-    listeners: HashMap<SessionId, Arc<Inbox>>,
-    presence: Gathering,
+    subscribers: HashMap<SessionId, Arc<Inbox>>,
+    presence: PresenceBatch,
 }
 
-/// The hub's own data. It lives in the task that [`Hub::run`] is.
+impl RoomFeed {
+    fn publish(&self, event: Arc<Event>) {
+        self.ring.push(event);
+        self.notify();
+    }
+
+    fn notify(&self) {
+        self.subscribers.values().for_each(|inbox| inbox.notify());
+    }
+}
+
+/// The single writer of the chat's state, owned by the task that runs [`Hub::run`]. The module
+/// documents the protocol.
 pub struct Hub {
     started: Instant,
     state: State,
     store: Arc<dyn Store>,
-    feeds: HashMap<RoomName, Feed>,
+    feeds: HashMap<RoomName, RoomFeed>,
     inboxes: HashMap<SessionId, Arc<Inbox>>,
-    allowances: Allowances,
-    idle: Idle,
+    rate_limits: RateLimits,
+    idle: IdleRooms,
     /// How long an idle room is kept.
     empty_rooms: Duration,
-    /// Rooms with comings and goings that nobody was told yet.
-    restless: BTreeSet<RoomName>,
-    /// Allowed and waiting for the batch in flight to end.
-    gathered: Vec<Pending>,
-    /// How many messages were ever gathered, and of how many the store has answered.
-    messages: Progress,
-    /// Decisions that the store has to make, each after the messages that came before it.
-    barriers: VecDeque<Barrier>,
+    /// Rooms with presence changes that are not published yet.
+    presence_pending: BTreeSet<RoomName>,
+    /// The next batch: accepted messages that wait for the store call in flight.
+    batch: Vec<PendingMessage>,
+    messages: MessageCounts,
+    /// Decisions for the store, each after the messages accepted before it.
+    decisions: VecDeque<QueuedDecision>,
     /// Rooms that an operator removes.
-    removals: VecDeque<Box<Removal>>,
-    in_flight: Option<InFlight>,
+    removals: VecDeque<Box<RoomRemoval>>,
+    in_flight: Option<StoreCall>,
     stopping: Option<oneshot::Sender<()>>,
     stopped: bool,
-    requests: mpsc::Receiver<Request>,
-    departures: mpsc::UnboundedReceiver<SessionId>,
+    requests: mpsc::Receiver<HubRequest>,
+    detached: mpsc::UnboundedReceiver<SessionId>,
 }
 
 impl Hub {
-    /// Loads the rooms, and gives the hub with the handle that sessions use.
+    /// Loads the rooms. Returns the hub, and the handle that sends it requests.
     pub async fn load(store: Arc<dyn Store>, limits: Limits) -> Result<(Hub, Handle), StoreError> {
         store
             .open_room(&RoomName::lobby(), None, clock::now())
@@ -151,187 +135,232 @@ impl Hub {
         let mut state = State::new(limits.rooms, limits.rooms_per_account);
         state.trust(limits.trusted_networks.clone());
         let (mailbox, requests) = mpsc::channel(MAILBOX);
-        // Unbounded, because a departure must never be lost; its length is bounded by the
-        // number of sessions.
-        let (leaving, departures) = mpsc::unbounded_channel();
+        // Unbounded, because no session may stay attached by a full queue. The number of sessions
+        // bounds it.
+        let (detach, detached) = mpsc::unbounded_channel();
         let mut hub = Hub {
             started: clock::monotonic(),
             state,
             store,
             feeds: HashMap::new(),
             inboxes: HashMap::new(),
-            allowances: Allowances::new(&limits),
-            idle: Idle::default(),
+            rate_limits: RateLimits::new(&limits),
+            idle: IdleRooms::default(),
             empty_rooms: limits.empty_rooms,
-            restless: BTreeSet::new(),
-            gathered: Vec::new(),
-            messages: Progress::default(),
-            barriers: VecDeque::new(),
+            presence_pending: BTreeSet::new(),
+            batch: Vec::new(),
+            messages: MessageCounts::default(),
+            decisions: VecDeque::new(),
             removals: VecDeque::new(),
             in_flight: None,
             stopping: None,
             stopped: false,
             requests,
-            departures,
+            detached,
         };
         for room in rooms {
-            hub.room_is_there(room);
+            hub.add_room(room);
         }
-        Ok((hub, Handle::new(mailbox, leaving)))
+        Ok((hub, Handle::new(mailbox, detach)))
     }
 
-    /// Works until every handle is gone, or until it was stopped and everybody has left.
+    /// Handles requests until every [`Handle`] is dropped.
     pub async fn run(mut self) {
         loop {
-            let due = self.next_presence().into_iter();
-            let due = due.chain(self.next_removal()).min();
-            let woken = tokio::select! {
+            let due = [self.next_presence(), self.next_removal()];
+            let due = due.into_iter().flatten().min();
+            let input = tokio::select! {
                 biased;
-                outcome = maybe(self.in_flight.as_mut()) => Woken::Stored(outcome),
-                Some(session) = self.departures.recv() => Woken::Left(session),
+                result = some_or_pending(self.in_flight.as_mut()) => Input::StoreDone(result),
+                Some(session) = self.detached.recv() => Input::Detached(session),
                 request = self.requests.recv() => match request {
-                    Some(request) => Woken::Asked(request),
+                    Some(request) => Input::Request(request),
                     None => return,
                 },
-                () = until(due) => Woken::Due,
+                () = some_or_pending(due.map(|at| tokio::time::sleep_until(at.into()))) => {
+                    Input::TimerDue
+                }
             };
             let begin = Instant::now();
-            match woken {
-                Woken::Stored(outcome) => {
+            match input {
+                Input::StoreDone(result) => {
                     self.in_flight = None;
-                    self.finish(outcome);
+                    self.store_done(result);
                 }
-                Woken::Left(session) => self.depart(session),
-                Woken::Asked(request) => self.handle(request),
-                Woken::Due => {
-                    self.tell_presence();
+                Input::Detached(session) => self.detach(session),
+                Input::Request(request) => self.handle(request),
+                Input::TimerDue => {
+                    self.publish_presence();
                     self.remove_idle_rooms();
                 }
             }
-            // What is there already belongs to the same round: one wake-up, one batch.
-            for _ in 0..ROUND {
+            // Requests that already wait join this turn: one wake-up, one batch.
+            for _ in 0..REQUESTS_PER_TURN {
                 let Ok(request) = self.requests.try_recv() else {
                     break;
                 };
                 self.handle(request);
-                if self.gathered.len() >= BATCH {
+                if self.batch.len() >= BATCH {
                     break;
                 }
             }
-            self.start();
+            self.start_store_call();
             metrics::hub_round(begin.elapsed());
         }
     }
 
-    fn handle(&mut self, request: Request) {
+    fn handle(&mut self, request: HubRequest) {
         match request {
-            Request::Arrive {
-                arrival,
-                inbox,
-                reply,
-            } => {
-                let _gone_already = reply.send(self.arrive(arrival, inbox));
+            HubRequest::Attach { new, inbox, reply } => {
+                let _caller_gone = reply.send(self.attach(new, inbox));
             }
-            Request::Intent {
+            HubRequest::Intent {
                 session,
                 id,
                 intent,
                 since,
-            } => self.intend(session, id, intent, since),
-            Request::Query { session, id, query } => {
+            } => {
+                if let Err(refusal) = self.handle_intent(session, id, intent, since) {
+                    self.deliver(session, Delivery::Refused(id, refusal));
+                }
+            }
+            HubRequest::SessionQuery { session, id, query } => {
                 let answer = self.state.answer(Some(session), query, clock::both());
-                self.reply(session, Delivery::Answer(id, answer));
+                self.deliver(session, Delivery::Answer(id, answer));
             }
-            Request::Ask(query, reply) => {
-                let answer = self.state.answer(None, query, clock::both());
-                let _gone_already = reply.send(answer);
+            HubRequest::Query(query, reply) => {
+                let _caller_gone = reply.send(self.state.answer(None, query, clock::both()));
             }
-            Request::Authority(authority) => self.obey(authority),
-            Request::Ping(reply) => {
-                let _gone_already = reply.send(());
+            HubRequest::Control(request) => self.handle_control(request),
+            HubRequest::Ping(reply) => {
+                let _caller_gone = reply.send(());
             }
-            Request::Limits(limits) => {
-                self.allowances.set(&limits);
+            HubRequest::SetLimits(limits) => {
+                self.rate_limits.set(&limits);
                 self.state
                     .set_max_rooms(limits.rooms, limits.rooms_per_account);
             }
-            Request::CloseAll(reason) => {
-                for inbox in self.inboxes.values() {
-                    inbox.put(Delivery::Close(reason.clone()));
-                    inbox.ring();
-                }
-            }
-            Request::Stop { notice, reply } => {
+            HubRequest::CloseAll(reason) => self.deliver_to_all(&Delivery::Close(reason)),
+            HubRequest::Stop {
+                notice: text,
+                reply,
+            } => {
                 self.stopped = true;
                 self.stopping = Some(reply);
-                let event = Arc::new(Event::Notice {
-                    at: clock::now(),
-                    text: notice,
-                });
-                for inbox in self.inboxes.values() {
-                    inbox.put(Delivery::Event(Arc::clone(&event)));
-                    inbox.ring();
-                }
+                self.deliver_to_all(&Delivery::Event(notice(text)));
             }
         }
     }
 
-    fn arrive(&mut self, arrival: Arrival, inbox: Arc<Inbox>) -> Result<Joined, Refusal> {
+    fn handle_control(&mut self, request: ControlRequest) {
+        match request {
+            ControlRequest::SetMutes(mutes) => self.state.set_mutes(mutes),
+            ControlRequest::SetRole(account, role) => {
+                self.state.set_role(account, role);
+                self.deliver_to_account(account, &Delivery::Role(role));
+            }
+            ControlRequest::Rename(account, to) => self.rename(account, to),
+            ControlRequest::Dismiss(session, reason) => self.dismiss(session, reason),
+            ControlRequest::DismissAccount(account, reason, reply) => {
+                let sessions = self.state.sessions_of(account).to_vec();
+                let _caller_gone = reply.send(sessions.len());
+                for session in sessions {
+                    self.dismiss(session, reason.clone());
+                }
+            }
+            ControlRequest::NotifyOperators(text) => {
+                let event = notice(text);
+                for session in self.state.operators() {
+                    self.deliver(session, Delivery::Event(Arc::clone(&event)));
+                }
+            }
+            ControlRequest::NotifyRoom(room, text) => self.publish_event([room], &notice(text)),
+            ControlRequest::NotifyAll(text) => self.deliver_to_all(&Delivery::Event(notice(text))),
+            ControlRequest::SetSlowMode(room, interval, text) => {
+                self.state.set_slow_mode(&room, interval);
+                if let Some(text) = text {
+                    self.publish_event([room], &notice(text));
+                }
+            }
+            ControlRequest::RemoveRoom(removal) => self.removals.push_back(removal),
+            ControlRequest::AccountsFrom(network, reply) => {
+                let NetworkAccounts {
+                    accounts,
+                    forgotten,
+                } = self.state.accounts_from(&network);
+                let _caller_gone = reply.send((accounts, forgotten.unwrap_or(self.started)));
+            }
+            ControlRequest::Online(reply) => {
+                let _caller_gone = reply.send(self.state.online());
+            }
+        }
+    }
+
+    fn attach(&mut self, new: NewSession, inbox: Arc<Inbox>) -> Result<Joined, Refusal> {
         if self.stopped {
             return Err(Refusal::Stopping);
         }
-        let (session, read) = (arrival.session, Arc::clone(&arrival.ignored));
-        self.state.arrive(arrival, clock::both())?;
+        let (session, read) = (new.session, Arc::clone(&new.ignored));
+        self.state.attach(new, clock::both())?;
         self.inboxes.insert(session, inbox);
-        self.tell_ignored(session, &read);
+        self.deliver_changed_ignores(session, &read);
         metrics::sessions(self.inboxes.len());
         self.join(session, &RoomName::lobby())
             .ok_or(Refusal::Stopping)
     }
 
-    /// A session is over: nothing of it stays behind, so there are no ghosts.
-    pub(super) fn depart(&mut self, session: SessionId) {
+    /// Removes every trace of a session, so that there are no ghosts.
+    fn detach(&mut self, session: SessionId) {
         self.inboxes.remove(&session);
         metrics::sessions(self.inboxes.len());
         for room in self.state.rooms_of_session(session) {
             if let Some(feed) = self.feeds.get_mut(room) {
-                feed.listeners.remove(&session);
+                feed.subscribers.remove(&session);
             }
         }
-        if let Some((author, rooms)) = self.state.depart(session) {
+        if let Some((author, rooms)) = self.state.detach(session) {
             for room in rooms {
                 self.left(&room, &author);
             }
         }
     }
 
-    fn intend(&mut self, session: SessionId, id: u32, intent: Intent, since: Instant) {
-        let decision = self
-            .allow(session, &intent)
-            .and_then(|()| self.judge(session, intent, clock::now()))
-            .and_then(|decision| self.allow_room(session, decision));
-        let decision = match decision {
-            Ok(decision) => decision,
-            Err(refusal) => return self.reply(session, Delivery::Refused(id, refusal)),
-        };
+    /// Removes a session from the chat at once, even if its client doesn't read.
+    fn dismiss(&mut self, session: SessionId, reason: Text) {
+        if let Some(inbox) = self.inboxes.get(&session) {
+            inbox.dismiss(reason);
+        }
+        self.detach(session);
+    }
+
+    /// Checks an intent, and applies or queues it. The error is the reply.
+    fn handle_intent(
+        &mut self,
+        session: SessionId,
+        id: u32,
+        intent: Intent,
+        since: Instant,
+    ) -> Result<(), Refusal> {
+        if self.stopped {
+            return Err(Refusal::Stopping);
+        }
+        let origin = self.state.origin(session).ok_or(Refusal::Stopping)?;
+        self.rate_limits.take(origin, &intent, clock::monotonic())?;
+        let decision = self.decide(session, intent, clock::now())?;
         match decision {
-            Decision::Append(_) if self.gathered.len() >= BATCH => {
-                self.reply(session, Delivery::Refused(id, Refusal::Busy));
-            }
-            Decision::Append(draft) => {
-                if let Err(refusal) = self.slow_down(session, &draft.conversation) {
-                    return self.reply(session, Delivery::Refused(id, refusal));
-                }
-                self.messages.gathered += 1;
-                self.gathered.push(Pending {
+            IntentDecision::Append(_) if self.batch.len() >= BATCH => return Err(Refusal::Busy),
+            IntentDecision::Append(draft) => {
+                self.take_slow_mode(session, &draft.conversation)?;
+                self.messages.accepted += 1;
+                self.batch.push(PendingMessage {
                     session,
                     id,
                     draft,
                     since,
                 });
             }
-            Decision::Join(room) => self.enter(session, id, room),
-            Decision::Leave(room) => {
+            IntentDecision::Join(room) => self.enter(session, id, room),
+            IntentDecision::Leave(room) => {
                 let author = self.state.author(session);
                 if self.state.leave(session, &room)
                     && let Some(author) = author
@@ -339,75 +368,63 @@ impl Hub {
                     self.left(&room, &author);
                 }
                 if let Some(feed) = self.feeds.get_mut(&room) {
-                    feed.listeners.remove(&session);
+                    feed.subscribers.remove(&session);
                 }
-                self.reply(session, Delivery::Left(id, room));
+                self.deliver(session, Delivery::Left(id, room));
             }
-            Decision::Away(reason) => {
+            IntentDecision::Away(reason) => {
                 if let Some(author) = self.state.author(session) {
                     self.state.set_away(author.account, reason, since);
                 }
-                self.reply(session, Delivery::Accepted(id));
+                self.deliver(session, Delivery::Accepted(id));
             }
-            Decision::Ignore(change) => self.ignore(session, id, &change),
-            Decision::Amend { .. } | Decision::OpenRoom(_) | Decision::Rename(_) => {
-                if self.barriers.len() >= BARRIERS {
-                    return self.reply(session, Delivery::Refused(id, Refusal::Busy));
+            IntentDecision::Ignore(change) => self.ignore(session, id, &change),
+            IntentDecision::Edit { .. }
+            | IntentDecision::OpenRoom(_)
+            | IntentDecision::Rename(_) => {
+                if let IntentDecision::OpenRoom(_) = decision {
+                    self.rate_limits.take_new_room(origin, clock::monotonic())?;
                 }
-                // Each change is shown to everybody, as words are. Deleting is not held up.
-                if let Decision::Amend {
+                if self.decisions.len() >= MAX_DECISIONS {
+                    return Err(Refusal::Busy);
+                }
+                // An edit is shown to everyone, as a message is. Deleting is not slowed down.
+                if let IntentDecision::Edit {
                     conversation,
                     text: Some(_),
                     ..
                 } = &decision
-                    && let Err(refusal) = self.slow_down(session, conversation)
                 {
-                    return self.reply(session, Delivery::Refused(id, refusal));
+                    self.take_slow_mode(session, conversation)?;
                 }
-                self.barriers.push_back(Barrier {
+                self.decisions.push_back(QueuedDecision {
                     session,
                     id,
                     decision,
                     since,
-                    after: self.messages.gathered,
+                    after: self.messages.accepted,
                 });
             }
         }
+        Ok(())
     }
 
-    fn slow_down(&mut self, session: SessionId, to: &Conversation) -> Result<(), Refusal> {
-        self.state.slow_down(session, to, clock::monotonic())
+    fn take_slow_mode(&mut self, session: SessionId, to: &Conversation) -> Result<(), Refusal> {
+        self.state.take_slow_mode(session, to, clock::monotonic())
     }
 
-    fn allow(&mut self, session: SessionId, intent: &Intent) -> Result<(), Refusal> {
-        if self.stopped {
-            return Err(Refusal::Stopping);
-        }
-        let origin = self.state.origin(session).ok_or(Refusal::Stopping)?;
-        self.allowances.take(origin, intent, clock::monotonic())
-    }
-
-    /// Whether a room may be made, if that is what was decided.
-    fn allow_room(&mut self, session: SessionId, decision: Decision) -> Result<Decision, Refusal> {
-        if let Decision::OpenRoom(_) = decision {
-            let origin = self.state.origin(session).ok_or(Refusal::Stopping)?;
-            self.allowances.take_new_room(origin, clock::monotonic())?;
-        }
-        Ok(decision)
-    }
-
-    /// A session is in a room from now on, and reads from here.
+    /// Adds a session to a room, and subscribes it from here on.
     fn join(&mut self, session: SessionId, room: &RoomName) -> Option<Joined> {
         let author = self.state.author(session)?;
         let inbox = Arc::clone(self.inboxes.get(&session)?);
-        let (view, came) = self.state.join(session, room)?;
-        self.room_in_use(room);
+        let (view, is_new) = self.state.join(session, room)?;
+        self.idle.remove(room);
         let feed = self.feeds.entry(room.clone()).or_default();
-        feed.listeners.insert(session, inbox);
-        if came {
+        feed.subscribers.insert(session, inbox);
+        if is_new {
             feed.presence
                 .joined(author.account, &author.name, clock::monotonic());
-            self.restless.insert(room.clone());
+            self.presence_pending.insert(room.clone());
         }
         Some(Joined {
             view,
@@ -416,75 +433,130 @@ impl Hub {
         })
     }
 
-    /// The same, and the session is told.
+    /// Joins a room and replies.
     fn enter(&mut self, session: SessionId, id: u32, room: RoomName) {
         let delivery = match self.join(session, &room) {
             Some(joined) => Delivery::Joined(id, joined),
             None => Delivery::Refused(id, Refusal::NoRoom(room)),
         };
-        self.reply(session, delivery);
+        self.deliver(session, delivery);
     }
 
     fn left(&mut self, room: &RoomName, author: &Author) {
         if let Some(feed) = self.feeds.get_mut(room) {
             feed.presence
                 .left(author.account, &author.name, clock::monotonic());
-            self.restless.insert(room.clone());
+            self.presence_pending.insert(room.clone());
         }
-        self.look_at_room(room);
+        self.check_idle(room);
+    }
+
+    /// Changes an account's ignore list, in all its sessions.
+    fn ignore(&mut self, session: SessionId, id: u32, change: &IgnoreChange) {
+        if let Some(Author { account, .. }) = self.state.author(session) {
+            self.state.ignore(account, change);
+            let ignored = self.state.ignored(account);
+            self.deliver_to_account(account, &Delivery::Ignored(ignored));
+        }
+        self.deliver(session, Delivery::Accepted(id));
+    }
+
+    /// Sends a new session its ignore list if another session has changed it since this one `read`
+    /// it from the store.
+    fn deliver_changed_ignores(&self, session: SessionId, read: &[Ignored]) {
+        if let Some(Author { account, .. }) = self.state.author(session) {
+            let ignored = self.state.ignored(account);
+            if *ignored != *read {
+                self.deliver(session, Delivery::Ignored(ignored));
+            }
+        }
+    }
+
+    /// Applies a new name that the store has, and shows it to everyone who shares a room.
+    fn rename(&mut self, account: AccountId, to: Name) {
+        let Some(from) = self.state.name_of(account).filter(|from| *from != to) else {
+            return;
+        };
+        let rooms = self.state.rename(account, &to);
+        let event = Event::Renamed {
+            at: clock::now(),
+            account,
+            from,
+            to,
+        };
+        self.publish_event(rooms, &Arc::new(event));
     }
 
     fn next_presence(&self) -> Option<Instant> {
-        let dues = self.restless.iter().filter_map(|room| self.feeds.get(room));
-        dues.filter_map(|feed| feed.presence.due()).min()
+        let feeds = self.presence_pending.iter();
+        let feeds = feeds.filter_map(|room| self.feeds.get(room));
+        feeds.filter_map(|feed| feed.presence.due()).min()
     }
 
-    fn tell_presence(&mut self) {
+    fn publish_presence(&mut self) {
         let now = clock::both();
-        let rooms: Vec<RoomName> = self.restless.iter().cloned().collect();
-        for room in rooms {
-            let Some(feed) = self.feeds.get_mut(&room) else {
-                self.restless.remove(&room);
-                continue;
+        self.presence_pending.retain(|room| {
+            let Some(feed) = self.feeds.get_mut(room) else {
+                return false;
             };
-            if let Some(presence) = feed.presence.take(&room, now) {
-                feed.ring.push(Arc::new(Event::Presence(presence)));
-                feed.listeners.values().for_each(|inbox| inbox.ring());
+            if let Some(presence) = feed.presence.take(room, now) {
+                feed.publish(Arc::new(Event::Presence(presence)));
             }
-            if feed.presence.due().is_none() {
-                self.restless.remove(&room);
-            }
-        }
+            feed.presence.due().is_some()
+        });
     }
 
-    /// Tells everybody in these rooms.
-    fn tell_rooms(&self, rooms: impl IntoIterator<Item = RoomName>, event: &Arc<Event>) {
+    /// Publishes an event in these rooms.
+    fn publish_event(&self, rooms: impl IntoIterator<Item = RoomName>, event: &Arc<Event>) {
         for room in rooms {
             if let Some(feed) = self.feeds.get(&room) {
-                feed.ring.push(Arc::clone(event));
-                feed.listeners.values().for_each(|inbox| inbox.ring());
+                feed.publish(Arc::clone(event));
             }
         }
     }
 
-    fn reply(&self, session: SessionId, delivery: Delivery) {
+    fn deliver(&self, session: SessionId, delivery: Delivery) {
         if let Delivery::Refused(_, refusal) = &delivery {
             metrics::refused(refusal.kind());
         }
         if let Some(inbox) = self.inboxes.get(&session) {
-            inbox.put(delivery);
-            inbox.ring();
+            inbox.push(delivery);
+            inbox.notify();
+        }
+    }
+
+    fn deliver_to_account(&self, account: AccountId, delivery: &Delivery) {
+        for session in self.state.sessions_of(account) {
+            self.deliver(*session, delivery.clone());
+        }
+    }
+
+    fn deliver_to_all(&self, delivery: &Delivery) {
+        for inbox in self.inboxes.values() {
+            inbox.push(delivery.clone());
+            inbox.notify();
         }
     }
 }
 
-/// Those who are still there when the hub ends are told to go, also when it panicked: nobody else
-/// reaches all of them.
+/// Closes the remaining sessions when the hub ends, even by a panic: nothing else reaches them all.
 impl Drop for Hub {
     fn drop(&mut self) {
-        for inbox in self.inboxes.values() {
-            inbox.put(Delivery::Close(Text::stored(LOST)));
-            inbox.ring();
-        }
+        self.deliver_to_all(&Delivery::Close(Text::stored(LOST)));
+    }
+}
+
+fn notice(text: Text) -> Arc<Event> {
+    Arc::new(Event::Notice {
+        at: clock::now(),
+        text,
+    })
+}
+
+/// Waits for an optional future; forever if there is none.
+async fn some_or_pending<F: Future>(future: Option<F>) -> F::Output {
+    match future {
+        Some(future) => future.await,
+        None => std::future::pending().await,
     }
 }

@@ -1,52 +1,40 @@
-//! How rooms come and go: made when somebody joins them, and removed some time after everybody has
-//! left if nothing was ever said there, or when an operator says so.
+//! Adding and removing rooms. A room without people and without messages is removed after a while;
+//! an operator can remove any room but the lobby.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
-
-use tokio::sync::oneshot;
+use std::time::Instant;
 
 use super::Hub;
-use super::commit::{InFlight, Outcome};
+use super::commit::{StoreCall, StoreResult};
 use super::feed::Delivery;
+use super::handle::RoomRemoval;
 use crate::chat::ids::{AccountId, Conversation, RoomName, Seq, SessionId, Time};
 use crate::chat::intent::{Intent, Refusal};
-use crate::chat::state::Decision;
+use crate::chat::state::IntentDecision;
 use crate::clock;
-use crate::store::{AppliedChange, Change, ChangeError, ChangeOutcome, RoomRecord, StoreError};
+use crate::store::{AppliedChange, ChangeError, ChangeOutcome, RoomRecord, StoreError};
 use crate::telemetry::metrics;
-use crate::text::Text;
 
-/// Rooms in which nobody is and nothing was ever said, by when that began; and those of them that
-/// the store is still to remove.
+/// Rooms without people and without messages, by when they became so.
 #[derive(Default)]
-pub(super) struct Idle {
+pub(super) struct IdleRooms {
     by_time: BTreeSet<(Instant, RoomName)>,
     since: HashMap<RoomName, Instant>,
-    /// Not part of the chat any more; with whose account made each.
-    doomed: VecDeque<(RoomName, Option<AccountId>)>,
+    /// Removed from the chat, with the account that created each; the store is still to remove
+    /// them.
+    removing: VecDeque<(RoomName, Option<AccountId>)>,
 }
 
-/// An operator's order to remove a room.
-pub(super) struct Removal {
-    pub room: RoomName,
-    /// What the store is to do.
-    pub change: Change,
-    /// What those in the room are told.
-    pub words: Text,
-    pub reply: oneshot::Sender<Result<AppliedChange, ChangeError>>,
-}
-
-impl Idle {
-    fn begin(&mut self, room: &RoomName, now: Instant) {
+impl IdleRooms {
+    fn add(&mut self, room: &RoomName, now: Instant) {
         if !self.since.contains_key(room) {
             self.since.insert(room.clone(), now);
             self.by_time.insert((now, room.clone()));
         }
     }
 
-    fn end(&mut self, room: &RoomName) {
+    pub fn remove(&mut self, room: &RoomName) {
         if let Some(since) = self.since.remove(room) {
             self.by_time.remove(&(since, room.clone()));
         }
@@ -54,16 +42,22 @@ impl Idle {
 }
 
 impl Hub {
-    /// Looks whether a room that somebody left, or that was loaded, has become idle.
-    pub(super) fn look_at_room(&mut self, room: &RoomName) {
-        if self.state.is_idle(room) {
-            self.idle.begin(room, clock::monotonic());
-        }
+    /// Adds a room that the store has.
+    pub(super) fn add_room(&mut self, room: RoomRecord) {
+        let RoomRecord { name, slow, .. } = room;
+        self.feeds.entry(name.clone()).or_default();
+        metrics::rooms(self.feeds.len());
+        self.state
+            .open_room(name.clone(), room.topic, room.last, room.made_by);
+        self.state.set_slow_mode(&name, slow);
+        self.check_idle(&name);
     }
 
-    /// Somebody is in the room.
-    pub(super) fn room_in_use(&mut self, room: &RoomName) {
-        self.idle.end(room);
+    /// Notes a room as idle if it is.
+    pub(super) fn check_idle(&mut self, room: &RoomName) {
+        if self.state.is_idle(room) {
+            self.idle.add(room, clock::monotonic());
+        }
     }
 
     /// When the next idle room is to be removed.
@@ -80,119 +74,123 @@ impl Hub {
         }
     }
 
-    /// Takes the room that has been idle for longest, of those that an account has made if one is
-    /// given, out of the chat; the store removes it next, unless somebody joins it before.
-    /// Returns whether there was one.
-    fn remove_idle_room(&mut self, made_by: Option<AccountId>) -> bool {
+    /// Takes the room that has been idle for longest out of the chat, of those that an account has
+    /// created if one is given. The store removes it next, unless someone joins it before. Returns
+    /// whether there was one.
+    fn remove_idle_room(&mut self, created_by: Option<AccountId>) -> bool {
         let mut rooms = self.idle.by_time.iter().map(|(_, room)| room);
-        let is_one = |room: &&RoomName| made_by.is_none() || self.state.maker_of(room) == made_by;
-        let Some(room) = rooms.find(is_one).cloned() else {
+        let matches =
+            |room: &&RoomName| created_by.is_none() || self.state.creator_of(room) == created_by;
+        let Some(room) = rooms.find(matches).cloned() else {
             return false;
         };
-        self.idle.end(&room);
-        let made_by = self.state.maker_of(&room);
+        let created_by = self.state.creator_of(&room);
+        self.idle.remove(&room);
         self.state.close_room(&room);
         self.feeds.remove(&room);
         metrics::rooms(self.feeds.len());
-        self.idle.doomed.push_back((room, made_by));
+        self.idle.removing.push_back((room, created_by));
         true
     }
 
-    /// Judges an intent. If there are too many rooms, an idle one makes place.
-    pub(super) fn judge(
+    /// Checks an intent against the state. If there are too many rooms for a new one, an idle room
+    /// makes way.
+    pub(super) fn decide(
         &mut self,
         session: SessionId,
         intent: Intent,
         now: Time,
-    ) -> Result<Decision, Refusal> {
+    ) -> Result<IntentDecision, Refusal> {
         let Intent::Join(room) = intent else {
             return self.state.decide(session, intent, now);
         };
         let account = self.state.origin(session).map(|(account, _)| account);
+        // Each limit can be exceeded once: the account's, then that of all.
         for _ in 0..2 {
-            let judged = self.state.decide(session, Intent::Join(room.clone()), now);
-            let made_place = match judged {
+            let decision = self.state.decide(session, Intent::Join(room.clone()), now);
+            let removed = match decision {
                 Err(Refusal::TooManyOwnRooms(_)) => self.remove_idle_room(account),
                 Err(Refusal::TooManyRooms(_)) => self.remove_idle_room(None),
-                judged => return judged,
+                _ => false,
             };
-            if !made_place {
-                return judged;
+            if !removed {
+                return decision;
             }
         }
         self.state.decide(session, Intent::Join(room), now)
     }
 
-    /// Has the store remove the next room, unless somebody has come back to it, or something that
-    /// was said there is still to be saved: whoever said it has left before it was.
-    pub(super) fn start_removal(&mut self) -> Option<InFlight> {
-        let (room, made_by) = loop {
-            let (room, made_by) = self.idle.doomed.pop_front()?;
+    /// Has the store remove the next empty room, unless someone has joined it again, or a message
+    /// for it, whose author left at once, still waits to be saved.
+    pub(super) fn remove_empty_room(&mut self) -> Option<StoreCall> {
+        let (room, created_by) = loop {
+            let (room, created_by) = self.idle.removing.pop_front()?;
             if !self.state.has_room(&room) {
-                break (room, made_by);
+                break (room, created_by);
             }
         };
         let conversation = Conversation::Room(room.clone());
-        let is_said = |pending: &super::Pending| pending.draft.conversation == conversation;
-        if self.gathered.iter().any(is_said) {
-            self.idle.doomed.push_back((room, made_by));
+        let mut pending = self.batch.iter();
+        if pending.any(|pending| pending.draft.conversation == conversation) {
+            self.idle.removing.push_back((room, created_by));
             return None;
         }
         let store = Arc::clone(&self.store);
         Some(Box::pin(async move {
             let removed = store.remove_empty_room(&room).await;
-            Outcome::Removed(room, made_by, removed)
+            StoreResult::EmptyRoomRemoved(room, created_by, removed)
         }))
     }
 
-    /// The store has removed a room, or it has not.
-    pub(super) fn removed(
+    pub(super) fn empty_room_removed(
         &mut self,
         name: RoomName,
-        made_by: Option<AccountId>,
+        created_by: Option<AccountId>,
         removed: Result<Option<RoomRecord>, StoreError>,
     ) {
         match removed {
             Ok(None) => {
-                tracing::info!(event = "room_removed", room = %name, "an empty room was removed");
+                tracing::info!(event = "room_removed", room = %name, "empty room removed");
             }
-            // Something was said there after all.
-            Ok(Some(room)) => self.room_is_there(room),
+            // It has messages after all.
+            Ok(Some(room)) => self.add_room(room),
             Err(error) => {
-                tracing::warn!(event = "room_not_removed", room = %name, %error, "an empty room could not be removed");
-                // It counts again, and is tried again later.
-                self.room_is_there(RoomRecord {
+                tracing::warn!(event = "room_not_removed", room = %name, %error, "empty room not removed; retrying later");
+                self.add_room(RoomRecord {
                     name,
                     topic: None,
                     last: Seq(0),
                     created: clock::now(),
-                    made_by,
+                    made_by: created_by,
                     slow: None,
                 });
             }
         }
     }
 
-    /// Has the store remove a room. What was handed over before is saved; what comes meanwhile waits.
-    pub(super) fn remove_by_order(&self, removal: Box<Removal>) -> InFlight {
+    /// Has the store remove a room for an operator. Messages accepted before are saved first; later
+    /// ones wait.
+    pub(super) fn remove_room(&self, removal: Box<RoomRemoval>) -> StoreCall {
         let store = Arc::clone(&self.store);
         Box::pin(async move {
             let result = store.apply(&removal.change).await;
-            Outcome::RemovedByOrder(removal, result)
+            StoreResult::RoomRemoved(removal, result)
         })
     }
 
-    /// The store has removed a room, or it has not.
-    pub(super) fn removed_by_order(
+    pub(super) fn room_removed(
         &mut self,
-        removal: Removal,
+        removal: RoomRemoval,
         result: Result<AppliedChange, ChangeError>,
     ) {
-        let Removal {
-            room, words, reply, ..
+        let RoomRemoval {
+            room,
+            notice,
+            reply,
+            ..
         } = removal;
         let result = match result {
-            // Done before, though the answer was lost.
+            // An earlier attempt succeeded, but its answer was lost.
             Err(ChangeError::NotFound) if self.state.has_room(&room) => Ok(AppliedChange {
                 outcome: ChangeOutcome::Unchanged,
                 audit: None,
@@ -200,59 +198,38 @@ impl Hub {
             result => result,
         };
         if result.is_ok() {
-            self.refuse_waiting(&room);
-            self.idle.end(&room);
+            self.refuse_pending(&room);
+            self.idle.remove(&room);
             let feed = self.feeds.remove(&room).unwrap_or_default();
             metrics::rooms(self.feeds.len());
-            for session in feed.listeners.into_keys() {
+            for session in feed.subscribers.into_keys() {
                 self.state.leave(session, &room);
-                self.reply(session, Delivery::Removed(room.clone(), words.clone()));
+                self.deliver(session, Delivery::Removed(room.clone(), notice.clone()));
             }
             self.state.close_room(&room);
         }
-        let _gone_already = reply.send(result);
+        let _caller_gone = reply.send(result);
     }
 
-    /// Refuses what is still to be saved in a room that is gone: it would be there again.
-    fn refuse_waiting(&mut self, room: &RoomName) {
-        let conversation = Conversation::Room(room.clone());
-        let mut refused = Vec::new();
-        let gathered = self.gathered.len();
-        self.gathered.retain(|pending| {
-            let keep = pending.draft.conversation != conversation;
+    /// Refuses what is not saved yet in a removed room: saving it would create the room again.
+    fn refuse_pending(&mut self, room: &RoomName) {
+        let removed = Conversation::Room(room.clone());
+        let messages = self
+            .batch
+            .extract_if(.., |pending| pending.draft.conversation == removed);
+        let mut refused: Vec<_> = messages.map(|m| (m.session, m.id)).collect();
+        self.messages.answered += refused.len() as u64;
+        self.decisions.retain(|queued| {
+            let keep = !matches!(&queued.decision,
+                IntentDecision::Edit { conversation, .. } if *conversation == removed);
             if !keep {
-                refused.push((pending.session, pending.id));
-            }
-            keep
-        });
-        self.messages.answered += (gathered - self.gathered.len()) as u64;
-        self.barriers.retain(|barrier| {
-            let keep = !matches!(&barrier.decision,
-                Decision::Amend { conversation: of, .. } if *of == conversation);
-            if !keep {
-                refused.push((barrier.session, barrier.id));
+                refused.push((queued.session, queued.id));
             }
             keep
         });
         for (session, id) in refused {
-            self.reply(
-                session,
-                Delivery::Refused(id, Refusal::NoRoom(room.clone())),
-            );
+            let refusal = Refusal::NoRoom(room.clone());
+            self.deliver(session, Delivery::Refused(id, refusal));
         }
     }
-
-    /// A room of the store is part of the chat.
-    pub(super) fn room_is_there(&mut self, room: RoomRecord) {
-        let RoomRecord { name, slow, .. } = room;
-        self.feeds.entry(name.clone()).or_default();
-        metrics::rooms(self.feeds.len());
-        self.state
-            .open_room(name.clone(), room.topic, room.last, room.made_by);
-        self.state.set_slow(&name, slow);
-        self.look_at_room(&name);
-    }
 }
-
-/// How long an idle room is kept.
-pub(super) const EMPTY_ROOMS: Duration = Duration::from_secs(3600);

@@ -9,6 +9,7 @@ use super::*;
 use crate::chat::access::{Mute, Role};
 use crate::chat::ids::{AccountId, Name};
 use crate::chat::intent::{Answer, Query, Target};
+use crate::rate_limit::{Quota, TrustedNetworks};
 use crate::store::sqlite::Sqlite;
 
 /// A hub that runs, with room for so many rooms.
@@ -52,7 +53,7 @@ impl House {
         };
         let mut found = stored().await;
         loop {
-            let known = match self.hub.ask(Query::Rooms).await.unwrap() {
+            let known = match self.hub.query(Query::Rooms).await.unwrap() {
                 Answer::Rooms(rooms) => rooms,
                 other => panic!("{other:?}"),
             };
@@ -74,7 +75,7 @@ impl House {
 
     async fn arrive_from(&self, number: u8, addr: IpAddr) -> (Attachment, Arc<Inbox>) {
         let inbox = Arc::new(Inbox::default());
-        let arrival = Arrival {
+        let arrival = NewSession {
             session: SessionId(u64::from(number)),
             author: Author {
                 account: AccountId(u128::from(number)),
@@ -95,7 +96,7 @@ impl House {
 
 /// The answer to an intent.
 async fn answer_to((person, inbox): &(Attachment, Arc<Inbox>), intent: Intent) -> Delivery {
-    person.intend(7, intent).unwrap();
+    person.submit(7, intent).unwrap();
     loop {
         let (deliveries, _) = inbox.take();
         let mut answers = deliveries.into_iter().filter(|delivery| {
@@ -110,7 +111,7 @@ async fn answer_to((person, inbox): &(Attachment, Arc<Inbox>), intent: Intent) -
         if let Some(answer) = answers.next() {
             return answer;
         }
-        inbox.rung().await;
+        inbox.notified().await;
     }
 }
 
@@ -313,7 +314,7 @@ async fn a_room_that_is_joined_again_stays() {
         assert_eq!(outcome(&ann, leave).await, "done");
     }
     // Both before the hub does anything: first `a` makes place, then `b`.
-    bob.0.intend(1, join("d")).unwrap();
+    bob.0.submit(1, join("d")).unwrap();
     assert_eq!(outcome(&ann, join("a")).await, "done");
     assert_eq!(house.rooms().await, ["a", "c", "d", "lobby"]);
 }
@@ -368,14 +369,14 @@ async fn who_is_muted_writes_nothing_that_others_see() {
             "muted",
         ),
         (
-            Intent::Amend {
+            Intent::Edit {
                 to: here(),
                 text: Some(text()),
             },
             "muted",
         ),
         (
-            Intent::Amend {
+            Intent::Edit {
                 to: here(),
                 text: None,
             },
@@ -422,12 +423,12 @@ async fn a_flood_of_questions_does_not_keep_departures_waiting() {
     let (ann, _inbox) = house.arrive(1).await;
     let (bob, inbox) = house.arrive(2).await;
     for id in 0..u32::try_from(MAILBOX).unwrap() {
-        bob.ask(id, Query::Who(RoomName::lobby())).unwrap();
+        bob.query(id, Query::Who(RoomName::lobby())).unwrap();
     }
     // She leaves when he gets the first answer.
     let waker = Waker::from(Arc::new(Leaving(Mutex::new(Some(ann)))));
-    let mut context = Context::from_waker(&waker);
-    assert_eq!(inbox.poll_rung(&mut context), Poll::Pending);
+    let context = Context::from_waker(&waker);
+    assert_eq!(inbox.poll_notified(&context), Poll::Pending);
 
     house.hub.ping().await.unwrap();
     let (answers, _) = inbox.take();
@@ -436,7 +437,7 @@ async fn a_flood_of_questions_does_not_keep_departures_waiting() {
         Delivery::Answer(_, Answer::People(_, people)) => people.len() == 2,
         other => panic!("{other:?}"),
     });
-    assert!((1..=ROUND + 1).contains(&with_her.count()));
+    assert!((1..=REQUESTS_PER_TURN + 1).contains(&with_her.count()));
 }
 
 #[tokio::test]
@@ -450,7 +451,7 @@ async fn there_are_never_more_rooms_than_the_limit() {
     // All are judged before the store has made the first room. Two want the same.
     for (room, (person, _)) in ["a", "b", "b", "c", "d"].iter().zip(&people) {
         let room = RoomName::new(room).unwrap();
-        person.intend(7, Intent::Join(room)).unwrap();
+        person.submit(7, Intent::Join(room)).unwrap();
     }
     let mut answers = Vec::new();
     for (_, inbox) in &people {
@@ -469,7 +470,7 @@ async fn there_are_never_more_rooms_than_the_limit() {
     }
     let refused = Refusal::TooManyRooms(4).to_string();
     assert_eq!(answers, ["a", "b", "b", "c", refused.as_str()]);
-    match house.hub.ask(Query::Rooms).await.unwrap() {
+    match house.hub.query(Query::Rooms).await.unwrap() {
         Answer::Rooms(rooms) => assert_eq!(rooms.len(), 4, "{rooms:?}"),
         other => panic!("{other:?}"),
     }
@@ -481,8 +482,8 @@ async fn who_is_there_when_the_hub_ends_is_told_to_go() {
     let (_ann, inbox) = house.arrive(1).await;
     house.task.abort();
     assert!(house.task.await.unwrap_err().is_cancelled());
-    let mut context = Context::from_waker(Waker::noop());
-    assert_eq!(inbox.poll_rung(&mut context), Poll::Ready(()));
+    let context = Context::from_waker(Waker::noop());
+    assert_eq!(inbox.poll_notified(&context), Poll::Ready(()));
     let (deliveries, _) = inbox.take();
     match &deliveries.into_iter().collect::<Vec<_>>()[..] {
         [Delivery::Close(reason)] => assert_eq!(reason.as_str(), LOST),

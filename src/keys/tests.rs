@@ -231,27 +231,6 @@ fn no_sentence_repeats_a_secret() {
     }
 }
 
-#[test]
-fn fingerprints_are_read_whole_or_not_at_all() {
-    assert_eq!(
-        read_fingerprint(&format!(" {FINGERPRINT}\n")),
-        Ok(Fingerprint::new(FINGERPRINT))
-    );
-    for wrong in [
-        "",
-        "SHA256:",
-        "SHA256:abc",
-        &FINGERPRINT[7..],
-        &FINGERPRINT[..49],
-        &format!("{FINGERPRINT}="),
-        &FINGERPRINT.replace('/', "_"),
-        &FINGERPRINT.to_lowercase(),
-        &format!("MD5:{}", &FINGERPRINT[7..]),
-    ] {
-        assert_eq!(read_fingerprint(wrong), Err(FingerprintError), "{wrong}");
-    }
-}
-
 proptest! {
     /// Whatever comes: no panic, and a sentence that can be shown.
     #[test]

@@ -203,7 +203,7 @@ impl Machine {
     /// Shows the hub's answer to a question.
     pub(super) fn show_answer(&mut self, asked: &Asked, answer: Answer, now: Now) {
         match (asked, answer) {
-            (Asked::Person(name, wish), Answer::Refused(Refusal::NobodyCalled(_))) => {
+            (Asked::Person(name, wish), Answer::Refused(Refusal::NotOnline(_))) => {
                 self.fetch(Fetch::Account(name.clone(), *wish));
             }
             (Asked::Person(_, wish), Answer::Person(person)) => {

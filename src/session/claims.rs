@@ -9,8 +9,8 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::peer::{Inbound, Input, Outbound, Peer};
 use super::setup::Setup;
 use crate::access::AdminService;
+use crate::access::authenticator::MAX_CLAIM_ANSWERS;
 use crate::access::authenticator::{CLAIM_NOTICE, ClaimAnswer, claim_question};
-use crate::access::claims::MAX_ANSWERS;
 use crate::chat::ids::{MAX_NAME, Name};
 use crate::term::keys::{Decoder, Key};
 
@@ -51,7 +51,7 @@ pub(super) async fn ask(
     }
     let deadline = Instant::now() + TIME_TO_ANSWER;
     let mut question = format!("{CLAIM_NOTICE}\r\n{}", claim_question(&names));
-    for _ in 0..MAX_ANSWERS {
+    for _ in 0..MAX_CLAIM_ANSWERS {
         let line = read_line(setup, stall, input, output, &question);
         let answer = match timeout_at(deadline, line).await {
             Err(_too_late) => return Asked::Leave(Some(NO_ANSWER.to_owned())),

@@ -8,11 +8,11 @@ use super::unsent::Entered;
 use super::usage::cost;
 use super::zone;
 use crate::access::orders;
-use crate::chat::command::{self, Line, Verb};
+use crate::chat::command::{self, ParsedLine, Verb};
 use crate::chat::event::Author;
 use crate::chat::ids::{Conversation, Name, Now};
-use crate::chat::ignore::Ignoring;
 use crate::chat::intent::{Intent, Query, Refusal, Target};
+use crate::chat::preferences::IgnoreChange;
 use crate::chat::preferences::{Ignored, Timestamps};
 use crate::keys;
 use crate::text::Text;
@@ -24,13 +24,13 @@ impl Machine {
     /// Does what a line says.
     pub(super) fn line(&mut self, line: &Entered, now: Now) {
         match command::parse(&line.text) {
-            Line::Blank => {}
-            Line::Say(words) => {
+            ParsedLine::Blank => {}
+            ParsedLine::Say(words) => {
                 let to = self.target();
                 self.say(to, words, false, line, now);
             }
-            Line::Wrong(words) => self.error(&words),
-            Line::Command(verb, args) => {
+            ParsedLine::Wrong(words) => self.error(&words),
+            ParsedLine::Command(verb, args) => {
                 if let Err(refusal) = self.allow(verb, &args, now) {
                     return self.give_back(line.clone(), &refusal, now);
                 }
@@ -219,7 +219,7 @@ impl Machine {
 
     fn edit_message(&mut self, text: Option<Text>, now: Now) {
         let to = self.target();
-        self.intend(Asked::Change, Intent::Amend { to, text }, now);
+        self.intend(Asked::Change, Intent::Edit { to, text }, now);
     }
 
     fn topic(&mut self, words: Option<&str>, now: Now) -> Result<(), String> {
@@ -334,11 +334,11 @@ impl Machine {
                 ));
             }
             (Wish::Unignore, false) => return self.not_ignored(name),
-            (Wish::Ignore, false) => Ignoring::Begin(Ignored {
+            (Wish::Ignore, false) => IgnoreChange::Add(Ignored {
                 account: *account,
                 name: name.to_string(),
             }),
-            (Wish::Unignore, true) => Ignoring::End(*account),
+            (Wish::Unignore, true) => IgnoreChange::Remove(*account),
         };
         let asked = Asked::Ignoring(wish, name.clone());
         self.intend(asked, Intent::Ignore(change), now);

@@ -318,12 +318,12 @@ impl Driver {
         let now = clock::both();
         match effect {
             Effect::Intend(id, intent) => {
-                if let Err(refusal) = self.attachment.intend(id, intent) {
+                if let Err(refusal) = self.attachment.submit(id, intent) {
                     self.machine.refused(id, &refusal, now);
                 }
             }
             Effect::Query(id, query) => {
-                if let Err(refusal) = self.attachment.ask(id, query) {
+                if let Err(refusal) = self.attachment.query(id, query) {
                     self.machine.refused(id, &refusal, now);
                 }
             }

@@ -28,7 +28,7 @@ pub(super) fn person(person: &PersonInfo, me: AccountId) -> Vec<String> {
         facts.push(person.role.to_string());
     }
     if person.muted {
-        facts.push("can only listen".to_owned());
+        facts.push("muted".to_owned());
     }
     if person.bot {
         facts.push("bot".to_owned());

@@ -10,7 +10,7 @@ use super::facts::FOUND;
 
 use super::machine::{Fetch, Fetched};
 use crate::access::AdminService;
-use crate::access::orders::{Order, Report, Requester};
+use crate::access::orders::{Order, OrderReply, Requester};
 use crate::chat::event::Author;
 use crate::chat::ids::{AccountId, Conversation, Name, RoomName, Seq};
 use crate::chat::preferences::{Ignored, Preferences};
@@ -26,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(super) enum Done {
     Fetched(Fetched),
     Saved(Result<(), StoreError>),
-    Reported(Result<Report, String>),
+    Reported(Result<OrderReply, String>),
 }
 
 /// Something that the store is to do for a session; one after the other.
@@ -54,7 +54,7 @@ pub(super) async fn carry_out(
     match job {
         Job::Fetch(fetch) => Done::Fetched(read_back(&*store, account, fetch).await),
         Job::Save(preferences) => Done::Saved(store.save_preferences(account, &preferences).await),
-        Job::Order(order) => Done::Reported(orders.carry_out(requester, order).await),
+        Job::Order(order) => Done::Reported(orders.execute(requester, order).await),
     }
 }
 

@@ -20,7 +20,7 @@ use crate::access::orders::{Order, Requester};
 use crate::chat::access::Role;
 use crate::chat::event::{Author, Message};
 use crate::chat::ids::{Conversation, Fingerprint, Name, Now, RoomName, Seq, SessionId};
-use crate::chat::intent::{Arrival, Intent, Query};
+use crate::chat::intent::{Intent, NewSession, Query};
 use crate::chat::preferences::{Ignored, Preferences};
 use crate::rate_limit::RateLimiter;
 use crate::store::{ReadMarker, SearchHits};
@@ -77,8 +77,8 @@ impl SessionUser {
         peer: &Peer,
         bot: bool,
         preferences: &Preferences,
-    ) -> Arrival {
-        Arrival {
+    ) -> NewSession {
+        NewSession {
             session,
             author: self.author.clone(),
             guest: self.guest,

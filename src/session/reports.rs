@@ -4,13 +4,13 @@ use super::entry::Entry;
 use super::facts;
 use super::machine::Machine;
 use super::status;
-use crate::access::orders::Report;
+use crate::access::orders::OrderReply;
 use crate::chat::access::{AuditEntry, Ban, KeyRecord, PendingKey};
 use crate::chat::ids::{Now, Time};
 
 impl Machine {
     /// An order was carried out, or not.
-    pub fn reported(&mut self, result: Result<Report, String>, now: Now) {
+    pub fn reported(&mut self, result: Result<OrderReply, String>, now: Now) {
         self.job_done();
         match result {
             Ok(report) => self.show_report(&report, now.wall),
@@ -23,10 +23,10 @@ impl Machine {
         self.display.show(&Entry::Item(head, words));
     }
 
-    fn show_report(&mut self, report: &Report, now: Time) {
+    fn show_report(&mut self, report: &OrderReply, now: Time) {
         match report {
-            Report::Done(words) => self.note(words),
-            Report::Invited { code, link, invite } => {
+            OrderReply::Done(words) => self.note(words),
+            OrderReply::Invited { code, link, invite } => {
                 self.display
                     .show(&Entry::Heading("The code, shown this once:"));
                 self.item(code, "");
@@ -36,20 +36,20 @@ impl Machine {
                 let facts = facts::invite(invite, &self.zone, now);
                 self.note(&format!("{facts}. /invite revoke {} ends it.", invite.id()));
             }
-            Report::Invites(invites) => {
+            OrderReply::Invites(invites) => {
                 for invite in invites {
                     let facts = facts::invite(invite, &self.zone, now);
                     self.item(invite.id(), &format!("{facts}, by {}", invite.by));
                 }
                 self.count(invites.len(), "invite");
             }
-            Report::Bans(bans) => {
+            OrderReply::Bans(bans) => {
                 for ban in bans {
                     self.show_ban(ban, now);
                 }
                 self.count(bans.len(), "ban");
             }
-            Report::Pending(pending) => {
+            OrderReply::Pending(pending) => {
                 for PendingKey {
                     key,
                     name,
@@ -63,7 +63,7 @@ impl Machine {
                 }
                 self.count(pending.len(), "key");
             }
-            Report::Keys { keys, claimed } => {
+            OrderReply::Keys { keys, claimed } => {
                 for key in keys {
                     self.show_key(key, "", now);
                 }
@@ -72,12 +72,12 @@ impl Machine {
                 }
                 self.count(keys.len(), "key");
             }
-            Report::Status(status) => {
+            OrderReply::Status(status) => {
                 for (head, words) in status::lines(status, &self.server) {
                     self.display.show(&Entry::Item(head, &words));
                 }
             }
-            Report::Audits(audits) => {
+            OrderReply::Audit(audits) => {
                 // The newest is read last.
                 for audit in audits.iter().rev() {
                     self.show_audit(audit, now);

@@ -200,7 +200,7 @@ async fn create(
         added: now,
     };
     let account = Account::new(AccountId(rand::random()), name, Role::Member, now);
-    let made = orders.make_account(peer.auth_request(), &account, &record);
+    let made = orders.create_account(peer.auth_request(), &account, &record);
     match made.await {
         Ok(()) => Ok(Some(account)),
         Err(ChangeError::KeyTaken) => store.account_by_key(&key.fingerprint).await,
@@ -213,7 +213,7 @@ async fn create(
 async fn guest_name(orders: &dyn AdminService) -> Result<Name, StoreError> {
     for _ in 0..TRIES {
         let name = Name::guest(rand::random());
-        if orders.is_free(&name).await {
+        if orders.is_name_free(&name).await {
             return Ok(name);
         }
     }
@@ -239,7 +239,7 @@ mod tests {
     use super::*;
     use crate::access::Admission;
     use crate::access::authenticator::{AuthRequest, AuthTicket, ClaimAnswer};
-    use crate::access::orders::{Order, Report, Requester};
+    use crate::access::orders::{Order, OrderReply, Requester};
     use crate::chat::ids::Fingerprint;
     use async_trait::async_trait;
     use std::sync::{Arc, Mutex};
@@ -272,7 +272,7 @@ mod tests {
             ClaimAnswer::Refused
         }
 
-        async fn make_account(
+        async fn create_account(
             &self,
             _: AuthRequest<'_>,
             _: &Account,
@@ -281,11 +281,11 @@ mod tests {
             Ok(())
         }
 
-        async fn is_free(&self, _: &Name) -> bool {
+        async fn is_name_free(&self, _: &Name) -> bool {
             true
         }
 
-        async fn carry_out(self: Arc<Self>, _: Requester, _: Order) -> Result<Report, String> {
+        async fn execute(self: Arc<Self>, _: Requester, _: Order) -> Result<OrderReply, String> {
             Err("no".to_owned())
         }
 
@@ -320,7 +320,7 @@ mod tests {
             (Ok(Some(account(1, Role::Operator))), Ok(Role::Operator)),
             (Ok(Some(account(2, Role::Member))), gone.clone()),
             (Ok(None), gone),
-            (Err(NotAdmitted::NotNow), Err(NotAdmitted::NotNow)),
+            (Err(NotAdmitted::Unavailable), Err(NotAdmitted::Unavailable)),
         ] {
             let case = format!("{found:?}");
             let still = still_admitted(&Saying(found), &peer(Some(key.clone())), &me).await;

@@ -155,7 +155,7 @@ impl From<NotSignedIn> for Failed {
         Failed {
             status: match error {
                 NotSignedIn::NotAdmitted(NotAdmitted::Refused(_)) => FAILED,
-                NotSignedIn::NotAdmitted(NotAdmitted::NotNow)
+                NotSignedIn::NotAdmitted(NotAdmitted::Unavailable)
                 | NotSignedIn::Store(_)
                 | NotSignedIn::TooMany { .. } => TRY_LATER,
             },

@@ -98,7 +98,7 @@ impl Waits<'_> {
         {
             return Poll::Ready(Woken::Done(done));
         }
-        if round.listens && self.inbox.poll_rung(cx).is_ready() {
+        if round.listens && self.inbox.poll_notified(cx).is_ready() {
             return Poll::Ready(Woken::Rung);
         }
         let Some(due) = due else {

@@ -110,7 +110,7 @@ impl<S: Sessions, D: Authenticator> Server<S, D> {
     /// Admits a connection, or returns why it's rejected.
     fn admit(&self, addr: SocketAddr) -> Result<Arc<ConnectionState>, Rejection> {
         let limiter = &self.shared.limiter;
-        if !self.shared.authenticator.serves(addr.ip()) {
+        if !self.shared.authenticator.allows_address(addr.ip()) {
             return Err(limiter.reject_banned(addr));
         }
         let permit = limiter.admit(addr, std::time::Instant::now())?;

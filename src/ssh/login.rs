@@ -12,11 +12,11 @@ use russh::keys::{Algorithm, PublicKey};
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::Instrument as _;
 
+use crate::access::authenticator::MAX_CLAIM_ANSWERS;
 use crate::access::authenticator::{
     AuthDecision, AuthRequest, AuthTicket, Authenticator, CLAIM_NOTICE, ClaimAnswer,
     InviteRejected, ProvenKey, RefusalReason, RetryPrompt, claim_question,
 };
-use crate::access::claims::MAX_ANSWERS;
 use crate::chat::ids::Name;
 use crate::keys;
 use crate::text::Text;
@@ -377,7 +377,7 @@ impl<D: Authenticator> LoginDialog<D> {
         let answered = self.with_timeout(self.authenticator.answer_claim(request, answer));
         match answered.await {
             Some(ClaimAnswer::Accepted) => DialogStep::AcceptClaim(key),
-            Some(ClaimAnswer::Again(prompt)) if self.claim_prompts < MAX_ANSWERS => {
+            Some(ClaimAnswer::Again(prompt)) if self.claim_prompts < MAX_CLAIM_ANSWERS => {
                 self.claim_prompts += 1;
                 self.claimed_key = Some(key);
                 self.prompt(Awaiting::Claim, String::new(), prompt)
@@ -400,7 +400,7 @@ impl<D: Authenticator> LoginDialog<D> {
         }
         let respond_at = Instant::now() + INVALID_CODE_DELAY;
         let request = self.auth_request(user, Some(key));
-        let checked = self.with_timeout(self.authenticator.check(request, &code));
+        let checked = self.with_timeout(self.authenticator.check_invite(request, &code));
         match checked.await {
             Some(Ok(())) => {
                 // An empty code asks an operator for approval.
@@ -435,7 +435,8 @@ impl<D: Authenticator> LoginDialog<D> {
 
     async fn redeem(&mut self, user: &Text, key: ProvenKey, name: &str) -> DialogStep {
         let request = self.auth_request(user, Some(&key));
-        let redeemed = self.with_timeout(self.authenticator.redeem(request, &self.code, name));
+        let redeemed =
+            self.with_timeout(self.authenticator.redeem_invite(request, &self.code, name));
         match redeemed.await {
             Some(Ok(())) => {
                 self.conn.permit.counters().invites_redeemed.increment();
@@ -496,7 +497,9 @@ impl<D: Authenticator> LoginDialog<D> {
             return None;
         }
         let request = self.auth_request(user, key);
-        let decision = self.with_timeout(self.authenticator.judge(request)).await;
+        let decision = self
+            .with_timeout(self.authenticator.authenticate(request))
+            .await;
         if decision.is_none() {
             self.on_timeout();
         }

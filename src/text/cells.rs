@@ -1,13 +1,12 @@
-//! How much room text takes on a terminal, in cells.
+//! The width of text on a terminal, in cells.
 
 use std::str::Chars;
 
 use unicode_segmentation::UnicodeSegmentation;
 use unicode_width::UnicodeWidthStr;
 
-/// The cells of a character that needs no looking up: visible, its own normal form (NFC), and a
-/// grapheme by itself beside another such character. That is most of what people write, and the
-/// tables of Unicode take much longer.
+/// The width of a simple character: visible, in normal form (NFC), and a grapheme of its own next
+/// to another simple one. Most text is simple, and looking up the Unicode tables takes much longer.
 pub(super) fn simple(c: char) -> Option<usize> {
     match c {
         ' '..='~'
@@ -29,7 +28,7 @@ pub(super) fn simple(c: char) -> Option<usize> {
     }
 }
 
-/// How many cells `s` takes: the sum over its graphemes. A line end takes none.
+/// The width of `s`: the sum over its graphemes. A line end has none.
 pub fn width(s: &str) -> usize {
     if s.bytes().all(|b| matches!(b, b' '..=b'~')) {
         return s.len();
@@ -37,9 +36,9 @@ pub fn width(s: &str) -> usize {
     graphemes(s).map(|(_, cells)| cells).sum()
 }
 
-/// The graphemes of `s` (UAX #29), each with its cells: 0 for a control character, 1 or 2 for
-/// nearly all others (a conjunct of several Indic letters has one for each). Terminals differ on
-/// some; see `term::screen` for what follows from that.
+/// The graphemes of `s` (UAX #29), each with its width: 0 for a control character, 1 or 2 for nearly
+/// all others (an Indic conjunct has one cell per letter). Terminals disagree on some; `term::screen`
+/// handles that.
 pub fn graphemes(s: &str) -> impl Iterator<Item = (&str, usize)> {
     Graphemes { rest: s.chars() }
 }
@@ -55,7 +54,7 @@ impl<'a> Iterator for Graphemes<'a> {
         let text = self.rest.as_str();
         let first = simple(self.rest.next()?);
         let next = self.rest.clone().next();
-        // A line end stands alone too, but for the CR before it.
+        // A line end is a grapheme of its own, except after CR.
         let alone = next.is_none_or(|next| next == '\n' || simple(next).is_some());
         if let (Some(cells), true) = (first, alone) {
             let (grapheme, _) = text.split_at_checked(text.len() - self.rest.as_str().len())?;
@@ -75,7 +74,7 @@ fn cells(grapheme: &str) -> usize {
     }
 }
 
-/// The longest beginning of `s` that takes at most `cells` cells; never part of a grapheme.
+/// The longest prefix of `s` that fits `cells` cells, without splitting a grapheme.
 pub fn clip(s: &str, cells: usize) -> &str {
     let mut used = 0;
     let mut end = 0;
@@ -89,8 +88,7 @@ pub fn clip(s: &str, cells: usize) -> &str {
     s.get(..end).unwrap_or_default()
 }
 
-/// `s` clipped to `cells` cells and filled up with spaces: after it, or before it if
-/// `right_align`.
+/// `s` clipped to `cells` cells and padded with spaces, on the left if `right_align`.
 pub fn pad(s: &str, cells: usize, right_align: bool) -> String {
     let kept = clip(s, cells);
     let spaces = " ".repeat(cells.saturating_sub(width(kept)));

@@ -1,5 +1,5 @@
-//! The sanitiser: a list of what may pass, not of what may not. Taking escape sequences out of a
-//! text is a guess about every terminal's parser; letting only visible characters in is not.
+//! The sanitiser: an allowlist of characters. Removing escape sequences is a guess about every
+//! terminal's parser; admitting only visible characters isn't.
 
 use std::iter::Peekable;
 
@@ -12,36 +12,35 @@ use unicode_width::UnicodeWidthChar;
 
 use super::cells::{graphemes, simple};
 
-/// The most code points in one grapheme. The longest emoji in use (a family with skin tones)
-/// has 10, the longest that fonts commonly draw 8; thousands of accents on one letter are an
-/// attack on the terminals that must stack them.
+/// The most code points in one grapheme. The longest emoji that fonts commonly draw has 8 (the
+/// longest in use 10); thousands of accents on one letter are an attack on terminals.
 const GRAPHEME_CHARS: usize = 8;
 
 /// The most bytes in one grapheme.
 const GRAPHEME_BYTES: usize = 32;
 
-/// The most accents in a row on one character. Four is what Hebrew with vowels and cantillation
-/// needs; more are drawn over the lines above and below. The marks that Indic and Tibetan stacks
-/// are made of are no accents: they have only the bounds of a grapheme.
+/// The most accents in a row on one character. Hebrew with vowels and cantillation needs four; more
+/// would cover the lines above and below. The marks of Indic and Tibetan stacks are not accents:
+/// only the grapheme's limits apply.
 const ACCENTS: usize = 4;
 
-/// ZERO WIDTH JOINER: makes one emoji of two.
+/// ZERO WIDTH JOINER: joins emoji.
 const JOINER: char = '\u{200D}';
 
-/// VARIATION SELECTOR-16: asks for the colourful form of a symbol.
+/// VARIATION SELECTOR-16: selects the emoji form of a symbol.
 const SELECTOR: char = '\u{FE0F}';
 
 /// COMBINING ENCLOSING KEYCAP.
 const KEYCAP: char = '\u{20E3}';
 
-/// What a tab becomes: its real width depends on a column that the writer doesn't know.
+/// Replaces a tab, whose width would depend on the column.
 const TAB: &str = "    ";
 
-/// Text that can be shown: line ends become `\n`, a tab four spaces, other white space and blank
-/// characters a space; controls, bidirectional marks, tags and other characters without a picture
-/// are dropped; accents are composed (NFC) and bounded (4 in a row), and so is each grapheme (8
-/// code points, 32 bytes). Cleaning twice changes nothing more. Which class of characters is
-/// treated how, and why, is in `docs/decisions/0028-invisible-characters.md`; a test holds that table.
+/// Cleans a text: line ends become `\n`, a tab four spaces, other white space and blank characters a
+/// space; controls, bidirectional marks, tags and other invisible characters are dropped; accents are
+/// composed (NFC) and limited to 4 in a row, and each grapheme to 8 code points and 32 bytes.
+/// Idempotent. `docs/decisions/0028-invisible-characters.md` lists the classes of characters with
+/// reasons; a test checks that table.
 pub fn clean(raw: &str) -> String {
     if raw.chars().all(|c| c == '\n' || simple(c).is_some()) {
         return raw.to_owned();
@@ -49,8 +48,8 @@ pub fn clean(raw: &str) -> String {
     bounded(&unpiled(composed(admitted(raw, Form::Block))))
 }
 
-/// The same as one line: a run of line ends and tabs becomes one space, and there is no white
-/// space around it. For reasons, topics, names of clients and the like.
+/// Cleans a text to one line: a run of line ends and tabs becomes one space, and the ends are
+/// trimmed. For reasons, topics, client versions and the like.
 pub fn clean_line(raw: &str) -> String {
     if raw.chars().all(|c| simple(c).is_some()) {
         return raw.trim().to_owned();
@@ -68,9 +67,9 @@ enum Form {
 /// What the sanitiser does with a character.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Class {
-    /// Has a picture and a width: kept.
+    /// Has a glyph and a width: kept.
     Visible,
-    /// Drawn onto the character before it: kept if there is one.
+    /// Combines with the character before it: kept if there is one.
     Mark,
     /// Ends a line.
     Break,
@@ -88,23 +87,23 @@ fn class(c: char) -> Class {
         '\n' | '\r' | '\u{85}' | '\u{2028}' | '\u{2029}' => Class::Break,
         '\t' => Class::Tab,
         JOINER | SELECTOR => Class::Glue,
-        // As wide as it says, and Japanese is typed with it.
+        // As wide as its name says, and used in Japanese.
         '\u{3000}' => Class::Visible,
-        // Braille without a dot: drawings are made with it, and as wide as a space.
+        // Blank Braille, as wide as a space: used in drawings.
         '\u{2800}' => Class::Space,
         c if is_invisible(c) => Class::Drop,
         c if c.is_control() || !is_public_assigned(c) => Class::Drop,
         c if c.is_whitespace() => Class::Space,
         c if is_combining_mark(c) => Class::Mark,
         c if c.width().is_some_and(|cells| cells > 0) => Class::Visible,
-        // Letters that are drawn onto others without being marks, such as Hangul vowels.
+        // Letters that combine without being marks, such as Hangul vowels.
         c if c.is_alphabetic() => Class::Mark,
         _ => Class::Drop,
     }
 }
 
-/// Assigned, yet without a picture: format characters (Cf), what Unicode says is to be ignored by
-/// default, and what is blank without being white space.
+/// Assigned but invisible: format characters (Cf), default-ignorable ones, and blanks that aren't
+/// white space.
 fn is_invisible(c: char) -> bool {
     matches!(
         c,
@@ -132,7 +131,7 @@ fn is_invisible(c: char) -> bool {
     )
 }
 
-/// The characters that may pass, not yet normalised.
+/// The admitted characters, not yet normalised.
 fn admitted(raw: &str, form: Form) -> String {
     let mut out = String::with_capacity(raw.len());
     let mut last = '\n';
@@ -161,7 +160,7 @@ fn admitted(raw: &str, form: Form) -> String {
                 continue;
             }
             Class::Space => ' ',
-            // At the start of a line it would be drawn onto what isn't the author's.
+            // At the start of a line it would combine with text that isn't the author's.
             Class::Mark if !last.is_whitespace() => c,
             Class::Glue if glues(last, c, &mut chars) => c,
             Class::Mark | Class::Glue | Class::Drop => continue,
@@ -192,8 +191,8 @@ where
     rest.peek().is_some_and(|(next, _)| wanted(*next))
 }
 
-/// The blocks where emoji live, flags' letters left out. Coarse on purpose: it only decides where
-/// the two invisible characters may stay.
+/// The blocks of emoji, without flag letters. Deliberately coarse: it only decides where the two
+/// invisible characters are kept.
 fn is_emoji(c: char) -> bool {
     matches!(
         c,
@@ -210,7 +209,7 @@ fn is_emoji(c: char) -> bool {
     )
 }
 
-/// The text with accents composed (NFC). Most is so already, as can be seen without doing it.
+/// Composes accents (NFC), unless a quick check shows that the text is in normal form.
 fn composed(text: String) -> String {
     match is_nfc_quick(text.chars()) {
         IsNormalized::Yes => text,
@@ -218,8 +217,8 @@ fn composed(text: String) -> String {
     }
 }
 
-/// The text without the accents that are too many. They are taken off the end of a row that is
-/// never left empty, so what did not compose before still does not.
+/// Drops excess accents, from the end of a row that never becomes empty, so that nothing composes
+/// that didn't before.
 fn unpiled(mut text: String) -> String {
     let mut accents = 0;
     text.retain(|c| {
@@ -238,14 +237,14 @@ fn is_accent(c: char) -> bool {
     encloses || (simple(c).is_none() && canonical_combining_class(c) != 0)
 }
 
-/// Every grapheme cut at its bounds.
+/// Limits every grapheme.
 fn bounded(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut graphemes = graphemes(text).map(|(grapheme, _)| grapheme).peekable();
     while let Some(grapheme) = graphemes.next() {
         let kept = head(grapheme);
-        // What was cut off may have been all that kept this grapheme and the next apart (Hangul
-        // initials, Indic conjuncts): together they would be over the bounds again.
+        // The dropped part may have separated this grapheme from the next (Hangul initials, Indic
+        // conjuncts): joined, they would exceed the limits again.
         if kept.len() < grapheme.len() && graphemes.peek().is_some_and(|next| joins(kept, next)) {
             out.push(char::REPLACEMENT_CHARACTER);
         } else {
@@ -255,7 +254,7 @@ fn bounded(text: &str) -> String {
     out
 }
 
-/// As much of a grapheme as the bounds allow, not ending in the middle of an emoji sequence.
+/// The part of a grapheme within the limits, not ending inside an emoji sequence.
 fn head(grapheme: &str) -> &str {
     if grapheme.len() <= GRAPHEME_CHARS {
         return grapheme;
@@ -275,7 +274,7 @@ fn head(grapheme: &str) -> &str {
     }
 }
 
-/// Whether the first character of `next` would belong to the grapheme `kept`.
+/// Whether the first character of `next` would join the grapheme `kept`.
 fn joins(kept: &str, next: &str) -> bool {
     let both: String = kept.chars().chain(next.chars().take(1)).collect();
     both.graphemes(true).nth(1).is_none()

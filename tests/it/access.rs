@@ -11,14 +11,14 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use ssh_chat::access::authenticator::{AuthDecision, AuthRequest, Authenticator as _, ProvenKey};
-use ssh_chat::access::orders::{BanWhom, Order, Report, Requester};
+use ssh_chat::access::orders::{BanSelector, Order, OrderReply, Requester};
 use ssh_chat::access::{AccessControl, AdminService as _, Mode, Rules};
 use ssh_chat::chat::access::{
     Actor, AuditEntry, Ban, BanTarget, ClientPrefix, KeyRecord, Lockdown, LockdownScope, Role,
     network,
 };
 use ssh_chat::chat::ids::{AccountId, Fingerprint, Name, SessionId, Time};
-use ssh_chat::chat::intent::{Arrival, Intent, Target};
+use ssh_chat::chat::intent::{Intent, NewSession, Target};
 use ssh_chat::hub::feed::{Delivery, Inbox};
 use ssh_chat::hub::{self, Attachment, Hub};
 use ssh_chat::rate_limit::TrustedNetworks;
@@ -183,7 +183,7 @@ impl House {
             client: &Text::stored_line(client),
             key: (who != "nobody").then_some(&proven),
         };
-        match self.guard.judge(candidate).await {
+        match self.guard.authenticate(candidate).await {
             AuthDecision::Accepted(_) => "in",
             AuthDecision::AskInvite { .. } => "invite",
             AuthDecision::Refused { .. } => "no",
@@ -205,9 +205,9 @@ impl House {
         self.report(who, order).await.map(|_| ())
     }
 
-    pub async fn report(&self, who: &str, order: Order) -> Result<Report, String> {
+    pub async fn report(&self, who: &str, order: Order) -> Result<OrderReply, String> {
         let requester = self.requester(who).await;
-        Arc::clone(&self.guard).carry_out(requester, order).await
+        Arc::clone(&self.guard).execute(requester, order).await
     }
 
     /// Brings a user online.
@@ -222,7 +222,7 @@ impl House {
         self.attach(arriving(account, None)).await
     }
 
-    async fn attach(&self, arrival: Arrival) -> (Attachment, Arc<Inbox>) {
+    async fn attach(&self, arrival: NewSession) -> (Attachment, Arc<Inbox>) {
         let inbox = Arc::new(Inbox::default());
         let (attachment, _) = self.hub.attach(arrival, inbox.clone()).await.unwrap();
         (attachment, inbox)
@@ -230,12 +230,12 @@ impl House {
 }
 
 /// The identity of a user who connects with a key.
-async fn arrival(house: &House, who: &str) -> Arrival {
+async fn arrival(house: &House, who: &str) -> NewSession {
     arriving(house.find(who).await, Some(key(who).fingerprint))
 }
 
-fn arriving(account: Account, key: Option<Fingerprint>) -> Arrival {
-    Arrival {
+fn arriving(account: Account, key: Option<Fingerprint>) -> NewSession {
+    NewSession {
         session: SessionId(rand::random()),
         author: ssh_chat::chat::event::Author {
             account: account.id,
@@ -332,8 +332,8 @@ async fn every_combination_is_decided_correctly() {
                 "{who} from {addr} with {client}, {mode:?}, locked: {locked}"
             );
         }
-        assert!(!house.guard.serves("203.0.113.1".parse().unwrap()));
-        assert!(house.guard.serves("192.0.2.1".parse().unwrap()));
+        assert!(!house.guard.allows_address("203.0.113.1".parse().unwrap()));
+        assert!(house.guard.allows_address("192.0.2.1".parse().unwrap()));
     }
 }
 

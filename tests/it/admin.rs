@@ -64,27 +64,24 @@ const AT_CONSOLE: &[(&[&str], &str)] = &[
     (&["deop", "rob"], "rob is the last operator"),
     (&["op", "zoe"], "zoe is now an operator."),
     (&["deop", "rob"], "rob is now a member."),
-    (&["unban", "1"], "Ban 1 is ended."),
+    (&["unban", "1"], "Ban 1 lifted."),
     (&["lockdown", "off"], "The lockdown is over"),
-    (
-        &["mute", "rob", "1h"],
-        "rob can only listen for 60 minutes.",
-    ),
-    (&["unmute", "rob"], "rob can speak again."),
+    (&["mute", "rob", "1h"], "rob is muted for 60 minutes."),
+    (&["unmute", "rob"], "rob is no longer muted."),
     (&["rename", "rob", "rogue"], "rob is now known as rogue."),
     (
         &["kick", "zoe"],
-        "Only the running server itself can do that. ssh-chat admin ban zoe 1m",
+        "Only the running server can do that. To end zoe's sessions: ssh-chat admin ban zoe 1m",
     ),
-    (&["announce", "x"], "Only the running server itself"),
-    (&["status"], "Only the running server itself"),
+    (&["announce", "x"], "Only the running server"),
+    (&["status"], "Only the running server"),
     (
         &["unban", "1"],
         "There is no ban 1. ssh-chat admin bans lists them.",
     ),
     (
         &["ban", "nobody"],
-        "No account is called nobody. ssh-chat keys list has them all.",
+        "No account named nobody. ssh-chat keys list shows all accounts.",
     ),
     (&["who"], "who isn't an operator command."),
     (
@@ -103,23 +100,14 @@ fn the_console_regains_control() {
     let rob = enter(&server, "rob");
     let zoe = enter(&server, "zoe");
     for (command, words) in [
-        (
-            "/ban olga",
-            "Not done: olga is an operator by the configuration",
-        ),
-        (
-            "/kick olga",
-            "Not done: olga is an operator by the configuration",
-        ),
-        (
-            "/mute olga",
-            "Not done: olga is an operator by the configuration",
-        ),
+        ("/ban olga", "Not allowed: olga is a configured operator"),
+        ("/kick olga", "Not allowed: olga is a configured operator"),
+        ("/mute olga", "Not allowed: olga is a configured operator"),
         (
             "/rename olga x1",
-            "Not done: olga is an operator by the configuration",
+            "Not allowed: olga is a configured operator",
         ),
-        ("/ban client OpenSSH", "You would be out yourself"),
+        ("/ban client OpenSSH", "That would ban you too"),
     ] {
         rob.line(command);
         rob.wait_text(words);
@@ -127,18 +115,18 @@ fn the_console_regains_control() {
     rob.line("/ban zoe");
     zoe.wait_text("You are banned here");
     rob.line("/lockdown");
-    rob.wait_text("Lockdown: no one new can join.");
+    rob.wait_text("Lockdown: new users can't join.");
 
     let banned = admin(&server, &["ban", "rob", "rogue"]);
     assert_eq!(banned.status.code(), Some(0), "{}", banned.stderr);
-    let said = "rob is banned: rogue. ssh-chat admin unban 2 ends it.";
+    let said = "rob is banned: rogue. ssh-chat admin unban 2 lifts it.";
     assert!(banned.stderr.starts_with(said), "{}", banned.stderr);
     rob.wait_text("You are banned here: rogue");
 
     let refused = order(&server, "olga", "unban 2");
     assert_eq!(refused.status.code(), Some(1));
     assert!(
-        refused.stderr.contains("comes from the server's console"),
+        refused.stderr.contains("was set on the server's console"),
         "{}",
         refused.stderr
     );
@@ -220,7 +208,7 @@ fn hostile_arguments_leave_no_trace() {
         rob.line(&format!(
             "/ban client NoSuchClient{hostile} 1h be{hostile}cause"
         ));
-        rob.wait_text(&format!("/unban {} ends it.", number + 1));
+        rob.wait_text(&format!("/unban {} lifts it.", number + 1));
         number += 3;
         // Reasons are user text: sanitized, and kept.
         let reason = format!("mute zoe 1h be{hostile}cause");

@@ -55,7 +55,7 @@ fn a_code_typed_into_the_login_opens_the_chat() {
     // The code is kept until a name is accepted.
     bob.wait_last("Name:");
     bob.line("alice");
-    bob.wait_text("\"alice\" is taken. Another name:");
+    bob.wait_text("The name alice is taken. Another name:");
     bob.line("no name");
     bob.wait_text("can't be your name");
     bob.wait_last("Another name:");
@@ -149,11 +149,11 @@ fn operators_approve_requests() {
     bob.line("");
     bob.wait_last("Name:");
     bob.line("bob");
-    bob.wait_text("The operators have been asked");
+    bob.wait_text("Request sent to the operators");
     bob.wait_end();
-    alice.wait_text("bob asks to come in");
+    alice.wait_text("bob wants to join");
     alice.line("/approve bob");
-    alice.wait_text("bob can come in now");
+    alice.wait_text("bob can join now");
     let bob = Login::new(&server, "bob").terminal();
     bob.wait_text("you are bob");
 }
@@ -170,9 +170,9 @@ fn a_removed_user_is_told_and_stays_out() {
     bob.line("bob");
     bob.wait_text("you are bob");
     alice.line("/mute bob 10m noisy");
-    alice.wait_text("bob can only listen");
+    alice.wait_text("bob is muted");
     bob.line("hear me");
-    bob.wait_text("You can only listen for now: noisy");
+    bob.wait_text("You are muted: noisy");
     alice.line("/ban bob 1h rude");
     bob.wait_text("You are banned here for 60 minutes: rude");
     bob.wait_end();

@@ -60,7 +60,6 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "ssh",
         &[
-            "access::claims",
             "access::authenticator",
             "session::peer",
             "chat::ids",
@@ -232,7 +231,7 @@ const WALL_TIME: &[(&str, &[&str])] = &[
             "web::registration",
         ],
     ),
-    (".minus(", &["access::purge"]),
+    (".minus(", &["access::moderation"]),
     (".left_until(", &["access", "cli::doctor", "store::change"]),
 ];
 

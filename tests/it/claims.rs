@@ -8,10 +8,14 @@ const ONE: &str = "Type alice to accept, or press Enter to refuse:";
 fn add(alice: &Terminal, server: &Server, whose: &str) {
     let path = server.home().key(whose).with_extension("pub");
     let line = std::fs::read_to_string(path).unwrap();
-    let before = alice.screen().said().matches("waits for its owner").count();
+    let before = alice
+        .screen()
+        .said()
+        .matches("is waiting to be confirmed")
+        .count();
     alice.line(&format!("/keys add {}", line.trim()));
     alice.wait_for("the claim", |screen| {
-        screen.said().matches("waits for its owner").count() > before
+        screen.said().matches("is waiting to be confirmed").count() > before
     });
 }
 
@@ -34,7 +38,7 @@ fn the_owner_of_a_claimed_key_decides() {
     laptop.wait_text("The account alice wants to add this key.");
     laptop.wait_last(ONE);
     laptop.line("alcie");
-    laptop.wait_text("That is not alice.");
+    laptop.wait_text("That's not alice.");
     laptop.wait_last(ONE);
     laptop.line("alice");
     laptop.wait_text("you are alice (");

@@ -108,7 +108,7 @@ fn chat(clock: &WallClock, home: Arc<Home>) {
     // Expiry follows the wall clock as it is now.
     clock.step("+0");
     alice.line("/ban eve 30m");
-    alice.wait_text("No account is called eve");
+    alice.wait_text("No account named eve");
     comes_in(&server, "eve");
     alice.line("/ban eve 30m");
     alice.wait_text("eve is banned");

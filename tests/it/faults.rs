@@ -12,7 +12,7 @@ const CLIENTS: usize = 20;
 const MESSAGES: usize = 2;
 /// Time limit of a phase until every message is shown or refused.
 const PATIENCE: Duration = Duration::from_secs(60);
-const REFUSED: &str = "Not saved, so nobody saw it";
+const REFUSED: &str = "Message not sent";
 
 /// The messages in the order a user saw them: `c3:p1.0`.
 fn messages(shown: &str) -> Vec<String> {

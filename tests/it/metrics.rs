@@ -141,7 +141,7 @@ fn events_are_counted() {
 
     alice.line("/join ops");
     alice.line("/msg nobody are you there?");
-    alice.wait_text("Nobody called nobody");
+    alice.wait_text("No one named nobody");
     let ended = alice.finish();
     assert!(ended.status.success(), "{ended:?}");
     // A scanner.

@@ -153,7 +153,7 @@ fn move_house(old: Arc<Home>, home: Arc<Home>) -> String {
     bob.line("/nick alice");
     bob.wait_text("taken");
     alice.line("/mute bob 1h");
-    alice.wait_text("bob can only listen");
+    alice.wait_text("bob is muted");
     written
 }
 
@@ -200,7 +200,7 @@ fn names_reserved_later_are_kept() {
     alice.line("/whois @1");
     alice.wait_text("online since");
     alice.line("/mute 1 1h");
-    alice.wait_text("1 can only listen");
+    alice.wait_text("1 is muted");
     alice.line("/rename operator y0u");
     alice.wait_text("the name y0u is reserved");
     alice.line("/rename operator mallory");

@@ -81,7 +81,7 @@ fn status_is_only_for_operators() {
     }
     let bob = Login::new(&server, "bob").terminal();
     bob.line("/status");
-    bob.wait_text("That is for operators");
+    bob.wait_text("Only operators can do that");
 }
 
 #[test]

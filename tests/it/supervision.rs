@@ -102,8 +102,8 @@ fn a_server_stops_without_its_hub() {
     alice.line("this is not");
     for person in [&mut alice, &mut bob] {
         person.wait_text(
-            "The server restarts after an internal error. Your last message may not be saved; \
-             connect again in a moment.",
+            "The server is restarting after an internal error. Your last message may not be \
+             saved. Connect again in a moment.",
         );
         assert!(person.wait_end().success());
     }

@@ -1,8 +1,8 @@
-//! The order of authority: console, configured operators, operators, members, guests.
+//! Who outranks whom: console, configured operators, operators, members, guests.
 
 use super::Role;
 
-/// How far up somebody stands. Each is above the ones before it.
+/// A rank. Each outranks the ones before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Rank {
     /// Has no account.
@@ -14,23 +14,23 @@ pub enum Rank {
     /// An operator because the configuration names one of their keys (`operator_keys`), whatever
     /// the store says.
     Configured,
-    /// Has a shell on the machine, and so the store and the configuration.
+    /// Has a shell on the server, and so the store and the configuration.
     Console,
 }
 
-/// What somebody does to another, or to what another decided.
+/// What a rank is needed for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Deed {
-    /// Takes something from them: kick, ban, mute, rename, demote, remove what they said.
+pub enum Permission {
+    /// To restrict someone: kick, ban, mute, rename, demote, remove messages.
     Restrict,
-    /// Ends or replaces what they decided: a ban, a mute, a lockdown.
+    /// To lift or replace what someone set: a ban, a mute, a lockdown.
     Lift,
 }
 
-/// Somebody stands too high for it. Displayed as the end of a sentence that begins with their
+/// The other person's rank is too high. Displayed as the end of a sentence that begins with their
 /// name: why, and who could do it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("{}", self.words())]
+#[error("{}", self.reason())]
 pub struct Outranked(Rank);
 
 impl Rank {
@@ -44,17 +44,17 @@ impl Rank {
         }
     }
 
-    /// Judges what somebody of this rank does to another person, or to their decision. People
-    /// restrict only those below them; among equals, each may lift what the other decided. The
-    /// console may do everything. What people do to themselves is not asked here.
+    /// Checks a permission towards another person. People restrict only those below them, and lift
+    /// what their equals or those below set. The console may do everything. What people do to
+    /// themselves is not checked here.
     ///
     /// # Errors
-    /// If the other one stands too high.
-    pub fn may(self, deed: Deed, other: Rank) -> Result<(), Outranked> {
-        let allowed = match deed {
+    /// If the other person's rank is too high.
+    pub fn check(self, permission: Permission, other: Rank) -> Result<(), Outranked> {
+        let allowed = match permission {
             _ if self == Rank::Console => true,
-            Deed::Restrict => self > other,
-            Deed::Lift => self >= other,
+            Permission::Restrict => self > other,
+            Permission::Lift => self >= other,
         };
         if allowed {
             Ok(())
@@ -65,23 +65,23 @@ impl Rank {
 }
 
 impl Outranked {
-    /// How high they stand.
+    /// The other person's rank.
     pub fn rank(self) -> Rank {
         self.0
     }
 
-    fn words(self) -> &'static str {
+    fn reason(self) -> &'static str {
         match self.0 {
             Rank::Console => "is the server's console. It can be done only there: ssh-chat admin",
             Rank::Configured => {
-                "is an operator by the configuration (operator_keys). Only the server's console \
-                 can do that: ssh-chat admin"
+                "is a configured operator (operator_keys). Only the server's console can do that: \
+                 ssh-chat admin"
             }
             Rank::Operator => {
-                "is an operator, too. An operator by the configuration (operator_keys) can do \
-                 that, or the server's console: ssh-chat admin"
+                "is also an operator. A configured operator (operator_keys) or the server's \
+                 console can do that: ssh-chat admin"
             }
-            Rank::Member | Rank::Guest => "is not below you. An operator can do that",
+            Rank::Member | Rank::Guest => "doesn't rank below you. An operator can do that",
         }
     }
 }
@@ -96,7 +96,7 @@ mod tests {
     /// Every pair, as a table: a row for who acts, a column for whom it is about. `x` may do both,
     /// `l` may only lift, `-` neither.
     #[test]
-    fn every_pair_is_judged() {
+    fn every_pair_is_checked() {
         for (actor, row) in [
             (Guest, "l----"),
             (Member, "xl---"),
@@ -105,8 +105,8 @@ mod tests {
             (Console, "xxxxx"),
         ] {
             for (other, expected) in ALL.into_iter().zip(row.chars()) {
-                let restrict = actor.may(Deed::Restrict, other).is_ok();
-                let lift = actor.may(Deed::Lift, other).is_ok();
+                let restrict = actor.check(Permission::Restrict, other).is_ok();
+                let lift = actor.check(Permission::Lift, other).is_ok();
                 let found = match (restrict, lift) {
                     (true, true) => 'x',
                     (false, true) => 'l',
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn configuration_stands_above_every_role() {
+    fn a_configured_operator_outranks_every_role() {
         for (role, rank) in [
             (Role::Guest, Guest),
             (Role::Member, Member),

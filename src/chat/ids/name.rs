@@ -1,49 +1,49 @@
-//! Names of people and rooms: which there may be, which can be chosen, which look alike.
+//! Names of people and rooms: which are valid, which can be chosen, which look alike.
 
 use std::fmt;
 use std::sync::Arc;
 
-/// Why a text can't be the name of a person or a room.
+/// Why a name is invalid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
-    /// Nothing was given.
+    /// It's empty.
     #[error("a name can't be empty")]
     Empty,
-    /// Longer than [`MAX_NAME`].
+    /// It's longer than [`MAX_NAME`].
     #[error("a name has at most {MAX_NAME} characters, this one has {0}")]
     TooLong(usize),
-    /// A character outside the alphabet.
+    /// It has a character outside the alphabet.
     #[error("a name has the characters a-z 0-9 _ - only, not {0:?}")]
     Character(char),
-    /// Something other than a letter at the beginning.
+    /// It doesn't begin with a letter.
     #[error("a name begins with a letter, not with {0:?}")]
     Start(char),
-    /// A word that the chat uses itself or that claims an office, or one that looks like it.
+    /// It's a reserved word, or looks like one.
     #[error("the name {0} is reserved (it could be mistaken for the server or an operator)")]
     Reserved(String),
-    /// A name of the kind that guests are given.
+    /// It looks like a guest's name.
     #[error("names like {0} are given to guests")]
     Guest(String),
 }
 
-/// The longest name of a person or a room, in characters (and bytes: names are ASCII).
+/// The longest name, in characters (and bytes: names are ASCII).
 pub const MAX_NAME: usize = 32;
 
-/// What the names of guests begin with.
+/// The prefix of guests' names.
 const GUEST: &str = "guest-";
 
-/// Names that nobody can choose, and neither can they what looks like one of them.
+/// Names that can't be chosen, nor can any name that looks like one of them.
 #[rustfmt::skip]
 const RESERVED: &[&str] = &[
-    // They claim an office, or to speak for whoever runs the server.
+    // They claim a role, or to speak for the server's operator.
     "abuse", "admin", "administrator", "administrators", "admins", "hostmaster", "mod",
     "moderator", "moderators", "mods", "official", "op", "operator", "operators", "ops", "owner",
     "owners", "postmaster", "root", "security", "staff", "superuser", "support", "sysadmin",
     "sysop", "webmaster",
-    // What the product calls itself and its parts, in lists, notices and the audit log.
+    // The product's own terms, in lists, notices and the audit log.
     "bot", "bots", "chat", "client", "console", "daemon", "guest", "guests", "host", "lobby",
     "member", "members", "server", "service", "ssh-chat", "system", "web",
-    // Where a name is expected they mean somebody else, many or none.
+    // In place of a name, they mean someone else, many people or none.
     "all", "anybody", "anyone", "channel", "everybody", "everyone", "here", "me", "nobody",
     "none", "noone", "other", "others", "people", "somebody", "someone", "them", "they",
     "unknown", "we", "you", "yourself",
@@ -68,7 +68,7 @@ fn checked(raw: &str) -> Result<String, NameError> {
     }
 }
 
-/// A name with characters that look alike made equal.
+/// A name with similar characters made equal.
 fn skeleton(name: &str) -> String {
     let mut skeleton = String::with_capacity(name.len());
     for c in name.chars() {
@@ -84,30 +84,30 @@ fn skeleton(name: &str) -> String {
     skeleton
 }
 
-/// What a person is called: 1 to [`MAX_NAME`] of `a-z 0-9 _ -`.
+/// A person's name: 1 to [`MAX_NAME`] of `a-z 0-9 _ -`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Name(Arc<str>);
 
 impl Name {
-    /// A name that somebody chooses now, for themselves or for another. Upper case is folded to
-    /// lower, a leading `@` is not part of it.
+    /// Parses a name that is being chosen. Upper case becomes lower case, and a leading `@` is
+    /// dropped.
     pub fn new(raw: &str) -> Result<Name, NameError> {
         let name = Name::existing(raw)?;
         name.can_be_chosen().map(|()| name)
     }
 
-    /// A name as typed that somebody may have already: also one that can't be chosen any more.
+    /// Parses the typed name of an account that may exist. It may be one that can't be chosen now.
     pub fn existing(raw: &str) -> Result<Name, NameError> {
         let raw = raw.trim();
         Name::stored(raw.strip_prefix('@').unwrap_or(raw))
     }
 
-    /// A name that the store kept. It may be one that can't be chosen any more.
+    /// Reads a stored name. It may be one that can't be chosen now.
     pub fn stored(raw: &str) -> Result<Name, NameError> {
         checked(raw).map(|name| Name(name.into()))
     }
 
-    /// Whether somebody who does not have this name could take it, if it is free; or why not.
+    /// Checks whether the name can be chosen by someone who doesn't have it.
     pub fn can_be_chosen(&self) -> Result<(), NameError> {
         let first = self.0.chars().next();
         if let Some(first) = first.filter(|c| !c.is_ascii_lowercase()) {
@@ -127,7 +127,7 @@ impl Name {
         Ok(())
     }
 
-    /// `guest-` and four characters that are not mistaken for one another.
+    /// A guest's name: `guest-` and four characters that can't be confused.
     pub fn guest(random: u32) -> Name {
         const ALPHABET: [char; 31] = [
             'a', 'b', 'c', 'd', 'e', 'f', 'g', 'h', 'j', 'k', 'm', 'n', 'p', 'q', 'r', 's', 't',
@@ -142,7 +142,7 @@ impl Name {
         Name(name.into())
     }
 
-    /// Whether it is of the kind that guests are given. Nobody can choose one.
+    /// Whether it's a guest's name, which can't be chosen.
     pub fn is_guest(&self) -> bool {
         self.0.starts_with(GUEST)
     }
@@ -152,14 +152,14 @@ impl Name {
         &self.0
     }
 
-    /// What is left of the name when look-alikes are made equal: two people can't hold names
-    /// with the same skeleton (the idea of UTS #39 §4, for this small alphabet).
+    /// The name with look-alike characters made equal. No two accounts have names with the same
+    /// skeleton (the idea of UTS #39 §4, for this small alphabet).
     pub fn skeleton(&self) -> String {
         skeleton(&self.0)
     }
 
-    /// The skeleton with digits in place of letters undone, to find what is to pass for a reserved
-    /// name. Stores keep skeletons, so these can't be as strict.
+    /// The skeleton with digits read as letters, to find disguised reserved names. Skeletons are
+    /// stored, so they can't be as strict.
     fn disguise(&self) -> String {
         let skeleton = self.skeleton();
         let undone = skeleton.chars().map(|c| match c {
@@ -186,27 +186,27 @@ impl fmt::Debug for Name {
     }
 }
 
-/// What a room is called: 1 to [`MAX_NAME`] of `a-z 0-9 _ -`.
+/// A room's name: 1 to [`MAX_NAME`] of `a-z 0-9 _ -`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RoomName(Arc<str>);
 
 impl RoomName {
-    /// The name of the room that everybody starts in and nobody can leave for good.
+    /// The name of the lobby.
     pub const LOBBY: &str = "lobby";
 
-    /// The room that everybody starts in and nobody can leave for good.
+    /// The lobby, which everyone starts in and can't leave.
     pub fn lobby() -> RoomName {
         RoomName(RoomName::LOBBY.into())
     }
 
-    /// Checks a room's name as typed; upper case is folded to lower, a leading `#` is dropped.
+    /// Parses a typed name. Upper case becomes lower case, and a leading `#` is dropped.
     pub fn new(raw: &str) -> Result<RoomName, NameError> {
         let raw = raw.trim();
         checked(raw.strip_prefix('#').unwrap_or(raw)).map(|name| RoomName(name.into()))
     }
 
-    /// What is left of the name when look-alikes are made equal, as for [`Name::skeleton`]: no
-    /// room is made whose skeleton is that of another.
+    /// The name with look-alike characters made equal, as for [`Name::skeleton`]. No room is created
+    /// with the skeleton of another.
     pub fn skeleton(&self) -> String {
         skeleton(&self.0)
     }

@@ -8,7 +8,7 @@ use super::command_line::{CommandLine, Invocation};
 use super::output::OutputRecord;
 use super::stdio::{EXIT_OK, EXIT_TEMPFAIL, ExecError, OutputWriter, Stdin};
 use super::table::ExecAction;
-use crate::access::orders::{self, Order, Report};
+use crate::access::orders::{self, Order, OrderReply};
 use crate::chat::command::Group;
 use crate::chat::event::Author;
 use crate::chat::ids::{AccountId, Name};
@@ -32,7 +32,7 @@ impl<O: Outbound> Exec<'_, O> {
         let order = parse_order(run, &input)?;
         let requester = self.context.me.requester(self.context.peer);
         let orders = Arc::clone(self.context.orders);
-        let report = orders.carry_out(requester, order).await;
+        let report = orders.execute(requester, order).await;
         let report = report.map_err(ExecError::failed)?;
         write_report(&mut self.out, &self.context.server, &report).await
     }
@@ -45,7 +45,7 @@ pub async fn at_console<O: Outbound>(
     words: &[String],
     json: bool,
     server: &ServerInfo,
-    carry_out: impl AsyncFnOnce(Order) -> Result<Report, String>,
+    carry_out: impl AsyncFnOnce(Order) -> Result<OrderReply, String>,
     output: &O,
 ) -> u32 {
     // The console has no account. It matters only to messages, which no report contains.
@@ -108,27 +108,27 @@ fn parse_order(run: &Invocation, input: &str) -> Result<Order, ExecError> {
 async fn write_report<O: Outbound>(
     out: &mut OutputWriter<'_, O>,
     server: &ServerInfo,
-    report: &Report,
+    report: &OrderReply,
 ) -> Result<(), ExecError> {
     match report {
-        Report::Done(sentence) => out.write(OutputRecord::Done(sentence)).await,
-        Report::Invited { code, link, invite } => {
+        OrderReply::Done(sentence) => out.write(OutputRecord::Done(sentence)).await,
+        OrderReply::Invited { code, link, invite } => {
             out.new_invite(invite, code, link.as_deref()).await
         }
-        Report::Invites(invites) => {
+        OrderReply::Invites(invites) => {
             out.write_all(invites.iter().map(OutputRecord::Invite))
                 .await
         }
-        Report::Bans(bans) => out.write_all(bans.iter().map(OutputRecord::Ban)).await,
-        Report::Pending(keys) => out.write_all(keys.iter().map(OutputRecord::Pending)).await,
-        Report::Keys { keys, claimed } => {
+        OrderReply::Bans(bans) => out.write_all(bans.iter().map(OutputRecord::Ban)).await,
+        OrderReply::Pending(keys) => out.write_all(keys.iter().map(OutputRecord::Pending)).await,
+        OrderReply::Keys { keys, claimed } => {
             let keys = keys.iter().map(OutputRecord::Key);
             let claimed = claimed.iter().map(OutputRecord::ClaimedKey);
             out.write_all(keys.chain(claimed)).await
         }
-        Report::Status(status) => out.write(OutputRecord::Status(status, server)).await,
+        OrderReply::Status(status) => out.write(OutputRecord::Status(status, server)).await,
         // Stored newest first, read newest last.
-        Report::Audits(entries) => {
+        OrderReply::Audit(entries) => {
             let entries = entries.iter().rev();
             out.write_all(entries.map(OutputRecord::Audit)).await
         }

@@ -94,7 +94,7 @@ impl Participant {
     ) -> Result<Result<Option<Joined>, Refusal>, ExecError> {
         self.last_request = self.last_request.wrapping_add(1);
         let request = self.last_request;
-        if let Err(refusal) = self.attachment.intend(request, intent) {
+        if let Err(refusal) = self.attachment.submit(request, intent) {
             return Ok(Err(refusal));
         }
         loop {
@@ -116,7 +116,7 @@ impl Participant {
             let (deliveries, _) = self.inbox.take();
             self.deliveries = deliveries;
             if self.deliveries.is_empty() {
-                self.inbox.rung().await;
+                self.inbox.notified().await;
             }
         }
     }
@@ -171,7 +171,7 @@ impl Participant {
 
     /// Waits for a delivery, or for an event in one of the session's rooms.
     pub async fn woken(&self) {
-        self.inbox.rung().await;
+        self.inbox.notified().await;
     }
 }
 
@@ -180,7 +180,7 @@ pub(super) async fn room_exists(
     context: &ExecContext<'_>,
     room: &RoomName,
 ) -> Result<bool, ExecError> {
-    match context.hub.ask(Query::Who(room.clone())).await? {
+    match context.hub.query(Query::Who(room.clone())).await? {
         Answer::Refused(Refusal::NoRoom(_)) => Ok(false),
         Answer::Refused(refusal) => Err(refusal.into()),
         _ => Ok(true),

@@ -49,7 +49,7 @@ impl<O: Outbound> Exec<'_, O> {
 
     /// Queries the hub and writes the answer.
     pub(super) async fn query(&mut self, query: Query) -> Result<(), ExecError> {
-        match self.context.hub.ask(query).await? {
+        match self.context.hub.query(query).await? {
             Answer::People(_, people) => {
                 let people = people.iter().map(OutputRecord::Person);
                 self.out.write_all(people).await
@@ -96,7 +96,7 @@ impl<O: Outbound> Exec<'_, O> {
         if let Some(other) = self.context.store.account_by_name(name).await? {
             return Ok(Conversation::between(me, other.id));
         }
-        match self.context.hub.ask(Query::Whois(name.clone())).await? {
+        match self.context.hub.query(Query::Whois(name.clone())).await? {
             Answer::Person(person) => Ok(Conversation::between(me, person.account)),
             _ => Err(ExecError::failed(format!("No one is named {name}."))),
         }

@@ -117,7 +117,7 @@ impl<O: Outbound> Exec<'_, O> {
 
     async fn show_topic(&mut self, room: &RoomName) -> Result<(), ExecError> {
         require_room(self.context, room).await?;
-        if let Answer::Rooms(rooms) = self.context.hub.ask(Query::Rooms).await?
+        if let Answer::Rooms(rooms) = self.context.hub.query(Query::Rooms).await?
             && let Some(room) = rooms.iter().find(|info| info.name == *room)
         {
             self.out.write(OutputRecord::Room(room)).await?;

@@ -152,7 +152,7 @@ impl From<Refusal> for ExecError {
             Refusal::NoRoom(room) => {
                 ExecError::failed(format!("There is no room {room}. rooms lists them."))
             }
-            Refusal::NobodyCalled(name) => {
+            Refusal::NotOnline(name) => {
                 ExecError::failed(format!("No one named {name} is online."))
             }
             refusal => ExecError::failed(refusal),
@@ -178,7 +178,7 @@ impl From<NotAdmitted> for ExecError {
     fn from(error: NotAdmitted) -> ExecError {
         match error {
             NotAdmitted::Refused(_) => ExecError::failed(error),
-            NotAdmitted::NotNow => ExecError::temporary(error),
+            NotAdmitted::Unavailable => ExecError::temporary(error),
         }
     }
 }

@@ -28,7 +28,7 @@ async fn commands_have_a_rate() {
     });
     let (own, all) = (
         "Too fast: wait 86400.0 s.\n",
-        "Too fast: all connections from your address together",
+        "Too fast: the connections from your address",
     );
     // (who, command, status, on standard error)
     for (who, command, status, stderr) in [
@@ -82,8 +82,8 @@ async fn commands_end_with_their_status() {
             "isn't a number from 1 to 500",
         ),
         ("alice", "msg bob hi", 1, "", "No one named bob is online."),
-        ("alice", "msg alice hi", 1, "", "That is you."),
-        ("alice", "kick bob", 1, "", "That is for operators."),
+        ("alice", "msg alice hi", 1, "", "That's you."),
+        ("alice", "kick bob", 1, "", "Only operators can do that."),
         ("alice", "keys", 0, "ssh-ed25519 laptop, added", ""),
         ("olga", "bans", 0, "", ""),
         ("olga", "unban 7", 1, "", "There is no ban 7."),
@@ -198,7 +198,7 @@ async fn a_refusal_says_how_much_was_sent() {
     let input = [data(&"many words\n".repeat(100_000)), Input::Eof];
     let result = server.feed("alice", "send lobby", &input).await;
     assert_eq!(result.status, 1);
-    assert!(result.stderr.contains("only listen"), "{result:?}");
+    assert!(result.stderr.contains("You are muted"), "{result:?}");
     assert!(
         result
             .stderr

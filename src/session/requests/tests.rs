@@ -305,7 +305,7 @@ fn many_refusals_are_told_in_few_words() {
         alice.shown
     );
     assert!(alice.shown.contains("2 more lines were not sent."));
-    assert_eq!(alice.shown.matches("You can only listen").count(), 1);
+    assert_eq!(alice.shown.matches("You are muted").count(), 1);
 }
 
 #[test]
@@ -341,7 +341,7 @@ fn a_pipe_that_is_muted_ends() {
     bot.answer(None);
     bot.answer(Some(&Refusal::Muted(String::new())));
     assert_eq!((bot.closed, bot.said.len()), (Some(FAILED), 0));
-    assert!(bot.shown.contains("Error: You can only listen"));
+    assert!(bot.shown.contains("Error: You are muted"));
     let report = "Error: 1 line was sent; not sent, from here on: two";
     assert!(bot.shown.contains(report), "{}", bot.shown);
 }
@@ -349,7 +349,7 @@ fn a_pipe_that_is_muted_ends() {
 /// A mistake in a line is told, and is no failure of the pipe; what was lost by no fault of its own is.
 #[test]
 fn a_pipe_goes_on_behind_what_was_refused() {
-    let nobody = Refusal::NobodyCalled(Name::new("zoe").unwrap());
+    let nobody = Refusal::NotOnline(Name::new("zoe").unwrap());
     let lost = Refusal::NotSaved("the disk is full".into());
     for (refusal, status) in [(nobody, GOOD), (lost, TRY_LATER)] {
         let mut bot = Session::pipe();

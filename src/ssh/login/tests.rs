@@ -14,11 +14,11 @@ use std::net::{IpAddr, SocketAddr};
 struct Asking;
 
 impl Authenticator for Asking {
-    fn serves(&self, _: IpAddr) -> bool {
+    fn allows_address(&self, _: IpAddr) -> bool {
         true
     }
 
-    async fn judge(&self, _: AuthRequest<'_>) -> AuthDecision {
+    async fn authenticate(&self, _: AuthRequest<'_>) -> AuthDecision {
         AuthDecision::AskInvite {
             notice: "Who?".to_owned(),
             enter: "leave",
@@ -33,11 +33,16 @@ impl Authenticator for Asking {
         ClaimAnswer::Refused
     }
 
-    async fn check(&self, _: AuthRequest<'_>, _: &str) -> Result<(), InviteRejected> {
+    async fn check_invite(&self, _: AuthRequest<'_>, _: &str) -> Result<(), InviteRejected> {
         Ok(())
     }
 
-    async fn redeem(&self, _: AuthRequest<'_>, _: &str, _: &str) -> Result<(), InviteRejected> {
+    async fn redeem_invite(
+        &self,
+        _: AuthRequest<'_>,
+        _: &str,
+        _: &str,
+    ) -> Result<(), InviteRejected> {
         Ok(())
     }
 }

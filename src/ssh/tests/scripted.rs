@@ -108,11 +108,11 @@ impl Scripted {
 }
 
 impl Authenticator for Scripted {
-    fn serves(&self, _addr: IpAddr) -> bool {
+    fn allows_address(&self, _addr: IpAddr) -> bool {
         !self.banned
     }
 
-    async fn judge(&self, who: AuthRequest<'_>) -> AuthDecision {
+    async fn authenticate(&self, who: AuthRequest<'_>) -> AuthDecision {
         let key = who.key.map(|key| key.fingerprint.as_str());
         self.note(who, &format!(" {}", key.unwrap_or("none")));
         if self.silent {
@@ -144,7 +144,7 @@ impl Authenticator for Scripted {
         }
     }
 
-    async fn check(&self, who: AuthRequest<'_>, code: &str) -> Result<(), InviteRejected> {
+    async fn check_invite(&self, who: AuthRequest<'_>, code: &str) -> Result<(), InviteRejected> {
         assert!(who.key.is_some());
         self.note(who, &format!(" code {code:?}"));
         match code {
@@ -154,7 +154,7 @@ impl Authenticator for Scripted {
         }
     }
 
-    async fn redeem(
+    async fn redeem_invite(
         &self,
         who: AuthRequest<'_>,
         code: &str,

@@ -2,8 +2,8 @@
 
 use crate::harness::Changes;
 use ssh_chat::access::authenticator::AuthTicket;
-use ssh_chat::chat::ignore::Ignoring;
 use ssh_chat::chat::intent::Intent;
+use ssh_chat::chat::preferences::IgnoreChange;
 use ssh_chat::chat::preferences::Ignored;
 
 use super::*;
@@ -20,7 +20,11 @@ fn auth_request<'a>(user: &'a Text, key: &'a ProvenKey) -> AuthRequest<'a> {
 
 async fn pass(house: &House, who: &str) -> Option<Box<AuthTicket>> {
     let user = Text::stored_line(who);
-    match house.guard.judge(auth_request(&user, &proven(who))).await {
+    match house
+        .guard
+        .authenticate(auth_request(&user, &proven(who)))
+        .await
+    {
         AuthDecision::Accepted(pass) => pass,
         other => panic!("{who} was refused: {other:?}"),
     }
@@ -50,7 +54,7 @@ async fn a_ticket_replaces_a_lookup_until_something_changes() {
         "the ticket is for another key"
     );
 
-    let ban = Order::Ban(BanWhom::Key(member.fingerprint.clone()), None, None);
+    let ban = Order::Ban(BanSelector::Key(member.fingerprint.clone()), None, None);
     house.order("operator", ban).await.unwrap();
     let banned = with(fresh.clone(), &member).await;
     assert!(banned.is_err(), "{banned:?}");
@@ -77,7 +81,7 @@ async fn a_new_account_is_cached() {
     assert!(house.guard.admit(who, fresh).await.unwrap().may_be_new);
     let account = Account::new(AccountId(9), name("stranger"), Role::Member, Time(0));
     let record = key("stranger");
-    let made = house.guard.make_account(who, &account, &record);
+    let made = house.guard.create_account(who, &account, &record);
     made.await.unwrap();
     house.port.set(StoreMode::Down);
     let again = house.guard.admit(who, None).await.unwrap();
@@ -102,13 +106,13 @@ async fn operators_are_notified_of_unknown_keys_under_known_names() {
         let login = Text::stored_line(user);
         let who = auth_request(&login, &stranger);
         for _ in 0..2 {
-            if let AuthDecision::Accepted(pass) = house.guard.judge(who).await {
+            if let AuthDecision::Accepted(pass) = house.guard.authenticate(who).await {
                 assert_eq!(mode, Mode::Open);
                 house.guard.admit(who, pass).await.unwrap();
                 let id = AccountId(rand::random());
                 let account = Account::new(id, name(user), Role::Member, Time(0));
                 let record = key("stranger");
-                let made = house.guard.make_account(who, &account, &record);
+                let made = house.guard.create_account(who, &account, &record);
                 assert_eq!(made.await.is_err(), told);
                 break;
             }
@@ -116,7 +120,7 @@ async fn operators_are_notified_of_unknown_keys_under_known_names() {
         house.hub.ping().await.unwrap();
         let (heard, _) = inbox.take();
         let heard: Vec<String> = heard.iter().map(|one| format!("{one:?}")).collect();
-        let words = format!("An unknown key came as {user}, which belongs to member");
+        let words = format!("Login with an unknown key as {user}, which belongs to member");
         assert_eq!(
             heard.len(),
             usize::from(told),
@@ -146,8 +150,8 @@ async fn a_new_session_gets_its_ignore_list() {
     };
     let (first, inbox) = house.online("member").await;
     assert!(told(&inbox).is_empty(), "the ticket's copy is unchanged");
-    let change = Ignoring::Begin(ignored.clone());
-    first.intend(1, Intent::Ignore(change)).unwrap();
+    let change = IgnoreChange::Add(ignored.clone());
+    first.submit(1, Intent::Ignore(change)).unwrap();
     let (_second, late) = house.online("member").await;
     let (_other, others) = house.online("operator").await;
     house.hub.ping().await.unwrap();

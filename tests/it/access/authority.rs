@@ -39,7 +39,7 @@ impl House {
     /// A command by this actor; `(console)` is the console.
     async fn by(&self, who: &str, order: Order) -> Result<(), String> {
         match who {
-            "(console)" => self.guard.carry_out_at_console(order).await.map(|_| ()),
+            "(console)" => self.guard.execute_at_console(order).await.map(|_| ()),
             who => self.order(who, order).await,
         }
     }
@@ -51,15 +51,15 @@ fn restricting(whom: &str) -> Vec<(&'static str, Order)> {
     let fingerprint = key(whom).fingerprint;
     vec![
         ("kick", Order::Kick(name(whom), None)),
-        ("ban", ban(BanWhom::Person(name(whom)))),
-        ("ban key", ban(BanWhom::Key(fingerprint))),
+        ("ban", ban(BanSelector::Account(name(whom)))),
+        ("ban key", ban(BanSelector::Key(fingerprint))),
         (
             "ban network",
-            ban(BanWhom::Network(network("192.0.2.0/24").unwrap())),
+            ban(BanSelector::Network(network("192.0.2.0/24").unwrap())),
         ),
         (
             "ban client",
-            ban(BanWhom::Client(ClientPrefix::new("Test").unwrap())),
+            ban(BanSelector::Client(ClientPrefix::new("Test").unwrap())),
         ),
         ("mute", Order::Mute(name(whom), None, None)),
         ("rename", Order::Rename(name(whom), name("renamed"))),
@@ -99,7 +99,7 @@ async fn users_restrict_only_lower_ranks() {
                     && actor != "member"
                     && !never
                 {
-                    assert!(words.starts_with("Not done: "), "{words}");
+                    assert!(words.starts_with("Not allowed: "), "{words}");
                     assert!(
                         words.contains(whom) && words.contains("ssh-chat admin"),
                         "{words}"
@@ -118,7 +118,7 @@ async fn users_restrict_only_lower_ranks() {
 #[tokio::test]
 async fn an_account_is_configured_by_any_of_its_keys() {
     let house = house().await;
-    let ban = |key| Order::Ban(BanWhom::Key(key), None, None);
+    let ban = |key| Order::Ban(BanSelector::Key(key), None, None);
     for fingerprint in ["config", "configs-second"] {
         let refused = house
             .order("operator", ban(key(fingerprint).fingerprint))
@@ -128,13 +128,17 @@ async fn an_account_is_configured_by_any_of_its_keys() {
             "{fingerprint}"
         );
     }
-    let online = Arrival {
+    let online = NewSession {
         key: Some(key("configs-second").fingerprint),
         ..arrival(&house, "config").await
     };
     let inbox = Arc::new(Inbox::default());
     let _there = house.hub.attach(online, inbox).await.unwrap();
-    let crowd = Order::Ban(BanWhom::Network(network("192.0.2.7").unwrap()), None, None);
+    let crowd = Order::Ban(
+        BanSelector::Network(network("192.0.2.7").unwrap()),
+        None,
+        None,
+    );
     let refused = house.order("operator", crowd.clone()).await.unwrap_err();
     assert!(refused.contains("config, who is online"), "{refused}");
     assert!(house.order("config2", crowd.clone()).await.is_err());
@@ -143,7 +147,7 @@ async fn an_account_is_configured_by_any_of_its_keys() {
     let mut requester = house.requester("config").await;
     requester.key = Some(key("configs-second").fingerprint);
     let refused = Arc::clone(&house.guard)
-        .carry_out(requester, Order::Bans)
+        .execute(requester, Order::Bans)
         .await;
     assert!(refused.is_err(), "{refused:?}");
     // A key in the list without an account.
@@ -167,7 +171,7 @@ async fn users_may_restrict_themselves() {
         (Order::Mute(name("operator"), None, None), true),
         (Order::Kick(name("operator"), None), true),
         (
-            Order::Ban(BanWhom::Person(name("operator")), None, None),
+            Order::Ban(BanSelector::Account(name("operator")), None, None),
             false,
         ),
     ] {
@@ -188,7 +192,7 @@ async fn decisions_are_lifted_by_the_same_rank_or_above() {
             let allowed = lifted >= made;
             for (begin, replace, end) in [
                 (
-                    Order::Ban(BanWhom::Person(name("zoe")), None, None),
+                    Order::Ban(BanSelector::Account(name("zoe")), None, None),
                     None,
                     Order::Unban(5),
                 ),
@@ -225,10 +229,10 @@ async fn the_current_rank_counts() {
     house.order("config", mute).await.unwrap();
     let unmute = || Order::Unmute(name("operator"));
     let refused = house.order("operator", unmute()).await.unwrap_err();
-    assert!(refused.contains("comes from config, who"), "{refused}");
+    assert!(refused.contains("was set by config, who"), "{refused}");
     assert_eq!(house.order("config2", unmute()).await, Ok(()));
 
-    let rogue = Order::Ban(BanWhom::Person(name("zoe")), None, None);
+    let rogue = Order::Ban(BanSelector::Account(name("zoe")), None, None);
     house.order("second", rogue).await.unwrap();
     let demote = Order::SetRole(name("second"), Role::Member);
     house.by("(console)", demote).await.unwrap();
@@ -265,9 +269,9 @@ async fn network_bans_spare_configured_operators_after_authentication() {
             "{who}"
         );
     }
-    assert!(!house.guard.serves("192.0.2.7".parse().unwrap()));
+    assert!(!house.guard.allows_address("192.0.2.7".parse().unwrap()));
     // A ban on their own account or key applies, and only the console can make one.
-    let ban = Order::Ban(BanWhom::Person(name("config")), None, None);
+    let ban = Order::Ban(BanSelector::Account(name("config")), None, None);
     house.by("(console)", ban).await.unwrap();
     let house = house.refreshed().await;
     assert!(dismissed(&house, &inbox).await);
@@ -325,7 +329,7 @@ async fn a_prefix_names_one_known_key() {
         "SHA256:CCCCDDDD!",
     ] {
         let refused = ban(raw).unwrap_err();
-        assert!(refused.contains("names no key"), "{refused}");
+        assert!(refused.contains("is not a fingerprint"), "{refused}");
         assert!(!refused.contains('\u{202e}'), "{refused:?}");
     }
     assert_eq!(house.store.bans(Time(0)).await.unwrap(), bans, "no new ban");

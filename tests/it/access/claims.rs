@@ -40,7 +40,7 @@ async fn a_key_is_added_once_its_owner_confirms() {
 
     for wrong in ["banned", "someone", "mem ber", "\u{1b}[2J"] {
         let answer = Authenticator::answer_claim(&*house.guard, who, wrong).await;
-        let again = "That is none of operator, member. Type one of the names to accept, or press \
+        let again = "That's none of operator, member. Type one of the names to accept, or press \
                      Enter to refuse all: ";
         assert_eq!(answer, ClaimAnswer::Again(again.to_owned()), "{wrong:?}");
     }
@@ -105,7 +105,7 @@ async fn add_keys_can_be_restricted_to_operators() {
     });
     assert_eq!(
         claim(&house, "member", "second").await,
-        Err("Only operators add keys here. Ask one.".to_owned())
+        Err("Only operators can add keys here. Ask one.".to_owned())
     );
     assert_eq!(claim(&house, "operator", "second").await, Ok(()));
 }
@@ -116,8 +116,8 @@ async fn own_claims_are_listed_and_withdrawn() {
     let house = House::new(Mode::Open).await;
     claim(&house, "member", "second").await.unwrap();
     let requester = house.requester("member").await;
-    let order = Arc::clone(&house.guard).carry_out(requester, Order::Keys);
-    let Ok(Report::Keys { keys, claimed }) = order.await else {
+    let order = Arc::clone(&house.guard).execute(requester, Order::Keys);
+    let Ok(OrderReply::Keys { keys, claimed }) = order.await else {
         panic!("no keys");
     };
     let fingerprints = |keys: Vec<KeyRecord>| -> Vec<Fingerprint> {

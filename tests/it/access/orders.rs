@@ -1,6 +1,6 @@
 //! Moderation commands: who may use them, and their effect.
 
-use ssh_chat::access::orders::PurgeWhom;
+use ssh_chat::access::orders::PurgeSelector;
 use ssh_chat::chat::access::PendingKey;
 use ssh_chat::chat::ids::{Conversation, RoomName};
 
@@ -15,7 +15,7 @@ async fn commands_require_the_right_rank() {
         (
             "ban",
             Order::Ban(
-                BanWhom::Client(ClientPrefix::stored("SSH-2.0-Worse")),
+                BanSelector::Client(ClientPrefix::stored("SSH-2.0-Worse")),
                 Some(1000),
                 None,
             ),
@@ -32,7 +32,7 @@ async fn commands_require_the_right_rank() {
         ("unlock", Order::EndLockdown),
         (
             "purge",
-            Order::Purge(PurgeWhom::Person(name("guest-7f3a")), 3_600_000),
+            Order::Purge(PurgeSelector::Author(name("guest-7f3a")), 3_600_000),
         ),
         ("announce", Order::Announce(Text::stored("hear"))),
         (
@@ -78,10 +78,10 @@ async fn say((person, inbox): &(Attachment, Arc<Inbox>), to: Target, words: &str
         text: Text::stored(words),
         action: false,
     };
-    person.intend(7, intent).unwrap();
+    person.submit(7, intent).unwrap();
     let accepted = |delivery: &Delivery| matches!(delivery, Delivery::Accepted(7));
     while !inbox.take().0.iter().any(accepted) {
-        inbox.rung().await;
+        inbox.notified().await;
     }
 }
 
@@ -117,8 +117,8 @@ async fn in_the_lobby(house: &House) -> usize {
 
 #[tokio::test]
 async fn a_purge_removes_only_its_targets_messages() {
-    let person = |who| PurgeWhom::Person(name(who));
-    let from = |net| PurgeWhom::Network(network(net).unwrap());
+    let person = |who| PurgeSelector::Author(name(who));
+    let from = |net| PurgeSelector::Network(network(net).unwrap());
     let since = "Only sessions that began in the last";
     // (target, output, messages left in the lobby)
     let nothing = "Nothing by guest-9999 found in the last 1h.";
@@ -129,7 +129,7 @@ async fn a_purge_removes_only_its_targets_messages() {
             4,
         ),
         (
-            PurgeWhom::Guests,
+            PurgeSelector::Guests,
             "Removed 4 messages by guests from the last 1h, in 1 room, 1 of them direct.",
             3,
         ),
@@ -150,18 +150,18 @@ async fn a_purge_removes_only_its_targets_messages() {
             "No one who can be purged connected from 192.0.2.8.",
             6,
         ),
-        (person("somebody"), "No account is called somebody.", 6),
+        (person("somebody"), "No account named somebody.", 6),
     ] {
         let (house, people) = flooded().await;
         // Online or not: the log contains what's needed.
         drop(people);
         let order = Order::Purge(whom.clone(), 3_600_000);
         let report = match house.report("operator", order).await {
-            Ok(Report::Done(words)) | Err(words) => words,
+            Ok(OrderReply::Done(words)) | Err(words) => words,
             other => panic!("{other:?}"),
         };
         assert!(report.starts_with(told), "{report}");
-        let by_address = matches!(whom, PurgeWhom::Network(_));
+        let by_address = matches!(whom, PurgeSelector::Network(_));
         assert_eq!(report.contains(since), by_address, "{report}");
         assert_eq!(in_the_lobby(&house).await, left, "{whom:?}");
         let audits = house.store.audits(100).await.unwrap();
@@ -173,7 +173,7 @@ async fn a_purge_removes_only_its_targets_messages() {
 /// However a purge is interrupted, completed steps stay, and the same command removes the rest.
 #[tokio::test]
 async fn an_interrupted_purge_reports_its_progress() {
-    let purge = || Order::Purge(PurgeWhom::Guests, 3_600_000);
+    let purge = || Order::Purge(PurgeSelector::Guests, 3_600_000);
     for (without, removed, left) in [("conversations", 0, 6), ("purge", 0, 6), ("purged", 4, 3)] {
         let (house, _people) = flooded().await;
         house.port.set(StoreMode::Without(match without {
@@ -225,18 +225,18 @@ async fn commands_apply_to_online_users() {
     let table = [
         (Order::Kick(name("member"), None), true),
         (
-            Order::Ban(BanWhom::Person(name("member")), Some(60_000), None),
+            Order::Ban(BanSelector::Account(name("member")), Some(60_000), None),
             true,
         ),
         (Order::Unban(5), false),
         (
-            Order::Ban(BanWhom::Key(key("member").fingerprint), None, None),
+            Order::Ban(BanSelector::Key(key("member").fingerprint), None, None),
             true,
         ),
         (Order::Unban(6), false),
         (
             Order::Ban(
-                BanWhom::Network(network("192.0.2.0/24").unwrap()),
+                BanSelector::Network(network("192.0.2.0/24").unwrap()),
                 None,
                 None,
             ),
@@ -245,7 +245,7 @@ async fn commands_apply_to_online_users() {
         (Order::Unban(7), false),
         (
             Order::Ban(
-                BanWhom::Client(ClientPrefix::stored("SSH-2.0-Test")),
+                BanSelector::Client(ClientPrefix::stored("SSH-2.0-Test")),
                 None,
                 None,
             ),
@@ -264,21 +264,24 @@ async fn commands_apply_to_online_users() {
 #[tokio::test]
 async fn operators_can_not_ban_themselves() {
     let house = House::new(Mode::Allowlist).await;
-    let out = "You would be out yourself:";
+    let out = "That would ban you too:";
     let bans = house.store.bans(Time(0)).await.unwrap();
     for (whom, expected) in [
-        (BanWhom::Person(name("operator")), "That is you.".to_owned()),
         (
-            BanWhom::Key(key("operator").fingerprint),
-            "That is your own key.".to_owned(),
+            BanSelector::Account(name("operator")),
+            "That's you.".to_owned(),
         ),
         (
-            BanWhom::Network(network("198.51.0.0/16").unwrap()),
-            format!("{out} you come from 198.51.100.9."),
+            BanSelector::Key(key("operator").fingerprint),
+            "That's your own key.".to_owned(),
         ),
         (
-            BanWhom::Client(ClientPrefix::stored("SSH-2.0-OpenSSH")),
-            format!("{out} your client says that it is {OPENSSH}."),
+            BanSelector::Network(network("198.51.0.0/16").unwrap()),
+            format!("{out} you're connected from 198.51.100.9."),
+        ),
+        (
+            BanSelector::Client(ClientPrefix::stored("SSH-2.0-OpenSSH")),
+            format!("{out} your client is {OPENSSH}."),
         ),
     ] {
         let refused = house.order("operator", Order::Ban(whom, None, None)).await;
@@ -296,7 +299,7 @@ async fn a_dismissed_user_can_send_nothing_more() {
     let kick = Order::Kick(name("member"), None);
     house.order("operator", kick).await.unwrap();
     member
-        .intend(
+        .submit(
             7,
             Intent::Say {
                 to: Target::Person(name("operator")),
@@ -321,7 +324,7 @@ async fn a_command_affects_no_one_else() {
     for look_alike in ["rnernber", "mernber", "member_", "mem-ber"] {
         for order in [
             Order::Kick(name(look_alike), None),
-            Order::Ban(BanWhom::Person(name(look_alike)), None, None),
+            Order::Ban(BanSelector::Account(name(look_alike)), None, None),
             Order::Mute(name(look_alike), None, None),
             Order::SetRole(name(look_alike), Role::Operator),
         ] {
@@ -359,7 +362,7 @@ async fn a_command_in_progress_is_completed() {
     let rename = Order::Rename(name("member"), name("renamed"));
     let guard = Arc::clone(&house.guard);
     let requester = house.requester("operator").await;
-    let given = tokio::spawn(async move { guard.carry_out(requester, rename).await });
+    let given = tokio::spawn(async move { guard.execute(requester, rename).await });
     house.port.holds().await;
     given.abort();
     assert!(given.await.unwrap_err().is_cancelled());
@@ -367,7 +370,11 @@ async fn a_command_in_progress_is_completed() {
     house.guard.finish_orders().await;
     let audits = house.store.audits(1).await.unwrap();
     assert_eq!(audits[0].action, "rename");
-    let seen = house.hub.ask(Query::Whois(name("renamed"))).await.unwrap();
+    let seen = house
+        .hub
+        .query(Query::Whois(name("renamed")))
+        .await
+        .unwrap();
     assert!(matches!(seen, Answer::Person(_)), "{seen:?}");
 
     let refused = house.order("operator", Order::Bans).await;
@@ -379,10 +386,7 @@ async fn an_offline_user_can_not_be_kicked() {
     let house = House::new(Mode::Allowlist).await;
     let kick = Order::Kick(name("member"), None);
     let absent = house.order("operator", kick.clone()).await;
-    assert_eq!(
-        absent,
-        Err("Nobody was kicked: member is not online.".into())
-    );
+    assert_eq!(absent, Err("member is not online.".into()));
     let audits = house.store.audits(9).await.unwrap();
     assert!(audits.iter().all(|entry| entry.action != "kick"));
     let (_there, _inbox) = house.online("member").await;
@@ -399,9 +403,13 @@ async fn a_failed_rename_changes_nothing() {
     house.port.set(StoreMode::Without(&["rename"]));
     let rename = Order::Rename(name("member"), name("renamed"));
     let failed = house.order("operator", rename).await;
-    assert!(failed.unwrap_err().starts_with("Not done: "));
+    assert!(failed.unwrap_err().starts_with("Failed: "));
     assert_eq!(house.find("member").await.name, name("member"));
-    let seen = house.hub.ask(Query::Whois(name("renamed"))).await.unwrap();
+    let seen = house
+        .hub
+        .query(Query::Whois(name("renamed")))
+        .await
+        .unwrap();
     assert!(matches!(seen, Answer::Refused(_)), "{seen:?}");
 }
 
@@ -446,8 +454,8 @@ async fn pending_keys_are_denied_together() {
     let deny = async |which: &str| {
         let requester = house.requester("operator").await;
         let order = Order::Deny(which.to_owned());
-        match Arc::clone(&house.guard).carry_out(requester, order).await {
-            Ok(Report::Done(words)) | Err(words) => words,
+        match Arc::clone(&house.guard).execute(requester, order).await {
+            Ok(OrderReply::Done(words)) | Err(words) => words,
             other => panic!("{other:?}"),
         }
     };
@@ -459,13 +467,13 @@ async fn pending_keys_are_denied_together() {
     for (which, expected) in [
         (
             "192.0.2.7",
-            "No key from 192.0.2.7 waits. /pending lists those that do.",
+            "No pending requests from 192.0.2.7. /pending lists them all.",
         ),
         ("2001:db8::/64", "Denied 1 key."),
         ("192.0.2.9", "Denied 1 key."),
-        ("stranger0", "stranger0 does not come in."),
+        ("stranger0", "Request from stranger0 denied."),
         ("all", "Denied 99 keys."),
-        ("all", "No key waits."),
+        ("all", "No pending requests."),
     ] {
         assert_eq!(deny(which).await, expected, "{which}");
     }
@@ -494,25 +502,25 @@ async fn pending_keys_are_limited_per_address() {
         };
         let asked = house
             .guard
-            .redeem(who, "", &format!("stranger{number}"))
+            .redeem_invite(who, "", &format!("stranger{number}"))
             .await;
         asked.unwrap_err().notice
     };
-    let asked = "The operators have been asked. Connect again in a while.";
+    let asked = "Request sent to the operators. Connect again later.";
     for number in 0..7 {
         let expected = match number {
             0..5 => asked,
-            _ => "5 keys from your address are waiting already. Ask an operator for an invite.",
+            _ => "5 requests from your address are pending. Ask an operator for an invite.",
         };
         assert_eq!(ask(number, "192.0.2.1").await, expected, "{number}");
     }
-    let again = "The operators have been asked already. Connect again in a while.";
+    let again = "Your request is already pending. Connect again later.";
     assert_eq!(ask(0, "192.0.2.1").await, again);
     for number in 10..20 {
         assert_eq!(ask(number, "198.51.100.1").await, asked, "{number}");
     }
     house.hub.ping().await.unwrap();
     let heard = format!("{:?}", inbox.take().0);
-    assert_eq!(heard.matches("to come in").count(), 1, "{heard}");
+    assert_eq!(heard.matches("wants to join").count(), 1, "{heard}");
     assert!(heard.contains("/approve stranger0"), "{heard}");
 }

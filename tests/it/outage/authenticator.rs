@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ssh_chat::access::Mode;
-use ssh_chat::access::orders::{BanWhom, Order};
+use ssh_chat::access::orders::{BanSelector, Order};
 use ssh_chat::chat::access::{BanTarget, Role};
 
 use tokio::time::timeout;
@@ -192,7 +192,7 @@ async fn an_outdated_key_cache_admits_no_one() {
 
     // A command was saved here, but the result couldn't be read back.
     for order in [
-        Order::Ban(BanWhom::Person(name("member")), None, None),
+        Order::Ban(BanSelector::Account(name("member")), None, None),
         Order::RevokeKey(key("member").fingerprint.to_string()),
     ] {
         let house = House::new(Mode::Allowlist).await.refreshed().await;

@@ -213,7 +213,7 @@ fn samples() -> Vec<String> {
         OutputRecord::Ban(&ban),
         OutputRecord::Pending(&pending),
         OutputRecord::Audit(&audit),
-        OutputRecord::Done("bob can only listen for 1 hour."),
+        OutputRecord::Done("bob is muted for 1 hour."),
         OutputRecord::Sent(&Target::Room(room()), 3),
         OutputRecord::Sent(&Target::Person(name("bob")), 1),
     ]

@@ -11,7 +11,7 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 
 use crate::access::authenticator::{AuthRequest, AuthTicket, ClaimAnswer, ProvenKey};
-use crate::access::orders::{Order, Report, Requester};
+use crate::access::orders::{Order, OrderReply, Requester};
 use crate::access::{AccessControl, AdminService, Admission, Mode, NotAdmitted, Rules};
 use crate::chat::access::{KeyRecord, Role};
 use crate::chat::event::Author;
@@ -337,7 +337,7 @@ impl AdminService for Silent {
         std::future::pending().await
     }
 
-    async fn make_account(
+    async fn create_account(
         &self,
         _: AuthRequest<'_>,
         _: &Account,
@@ -346,7 +346,7 @@ impl AdminService for Silent {
         std::future::pending().await
     }
 
-    async fn is_free(&self, _: &Name) -> bool {
+    async fn is_name_free(&self, _: &Name) -> bool {
         std::future::pending().await
     }
 
@@ -358,7 +358,7 @@ impl AdminService for Silent {
         std::future::pending().await
     }
 
-    async fn carry_out(self: Arc<Self>, _: Requester, _: Order) -> Result<Report, String> {
+    async fn execute(self: Arc<Self>, _: Requester, _: Order) -> Result<OrderReply, String> {
         std::future::pending().await
     }
 

@@ -122,7 +122,7 @@ const WRONG: &[(&str, &str, &str)] = &[
     (
         r#""role":"operator""#,
         r#""role":"guest""#,
-        "\"guest\" is no role",
+        "\"guest\" is not a role",
     ),
     (
         r#""tz":"Europe/Berlin""#,

@@ -1,41 +1,72 @@
-//! What one account, and one address, may do in a stretch of time.
+//! The hub's limits, and the rate limits of accounts and addresses.
 
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use super::Limits;
 use crate::chat::ids::AccountId;
 use crate::chat::intent::{Intent, Refusal};
-use crate::rate_limit::{AccountRateLimiter, Exhausted, Quota};
+use crate::rate_limit::{AccountRateLimiter, Exhausted, Quota, TrustedNetworks};
 
-/// How many rooms can be joined for each message: joining says nothing to anyone, and a client that
-/// connects again joins all of its rooms.
+/// Joins allowed per message: a join shows nothing to others, and a client that reconnects joins
+/// all its rooms again.
 const JOINS_PER_MESSAGE: u32 = 4;
-/// How many rooms one account can make at once, and then one in each interval.
-const NEW_ROOMS: u32 = 5;
-const NEW_ROOM_EVERY: Duration = Duration::from_secs(600);
+/// How many rooms one account can create in a burst.
+const NEW_ROOM_BURST: u32 = 5;
+/// After a burst, one new room per interval.
+const NEW_ROOM_INTERVAL: Duration = Duration::from_secs(600);
 
-/// What accounts and addresses have used of their allowances.
-pub(super) struct Allowances {
+/// What an operator can configure.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// The most rooms that can exist.
+    pub rooms: usize,
+    /// The most existing rooms that one account can have created.
+    pub rooms_per_account: usize,
+    /// How long a room without people and without messages is kept. Fixed at startup.
+    pub empty_rooms: Duration,
+    /// The message rate of one account.
+    pub messages: Quota,
+    /// One address gets the message rate of this many accounts.
+    pub people_per_address: u32,
+    /// Networks without a limit per address. Fixed at startup.
+    pub trusted_networks: TrustedNetworks,
+}
+
+/// The defaults of the settings, except that messages are unlimited.
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            rooms: 1000,
+            rooms_per_account: 20,
+            empty_rooms: Duration::from_secs(3600),
+            messages: Quota::UNLIMITED,
+            people_per_address: 10,
+            trusted_networks: TrustedNetworks::default(),
+        }
+    }
+}
+
+/// Rate limiters for intents, per account and per address.
+pub(super) struct RateLimits {
     messages: AccountRateLimiter<AccountId>,
     joins: AccountRateLimiter<AccountId>,
     new_rooms: AccountRateLimiter<AccountId>,
 }
 
-impl Allowances {
-    pub fn new(limits: &Limits) -> Allowances {
+impl RateLimits {
+    pub fn new(limits: &Limits) -> RateLimits {
         let shares = |quota| {
             let trusted = limits.trusted_networks.clone();
             AccountRateLimiter::new(quota, limits.people_per_address, trusted)
         };
-        Allowances {
+        RateLimits {
             messages: shares(limits.messages),
             joins: shares(joins(limits.messages)),
             new_rooms: shares(new_rooms(limits.messages)),
         }
     }
 
-    /// Other limits from now on. What was used stays used.
+    /// Changes the quotas. What was used stays used.
     pub fn set(&mut self, limits: &Limits) {
         let people = limits.people_per_address;
         self.messages.set_quota(limits.messages, people);
@@ -43,7 +74,7 @@ impl Allowances {
         self.new_rooms.set_quota(new_rooms(limits.messages), people);
     }
 
-    /// Takes what an intent costs.
+    /// Takes the cost of an intent.
     pub fn take(
         &mut self,
         (account, addr): (AccountId, IpAddr),
@@ -60,7 +91,7 @@ impl Allowances {
             .map_err(Refusal::from)
     }
 
-    /// Takes what a new room costs in addition to joining it.
+    /// Takes the cost of a new room, on top of that of joining it.
     pub fn take_new_room(
         &mut self,
         (account, addr): (AccountId, IpAddr),
@@ -81,11 +112,11 @@ fn joins(messages: Quota) -> Quota {
     messages.times(JOINS_PER_MESSAGE)
 }
 
-/// Without a limit of messages there is none of rooms.
+/// New rooms are unlimited if messages are.
 fn new_rooms(messages: Quota) -> Quota {
     if messages == Quota::UNLIMITED {
         messages
     } else {
-        Quota::every(NEW_ROOM_EVERY, NEW_ROOMS)
+        Quota::every(NEW_ROOM_INTERVAL, NEW_ROOM_BURST)
     }
 }

@@ -1,16 +1,15 @@
-//! What the state can tell about itself: who is where, which rooms there are, who is meant.
+//! Queries about the state: who is online, which rooms exist, completions.
 
 use super::access::{Online, Role};
 use super::ids::{AccountId, Now, RoomName, SessionId};
 use super::intent::{Answer, PersonInfo, Query, Refusal, RoomInfo};
 use super::state::{Person, State};
 
-/// How many names or rooms a completion offers.
+/// The most names or rooms that a completion offers.
 const COMPLETIONS: usize = 50;
 
 impl State {
-    /// Answers a question about the chat as it is. `asker` is the session that asks, if one does:
-    /// operators are told where people connect from.
+    /// Answers a query. `asker` is the session that sent it, if any: operators see addresses.
     pub fn answer(&self, asker: Option<SessionId>, query: Query, now: Now) -> Answer {
         let own = asker
             .and_then(|session| self.sessions.get(&session))
@@ -34,7 +33,7 @@ impl State {
             },
             Query::Whois(name) => match self.names.get(&name).and_then(|a| describe(*a)) {
                 Some(person) => Answer::Person(Box::new(person)),
-                None => Answer::Refused(Refusal::NobodyCalled(name)),
+                None => Answer::Refused(Refusal::NotOnline(name)),
             },
             Query::Rooms => Answer::Rooms(
                 self.rooms
@@ -43,7 +42,7 @@ impl State {
                         name: name.clone(),
                         people: room.people.len(),
                         topic: room.topic.clone(),
-                        slow: room.slow.as_ref().map(|slow| slow.every),
+                        slow: room.slow.as_ref().map(|slow| slow.interval),
                     })
                     .collect(),
             ),
@@ -56,7 +55,7 @@ impl State {
         }
     }
 
-    /// Everybody who is online, a session each, with what the rules look at.
+    /// Every session, with what access control checks.
     pub fn online(&self) -> Vec<Online> {
         let sessions = self.sessions.iter();
         let online = sessions.filter_map(|(session, attached)| {
@@ -74,15 +73,14 @@ impl State {
         online.collect()
     }
 
-    /// The sessions of all operators.
+    /// The sessions of the operators.
     pub fn operators(&self) -> impl Iterator<Item = SessionId> {
         let people = self.people.values();
         let operators = people.filter(|person| person.role == Role::Operator);
         operators.flat_map(|person| person.sessions.iter().copied())
     }
 
-    /// Names that begin with `prefix`, the one who spoke last first, the asker's own not among
-    /// them.
+    /// The names with a prefix except the asker's own, most recent speaker first.
     fn names_like(&self, own: Option<AccountId>, prefix: &str) -> Vec<String> {
         let mut fitting: Vec<&Person> = self
             .people
