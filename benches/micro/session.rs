@@ -12,8 +12,8 @@ use ssh_chat::chat::event::{Body, Event, Message};
 use ssh_chat::chat::ids::{Conversation, RoomName, Seq};
 use ssh_chat::chat::intent::RoomView;
 use ssh_chat::chat::preferences::Preferences;
+use ssh_chat::hub::event_cache::EventCache;
 use ssh_chat::hub::feed::RoomEvent;
-use ssh_chat::hub::sheet::Sheet;
 use ssh_chat::session::display::Display;
 use ssh_chat::session::machine::{Effect, Fetched, Machine, ServerInfo, SessionUser};
 use ssh_chat::session::theme::Theme;
@@ -93,7 +93,7 @@ fn post(message: &Message) -> RoomEvent {
     RoomEvent {
         pushed: Instant::now(),
         event: Arc::new(Event::Message(message.clone())),
-        sheet: Sheet::default(),
+        rendered: EventCache::default(),
     }
 }
 

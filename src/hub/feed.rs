@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
-use super::sheet::Sheet;
+use super::event_cache::EventCache;
 use crate::chat::access::Role;
 use crate::chat::event::Event;
 use crate::chat::ids::RoomName;
@@ -30,8 +30,8 @@ pub struct RoomEvent {
     pub pushed: Instant,
     /// What happened.
     pub event: Arc<Event>,
-    /// What it looks like, once somebody has seen it.
-    pub sheet: Sheet,
+    /// Its rendered form for the first readers.
+    pub rendered: EventCache,
 }
 
 /// The recent events of one room. One writer (the hub), any number of readers.
@@ -62,7 +62,7 @@ impl Ring {
         recent.posts.push_back(Arc::new(RoomEvent {
             pushed: now,
             event,
-            sheet: Sheet::default(),
+            rendered: EventCache::default(),
         }));
         recent.pushed += 1;
     }

@@ -12,10 +12,10 @@
 mod allowance;
 mod authority;
 mod commit;
+pub mod event_cache;
 pub mod feed;
 mod handle;
 mod rooms;
-pub mod sheet;
 #[cfg(test)]
 mod tests;
 pub(crate) mod wait;

@@ -9,8 +9,8 @@ use super::zone::day_name;
 use crate::chat::event::{Body, Event, Message};
 use crate::chat::ids::{Conversation, Now, RoomName, Seq, Time};
 use crate::chat::intent::{Intent, RoomView, Target};
+use crate::hub::event_cache::EventCache;
 use crate::hub::feed::RoomEvent;
-use crate::hub::sheet::Sheet;
 use crate::rate_limit::Quota;
 use crate::store::ReadMarker;
 use crate::text::Text;
@@ -161,7 +161,7 @@ impl Machine {
             self.ring(now);
         }
         if at == self.current && !hidden {
-            self.show_event(event, names_me, Some(&post.sheet));
+            self.show_event(event, names_me, Some(&post.rendered));
         }
     }
 
@@ -195,9 +195,9 @@ impl Machine {
         }
     }
 
-    fn show_event(&mut self, event: &Event, names_me: bool, sheet: Option<&Sheet>) {
+    fn show_event(&mut self, event: &Event, names_me: bool, cache: Option<&EventCache>) {
         let at = match event {
-            Event::Message(message) => return self.show_named(message, names_me, sheet),
+            Event::Message(message) => return self.show_named(message, names_me, cache),
             Event::Presence(_) if self.preferences.quiet => return,
             Event::Presence(presence) => presence.at,
             Event::Renamed { at, .. } | Event::Notice { at, .. } => *at,
@@ -215,14 +215,14 @@ impl Machine {
     }
 
     /// Shows a message, under a line for its day where that is another than the last.
-    /// What names nobody looks the same to all, so it may be on the sheet.
-    fn show_named(&mut self, message: &Message, names_me: bool, sheet: Option<&Sheet>) {
+    /// A message without a mention looks the same to every reader, so its rendering is shared.
+    fn show_named(&mut self, message: &Message, names_me: bool, cache: Option<&EventCache>) {
         self.new_day(message.at);
         let (time, _) = self.zone.show(message.at);
         let (display, me) = (&mut self.display, &self.me.author.name);
-        let sheet = sheet.filter(|_| !names_me);
-        entry::of_message(message, me, names_me, time, |entry| match sheet {
-            Some(sheet) => display.show_from(sheet, time, &entry),
+        let cache = cache.filter(|_| !names_me);
+        entry::of_message(message, me, names_me, time, |entry| match cache {
+            Some(cache) => display.show_cached(cache, time, &entry),
             None => display.show(&entry),
         });
     }

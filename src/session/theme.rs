@@ -5,6 +5,8 @@ use crate::term::style::{Color, Style};
 /// How things look.
 #[derive(Debug)]
 pub struct Theme {
+    /// Tells it from the other themes.
+    pub id: u8,
     /// What `/theme` calls it.
     pub name: &'static str,
     /// What it is for, in a few words.
@@ -32,6 +34,7 @@ pub struct Theme {
 /// All themes; the first is the default.
 pub static THEMES: [Theme; 5] = [
     Theme {
+        id: 0,
         name: "calm",
         about: "the terminal's own colours; reads well on dark and light",
         names: &[
@@ -52,6 +55,7 @@ pub static THEMES: [Theme; 5] = [
         strong: Style::PLAIN.bold(),
     },
     Theme {
+        id: 1,
         name: "garden",
         about: "256 soft colours that read on dark and on light",
         names: &[
@@ -78,6 +82,7 @@ pub static THEMES: [Theme; 5] = [
         strong: Style::PLAIN.bold(),
     },
     Theme {
+        id: 2,
         name: "vivid",
         about: "bright, for a dark background",
         names: &[
@@ -98,6 +103,7 @@ pub static THEMES: [Theme; 5] = [
         strong: Style::PLAIN.bold(),
     },
     Theme {
+        id: 3,
         name: "paper",
         about: "dark ink, for a light background",
         names: &[
@@ -118,6 +124,7 @@ pub static THEMES: [Theme; 5] = [
         strong: Style::PLAIN.bold(),
     },
     Theme {
+        id: 4,
         name: "mono",
         about: "no colour at all",
         names: &[],

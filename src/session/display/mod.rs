@@ -7,7 +7,7 @@ mod plain;
 use self::plain::Echo;
 use super::entry::Entry;
 use super::theme::Theme;
-use crate::hub::sheet::{Look, Sheet};
+use crate::hub::event_cache::{CacheKey, EventCache};
 use crate::term::screen::{Prompt, Screen, Size};
 
 /// The signs that depend on what the reader's terminal can show.
@@ -61,6 +61,44 @@ pub const ASCII: Glyphs = Glyphs {
 
 /// How many bytes are asked for at a time: what a message and the prompt under it take, mostly.
 const ROOM: usize = 256;
+
+/// Everything besides a message that decides how a terminal shows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct RenderKey {
+    cols: u16,
+    theme: u8,
+    utf8: bool,
+    /// The time in front of it, padded with zeros.
+    time: [u8; 8],
+}
+
+impl RenderKey {
+    /// `None` if `time` is longer than 8 bytes.
+    fn new(cols: u16, theme: &Theme, utf8: bool, time: &str) -> Option<RenderKey> {
+        let mut padded = [0; 8];
+        padded
+            .get_mut(..time.len())?
+            .copy_from_slice(time.as_bytes());
+        Some(RenderKey {
+            cols,
+            theme: theme.id,
+            utf8,
+            time: padded,
+        })
+    }
+}
+
+/// Packs each field into bits of its own, so that different keys never collide.
+impl From<RenderKey> for CacheKey {
+    fn from(key: RenderKey) -> CacheKey {
+        CacheKey(
+            u128::from(u64::from_be_bytes(key.time)) << 64
+                | u128::from(key.utf8) << 24
+                | u128::from(key.theme) << 16
+                | u128::from(key.cols),
+        )
+    }
+}
 
 /// Collects the bytes to send.
 pub struct Display {
@@ -188,9 +226,9 @@ impl Display {
         self.erased();
     }
 
-    /// Shows an entry that looks the same to all whose terminals are alike, with the help of those
-    /// who have seen it. `time` is the one in it.
-    pub fn show_from(&mut self, sheet: &Sheet, time: &str, entry: &Entry<'_>) {
+    /// Shows an entry that looks the same on all terminals with equal [`RenderKey`]s, rendering it
+    /// only if `cache` doesn't have it. `time` is the time in it.
+    pub fn show_cached(&mut self, cache: &EventCache, time: &str, entry: &Entry<'_>) {
         let Form::Terminal {
             screen,
             theme,
@@ -199,20 +237,14 @@ impl Display {
         else {
             return self.show(entry);
         };
-        let mut look = Look {
-            cols: screen.size().cols,
-            theme: theme.name,
-            utf8: glyphs.utf8,
-            time: [0; 8],
-        };
-        let Some(room) = look.time.get_mut(..time.len()) else {
+        let cols = screen.size().cols;
+        let Some(key) = RenderKey::new(cols, theme, glyphs.utf8, time) else {
             return self.show(entry);
         };
-        room.copy_from_slice(time.as_bytes());
         self.out.reserve(ROOM);
         screen.erase(&mut self.out);
-        sheet.write(look, &mut self.out, |out| {
-            paint::entry(out, usize::from(look.cols), theme, glyphs, entry);
+        cache.append(key.into(), &mut self.out, |out| {
+            paint::entry(out, usize::from(cols), theme, glyphs, entry);
         });
         self.erased();
     }
@@ -311,5 +343,35 @@ impl Display {
     /// Takes the bytes to send.
     pub fn take(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.out)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::theme::THEMES;
+
+    #[test]
+    fn each_part_of_a_render_key_counts() {
+        let [calm, mono] = ["calm", "mono"].map(|name| Theme::named(name).unwrap());
+        let key = |cols, theme, utf8, time| -> CacheKey {
+            RenderKey::new(cols, theme, utf8, time).unwrap().into()
+        };
+        let first = key(80, calm, true, "20:44");
+        for other in [
+            key(81, calm, true, "20:44"),
+            key(80, mono, true, "20:44"),
+            key(80, calm, false, "20:44"),
+            key(80, calm, true, "20:44:01"),
+        ] {
+            let cache = EventCache::default();
+            let mut out = Vec::new();
+            cache.append(first, &mut out, |out| out.push(b'a'));
+            cache.append(other, &mut out, |out| out.push(b'b'));
+            assert_eq!(out, b"ab", "{other:?}");
+        }
+        for (index, theme) in THEMES.iter().enumerate() {
+            assert_eq!(usize::from(theme.id), index, "{}", theme.name);
+        }
     }
 }
