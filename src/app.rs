@@ -42,7 +42,7 @@ use crate::config::{self, Access, AddKeys, Config, Environment, Flags};
 use crate::hub::{self, Hub};
 use crate::rate_limit::{Quota, TrustedNetworks};
 use crate::session::machine;
-use crate::session::start::Chat;
+use crate::session::service::SessionService;
 use crate::session::usage::UsageLimits;
 use crate::ssh;
 use crate::store::{Store, Timed, Writes};
@@ -189,7 +189,7 @@ async fn run(
 
     let started = clock::both();
     let about = about(&config, started);
-    let chat = Arc::new(Chat::new(
+    let chat = Arc::new(SessionService::new(
         handle.clone(),
         Arc::clone(&store),
         Arc::clone(&guard) as Arc<dyn AdminService>,
@@ -253,7 +253,7 @@ async fn run(
 /// Starts to accept connections on these sockets.
 fn accept(
     tasks: &mut Supervisor,
-    server: ssh::Server<Chat, AccessControl>,
+    server: ssh::Server<SessionService, AccessControl>,
     listeners: Vec<Socket<TcpListener>>,
 ) -> Accepting {
     let server = Arc::new(server);

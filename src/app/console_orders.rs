@@ -12,7 +12,7 @@ use crate::clock;
 use crate::config::Config;
 use crate::hub;
 use crate::session::at_console;
-use crate::session::peer::{DisconnectReason, Gone, Outbound};
+use crate::session::peer::{DisconnectReason, Disconnected, Outbound};
 use crate::store::Store;
 
 /// What `ssh host` ends with when the command line is wrong (`EX_USAGE` of sysexits.h).
@@ -65,21 +65,21 @@ fn add(to: &Mutex<Vec<u8>>, bytes: &Bytes) {
 }
 
 impl Outbound for Written {
-    async fn write(&self, bytes: Bytes) -> Result<(), Gone> {
+    async fn write(&self, bytes: Bytes) -> Result<(), Disconnected> {
         add(&self.out, &bytes);
         Ok(())
     }
 
-    async fn write_stderr(&self, bytes: Bytes) -> Result<(), Gone> {
+    async fn write_stderr(&self, bytes: Bytes) -> Result<(), Disconnected> {
         add(&self.err, &bytes);
         Ok(())
     }
 
     async fn finish(&self, _status: u32) {}
 
-    fn cut(&self, _why: DisconnectReason) {}
+    fn disconnect(&self, _why: DisconnectReason) {}
 
-    async fn gone(&self) {
+    async fn closed(&self) {
         std::future::pending::<()>().await;
     }
 }

@@ -5,7 +5,7 @@ use crate::access::AccessControl;
 use crate::chat::ids::Now;
 use crate::config::{self, Config, Environment, Flags};
 use crate::hub::Handle;
-use crate::session::start::Chat;
+use crate::session::service::SessionService;
 use crate::telemetry::logs::LogHandle;
 
 /// What a reload needs.
@@ -14,7 +14,7 @@ pub(super) struct Reloader<'a> {
     pub flags: &'a Flags,
     pub log: &'a LogHandle,
     pub hub: &'a Handle,
-    pub chat: &'a Chat,
+    pub chat: &'a SessionService,
     pub guard: &'a AccessControl,
     pub started: Now,
 }

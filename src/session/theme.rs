@@ -1,33 +1,33 @@
-//! Colours. Never the only sign of anything: each meaning has a mark or a word as well.
+//! Colour themes. Colour is never the only sign of something: each meaning has a mark or a word too.
 
 use crate::term::style::{Color, Style};
 
-/// How things look.
+/// The style of each kind of text.
 #[derive(Debug)]
 pub struct Theme {
-    /// Tells it from the other themes.
+    /// Its index in [`THEMES`].
     pub id: u8,
-    /// What `/theme` calls it.
+    /// Its name in `/theme`.
     pub name: &'static str,
-    /// What it is for, in a few words.
+    /// A short description.
     pub about: &'static str,
-    /// The colours that names get, each the same one always.
+    /// The colours of names; each name always has the same one.
     names: &'static [Color],
     /// Times, joins and leaves, headings.
     pub faint: Style,
-    /// The line between what was read and what is new, and the line of a new day.
+    /// Dividers: a new day, and where unread messages begin.
     pub rule: Style,
-    /// A message that names the reader.
+    /// A message that mentions the reader.
     pub mention: Style,
     /// The arrow of a direct message.
     pub direct: Style,
-    /// The word that an error begins with.
+    /// The word `Error`.
     pub error: Style,
     /// The room in the prompt.
     pub prompt: Style,
-    /// What waits in other rooms.
-    pub waiting: Style,
-    /// The words that are worth a look in lists and help.
+    /// Unread counts of other rooms.
+    pub unread: Style,
+    /// Headings and the keys of lists.
     pub strong: Style,
 }
 
@@ -51,7 +51,7 @@ pub static THEMES: [Theme; 5] = [
         direct: Style::PLAIN.fg(Color::Ansi(5)),
         error: Style::PLAIN.fg(Color::Ansi(1)).bold(),
         prompt: Style::PLAIN.bold(),
-        waiting: Style::PLAIN.fg(Color::Ansi(3)),
+        unread: Style::PLAIN.fg(Color::Ansi(3)),
         strong: Style::PLAIN.bold(),
     },
     Theme {
@@ -78,7 +78,7 @@ pub static THEMES: [Theme; 5] = [
         direct: Style::PLAIN.fg(Color::Indexed(133)),
         error: Style::PLAIN.fg(Color::Indexed(160)).bold(),
         prompt: Style::PLAIN.fg(Color::Indexed(66)).bold(),
-        waiting: Style::PLAIN.fg(Color::Indexed(136)),
+        unread: Style::PLAIN.fg(Color::Indexed(136)),
         strong: Style::PLAIN.bold(),
     },
     Theme {
@@ -99,7 +99,7 @@ pub static THEMES: [Theme; 5] = [
         direct: Style::PLAIN.fg(Color::Ansi(13)).bold(),
         error: Style::PLAIN.fg(Color::Ansi(9)).bold(),
         prompt: Style::PLAIN.fg(Color::Ansi(14)).bold(),
-        waiting: Style::PLAIN.fg(Color::Ansi(11)),
+        unread: Style::PLAIN.fg(Color::Ansi(11)),
         strong: Style::PLAIN.bold(),
     },
     Theme {
@@ -120,13 +120,13 @@ pub static THEMES: [Theme; 5] = [
         direct: Style::PLAIN.fg(Color::Indexed(90)).bold(),
         error: Style::PLAIN.fg(Color::Indexed(124)).bold(),
         prompt: Style::PLAIN.fg(Color::Indexed(24)).bold(),
-        waiting: Style::PLAIN.fg(Color::Indexed(94)),
+        unread: Style::PLAIN.fg(Color::Indexed(94)),
         strong: Style::PLAIN.bold(),
     },
     Theme {
         id: 4,
         name: "mono",
-        about: "no colour at all",
+        about: "no colours",
         names: &[],
         faint: Style::PLAIN,
         rule: Style::PLAIN,
@@ -134,25 +134,25 @@ pub static THEMES: [Theme; 5] = [
         direct: Style::PLAIN.bold(),
         error: Style::PLAIN.bold(),
         prompt: Style::PLAIN.bold(),
-        waiting: Style::PLAIN,
+        unread: Style::PLAIN,
         strong: Style::PLAIN.bold(),
     },
 ];
 
 impl Theme {
-    /// The theme that people get who chose none.
+    /// The theme of users who have chosen none.
     pub fn default_theme() -> &'static Theme {
         &THEMES[0]
     }
 
-    /// The theme of this name.
+    /// The theme with this name, in any case.
     pub fn named(name: &str) -> Option<&'static Theme> {
         THEMES.iter().find(|t| t.name.eq_ignore_ascii_case(name))
     }
 
-    /// How a name is shown: the same colour for the same name, always and for everybody.
+    /// The style of a name: the same for every reader, on every server and in every version.
     pub fn name_style(&self, name: &str) -> Style {
-        // FNV-1a: short, and the same on every machine and in every version.
+        // FNV-1a.
         let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
             (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
         });

@@ -12,7 +12,7 @@ use russh::server::Msg;
 use russh::{Channel, ChannelMsg, ChannelReadHalf, ChannelWriteHalf};
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
-use crate::session::peer::{self, Gone, Inbound, Input, Outbound, Peer, Sessions};
+use crate::session::peer::{self, Disconnected, Inbound, Input, Outbound, Peer, Sessions};
 
 use super::link::{Link, OpenChannel};
 use super::requests::{Requests, term};
@@ -196,28 +196,28 @@ impl SshOutbound {
     async fn unless_gone(
         &self,
         sending: impl Future<Output = Result<(), russh::Error>> + Send,
-    ) -> Result<(), Gone> {
+    ) -> Result<(), Disconnected> {
         let mut sending = pin!(sending);
         let mut ended: Option<Pin<Box<dyn Future<Output = ()> + Send>>> = None;
         let mut waiting = None;
         poll_fn(|cx| {
             if let Poll::Ready(sent) = sending.as_mut().poll(cx) {
-                return Poll::Ready(sent.map_err(|_| Gone));
+                return Poll::Ready(sent.map_err(|_| Disconnected));
             }
             waiting.get_or_insert_with(|| self.link.control.wait_to_write());
             let ended = ended.get_or_insert_with(|| Box::pin(self.link.ended()));
-            ended.as_mut().poll(cx).map(|()| Err(Gone))
+            ended.as_mut().poll(cx).map(|()| Err(Disconnected))
         })
         .await
     }
 }
 
 impl Outbound for SshOutbound {
-    async fn write(&self, bytes: Bytes) -> Result<(), Gone> {
+    async fn write(&self, bytes: Bytes) -> Result<(), Disconnected> {
         self.unless_gone(self.write.data_bytes(bytes)).await
     }
 
-    async fn write_stderr(&self, bytes: Bytes) -> Result<(), Gone> {
+    async fn write_stderr(&self, bytes: Bytes) -> Result<(), Disconnected> {
         self.unless_gone(self.write.extended_data_bytes(STDERR, bytes))
             .await
     }
@@ -231,14 +231,14 @@ impl Outbound for SshOutbound {
         .await;
     }
 
-    fn cut(&self, why: peer::DisconnectReason) {
+    fn disconnect(&self, why: peer::DisconnectReason) {
         self.link.control.cut(match why {
             peer::DisconnectReason::Stalled => Cut::WriteStall,
             peer::DisconnectReason::Dismissed => Cut::Session,
         });
     }
 
-    async fn gone(&self) {
+    async fn closed(&self) {
         self.link.ended().await;
     }
 }

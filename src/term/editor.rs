@@ -19,7 +19,7 @@ const MAX_QUERY: usize = 128;
 
 /// What a key did.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Edit {
+pub enum EditOutcome {
     /// Nothing.
     Unchanged,
     /// Text, cursor or search are different: draw again.
@@ -103,7 +103,7 @@ impl Editor {
     }
 
     /// What is searched for, while searching.
-    pub fn searching(&self) -> Option<&str> {
+    pub fn search_query(&self) -> Option<&str> {
         self.search.as_ref().map(|search| search.query.as_str())
     }
 
@@ -126,7 +126,7 @@ impl Editor {
     }
 
     /// Does what a key says.
-    pub fn key(&mut self, key: Key) -> Edit {
+    pub fn key(&mut self, key: Key) -> EditOutcome {
         let Some(mut search) = self.search.take() else {
             return self.act(key);
         };
@@ -146,27 +146,27 @@ impl Editor {
             Key::Escape | Key::Ctrl('g') => {
                 let (draft, cursor) = search.draft;
                 self.line.put(&draft, cursor);
-                Edit::Changed
+                EditOutcome::Changed
             }
             Key::Ctrl('c') => {
                 self.line.clear();
-                Edit::Changed
+                EditOutcome::Changed
             }
             // The search ends with the entry in the line, whatever else the key does.
             key => match self.act(key) {
-                Edit::Unchanged => Edit::Changed,
+                EditOutcome::Unchanged => EditOutcome::Changed,
                 edit => edit,
             },
         }
     }
 
-    fn refine(&mut self, mut search: Search, c: char) -> Edit {
+    fn refine(&mut self, mut search: Search, c: char) -> EditOutcome {
         let mut query = search.query.clone();
         query.push(c);
         let query = text::clean(&query);
         if query.len() > MAX_QUERY {
             self.search = Some(search);
-            return Edit::Full;
+            return EditOutcome::Full;
         }
         search.query = query;
         let before = search.found.map_or(usize::MAX, |found| found + 1);
@@ -174,32 +174,32 @@ impl Editor {
     }
 
     /// Shows the newest entry before `before` with the query in it, if there is one.
-    fn find(&mut self, mut search: Search, before: usize) -> Edit {
+    fn find(&mut self, mut search: Search, before: usize) -> EditOutcome {
         let edit = if search.query.is_empty() {
             search.found = None;
             let (draft, cursor) = &search.draft;
             self.line.put(draft, *cursor);
-            Edit::Changed
+            EditOutcome::Changed
         } else if let Some((index, entry, at)) = self.history.find(&search.query, before) {
             search.found = Some(index);
             self.line.put(entry, at);
-            Edit::Changed
+            EditOutcome::Changed
         } else {
-            Edit::Full
+            EditOutcome::Full
         };
         self.search = Some(search);
         edit
     }
 
     /// A key while not searching.
-    fn act(&mut self, key: Key) -> Edit {
+    fn act(&mut self, key: Key) -> EditOutcome {
         let killing = std::mem::take(&mut self.killing);
         match key {
             Key::Char(c) => edit(self.line.insert_char(c)),
             Key::Paste(text) => edit(self.line.insert(&text)),
             Key::Alt('\n') => edit(self.line.insert("\n")),
             Key::Enter | Key::Ctrl('j' | 'm') => self.submit(),
-            Key::Tab | Key::Ctrl('i') => Edit::Complete,
+            Key::Tab | Key::Ctrl('i') => EditOutcome::Complete,
             Key::Left | Key::Ctrl('b') => self.go(To::Left),
             Key::Right | Key::Ctrl('f') => self.go(To::Right),
             Key::Home | Key::Ctrl('a') => self.go(To::Start),
@@ -207,7 +207,7 @@ impl Editor {
             Key::WordLeft | Key::Alt('b') => self.go(To::WordStart),
             Key::WordRight | Key::Alt('f') => self.go(To::WordEnd),
             Key::Backspace | Key::Ctrl('h') => self.delete(To::Left),
-            Key::Ctrl('d') if self.is_empty() => Edit::EndOfInput,
+            Key::Ctrl('d') if self.is_empty() => EditOutcome::EndOfInput,
             Key::Delete | Key::Ctrl('d') => self.delete(To::Right),
             Key::Ctrl('u') => self.kill(To::Start, killing),
             Key::Ctrl('k') => self.kill(To::End, killing),
@@ -218,11 +218,11 @@ impl Editor {
             Key::Ctrl('t') => changed(self.line.transpose()),
             Key::Up | Key::Ctrl('p') => match self.history.older(self.line.text()) {
                 Some(entry) => shown(&mut self.line, entry),
-                None => Edit::Unchanged,
+                None => EditOutcome::Unchanged,
             },
             Key::Down | Key::Ctrl('n') => match self.history.newer() {
                 Some(entry) => shown(&mut self.line, entry),
-                None => Edit::Unchanged,
+                None => EditOutcome::Unchanged,
             },
             Key::Ctrl('r') => {
                 let draft = (self.text().to_owned(), self.cursor());
@@ -230,28 +230,28 @@ impl Editor {
                     draft,
                     ..Search::default()
                 });
-                Edit::Changed
+                EditOutcome::Changed
             }
-            Key::Ctrl('l') => Edit::ClearScreen,
-            Key::Ctrl('c') if self.is_empty() => Edit::Interrupt,
+            Key::Ctrl('l') => EditOutcome::ClearScreen,
+            Key::Ctrl('c') if self.is_empty() => EditOutcome::Interrupt,
             Key::Ctrl('c') => {
                 self.history.leave();
                 self.line.clear();
-                Edit::Changed
+                EditOutcome::Changed
             }
             Key::BackTab
             | Key::Escape
             | Key::PageUp
             | Key::PageDown
             | Key::Ctrl(_)
-            | Key::Alt(_) => Edit::Unchanged,
+            | Key::Alt(_) => EditOutcome::Unchanged,
         }
     }
 
-    fn submit(&mut self) -> Edit {
+    fn submit(&mut self) -> EditOutcome {
         let text = self.line.take();
         self.history.remember(&text);
-        Edit::Submit(text)
+        EditOutcome::Submit(text)
     }
 
     fn target(&self, to: To) -> usize {
@@ -266,15 +266,15 @@ impl Editor {
         }
     }
 
-    fn go(&mut self, to: To) -> Edit {
+    fn go(&mut self, to: To) -> EditOutcome {
         changed(self.line.go(self.target(to)))
     }
 
-    fn delete(&mut self, to: To) -> Edit {
+    fn delete(&mut self, to: To) -> EditOutcome {
         changed(!self.line.remove(self.target(to)).is_empty())
     }
 
-    fn kill(&mut self, to: To, killing: bool) -> Edit {
+    fn kill(&mut self, to: To, killing: bool) -> EditOutcome {
         let cursor = self.cursor();
         let target = match (to, self.target(to)) {
             // At the end of a line, its end is what there is to kill; likewise at its start.
@@ -296,19 +296,23 @@ impl Editor {
     }
 }
 
-fn shown(line: &mut Line, entry: &str) -> Edit {
+fn shown(line: &mut Line, entry: &str) -> EditOutcome {
     line.put(entry, entry.len());
-    Edit::Changed
+    EditOutcome::Changed
 }
 
-fn changed(is: bool) -> Edit {
-    if is { Edit::Changed } else { Edit::Unchanged }
+fn changed(is: bool) -> EditOutcome {
+    if is {
+        EditOutcome::Changed
+    } else {
+        EditOutcome::Unchanged
+    }
 }
 
-fn edit(inserted: Inserted) -> Edit {
+fn edit(inserted: Inserted) -> EditOutcome {
     match inserted {
-        Inserted::Nothing => Edit::Unchanged,
-        Inserted::All => Edit::Changed,
-        Inserted::Full => Edit::Full,
+        Inserted::Nothing => EditOutcome::Unchanged,
+        Inserted::All => EditOutcome::Changed,
+        Inserted::Full => EditOutcome::Full,
     }
 }

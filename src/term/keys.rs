@@ -129,7 +129,7 @@ impl Decoder {
 
     /// Whether a part of a sequence is held. If nothing follows within 50 ms or so, call
     /// [`Decoder::flush`], and again as long as this is so.
-    pub fn waiting(&self) -> bool {
+    pub fn is_waiting(&self) -> bool {
         !matches!(self.state, State::Ground)
     }
 

@@ -1,7 +1,7 @@
 //! Entries on a terminal: time and name in columns, the text wrapped under itself.
 
 use super::Glyphs;
-use crate::session::entry::Entry;
+use super::block::Block;
 use crate::session::theme::Theme;
 use crate::term::style::Style;
 use crate::term::wrap::Layout;
@@ -12,48 +12,48 @@ const NAME: usize = 8;
 /// Windows with fewer columns show time and name on a row of their own.
 const NARROW: usize = 50;
 
-/// Draws an entry as rows of at most `cols` cells.
-pub(super) fn entry(
+/// Draws a block as rows of at most `cols` cells.
+pub(super) fn block(
     out: &mut Vec<u8>,
     cols: usize,
     theme: &Theme,
     glyphs: &Glyphs,
-    entry: &Entry<'_>,
+    block: &Block<'_>,
 ) {
-    let mut page = Page {
+    let mut painter = Painter {
         layout: Layout::new(out, cols),
         cols,
         theme,
         glyphs,
     };
-    match *entry {
-        Entry::Said {
+    match *block {
+        Block::Said {
             time,
             name,
             text,
             mention,
             edited,
         } => {
-            page.head(time, &[(theme.name_style(name), name)], mention);
+            painter.head(time, &[(theme.name_style(name), name)], mention);
             if edited {
-                page.layout.span(theme.faint, "(edited) ");
+                painter.layout.span(theme.faint, "(edited) ");
             }
             let style = if mention { theme.mention } else { Style::PLAIN };
-            page.text(style, text);
+            painter.text(style, text);
         }
-        Entry::Did {
+        Block::Did {
             time,
             name,
             text,
             mention,
         } => {
-            page.head(time, &[(theme.faint, "*")], mention);
-            page.layout.span(theme.name_style(name), name);
-            page.layout.span(Style::PLAIN, " ");
+            painter.head(time, &[(theme.faint, "*")], mention);
+            painter.layout.span(theme.name_style(name), name);
+            painter.layout.span(Style::PLAIN, " ");
             let style = if mention { theme.mention } else { Style::PLAIN };
-            page.text(style, text);
+            painter.text(style, text);
         }
-        Entry::Direct {
+        Block::Direct {
             time,
             from,
             to,
@@ -64,7 +64,7 @@ pub(super) fn entry(
                 Some(name) => theme.name_style(name),
                 None => Style::PLAIN,
             };
-            page.head(
+            painter.head(
                 time,
                 &[
                     (side(from), from.unwrap_or("you")),
@@ -73,37 +73,37 @@ pub(super) fn entry(
                 ],
                 from.is_some(),
             );
-            page.text(Style::PLAIN, text);
+            painter.text(Style::PLAIN, text);
         }
-        Entry::System { time, text } => {
-            page.head(time, &[], false);
-            page.text(theme.faint, text);
+        Block::System { time, text } => {
+            painter.head(time, &[], false);
+            painter.text(theme.faint, text);
         }
-        Entry::Rule(words) => page.rule(words),
-        Entry::Note(words) => {
-            page.layout.indent(0);
-            page.layout.span(Style::PLAIN, words);
+        Block::Rule(words) => painter.rule(words),
+        Block::Note(words) => {
+            painter.layout.indent(0);
+            painter.layout.span(Style::PLAIN, words);
         }
-        Entry::Item(head, words) => page.item(head, words),
-        Entry::Heading(words) => page.layout.span(theme.strong, words),
-        Entry::Error(words) => {
-            page.layout.span(theme.error, "Error: ");
-            page.layout.indent(2);
-            page.layout.span(Style::PLAIN, words);
+        Block::Item(head, words) => painter.item(head, words),
+        Block::Heading(words) => painter.layout.span(theme.strong, words),
+        Block::Error(words) => {
+            painter.layout.span(theme.error, "Error: ");
+            painter.layout.indent(2);
+            painter.layout.span(Style::PLAIN, words);
         }
     }
-    page.layout.end();
+    painter.layout.end();
 }
 
-/// One entry while it is drawn.
-struct Page<'a, 'b> {
+/// Draws one block.
+struct Painter<'a, 'b> {
     layout: Layout<'a>,
     cols: usize,
     theme: &'b Theme,
     glyphs: &'b Glyphs,
 }
 
-impl Page<'_, '_> {
+impl Painter<'_, '_> {
     /// Margin, time and who, up to where the text begins.
     fn head(&mut self, time: &str, who: &[(Style, &str)], marked: bool) {
         let faint = self.theme.faint;

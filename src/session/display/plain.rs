@@ -1,11 +1,11 @@
 //! The plain form: one line for each message, further lines indented by two, no escape bytes.
 
-use crate::session::entry::Entry;
+use super::block::Block;
 use crate::term::screen::Prompt;
 use crate::text;
 
-/// Writes an entry; each line ends with `newline`.
-pub(super) fn entry(out: &mut Vec<u8>, newline: &str, entry: &Entry<'_>) {
+/// Writes a block; each line ends with `newline`.
+pub(super) fn block(out: &mut Vec<u8>, newline: &str, block: &Block<'_>) {
     let mut line = |pieces: &[&str]| {
         for piece in pieces {
             for (i, row) in piece.split('\n').enumerate() {
@@ -20,8 +20,8 @@ pub(super) fn entry(out: &mut Vec<u8>, newline: &str, entry: &Entry<'_>) {
         out.extend_from_slice(newline.as_bytes());
     };
     let space = |time: &str| if time.is_empty() { "" } else { " " };
-    match *entry {
-        Entry::Said {
+    match *block {
+        Block::Said {
             time,
             name,
             text,
@@ -31,10 +31,10 @@ pub(super) fn entry(out: &mut Vec<u8>, newline: &str, entry: &Entry<'_>) {
             let sign = if edited { " (edited): " } else { ": " };
             line(&[time, space(time), name, sign, text]);
         }
-        Entry::Did {
+        Block::Did {
             time, name, text, ..
         } => line(&[time, space(time), "* ", name, " ", text]),
-        Entry::Direct {
+        Block::Direct {
             time,
             from,
             to,
@@ -43,12 +43,12 @@ pub(super) fn entry(out: &mut Vec<u8>, newline: &str, entry: &Entry<'_>) {
             let (from, to) = (from.unwrap_or("you"), to.unwrap_or("you"));
             line(&[time, space(time), from, " -> ", to, ": ", text]);
         }
-        Entry::System { time, text } => line(&[time, space(time), "-- ", text]),
-        Entry::Rule(text) => line(&["-- ", text, " --"]),
-        Entry::Note(text) | Entry::Heading(text) => line(&[text]),
-        Entry::Item(head, "") => line(&["  ", head]),
-        Entry::Item(head, text) => line(&["  ", head, "  ", text]),
-        Entry::Error(text) => line(&["Error: ", text]),
+        Block::System { time, text } => line(&[time, space(time), "-- ", text]),
+        Block::Rule(text) => line(&["-- ", text, " --"]),
+        Block::Note(text) | Block::Heading(text) => line(&[text]),
+        Block::Item(head, "") => line(&["  ", head]),
+        Block::Item(head, text) => line(&["  ", head, "  ", text]),
+        Block::Error(text) => line(&["Error: ", text]),
     }
 }
 
@@ -87,16 +87,19 @@ impl Echo {
     }
 
     /// The row stays as it is; the next one begins.
-    pub(super) fn submitted(&mut self, out: &mut Vec<u8>) {
+    pub(super) fn end_row(&mut self, out: &mut Vec<u8>) {
         out.extend_from_slice(b"\r\n");
         self.row.clear();
         self.at = 0;
     }
 
     /// Makes the row show the prompt, or the end of it that fits.
-    pub(super) fn draw(&mut self, view: &Prompt<'_>, out: &mut Vec<u8>) {
-        let label: String = view.label.iter().map(|(_, piece)| *piece).collect();
-        let (before, after) = view.text.split_at_checked(view.cursor).unwrap_or_default();
+    pub(super) fn draw(&mut self, prompt: &Prompt<'_>, out: &mut Vec<u8>) {
+        let label: String = prompt.label.iter().map(|(_, piece)| *piece).collect();
+        let (before, after) = prompt
+            .text
+            .split_at_checked(prompt.cursor)
+            .unwrap_or_default();
         let room = self.cols.saturating_sub(1);
         // A long text scrolls sideways: as much as fits up to the cursor, then what follows.
         let mut left = format!("{label}{before}").replace('\n', " ");
@@ -131,10 +134,10 @@ mod tests {
     use crate::term::style::Style;
 
     #[test]
-    fn entries_are_lines() {
+    fn blocks_are_lines() {
         let cases = [
             (
-                Entry::Said {
+                Block::Said {
                     time: "14:31",
                     name: "bob",
                     text: "one\ntwo",
@@ -144,7 +147,7 @@ mod tests {
                 "14:31 bob: one|  two|",
             ),
             (
-                Entry::Direct {
+                Block::Direct {
                     time: "",
                     from: None,
                     to: Some("carol"),
@@ -152,11 +155,11 @@ mod tests {
                 },
                 "you -> carol: psst|",
             ),
-            (Entry::Error("no\u{1b}[31m"), "Error: no[31m|"),
+            (Block::Error("no\u{1b}[31m"), "Error: no[31m|"),
         ];
         for (shown, expected) in cases {
             let mut out = Vec::new();
-            entry(&mut out, "|", &shown);
+            block(&mut out, "|", &shown);
             assert_eq!(String::from_utf8(out).unwrap(), expected);
         }
     }
@@ -166,12 +169,12 @@ mod tests {
         let mut echo = Echo::new(20);
         let mut draw = |text: &str, cursor: usize| {
             let mut out = Vec::new();
-            let view = Prompt {
+            let prompt = Prompt {
                 label: &[(Style::PLAIN, "lobby> ")],
                 text,
                 cursor,
             };
-            echo.draw(&view, &mut out);
+            echo.draw(&prompt, &mut out);
             String::from_utf8(out).unwrap()
         };
         assert_eq!(draw("", 0), "lobby> ");

@@ -29,7 +29,7 @@ pub(super) async fn pump(input: &mut impl Inbound, wanted: mpsc::Sender<Bytes>, 
                     wanted = wanted.filter(|_| is_open);
                     continue;
                 }
-                arrived = input.next_but_text() => arrived,
+                arrived = input.next_except_data() => arrived,
             }
         } else {
             input.next().await

@@ -15,7 +15,7 @@ use crate::chat::event::{Body, Event, Message};
 use crate::chat::ids::{AccountId, Conversation, Fingerprint, Name, RoomName, Time};
 use crate::chat::intent::Target;
 use crate::chat::invite::Invite;
-use crate::session::status;
+use crate::session::describe::StatusReport;
 use crate::text::{Text, clean_line};
 
 /// The version of the shape.
@@ -144,7 +144,7 @@ enum Record<'a> {
         started: At,
         at: At,
         #[serde(flatten)]
-        status: Box<status::Record>,
+        status: Box<StatusReport>,
     },
     Key {
         key: &'a str,
@@ -250,7 +250,7 @@ impl<'a> Record<'a> {
                 version: server.version,
                 started: At(server.started.wall),
                 at: At(status.at.wall),
-                status: Box::new(status::Record::of(status, server)),
+                status: Box::new(StatusReport::of(status, server)),
             },
             Item::Key(key) | Item::ClaimedKey(key) => Record::Key {
                 key: key.fingerprint.as_str(),

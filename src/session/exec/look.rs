@@ -11,8 +11,8 @@ use super::say::room;
 use crate::chat::command;
 use crate::chat::ids::{Conversation, Name, RoomName};
 use crate::chat::intent::{Answer, Query};
-use crate::session::facts::{FOUND, HISTORY};
 use crate::session::peer::Outbound;
+use crate::session::usage::{DEFAULT_HISTORY, MAX_HITS};
 use crate::store::SearchQuery;
 
 impl<O: Outbound> Exec<'_, O> {
@@ -64,7 +64,7 @@ impl<O: Outbound> Exec<'_, O> {
     pub(super) async fn history(&mut self, run: &Run) -> Result<(), End> {
         let limit = match run.arg(1) {
             Some(number) => request::count(number).map_err(End::usage)?,
-            None => HISTORY,
+            None => DEFAULT_HISTORY,
         };
         let conversation = match run.arg(0) {
             Some(name) if name.starts_with('@') => {
@@ -117,7 +117,7 @@ impl<O: Outbound> Exec<'_, O> {
         let search = SearchQuery {
             words: run.arg(0).unwrap_or_default().to_owned(),
             within: rooms.map(|room| Conversation::Room(room.name)).collect(),
-            limit: FOUND,
+            limit: MAX_HITS,
         };
         // The newest is read last.
         let found = store.search(search).await?;

@@ -16,7 +16,7 @@ use crate::chat::intent::Refusal;
 use crate::chat::invite::Invite;
 use crate::chat::preferences::Preferences;
 use crate::clock;
-use crate::session::peer::{Gone, Outbound};
+use crate::session::peer::{Disconnected, Outbound};
 use crate::store::StoreError;
 use crate::text::clean;
 
@@ -216,11 +216,11 @@ impl<'a, O: Outbound> Out<'a, O> {
 
     async fn deliver(
         &self,
-        writing: impl Future<Output = Result<(), Gone>> + Send,
+        writing: impl Future<Output = Result<(), Disconnected>> + Send,
     ) -> Result<(), End> {
         match timeout(self.stall, writing).await {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(Gone)) => Err(End::Gone),
+            Ok(Err(Disconnected)) => Err(End::Gone),
             Err(_) => Err(End::Stalled),
         }
     }

@@ -9,10 +9,9 @@ use crate::chat::ids::{Conversation, RoomName, Time};
 use crate::chat::intent::{PersonInfo, Target};
 use crate::chat::invite::Invite;
 use crate::chat::preferences::Preferences;
+use crate::session::describe;
 use crate::session::display::Display;
-use crate::session::entry::{self, Entry};
-use crate::session::facts;
-use crate::session::status;
+use crate::session::display::block::{Block, event_text, with_message_block};
 use crate::session::zone::{Zone, day_name};
 use crate::text::Text;
 
@@ -78,7 +77,7 @@ impl Plain {
                 self.line(&format!("ssh-chat {version}  {host}, up since {started}"));
             }
             Item::Status(status, server) => {
-                for (head, words) in status::lines(status, server) {
+                for (head, words) in describe::status(status, server) {
                     self.line(&format!("{head:<9} {words}"));
                 }
             }
@@ -95,7 +94,7 @@ impl Plain {
                 ));
             }
             Item::Invite(invite) => {
-                let facts = facts::invite(invite, &self.zone, now);
+                let facts = describe::invite(invite, &self.zone, now);
                 self.line(&format!("{}  {facts}, by {}", invite.id(), invite.by));
             }
             Item::Invited(_, code, link) => {
@@ -140,23 +139,23 @@ impl Plain {
     }
 
     fn line(&mut self, words: &str) {
-        self.display.show(&Entry::Note(words));
+        self.display.show(&Block::Note(words));
     }
 
     fn new_day(&mut self, at: Time) {
-        let (_, day) = self.zone.show(at);
+        let (_, day) = self.zone.time_and_day(at);
         if self.day != Some(day) {
             let name = day_name(day, self.day.unwrap_or(day));
             self.day = Some(day);
-            self.display.show(&Entry::Rule(&name));
+            self.display.show(&Block::Rule(&name));
         }
     }
 
     fn message(&mut self, message: &Message) {
         self.new_day(message.at);
-        let (time, _) = self.zone.show(message.at);
+        let (time, _) = self.zone.time_and_day(message.at);
         let display = &mut self.display;
-        entry::of_message(message, &self.me.name, false, time, |entry| {
+        with_message_block(message, &self.me.name, false, &time, |entry| {
             display.show(&entry);
         });
     }
@@ -169,7 +168,7 @@ impl Plain {
         };
         let head = format!("{place} {at}");
         let display = &mut self.display;
-        entry::of_message(message, &self.me.name, false, &head, |entry| {
+        with_message_block(message, &self.me.name, false, &head, |entry| {
             display.show(&entry);
         });
     }
@@ -180,15 +179,18 @@ impl Plain {
             Event::Presence(presence) => presence.at,
             Event::Renamed { at, .. } | Event::Notice { at, .. } => *at,
         };
-        if let Some(words) = entry::words(event, &self.me.name) {
+        if let Some(words) = event_text(event, &self.me.name) {
             self.new_day(at);
-            let (time, _) = self.zone.show(at);
-            self.display.show(&Entry::System { time, text: &words });
+            let (time, _) = self.zone.time_and_day(at);
+            self.display.show(&Block::System {
+                time: &time,
+                text: &words,
+            });
         }
     }
 
     fn person(&mut self, person: &PersonInfo, now: Time) {
-        let mut facts = facts::person(person, self.me.account);
+        let mut facts = describe::person(person, self.me.account);
         let rooms: Vec<&str> = person.rooms.iter().map(RoomName::as_str).collect();
         facts.push(format!("in {}", rooms.join(" ")));
         facts.push(format!("since {}", self.zone.moment(person.since, now)));
@@ -197,7 +199,7 @@ impl Plain {
 
     /// The sentence that goes with a new invite.
     pub fn about_invite(&self, invite: &Invite, now: Time) -> String {
-        let facts = facts::invite(invite, &self.zone, now);
+        let facts = describe::invite(invite, &self.zone, now);
         let id = invite.id();
         format!("The code is shown this once: {facts}. \"invite revoke {id}\" ends it.")
     }

@@ -4,7 +4,7 @@ use super::table::{self, Action, Form};
 use super::words::{self, Word};
 use crate::chat::command::{Arg, Verb};
 use crate::keys::{self, KeyLineError};
-pub(super) use crate::session::facts::MAX_HISTORY;
+pub(super) use crate::session::usage::MAX_HISTORY;
 
 /// The longest command line, in bytes.
 const MAX_LINE: usize = 16 * 1024;

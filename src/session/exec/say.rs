@@ -1,6 +1,6 @@
 //! The commands that say something: `send`, `msg`, `me`, `topic`, `nick`.
 
-use crate::session::facts::TOPIC;
+use crate::session::usage::MAX_TOPIC;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -94,7 +94,7 @@ impl<O: Outbound> Exec<'_, O> {
         };
         let topic = match words {
             "-" => None,
-            words => Some(Text::line(words, TOPIC).map_err(End::usage)?),
+            words => Some(Text::line(words, MAX_TOPIC).map_err(End::usage)?),
         };
         must_exist(self.context, &room).await?;
         let (mut part, lobby) = Part::begin(self.context).await?;

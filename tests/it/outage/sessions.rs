@@ -13,7 +13,7 @@ use ssh_chat::chat::access::{Actor, Role};
 use ssh_chat::chat::ids::{Name, Time};
 use ssh_chat::hub::{self, Hub};
 use ssh_chat::session::machine;
-use ssh_chat::session::start::Chat;
+use ssh_chat::session::service::SessionService;
 use ssh_chat::session::usage::UsageLimits;
 use ssh_chat::ssh;
 use ssh_chat::store::sqlite::Sqlite;
@@ -128,7 +128,7 @@ async fn serve(home: &Home) -> (u16, Arc<Flaky>) {
         on_join: 20,
     };
     let stall = Duration::from_secs(30);
-    let chat = Chat::new(
+    let chat = SessionService::new(
         hub,
         store.clone(),
         guard.clone(),

@@ -1,18 +1,78 @@
-//! How the server is, in lines for people and as an object for programs.
+//! Descriptions of people, invites and the server's health: the same words on a terminal and for
+//! `ssh host COMMAND`.
 
 use std::time::Duration;
 
 use serde::Serialize;
 
-use super::facts::ago;
-use super::machine::ServerInfo;
+use super::context::ServerInfo;
+use super::zone::Zone;
 use crate::access::status::Status;
-use crate::chat::access::LockdownScope;
+use crate::chat::access::{LockdownScope, Role};
+use crate::chat::ids::{AccountId, Time};
+use crate::chat::intent::PersonInfo;
+use crate::chat::invite::Invite;
 use crate::store::change::lasting;
 use crate::telemetry::metrics::{Counts, Figures};
 
-/// The same in lines: a word, and what there is to say about it.
-pub(super) fn lines(status: &Status, server: &ServerInfo) -> [(&'static str, String); 9] {
+/// `1 person` or `3 people`.
+pub(super) fn people(count: usize) -> String {
+    if count == 1 {
+        "1 person".to_owned()
+    } else {
+        format!("{count} people")
+    }
+}
+
+/// Facts about a person besides the name; `me` is the reader.
+pub(super) fn person(person: &PersonInfo, me: AccountId) -> Vec<String> {
+    let mut facts = Vec::new();
+    if person.account == me {
+        facts.push("you".to_owned());
+    }
+    if person.role != Role::Member {
+        facts.push(person.role.to_string());
+    }
+    if person.muted {
+        facts.push("muted".to_owned());
+    }
+    if person.bot {
+        facts.push("bot".to_owned());
+    }
+    if person.sessions > 1 {
+        facts.push(format!("{} sessions", person.sessions));
+    }
+    match (&person.away, person.silent_for) {
+        (Some(reason), _) if reason.is_empty() => facts.push("away".to_owned()),
+        (Some(reason), _) => facts.push(format!("away: {reason}")),
+        (None, Some(silent)) => facts.push(format!("spoke {} ago", approximate(silent))),
+        (None, None) => {}
+    }
+    facts
+}
+
+/// What an invite grants, and until when.
+pub(super) fn invite(invite: &Invite, zone: &Zone, now: Time) -> String {
+    let until = zone.moment(invite.expires, now);
+    let Invite {
+        left, uses, role, ..
+    } = invite;
+    format!("{left} of {uses} uses left, expires {until}, role {role}")
+}
+
+/// A duration in its largest unit that fits.
+pub(super) fn approximate(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3_600 => format!("{} min", seconds / 60),
+        3_600..172_800 => format!("{} h {} min", seconds / 3_600, seconds % 3_600 / 60),
+        _ => format!("{} days", seconds / 86_400),
+    }
+}
+
+/// The server's health as rows: a key and a description.
+pub(super) fn status(status: &Status, server: &ServerInfo) -> [(&'static str, String); 9] {
     let Figures {
         sessions,
         rooms,
@@ -20,7 +80,7 @@ pub(super) fn lines(status: &Status, server: &ServerInfo) -> [(&'static str, Str
         ..
     } = &status.now;
     let more = |of| status.more(of);
-    let uptime = ago(uptime(status, server));
+    let uptime = approximate(uptime(status, server));
     [
         (
             "server",
@@ -33,7 +93,7 @@ pub(super) fn lines(status: &Status, server: &ServerInfo) -> [(&'static str, Str
         (
             "people",
             format!(
-                "sessions: {sessions}, rooms: {rooms}, logins: {}, failed: {}",
+                "sessions: {sessions}, rooms: {rooms}, logins: {}, failed logins: {}",
                 more(|f| f.logins),
                 more(|f| f.logins_failed)
             ),
@@ -41,7 +101,7 @@ pub(super) fn lines(status: &Status, server: &ServerInfo) -> [(&'static str, Str
         (
             "messages",
             format!(
-                "{} a second, not saved: {}, refused: {}",
+                "{}/s, not saved: {}, refused: {}",
                 status.a_second(|f| f.saved),
                 more(|f| f.failed),
                 more(|f| f.refused)
@@ -50,7 +110,7 @@ pub(super) fn lines(status: &Status, server: &ServerInfo) -> [(&'static str, Str
         (
             "shown",
             format!(
-                "{} a second, skipped: {}, slow readers cut: {}",
+                "{}/s, skipped: {}, slow readers disconnected: {}",
                 status.a_second(|f| f.deliveries),
                 more(|f| f.skipped),
                 more(|f| f.slow_readers)
@@ -67,7 +127,7 @@ pub(super) fn lines(status: &Status, server: &ServerInfo) -> [(&'static str, Str
         (
             "lag",
             format!(
-                "requests that wait: {}; the hub is busy for {}",
+                "queued requests: {}, hub round: {}",
                 status.waiting,
                 latency(status, |f| &f.hub_round)
             ),
@@ -77,16 +137,16 @@ pub(super) fn lines(status: &Status, server: &ServerInfo) -> [(&'static str, Str
             format!(
                 "{}, errors: {}, commits in {}",
                 if status.store_answers {
-                    "answers"
+                    "responding"
                 } else {
-                    "does not answer"
+                    "not responding"
                 },
                 more(|f| f.store_errors),
                 latency(status, |f| &f.commit)
             ),
         ),
         ("lockdown", lockdown(status)),
-        ("over", format!("the last {}", ago(status.over))),
+        ("over", format!("the last {}", approximate(status.over))),
     ]
 }
 
@@ -112,13 +172,13 @@ fn uptime(status: &Status, server: &ServerInfo) -> Duration {
 
 fn latency(status: &Status, of: fn(&Figures) -> &Counts) -> String {
     match (status.millis(of, 0.5), status.millis(of, 0.99)) {
-        (Some(half), Some(most)) => format!("{}, p99 {}", time(half), time(most)),
-        _ => "no time at all".to_owned(),
+        (Some(half), Some(most)) => format!("{}, p99 {}", latency_text(half), latency_text(most)),
+        _ => "no data yet".to_owned(),
     }
 }
 
-/// A time with as many digits as can be of interest.
-fn time(millis: f64) -> String {
+/// A latency with two or three significant digits.
+fn latency_text(millis: f64) -> String {
     match millis {
         ..1.0 => format!("{millis:.2} ms"),
         ..10.0 => format!("{millis:.1} ms"),
@@ -127,9 +187,9 @@ fn time(millis: f64) -> String {
     }
 }
 
-/// The same as an object. What is missing did not happen.
+/// The server's health as JSON. A missing latency has no samples.
 #[derive(Serialize)]
-pub(super) struct Record {
+pub(super) struct StatusReport {
     uptime_seconds: u64,
     over_seconds: u64,
     sessions: u64,
@@ -147,12 +207,12 @@ pub(super) struct Record {
     store_answers: bool,
     store_errors: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
-    lockdown: Option<Locked>,
+    lockdown: Option<LockdownReport>,
     latency_ms: Latencies,
 }
 
 #[derive(Serialize)]
-struct Locked {
+struct LockdownReport {
     scope: &'static str,
     by: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -177,14 +237,14 @@ struct Quantiles {
     p99: f64,
 }
 
-impl Record {
-    pub(super) fn of(status: &Status, server: &ServerInfo) -> Record {
+impl StatusReport {
+    pub(super) fn of(status: &Status, server: &ServerInfo) -> StatusReport {
         let more = |of| status.more(of);
         let quantiles = |of| {
             let (p50, p99) = (status.millis(of, 0.5)?, status.millis(of, 0.99)?);
             Some(Quantiles { p50, p99 })
         };
-        Record {
+        StatusReport {
             uptime_seconds: uptime(status, server).as_secs(),
             over_seconds: status.over.as_secs(),
             sessions: status.now.sessions,
@@ -201,7 +261,7 @@ impl Record {
             hub_waiting: status.waiting,
             store_answers: status.store_answers,
             store_errors: more(|f| f.store_errors),
-            lockdown: status.lockdown.as_ref().map(|lockdown| Locked {
+            lockdown: status.lockdown.as_ref().map(|lockdown| LockdownReport {
                 scope: lockdown.scope.as_str(),
                 by: lockdown.by.to_string(),
                 seconds_left: status.lockdown_left().map(|left| left.div_ceil(1000)),
@@ -221,14 +281,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_are_as_exact_as_they_are_of_interest() {
-        for (millis, words) in [
+    fn latencies_have_few_digits() {
+        for (millis, text) in [
             (0.06, "0.06 ms"),
             (1.99, "2.0 ms"),
             (14.72, "15 ms"),
             (2037.76, "2.0 s"),
         ] {
-            assert_eq!(time(millis), words);
+            assert_eq!(latency_text(millis), text);
         }
     }
 }

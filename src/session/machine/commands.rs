@@ -1,12 +1,12 @@
-//! What each command does, from the side of the one who types it.
+//! Typed lines: messages, and what each command does.
 
-use super::facts::{HISTORY, MAX_HISTORY, TOPIC};
-use super::machine::{Fetch, Machine, Wish};
-use super::requests::Asked;
-use super::theme::{THEMES, Theme};
-use super::unsent::Entered;
-use super::usage::cost;
-use super::zone;
+use super::super::answers;
+use super::super::requests::{IgnoreAction, Purpose, StoreRead};
+use super::super::returned::InputLine;
+use super::super::theme::{THEMES, Theme};
+use super::super::usage::{DEFAULT_HISTORY, MAX_HISTORY, MAX_TOPIC, cost};
+use super::super::zone::{self, Zone};
+use super::Machine;
 use crate::access::orders;
 use crate::chat::command::{self, Line, Verb};
 use crate::chat::event::Author;
@@ -18,31 +18,32 @@ use crate::keys;
 use crate::text::Text;
 
 /// The longest reason for being away, in characters.
-const REASON: usize = 120;
+const MAX_AWAY_REASON: usize = 120;
 
 impl Machine {
-    /// Does what a line says.
-    pub(super) fn line(&mut self, line: &Entered, now: Now) {
+    /// Sends a line, or carries out its command.
+    pub(super) fn run_line(&mut self, line: &InputLine, now: Now) {
         match command::parse(&line.text) {
             Line::Blank => {}
-            Line::Say(words) => {
-                let to = self.target();
-                self.say(to, words, false, line, now);
-            }
-            Line::Wrong(words) => self.error(&words),
+            Line::Say(text) => self.say(self.current_room(), text, false, line, now),
+            Line::Wrong(error) => self.display.error(&error),
             Line::Command(verb, args) => {
-                if let Err(refusal) = self.allow(verb, &args, now) {
+                if let Err(refusal) = self.check_rate(verb, &args, now) {
                     return self.give_back(line.clone(), &refusal, now);
                 }
-                if let Err(words) = self.command(verb, &args, line, now) {
-                    self.error(&words);
+                if let Err(error) = self.run_command(verb, &args, line, now) {
+                    self.display.error(&error);
                 }
             }
         }
     }
 
-    /// Whether another command is allowed now. Leaving always is.
-    fn allow(&self, verb: Verb, args: &[&str], now: Now) -> Result<(), Refusal> {
+    fn current_room(&self) -> Target {
+        Target::Room(self.rooms.current())
+    }
+
+    /// Takes the cost of a command from the rate limit. Leaving is free.
+    fn check_rate(&self, verb: Verb, args: &[&str], now: Now) -> Result<(), Refusal> {
         match &self.commands {
             Some(share) if verb != Verb::Quit => {
                 share.take(cost(verb, args.last().copied()), now.mono)
@@ -51,16 +52,18 @@ impl Machine {
         }
     }
 
-    fn say(&mut self, to: Target, words: &str, action: bool, line: &Entered, now: Now) {
-        // The wrong file pasted into the wrong window: nobody is to see it.
-        if words.contains("PRIVATE KEY-----") {
-            self.error("That is a PRIVATE key, so it was not sent. If it was shown to anybody, make a new one.");
-            return;
+    fn say(&mut self, to: Target, text: &str, action: bool, line: &InputLine, now: Now) {
+        // The wrong file was pasted.
+        if text.contains("PRIVATE KEY-----") {
+            return self.display.error(
+                "Not sent: that's a PRIVATE key. If anyone else has seen it, create a new one.",
+            );
         }
-        match Text::message(words) {
+        match Text::message(text) {
             Ok(text) => {
                 let intent = Intent::Say { to, text, action };
-                self.intend(Asked::Say(line.clone()), intent, now);
+                let purpose = Purpose::Say(line.clone());
+                self.requests.intend(purpose, intent, now);
             }
             Err(error) => self.not_sent(line.clone(), &error.to_string(), "text", now),
         }
@@ -70,11 +73,11 @@ impl Machine {
         clippy::too_many_lines,
         reason = "one arm for each command, in the table's order"
     )]
-    fn command(
+    fn run_command(
         &mut self,
         verb: Verb,
         args: &[&str],
-        line: &Entered,
+        line: &InputLine,
         now: Now,
     ) -> Result<(), String> {
         let first = args.first().copied();
@@ -85,14 +88,16 @@ impl Machine {
                 let text = args.get(1).copied().unwrap_or("");
                 self.say(to, text, false, line, now);
             }
-            Verb::Reply => match self.last_direct.clone() {
+            Verb::Reply => match self.reply_to.clone() {
                 Some(name) => self.say(Target::Person(name), words, false, line, now),
-                None => return Err("Nobody has written to you yet. /msg NAME TEXT begins.".into()),
+                None => {
+                    return Err(
+                        "No one has sent you a direct message yet. Start with /msg NAME TEXT."
+                            .into(),
+                    );
+                }
             },
-            Verb::Me => {
-                let to = self.target();
-                self.say(to, words, true, line, now);
-            }
+            Verb::Me => self.say(self.current_room(), words, true, line, now),
             Verb::Edit => {
                 let text = Text::message(words).map_err(|e| e.to_string())?;
                 self.edit_message(Some(text), now);
@@ -100,80 +105,86 @@ impl Machine {
             Verb::Delete => self.edit_message(None, now),
             Verb::Join => {
                 let room = command::room(words)?;
-                self.intend(Asked::Join, Intent::Join(room), now);
+                self.enter(room, now);
             }
             Verb::Leave => {
                 let room = match first {
                     Some(name) => command::room(name)?,
-                    None => self.here(),
+                    None => self.rooms.current(),
                 };
-                self.intend(Asked::Change, Intent::Leave(room), now);
+                self.requests
+                    .intend(Purpose::Change, Intent::Leave(room), now);
             }
-            Verb::Rooms => self.query(Asked::Show, Query::Rooms, now),
+            Verb::Rooms => self.requests.query(Purpose::Show, Query::Rooms, now),
             Verb::Topic => self.topic(first, now)?,
             Verb::Who => {
                 let room = match first {
                     Some(name) => command::room(name)?,
-                    None => self.here(),
+                    None => self.rooms.current(),
                 };
-                self.query(Asked::Show, Query::Who(room), now);
+                self.requests.query(Purpose::Show, Query::Who(room), now);
             }
             Verb::Whois => {
                 let name = command::person(words)?;
-                self.query(Asked::Show, Query::Whois(name), now);
+                self.requests.query(Purpose::Show, Query::Whois(name), now);
             }
             Verb::History => self.history(args, now)?,
             Verb::Search => {
-                let rooms = self.tabs.iter();
-                let within = rooms.map(|tab| Conversation::Room(tab.name.clone()));
-                let fetch = Fetch::Search {
+                let rooms = self.rooms.names().cloned();
+                self.requests.read(StoreRead::Search {
                     words: words.to_owned(),
-                    within: within.collect(),
-                };
-                self.fetch(fetch);
+                    within: rooms.map(Conversation::Room).collect(),
+                });
             }
-            Verb::Help => self.help(first)?,
-            Verb::Motd => match self.server.motd.clone() {
-                Some(motd) => self.note(motd.as_str()),
-                None => self.note("There is no message of the day."),
+            Verb::Help => answers::help(&mut self.display, &self.me, first)?,
+            Verb::Motd => match &self.server.motd {
+                Some(motd) => self.display.note(motd.as_str()),
+                None => self.display.note("There is no message of the day."),
             },
-            Verb::Version => self.version(),
-            Verb::Uptime => self.uptime(now),
+            Verb::Version => {
+                let version = format!("ssh-chat {}", self.server.version);
+                self.display.note(&version);
+            }
+            Verb::Uptime => answers::uptime(&mut self.display, &self.server, now),
             Verb::Nick => {
                 let name =
                     Name::new(words).map_err(|e| format!("{words:?} can't be your name: {e}."))?;
-                self.intend(Asked::Change, Intent::Nick(name), now);
+                self.requests
+                    .intend(Purpose::Change, Intent::Nick(name), now);
             }
             Verb::Away => {
                 let reason = match first {
-                    Some(reason) => Text::line(reason, REASON).map_err(|e| e.to_string())?,
+                    Some(reason) => {
+                        Text::line(reason, MAX_AWAY_REASON).map_err(|e| e.to_string())?
+                    }
                     None => Text::stored(""),
                 };
-                self.intend(Asked::Away, Intent::Away(reason), now);
+                self.requests
+                    .intend(Purpose::Away, Intent::Away(reason), now);
             }
             Verb::Ignore => match first {
-                Some(name) => self.look_for(command::person(name)?, Wish::Ignore, now),
+                Some(name) => self.look_up(command::person(name)?, IgnoreAction::Ignore, now),
                 None => self.list_ignored(),
             },
             Verb::Unignore => self.unignore(command::person(words)?, now),
             Verb::Quiet => {
                 self.preferences.quiet = switch(first, self.preferences.quiet)?;
-                let no = if self.preferences.quiet {
-                    "No lines"
+                self.display.note(if self.preferences.quiet {
+                    "Joins and leaves are hidden."
                 } else {
-                    "Lines"
-                };
-                self.note(&format!("{no} about joining and leaving from now on."));
-                self.save();
+                    "Joins and leaves are shown."
+                });
+                self.requests.save_preferences();
             }
             Verb::Bell => {
                 let on = switch(first, !self.preferences.silent)?;
                 self.preferences.silent = !on;
-                let words = if on { "The bell rings" } else { "No bell" };
-                self.note(&format!(
-                    "{words} for mentions and direct messages from now on."
-                ));
-                self.save();
+                self.display.note(if on {
+                    "The bell rings for mentions and direct messages."
+                } else {
+                    "The bell is off."
+                });
+                self.requests.save_preferences();
             }
             Verb::Timestamp => self.timestamp(first)?,
             Verb::Tz => self.time_zone(first, now)?,
@@ -203,14 +214,14 @@ impl Machine {
                 let read_key = |line: &str| {
                     keys::read_public_key(line, now.wall).map_err(|error| error.to_string())
                 };
-                let here = self.here();
+                let here = self.rooms.current();
                 let here_first = [here.as_str(), words];
                 let args = match (verb, args) {
                     (Verb::Slow, [_time]) => &here_first,
                     _ => args,
                 };
                 if let Some(order) = orders::read(verb, args, read_key) {
-                    self.order(order?);
+                    self.requests.order(order?);
                 }
             }
         }
@@ -218,27 +229,27 @@ impl Machine {
     }
 
     fn edit_message(&mut self, text: Option<Text>, now: Now) {
-        let to = self.target();
-        self.intend(Asked::Change, Intent::Amend { to, text }, now);
+        let to = self.current_room();
+        self.requests
+            .intend(Purpose::Change, Intent::Amend { to, text }, now);
     }
 
     fn topic(&mut self, words: Option<&str>, now: Now) -> Result<(), String> {
-        let room = self.here();
+        let room = self.rooms.current();
         let Some(words) = words else {
-            let topic = self.tabs.get(self.current).and_then(|t| t.topic.as_ref());
-            let words = topic.map_or_else(
-                || format!("{room} has no topic. /topic TEXT sets one."),
-                |topic| format!("{room}: {topic}"),
-            );
-            self.note(&words);
+            self.display.note(&match self.rooms.topic() {
+                Some(topic) => format!("{room}: {topic}"),
+                None => format!("{room} has no topic. /topic TEXT sets one."),
+            });
             return Ok(());
         };
         let topic = if words == "-" {
             None
         } else {
-            Some(Text::line(words, TOPIC).map_err(|e| e.to_string())?)
+            Some(Text::line(words, MAX_TOPIC).map_err(|e| e.to_string())?)
         };
-        self.intend(Asked::Change, Intent::Topic { room, topic }, now);
+        self.requests
+            .intend(Purpose::Change, Intent::Topic { room, topic }, now);
         Ok(())
     }
 
@@ -250,22 +261,23 @@ impl Machine {
             [person, count, ..] => (Some(*person), Some(*count)),
         };
         let limit = match count {
-            None => HISTORY,
+            None => DEFAULT_HISTORY,
             Some(count) => match count.parse::<usize>() {
                 Ok(n) if (1..=MAX_HISTORY).contains(&n) => n,
                 _ => {
                     return Err(format!(
-                        "{count:?} is no number from 1 to {MAX_HISTORY}. Example: /history 50"
+                        "{count:?} is not a number from 1 to {MAX_HISTORY}. Example: /history 50"
                     ));
                 }
             },
         };
         if let Some(name) = person {
             let name = command::person(name)?;
-            self.query(Asked::DirectHistory(limit), Query::Whois(name), now);
+            self.requests
+                .query(Purpose::DirectHistory(limit), Query::Whois(name), now);
         } else {
-            let conversation = Conversation::Room(self.here());
-            self.fetch(Fetch::History {
+            let conversation = Conversation::Room(self.rooms.current());
+            self.requests.read(StoreRead::History {
                 conversation,
                 limit,
             });
@@ -275,90 +287,95 @@ impl Machine {
 
     fn list_ignored(&mut self) {
         if self.preferences.ignored.is_empty() {
-            self.note("You aren't ignoring anyone. /ignore NAME hides someone's messages.");
+            self.display
+                .note("You aren't ignoring anyone. /ignore NAME hides someone's messages.");
         } else {
-            self.fetch(Fetch::Names(self.preferences.ignored.clone()));
+            let ignored = self.preferences.ignored.clone();
+            self.requests.read(StoreRead::Names(ignored));
         }
     }
 
-    /// A name leads to an account: of somebody who is online, and otherwise in the store.
-    fn look_for(&mut self, name: Name, wish: Wish, now: Now) {
-        self.query(Asked::Person(name.clone(), wish), Query::Whois(name), now);
+    /// Finds the account behind a name: online, or else in the store.
+    fn look_up(&mut self, name: Name, action: IgnoreAction, now: Now) {
+        let purpose = Purpose::Person(name.clone(), action);
+        self.requests.query(purpose, Query::Whois(name), now);
     }
 
     fn unignore(&mut self, name: Name, now: Now) {
-        // The name that they had then is still theirs.
+        // A name stays with its account, even if it has another one now.
         let mut ignored = self.preferences.ignored.iter();
         match ignored.find(|ignored| ignored.name == name.as_str()) {
             Some(ignored) => {
                 let account = ignored.account;
-                self.person_found(Wish::Unignore, &Author { account, name }, now);
+                self.person_found(IgnoreAction::Unignore, &Author { account, name }, now);
             }
-            None => self.look_for(name, Wish::Unignore, now),
+            None => self.look_up(name, IgnoreAction::Unignore, now),
         }
     }
 
-    /// Somebody was looked for by name, and is not online: the store has answered.
+    /// The store answered who owns a name that no one online has.
     pub(super) fn account_found(
         &mut self,
         name: &Name,
-        wish: Wish,
+        action: IgnoreAction,
         found: Result<Option<Author>, String>,
         now: Now,
     ) {
         match found {
-            Ok(Some(person)) if person.name == *name || wish == Wish::Unignore => {
-                self.person_found(wish, &person, now);
+            Ok(Some(person)) if person.name == *name || action == IgnoreAction::Unignore => {
+                self.person_found(action, &person, now);
             }
-            // An earlier name of theirs, or one that looks like it.
+            // An earlier name of the account, or one that looks like it.
             Ok(Some(Author { name: other, .. })) => {
-                self.error(&format!(
+                self.display.error(&format!(
                     "No one is named {name} now. Did you mean {other}?"
                 ));
             }
-            Ok(None) if wish == Wish::Unignore => self.not_ignored(name),
-            Ok(None) => self.error(&format!(
+            Ok(None) if action == IgnoreAction::Unignore => self.not_ignored(name),
+            Ok(None) => self.display.error(&format!(
                 "No one is named {name}. Guests can be ignored while they are online."
             )),
-            Err(reason) => self.error(&format!("Couldn't look up {name}: {reason}.")),
+            Err(reason) => self
+                .display
+                .error(&format!("Couldn't look up {name}: {reason}.")),
         }
     }
 
-    /// Somebody was looked for by name, and this is who it is.
-    pub(super) fn person_found(&mut self, wish: Wish, person: &Author, now: Now) {
+    /// The account behind a name is known.
+    pub(super) fn person_found(&mut self, action: IgnoreAction, person: &Author, now: Now) {
         let Author { account, name } = person;
-        let change = match (wish, self.preferences.ignores(*account)) {
-            (Wish::Ignore, true) => {
-                return self.note(&format!(
+        let change = match (action, self.preferences.ignores(*account)) {
+            (IgnoreAction::Ignore, true) => {
+                return self.display.note(&format!(
                     "You're already ignoring {name}. /unignore {name} shows their messages again."
                 ));
             }
-            (Wish::Unignore, false) => return self.not_ignored(name),
-            (Wish::Ignore, false) => Ignoring::Begin(Ignored {
+            (IgnoreAction::Unignore, false) => return self.not_ignored(name),
+            (IgnoreAction::Ignore, false) => Ignoring::Begin(Ignored {
                 account: *account,
                 name: name.to_string(),
             }),
-            (Wish::Unignore, true) => Ignoring::End(*account),
+            (IgnoreAction::Unignore, true) => Ignoring::End(*account),
         };
-        let asked = Asked::Ignoring(wish, name.clone());
-        self.intend(asked, Intent::Ignore(change), now);
+        let purpose = Purpose::Ignore(action, name.clone());
+        self.requests.intend(purpose, Intent::Ignore(change), now);
     }
 
     fn not_ignored(&mut self, name: &Name) {
-        self.error(&format!(
+        self.display.error(&format!(
             "You aren't ignoring {name}. /ignore lists the people you ignore."
         ));
     }
 
-    /// It is so in all sessions by now.
-    pub(super) fn ignoring(&mut self, wish: Wish, name: &Name) {
-        self.note(&match wish {
-            Wish::Ignore => {
+    /// The change applies to all sessions of the user by now.
+    pub(super) fn ignore_changed(&mut self, action: IgnoreAction, name: &Name) {
+        self.display.note(&match action {
+            IgnoreAction::Ignore => {
                 format!("Ignoring {name}. /unignore {name} shows their messages again.")
             }
-            Wish::Unignore => format!("No longer ignoring {name}."),
+            IgnoreAction::Unignore => format!("No longer ignoring {name}."),
         });
-        self.save();
+        self.requests.save_preferences();
     }
 
     fn timestamp(&mut self, word: Option<&str>) -> Result<(), String> {
@@ -376,11 +393,11 @@ impl Machine {
             },
         };
         self.preferences.timestamps = format;
-        self.save();
-        self.note(match format {
-            Timestamps::Off => "No times from now on.",
-            Timestamps::Minutes => "Times are hours and minutes from now on.",
-            Timestamps::Seconds => "Times have seconds from now on.",
+        self.zone_changed();
+        self.display.note(match format {
+            Timestamps::Off => "Timestamps are off.",
+            Timestamps::Minutes => "Timestamps show hours and minutes.",
+            Timestamps::Seconds => "Timestamps show seconds.",
         });
         Ok(())
     }
@@ -389,49 +406,56 @@ impl Machine {
         if let Some(name) = name {
             let Some(tz) = zone::find(name) else {
                 return Err(format!(
-                    "No time zone {name:?}. It is a name such as Europe/Berlin; Tab completes."
+                    "Unknown time zone {name:?}. Use a name such as Europe/Berlin; Tab completes it."
                 ));
             };
             self.preferences.tz = Some(tz.name().to_owned());
-            self.save();
-            self.forget_day();
+            self.zone_changed();
+            self.display.forget_day();
         }
         let words = format!(
-            "Your time zone is {}, where it is {}.",
-            self.zone.name(),
-            self.zone.moment(now.wall, now.wall)
+            "Your time zone is {}, where it's {}.",
+            self.display.zone().name(),
+            self.display.zone().moment(now.wall, now.wall)
         );
-        self.note(&words);
+        self.display.note(&words);
         Ok(())
+    }
+
+    fn zone_changed(&mut self) {
+        let preferences = &self.preferences;
+        let zone = Zone::new(preferences.tz.as_deref(), preferences.timestamps);
+        self.display.set_zone(zone);
+        self.requests.save_preferences();
     }
 
     fn theme(&mut self, name: Option<&str>) -> Result<(), String> {
         let Some(name) = name else {
             let now = self.display.theme().map_or("none", |theme| theme.name);
             for theme in &THEMES {
-                let sign = if theme.name == now { " (yours)" } else { "" };
+                let sign = if theme.name == now { " (current)" } else { "" };
                 let about = format!("{}{sign}", theme.about);
-                self.display
-                    .show(&super::entry::Entry::Item(theme.name, &about));
+                self.display.item(theme.name, &about);
             }
             return Ok(());
         };
         let Some(theme) = Theme::named(name) else {
             let names: Vec<&str> = THEMES.iter().map(|theme| theme.name).collect();
             return Err(format!(
-                "No theme {name:?}. There are: {}",
+                "Unknown theme {name:?}. Themes: {}",
                 names.join(", ")
             ));
         };
         self.preferences.theme = Some(theme.name.to_owned());
         self.display.set_theme(theme);
-        self.note(&format!("The theme is {}: {}.", theme.name, theme.about));
-        self.save();
+        self.display
+            .note(&format!("Theme set to {}: {}.", theme.name, theme.about));
+        self.requests.save_preferences();
         Ok(())
     }
 }
 
-/// `on`, `off`, or the other one than now.
+/// Parses `on` or `off`; without an argument, toggles `now`.
 fn switch(word: Option<&str>, now: bool) -> Result<bool, String> {
     match word {
         None => Ok(!now),

@@ -1,5 +1,4 @@
-//! How a session starts: who it is, whether they may come in, and which of the two kinds it is.
-//! And what is kept when it has ended.
+//! The lifecycle of a session: sign in, then one command or a session in the chat, then teardown.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -8,12 +7,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use tracing::Instrument as _;
 
-use super::claims::{self, Asked};
-use super::driver::{Driver, End};
+use super::claims::{ClaimOutcome, confirm_claims};
+use super::driver::{Driver, SessionEnd};
 use super::exec::{self, ExecContext};
-use super::machine::{FAILED, Machine, ServerInfo, TRY_LATER};
+use super::machine::{EXIT_FAILED, EXIT_TEMPFAIL, Machine, ServerInfo};
 use super::peer::{DisconnectReason, Inbound, Outbound, Peer, Sessions};
-use super::setup::Setup;
+use super::setup::ClientSetup;
 use super::sign_in::{NotSignedIn, sign_in, still_admitted};
 use super::usage::{CommandShare, Usage, UsageLimits};
 use crate::access::{AdminService, NotAdmitted};
@@ -24,15 +23,15 @@ use crate::hub::Handle;
 use crate::hub::feed::Inbox;
 use crate::store::Store;
 
-/// How often another name is tried for a guest whose name was taken in that moment.
-const GUEST_TRIES: usize = 3;
+/// How often a guest whose name was taken at the last moment gets another one.
+const GUEST_RETRIES: usize = 3;
 
-/// How long a session that has not begun yet goes on after its connection has ended: while it waits
-/// for the store it does not hear of that. An order that was given is completed all the same.
-const GONE: Duration = Duration::from_secs(2);
+/// How long sign-in and commands continue after the connection was lost, which they don't notice
+/// while they wait for the store. Orders are completed all the same.
+const CLOSED_GRACE: Duration = Duration::from_secs(2);
 
-/// Everything that sessions need; one for the whole program.
-pub struct Chat {
+/// Runs the sessions of the program.
+pub struct SessionService {
     hub: Handle,
     store: Arc<dyn Store>,
     orders: Arc<dyn AdminService>,
@@ -42,9 +41,8 @@ pub struct Chat {
     sessions: AtomicU64,
 }
 
-impl Chat {
-    /// Sessions that talk to this hub and read from this store. A client that takes nothing for
-    /// `stall` is cut off.
+impl SessionService {
+    /// Sessions on this hub and store. A client that reads nothing for `stall` is disconnected.
     pub fn new(
         hub: Handle,
         store: Arc<dyn Store>,
@@ -52,8 +50,8 @@ impl Chat {
         server: ServerInfo,
         limits: UsageLimits,
         stall: Duration,
-    ) -> Chat {
-        Chat {
+    ) -> SessionService {
+        SessionService {
             hub,
             store,
             orders,
@@ -64,123 +62,123 @@ impl Chat {
         }
     }
 
-    /// Sessions that begin from now on show this.
+    /// Changes what later sessions show of the server.
     pub fn set_server(&self, server: ServerInfo) {
         *self.server.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(server);
     }
 
-    /// Sessions may use this much from now on.
+    /// Changes the limits of all sessions.
     pub fn set_limits(&self, limits: &UsageLimits) {
         self.usage.set_limits(limits);
     }
 
-    /// What sessions show of the server.
+    /// The server, as sessions show it.
     pub fn server(&self) -> Arc<ServerInfo> {
         let server = self.server.read().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(&server)
     }
 }
 
-impl Sessions for Chat {
+impl Sessions for SessionService {
     async fn run<I, O>(self: Arc<Self>, peer: Arc<Peer>, mut input: I, output: O)
     where
         I: Inbound + 'static,
         O: Outbound + 'static,
     {
-        // What it takes to begin and to end is boxed: it is large, and would be part of every
-        // session's memory.
+        // Sign-in and teardown are boxed: they are large, and would be part of every session's
+        // memory.
         let span = peer.span.clone();
-        let begun = async {
+        let begin = async {
             tokio::select! {
                 begun = self.begin(&peer, &mut input, &output) => begun,
-                () = gone_for_good(&output) => Begun::Gone,
+                () = closed_for_good(&output) => Begun::Disconnected,
             }
         };
-        let status = match Box::pin(begun.instrument(span.clone())).await {
-            Begun::Gone => return,
-            Begun::Over(status) => status,
-            Begun::In(mut visit) => {
-                let end = visit.driver.run(&mut input, &output).await;
+        let status = match Box::pin(begin.instrument(span.clone())).await {
+            Begun::Disconnected => return,
+            Begun::Ended(status) => status,
+            Begun::Joined(mut session) => {
+                let end = session.driver.run(&mut input, &output).await;
                 match end {
-                    End::Stalled => output.cut(DisconnectReason::Stalled),
-                    End::Dismissed => output.cut(DisconnectReason::Dismissed),
-                    End::Left | End::Lost => {}
+                    SessionEnd::Stalled => output.disconnect(DisconnectReason::Stalled),
+                    SessionEnd::Dismissed => output.disconnect(DisconnectReason::Dismissed),
+                    SessionEnd::Left | SessionEnd::Lost => {}
                 }
-                let status = visit.driver.status();
-                Box::pin(self.part(visit, end).instrument(span)).await;
+                let status = session.driver.status();
+                Box::pin(self.end(session, end).instrument(span)).await;
                 status
             }
         };
-        // Nothing more is read, and what is held back holds up nobody.
+        // Input that was held back no longer blocks the other channels.
         drop(input);
         let finished = Box::pin(output.finish(status));
         if tokio::time::timeout(self.stall, finished).await.is_err() {
-            output.cut(DisconnectReason::Stalled);
+            output.disconnect(DisconnectReason::Stalled);
         }
     }
 }
 
-/// Waits until the connection has been over for as long as a session may take to notice it.
-async fn gone_for_good(output: &impl Outbound) {
-    output.gone().await;
-    tokio::time::sleep(GONE).await;
+/// Waits until the connection has been closed for [`CLOSED_GRACE`].
+async fn closed_for_good(output: &impl Outbound) {
+    output.closed().await;
+    tokio::time::sleep(CLOSED_GRACE).await;
 }
 
-/// What came of the beginning.
+/// The outcome of the beginning of a session.
 enum Begun {
-    /// The channel was closed before, or the connection ended meanwhile.
-    Gone,
-    /// There is no session, or it was one command: the exit status.
-    Over(u32),
-    /// They are in.
-    In(Box<Visit>),
+    /// The client disconnected.
+    Disconnected,
+    /// The user was refused, or it was one command: the exit status.
+    Ended(u32),
+    /// The session is in the chat.
+    Joined(Box<JoinedSession>),
 }
 
-/// Somebody's time in the chat.
-struct Visit {
+/// A session in the chat.
+struct JoinedSession {
     driver: Driver,
-    session: SessionId,
-    /// Whether their settings and marks are kept.
-    is_kept: bool,
+    id: SessionId,
+    /// Whether preferences and read markers are saved.
+    is_saved: bool,
 }
 
-/// A session that could not begin, and what its client is told.
-struct Failed {
+/// Why a session could not begin: the error for the client, and its exit status.
+struct BeginError {
     status: u32,
-    words: String,
+    message: String,
 }
 
-impl From<NotSignedIn> for Failed {
-    fn from(error: NotSignedIn) -> Failed {
-        Failed {
+impl From<NotSignedIn> for BeginError {
+    fn from(error: NotSignedIn) -> BeginError {
+        BeginError {
             status: match error {
-                NotSignedIn::NotAdmitted(NotAdmitted::Refused(_)) => FAILED,
+                NotSignedIn::NotAdmitted(NotAdmitted::Refused(_)) => EXIT_FAILED,
                 NotSignedIn::NotAdmitted(NotAdmitted::NotNow)
                 | NotSignedIn::Store(_)
-                | NotSignedIn::TooMany { .. } => TRY_LATER,
+                | NotSignedIn::TooMany { .. } => EXIT_TEMPFAIL,
             },
-            words: error.to_string(),
+            message: error.to_string(),
         }
     }
 }
 
-impl Chat {
+impl SessionService {
     async fn begin(
         &self,
         peer: &Arc<Peer>,
         input: &mut impl Inbound,
         output: &impl Outbound,
     ) -> Begun {
-        let Some(setup) = Setup::read(input).await else {
-            return Begun::Gone;
+        let Some(setup) = ClientSetup::read(input).await else {
+            return Begun::Disconnected;
         };
         match self.enter(peer, setup, input, output).await {
             Ok(begun) => begun,
-            Err(Failed { status, words }) => {
-                let words = Bytes::from(format!("{words}\r\n"));
-                let told = output.write_stderr(words);
-                let _gone_or_deaf = tokio::time::timeout(self.stall, told).await;
-                Begun::Over(status)
+            Err(BeginError { status, message }) => {
+                let message = Bytes::from(format!("{message}\r\n"));
+                let written = output.write_stderr(message);
+                let _best_effort = tokio::time::timeout(self.stall, written).await;
+                Begun::Ended(status)
             }
         }
     }
@@ -188,24 +186,24 @@ impl Chat {
     async fn enter(
         &self,
         peer: &Arc<Peer>,
-        mut setup: Setup,
+        mut setup: ClientSetup,
         input: &mut impl Inbound,
         output: &impl Outbound,
-    ) -> Result<Begun, Failed> {
-        let asked = claims::ask(&*self.orders, peer, &mut setup, self.stall, input, output);
+    ) -> Result<Begun, BeginError> {
+        let asked = confirm_claims(&*self.orders, peer, &mut setup, self.stall, input, output);
         let unanswered = match Box::pin(asked).await {
-            Asked::Settled => None,
-            Asked::Unanswered(remark) => Some(remark),
-            Asked::Leave(None) => return Ok(Begun::Over(FAILED)),
-            Asked::Leave(Some(words)) => {
-                return Err(Failed {
-                    status: TRY_LATER,
-                    words,
+            ClaimOutcome::Settled => None,
+            ClaimOutcome::Unanswered(remark) => Some(remark),
+            ClaimOutcome::Leave(None) => return Ok(Begun::Ended(EXIT_FAILED)),
+            ClaimOutcome::Leave(Some(message)) => {
+                return Err(BeginError {
+                    status: EXIT_TEMPFAIL,
+                    message,
                 });
             }
         };
         let display = setup.display();
-        let interactive = display.interactive();
+        let interactive = display.is_interactive();
         let session = SessionId(self.sessions.fetch_add(1, Ordering::Relaxed));
         let inbox = Arc::new(Inbox::default());
         let changes = self.orders.changes();
@@ -223,7 +221,7 @@ impl Chat {
                 let before = me.remark.take().map(|remark| format!("{remark} "));
                 me.remark = Some(before.unwrap_or_default() + unanswered);
             }
-            // A guest has another in each session.
+            // A guest has another account in each session.
             if !me.guest {
                 peer.span
                     .record("account", tracing::field::display(me.author.account));
@@ -244,25 +242,25 @@ impl Chat {
                     stall: self.stall,
                     preferences,
                 };
-                let ran = Box::pin(exec::run(context, command, input, output)).await;
-                return Ok(Begun::Over(ran));
+                let status = Box::pin(exec::run(context, command, input, output)).await;
+                return Ok(Begun::Ended(status));
             }
             let arrival = me.arrival(session, peer, !interactive, &preferences);
             match self.hub.attach(arrival, Arc::clone(&inbox)).await {
                 Ok((attachment, joined)) => {
                     break (me, preferences, commands, attachment, joined);
                 }
-                Err(Refusal::NameTaken(_)) if me.guest && tries < GUEST_TRIES => tries += 1,
+                Err(Refusal::NameTaken(_)) if me.guest && tries < GUEST_RETRIES => tries += 1,
                 Err(refusal) => {
-                    return Err(Failed {
-                        status: TRY_LATER,
-                        words: format!("You can't come in at this moment: {refusal}"),
+                    return Err(BeginError {
+                        status: EXIT_TEMPFAIL,
+                        message: format!("Can't join right now: {refusal}"),
                     });
                 }
             }
         };
         let account = me.author.account;
-        // Whatever changes from now on will find them.
+        // Access may have changed before the session was in the hub, where changes find it.
         if self.orders.changes() != changes {
             let role = still_admitted(&*self.orders, peer, &me).await;
             let role = role.map_err(NotSignedIn::from)?;
@@ -276,35 +274,35 @@ impl Chat {
             %account,
             name = %me.author.name,
             terminal = interactive,
-            "a session began"
+            "session started"
         );
-        let is_kept = !me.guest;
+        let is_saved = !me.guest;
         let mut machine = Machine::new(me, preferences, self.server(), display);
         machine.limit_commands(commands);
         let (store, orders) = (Arc::clone(&self.store), Arc::clone(&self.orders));
         let peer = Arc::clone(peer);
         let mut driver = Driver::new(machine, attachment, inbox, store, orders, peer, self.stall);
         driver.enter(None, joined);
-        Ok(Begun::In(Box::new(Visit {
+        Ok(Begun::Joined(Box::new(JoinedSession {
             driver,
-            session,
-            is_kept,
+            id: session,
+            is_saved,
         })))
     }
 
-    /// Takes the session out of the chat, and saves what is kept of it.
-    async fn part(&self, visit: Box<Visit>, end: End) {
-        let parting = visit.driver.part();
-        let account = parting.account;
-        if visit.is_kept || !parting.orders.is_empty() {
-            parting.save(Arc::clone(&self.store)).await;
+    /// Detaches the session from the hub and saves its state.
+    async fn end(&self, session: Box<JoinedSession>, end: SessionEnd) {
+        let teardown = session.driver.into_teardown();
+        let account = teardown.account;
+        if session.is_saved || !teardown.orders.is_empty() {
+            teardown.save(Arc::clone(&self.store)).await;
         }
         tracing::info!(
             event = "session_end",
-            session = visit.session.0,
+            session = session.id.0,
             %account,
             how = ?end,
-            "a session ended"
+            "session ended"
         );
     }
 }
