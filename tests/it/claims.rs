@@ -43,7 +43,7 @@ fn who_comes_with_a_claimed_key_decides_whose_it_is() {
     bob.wait_last(ONE);
     bob.line("");
     bob.wait_text("you are bob (");
-    assert!(!bob.screen().said().contains("wanted to add this key"));
+    assert!(!bob.screen().said().contains("asked to add this key"));
 
     // Where nobody can be asked, a claim is in nobody's way.
     let carol = Login::new(&server, "carol").option("BatchMode=yes");
@@ -57,7 +57,7 @@ fn who_comes_with_a_claimed_key_decides_whose_it_is() {
     assert!(
         carol
             .stderr
-            .contains("Another account wanted to add this key (alice)."),
+            .contains("Another account asked to add this key (alice)."),
         "{}{}",
         carol.stdout,
         carol.stderr

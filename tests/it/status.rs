@@ -37,7 +37,7 @@ fn operators_are_told_how_it_is() {
         "sessions: 1, rooms: 1",
         "not saved: 0",
         "saved in",
-        "answers, errors: 0",
+        "responding, errors: 0",
         "lockdown off",
     ] {
         alice.wait_text(words);
@@ -95,5 +95,5 @@ fn a_store_that_does_not_answer_is_no_reason_to_say_nothing() {
     }));
     server.wait_log("access_unknown");
     alice.line("/status");
-    alice.wait_text("does not answer");
+    alice.wait_text("not responding");
 }

@@ -170,14 +170,14 @@ fn an_outage_is_lived_through() {
     // Bob is known: all works that needs no store, and the rest says so.
     let bob = server.login("bob").terminal();
     bob.wait_text("you are bob");
-    bob.wait_text("The history can't be read at this moment");
+    bob.wait_text("Couldn't read the history");
     alice.wait_text("bob joined");
     bob.line("/who");
     bob.wait_text("2 people in lobby");
     bob.line("/quiet");
-    bob.wait_text("This holds for now, but is not kept");
+    bob.wait_text("Applied for this session only; couldn't be saved");
     bob.line("/history");
-    bob.wait_text("The history can't be read");
+    bob.wait_text("Couldn't read the history");
     bob.line("/join ops");
     bob.wait_text("the database does not answer");
     bob.line("hello");
@@ -242,7 +242,7 @@ fn who_saw_no_history_has_it_marked_as_new_the_next_time() {
 
     server.store.set(Weather::Down);
     let mut bob = server.login("bob").terminal();
-    bob.wait_text("The history can't be read at this moment");
+    bob.wait_text("Couldn't read the history");
     server.store.set(Weather::Fair);
     alice.line("three");
     bob.wait_text("alice three");
@@ -273,7 +273,7 @@ fn a_store_that_hangs_holds_up_nobody() {
     alice.wait_text("2 people in lobby");
     bob.line("/who");
     bob.wait_text("2 people in lobby");
-    bob.wait_text("The history can't be read at this moment");
+    bob.wait_text("Couldn't read the history");
     bob.line("/history");
     bob.line("/quit");
     bob.wait_end();
