@@ -1,4 +1,5 @@
-//! Colour themes. Colour is never the only sign of something: each meaning has a mark or a word too.
+//! Colour themes. Colour is never the only sign of something: each meaning has a mark or a word
+//! too.
 
 use crate::term::style::{Color, Style};
 

@@ -3,27 +3,27 @@
 /// A foreground colour.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Hash)]
 pub enum Color {
-    /// The terminal's own.
+    /// The terminal's default.
     #[default]
     Default,
-    /// One of the 16 that people choose in their terminal: 0 to 7, and 8 to 15 for the bright
-    /// ones. Of a greater number only the last four bits count.
+    /// One of the 16 colours of the terminal's palette: 0 to 7, and 8 to 15 for the bright ones.
+    /// Only the lowest four bits count.
     Ansi(u8),
-    /// One of xterm's 256.
+    /// One of xterm's 256 colours.
     Indexed(u8),
 }
 
-/// How text looks.
+/// The colour and attributes of text.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Hash)]
-#[allow(clippy::struct_excessive_bools)] // Each is one attribute, and all combine freely.
+#[allow(clippy::struct_excessive_bools)] // Each is an attribute, and all combine freely.
 pub struct Style {
-    /// The colour of the characters.
+    /// The foreground colour.
     pub fg: Color,
-    /// Heavier.
+    /// Bold.
     pub bold: bool,
-    /// Fainter.
+    /// Dim.
     pub dim: bool,
-    /// Slanted.
+    /// Italic.
     pub italic: bool,
     /// Underlined.
     pub underline: bool,
@@ -32,7 +32,7 @@ pub struct Style {
 }
 
 impl Style {
-    /// What the terminal shows when nothing was set.
+    /// The default colour without attributes.
     pub const PLAIN: Style = Style {
         fg: Color::Default,
         bold: false,
@@ -42,49 +42,49 @@ impl Style {
         reverse: false,
     };
 
-    /// The same in another colour.
+    /// This style in another colour.
     #[must_use]
     pub const fn fg(mut self, color: Color) -> Self {
         self.fg = color;
         self
     }
 
-    /// The same, heavier.
+    /// This style, bold.
     #[must_use]
     pub const fn bold(mut self) -> Self {
         self.bold = true;
         self
     }
 
-    /// The same, fainter.
+    /// This style, dim.
     #[must_use]
     pub const fn dim(mut self) -> Self {
         self.dim = true;
         self
     }
 
-    /// The same, slanted.
+    /// This style, italic.
     #[must_use]
     pub const fn italic(mut self) -> Self {
         self.italic = true;
         self
     }
 
-    /// The same, underlined.
+    /// This style, underlined.
     #[must_use]
     pub const fn underline(mut self) -> Self {
         self.underline = true;
         self
     }
 
-    /// The same, with foreground and background swapped.
+    /// This style, with foreground and background swapped.
     #[must_use]
     pub const fn reverse(mut self) -> Self {
         self.reverse = true;
         self
     }
 
-    /// Writes the sequence that sets exactly this style, whatever was set before.
+    /// Writes the sequence that sets this style, whatever was set before.
     pub fn sgr(self, out: &mut Vec<u8>) {
         out.extend_from_slice(b"\x1b[");
         let attributes = [
