@@ -77,7 +77,7 @@ fn unanswered(names: &[Name]) -> ClaimOutcome {
     let names: Vec<&str> = names.iter().map(Name::as_str).collect();
     let names = names.join(", ");
     ClaimOutcome::Unanswered(format!(
-        "Another account asked to add this key ({names}). Nobody confirmed that at a terminal, so \
+        "Another account asked to add this key ({names}). No one confirmed that at a terminal, so \
          the key has an account of its own now."
     ))
 }
@@ -90,7 +90,7 @@ enum PromptReply {
     Left,
 }
 
-/// Writes a prompt and reads one line. The terminal is in raw mode, so this echoes what is typed.
+/// Writes a prompt and reads one line. The terminal is in raw mode, so this echoes the input.
 async fn read_line(
     setup: &mut ClientSetup,
     stall: Duration,

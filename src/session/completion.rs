@@ -116,7 +116,7 @@ fn analyse(line: &str, role: Role) -> (usize, &'static str, &'static str, Candid
         Some(Arg::Rest) | None if !word.is_empty() => people(&word),
         Some(Arg::Count | Arg::NewName | Arg::Rest) | None => Candidates::Known(Vec::new()),
     };
-    // At the beginning of a line a name addresses somebody.
+    // At the beginning of a line a name addresses its owner.
     let after = if from == 0 { ": " } else { " " };
     (from, "", after, candidates)
 }

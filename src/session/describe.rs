@@ -1,4 +1,4 @@
-//! Descriptions of people, invites and the server's health: the same words on a terminal and for
+//! Descriptions of people, invites and the server's health: the same text on a terminal and for
 //! `ssh host COMMAND`.
 
 use std::time::Duration;

@@ -256,8 +256,8 @@ impl Driver {
         self.closing.unwrap_or(EXIT_OK)
     }
 
-    /// Detaches the session from the hub. Returns what is still to be done, if the connection was
-    /// lost, say.
+    /// Detaches the session from the hub. Returns the work it leaves behind, such as orders
+    /// given just before the connection was lost.
     pub(super) fn into_teardown(mut self) -> Teardown {
         let orders = self.remaining_orders();
         let preferences = self.machine.preferences();

@@ -175,7 +175,7 @@ impl Machine {
         deadlines.into_iter().flatten().min()
     }
 
-    /// Does what is due.
+    /// Handles the deadlines that have passed.
     pub fn tick(&mut self, now: Now) {
         if let Input::Terminal(composer) = &mut self.input {
             let keys = composer.tick(now);
@@ -416,7 +416,7 @@ impl Machine {
                     self.key_action(action, now);
                 }
             }
-            // Whoever pressed Tab asked for nothing.
+            // A failed completion needs no error.
             (Purpose::Complete(_), _) | (_, Answer::Words(_)) => {}
             (_, Answer::Refused(refusal)) => self.display.error(&refusal.to_string()),
             (Purpose::DirectHistory(limit), Answer::Person(person)) => {

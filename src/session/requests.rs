@@ -78,8 +78,8 @@ pub enum StoreRead {
     },
     /// `/search`.
     Search {
-        /// The query.
-        words: String,
+        /// The words to find.
+        query: String,
         /// The conversations to search.
         within: Vec<Conversation>,
     },

@@ -1,7 +1,7 @@
 //! Refused lines of a user, in the order they were entered, offered in the prompt whenever it's
 //! empty. Pure.
 //!
-//! They never mix with what is typed: a character hides the offer until the prompt is empty again,
+//! They never mix with typed text: a character hides the offer until the prompt is empty again,
 //! Enter sends it, Ctrl-C discards it, and any other editing key turns it into an ordinary line.
 
 use std::collections::VecDeque;
@@ -135,7 +135,7 @@ mod tests {
         RoomName::new(name).unwrap()
     }
 
-    /// Numbers, rooms and words.
+    /// Numbers, rooms and texts.
     type Cases<'a> = &'a [(u64, &'a str, &'a str)];
 
     fn returned(lines: Cases<'_>) -> ReturnedLines {

@@ -13,7 +13,7 @@ use super::exec::{self, ExecContext};
 use super::machine::{EXIT_FAILED, EXIT_TEMPFAIL, Machine, ServerInfo};
 use super::peer::{DisconnectReason, Inbound, Outbound, Peer, Sessions};
 use super::setup::ClientSetup;
-use super::sign_in::{NotSignedIn, sign_in, still_admitted};
+use super::sign_in::{SignInError, sign_in, still_admitted};
 use super::usage::{CommandShare, Usage, UsageLimits};
 use crate::access::{AdminService, NotAdmitted};
 use crate::chat::ids::SessionId;
@@ -90,14 +90,14 @@ impl Sessions for SessionService {
         let span = peer.span.clone();
         let begin = async {
             tokio::select! {
-                begun = self.begin(&peer, &mut input, &output) => begun,
-                () = closed_for_good(&output) => Begun::Disconnected,
+                outcome = self.begin(&peer, &mut input, &output) => outcome,
+                () = closed_for_good(&output) => StartOutcome::Disconnected,
             }
         };
         let status = match Box::pin(begin.instrument(span.clone())).await {
-            Begun::Disconnected => return,
-            Begun::Ended(status) => status,
-            Begun::Joined(mut session) => {
+            StartOutcome::Disconnected => return,
+            StartOutcome::Ended(status) => status,
+            StartOutcome::Joined(mut session) => {
                 let end = session.driver.run(&mut input, &output).await;
                 match end {
                     SessionEnd::Stalled => output.disconnect(DisconnectReason::Stalled),
@@ -124,8 +124,8 @@ async fn closed_for_good(output: &impl Outbound) {
     tokio::time::sleep(CLOSED_GRACE).await;
 }
 
-/// The outcome of the beginning of a session.
-enum Begun {
+/// How the start of a session ended.
+enum StartOutcome {
     /// The client disconnected.
     Disconnected,
     /// The user was refused, or it was one command: the exit status.
@@ -148,14 +148,14 @@ struct BeginError {
     message: String,
 }
 
-impl From<NotSignedIn> for BeginError {
-    fn from(error: NotSignedIn) -> BeginError {
+impl From<SignInError> for BeginError {
+    fn from(error: SignInError) -> BeginError {
         BeginError {
             status: match error {
-                NotSignedIn::NotAdmitted(NotAdmitted::Refused(_)) => EXIT_FAILED,
-                NotSignedIn::NotAdmitted(NotAdmitted::NotNow)
-                | NotSignedIn::Store(_)
-                | NotSignedIn::TooMany { .. } => EXIT_TEMPFAIL,
+                SignInError::NotAdmitted(NotAdmitted::Refused(_)) => EXIT_FAILED,
+                SignInError::NotAdmitted(NotAdmitted::NotNow)
+                | SignInError::Store(_)
+                | SignInError::TooMany { .. } => EXIT_TEMPFAIL,
             },
             message: error.to_string(),
         }
@@ -168,17 +168,17 @@ impl SessionService {
         peer: &Arc<Peer>,
         input: &mut impl Inbound,
         output: &impl Outbound,
-    ) -> Begun {
+    ) -> StartOutcome {
         let Some(setup) = ClientSetup::read(input).await else {
-            return Begun::Disconnected;
+            return StartOutcome::Disconnected;
         };
         match self.enter(peer, setup, input, output).await {
-            Ok(begun) => begun,
+            Ok(outcome) => outcome,
             Err(BeginError { status, message }) => {
                 let message = Bytes::from(format!("{message}\r\n"));
                 let written = output.write_stderr(message);
                 let _best_effort = tokio::time::timeout(self.stall, written).await;
-                Begun::Ended(status)
+                StartOutcome::Ended(status)
             }
         }
     }
@@ -189,12 +189,12 @@ impl SessionService {
         mut setup: ClientSetup,
         input: &mut impl Inbound,
         output: &impl Outbound,
-    ) -> Result<Begun, BeginError> {
-        let asked = confirm_claims(&*self.orders, peer, &mut setup, self.stall, input, output);
-        let unanswered = match Box::pin(asked).await {
+    ) -> Result<StartOutcome, BeginError> {
+        let claims = confirm_claims(&*self.orders, peer, &mut setup, self.stall, input, output);
+        let unanswered = match Box::pin(claims).await {
             ClaimOutcome::Settled => None,
             ClaimOutcome::Unanswered(remark) => Some(remark),
-            ClaimOutcome::Leave(None) => return Ok(Begun::Ended(EXIT_FAILED)),
+            ClaimOutcome::Leave(None) => return Ok(StartOutcome::Ended(EXIT_FAILED)),
             ClaimOutcome::Leave(Some(message)) => {
                 return Err(BeginError {
                     status: EXIT_TEMPFAIL,
@@ -243,7 +243,7 @@ impl SessionService {
                     preferences,
                 };
                 let status = Box::pin(exec::run(context, command, input, output)).await;
-                return Ok(Begun::Ended(status));
+                return Ok(StartOutcome::Ended(status));
             }
             let arrival = me.arrival(session, peer, !interactive, &preferences);
             match self.hub.attach(arrival, Arc::clone(&inbox)).await {
@@ -263,7 +263,7 @@ impl SessionService {
         // Access may have changed before the session was in the hub, where changes find it.
         if self.orders.changes() != changes {
             let role = still_admitted(&*self.orders, peer, &me).await;
-            let role = role.map_err(NotSignedIn::from)?;
+            let role = role.map_err(SignInError::from)?;
             if std::mem::replace(&mut me.role, role) != role {
                 self.hub.set_role(account, role).await;
             }
@@ -283,7 +283,7 @@ impl SessionService {
         let peer = Arc::clone(peer);
         let mut driver = Driver::new(machine, attachment, inbox, store, orders, peer, self.stall);
         driver.enter(None, joined);
-        Ok(Begun::Joined(Box::new(JoinedSession {
+        Ok(StartOutcome::Joined(Box::new(JoinedSession {
             driver,
             id: session,
             is_saved,

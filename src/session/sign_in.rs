@@ -17,7 +17,7 @@ use crate::text::{Text, clip};
 
 /// Why a user can't sign in.
 #[derive(Debug, thiserror::Error)]
-pub enum NotSignedIn {
+pub enum SignInError {
     /// Access is denied.
     #[error(transparent)]
     NotAdmitted(#[from] NotAdmitted),
@@ -55,7 +55,7 @@ pub async fn sign_in(
     usage: &Usage,
     peer: &Peer,
     now: Now,
-) -> Result<(SessionUser, Preferences), NotSignedIn> {
+) -> Result<(SessionUser, Preferences), SignInError> {
     let admission = orders
         .admit(peer.auth_request(), peer.take_ticket())
         .await?;
@@ -130,7 +130,7 @@ fn take_newcomer(
     newcomer: Newcomer,
     peer: &Peer,
     now: Now,
-) -> Result<(), NotSignedIn> {
+) -> Result<(), SignInError> {
     let addr = peer.addr.ip();
     let Err(wait) = usage.take_newcomer(newcomer, addr, now.mono) else {
         return Ok(());
@@ -140,7 +140,7 @@ fn take_newcomer(
         Newcomer::Guest => ("guests", "connect with a key (ssh-keygen makes one)"),
     };
     tracing::info!(event = "newcomer_refused", who, %addr, "sign-in rate limited");
-    Err(NotSignedIn::TooMany { who, wait, instead })
+    Err(SignInError::TooMany { who, wait, instead })
 }
 
 /// Checks again whether a user is admitted, now that later changes will find their session. Returns
@@ -313,12 +313,12 @@ mod tests {
         let hers = account(1, Role::Member);
         let admin = FixedAdmission(Ok(None));
         let me = known(&admin, &hers, &key, None);
-        let gone = Err(NotAdmitted::Refused(NOT_REGISTERED.to_owned()));
+        let refused = Err(NotAdmitted::Refused(NOT_REGISTERED.to_owned()));
         for (found, expected) in [
             (Ok(Some(hers)), Ok(Role::Member)),
             (Ok(Some(account(1, Role::Operator))), Ok(Role::Operator)),
-            (Ok(Some(account(2, Role::Member))), gone.clone()),
-            (Ok(None), gone),
+            (Ok(Some(account(2, Role::Member))), refused.clone()),
+            (Ok(None), refused),
             (Err(NotAdmitted::NotNow), Err(NotAdmitted::NotNow)),
         ] {
             let case = format!("{found:?}");

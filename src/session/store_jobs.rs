@@ -93,9 +93,9 @@ async fn read(store: &dyn Store, reader: AccountId, request: StoreRead) -> Store
             return StoreData::Account(name, action, found);
         }
         StoreRead::Names(ignored) => return names(store, ignored).await,
-        StoreRead::Search { words, within } => {
+        StoreRead::Search { query, within } => {
             let search = SearchQuery {
-                words,
+                words: query,
                 within,
                 limit: MAX_HITS,
             };

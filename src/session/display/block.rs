@@ -83,7 +83,7 @@ pub fn mentions(text: &str, name: &str) -> bool {
         })
 }
 
-/// Whether a message by somebody else mentions `reader`.
+/// Whether another user's message mentions `reader`.
 pub fn mentions_reader(message: &Message, reader: &Author) -> bool {
     match &message.body {
         Body::Said(text) | Body::Did(text) | Body::Edited { text, .. } => {

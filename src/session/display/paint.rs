@@ -1,4 +1,4 @@
-//! Entries on a terminal: time and name in columns, the text wrapped under itself.
+//! Blocks on a terminal: time and name in columns, with the text wrapped beside them.
 
 use super::Glyphs;
 use super::block::Block;
@@ -7,9 +7,9 @@ use crate::term::style::Style;
 use crate::term::wrap::Layout;
 use crate::text;
 
-/// The width of the name column. Longer names push the text of their first row to the right.
+/// The width of the name column. A longer name shifts the first row of the text to the right.
 const NAME: usize = 8;
-/// Windows with fewer columns show time and name on a row of their own.
+/// Terminals with fewer columns show time and name on a row of their own.
 const NARROW: usize = 50;
 
 /// Draws a block as rows of at most `cols` cells.
@@ -79,17 +79,17 @@ pub(super) fn block(
             painter.head(time, &[], false);
             painter.text(theme.faint, text);
         }
-        Block::Rule(words) => painter.rule(words),
-        Block::Note(words) => {
+        Block::Rule(text) => painter.rule(text),
+        Block::Note(text) => {
             painter.layout.indent(0);
-            painter.layout.span(Style::PLAIN, words);
+            painter.layout.span(Style::PLAIN, text);
         }
-        Block::Item(head, words) => painter.item(head, words),
-        Block::Heading(words) => painter.layout.span(theme.strong, words),
-        Block::Error(words) => {
+        Block::Item(head, text) => painter.item(head, text),
+        Block::Heading(text) => painter.layout.span(theme.strong, text),
+        Block::Error(text) => {
             painter.layout.span(theme.error, "Error: ");
             painter.layout.indent(2);
-            painter.layout.span(Style::PLAIN, words);
+            painter.layout.span(Style::PLAIN, text);
         }
     }
     painter.layout.end();
@@ -104,8 +104,8 @@ struct Painter<'a, 'b> {
 }
 
 impl Painter<'_, '_> {
-    /// Margin, time and who, up to where the text begins.
-    fn head(&mut self, time: &str, who: &[(Style, &str)], marked: bool) {
+    /// Draws everything in front of the text: mark, time and names.
+    fn head(&mut self, time: &str, names: &[(Style, &str)], marked: bool) {
         let faint = self.theme.faint;
         if marked {
             self.layout.span(self.theme.mention, self.glyphs.mention);
@@ -116,17 +116,17 @@ impl Painter<'_, '_> {
             self.layout.span(faint, time);
             self.layout.span(Style::PLAIN, "  ");
         }
-        let width: usize = who.iter().map(|(_, piece)| text::width(piece)).sum();
+        let width: usize = names.iter().map(|(_, piece)| text::width(piece)).sum();
         let narrow = self.cols < NARROW;
         if !narrow {
             self.blank(NAME.saturating_sub(width));
         }
-        for (style, piece) in who {
+        for (style, piece) in names {
             self.layout.span(*style, piece);
         }
         if narrow {
             self.layout.indent(1);
-            if who.is_empty() {
+            if names.is_empty() {
                 return;
             }
             self.layout.span(Style::PLAIN, "\n");
@@ -147,9 +147,9 @@ impl Painter<'_, '_> {
         self.layout.span(Style::PLAIN, blank);
     }
 
-    /// The words; the further lines of a pasted block have a bar before them.
-    fn text(&mut self, style: Style, words: &str) {
-        for (i, line) in words.split('\n').enumerate() {
+    /// Draws text; further lines have a bar in front of them.
+    fn text(&mut self, style: Style, text: &str) {
+        for (i, line) in text.split('\n').enumerate() {
             if i > 0 {
                 self.layout.span(Style::PLAIN, "\n");
                 self.layout.span(self.theme.faint, self.glyphs.bar);
@@ -158,29 +158,29 @@ impl Painter<'_, '_> {
         }
     }
 
-    /// Words in a line drawn across the window.
-    fn rule(&mut self, words: &str) {
+    /// Draws text within a horizontal line.
+    fn rule(&mut self, text: &str) {
         let style = self.theme.rule;
-        let words = text::clip(words, self.cols.saturating_sub(8));
+        let text = text::clip(text, self.cols.saturating_sub(8));
         let line = |cells: usize| self.glyphs.rule.repeat(cells);
-        let left = format!("{} {words} ", line(2));
+        let left = format!("{} {text} ", line(2));
         let rest = self.cols.saturating_sub(text::width(&left) + 1).min(72);
         self.layout.span(style, &left);
         self.layout.span(style, &line(rest));
     }
 
-    /// A row of a list.
-    fn item(&mut self, head: &str, words: &str) {
-        /// Where the words begin, if the head is not longer.
+    /// Draws a row of a list.
+    fn item(&mut self, head: &str, text: &str) {
+        /// The column of the description, if the key is shorter.
         const COLUMN: usize = 26;
         let column = COLUMN.min(self.cols / 2);
         self.layout.span(Style::PLAIN, "  ");
         self.layout.span(self.theme.strong, head);
-        if words.is_empty() {
+        if text.is_empty() {
             return;
         }
         self.layout.indent(column);
         self.blank(column.saturating_sub(2 + text::width(head)).max(2));
-        self.layout.span(Style::PLAIN, words);
+        self.layout.span(Style::PLAIN, text);
     }
 }

@@ -1,4 +1,5 @@
-//! The plain form: one line for each message, further lines indented by two, no escape bytes.
+//! Blocks as plain text: one line for each message, further lines indented by two, no escape
+//! sequences.
 
 use super::block::Block;
 use crate::term::screen::Prompt;
@@ -13,7 +14,7 @@ pub(super) fn block(out: &mut Vec<u8>, newline: &str, block: &Block<'_>) {
                     out.extend_from_slice(newline.as_bytes());
                     out.extend_from_slice(b"  ");
                 }
-                // Nothing but what can be seen, whatever the caller believes.
+                // Only printable characters, even if the caller forgot to clean.
                 out.extend(row.bytes().filter(|b| *b >= 0x20 && *b != 0x7f));
             }
         }
@@ -52,10 +53,10 @@ pub(super) fn block(out: &mut Vec<u8>, newline: &str, block: &Block<'_>) {
     }
 }
 
-/// Echoes what is typed with nothing but printable characters, backspace and carriage return.
+/// Echoes typed text with printable characters, backspace and carriage return only.
 pub(super) struct Echo {
     cols: usize,
-    /// What is on the current row, as it was written; the cursor stands behind `at` cells of it.
+    /// The current row as it was written. The cursor is after `at` cells of it.
     row: String,
     at: usize,
 }
@@ -77,7 +78,7 @@ impl Echo {
         self.cols = usize::from(cols);
     }
 
-    /// Puts the cursor on a fresh row, so that something else can be written.
+    /// Begins a new row for other output, unless the row is empty.
     pub(super) fn interrupt(&mut self, out: &mut Vec<u8>) {
         if !self.row.is_empty() {
             out.extend_from_slice(b"\r\n");
@@ -86,14 +87,14 @@ impl Echo {
         }
     }
 
-    /// The row stays as it is; the next one begins.
+    /// Ends the row and begins a new one.
     pub(super) fn end_row(&mut self, out: &mut Vec<u8>) {
         out.extend_from_slice(b"\r\n");
         self.row.clear();
         self.at = 0;
     }
 
-    /// Makes the row show the prompt, or the end of it that fits.
+    /// Draws the prompt, or as much of its end as fits.
     pub(super) fn draw(&mut self, prompt: &Prompt<'_>, out: &mut Vec<u8>) {
         let label: String = prompt.label.iter().map(|(_, piece)| *piece).collect();
         let (before, after) = prompt
@@ -101,7 +102,7 @@ impl Echo {
             .split_at_checked(prompt.cursor)
             .unwrap_or_default();
         let room = self.cols.saturating_sub(1);
-        // A long text scrolls sideways: as much as fits up to the cursor, then what follows.
+        // Long text scrolls sideways: as much as fits up to the cursor, then the rest.
         let mut left = format!("{label}{before}").replace('\n', " ");
         while text::width(&left) > room {
             let first = text::graphemes(&left).next().map_or(1, |(g, _)| g.len());
@@ -165,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn the_echo_needs_no_escape_sequence() {
+    fn the_echo_needs_no_escape_sequences() {
         let mut echo = Echo::new(20);
         let mut draw = |text: &str, cursor: usize| {
             let mut out = Vec::new();

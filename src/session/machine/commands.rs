@@ -81,15 +81,15 @@ impl Machine {
         now: Now,
     ) -> Result<(), String> {
         let first = args.first().copied();
-        let words = first.unwrap_or("");
+        let argument = first.unwrap_or("");
         match verb {
             Verb::Msg => {
-                let to = Target::Person(command::person(words)?);
+                let to = Target::Person(command::person(argument)?);
                 let text = args.get(1).copied().unwrap_or("");
                 self.say(to, text, false, line, now);
             }
             Verb::Reply => match self.reply_to.clone() {
-                Some(name) => self.say(Target::Person(name), words, false, line, now),
+                Some(name) => self.say(Target::Person(name), argument, false, line, now),
                 None => {
                     return Err(
                         "No one has sent you a direct message yet. Start with /msg NAME TEXT."
@@ -97,14 +97,14 @@ impl Machine {
                     );
                 }
             },
-            Verb::Me => self.say(self.current_room(), words, true, line, now),
+            Verb::Me => self.say(self.current_room(), argument, true, line, now),
             Verb::Edit => {
-                let text = Text::message(words).map_err(|e| e.to_string())?;
+                let text = Text::message(argument).map_err(|e| e.to_string())?;
                 self.edit_message(Some(text), now);
             }
             Verb::Delete => self.edit_message(None, now),
             Verb::Join => {
-                let room = command::room(words)?;
+                let room = command::room(argument)?;
                 self.enter(room, now);
             }
             Verb::Leave => {
@@ -125,14 +125,14 @@ impl Machine {
                 self.requests.query(Purpose::Show, Query::Who(room), now);
             }
             Verb::Whois => {
-                let name = command::person(words)?;
+                let name = command::person(argument)?;
                 self.requests.query(Purpose::Show, Query::Whois(name), now);
             }
             Verb::History => self.history(args, now)?,
             Verb::Search => {
                 let rooms = self.rooms.names().cloned();
                 self.requests.read(StoreRead::Search {
-                    words: words.to_owned(),
+                    query: argument.to_owned(),
                     within: rooms.map(Conversation::Room).collect(),
                 });
             }
@@ -147,8 +147,8 @@ impl Machine {
             }
             Verb::Uptime => answers::uptime(&mut self.display, &self.server, now),
             Verb::Nick => {
-                let name =
-                    Name::new(words).map_err(|e| format!("{words:?} can't be your name: {e}."))?;
+                let name = Name::new(argument)
+                    .map_err(|e| format!("{argument:?} can't be your name: {e}."))?;
                 self.requests
                     .intend(Purpose::Change, Intent::Nick(name), now);
             }
@@ -166,7 +166,7 @@ impl Machine {
                 Some(name) => self.look_up(command::person(name)?, IgnoreAction::Ignore, now),
                 None => self.list_ignored(),
             },
-            Verb::Unignore => self.unignore(command::person(words)?, now),
+            Verb::Unignore => self.unignore(command::person(argument)?, now),
             Verb::Quiet => {
                 self.preferences.quiet = switch(first, self.preferences.quiet)?;
                 self.display.note(if self.preferences.quiet {
@@ -215,7 +215,7 @@ impl Machine {
                     keys::read_public_key(line, now.wall).map_err(|error| error.to_string())
                 };
                 let here = self.rooms.current();
-                let here_first = [here.as_str(), words];
+                let here_first = [here.as_str(), argument];
                 let args = match (verb, args) {
                     (Verb::Slow, [_time]) => &here_first,
                     _ => args,
@@ -234,19 +234,19 @@ impl Machine {
             .intend(Purpose::Change, Intent::Amend { to, text }, now);
     }
 
-    fn topic(&mut self, words: Option<&str>, now: Now) -> Result<(), String> {
+    fn topic(&mut self, text: Option<&str>, now: Now) -> Result<(), String> {
         let room = self.rooms.current();
-        let Some(words) = words else {
+        let Some(text) = text else {
             self.display.note(&match self.rooms.topic() {
                 Some(topic) => format!("{room}: {topic}"),
                 None => format!("{room} has no topic. /topic TEXT sets one."),
             });
             return Ok(());
         };
-        let topic = if words == "-" {
+        let topic = if text == "-" {
             None
         } else {
-            Some(Text::line(words, MAX_TOPIC).map_err(|e| e.to_string())?)
+            Some(Text::line(text, MAX_TOPIC).map_err(|e| e.to_string())?)
         };
         self.requests
             .intend(Purpose::Change, Intent::Topic { room, topic }, now);
@@ -413,12 +413,12 @@ impl Machine {
             self.zone_changed();
             self.display.forget_day();
         }
-        let words = format!(
+        let text = format!(
             "Your time zone is {}, where it's {}.",
             self.display.zone().name(),
             self.display.zone().moment(now.wall, now.wall)
         );
-        self.display.note(&words);
+        self.display.note(&text);
         Ok(())
     }
 
