@@ -280,6 +280,10 @@ impl Driver {
             }
             return self.jobs.pop_front();
         }
+        self.next_order()
+    }
+
+    fn next_order(&mut self) -> Option<Job> {
         let at = self.jobs.iter().position(Job::is_order)?;
         self.jobs.remove(at)
     }
@@ -288,9 +292,7 @@ impl Driver {
     fn remaining_orders(&mut self) -> Vec<JobFuture> {
         let running = self.job.take().filter(|_| self.job_is_order);
         let mut orders: Vec<JobFuture> = running.into_iter().collect();
-        while let Some(at) = self.jobs.iter().position(Job::is_order)
-            && let Some(job) = self.jobs.remove(at)
-        {
+        while let Some(job) = self.next_order() {
             orders.push(self.start(job));
         }
         orders

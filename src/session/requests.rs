@@ -27,29 +27,16 @@ pub(super) const SUMMARY_INTERVAL: Duration = Duration::from_secs(1);
 /// What the driver has to do for a session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
-    /// Send the intent to the hub. Answered by [`Machine::accepted`], [`Machine::refused`],
-    /// [`Machine::joined`] or [`Machine::left`] with this id.
-    ///
-    /// [`Machine::accepted`]: super::machine::Machine::accepted
-    /// [`Machine::refused`]: super::machine::Machine::refused
-    /// [`Machine::joined`]: super::machine::Machine::joined
-    /// [`Machine::left`]: super::machine::Machine::left
+    /// Send the intent to the hub. Answered by `Machine::accepted`, `Machine::refused`,
+    /// `Machine::joined` or `Machine::left` with this id.
     Intend(u32, Intent),
-    /// Send the query to the hub. Answered by [`Machine::answer`] with this id.
-    ///
-    /// [`Machine::answer`]: super::machine::Machine::answer
+    /// Send the query to the hub. Answered by `Machine::answer` with this id.
     Query(u32, Query),
-    /// Read from the store, one read or order at a time. Answered by [`Machine::read`].
-    ///
-    /// [`Machine::read`]: super::machine::Machine::read
+    /// Read from the store, one read or order at a time. Answered by `Machine::read`.
     Read(StoreRead),
-    /// Save [`Machine::preferences`] as they are when the store gets to it.
-    ///
-    /// [`Machine::preferences`]: super::machine::Machine::preferences
+    /// Save `Machine::preferences` as they are when the store gets to it.
     SavePreferences,
-    /// Carry out the order, one read or order at a time. Answered by [`Machine::reported`].
-    ///
-    /// [`Machine::reported`]: super::machine::Machine::reported
+    /// Carry out the order, one read or order at a time. Answered by `Machine::reported`.
     Order(Order),
     /// End the session with this exit status.
     Close(u32),
