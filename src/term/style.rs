@@ -15,7 +15,6 @@ pub enum Color {
 
 /// The colour and attributes of text.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Hash)]
-#[allow(clippy::struct_excessive_bools)] // Each is an attribute, and all combine freely.
 pub struct Style {
     /// The foreground colour.
     pub fg: Color,
@@ -23,12 +22,6 @@ pub struct Style {
     pub bold: bool,
     /// Dim.
     pub dim: bool,
-    /// Italic.
-    pub italic: bool,
-    /// Underlined.
-    pub underline: bool,
-    /// Foreground and background swapped.
-    pub reverse: bool,
 }
 
 impl Style {
@@ -37,9 +30,6 @@ impl Style {
         fg: Color::Default,
         bold: false,
         dim: false,
-        italic: false,
-        underline: false,
-        reverse: false,
     };
 
     /// This style in another colour.
@@ -63,41 +53,15 @@ impl Style {
         self
     }
 
-    /// This style, italic.
-    #[must_use]
-    pub const fn italic(mut self) -> Self {
-        self.italic = true;
-        self
-    }
-
-    /// This style, underlined.
-    #[must_use]
-    pub const fn underline(mut self) -> Self {
-        self.underline = true;
-        self
-    }
-
-    /// This style, with foreground and background swapped.
-    #[must_use]
-    pub const fn reverse(mut self) -> Self {
-        self.reverse = true;
-        self
-    }
-
     /// Writes the sequence that sets this style, whatever was set before.
     pub fn sgr(self, out: &mut Vec<u8>) {
         out.extend_from_slice(b"\x1b[");
-        let attributes = [
-            (self.bold, b"1"),
-            (self.dim, b"2"),
-            (self.italic, b"3"),
-            (self.underline, b"4"),
-            (self.reverse, b"7"),
-        ];
         // An empty first parameter means 0: reset.
-        for (_, number) in attributes.into_iter().filter(|(set, _)| *set) {
-            out.push(b';');
-            out.extend_from_slice(number);
+        if self.bold {
+            out.extend_from_slice(b";1");
+        }
+        if self.dim {
+            out.extend_from_slice(b";2");
         }
         match self.fg {
             Color::Default => {}
@@ -142,7 +106,6 @@ mod tests {
             (Style::PLAIN.fg(Color::Ansi(255)).dim(), "\x1b[;2;97m"),
             (Style::PLAIN.fg(Color::Indexed(7)), "\x1b[;38;5;7m"),
             (Style::PLAIN.fg(Color::Indexed(208)), "\x1b[;38;5;208m"),
-            (Style::PLAIN.italic().underline().reverse(), "\x1b[;3;4;7m"),
         ] {
             let mut out = Vec::new();
             style.sgr(&mut out);

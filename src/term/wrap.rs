@@ -15,14 +15,13 @@ use crate::text;
 /// Control characters are left out, except for `\n`, which starts a new row. Styles are reset at
 /// the end of each row, so that copied or scrolled rows carry none along.
 ///
-/// Set the indent and margin, add [`Layout::span`]s, then call [`Layout::end`].
+/// Set the indent, add [`Layout::span`]s, then call [`Layout::end`].
 #[derive(Debug)]
 pub struct Layout<'a> {
     out: &'a mut Vec<u8>,
     /// The number of cells in a row.
     room: usize,
     indent: usize,
-    margin: Option<(Style, String)>,
     /// The number of cells used in this row.
     col: usize,
     /// The style set in the terminal.
@@ -54,7 +53,6 @@ impl<'a> Layout<'a> {
             out,
             room: cols.max(4) - 1,
             indent: 0,
-            margin: None,
             col: 0,
             style: Style::PLAIN,
             begun: false,
@@ -65,12 +63,6 @@ impl<'a> Layout<'a> {
     /// Indents the following rows by `cells`, at most half of a row.
     pub fn indent(&mut self, cells: usize) {
         self.indent = cells.min(self.room / 2);
-    }
-
-    /// Begins the following rows with `mark`, clipped to the current indent.
-    pub fn margin(&mut self, style: Style, mark: &str) {
-        let mark = text::clip(mark, self.indent);
-        self.margin = Some((style, mark.replace(char::is_control, "")));
     }
 
     /// Adds text in a style.
@@ -180,15 +172,8 @@ impl<'a> Layout<'a> {
     fn new_row(&mut self) {
         self.reset();
         self.out.extend_from_slice(b"\r\n");
-        self.col = 0;
-        if let Some((style, mark)) = self.margin.take() {
-            self.place(style, &mark, text::width(&mark));
-            self.reset();
-            self.margin = Some((style, mark));
-        }
-        let blank = self.indent.saturating_sub(self.col);
-        self.out.resize(self.out.len() + blank, b' ');
-        self.col += blank;
+        self.out.resize(self.out.len() + self.indent, b' ');
+        self.col = self.indent;
         self.begun = false;
         self.gap = None;
     }
