@@ -51,20 +51,20 @@ enum Input {
 
 /// One session, from the first [`Machine::joined`] to [`Effect::Close`].
 ///
-/// Feed it what happens, in this order of precedence:
+/// Feed it what happens:
 ///
-/// - input of the client, if [`Machine::wants_input`]: [`Machine::feed`], [`Machine::eof`],
-///   [`Machine::resize`];
-/// - replies to its effects, each exactly once: [`Machine::accepted`], [`Machine::refused`],
+/// - input of the client, if [`Machine::wants_input`]: [`Machine::feed`], [`Machine::eof`];
+///   [`Machine::resize`] at any time;
+/// - the reply to each of its effects, exactly once: [`Machine::accepted`], [`Machine::refused`],
 ///   [`Machine::joined`], [`Machine::left`], [`Machine::answer`], [`Machine::read`],
-///   [`Machine::reported`];
-/// - events: [`Machine::room_event`] in the order of the room, after the reply to
-///   [`StoreRead::Backlog`] for it; [`Machine::private_event`] and the others at any time;
+///   [`Machine::reported`]. A save has a reply only if it fails: [`Machine::save_failed`];
+/// - events of the hub: [`Machine::room_event`] in the order of the room and after the backlog of
+///   the room was read, [`Machine::private_event`] and the rest at any time;
 /// - [`Machine::tick`] at [`Machine::deadline`].
 ///
-/// After each of them, take [`Machine::effects`] and carry them out until there are none, then
-/// send [`Machine::output`] to the client. After [`Effect::Close`], send the rest of the output
-/// and feed it no more.
+/// After each of these, carry out [`Machine::effects`] until there are none, then send
+/// [`Machine::output`] to the client. After [`Effect::Close`], send the rest of the output and
+/// feed it no more.
 pub struct Machine {
     me: SessionUser,
     server: Arc<ServerInfo>,
