@@ -33,7 +33,7 @@ use crate::cli::{Cli, Command, Exit};
 use crate::clock;
 use crate::config::{self, Config, Environment, SettingFlags};
 use crate::hub::Hub;
-use crate::session::start::Chat;
+use crate::session::service::SessionService;
 use crate::ssh;
 use crate::store::{MeteredStore, Store, WriteHealth};
 use crate::telemetry::logs::{self, LogHandle};
@@ -184,7 +184,7 @@ async fn run(
     let addresses: Vec<SocketAddr> = listeners.iter().map(|(_, addr)| *addr).collect();
 
     let started = clock::both();
-    let chat = Arc::new(Chat::new(
+    let chat = Arc::new(SessionService::new(
         hub.clone(),
         Arc::clone(&store),
         Arc::clone(&access) as Arc<dyn AdminService>,
@@ -248,7 +248,7 @@ async fn run(
 /// Spawns a task per listening socket.
 fn spawn_listeners(
     tasks: &mut Supervisor,
-    server: ssh::Server<Chat, AccessControl>,
+    server: ssh::Server<SessionService, AccessControl>,
     listeners: Listeners,
 ) -> ListenerControl {
     let server = Arc::new(server);

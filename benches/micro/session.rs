@@ -12,10 +12,10 @@ use ssh_chat::chat::event::{Body, Event, Message};
 use ssh_chat::chat::ids::{Conversation, RoomName, Seq};
 use ssh_chat::chat::intent::RoomView;
 use ssh_chat::chat::preferences::Preferences;
+use ssh_chat::hub::event_cache::EventCache;
 use ssh_chat::hub::feed::RoomEvent;
-use ssh_chat::hub::sheet::Sheet;
 use ssh_chat::session::display::Display;
-use ssh_chat::session::machine::{Effect, Fetched, Machine, ServerInfo, SessionUser};
+use ssh_chat::session::machine::{Effect, Machine, ServerInfo, SessionUser, StoreData};
 use ssh_chat::session::theme::Theme;
 use ssh_chat::term::screen::Size;
 use ssh_chat::text::Text;
@@ -66,13 +66,13 @@ fn session() -> Result<Machine> {
         },
     );
     machine.effects();
-    let recall = Fetched::Recall {
+    let backlog = StoreData::Backlog {
         room,
         messages: Vec::new(),
-        mark: None,
+        marker: None,
         new: 0,
     };
-    machine.fetched(recall, *NOW);
+    machine.read(backlog, *NOW);
     machine.output();
     Ok(machine)
 }
@@ -93,7 +93,7 @@ fn post(message: &Message) -> RoomEvent {
     RoomEvent {
         pushed: Instant::now(),
         event: Arc::new(Event::Message(message.clone())),
-        sheet: Sheet::default(),
+        rendered: EventCache::default(),
     }
 }
 
@@ -162,7 +162,7 @@ fn history(criterion: &mut Criterion) -> Result<()> {
             b.iter_batched(
                 || messages.clone(),
                 |messages| {
-                    machine.fetched(Fetched::History(messages), *NOW);
+                    machine.read(StoreData::History(messages), *NOW);
                     machine.output()
                 },
                 BatchSize::LargeInput,
@@ -185,7 +185,7 @@ fn a_message_above(criterion: &mut Criterion) -> Result<()> {
         ("stacked_longest", samples::stacked()),
     ] {
         let mut machine = session()?;
-        machine.bytes(typed.as_bytes(), *NOW);
+        machine.feed(typed.as_bytes(), *NOW);
         machine.output();
         group.bench_function(name, |b| {
             b.iter(|| {
@@ -254,7 +254,7 @@ fn lines(criterion: &mut Criterion) -> Result<()> {
 fn said(machine: &mut Machine, packets: &[Vec<u8>]) -> (usize, usize) {
     let (mut wanted, mut echoed) = (0, 0);
     for packet in packets {
-        machine.bytes(black_box(packet), *NOW);
+        machine.feed(black_box(packet), *NOW);
         loop {
             let effects = machine.effects();
             if effects.is_empty() {

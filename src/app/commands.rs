@@ -19,7 +19,7 @@ use crate::clock;
 use crate::config::{self, Config, Environment, SettingFlags};
 use crate::hub;
 use crate::session::at_console;
-use crate::session::peer::{DisconnectReason, Gone, Outbound};
+use crate::session::peer::{DisconnectReason, Disconnected, Outbound};
 use crate::ssh::probe::{
     ProbeReport, ProbeTarget, host_and_port, load_or_create_key, probe as probe_server,
 };
@@ -270,21 +270,21 @@ fn append(buffer: &Mutex<Vec<u8>>, bytes: &Bytes) {
 }
 
 impl Outbound for CapturedOutput {
-    async fn write(&self, bytes: Bytes) -> Result<(), Gone> {
+    async fn write(&self, bytes: Bytes) -> Result<(), Disconnected> {
         append(&self.stdout, &bytes);
         Ok(())
     }
 
-    async fn write_stderr(&self, bytes: Bytes) -> Result<(), Gone> {
+    async fn write_stderr(&self, bytes: Bytes) -> Result<(), Disconnected> {
         append(&self.stderr, &bytes);
         Ok(())
     }
 
     async fn finish(&self, _status: u32) {}
 
-    fn cut(&self, _why: DisconnectReason) {}
+    fn disconnect(&self, _why: DisconnectReason) {}
 
-    async fn gone(&self) {
+    async fn closed(&self) {
         std::future::pending::<()>().await;
     }
 }

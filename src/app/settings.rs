@@ -7,7 +7,7 @@ use crate::config::{self, AccessMode, AddKeysPolicy, Config, Environment, Settin
 use crate::hub;
 use crate::rate_limit::{Quota, TrustedNetworks};
 use crate::session::machine::ServerInfo;
-use crate::session::start::Chat;
+use crate::session::service::SessionService;
 use crate::session::usage::UsageLimits;
 use crate::ssh;
 use crate::telemetry::logs::LogHandle;
@@ -107,7 +107,7 @@ pub(super) struct Reloader<'a> {
     pub flags: &'a SettingFlags,
     pub log: &'a LogHandle,
     pub hub: &'a hub::Handle,
-    pub chat: &'a Chat,
+    pub chat: &'a SessionService,
     pub access: &'a AccessControl,
     pub started: Now,
 }

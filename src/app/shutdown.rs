@@ -22,7 +22,7 @@ use super::settings::Reloader;
 use super::supervisor::Supervisor;
 use crate::access::AccessControl;
 use crate::hub::Handle;
-use crate::session::start::Chat;
+use crate::session::service::SessionService;
 use crate::ssh::Drained;
 use crate::store::Store;
 use crate::text::Text;
@@ -42,7 +42,7 @@ pub(super) struct RunningServer {
     pub watchdog: JoinHandle<()>,
     pub hub: Handle,
     pub access: Arc<AccessControl>,
-    pub chat: Arc<Chat>,
+    pub chat: Arc<SessionService>,
     pub store: Arc<dyn Store>,
 }
 

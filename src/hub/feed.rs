@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
-use super::sheet::Sheet;
+use super::event_cache::EventCache;
 use crate::chat::access::Role;
 use crate::chat::event::Event;
 use crate::chat::ids::RoomName;
@@ -30,8 +30,8 @@ pub struct RoomEvent {
     pub pushed: Instant,
     /// What happened.
     pub event: Arc<Event>,
-    /// What it looks like, once somebody has seen it.
-    pub sheet: Sheet,
+    /// Its rendered form for the first readers.
+    pub rendered: EventCache,
 }
 
 /// A ring buffer of one room's recent events. One writer (the hub), any number of readers.
@@ -55,7 +55,7 @@ impl Ring {
         let event = Arc::new(RoomEvent {
             pushed: Instant::now(),
             event,
-            sheet: Sheet::default(),
+            rendered: EventCache::default(),
         });
         let mut ring = self.0.write().unwrap_or_else(PoisonError::into_inner);
         if ring.events.len() == RING {

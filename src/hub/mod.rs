@@ -16,11 +16,11 @@
 //! accepted is saved, then [`Handle::close_all`]; `run` returns when all handles are dropped.
 
 mod commit;
+pub mod event_cache;
 pub mod feed;
 mod handle;
 mod limits;
 mod rooms;
-pub mod sheet;
 #[cfg(test)]
 mod tests;
 

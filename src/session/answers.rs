@@ -1,385 +1,427 @@
-//! What a session is told: the greeting, a room on entering it, lists, history, help.
+//! What a session shows in answer to commands and on entering a room. Pure.
 
-use super::entry::Entry;
-use super::facts::{self, ago};
-use super::machine::{Fetch, Fetched, Machine};
-use super::requests::Asked;
+use super::context::{ServerInfo, SessionUser};
+use super::describe::{self, approximate};
+use super::display::Display;
+use super::display::block::{Block, count_others, with_message_block};
+use super::rooms::Rooms;
+use super::status;
+use crate::access::orders::OrderReply;
+use crate::chat::access::{Ban, KeyRecord, PendingKey};
 use crate::chat::command::{self, COMMANDS, Command, Group};
 use crate::chat::duration::every;
 use crate::chat::event::{Author, Message};
-use crate::chat::ids::{Conversation, Name, Now, RoomName, Time};
-use crate::chat::intent::{Answer, PersonInfo, Refusal, RoomInfo, RoomView};
+use crate::chat::ids::{AccountId, Conversation, Name, Now, RoomName, Time};
+use crate::chat::intent::{PersonInfo, RoomInfo, RoomView};
+use crate::chat::preferences::Preferences;
 use crate::store::{ReadMarker, SearchHits};
 use crate::text;
 
-/// How many names a list of people shows before it only counts.
-const LISTED: usize = 100;
+/// The most people `/who` lists; the rest are counted.
+const MAX_LISTED: usize = 100;
 
-impl Machine {
-    /// The first lines that anybody sees.
-    pub(super) fn greet(&mut self, lobby: &RoomView) {
-        let glyphs = self.display.glyphs();
-        let (dot, dots) = (glyphs.dot, glyphs.dots);
-        let name = &self.me.author.name;
-        let identity = match &self.me.key {
-            Some(key) => format!("you are {name} ({})", key.short(dots)),
-            None => format!("you are {name} (no key, so the name lasts as long as this session)"),
-        };
-        let (version, host) = (self.server.version, self.server.host.clone());
-        self.note(&format!("ssh-chat {version} {dot} {host} {dot} {identity}"));
-        let people = present(lobby);
-        if self.display.interactive() {
-            self.note(&format!(
-                "{people} {dot} /help shows what you can do, Tab completes"
-            ));
-        } else {
-            self.note(&people);
-        }
-        self.about(lobby);
-        if let Some(motd) = self.server.motd.clone() {
-            self.note(motd.as_str());
-        }
-        if let Some(remark) = self.me.remark.take() {
-            self.note(&remark);
-        }
-    }
-
-    /// The lines on entering another room.
-    pub(super) fn enter(&mut self, room: &RoomView) {
-        self.display.show(&Entry::Rule(room.name.as_str()));
-        self.note(&present(room));
-        self.about(room);
-        self.forget_day();
-    }
-
-    fn about(&mut self, room: &RoomView) {
-        if let Some(topic) = &room.topic {
-            self.note(&format!("Topic: {topic}"));
-        }
-        if let Some(slow) = room.slow {
-            self.note(&format!("Slow mode: one message {}", every(slow)));
-        }
-    }
-
-    /// Shows what was read from the store.
-    pub(super) fn show_fetched(&mut self, fetched: Fetched, now: Now) {
-        match fetched {
-            Fetched::Recall {
-                room,
-                messages,
-                mark,
-                new,
-            } => self.recall(&room, &messages, mark, new, now.wall),
-            Fetched::History(messages) => self.show_history(messages),
-            Fetched::Found(found) => self.show_found(found, now.wall),
-            Fetched::Account(name, wish, found) => self.account_found(&name, wish, found, now),
-            Fetched::Names(names, old) => {
-                let names = names.join(", ");
-                self.note(&format!(
-                    "You're ignoring {names}. /unignore NAME shows their messages again."
-                ));
-                if let Some(reason) = old {
-                    self.note(&format!("Some may have other names now: {reason}."));
-                }
-            }
-            Fetched::Failed { room, reason } => {
-                if let Some(tab) = self
-                    .tabs
-                    .iter_mut()
-                    .find(|tab| Some(&tab.name) == room.as_ref())
-                {
-                    tab.recalled = false;
-                }
-                self.error(&format!(
-                    "The history can't be read at this moment: {reason}."
-                ));
-            }
-        }
-    }
-
-    /// What was said in a room, with a line where the last visit ended.
-    fn recall(
-        &mut self,
-        room: &RoomName,
-        messages: &[Message],
-        mark: Option<ReadMarker>,
-        new: u64,
-        now: Time,
-    ) {
-        let mut divider = mark.filter(|_| new > 0);
-        for message in messages {
-            if let Some(mark) = divider
-                && message.seq > mark.seq
-            {
-                divider = None;
-                let since = self.zone.moment(mark.at, now);
-                self.display
-                    .show(&Entry::Rule(&format!("{new} new since {since}")));
-            }
-            if !self.preferences.ignores(message.author.account) {
-                self.show_message(message);
-            }
-        }
-        let Some(tab) = self.tabs.iter_mut().find(|tab| tab.name == *room) else {
-            return;
-        };
-        tab.recalled = true;
-        if let Some(message) = messages.last() {
-            // Not the latest time: the wall clock may have stepped back since.
-            if message.seq >= tab.seen {
-                (tab.seen, tab.seen_at) = (message.seq, Some(message.at));
-            }
-        }
-    }
-
-    /// Takes out what the person does not want to see. Returns how much that was.
-    fn hide(&self, messages: &mut Vec<Message>) -> usize {
-        let all = messages.len();
-        messages.retain(|message| !self.preferences.ignores(message.author.account));
-        all - messages.len()
-    }
-
-    fn show_history(&mut self, mut messages: Vec<Message>) {
-        if messages.is_empty() {
-            return self.note("Nothing was said yet.");
-        }
-        let count = messages.len();
-        let mut words = if count == 1 {
-            "the last message".to_owned()
-        } else {
-            format!("the last {count} messages")
-        };
-        if let hidden @ 1.. = self.hide(&mut messages) {
-            words = format!("{words}, {hidden} hidden by /ignore");
-        }
-        self.display.show(&Entry::Rule(&words));
-        self.forget_day();
-        for message in &messages {
-            self.show_message(message);
-        }
-        self.display.show(&Entry::Rule("now"));
-        self.forget_day();
-    }
-
-    fn show_found(&mut self, found: SearchHits, now: Time) {
-        let mut messages = found.messages;
-        let mut looked = match self.hide(&mut messages) {
-            0 => String::new(),
-            hidden => format!(" {hidden} more hidden by /ignore."),
-        };
-        if let Some(back_to) = found.back_to {
-            let back_to = self.zone.moment(back_to, now);
-            looked = format!("{looked} The search went back to {back_to}.");
-        }
-        if messages.is_empty() {
-            let nothing = "Nothing found in the rooms that you are in.";
-            return self.note(&format!("{nothing}{looked}"));
-        }
-        // The store gives the newest first; read from top to bottom the newest stands last.
-        for message in messages.iter().rev() {
-            let room = match &message.conversation {
-                Conversation::Room(room) => room.as_str(),
-                Conversation::Direct(..) => "direct",
-            };
-            let head = format!("{} {room}", self.zone.moment(message.at, now));
-            let name = message.author.name.clone();
-            super::entry::of_message(message, &self.me.author.name, false, "", |entry| {
-                let words = match entry {
-                    Entry::Said { text, .. } => format!("{name}: {text}"),
-                    Entry::Did { text, .. } => format!("* {name} {text}"),
-                    Entry::Direct { text, .. } | Entry::System { text, .. } => text.to_owned(),
-                    _ => String::new(),
-                };
-                self.display.show(&Entry::Item(&head, &words));
-            });
-        }
-        let count = messages.len();
-        let plural = if count == 1 { "" } else { "s" };
-        self.note(&format!(
-            "{count} message{plural} found, the newest last.{looked}"
+/// The first lines of a session.
+pub(super) fn greet(
+    display: &mut Display,
+    me: &mut SessionUser,
+    server: &ServerInfo,
+    lobby: &RoomView,
+) {
+    let glyphs = display.glyphs();
+    let dot = glyphs.dot;
+    let name = &me.author.name;
+    let identity = match &me.key {
+        Some(key) => format!("you are {name} ({})", key.short(glyphs.dots)),
+        None => format!("you are {name} (no key: you keep this name until you disconnect)"),
+    };
+    let ServerInfo { version, host, .. } = server;
+    display.note(&format!("ssh-chat {version} {dot} {host} {dot} {identity}"));
+    let people = present(lobby);
+    if display.is_interactive() {
+        display.note(&format!(
+            "{people} {dot} /help lists the commands, Tab completes"
         ));
+    } else {
+        display.note(&people);
     }
-
-    /// Shows the hub's answer to a question.
-    pub(super) fn show_answer(&mut self, asked: &Asked, answer: Answer, now: Now) {
-        match (asked, answer) {
-            (Asked::Person(name, wish), Answer::Refused(Refusal::NotOnline(_))) => {
-                self.fetch(Fetch::Account(name.clone(), *wish));
-            }
-            (Asked::Person(_, wish), Answer::Person(person)) => {
-                let PersonInfo { account, name, .. } = *person;
-                self.person_found(*wish, &Author { account, name }, now);
-            }
-            (_, Answer::Refused(refusal)) => self.error(&refusal.to_string()),
-            (Asked::DirectHistory(limit), Answer::Person(person)) => {
-                let me = self.me.author.account;
-                self.fetch(Fetch::History {
-                    conversation: Conversation::between(me, person.account),
-                    limit: *limit,
-                });
-            }
-            (_, Answer::Person(person)) => self.whois(&person, now.wall),
-            (_, Answer::People(room, people)) => self.who(&room, &people),
-            (_, Answer::Rooms(rooms)) => self.rooms(&rooms),
-            (_, Answer::Words(_)) => {}
-        }
+    topic_and_slow_mode(display, lobby);
+    if let Some(motd) = &server.motd {
+        display.note(motd.as_str());
     }
-
-    fn who(&mut self, room: &RoomName, people: &[PersonInfo]) {
-        let count = people.len();
-        let noun = if count == 1 { "person" } else { "people" };
-        self.display
-            .show(&Entry::Heading(&format!("{count} {noun} in {room}")));
-        for person in people.iter().take(LISTED) {
-            let facts = facts::person(person, self.me.author.account).join(", ");
-            self.display
-                .show(&Entry::Item(person.name.as_str(), &facts));
-        }
-        if count > LISTED {
-            self.note(&format!("  and {} more", count - LISTED));
-        }
-    }
-
-    fn whois(&mut self, person: &PersonInfo, now: Time) {
-        let since = self.zone.moment(person.since, now);
-        let online = format!("online since {since} ({})", ago(person.online_for));
-        let rooms: Vec<&str> = person.rooms.iter().map(RoomName::as_str).collect();
-        self.display.show(&Entry::Heading(person.name.as_str()));
-        let facts = facts::person(person, self.me.author.account);
-        if !facts.is_empty() {
-            self.display.show(&Entry::Item(&facts.join(", "), ""));
-        }
-        self.display.show(&Entry::Item(&online, ""));
-        self.display
-            .show(&Entry::Item(&format!("in {}", rooms.join(", ")), ""));
-        if let Some(from) = &person.from {
-            self.display.show(&Entry::Item(&format!("from {from}"), ""));
-        }
-        if let Some(key) = &person.key {
-            self.display.show(&Entry::Item(&format!("key {key}"), ""));
-        }
-    }
-
-    fn rooms(&mut self, rooms: &[RoomInfo]) {
-        for room in rooms {
-            let mine = self.tabs.iter().any(|tab| tab.name == room.name);
-            let head = format!("{}{}", room.name, if mine { " *" } else { "" });
-            let people = if room.people == 1 {
-                "1 person".to_owned()
-            } else {
-                format!("{} people", room.people)
-            };
-            let topic = room.topic.as_ref().map(|topic| format!(", {topic}"));
-            let slow = room
-                .slow
-                .map(|slow| format!(", one message {}", every(slow)));
-            let facts = people + slow.as_deref().unwrap_or("") + topic.as_deref().unwrap_or("");
-            self.display.show(&Entry::Item(&head, &facts));
-        }
-        self.note("* you are in it. /join ROOM goes there; a new name makes a new room.");
-    }
-
-    pub(super) fn version(&mut self) {
-        let words = format!("ssh-chat {}", self.server.version);
-        self.note(&words);
-    }
-
-    pub(super) fn uptime(&mut self, now: Now) {
-        let started = self.server.started;
-        let since = self.zone.moment(started.wall, now.wall);
-        let up = now.mono.saturating_duration_since(started.mono);
-        let words = format!("Running for {}, since {since}.", ago(up));
-        self.note(&words);
-    }
-
-    pub(super) fn help(&mut self, about: Option<&str>) -> Result<(), String> {
-        match about {
-            None => self.help_all(),
-            Some(word) => {
-                let word = word.trim_start_matches('/');
-                if word.eq_ignore_ascii_case(Group::Operators.title()) {
-                    for command in COMMANDS.iter().filter(|c| c.group == Group::Operators) {
-                        let head = format!("/{} {}", command.name, command.usage);
-                        self.display
-                            .show(&Entry::Item(head.trim_end(), command.help));
-                    }
-                    return Ok(());
-                }
-                let Some(found) = command::find(word) else {
-                    let names = COMMANDS.iter().map(|command| command.name);
-                    let nearest = command::nearest(word, names);
-                    let hint = nearest.map(|name| format!(" Nearest: /{name}"));
-                    return Err(format!("No command /{word}.{}", hint.unwrap_or_default()));
-                };
-                self.help_one(found);
-            }
-        }
-        Ok(())
-    }
-
-    /// All commands: in two columns where there is room, one below the other elsewhere.
-    fn help_all(&mut self) {
-        /// The width of a column.
-        const COLUMN: usize = 39;
-        let section = |group: Group| {
-            let commands = COMMANDS.iter().filter(move |c| c.group == group);
-            let rows = commands.map(|c| format!("  /{:<10} {}", c.name, c.help));
-            std::iter::once(group.title().to_owned()).chain(rows)
-        };
-        let mut left: Vec<String> = Vec::new();
-        let mut right: Vec<String> = Vec::new();
-        let (everybody, order) = Group::ALL.split_at(4);
-        for (i, group) in everybody.iter().enumerate() {
-            let column = if i < 2 { &mut left } else { &mut right };
-            column.extend(section(*group));
-        }
-        if self.display.columns() < 2 * COLUMN {
-            for row in left.iter().chain(&right) {
-                self.note(row);
-            }
-        } else {
-            for i in 0..left.len().max(right.len()) {
-                let cell = |column: &[String]| column.get(i).cloned().unwrap_or_default();
-                let row = format!(
-                    "{} {}",
-                    text::pad(&cell(&left), COLUMN, false),
-                    cell(&right)
-                );
-                self.note(row.trim_end());
-            }
-        }
-        self.note("/help COMMAND says more. Two slashes say a line that begins with one.");
-        if order.iter().any(|group| group.role() <= self.me.role) {
-            self.note("/help operators lists what keeps order.");
-        }
-    }
-
-    fn help_one(&mut self, command: &Command) {
-        let usage = format!("/{} {}", command.name, command.usage);
-        self.display.show(&Entry::Heading(usage.trim_end()));
-        self.display.show(&Entry::Item(command.help, ""));
-        if !command.aliases.is_empty() {
-            let aliases: Vec<String> = command.aliases.iter().map(|a| format!("/{a}")).collect();
-            let words = format!("also {}", aliases.join(", "));
-            self.display.show(&Entry::Item(&words, ""));
-        }
-        let example = format!("example: {}", command.example);
-        self.display.show(&Entry::Item(&example, ""));
+    if let Some(remark) = me.remark.take() {
+        display.note(&remark);
     }
 }
 
-/// Who is in a room, in a sentence for the one who has just entered it.
+/// The first lines of a room other than the lobby.
+pub(super) fn enter_room(display: &mut Display, room: &RoomView) {
+    display.show(&Block::Rule(room.name.as_str()));
+    display.note(&present(room));
+    topic_and_slow_mode(display, room);
+    display.forget_day();
+}
+
+/// The others in a room.
 fn present(room: &RoomView) -> String {
     let others = room.people.saturating_sub(1);
     if others == 0 {
-        return format!("{}: nobody else is here", room.name);
+        return format!("{}: no one else is here", room.name);
     }
     let names: Vec<&str> = room.some.iter().map(Name::as_str).collect();
     let more = others.saturating_sub(names.len());
     let names = names.join(", ");
     match more {
         0 => format!("{}: {names}", room.name),
-        1 => format!("{}: {names} and one other", room.name),
-        more => format!("{}: {names} and {more} others", room.name),
+        more => format!("{}: {names} and {}", room.name, count_others(more)),
     }
+}
+
+fn topic_and_slow_mode(display: &mut Display, room: &RoomView) {
+    if let Some(topic) = &room.topic {
+        display.note(&format!("Topic: {topic}"));
+    }
+    if let Some(slow) = room.slow {
+        display.note(&format!("Slow mode: one message {}", every(slow)));
+    }
+}
+
+/// The messages a reader can see.
+#[derive(Clone, Copy)]
+pub(super) struct Reader<'a> {
+    pub(super) author: &'a Author,
+    pub(super) preferences: &'a Preferences,
+}
+
+impl Reader<'_> {
+    /// Removes the messages of ignored people. Returns how many there were.
+    fn hide_ignored(&self, messages: &mut Vec<Message>) -> usize {
+        let all = messages.len();
+        messages.retain(|message| !self.preferences.ignores(message.author.account));
+        all - messages.len()
+    }
+}
+
+/// The backlog of a room, with a divider in front of the `new` messages since `marker`.
+pub(super) fn backlog(
+    display: &mut Display,
+    reader: Reader<'_>,
+    messages: &[Message],
+    marker: Option<ReadMarker>,
+    new: u64,
+    now: Time,
+) {
+    let mut divider = marker.filter(|_| new > 0);
+    for message in messages {
+        if let Some(marker) = divider.take_if(|marker| message.seq > marker.seq) {
+            let since = display.zone().moment(marker.at, now);
+            display.show(&Block::Rule(&format!("{new} new since {since}")));
+        }
+        if !reader.preferences.ignores(message.author.account) {
+            display.message(message, reader.author);
+        }
+    }
+}
+
+/// `/history`.
+pub(super) fn history(display: &mut Display, reader: Reader<'_>, mut messages: Vec<Message>) {
+    let mut heading = match messages.len() {
+        0 => return display.note("No messages yet."),
+        1 => "the last message".to_owned(),
+        count => format!("the last {count} messages"),
+    };
+    if let hidden @ 1.. = reader.hide_ignored(&mut messages) {
+        heading = format!("{heading}, {hidden} hidden by /ignore");
+    }
+    display.show(&Block::Rule(&heading));
+    display.forget_day();
+    for message in &messages {
+        display.message(message, reader.author);
+    }
+    display.show(&Block::Rule("now"));
+    display.forget_day();
+}
+
+/// `/search`.
+pub(super) fn search(display: &mut Display, reader: Reader<'_>, hits: SearchHits, now: Time) {
+    let mut messages = hits.messages;
+    let mut remarks = match reader.hide_ignored(&mut messages) {
+        0 => String::new(),
+        hidden => format!(" {hidden} more hidden by /ignore."),
+    };
+    if let Some(back_to) = hits.back_to {
+        let back_to = display.zone().moment(back_to, now);
+        remarks = format!("{remarks} Searched back to {back_to}.");
+    }
+    // The store returns the newest first. It's shown last, next to the prompt.
+    for message in messages.iter().rev() {
+        let room = match &message.conversation {
+            Conversation::Room(room) => room.as_str(),
+            Conversation::Direct(..) => "direct",
+        };
+        let head = format!("{} {room}", display.zone().moment(message.at, now));
+        let name = message.author.name.as_str();
+        with_message_block(message, &reader.author.name, false, "", |block| {
+            let text = match block {
+                Block::Said { text, .. } => format!("{name}: {text}"),
+                Block::Did { text, .. } => format!("* {name} {text}"),
+                Block::Direct { text, .. } | Block::System { text, .. } => text.to_owned(),
+                _ => String::new(),
+            };
+            display.item(&head, &text);
+        });
+    }
+    display.note(&match messages.len() {
+        0 => format!("No matches in the rooms you're in.{remarks}"),
+        1 => format!("1 message found.{remarks}"),
+        count => format!("{count} messages found, newest last.{remarks}"),
+    });
+}
+
+/// `/ignore` without a name. `outdated` is why some of the names may be out of date.
+pub(super) fn ignored(display: &mut Display, names: &[String], outdated: Option<&str>) {
+    display.note(&format!(
+        "You're ignoring {}. /unignore NAME shows their messages again.",
+        names.join(", ")
+    ));
+    if let Some(reason) = outdated {
+        display.note(&format!("Some names may be out of date: {reason}."));
+    }
+}
+
+/// `/who`.
+pub(super) fn who(display: &mut Display, me: AccountId, room: &RoomName, people: &[PersonInfo]) {
+    let count = describe::people(people.len());
+    display.show(&Block::Heading(&format!("{count} in {room}")));
+    for person in people.iter().take(MAX_LISTED) {
+        display.item(
+            person.name.as_str(),
+            &describe::person(person, me).join(", "),
+        );
+    }
+    if let more @ 1.. = people.len().saturating_sub(MAX_LISTED) {
+        display.note(&format!("  and {more} more"));
+    }
+}
+
+/// `/whois`.
+pub(super) fn whois(display: &mut Display, me: AccountId, person: &PersonInfo, now: Time) {
+    display.show(&Block::Heading(person.name.as_str()));
+    let state = describe::person(person, me);
+    if !state.is_empty() {
+        display.item(&state.join(", "), "");
+    }
+    let since = display.zone().moment(person.since, now);
+    let online_for = approximate(person.online_for);
+    display.item(&format!("online since {since} ({online_for})"), "");
+    let rooms: Vec<&str> = person.rooms.iter().map(RoomName::as_str).collect();
+    display.item(&format!("in {}", rooms.join(", ")), "");
+    if let Some(from) = &person.from {
+        display.item(&format!("from {from}"), "");
+    }
+    if let Some(key) = &person.key {
+        display.item(&format!("key {key}"), "");
+    }
+}
+
+/// `/rooms`.
+pub(super) fn rooms(display: &mut Display, joined: &Rooms, rooms: &[RoomInfo]) {
+    for room in rooms {
+        let mark = if joined.contains(&room.name) {
+            " *"
+        } else {
+            ""
+        };
+        let mut facts = describe::people(room.people);
+        if let Some(slow) = room.slow {
+            facts = format!("{facts}, one message {}", every(slow));
+        }
+        if let Some(topic) = &room.topic {
+            facts = format!("{facts}, {topic}");
+        }
+        display.item(&format!("{}{mark}", room.name), &facts);
+    }
+    display.note("* You're in this room. /join ROOM enters a room, and creates it if it's new.");
+}
+
+/// `/uptime`.
+pub(super) fn uptime(display: &mut Display, server: &ServerInfo, now: Now) {
+    let started = server.started;
+    let since = display.zone().moment(started.wall, now.wall);
+    let up = now.mono.saturating_duration_since(started.mono);
+    display.note(&format!("Up for {}, since {since}.", approximate(up)));
+}
+
+/// `/help`: all commands, or those that `topic` names.
+pub(super) fn help(
+    display: &mut Display,
+    me: &SessionUser,
+    topic: Option<&str>,
+) -> Result<(), String> {
+    let Some(topic) = topic else {
+        help_all(display, me);
+        return Ok(());
+    };
+    let topic = topic.trim_start_matches('/');
+    if topic.eq_ignore_ascii_case(Group::Operators.title()) {
+        for command in COMMANDS.iter().filter(|c| c.group == Group::Operators) {
+            display.item(&usage(command), command.help);
+        }
+        return Ok(());
+    }
+    let Some(command) = command::find(topic) else {
+        let names = COMMANDS.iter().map(|command| command.name);
+        let nearest = command::nearest(topic, names);
+        let hint = nearest.map(|name| format!(" Did you mean /{name}?"));
+        return Err(format!(
+            "Unknown command: /{topic}.{}",
+            hint.unwrap_or_default()
+        ));
+    };
+    display.show(&Block::Heading(&usage(command)));
+    display.item(command.help, "");
+    if !command.aliases.is_empty() {
+        let aliases: Vec<String> = command.aliases.iter().map(|a| format!("/{a}")).collect();
+        display.item(&format!("also {}", aliases.join(", ")), "");
+    }
+    display.item(&format!("example: {}", command.example), "");
+    Ok(())
+}
+
+fn usage(command: &Command) -> String {
+    let usage = format!("/{} {}", command.name, command.usage);
+    usage.trim_end().to_owned()
+}
+
+/// All commands, in two columns if they fit.
+fn help_all(display: &mut Display, me: &SessionUser) {
+    /// The width of a column.
+    const COLUMN: usize = 39;
+    let section = |group: &Group| {
+        let (title, group) = (group.title().to_owned(), *group);
+        let commands = COMMANDS.iter().filter(move |c| c.group == group);
+        std::iter::once(title).chain(commands.map(|c| format!("  /{:<10} {}", c.name, c.help)))
+    };
+    let (everyone, operators) = Group::ALL.split_at(4);
+    let (left, right) = everyone.split_at(2);
+    let left: Vec<String> = left.iter().flat_map(section).collect();
+    let right: Vec<String> = right.iter().flat_map(section).collect();
+    if display.columns() < 2 * COLUMN {
+        for row in left.iter().chain(&right) {
+            display.note(row);
+        }
+    } else {
+        for i in 0..left.len().max(right.len()) {
+            let cell = |column: &[String]| column.get(i).cloned().unwrap_or_default();
+            let left = text::pad(&cell(&left), COLUMN, false);
+            display.note(format!("{left} {}", cell(&right)).trim_end());
+        }
+    }
+    display.note("/help COMMAND shows details. A line that begins with // is sent with one slash.");
+    if operators.iter().any(|group| group.role() <= me.role) {
+        display.note("/help operators lists the operator commands.");
+    }
+}
+
+/// The outcome of an order.
+pub(super) fn report(display: &mut Display, server: &ServerInfo, report: &OrderReply, now: Time) {
+    match report {
+        OrderReply::Done(text) => display.note(text),
+        OrderReply::Invited { code, link, invite } => {
+            display.show(&Block::Heading("The code (shown only once):"));
+            display.item(code, "");
+            if let Some(link) = link {
+                display.item(link, "");
+            }
+            let facts = describe::invite(invite, display.zone(), now);
+            let id = invite.id();
+            display.note(&format!("{facts}. /invite revoke {id} revokes it."));
+        }
+        OrderReply::Invites(invites) => {
+            for invite in invites {
+                let facts = describe::invite(invite, display.zone(), now);
+                display.item(invite.id(), &format!("{facts}, by {}", invite.by));
+            }
+            count(display, invites.len(), "invite");
+        }
+        OrderReply::Bans(bans) => {
+            for ban in bans {
+                show_ban(display, ban, now);
+            }
+            count(display, bans.len(), "ban");
+        }
+        OrderReply::Pending(pending) => {
+            for request in pending {
+                let PendingKey {
+                    key,
+                    name,
+                    from,
+                    at,
+                } = request;
+                let since = display.zone().moment(*at, now);
+                let facts = format!("{} from {from}, since {since}", key.fingerprint);
+                display.item(name.as_str(), &facts);
+            }
+            count(display, pending.len(), "pending request");
+        }
+        OrderReply::Keys { keys, claimed } => {
+            for key in keys {
+                show_key(display, key, "", now);
+            }
+            for key in claimed {
+                show_key(display, key, ", waiting for its owner to confirm", now);
+            }
+            count(display, keys.len(), "key");
+        }
+        OrderReply::Status(status) => {
+            for (key, text) in status::lines(status, server) {
+                display.item(key, &text);
+            }
+        }
+        OrderReply::Audit(entries) => {
+            // The newest is shown last, next to the prompt.
+            for entry in entries.iter().rev() {
+                let at = display.zone().moment(entry.at, now);
+                let (actor, action) = (&entry.actor, &entry.action);
+                let (target, detail) = (&entry.target, &entry.detail);
+                display.item(&at, &format!("{actor}: {action} {target} {detail}"));
+            }
+            display.note(&match entries.len() {
+                0 => "No audit entries.".to_owned(),
+                1 => "1 entry.".to_owned(),
+                count => format!("{count} entries."),
+            });
+        }
+    }
+}
+
+fn show_key(display: &mut Display, key: &KeyRecord, state: &str, now: Time) {
+    let KeyRecord {
+        fingerprint,
+        algorithm,
+        comment,
+        added,
+    } = key;
+    let since = display.zone().moment(*added, now);
+    let facts = format!("{algorithm} {comment}, since {since}{state}");
+    display.item(fingerprint.as_str(), &facts.replace(" ,", ","));
+}
+
+fn show_ban(display: &mut Display, ban: &Ban, now: Time) {
+    let zone = display.zone();
+    let mut facts = format!("by {} at {}", ban.by, zone.moment(ban.at, now));
+    if let Some(until) = ban.until {
+        facts = format!("{facts}, until {}", zone.moment(until, now));
+    }
+    if let Some(reason) = &ban.reason {
+        facts = format!("{facts}: {reason}");
+    }
+    display.item(&format!("{} {}", ban.id, ban.target), &facts);
+}
+
+fn count(display: &mut Display, count: usize, noun: &str) {
+    display.note(&match count {
+        0 => format!("No {noun}s."),
+        1 => format!("1 {noun}."),
+        count => format!("{count} {noun}s."),
+    });
 }

@@ -1,5 +1,5 @@
-//! The question whether somebody else's account gets the key of a newcomer, where anybody may come
-//! in. Where only registered keys may, the login asks: see `ssh/login.rs`.
+//! Asks the owner of a new key on an open server whether an account that claims the key gets it.
+//! If only registered keys may sign in, the SSH login asks: see `ssh/login.rs`.
 
 use std::time::Duration;
 
@@ -7,109 +7,108 @@ use bytes::Bytes;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::peer::{Inbound, Input, Outbound, Peer};
-use super::setup::Setup;
+use super::setup::ClientSetup;
 use crate::access::AdminService;
 use crate::access::authenticator::MAX_CLAIM_ANSWERS;
 use crate::access::authenticator::{CLAIM_NOTICE, ClaimAnswer, claim_question};
 use crate::chat::ids::{MAX_NAME, Name};
 use crate::term::keys::{Decoder, Key};
 
-/// How long they may take to answer.
-const TIME_TO_ANSWER: Duration = Duration::from_secs(120);
-const NO_ANSWER: &str = "No answer within 2 minutes. Connect again when you have one.";
+/// How long the owner may take to answer.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
+const NO_ANSWER: &str = "No answer within 2 minutes. Connect again to answer.";
 
-/// What came of the question.
+/// The outcome of the question.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Asked {
-    /// There was nothing to ask, or it was answered: they sign in.
+pub(super) enum ClaimOutcome {
+    /// There was nothing to ask, or it was answered: the user signs in.
     Settled,
-    /// It could not be asked, or was not answered with a name: they sign in as without the claims,
-    /// and are told this.
+    /// It could not be asked, or was not answered with a name: the user signs in as if there were
+    /// no claims, and is shown this remark.
     Unanswered(String),
-    /// They don't sign in: the words, if any.
+    /// The user doesn't sign in, for this reason if there is one to show.
     Leave(Option<String>),
 }
 
-/// Asks the owner of a new key that accounts claim. Without a terminal, nobody is asked.
-pub(super) async fn ask(
+/// Asks about the claims on a new key. Without a terminal, the question is left unanswered.
+pub(super) async fn confirm_claims(
     orders: &dyn AdminService,
     peer: &Peer,
-    setup: &mut Setup,
+    setup: &mut ClientSetup,
     stall: Duration,
     input: &mut impl Inbound,
     output: &impl Outbound,
-) -> Asked {
+) -> ClaimOutcome {
     if !peer.is_new() {
-        return Asked::Settled;
+        return ClaimOutcome::Settled;
     }
     let names = orders.claims(peer.auth_request()).await;
     if names.is_empty() {
-        return Asked::Settled;
+        return ClaimOutcome::Settled;
     }
     if !setup.has_terminal() {
         return unanswered(&names);
     }
-    let deadline = Instant::now() + TIME_TO_ANSWER;
+    let deadline = Instant::now() + ANSWER_TIMEOUT;
     let mut question = format!("{CLAIM_NOTICE}\r\n{}", claim_question(&names));
     for _ in 0..MAX_CLAIM_ANSWERS {
         let line = read_line(setup, stall, input, output, &question);
         let answer = match timeout_at(deadline, line).await {
-            Err(_too_late) => return Asked::Leave(Some(NO_ANSWER.to_owned())),
-            Ok(Line::Typed(answer)) => answer,
-            Ok(Line::End) => return unanswered(&names),
-            Ok(Line::Leave) => return Asked::Leave(None),
+            Err(_too_late) => return ClaimOutcome::Leave(Some(NO_ANSWER.to_owned())),
+            Ok(PromptReply::Line(answer)) => answer,
+            Ok(PromptReply::Eof) => return unanswered(&names),
+            Ok(PromptReply::Left) => return ClaimOutcome::Leave(None),
         };
         question = match orders.answer_claim(peer.auth_request(), &answer).await {
             ClaimAnswer::Accepted => {
-                // It says that the key is nobody's.
+                // It says that the key has no account.
                 let _outdated = peer.take_ticket();
-                return Asked::Settled;
+                return ClaimOutcome::Settled;
             }
-            ClaimAnswer::Refused => return Asked::Settled,
+            ClaimAnswer::Refused => return ClaimOutcome::Settled,
             ClaimAnswer::Again(question) => question,
-            ClaimAnswer::Failed(words) => return Asked::Leave(Some(words)),
+            ClaimAnswer::Failed(error) => return ClaimOutcome::Leave(Some(error)),
         };
     }
     unanswered(&names)
 }
 
-fn unanswered(names: &[Name]) -> Asked {
+fn unanswered(names: &[Name]) -> ClaimOutcome {
     let names: Vec<&str> = names.iter().map(Name::as_str).collect();
     let names = names.join(", ");
-    Asked::Unanswered(format!(
-        "Another account wanted to add this key ({names}). It has an account of its own now, since \
-         nobody confirmed that at a terminal."
+    ClaimOutcome::Unanswered(format!(
+        "Another account asked to add this key ({names}). No one confirmed that at a terminal, so \
+         the key has an account of its own now."
     ))
 }
 
-/// What came of waiting for a line.
-enum Line {
-    Typed(String),
-    /// Nothing more will be typed.
-    End,
-    /// They left.
-    Leave,
+/// The answer to a prompt.
+enum PromptReply {
+    Line(String),
+    Eof,
+    /// The client disconnected, or Ctrl-C or Ctrl-D was pressed.
+    Left,
 }
 
-/// Writes a prompt and reads one line, with the terminal in raw mode: what is typed is echoed here.
+/// Writes a prompt and reads one line. The terminal is in raw mode, so this echoes the input.
 async fn read_line(
-    setup: &mut Setup,
+    setup: &mut ClientSetup,
     stall: Duration,
     input: &mut impl Inbound,
     output: &impl Outbound,
     prompt: &str,
-) -> Line {
+) -> PromptReply {
     let mut decoder = Decoder::new();
     let (mut keys, mut line) = (Vec::new(), String::new());
     let mut echo = prompt.to_owned();
     loop {
         let written = output.write(Bytes::from(std::mem::take(&mut echo)));
         if !matches!(timeout(stall, written).await, Ok(Ok(()))) {
-            return Line::Leave;
+            return PromptReply::Left;
         }
         match input.next().await {
-            None => return Line::Leave,
-            Some(Input::Eof) => return Line::End,
+            None => return PromptReply::Left,
+            Some(Input::Eof) => return PromptReply::Eof,
             Some(Input::Resize { cols, rows }) => setup.resize(cols, rows),
             Some(Input::Data(bytes)) => decoder.feed(&bytes, &mut keys),
             Some(_) => {}
@@ -122,13 +121,13 @@ async fn read_line(
                 }
                 Key::Backspace if line.pop().is_some() => echo.push_str("\u{8} \u{8}"),
                 Key::Ctrl('c' | 'd') => {
-                    let _gone = timeout(stall, output.write("\r\n".into())).await;
-                    return Line::Leave;
+                    let _disconnected = timeout(stall, output.write("\r\n".into())).await;
+                    return PromptReply::Left;
                 }
                 Key::Enter => {
                     echo.push_str("\r\n");
-                    let _gone = timeout(stall, output.write(echo.into())).await;
-                    return Line::Typed(line);
+                    let _disconnected = timeout(stall, output.write(echo.into())).await;
+                    return PromptReply::Line(line);
                 }
                 _ => {}
             }

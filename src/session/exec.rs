@@ -114,7 +114,7 @@ pub(super) async fn run<I: Inbound, O: Outbound>(
         }
     };
     let status = status.unwrap_or_else(|| {
-        output.cut(DisconnectReason::Stalled);
+        output.disconnect(DisconnectReason::Stalled);
         EXIT_TEMPFAIL
     });
     let me = &context.me.author;

@@ -1,37 +1,33 @@
-//! One person's terminal (or pipe): from bytes to intents, from events to what they see.
+//! The session of one client, on a terminal or a pipe: from bytes to intents, and from events to
+//! what the client sees.
 //!
-//! [`machine::Machine`] is pure: bytes, events and ticks go in; bytes to send and [`Effect`]s
-//! come out. [`driver`] is the one loop that connects it to a channel, the hub and the store.
-//!
-//! [`Effect`]: machine::Effect
+//! [`machine::Machine`] is pure: bytes, events and ticks go in; bytes to send and
+//! [`machine::Effect`]s come out. [`driver`] is the event loop that connects it to a channel, the
+//! hub and the store. `ssh host COMMAND` runs in [`exec`] instead.
 
 mod answers;
 mod claims;
-mod commands;
-mod complete;
+mod completion;
+mod composer;
+mod context;
+mod describe;
 pub mod display;
 mod driver;
-mod entry;
 mod exec;
-mod facts;
-mod jobs;
 pub mod machine;
-mod parting;
 pub mod peer;
-mod piped;
-mod prompt;
-mod refused;
-mod reports;
+mod pipe;
+mod poll_set;
 mod requests;
+mod returned;
 mod rooms;
+pub mod service;
 mod setup;
 pub mod sign_in;
-pub mod start;
 mod status;
+mod store_jobs;
 pub mod theme;
-mod unsent;
 pub mod usage;
-mod waits;
 mod zone;
 
 pub use exec::at_console;

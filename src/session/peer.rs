@@ -1,4 +1,5 @@
-//! The seam between a session and whatever carries it: SSH in the program, memory in tests.
+//! The interface between sessions and the transport that carries them: SSH in the program, memory
+//! in tests.
 
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
@@ -11,38 +12,38 @@ use tracing::Span;
 use crate::access::authenticator::{AuthRequest, AuthTicket, ProvenKey};
 use crate::text::Text;
 
-/// Who is at the other end, as far as the transport knows.
+/// The client, as far as the transport knows it.
 #[derive(Debug)]
 pub struct Peer {
-    /// What the log lines of one connection have in common. `account` is filled in once a session
-    /// has signed in with a key.
+    /// The span of the connection's log lines. `account` is recorded once a session has signed in
+    /// with a key.
     pub span: Span,
-    /// Where they connect from.
+    /// The address it connects from.
     pub addr: SocketAddr,
-    /// The login name they requested: at most 64 characters of printable ASCII.
+    /// The requested login name: at most 64 characters of printable ASCII.
     pub user: Text,
-    /// The key whose possession they proved; `None` for a guest.
+    /// The key it authenticated with; `None` for a guest.
     pub key: Option<ProvenKey>,
-    /// Their client's version line: at most 128 characters of printable ASCII.
+    /// Its version line (RFC 4253 §4.2): at most 128 characters of printable ASCII.
     pub client: Text,
-    /// What was found out about their key at the door, until the first session takes it.
+    /// The result of authentication, until the first session takes it.
     pub ticket: Mutex<Option<Box<AuthTicket>>>,
 }
 
 impl Peer {
-    /// Takes the pass, if it is still there.
+    /// Takes the result of authentication, unless an earlier session has.
     pub fn take_ticket(&self) -> Option<Box<AuthTicket>> {
         let mut ticket = self.ticket.lock().unwrap_or_else(PoisonError::into_inner);
         ticket.take()
     }
 
-    /// Whether their key was nobody's at the door, and no session has begun since.
+    /// Whether the key had no account when it authenticated, and no session has begun since.
     pub fn is_new(&self) -> bool {
         let ticket = self.ticket.lock().unwrap_or_else(PoisonError::into_inner);
         ticket.as_ref().is_some_and(|ticket| ticket.is_new())
     }
 
-    /// What the rules look at.
+    /// The request that access rules are applied to.
     pub fn auth_request(&self) -> AuthRequest<'_> {
         AuthRequest {
             addr: self.addr,
@@ -56,7 +57,7 @@ impl Peer {
 /// What arrives on one channel, in order (RFC 4254 §6).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Input {
-    /// A terminal of this type and size is there. The size is as claimed: clamp it.
+    /// `pty-req`. The size is as claimed: clamp it.
     Pty {
         /// `TERM`.
         term: Text,
@@ -65,44 +66,44 @@ pub enum Input {
         /// Rows.
         rows: u32,
     },
-    /// An environment variable.
+    /// `env`.
     Env {
-        /// Its name.
+        /// The variable.
         name: String,
         /// Its value.
         value: String,
     },
-    /// A shell was asked for: the session begins.
+    /// `shell`: an interactive session begins.
     Shell,
-    /// A command was given: `ssh host COMMAND`.
+    /// `exec`: the command of `ssh host COMMAND`.
     Exec(Vec<u8>),
-    /// The terminal has another size.
+    /// `window-change`.
     Resize {
         /// Columns.
         cols: u32,
         /// Rows.
         rows: u32,
     },
-    /// Bytes typed or piped.
+    /// Bytes, typed or piped.
     Data(Bytes),
-    /// No more bytes will come.
+    /// The end of the bytes.
     Eof,
 }
 
-/// The other end is gone.
+/// The client has disconnected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Gone;
+pub struct Disconnected;
 
 /// The reading half of a channel.
 pub trait Inbound: Send {
-    /// The next thing that arrives; `None` once the channel or connection is closed. Must be asked
-    /// for again and again, or the whole connection stalls.
+    /// The next input; `None` once the channel or connection is closed. Keep polling it, or the
+    /// whole connection stalls.
     ///
-    /// Without `text`, bytes and the end of them are held back, in order, and the other end has to
-    /// wait before it can send many more; everything else comes as it arrives.
-    fn poll_next(&mut self, cx: &mut Context<'_>, text: bool) -> Poll<Option<Input>>;
+    /// Without `data`, [`Input::Data`] and [`Input::Eof`] are held back, in order, and flow control
+    /// stops the client soon; everything else is returned as it arrives.
+    fn poll_next(&mut self, cx: &mut Context<'_>, data: bool) -> Poll<Option<Input>>;
 
-    /// The next thing of any kind. Safe to cancel.
+    /// The next input of any kind. Cancel safe.
     fn next(&mut self) -> impl Future<Output = Option<Input>> + Send
     where
         Self: Sized,
@@ -110,8 +111,8 @@ pub trait Inbound: Send {
         poll_fn(|cx| self.poll_next(cx, true))
     }
 
-    /// The next thing that is no text. Safe to cancel.
-    fn next_but_text(&mut self) -> impl Future<Output = Option<Input>> + Send
+    /// The next input other than data. Cancel safe.
+    fn next_except_data(&mut self) -> impl Future<Output = Option<Input>> + Send
     where
         Self: Sized,
     {
@@ -121,31 +122,31 @@ pub trait Inbound: Send {
 
 /// The writing half of a channel.
 pub trait Outbound: Send + Sync {
-    /// Sends bytes and waits until the transport has room for them, for ever if the other end
-    /// reads nothing: the caller needs a deadline of its own.
-    fn write(&self, bytes: Bytes) -> impl Future<Output = Result<(), Gone>> + Send;
-    /// The same, to the client's standard error.
-    fn write_stderr(&self, bytes: Bytes) -> impl Future<Output = Result<(), Gone>> + Send;
-    /// Ends the channel in good order, with an exit status.
+    /// Sends bytes and waits until the transport has room for them: forever if the client reads
+    /// nothing, so the caller needs a deadline.
+    fn write(&self, bytes: Bytes) -> impl Future<Output = Result<(), Disconnected>> + Send;
+    /// Like [`Outbound::write`], to the client's standard error.
+    fn write_stderr(&self, bytes: Bytes) -> impl Future<Output = Result<(), Disconnected>> + Send;
+    /// Closes the channel with an exit status.
     fn finish(&self, status: u32) -> impl Future<Output = ()> + Send;
-    /// Cuts the connection now, whatever waits to be sent.
-    fn cut(&self, why: DisconnectReason);
-    /// Waits until the connection has ended.
-    fn gone(&self) -> impl Future<Output = ()> + Send;
+    /// Closes the connection at once, dropping what waits to be sent.
+    fn disconnect(&self, reason: DisconnectReason);
+    /// Waits until the connection is closed.
+    fn closed(&self) -> impl Future<Output = ()> + Send;
 }
 
-/// Why a session has its connection cut.
+/// Why a session closes its connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DisconnectReason {
-    /// The other end takes nothing.
+    /// The client reads nothing.
     Stalled,
-    /// They were thrown out, and did not take the last words.
+    /// The user was dismissed, and the client did not read the reason.
     Dismissed,
 }
 
-/// What runs on each channel.
+/// Runs the session of each channel.
 pub trait Sessions: Send + Sync + 'static {
-    /// Runs one session to its end. Once it returns, the channel is closed.
+    /// Runs one session. The channel is closed once it returns.
     fn run<I, O>(
         self: Arc<Self>,
         peer: Arc<Peer>,

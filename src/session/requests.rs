@@ -1,300 +1,376 @@
-//! What a session has asked for and not been told yet: each request is answered once, in its own
-//! time, and nothing that was typed is lost when the answer is no.
-
-#[cfg(test)]
-mod tests;
+//! What a session asks of the hub and the store, and the answers it waits for. Pure.
+//!
+//! Each request is answered exactly once, in any order. Lines that depend on an earlier answer
+//! wait until it's here.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::complete::Completion;
-use super::machine::{Effect, Fetch, Fetched, Machine, Source, Wish};
-use super::refused::Tally;
-use super::unsent::{Entered, Unsent};
+use super::completion::Completion;
+use super::returned::InputLine;
 use crate::access::orders::Order;
-use crate::chat::ids::{Name, Now};
-use crate::chat::intent::{Answer, Intent, Query, Refusal};
+use crate::chat::event::{Author, Message};
+use crate::chat::ids::{Conversation, Name, Now, RoomName, Seq};
+use crate::chat::intent::{Intent, Query};
+use crate::chat::preferences::Ignored;
+use crate::store::{ReadMarker, SearchHits};
 
-/// How many requests of one session may be under way; further lines wait.
-const UNDER_WAY: usize = 32;
-/// How many lines may wait; what is beyond them is refused.
-const HELD: usize = 256;
-/// After how long the prompt shows that something is not saved yet.
+/// The most requests of one session in flight; further lines wait.
+const MAX_PENDING: usize = 32;
+/// The most lines that wait; further ones are refused.
+pub(super) const MAX_HELD: usize = 256;
+/// How long a request may take before the prompt shows that something is in flight.
 const SLOW: Duration = Duration::from_millis(250);
+/// How often further refusals of one kind are summarized.
+pub(super) const SUMMARY_INTERVAL: Duration = Duration::from_secs(1);
 
-/// What was asked for and not answered yet.
+/// What the driver has to do for a session.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Asked {
-    /// The line, to be given back if it is refused.
-    Say(Entered),
-    /// Entering a room: what is typed next is for that room.
-    Join,
-    /// Something that is simply done or not.
-    Change,
-    Away,
-    Show,
-    /// Who has a name.
-    Person(Name, Wish),
-    /// To ignore somebody of this name, or no longer.
-    Ignoring(Wish, Name),
-    DirectHistory(usize),
-    Complete(Completion),
+pub enum Effect {
+    /// Send the intent to the hub. Answered by `Machine::accepted`, `Machine::refused`,
+    /// `Machine::joined` or `Machine::left` with this id.
+    Intend(u32, Intent),
+    /// Send the query to the hub. Answered by `Machine::answer` with this id.
+    Query(u32, Query),
+    /// Read from the store, one read or order at a time. Answered by `Machine::read`.
+    Read(StoreRead),
+    /// Save `Machine::preferences` as they are when the store gets to it.
+    SavePreferences,
+    /// Carry out the order, one read or order at a time. Answered by `Machine::reported`.
+    Order(Order),
+    /// End the session with this exit status.
+    Close(u32),
 }
 
-/// The requests of one session.
-#[derive(Debug, Default)]
-pub(super) struct Requests {
-    pending: VecDeque<Pending>,
-    /// Lines of a person that wait until it is known where they go.
-    held: VecDeque<Entered>,
-    /// Lines of a person that were refused.
-    pub unsent: Unsent,
-    /// How many lines were entered.
-    lines: u64,
-    /// Lines up to this one don't come back if they are refused.
-    discarded: u64,
-    /// How many jobs for the store are not done.
-    jobs: usize,
-    /// How many of them only read.
-    reads: usize,
-    /// The session ends once everything is answered.
-    pub leaving: bool,
-    /// The oldest request takes long enough to be worth a sign in the prompt.
-    pub slow: bool,
-    pub refused: Option<Tally>,
-    next_id: u32,
+/// A read from the store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StoreRead {
+    /// The messages of a room up to `last`. The room's events wait until these are shown.
+    Backlog {
+        /// The room.
+        room: RoomName,
+        /// The last message that belongs to it.
+        last: Seq,
+        /// How far the room was read earlier in this session.
+        seen: Option<ReadMarker>,
+        /// The most messages.
+        limit: usize,
+    },
+    /// `/history`.
+    History {
+        /// The conversation.
+        conversation: Conversation,
+        /// The most messages.
+        limit: usize,
+    },
+    /// `/search`.
+    Search {
+        /// The words to find.
+        query: String,
+        /// The conversations to search.
+        within: Vec<Conversation>,
+    },
+    /// The account that owns a name no one online has.
+    Account(Name, IgnoreAction),
+    /// The current names of these accounts.
+    Names(Vec<Ignored>),
+}
+
+/// What to do with an account once its name is looked up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IgnoreAction {
+    /// Hide its messages.
+    Ignore,
+    /// Show them again.
+    Unignore,
+}
+
+/// The outcome of a [`StoreRead`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StoreData {
+    /// For [`StoreRead::Backlog`].
+    Backlog {
+        /// The room.
+        room: RoomName,
+        /// The messages, oldest first.
+        messages: Vec<Message>,
+        /// How far the room was read before.
+        marker: Option<ReadMarker>,
+        /// The number of messages since.
+        new: u64,
+    },
+    /// For [`StoreRead::History`]: the messages, oldest first.
+    History(Vec<Message>),
+    /// For [`StoreRead::Search`].
+    Search(SearchHits),
+    /// For [`StoreRead::Account`]: the account with its current name, if there is one, or why it
+    /// couldn't be looked up.
+    Account(Name, IgnoreAction, Result<Option<Author>, String>),
+    /// For [`StoreRead::Names`]: the names, and why some may be out of date.
+    Names(Vec<String>, Option<String>),
+    /// The read failed.
+    Failed {
+        /// The room whose events wait for it.
+        room: Option<RoomName>,
+        /// The error.
+        reason: String,
+    },
+}
+
+/// What a request is for, which decides what its answer does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// Send this line; it's given back if it's refused.
+    Say(InputLine),
+    /// Enter a room. The lines typed next are for that room.
+    Join,
+    /// Change something that has no answer but success or refusal.
+    Change,
+    Away,
+    /// Show the answer.
+    Show,
+    /// Find the account behind a name.
+    Person(Name, IgnoreAction),
+    Ignore(IgnoreAction, Name),
+    /// Find the person whose direct messages to show, at most so many.
+    DirectHistory(usize),
+    Complete(Box<Completion>),
 }
 
 #[derive(Debug)]
 struct Pending {
     id: u32,
-    asked: Asked,
+    purpose: Purpose,
     since: Instant,
 }
 
+/// The requests of one session, and the effects not yet taken by the driver.
+#[derive(Debug, Default)]
+pub(super) struct Requests {
+    effects: Vec<Effect>,
+    pending: VecDeque<Pending>,
+    /// Typed lines that wait until it's known which room they are for.
+    held: VecDeque<InputLine>,
+    /// The number of lines entered so far.
+    lines: u64,
+    /// Lines up to this number are dropped if they are refused.
+    discarded: u64,
+    /// Reads and orders in flight.
+    jobs: usize,
+    /// How many of them are reads.
+    reads: usize,
+    /// Whether the session ends once everything is answered.
+    leaving: bool,
+    /// Whether the oldest request has been in flight for [`SLOW`].
+    slow: bool,
+    next_id: u32,
+}
+
 impl Requests {
-    /// When something has to be told, if nothing is answered before.
-    pub fn deadline(&self) -> Option<Instant> {
-        let slow = self.pending.front().filter(|_| !self.slow);
-        let slow = slow.map(|pending| pending.since + SLOW);
-        let tally = self.refused.as_ref();
-        let tally = tally.map(Tally::due);
-        slow.into_iter().chain(tally).min()
+    /// When [`Requests::tick`] has something to do.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let oldest = self.pending.front().filter(|_| !self.slow);
+        oldest.map(|pending| pending.since + SLOW)
     }
 
-    /// Whether the next line has to wait. A person's waits only for what decides where it goes;
-    /// a script's waits for everything, so that `/history` after a message shows the message.
-    fn must_wait(&self, interactive: bool) -> bool {
+    /// Returns whether [`Requests::is_slow`] has changed.
+    pub(super) fn tick(&mut self, now: Now) -> bool {
+        let oldest = self.pending.front();
+        let due = !self.slow && oldest.is_some_and(|p| now.mono >= p.since + SLOW);
+        self.slow |= due;
+        due
+    }
+
+    /// Whether the prompt should show that something is in flight.
+    pub(super) fn is_slow(&self) -> bool {
+        self.slow
+    }
+
+    /// Takes the effects in the order they were caused.
+    pub(super) fn take_effects(&mut self) -> Vec<Effect> {
+        std::mem::take(&mut self.effects)
+    }
+
+    /// Numbers a line.
+    pub(super) fn number(&mut self, text: String, room: RoomName) -> InputLine {
+        self.lines += 1;
+        InputLine {
+            number: self.lines,
+            room,
+            text,
+        }
+    }
+
+    /// Whether the next line has to wait. A typed line waits only for what decides its room; a
+    /// piped line waits for every answer, so that `/history` after a message shows the message.
+    pub(super) fn must_wait(&self, interactive: bool) -> bool {
         if !interactive {
             return !self.pending.is_empty() || self.jobs > 0;
         }
-        self.pending.len() >= UNDER_WAY || self.pending.iter().any(|p| p.asked == Asked::Join)
+        let joins = |pending: &Pending| pending.purpose == Purpose::Join;
+        self.pending.len() >= MAX_PENDING || self.pending.iter().any(joins)
     }
 
-    /// Whether nothing is left to wait for before the session ends. A person who leaves does not
-    /// wait for what is only read.
-    pub fn is_idle(&self, interactive: bool) -> bool {
+    /// Whether typed lines wait.
+    pub(super) fn has_held(&self) -> bool {
+        !self.held.is_empty()
+    }
+
+    /// Lets a typed line wait. Returns it if too many do.
+    pub(super) fn hold(&mut self, line: InputLine) -> Result<(), InputLine> {
+        if self.held.len() >= MAX_HELD {
+            return Err(line);
+        }
+        self.held.push_back(line);
+        Ok(())
+    }
+
+    /// Takes the typed line that has waited longest.
+    pub(super) fn next_held(&mut self) -> Option<InputLine> {
+        self.held.pop_front()
+    }
+
+    /// Drops the lines that wait, and those in flight if they are refused later.
+    pub(super) fn discard(&mut self) {
+        self.held.clear();
+        self.discarded = self.lines;
+    }
+
+    /// Whether the line was entered before the last [`Requests::discard`].
+    pub(super) fn is_discarded(&self, line: &InputLine) -> bool {
+        line.number <= self.discarded
+    }
+
+    pub(super) fn intend(&mut self, purpose: Purpose, intent: Intent, now: Now) {
+        let id = self.register(purpose, now);
+        self.effects.push(Effect::Intend(id, intent));
+    }
+
+    pub(super) fn query(&mut self, purpose: Purpose, query: Query, now: Now) {
+        let id = self.register(purpose, now);
+        self.effects.push(Effect::Query(id, query));
+    }
+
+    fn register(&mut self, purpose: Purpose, now: Now) -> u32 {
+        self.next_id = self.next_id.wrapping_add(1);
+        self.pending.push_back(Pending {
+            id: self.next_id,
+            purpose,
+            since: now.mono,
+        });
+        self.next_id
+    }
+
+    pub(super) fn read(&mut self, read: StoreRead) {
+        self.jobs += 1;
+        self.reads += 1;
+        self.effects.push(Effect::Read(read));
+    }
+
+    pub(super) fn order(&mut self, order: Order) {
+        self.jobs += 1;
+        self.effects.push(Effect::Order(order));
+    }
+
+    pub(super) fn save_preferences(&mut self) {
+        self.effects.push(Effect::SavePreferences);
+    }
+
+    pub(super) fn close(&mut self, status: u32) {
+        self.effects.push(Effect::Close(status));
+    }
+
+    /// Takes the request that was answered. The second value is whether [`Requests::is_slow`] has
+    /// changed.
+    pub(super) fn answered(&mut self, id: u32) -> (Option<Purpose>, bool) {
+        let position = self.pending.iter().position(|pending| pending.id == id);
+        let answered = position.and_then(|position| self.pending.remove(position));
+        let recovered = self.pending.is_empty() && std::mem::take(&mut self.slow);
+        (answered.map(|pending| pending.purpose), recovered)
+    }
+
+    pub(super) fn read_done(&mut self) {
+        self.order_done();
+        self.reads = self.reads.saturating_sub(1);
+    }
+
+    pub(super) fn order_done(&mut self) {
+        self.jobs = self.jobs.saturating_sub(1);
+    }
+
+    /// Ends the session once [`Requests::is_idle`].
+    pub(super) fn leave(&mut self) {
+        self.leaving = true;
+    }
+
+    pub(super) fn is_leaving(&self) -> bool {
+        self.leaving
+    }
+
+    /// Whether the session can end without losing anything. A user who leaves doesn't wait for
+    /// reads.
+    pub(super) fn is_idle(&self, interactive: bool) -> bool {
         let reads = if interactive { self.reads } else { 0 };
         let jobs = self.jobs.saturating_sub(reads);
         self.pending.is_empty() && self.held.is_empty() && jobs == 0
     }
 }
 
-impl Machine {
-    /// A person entered a line. It waits if what came before it decides where it goes.
-    pub(super) fn entered(&mut self, line: String, now: Now) {
-        if self.requests.leaving {
-            return;
-        }
-        let entered = self.number(line);
-        if self.must_wait() || !self.requests.held.is_empty() {
-            if self.requests.held.len() < HELD {
-                self.requests.held.push_back(entered);
-            } else {
-                self.give_back(entered, &Refusal::TooMuch(HELD), now);
-            }
-            return;
-        }
-        self.line(&entered, now);
+/// Refusals of lines: the first of a kind is shown at once, further ones as one sentence a second.
+#[derive(Debug, Default)]
+pub(super) struct RefusalSummary(Option<Refusals>);
+
+#[derive(Debug)]
+struct Refusals {
+    /// How many came after the first.
+    more: u32,
+    reason: String,
+    kind: &'static str,
+    since: Instant,
+    /// Whether a line could not be kept.
+    lost: bool,
+}
+
+impl RefusalSummary {
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.0.as_ref().map(|open| open.since + SUMMARY_INTERVAL)
     }
 
-    fn number(&mut self, text: String) -> Entered {
-        self.requests.lines += 1;
-        Entered {
-            number: self.requests.lines,
-            room: self.here(),
-            text,
-        }
+    /// Whether refusals of another kind are open: they have to be taken first.
+    pub(super) fn is_other_kind(&self, kind: &'static str) -> bool {
+        self.0.as_ref().is_some_and(|open| open.kind != kind)
     }
 
-    /// Forgets what was refused here, what still waits, and what may be refused yet.
-    pub(super) fn discard_unsent(&mut self) {
-        let here = self.here();
-        self.requests.unsent.discard(&here);
-        self.requests.held.clear();
-        self.requests.discarded = self.requests.lines;
-    }
-
-    /// Whether a line was given up before it was refused.
-    pub(super) fn is_discarded(&self, entered: &Entered) -> bool {
-        matches!(self.source, Source::Keys(_)) && entered.number <= self.requests.discarded
-    }
-
-    fn must_wait(&self) -> bool {
-        self.requests.must_wait(self.display.interactive())
-    }
-
-    pub(super) fn release(&mut self, now: Now) {
-        while !self.must_wait() && !self.ended {
-            let next = match &mut self.source {
-                Source::Keys(_) => self.requests.held.pop_front(),
-                Source::Lines(piped) => piped.next(now.mono).map(|line| self.number(line)),
-            };
-            let Some(mut entered) = next else {
-                break;
-            };
-            entered.room = self.here();
-            self.line(&entered, now);
-        }
-        self.leave_if_idle();
-    }
-
-    /// Ends the session once all that was said is saved and all that was asked is answered.
-    pub(super) fn leave(&mut self) {
-        if let Source::Lines(piped) = &mut self.source {
-            piped.stop();
-        }
-        self.requests.leaving = true;
-        self.leave_if_idle();
-    }
-
-    fn leave_if_idle(&mut self) {
-        let read = match &self.source {
-            Source::Keys(_) => true,
-            Source::Lines(piped) => piped.is_done(),
-        };
-        if self.requests.leaving && read && self.requests.is_idle(self.display.interactive()) {
-            self.close();
-        }
-    }
-
-    /// Tells what has become due.
-    pub(super) fn requests_tick(&mut self, now: Now) {
-        let oldest = self.requests.pending.front();
-        if !self.requests.slow && oldest.is_some_and(|p| now.mono >= p.since + SLOW) {
-            self.requests.slow = true;
-            self.display.touch();
-        }
-        if let Some(tally) = &self.requests.refused
-            && now.mono >= tally.due()
-        {
-            self.tell_refused();
-        }
-        if let Source::Lines(piped) = &self.source
-            && piped.retry_at().is_some_and(|at| now.mono >= at)
-        {
-            self.release(now);
-        }
-    }
-
-    pub(super) fn intend(&mut self, asked: Asked, intent: Intent, now: Now) {
-        let id = self.ask(asked, now);
-        self.effects.push(Effect::Intend(id, intent));
-    }
-
-    pub(super) fn query(&mut self, asked: Asked, query: Query, now: Now) {
-        let id = self.ask(asked, now);
-        self.effects.push(Effect::Query(id, query));
-    }
-
-    pub(super) fn fetch(&mut self, fetch: Fetch) {
-        self.requests.jobs += 1;
-        self.requests.reads += 1;
-        self.effects.push(Effect::Fetch(fetch));
-    }
-
-    fn ask(&mut self, asked: Asked, now: Now) -> u32 {
-        self.requests.next_id = self.requests.next_id.wrapping_add(1);
-        self.requests.pending.push_back(Pending {
-            id: self.requests.next_id,
-            asked,
-            since: now.mono,
-        });
-        self.requests.next_id
-    }
-
-    pub(super) fn answered(&mut self, id: u32) -> Option<Asked> {
-        let at = self
-            .requests
-            .pending
-            .iter()
-            .position(|pending| pending.id == id)?;
-        let pending = self.requests.pending.remove(at)?;
-        if self.requests.pending.is_empty() && std::mem::take(&mut self.requests.slow) {
-            self.display.touch();
-        }
-        Some(pending.asked)
-    }
-
-    /// An intent was carried out.
-    pub fn accepted(&mut self, id: u32, now: Now) {
-        match (self.answered(id), &mut self.source) {
-            (Some(Asked::Away), _) => self.note("You are away until you say something."),
-            (Some(Asked::Ignoring(wish, name)), _) => self.ignoring(wish, &name),
-            (Some(Asked::Say(_)), Source::Lines(piped)) => piped.sent += 1,
-            _ => {}
-        }
-        self.release(now);
-    }
-
-    /// An intent was refused: nothing is lost, the words come back.
-    pub fn refused(&mut self, id: u32, refusal: &Refusal, now: Now) {
-        match self.answered(id) {
-            Some(Asked::Say(entered)) => self.give_back(entered, refusal, now),
-            Some(_) if self.tries_again(refusal, now) => {}
-            Some(_) => self.error(&refusal.to_string()),
-            None => {}
-        }
-        self.release(now);
-    }
-
-    /// Whether the line of a pipe is tried again, after the time that it takes.
-    pub(super) fn tries_again(&mut self, refusal: &Refusal, now: Now) -> bool {
-        let (Source::Lines(piped), Some(wait)) = (&mut self.source, refusal.retry_after()) else {
+    /// Adds a refused line. Returns whether it's the first of its kind.
+    pub(super) fn add(&mut self, reason: &str, kind: &'static str, kept: bool, now: Now) -> bool {
+        if let Some(open) = &mut self.0 {
+            open.more += 1;
+            open.lost |= !kept;
             return false;
-        };
-        piped.retry(now.mono + wait);
+        }
+        self.0 = Some(Refusals {
+            more: 0,
+            reason: reason.to_owned(),
+            kind,
+            since: now.mono,
+            lost: !kept,
+        });
         true
     }
 
-    /// The hub has answered a question.
-    pub fn answer(&mut self, id: u32, answer: Answer, now: Now) {
-        match self.answered(id) {
-            Some(Asked::Complete(completion)) => {
-                if let Answer::Words(words) = answer {
-                    self.completed(completion, words);
-                }
-            }
-            Some(asked) => self.show_answer(&asked, answer, now),
-            None => {}
-        }
-        self.release(now);
-    }
-
-    pub(super) fn order(&mut self, order: Order) {
-        self.requests.jobs += 1;
-        self.effects.push(Effect::Order(order));
-    }
-
-    pub(super) fn job_done(&mut self) {
-        self.requests.jobs = self.requests.jobs.saturating_sub(1);
-    }
-
-    /// What was read from the store is here.
-    pub fn fetched(&mut self, fetched: Fetched, now: Now) {
-        self.job_done();
-        self.requests.reads = self.requests.reads.saturating_sub(1);
-        self.show_fetched(fetched, now);
-        self.release(now);
+    /// Takes the sentence about the lines refused since the first.
+    pub(super) fn take(&mut self) -> Option<String> {
+        let open = self.0.take()?;
+        let lost = if open.lost {
+            " Not all of them could be kept: press Up for the last ones."
+        } else {
+            ""
+        };
+        let lines = match open.more {
+            0 => return None,
+            1 => "1 more line was not sent".to_owned(),
+            more => format!("{more} more lines were not sent"),
+        };
+        Some(format!("{lines}. {}{lost}", open.reason))
     }
 }

@@ -1,4 +1,4 @@
-//! What a client says about itself before its session begins: terminal, locale, command.
+//! What a client announces before its session begins: terminal, locale, command.
 
 use super::display::Display;
 use super::peer::{Inbound, Input};
@@ -6,20 +6,20 @@ use super::theme::Theme;
 use crate::term::screen::Size;
 use crate::text::Text;
 
-/// What the client said about itself before it asked for a shell.
+/// The channel requests before `shell` or `exec` (RFC 4254 §6).
 #[derive(Default)]
-pub(super) struct Setup {
+pub(super) struct ClientSetup {
     terminal: Option<(Text, Size)>,
     locale: [Option<String>; 3],
     no_color: bool,
-    /// The command, if one was given instead of asking for a shell.
+    /// The command; `None` is a shell.
     pub command: Option<Vec<u8>>,
 }
 
-impl Setup {
-    /// Reads up to the request for a shell or a command; `None` if the channel is closed before.
-    pub(super) async fn read(input: &mut impl Inbound) -> Option<Setup> {
-        let mut setup = Setup::default();
+impl ClientSetup {
+    /// Reads up to `shell` or `exec`; `None` if the channel is closed before.
+    pub(super) async fn read(input: &mut impl Inbound) -> Option<ClientSetup> {
+        let mut setup = ClientSetup::default();
         loop {
             match input.next().await? {
                 Input::Pty { term, cols, rows } => {
@@ -46,20 +46,20 @@ impl Setup {
         }
     }
 
-    /// Whether there is a terminal, for a shell or for a command.
+    /// Whether the client has a terminal.
     pub(super) fn has_terminal(&self) -> bool {
         self.terminal.is_some()
     }
 
-    /// The terminal has another size.
+    /// Changes the size of the terminal.
     pub(super) fn resize(&mut self, cols: u32, rows: u32) {
         if let Some((_, size)) = &mut self.terminal {
             *size = Size::clamped(cols, rows);
         }
     }
 
-    /// The locale's character set decides, in the order of POSIX; a client that sends no locale
-    /// most likely shows UTF-8.
+    /// Whether the locale's character set is UTF-8, by the precedence of POSIX. A client that sends
+    /// no locale most likely has UTF-8, too.
     fn utf8(&self) -> bool {
         let set = self.locale.iter().flatten().find(|value| !value.is_empty());
         set.is_none_or(|value| {
@@ -68,7 +68,7 @@ impl Setup {
         })
     }
 
-    /// How to show things to this client.
+    /// The display for this client.
     pub(super) fn display(&self) -> Display {
         match &self.terminal {
             None => Display::lines(),

@@ -1,4 +1,4 @@
-//! Who somebody is: from the key that they proved to have to an account and a name.
+//! Signing in: from an authenticated key to an account and a name.
 
 use std::time::Duration;
 
@@ -9,24 +9,24 @@ use crate::chat::ids::{AccountId, Name, Now, Time};
 use crate::chat::preferences::Preferences;
 use crate::store::{Account, ChangeError, Store, StoreError};
 
-use super::machine::SessionUser;
+use super::context::SessionUser;
 use super::peer::Peer;
 use super::usage::{Newcomer, Usage};
 use crate::access::authenticator::ProvenKey;
 use crate::text::{Text, clip};
 
-/// Why somebody has no part in the chat.
+/// Why a user can't sign in.
 #[derive(Debug, thiserror::Error)]
-pub enum NotSignedIn {
-    /// They may not come in: why.
+pub enum SignInError {
+    /// Access is denied.
     #[error(transparent)]
     NotAdmitted(#[from] NotAdmitted),
     /// The store failed.
-    #[error("You can't come in at this moment: {0}.")]
+    #[error("Can't sign in right now: {0}.")]
     Store(#[from] StoreError),
-    /// Too many came for the first time from their address.
+    /// Too many new accounts or guests from the same address.
     #[error(
-        "Too many {who} from your address for now. Try again in {}, or {instead}.",
+        "Too many {who} from your address. Try again in {}, or {instead}.",
         length(u64::try_from(.wait.as_millis()).unwrap_or(u64::MAX))
     )]
     TooMany {
@@ -34,29 +34,28 @@ pub enum NotSignedIn {
         who: &'static str,
         /// How long to wait.
         wait: Duration,
-        /// What is not limited.
+        /// What isn't limited.
         instead: &'static str,
     },
 }
 
 const NOT_REGISTERED: &str = "Your key is not registered here.";
 
-/// How often another guest name is tried before giving up.
-const TRIES: usize = 16;
-/// How much of a login name that can't be a name is repeated, in cells.
-const SHOWN: usize = 40;
+/// The number of guest names tried before giving up.
+const MAX_TRIES: usize = 16;
+/// How much of an invalid login name is repeated, in terminal cells.
+const SHOWN_CELLS: usize = 40;
 
-/// Finds the account of a peer who may come in, or makes one, and what they set for themselves. A
-/// key that was here before is the same person again; a new key gets the login name if it is free,
-/// and a guest name otherwise; without a key there is no account, and the name lasts as long as
-/// the session.
+/// Finds or creates the account of a client, and returns it with its preferences. A known key is
+/// the same user again. A new key gets the login name if it's free, or else a guest name. Without a
+/// key there is no account, and the name lasts as long as the session.
 pub async fn sign_in(
     store: &dyn Store,
     orders: &dyn AdminService,
     usage: &Usage,
     peer: &Peer,
     now: Now,
-) -> Result<(SessionUser, Preferences), NotSignedIn> {
+) -> Result<(SessionUser, Preferences), SignInError> {
     let admission = orders
         .admit(peer.auth_request(), peer.take_ticket())
         .await?;
@@ -78,8 +77,8 @@ pub async fn sign_in(
     if let Some(account) = admission.account {
         let remark = account.proof_by.map(|_just_proven| {
             format!(
-                "The name {} was asked for on the web, and is yours now that you came with the key. \
-                 If that was not you, /nick NAME takes another.",
+                "The name {} was requested on the web and is now yours, because you connected with its \
+                 key. If you didn't request it, choose another with /nick NAME.",
                 account.name
             )
         });
@@ -89,7 +88,7 @@ pub async fn sign_in(
     if !admission.may_be_new {
         return Err(NotAdmitted::Refused(NOT_REGISTERED.into()).into());
     }
-    // Whom the configuration names comes in, whatever others at their address do.
+    // Operators named in the configuration aren't limited by others at their address.
     if orders.role(Role::Member, Some(&key.fingerprint)) != Role::Operator {
         take_newcomer(usage, Newcomer::Account, peer, now)?;
     }
@@ -101,18 +100,18 @@ pub async fn sign_in(
         let me = known(orders, &account, key, None);
         return Ok((me, account.preferences));
     }
-    for _ in 0..TRIES {
+    for _ in 0..MAX_TRIES {
         let name = free_guest_name(store).await?;
         if let Some(account) = create(store, orders, peer, name.clone(), key, now).await? {
             let reason = match wanted {
                 Ok(name) => format!("The name {name} is taken."),
                 Err(error) => format!(
                     "{:?} can't be your name: {error}.",
-                    clip(peer.user.as_str(), SHOWN)
+                    clip(peer.user.as_str(), SHOWN_CELLS)
                 ),
             };
-            let remark = format!("{reason} /nick NAME takes another one, which stays yours.");
-            // Unless the same key signed in elsewhere just now, and got the name.
+            let remark = format!("{reason} Choose another with /nick NAME; it stays yours.");
+            // Not if the same key signed in elsewhere just now, and got the name.
             let me = known(
                 orders,
                 &account,
@@ -125,13 +124,13 @@ pub async fn sign_in(
     Err(no_free_name().into())
 }
 
-/// Takes what it costs to let somebody new in.
+/// Takes a new account or guest from the rate limit of the address.
 fn take_newcomer(
     usage: &Usage,
     newcomer: Newcomer,
     peer: &Peer,
     now: Now,
-) -> Result<(), NotSignedIn> {
+) -> Result<(), SignInError> {
     let addr = peer.addr.ip();
     let Err(wait) = usage.take_newcomer(newcomer, addr, now.mono) else {
         return Ok(());
@@ -140,12 +139,12 @@ fn take_newcomer(
         Newcomer::Account => ("new accounts", "ask an operator for an invite"),
         Newcomer::Guest => ("guests", "connect with a key (ssh-keygen makes one)"),
     };
-    tracing::info!(event = "newcomer_refused", who, %addr, "too many came for the first time from one address");
-    Err(NotSignedIn::TooMany { who, wait, instead })
+    tracing::info!(event = "newcomer_refused", who, %addr, "sign-in rate limited");
+    Err(SignInError::TooMany { who, wait, instead })
 }
 
-/// Whether somebody who takes part in the chat by now may still: what changes from now on finds
-/// them there. Returns their role.
+/// Checks again whether a user is admitted, now that later changes will find their session. Returns
+/// their role.
 pub(super) async fn still_admitted(
     orders: &dyn AdminService,
     peer: &Peer,
@@ -159,7 +158,7 @@ pub(super) async fn still_admitted(
         Some(account) if account.id == me.author.account => {
             Ok(orders.role(account.role, Some(&key.fingerprint)))
         }
-        // Where anybody may come in, the key would do for a new account, and not for this one.
+        // On an open server the key could get a new account, but not this one.
         _ => Err(NotAdmitted::Refused(NOT_REGISTERED.into())),
     }
 }
@@ -183,8 +182,8 @@ fn known(
     }
 }
 
-/// Makes an account; `None` if the name was taken in the meantime. If the same key signed in
-/// elsewhere in the meantime, that account is the answer.
+/// Creates an account; `None` if the name was taken meanwhile. Returns the existing account if the
+/// same key signed in elsewhere meanwhile.
 async fn create(
     store: &dyn Store,
     orders: &dyn AdminService,
@@ -200,8 +199,8 @@ async fn create(
         added: now,
     };
     let account = Account::new(AccountId(rand::random()), name, Role::Member, now);
-    let made = orders.create_account(peer.auth_request(), &account, &record);
-    match made.await {
+    let created = orders.create_account(peer.auth_request(), &account, &record);
+    match created.await {
         Ok(()) => Ok(Some(account)),
         Err(ChangeError::KeyTaken) => store.account_by_key(&key.fingerprint).await,
         Err(ChangeError::Store(error)) => Err(error),
@@ -209,9 +208,9 @@ async fn create(
     }
 }
 
-/// A name for somebody without an account. The store need not answer for that.
+/// A name for a user without an account. Doesn't need the store.
 async fn guest_name(orders: &dyn AdminService) -> Result<Name, StoreError> {
-    for _ in 0..TRIES {
+    for _ in 0..MAX_TRIES {
         let name = Name::guest(rand::random());
         if orders.is_name_free(&name).await {
             return Ok(name);
@@ -221,11 +220,11 @@ async fn guest_name(orders: &dyn AdminService) -> Result<Name, StoreError> {
 }
 
 fn no_free_name() -> StoreError {
-    StoreError::Unavailable("no free name was found".into())
+    StoreError::Unavailable("no free name found".into())
 }
 
 async fn free_guest_name(store: &dyn Store) -> Result<Name, StoreError> {
-    for _ in 0..TRIES {
+    for _ in 0..MAX_TRIES {
         let name = Name::guest(rand::random());
         if store.account_by_name(&name).await?.is_none() {
             return Ok(name);
@@ -244,11 +243,11 @@ mod tests {
     use async_trait::async_trait;
     use std::sync::{Arc, Mutex};
 
-    /// Says the same of everybody, where anybody may come in.
-    struct Saying(Result<Option<Account>, NotAdmitted>);
+    /// An open server that gives the same answer to every request.
+    struct FixedAdmission(Result<Option<Account>, NotAdmitted>);
 
     #[async_trait]
-    impl AdminService for Saying {
+    impl AdminService for FixedAdmission {
         fn changes(&self) -> u64 {
             0
         }
@@ -294,9 +293,9 @@ mod tests {
         }
     }
 
-    /// Whether a session goes on is about its account, not about anybody who might come in.
+    /// Being admitted isn't enough: it has to be the account of the session.
     #[tokio::test]
-    async fn a_session_goes_on_for_the_account_that_began_it() {
+    async fn a_session_continues_for_its_account_only() {
         let key = ProvenKey {
             fingerprint: Fingerprint::new("SHA256:x"),
             algorithm: Text::stored_line("ssh-ed25519"),
@@ -312,21 +311,21 @@ mod tests {
             ticket: Mutex::default(),
         };
         let hers = account(1, Role::Member);
-        let admin = Saying(Ok(None));
+        let admin = FixedAdmission(Ok(None));
         let me = known(&admin, &hers, &key, None);
-        let gone = Err(NotAdmitted::Refused(NOT_REGISTERED.to_owned()));
+        let refused = Err(NotAdmitted::Refused(NOT_REGISTERED.to_owned()));
         for (found, expected) in [
             (Ok(Some(hers)), Ok(Role::Member)),
             (Ok(Some(account(1, Role::Operator))), Ok(Role::Operator)),
-            (Ok(Some(account(2, Role::Member))), gone.clone()),
-            (Ok(None), gone),
+            (Ok(Some(account(2, Role::Member))), refused.clone()),
+            (Ok(None), refused),
             (Err(NotAdmitted::Unavailable), Err(NotAdmitted::Unavailable)),
         ] {
             let case = format!("{found:?}");
-            let still = still_admitted(&Saying(found), &peer(Some(key.clone())), &me).await;
+            let still = still_admitted(&FixedAdmission(found), &peer(Some(key.clone())), &me).await;
             assert_eq!(still, expected, "{case}");
         }
         let guest = still_admitted(&admin, &peer(None), &me).await;
-        assert_eq!(guest, Ok(me.role), "who has no key has no account");
+        assert_eq!(guest, Ok(me.role), "a guest has no account");
     }
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::ser::SerializeMap;
 
-use super::facts::ago;
-use super::machine::ServerInfo;
+use super::context::ServerInfo;
+use super::describe::approximate;
 use crate::access::status::Status;
 use crate::chat::access::LockdownScope;
 use crate::store::change::lasting;
@@ -15,7 +15,7 @@ use crate::telemetry::metrics::{KeyMetrics, LatencyCounts};
 /// The report as text: a heading and a line each.
 pub(super) fn lines(status: &Status, server: &ServerInfo) -> [(&'static str, String); 9] {
     let since = |of| status.more(of);
-    let (version, uptime) = (server.version, ago(uptime(status, server)));
+    let (version, uptime) = (server.version, approximate(uptime(status, server)));
     let (sessions, rooms) = (status.now.sessions, status.now.rooms);
     let (logins, logins_failed) = (since(|f| f.logins), since(|f| f.logins_failed));
     let (saved, delivered) = (
@@ -65,7 +65,7 @@ pub(super) fn lines(status: &Status, server: &ServerInfo) -> [(&'static str, Str
             format!("{store}, errors: {errors}, commits in {commit}"),
         ),
         ("lockdown", lockdown(status)),
-        ("over", format!("the last {}", ago(status.over))),
+        ("over", format!("the last {}", approximate(status.over))),
     ]
 }
 

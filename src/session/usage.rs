@@ -1,36 +1,42 @@
-//! What accounts and addresses have used of what all sessions share: commands, new accounts,
-//! guests.
+//! Limits that all sessions share: the rate of commands, new accounts and guests, and what one
+//! command may ask for.
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::facts::MAX_HISTORY;
 use crate::chat::command::Verb;
 use crate::chat::ids::AccountId;
 use crate::chat::intent::Refusal;
 use crate::rate_limit::{AccountRateLimiter, KeyedRateLimiter, Quota, TrustedNetworks, source};
 
-/// How many addresses have limiters of their own. One from which nobody came for a while needs
-/// none.
+/// The longest topic, in characters.
+pub(super) const MAX_TOPIC: usize = 200;
+/// The number of messages shown by `/history` without a count.
+pub(super) const DEFAULT_HISTORY: usize = 50;
+/// The most messages shown by `/history`.
+pub(super) const MAX_HISTORY: usize = 500;
+/// The most hits shown by `/search`.
+pub(super) const MAX_HITS: usize = 30;
+/// The most addresses with a rate limiter of their own. An idle address needs none.
 const MAX_ADDRESSES: usize = 65_536;
-/// What a search costs, in commands.
-const SEARCH: u32 = 3;
-/// How many lines of history cost one command more.
-const LINES: usize = 100;
+/// The cost of a search, in commands.
+const SEARCH_COST: u32 = 3;
+/// The number of messages of history that cost one more command.
+const MESSAGES_PER_COST: usize = 100;
 
-/// What an operator can set about it.
+/// The limits an operator can set.
 #[derive(Debug, Clone)]
 pub struct UsageLimits {
-    /// How fast one account may give commands, in all of its sessions together.
+    /// The rate of commands of one account, in all its sessions together.
     pub commands: Quota,
-    /// How many accounts' worth of that one address may use.
+    /// How many times that rate one address may use.
     pub people_per_address: u32,
-    /// How fast accounts may be made from one address, without an invite.
+    /// The rate of new accounts from one address, without an invite.
     pub new_accounts: Quota,
-    /// How fast guests may come from one address.
+    /// The rate of guests from one address.
     pub guests: Quota,
-    /// Whose addresses are not limited. Can't be changed later.
+    /// Networks without limits. Can't be changed by [`Usage::set_limits`].
     pub trusted_networks: TrustedNetworks,
 }
 
@@ -47,36 +53,36 @@ impl Default for UsageLimits {
     }
 }
 
-/// Who comes for the first time.
+/// A user without an account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Newcomer {
-    /// Somebody with a key that is not known, who gets an account.
+    /// One with an unknown key, who gets an account.
     Account,
-    /// Somebody without a key.
+    /// One without a key.
     Guest,
 }
 
-/// What was used. One for the whole program.
+/// The rate limiters that all sessions share.
 #[derive(Debug)]
 pub struct Usage {
-    counted: Mutex<Counted>,
+    limiters: Mutex<Limiters>,
     trusted: TrustedNetworks,
 }
 
 #[derive(Debug)]
-struct Counted {
+struct Limiters {
     commands: AccountRateLimiter<AccountId>,
     new_accounts: KeyedRateLimiter<IpAddr>,
     guests: KeyedRateLimiter<IpAddr>,
 }
 
 impl Usage {
-    /// Nothing was used yet.
+    /// Rate limiters that are full.
     pub fn new(limits: UsageLimits) -> Usage {
         let people = limits.people_per_address;
         let trusted = limits.trusted_networks;
         Usage {
-            counted: Mutex::new(Counted {
+            limiters: Mutex::new(Limiters {
                 commands: AccountRateLimiter::new(limits.commands, people, trusted.clone()),
                 new_accounts: KeyedRateLimiter::new(limits.new_accounts, MAX_ADDRESSES),
                 guests: KeyedRateLimiter::new(limits.guests, MAX_ADDRESSES),
@@ -85,17 +91,17 @@ impl Usage {
         }
     }
 
-    /// Other limits from now on. What was used stays used.
+    /// Changes the limits; what was used stays used.
     pub fn set_limits(&self, limits: &UsageLimits) {
-        let mut counted = self.lock();
-        counted
+        let mut limiters = self.lock();
+        limiters
             .commands
             .set_quota(limits.commands, limits.people_per_address);
-        counted.new_accounts.set_quota(limits.new_accounts);
-        counted.guests.set_quota(limits.guests);
+        limiters.new_accounts.set_quota(limits.new_accounts);
+        limiters.guests.set_quota(limits.guests);
     }
 
-    /// Takes what a command costs.
+    /// Takes the cost of a command.
     pub fn take_command(
         &self,
         account: AccountId,
@@ -107,7 +113,7 @@ impl Usage {
         taken.map_err(Refusal::from)
     }
 
-    /// Takes what it costs to let a newcomer in from this address, or returns how long to wait.
+    /// Takes a new account or guest from this address, or returns how long to wait.
     pub fn take_newcomer(
         &self,
         newcomer: Newcomer,
@@ -117,20 +123,20 @@ impl Usage {
         if self.trusted.contains(addr) {
             return Ok(());
         }
-        let mut counted = self.lock();
+        let mut limiters = self.lock();
         let limiter = match newcomer {
-            Newcomer::Account => &mut counted.new_accounts,
-            Newcomer::Guest => &mut counted.guests,
+            Newcomer::Account => &mut limiters.new_accounts,
+            Newcomer::Guest => &mut limiters.guests,
         };
         limiter.take(source(addr), now)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Counted> {
-        self.counted.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Limiters> {
+        self.limiters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// What one session may take of the commands of its account and address.
+/// One session's access to the command rate of its account and address.
 #[derive(Debug, Clone)]
 pub struct CommandShare {
     usage: Arc<Usage>,
@@ -139,7 +145,7 @@ pub struct CommandShare {
 }
 
 impl CommandShare {
-    /// The share of an account that connects from there.
+    /// The share of an account connected from `addr`.
     pub fn new(usage: Arc<Usage>, account: AccountId, addr: IpAddr) -> CommandShare {
         CommandShare {
             usage,
@@ -148,20 +154,20 @@ impl CommandShare {
         }
     }
 
-    /// Takes what a command costs.
+    /// Takes the cost of a command.
     pub fn take(&self, cost: u32, now: Instant) -> Result<(), Refusal> {
         self.usage.take_command(self.account, self.addr, cost, now)
     }
 }
 
-/// How many commands a command counts as, by what it makes the store read: `lines` is how many
-/// lines of history are asked for, as typed.
-pub(super) fn cost(verb: Verb, lines: Option<&str>) -> u32 {
+/// The cost of a command by what the store has to read; `count` is the requested number of
+/// messages, as typed.
+pub(super) fn cost(verb: Verb, count: Option<&str>) -> u32 {
     match verb {
-        Verb::Search => SEARCH,
+        Verb::Search => SEARCH_COST,
         Verb::History => {
-            let lines = lines.and_then(|lines| lines.parse::<usize>().ok());
-            let more = lines.map_or(0, |lines| lines.min(MAX_HISTORY) / LINES);
+            let count = count.and_then(|count| count.parse::<usize>().ok());
+            let more = count.map_or(0, |count| count.min(MAX_HISTORY) / MESSAGES_PER_COST);
             u32::try_from(more).unwrap_or(u32::MAX).saturating_add(1)
         }
         _ => 1,

@@ -1,4 +1,4 @@
-//! The reader's own clock: times and days in their zone.
+//! Times and days in the reader's time zone.
 
 use std::fmt::Write as _;
 
@@ -9,7 +9,7 @@ use chrono_tz::Tz;
 use crate::chat::ids::Time;
 use crate::chat::preferences::Timestamps;
 
-/// A zone, with the last minute that was written kept, since most messages share it.
+/// A time zone. Caches the text of the last minute (or second), which most messages share.
 #[derive(Debug)]
 pub struct Zone {
     tz: Tz,
@@ -18,7 +18,7 @@ pub struct Zone {
 }
 
 impl Zone {
-    /// A zone by its IANA name, UTC if the name is none.
+    /// The time zone with this IANA name, or UTC if there is none.
     pub fn new(name: Option<&str>, format: Timestamps) -> Zone {
         Zone {
             tz: name.and_then(find).unwrap_or(Tz::UTC),
@@ -32,28 +32,24 @@ impl Zone {
         self.tz.name()
     }
 
-    /// The time of day as the reader wants it, empty if they want none, and the day.
-    pub fn show(&mut self, at: Time) -> (&str, NaiveDate) {
-        let unit = match self.format {
-            Timestamps::Seconds => 1_000,
-            Timestamps::Minutes | Timestamps::Off => 60_000,
+    /// The time of day in the chosen format, empty for [`Timestamps::Off`], and the date.
+    pub fn time_and_day(&mut self, at: Time) -> (ArrayString<8>, NaiveDate) {
+        let (unit, format) = match self.format {
+            Timestamps::Off => (60_000, ""),
+            Timestamps::Minutes => (60_000, "%H:%M"),
+            Timestamps::Seconds => (1_000, "%H:%M:%S"),
         };
         let slot = at.0.div_euclid(unit);
-        if self.cached.as_ref().is_none_or(|(kept, ..)| *kept != slot) {
-            let local = self.local(at);
-            let format = match self.format {
-                Timestamps::Minutes => "%H:%M",
-                Timestamps::Seconds => "%H:%M:%S",
-                Timestamps::Off => "",
-            };
-            let mut text = ArrayString::new();
-            let _it_fits = write!(text, "{}", local.format(format));
-            self.cached = Some((slot, local.date_naive(), text));
+        if let Some((cached, day, time)) = self.cached
+            && cached == slot
+        {
+            return (time, day);
         }
-        match &self.cached {
-            Some((_, day, text)) => (text, *day),
-            None => ("", NaiveDate::default()),
-        }
+        let local = self.local(at);
+        let (mut time, day) = (ArrayString::new(), local.date_naive());
+        let _fits = write!(time, "{}", local.format(format));
+        self.cached = Some((slot, day, time));
+        (time, day)
     }
 
     fn local(&self, at: Time) -> DateTime<Tz> {
@@ -62,7 +58,7 @@ impl Zone {
             .with_timezone(&self.tz)
     }
 
-    /// Hours and minutes, and the date as well if it is not `today`'s.
+    /// Hours and minutes, with the date unless it's `today`.
     pub fn moment(&self, at: Time, today: Time) -> String {
         let (then, now) = (self.local(at), self.local(today));
         if then.date_naive() == now.date_naive() {
@@ -75,7 +71,7 @@ impl Zone {
     }
 }
 
-/// `Sunday 22 November`, with the year where it is not `today`'s.
+/// `Sunday 22 November`, with the year unless it's `today`'s.
 pub fn day_name(day: NaiveDate, today: NaiveDate) -> String {
     let format = if day.year() == today.year() {
         "%A %-d %B"
@@ -85,7 +81,7 @@ pub fn day_name(day: NaiveDate, today: NaiveDate) -> String {
     day.format(format).to_string()
 }
 
-/// The zone of this IANA name, in any case; `Berlin` finds `Europe/Berlin` where that is clear.
+/// Finds a zone by its IANA name in any case, or by its city if that is unambiguous.
 pub fn find(name: &str) -> Option<Tz> {
     let name = name.trim().replace(' ', "_");
     let is = |tz: &&Tz| tz.name().eq_ignore_ascii_case(&name);
@@ -99,8 +95,8 @@ pub fn find(name: &str) -> Option<Tz> {
     exact.or_else(city).copied()
 }
 
-/// Zones whose name begins like this, for completion: at most `most`.
-pub fn beginning(prefix: &str, most: usize) -> Vec<String> {
+/// At most `most` zone names that start with `prefix`, in any case.
+pub fn starting_with(prefix: &str, most: usize) -> Vec<String> {
     let prefix = prefix.to_ascii_lowercase();
     let fits = |name: &&str| name.to_ascii_lowercase().starts_with(&prefix);
     let names = chrono_tz::TZ_VARIANTS.iter().map(|tz| tz.name());
@@ -132,9 +128,9 @@ mod tests {
         ];
         for (tz, format, text, day) in cases {
             let mut zone = Zone::new(tz, format);
-            let shown = zone.show(at);
+            let shown = zone.time_and_day(at);
             assert_eq!(
-                (shown.0, shown.1.to_string().as_str()),
+                (shown.0.as_str(), shown.1.to_string().as_str()),
                 (text, day),
                 "{tz:?}"
             );

@@ -13,7 +13,7 @@ use russh::server::Msg;
 use russh::{Channel, ChannelMsg, ChannelReadHalf, ChannelWriteHalf};
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
-use crate::session::peer::{self, Gone, Inbound, Input, Outbound, Peer, Sessions};
+use crate::session::peer::{self, Disconnected, Inbound, Input, Outbound, Peer, Sessions};
 use crate::text::Text;
 
 use super::control::CloseReason;
@@ -197,28 +197,28 @@ impl SshOutbound {
     async fn unless_ended(
         &self,
         sending: impl Future<Output = Result<(), russh::Error>> + Send,
-    ) -> Result<(), Gone> {
+    ) -> Result<(), Disconnected> {
         let mut sending = pin!(sending);
         let mut ended: Option<Pin<Box<dyn Future<Output = ()> + Send>>> = None;
         let mut waiting = None;
         poll_fn(|cx| {
             if let Poll::Ready(sent) = sending.as_mut().poll(cx) {
-                return Poll::Ready(sent.map_err(|_| Gone));
+                return Poll::Ready(sent.map_err(|_| Disconnected));
             }
             waiting.get_or_insert_with(|| self.conn.control.begin_write_wait());
             let ended = ended.get_or_insert_with(|| Box::pin(self.conn.ended()));
-            ended.as_mut().poll(cx).map(|()| Err(Gone))
+            ended.as_mut().poll(cx).map(|()| Err(Disconnected))
         })
         .await
     }
 }
 
 impl Outbound for SshOutbound {
-    async fn write(&self, bytes: Bytes) -> Result<(), Gone> {
+    async fn write(&self, bytes: Bytes) -> Result<(), Disconnected> {
         self.unless_ended(self.write.data_bytes(bytes)).await
     }
 
-    async fn write_stderr(&self, bytes: Bytes) -> Result<(), Gone> {
+    async fn write_stderr(&self, bytes: Bytes) -> Result<(), Disconnected> {
         self.unless_ended(self.write.extended_data_bytes(STDERR, bytes))
             .await
     }
@@ -232,14 +232,14 @@ impl Outbound for SshOutbound {
         .await;
     }
 
-    fn cut(&self, why: peer::DisconnectReason) {
+    fn disconnect(&self, why: peer::DisconnectReason) {
         self.conn.control.close(match why {
             peer::DisconnectReason::Stalled => CloseReason::WriteStall,
             peer::DisconnectReason::Dismissed => CloseReason::Session,
         });
     }
 
-    async fn gone(&self) {
+    async fn closed(&self) {
         self.conn.ended().await;
     }
 }

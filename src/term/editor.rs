@@ -1,32 +1,36 @@
-//! The line being typed, edited as in readline (Emacs keys), by graphemes.
+//! A line editor with the Emacs keys of readline. The cursor moves by graphemes.
 //!
-//! What is typed is cleaned as it enters and bounded while it is being typed. In a text of
-//! several lines, "start" and "end" are those of the line that the cursor is on.
+//! Text is cleaned and bounded as it's typed. In a text of several lines, "start" and "end" are
+//! those of the line the cursor is on.
 
-mod history;
-mod line;
+mod buffer;
 
 #[cfg(test)]
 mod tests;
 
+use std::collections::VecDeque;
+
 use super::keys::Key;
 use crate::text;
-use history::History;
-use line::{Inserted, Line};
+use buffer::{Buffer, Inserted};
 
-/// The longest text to search the history for, in bytes.
+/// The longest search query, in bytes.
 const MAX_QUERY: usize = 128;
+/// The most entries in the history.
+const MAX_ENTRIES: usize = 200;
+/// The most bytes in the history. The newest entry always stays.
+const MAX_HISTORY_BYTES: usize = 64 * 1024;
 
-/// What a key did.
+/// The effect of a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Edit {
-    /// Nothing.
+pub enum EditOutcome {
+    /// None.
     Unchanged,
-    /// Text, cursor or search are different: draw again.
+    /// Text, cursor or search have changed: draw again.
     Changed,
-    /// Enter: the whole text, which may be blank. The line is empty now.
+    /// Enter: the whole text, which may be blank. The editor is empty now.
     Submit(String),
-    /// Tab: somebody wants what is before the cursor completed.
+    /// Tab: complete the text before the cursor.
     Complete,
     /// Ctrl-C on an empty line.
     Interrupt,
@@ -34,35 +38,38 @@ pub enum Edit {
     EndOfInput,
     /// Ctrl-L: clear the screen and draw again.
     ClearScreen,
-    /// It wasn't possible, or a paste only in part: ring the bell, and draw again.
+    /// The key couldn't be applied, or a paste only in part: ring the bell and draw again.
     Full,
 }
 
 /// A line editor with history, search, kill and yank.
+///
+/// Pass each key to [`Editor::key`], do what the [`EditOutcome`] says, then draw [`Editor::text`]
+/// with [`Editor::cursor`], and [`Editor::search_query`] if there is one.
 #[derive(Debug)]
 pub struct Editor {
-    line: Line,
+    buffer: Buffer,
     history: History,
-    /// What Ctrl-Y gives back.
+    /// The text Ctrl-Y inserts.
     killed: String,
-    /// The last key killed: the next kill adds to it.
+    /// Whether the last key killed text, so that the next kill adds to it.
     killing: bool,
-    search: Option<Search>,
+    search: Option<HistorySearch>,
 }
 
-/// An incremental search of the history, backwards.
+/// An incremental backward search of the history (Ctrl-R).
 #[derive(Debug, Default)]
-struct Search {
+struct HistorySearch {
     query: String,
-    /// The entry that is shown, if one has the query in it.
+    /// The index of the entry shown, if one contains the query.
     found: Option<usize>,
-    /// What was being typed, and the cursor in it.
+    /// The text before the search, and its cursor.
     draft: (String, usize),
 }
 
-/// Where a motion or a kill goes to.
+/// The target of a cursor motion or a kill.
 #[derive(Debug, Clone, Copy)]
-enum To {
+enum Motion {
     Left,
     Right,
     Start,
@@ -71,7 +78,7 @@ enum To {
     WordStart,
     /// The end of a word made of letters and digits.
     WordEnd,
-    /// The start of a word made of anything but white space.
+    /// The start of a word made of anything but whitespace.
     BlankStart,
 }
 
@@ -79,7 +86,7 @@ impl Editor {
     /// An empty line that takes at most `max_chars` characters and `max_bytes` bytes.
     pub fn new(max_chars: usize, max_bytes: usize) -> Self {
         Self {
-            line: Line::new(max_chars, max_bytes),
+            buffer: Buffer::new(max_chars, max_bytes),
             history: History::default(),
             killed: String::new(),
             killing: false,
@@ -87,48 +94,47 @@ impl Editor {
         }
     }
 
-    /// The text; while searching, the entry that was found.
+    /// The text; while searching, the entry found.
     pub fn text(&self) -> &str {
-        self.line.text()
+        self.buffer.text()
     }
 
     /// The cursor: a byte offset in [`Editor::text`], between two graphemes.
     pub fn cursor(&self) -> usize {
-        self.line.cursor()
+        self.buffer.cursor()
     }
 
-    /// Whether nothing is typed.
+    /// Whether the text is empty.
     pub fn is_empty(&self) -> bool {
         self.text().is_empty()
     }
 
-    /// What is searched for, while searching.
-    pub fn searching(&self) -> Option<&str> {
+    /// The search query, while searching.
+    pub fn search_query(&self) -> Option<&str> {
         self.search.as_ref().map(|search| search.query.as_str())
     }
 
-    /// Replaces the whole text (by what was refused, say), cleaned and cut at the limits, and
-    /// puts the cursor at its end.
+    /// Replaces the text by `text`, cleaned and cut at the limits, and puts the cursor at its end.
     pub fn set(&mut self, text: &str) {
         self.search = None;
         self.history.leave();
-        self.line.clear();
-        self.line.insert(text);
+        self.buffer.clear();
+        self.buffer.insert(text);
     }
 
-    /// Replaces what is between the byte offset `from` and the cursor, and puts the cursor after
-    /// it. Does nothing if `from` is no offset of a character before the cursor.
+    /// Replaces the text between the byte offset `from` and the cursor, and puts the cursor after
+    /// it. Does nothing if `from` isn't a character boundary before the cursor.
     pub fn complete(&mut self, from: usize, with: &str) {
-        if self.line.text().is_char_boundary(from) && from <= self.line.cursor() {
-            self.line.remove(from);
-            self.line.insert(with);
+        if self.buffer.text().is_char_boundary(from) && from <= self.buffer.cursor() {
+            self.buffer.remove(from);
+            self.buffer.insert(with);
         }
     }
 
-    /// Does what a key says.
-    pub fn key(&mut self, key: Key) -> Edit {
+    /// Applies a key.
+    pub fn key(&mut self, key: Key) -> EditOutcome {
         let Some(mut search) = self.search.take() else {
-            return self.act(key);
+            return self.apply(key);
         };
         match key {
             Key::Char(c) => self.refine(search, c),
@@ -145,144 +151,144 @@ impl Editor {
             }
             Key::Escape | Key::Ctrl('g') => {
                 let (draft, cursor) = search.draft;
-                self.line.put(&draft, cursor);
-                Edit::Changed
+                self.buffer.set(&draft, cursor);
+                EditOutcome::Changed
             }
             Key::Ctrl('c') => {
-                self.line.clear();
-                Edit::Changed
+                self.buffer.clear();
+                EditOutcome::Changed
             }
-            // The search ends with the entry in the line, whatever else the key does.
-            key => match self.act(key) {
-                Edit::Unchanged => Edit::Changed,
+            // Any other key ends the search, keeps the entry, and is applied to it.
+            key => match self.apply(key) {
+                EditOutcome::Unchanged => EditOutcome::Changed,
                 edit => edit,
             },
         }
     }
 
-    fn refine(&mut self, mut search: Search, c: char) -> Edit {
+    fn refine(&mut self, mut search: HistorySearch, c: char) -> EditOutcome {
         let mut query = search.query.clone();
         query.push(c);
         let query = text::clean(&query);
         if query.len() > MAX_QUERY {
             self.search = Some(search);
-            return Edit::Full;
+            return EditOutcome::Full;
         }
         search.query = query;
         let before = search.found.map_or(usize::MAX, |found| found + 1);
         self.find(search, before)
     }
 
-    /// Shows the newest entry before `before` with the query in it, if there is one.
-    fn find(&mut self, mut search: Search, before: usize) -> Edit {
+    /// Shows the newest entry before the index `before` that contains the query, if there is one.
+    fn find(&mut self, mut search: HistorySearch, before: usize) -> EditOutcome {
         let edit = if search.query.is_empty() {
             search.found = None;
             let (draft, cursor) = &search.draft;
-            self.line.put(draft, *cursor);
-            Edit::Changed
+            self.buffer.set(draft, *cursor);
+            EditOutcome::Changed
         } else if let Some((index, entry, at)) = self.history.find(&search.query, before) {
             search.found = Some(index);
-            self.line.put(entry, at);
-            Edit::Changed
+            self.buffer.set(entry, at);
+            EditOutcome::Changed
         } else {
-            Edit::Full
+            EditOutcome::Full
         };
         self.search = Some(search);
         edit
     }
 
-    /// A key while not searching.
-    fn act(&mut self, key: Key) -> Edit {
+    /// Applies a key outside of a search.
+    fn apply(&mut self, key: Key) -> EditOutcome {
         let killing = std::mem::take(&mut self.killing);
         match key {
-            Key::Char(c) => edit(self.line.insert_char(c)),
-            Key::Paste(text) => edit(self.line.insert(&text)),
-            Key::Alt('\n') => edit(self.line.insert("\n")),
+            Key::Char(c) => inserted(self.buffer.insert_char(c)),
+            Key::Paste(text) => inserted(self.buffer.insert(&text)),
+            Key::Alt('\n') => inserted(self.buffer.insert("\n")),
             Key::Enter | Key::Ctrl('j' | 'm') => self.submit(),
-            Key::Tab | Key::Ctrl('i') => Edit::Complete,
-            Key::Left | Key::Ctrl('b') => self.go(To::Left),
-            Key::Right | Key::Ctrl('f') => self.go(To::Right),
-            Key::Home | Key::Ctrl('a') => self.go(To::Start),
-            Key::End | Key::Ctrl('e') => self.go(To::End),
-            Key::WordLeft | Key::Alt('b') => self.go(To::WordStart),
-            Key::WordRight | Key::Alt('f') => self.go(To::WordEnd),
-            Key::Backspace | Key::Ctrl('h') => self.delete(To::Left),
-            Key::Ctrl('d') if self.is_empty() => Edit::EndOfInput,
-            Key::Delete | Key::Ctrl('d') => self.delete(To::Right),
-            Key::Ctrl('u') => self.kill(To::Start, killing),
-            Key::Ctrl('k') => self.kill(To::End, killing),
-            Key::Ctrl('w') => self.kill(To::BlankStart, killing),
-            Key::Alt('\x7f') => self.kill(To::WordStart, killing),
-            Key::Alt('d') => self.kill(To::WordEnd, killing),
-            Key::Ctrl('y') => edit(self.line.insert(&self.killed)),
-            Key::Ctrl('t') => changed(self.line.transpose()),
-            Key::Up | Key::Ctrl('p') => match self.history.older(self.line.text()) {
-                Some(entry) => shown(&mut self.line, entry),
-                None => Edit::Unchanged,
+            Key::Tab | Key::Ctrl('i') => EditOutcome::Complete,
+            Key::Left | Key::Ctrl('b') => self.move_cursor(Motion::Left),
+            Key::Right | Key::Ctrl('f') => self.move_cursor(Motion::Right),
+            Key::Home | Key::Ctrl('a') => self.move_cursor(Motion::Start),
+            Key::End | Key::Ctrl('e') => self.move_cursor(Motion::End),
+            Key::WordLeft | Key::Alt('b') => self.move_cursor(Motion::WordStart),
+            Key::WordRight | Key::Alt('f') => self.move_cursor(Motion::WordEnd),
+            Key::Backspace | Key::Ctrl('h') => self.delete(Motion::Left),
+            Key::Ctrl('d') if self.is_empty() => EditOutcome::EndOfInput,
+            Key::Delete | Key::Ctrl('d') => self.delete(Motion::Right),
+            Key::Ctrl('u') => self.kill(Motion::Start, killing),
+            Key::Ctrl('k') => self.kill(Motion::End, killing),
+            Key::Ctrl('w') => self.kill(Motion::BlankStart, killing),
+            Key::Alt('\x7f') => self.kill(Motion::WordStart, killing),
+            Key::Alt('d') => self.kill(Motion::WordEnd, killing),
+            Key::Ctrl('y') => inserted(self.buffer.insert(&self.killed)),
+            Key::Ctrl('t') => changed(self.buffer.transpose()),
+            Key::Up | Key::Ctrl('p') => match self.history.older(self.buffer.text()) {
+                Some(entry) => show_entry(&mut self.buffer, entry),
+                None => EditOutcome::Unchanged,
             },
             Key::Down | Key::Ctrl('n') => match self.history.newer() {
-                Some(entry) => shown(&mut self.line, entry),
-                None => Edit::Unchanged,
+                Some(entry) => show_entry(&mut self.buffer, entry),
+                None => EditOutcome::Unchanged,
             },
             Key::Ctrl('r') => {
                 let draft = (self.text().to_owned(), self.cursor());
-                self.search = Some(Search {
+                self.search = Some(HistorySearch {
                     draft,
-                    ..Search::default()
+                    ..HistorySearch::default()
                 });
-                Edit::Changed
+                EditOutcome::Changed
             }
-            Key::Ctrl('l') => Edit::ClearScreen,
-            Key::Ctrl('c') if self.is_empty() => Edit::Interrupt,
+            Key::Ctrl('l') => EditOutcome::ClearScreen,
+            Key::Ctrl('c') if self.is_empty() => EditOutcome::Interrupt,
             Key::Ctrl('c') => {
                 self.history.leave();
-                self.line.clear();
-                Edit::Changed
+                self.buffer.clear();
+                EditOutcome::Changed
             }
             Key::BackTab
             | Key::Escape
             | Key::PageUp
             | Key::PageDown
             | Key::Ctrl(_)
-            | Key::Alt(_) => Edit::Unchanged,
+            | Key::Alt(_) => EditOutcome::Unchanged,
         }
     }
 
-    fn submit(&mut self) -> Edit {
-        let text = self.line.take();
-        self.history.remember(&text);
-        Edit::Submit(text)
+    fn submit(&mut self) -> EditOutcome {
+        let text = self.buffer.take();
+        self.history.push(&text);
+        EditOutcome::Submit(text)
     }
 
-    fn target(&self, to: To) -> usize {
-        match to {
-            To::Left => self.line.left(),
-            To::Right => self.line.right(),
-            To::Start => self.line.start(),
-            To::End => self.line.end(),
-            To::WordStart => self.line.left_over(char::is_alphanumeric),
-            To::WordEnd => self.line.right_over(char::is_alphanumeric),
-            To::BlankStart => self.line.left_over(|c| !c.is_whitespace()),
+    fn target(&self, motion: Motion) -> usize {
+        match motion {
+            Motion::Left => self.buffer.left(),
+            Motion::Right => self.buffer.right(),
+            Motion::Start => self.buffer.start(),
+            Motion::End => self.buffer.end(),
+            Motion::WordStart => self.buffer.left_over(char::is_alphanumeric),
+            Motion::WordEnd => self.buffer.right_over(char::is_alphanumeric),
+            Motion::BlankStart => self.buffer.left_over(|c| !c.is_whitespace()),
         }
     }
 
-    fn go(&mut self, to: To) -> Edit {
-        changed(self.line.go(self.target(to)))
+    fn move_cursor(&mut self, motion: Motion) -> EditOutcome {
+        changed(self.buffer.move_to(self.target(motion)))
     }
 
-    fn delete(&mut self, to: To) -> Edit {
-        changed(!self.line.remove(self.target(to)).is_empty())
+    fn delete(&mut self, motion: Motion) -> EditOutcome {
+        changed(!self.buffer.remove(self.target(motion)).is_empty())
     }
 
-    fn kill(&mut self, to: To, killing: bool) -> Edit {
+    fn kill(&mut self, motion: Motion, killing: bool) -> EditOutcome {
         let cursor = self.cursor();
-        let target = match (to, self.target(to)) {
-            // At the end of a line, its end is what there is to kill; likewise at its start.
-            (To::End, target) if target == cursor => self.line.right(),
-            (To::Start, target) if target == cursor => self.line.left(),
+        let target = match (motion, self.target(motion)) {
+            // At the end of a line, the line break is killed; likewise at its start.
+            (Motion::End, target) if target == cursor => self.buffer.right(),
+            (Motion::Start, target) if target == cursor => self.buffer.left(),
             (_, target) => target,
         };
-        let removed = self.line.remove(target);
+        let removed = self.buffer.remove(target);
         if !killing {
             self.killed.clear();
         }
@@ -296,19 +302,82 @@ impl Editor {
     }
 }
 
-fn shown(line: &mut Line, entry: &str) -> Edit {
-    line.put(entry, entry.len());
-    Edit::Changed
+fn show_entry(buffer: &mut Buffer, entry: &str) -> EditOutcome {
+    buffer.set(entry, entry.len());
+    EditOutcome::Changed
 }
 
-fn changed(is: bool) -> Edit {
-    if is { Edit::Changed } else { Edit::Unchanged }
+fn changed(has_changed: bool) -> EditOutcome {
+    if has_changed {
+        EditOutcome::Changed
+    } else {
+        EditOutcome::Unchanged
+    }
 }
 
-fn edit(inserted: Inserted) -> Edit {
-    match inserted {
-        Inserted::Nothing => Edit::Unchanged,
-        Inserted::All => Edit::Changed,
-        Inserted::Full => Edit::Full,
+fn inserted(result: Inserted) -> EditOutcome {
+    match result {
+        Inserted::Nothing => EditOutcome::Unchanged,
+        Inserted::All => EditOutcome::Changed,
+        Inserted::Full => EditOutcome::Full,
+    }
+}
+
+/// Submitted texts, newest last, and the position while moving through them.
+#[derive(Debug, Default)]
+struct History {
+    entries: VecDeque<String>,
+    bytes: usize,
+    /// The index of the entry shown.
+    position: Option<usize>,
+    /// The text before the first step up. Changes to entries are not kept.
+    draft: String,
+}
+
+impl History {
+    /// Adds a text, unless it's blank or equal to the newest.
+    fn push(&mut self, text: &str) {
+        self.leave();
+        if text.trim().is_empty() || self.entries.back().is_some_and(|last| last == text) {
+            return;
+        }
+        self.entries.push_back(text.to_owned());
+        self.bytes += text.len();
+        while self.entries.len() > MAX_ENTRIES
+            || (self.bytes > MAX_HISTORY_BYTES && self.entries.len() > 1)
+        {
+            let oldest = self.entries.pop_front();
+            self.bytes -= oldest.map_or(0, |entry| entry.len());
+        }
+    }
+
+    /// Returns to the text being typed.
+    fn leave(&mut self) {
+        self.position = None;
+        self.draft = String::new();
+    }
+
+    /// The entry before the one shown. The first step up keeps `current` for the way back.
+    fn older(&mut self, current: &str) -> Option<&str> {
+        let position = self.position.unwrap_or(self.entries.len()).checked_sub(1)?;
+        if self.position.is_none() {
+            current.clone_into(&mut self.draft);
+        }
+        self.position = Some(position);
+        self.entries.get(position).map(String::as_str)
+    }
+
+    /// The entry after the one shown, or the text being typed after the newest.
+    fn newer(&mut self) -> Option<&str> {
+        let next = self.position? + 1;
+        self.position = (next < self.entries.len()).then_some(next);
+        Some(self.entries.get(next).unwrap_or(&self.draft))
+    }
+
+    /// The newest entry before the index `before` that contains `query`: its index, its text, and
+    /// the byte offset of the query.
+    fn find(&self, query: &str, before: usize) -> Option<(usize, &str, usize)> {
+        let mut entries = self.entries.iter().enumerate().take(before).rev();
+        entries.find_map(|(index, entry)| Some((index, entry.as_str(), entry.find(query)?)))
     }
 }

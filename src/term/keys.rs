@@ -1,20 +1,17 @@
-//! Bytes from a terminal to keys, a byte at a time: the result never depends on how the bytes
-//! were cut into packets, and what is held is bounded.
+//! Decodes the bytes of a terminal into keys. The result doesn't depend on how the bytes are cut
+//! into packets, and memory is bounded.
 //!
-//! Understands what xterm, the VT220, rxvt, `PuTTY`, the Linux console and `modifyOtherKeys` send.
-//! Answers that a terminal gives unasked (colours, positions, focus, mouse) are read to their
-//! end and thrown away.
+//! Understands xterm, the VT220, rxvt, `PuTTY`, the Linux console and `modifyOtherKeys`. Reports
+//! that aren't keys (colours, positions, focus, mouse) are discarded.
 
-mod control;
-mod paste;
+mod csi;
 
 #[cfg(test)]
 mod tests;
 
-use control::{Control, Step};
-use paste::Paste;
+use csi::{ControlSequence, CsiStep};
 
-/// What somebody pressed.
+/// A key press, or a paste.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Key {
     /// A character, never a control character. Combining marks and joiners come one by one.
@@ -29,7 +26,7 @@ pub enum Key {
     Backspace,
     /// Delete.
     Delete,
-    /// Escape, known as such only once [`Decoder::flush`] is called or other keys follow.
+    /// Escape, recognized only once [`Decoder::flush`] is called or other keys follow.
     Escape,
     /// Left arrow.
     Left,
@@ -61,32 +58,44 @@ pub enum Key {
 
 const ESC: u8 = 0x1b;
 
-/// The longest string sequence (OSC, DCS, …) that is thrown away as a whole, in bytes.
+/// The longest string sequence (OSC, DCS, …) that is discarded as a whole, in bytes.
 const STRING_BYTES: usize = 4096;
 
-/// Reads keys out of bytes.
+/// The most bytes kept of a paste; the rest is discarded.
+const PASTE_BYTES: usize = 64 * 1024;
+
+/// The end of a paste.
+const PASTE_END: &[u8] = b"\x1b[201~";
+
+/// The number of calls of [`Paste::flush`] without input after which a paste ends.
+const MAX_IDLE_FLUSHES: u8 = 40;
+
+/// A decoder of terminal input.
+///
+/// Call [`Decoder::feed`] with bytes as they arrive. While [`Decoder::is_waiting`], call
+/// [`Decoder::flush`] whenever nothing has arrived for about 50 ms. Both add keys to a vector.
 #[derive(Debug, Default)]
 pub struct Decoder {
-    state: State,
-    /// The last byte was a CR that made an Enter: an LF right after it belongs to it.
+    state: DecoderState,
+    /// Whether the last byte was a CR, so that an LF belongs to the same Enter.
     after_cr: bool,
 }
 
 #[derive(Debug, Default)]
-enum State {
+enum DecoderState {
     #[default]
     Ground,
     /// Inside a character of several bytes; `alt` if an ESC came before it.
-    Character { alt: bool, read: Utf8 },
-    /// After ESC; `twice` after ESC ESC, with which rxvt says Alt.
+    Character { alt: bool, partial: PartialChar },
+    /// After ESC; `twice` after ESC ESC, which is Alt in rxvt.
     Escape { twice: bool },
     /// After CSI.
-    Control(Control),
-    /// After SS3; the number of a modifier may come before the letter.
+    Control(ControlSequence),
+    /// After SS3; the number of a modifier may precede the letter.
     Ss3 { alt: bool, modifier: u8 },
     /// After `CSI [`: one byte names a function key of the Linux console.
     LinuxFunction,
-    /// So many bytes of a mouse report are still to come.
+    /// Inside a mouse report, with `left` bytes to come.
     Mouse { left: u8 },
     /// Inside OSC, DCS, SOS, PM or APC; `ending` after an ESC that may be the end of it.
     String { length: usize, ending: bool },
@@ -95,28 +104,28 @@ enum State {
 }
 
 impl Decoder {
-    /// A decoder that has seen nothing.
+    /// A decoder without input.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Reads `bytes`, adding the keys they complete to `keys`.
+    /// Decodes `bytes`, adding the keys they complete to `keys`.
     pub fn feed(&mut self, bytes: &[u8], keys: &mut Vec<Key>) {
         for &byte in bytes {
             let rest_of_enter = std::mem::take(&mut self.after_cr) && byte == b'\n';
             if rest_of_enter {
                 continue;
             }
-            // Nearly all that comes is plain text or part of a paste: neither is worth taking the
-            // state out for, and putting it back.
+            // Most input is plain text or part of a paste, which is faster without taking the state
+            // out and putting it back.
             match &mut self.state {
-                State::Ground if matches!(byte, b' '..=b'~') => {
+                DecoderState::Ground if matches!(byte, b' '..=b'~') => {
                     keys.push(Key::Char(char::from(byte)));
                 }
-                State::Paste(paste) => {
+                DecoderState::Paste(paste) => {
                     if let Some(text) = paste.push(byte) {
                         keys.push(Key::Paste(text));
-                        self.state = State::Ground;
+                        self.state = DecoderState::Ground;
                     }
                 }
                 _ => {
@@ -127,115 +136,120 @@ impl Decoder {
         }
     }
 
-    /// Whether a part of a sequence is held. If nothing follows within 50 ms or so, call
-    /// [`Decoder::flush`], and again as long as this is so.
-    pub fn waiting(&self) -> bool {
-        !matches!(self.state, State::Ground)
+    /// Whether part of a sequence waits for its rest.
+    pub fn is_waiting(&self) -> bool {
+        !matches!(self.state, DecoderState::Ground)
     }
 
-    /// Time is up: a lone ESC is the Escape key, other parts are dropped. A paste is only given up
-    /// when nothing of it came between 40 calls, since its packets may be late and the rest of
-    /// it would be taken for typing; what came of it is kept.
+    /// Gives up waiting: a lone ESC is the Escape key, other partial sequences are dropped. A paste
+    /// ends, with the text so far, only after 40 calls without input: its packets may be late, and
+    /// the rest would be taken for typing.
     pub fn flush(&mut self, keys: &mut Vec<Key>) {
         match &mut self.state {
-            State::Paste(paste) => match paste.flush() {
+            DecoderState::Paste(paste) => match paste.flush() {
                 Some(text) => keys.push(Key::Paste(text)),
                 None => return,
             },
-            State::Escape { twice: false } => keys.push(Key::Escape),
-            State::Escape { twice: true } => keys.extend([Key::Escape, Key::Escape]),
+            DecoderState::Escape { twice: false } => keys.push(Key::Escape),
+            DecoderState::Escape { twice: true } => keys.extend([Key::Escape, Key::Escape]),
             _ => {}
         }
-        self.state = State::Ground;
+        self.state = DecoderState::Ground;
     }
 
-    /// The state after `byte`. What is inside a paste doesn't come here.
-    fn step(&mut self, state: State, byte: u8, keys: &mut Vec<Key>) -> State {
+    /// The state after `byte`, outside of a paste.
+    fn step(&mut self, state: DecoderState, byte: u8, keys: &mut Vec<Key>) -> DecoderState {
         match state {
-            State::Escape { twice } => return self.escape(twice, byte, keys),
-            State::Character { alt, mut read } => match read.push(byte) {
+            DecoderState::Escape { twice } => return self.escape(twice, byte, keys),
+            DecoderState::Character { alt, mut partial } => match partial.push(byte) {
                 Some(Ok(c)) => {
                     character(c, alt, keys);
-                    return State::Ground;
+                    return DecoderState::Ground;
                 }
-                Some(Err(Incomplete)) => return State::Character { alt, read },
+                Some(Err(Incomplete)) => return DecoderState::Character { alt, partial },
                 None => {}
             },
-            State::Control(mut control) => match control.push(byte) {
-                Step::More => return State::Control(control),
-                Step::Done(key) => {
+            DecoderState::Control(mut control) => match control.push(byte) {
+                CsiStep::More => return DecoderState::Control(control),
+                CsiStep::Done(key) => {
                     keys.extend(key);
-                    return State::Ground;
+                    return DecoderState::Ground;
                 }
-                Step::Paste => return State::Paste(Paste::default()),
-                Step::Mouse => return State::Mouse { left: 3 },
-                Step::LinuxFunction => return State::LinuxFunction,
-                Step::Invalid => {}
+                CsiStep::Paste => return DecoderState::Paste(Paste::default()),
+                CsiStep::Mouse => return DecoderState::Mouse { left: 3 },
+                CsiStep::LinuxFunction => return DecoderState::LinuxFunction,
+                CsiStep::Invalid => {}
             },
-            State::Ss3 { alt, .. } if byte.is_ascii_digit() => {
-                return State::Ss3 {
+            DecoderState::Ss3 { alt, .. } if byte.is_ascii_digit() => {
+                return DecoderState::Ss3 {
                     alt,
                     modifier: byte - b'0',
                 };
             }
-            State::Ss3 { alt, .. } if byte == b';' => return State::Ss3 { alt, modifier: 0 },
-            State::Ss3 { alt, modifier } if matches!(byte, b'@'..=b'~') => {
-                keys.extend(control::ss3(byte, modifier, alt));
-                return State::Ground;
+            DecoderState::Ss3 { alt, .. } if byte == b';' => {
+                return DecoderState::Ss3 { alt, modifier: 0 };
             }
-            State::Mouse { left: left @ 2.. } if byte >= b' ' => {
-                return State::Mouse { left: left - 1 };
+            DecoderState::Ss3 { alt, modifier } if matches!(byte, b'@'..=b'~') => {
+                keys.extend(csi::ss3(byte, modifier, alt));
+                return DecoderState::Ground;
             }
-            State::Mouse { .. } | State::LinuxFunction if byte >= b' ' => return State::Ground,
-            State::String { ending: true, .. } if byte == b'\\' => return State::Ground,
-            State::String { ending: true, .. } => return self.escape(false, byte, keys),
-            State::String { .. } if byte == 0x07 => return State::Ground,
-            State::String { length, .. } if byte == ESC => {
-                return State::String {
+            DecoderState::Mouse { left: left @ 2.. } if byte >= b' ' => {
+                return DecoderState::Mouse { left: left - 1 };
+            }
+            DecoderState::Mouse { .. } | DecoderState::LinuxFunction if byte >= b' ' => {
+                return DecoderState::Ground;
+            }
+            DecoderState::String { ending: true, .. } if byte == b'\\' => {
+                return DecoderState::Ground;
+            }
+            DecoderState::String { ending: true, .. } => return self.escape(false, byte, keys),
+            DecoderState::String { .. } if byte == 0x07 => return DecoderState::Ground,
+            DecoderState::String { length, .. } if byte == ESC => {
+                return DecoderState::String {
                     length,
                     ending: true,
                 };
             }
-            // What a terminal says in a string has no control characters. One that comes is a key,
-            // so Enter (or Ctrl-C) always ends a string that a stray Alt-] began.
-            State::String {
+            // Strings have no control characters. One that comes is a key, so Enter or Ctrl-C ends
+            // a string that a stray Alt-] began.
+            DecoderState::String {
                 length: length @ ..STRING_BYTES,
                 ..
             } if byte >= b' ' => {
-                return State::String {
+                return DecoderState::String {
                     length: length + 1,
                     ending: false,
                 };
             }
             _ => {}
         }
-        // Whatever was held is not a sequence: it is dropped, and the byte stands for itself.
+        // The bytes so far are no sequence: they are dropped, and this byte stands for itself.
         self.ground(byte, false, keys)
     }
 
-    fn escape(&mut self, twice: bool, byte: u8, keys: &mut Vec<Key>) -> State {
+    fn escape(&mut self, twice: bool, byte: u8, keys: &mut Vec<Key>) -> DecoderState {
         if twice && !matches!(byte, b'[' | b'O') {
             keys.push(Key::Escape);
         }
         match byte {
-            ESC => State::Escape { twice: true },
-            b'[' => State::Control(Control::new(twice)),
-            b'O' => State::Ss3 {
+            ESC => DecoderState::Escape { twice: true },
+            b'[' => DecoderState::Control(ControlSequence::new(twice)),
+            b'O' => DecoderState::Ss3 {
                 alt: twice,
                 modifier: 0,
             },
-            b'P' | b'X' | b']' | b'^' | b'_' => State::String {
+            b'P' | b'X' | b']' | b'^' | b'_' => DecoderState::String {
                 length: 0,
                 ending: false,
             },
             b'\r' | b'\n' => {
                 self.after_cr = byte == b'\r';
                 keys.push(Key::Alt('\n'));
-                State::Ground
+                DecoderState::Ground
             }
             0x08 | 0x7f => {
                 keys.push(Key::Alt('\x7f'));
-                State::Ground
+                DecoderState::Ground
             }
             ..b' ' => {
                 keys.push(Key::Escape);
@@ -245,10 +259,10 @@ impl Decoder {
         }
     }
 
-    /// A byte that is in no sequence; `alt` if an ESC came before it.
-    fn ground(&mut self, byte: u8, alt: bool, keys: &mut Vec<Key>) -> State {
+    /// Decodes a byte outside of a sequence; `alt` if an ESC came before it.
+    fn ground(&mut self, byte: u8, alt: bool, keys: &mut Vec<Key>) -> DecoderState {
         match byte {
-            ESC => return State::Escape { twice: false },
+            ESC => return DecoderState::Escape { twice: false },
             b'\r' | b'\n' => {
                 self.after_cr = byte == b'\r';
                 keys.push(Key::Enter);
@@ -259,37 +273,37 @@ impl Decoder {
             0x1c..=0x1f => keys.push(Key::Ctrl(char::from(byte + b'@'))),
             b' '..=b'~' => character(char::from(byte), alt, keys),
             0xc2..=0xf4 => {
-                return State::Character {
+                return DecoderState::Character {
                     alt,
-                    read: Utf8::new(byte),
+                    partial: PartialChar::new(byte),
                 };
             }
-            // NUL, and bytes that begin no character of UTF-8.
+            // NUL, and bytes that can't begin a character.
             _ => {}
         }
-        State::Ground
+        DecoderState::Ground
     }
 }
 
 fn character(c: char, alt: bool, keys: &mut Vec<Key>) {
-    // C1 control characters, written as UTF-8.
+    // C1 control characters, encoded as UTF-8.
     if c.is_control() {
         return;
     }
     keys.push(if alt { Key::Alt(c) } else { Key::Char(c) });
 }
 
-/// The bytes of one character, as far as they came.
+/// The first bytes of a UTF-8 character.
 #[derive(Debug)]
-struct Utf8 {
+struct PartialChar {
     bytes: [u8; 4],
     length: usize,
 }
 
-/// More bytes must come.
+/// More bytes are needed.
 struct Incomplete;
 
-impl Utf8 {
+impl PartialChar {
     fn new(first: u8) -> Self {
         Self {
             bytes: [first, 0, 0, 0],
@@ -297,7 +311,7 @@ impl Utf8 {
         }
     }
 
-    /// Takes one more byte; `None` if no character has these bytes.
+    /// Adds a byte; `None` if the bytes are no character.
     fn push(&mut self, byte: u8) -> Option<Result<char, Incomplete>> {
         *self.bytes.get_mut(self.length)? = byte;
         self.length += 1;
@@ -306,5 +320,47 @@ impl Utf8 {
             Err(error) if error.error_len().is_none() => Some(Err(Incomplete)),
             Err(_) => None,
         }
+    }
+}
+
+/// An unfinished paste.
+#[derive(Debug, Default)]
+struct Paste {
+    bytes: Vec<u8>,
+    /// The number of bytes of [`PASTE_END`] matched so far.
+    matched: usize,
+    idle_flushes: u8,
+}
+
+impl Paste {
+    /// Adds a byte. Returns the whole text at the end.
+    fn push(&mut self, byte: u8) -> Option<String> {
+        self.idle_flushes = 0;
+        if PASTE_END.get(self.matched) == Some(&byte) {
+            self.matched += 1;
+            return (self.matched == PASTE_END.len()).then(|| self.text());
+        }
+        // The bytes matched so far were pasted. Only ESC can begin another match.
+        let matched = PASTE_END.get(..self.matched).unwrap_or_default();
+        let room = PASTE_BYTES.saturating_sub(self.bytes.len());
+        self.bytes.extend(matched.iter().take(room));
+        self.matched = usize::from(PASTE_END.first() == Some(&byte));
+        if self.matched == 0 && self.bytes.len() < PASTE_BYTES {
+            self.bytes.push(byte);
+        }
+        None
+    }
+
+    /// Notes that nothing has arrived. Returns the text so far once the paste ends.
+    fn flush(&mut self) -> Option<String> {
+        self.idle_flushes += 1;
+        (self.idle_flushes >= MAX_IDLE_FLUSHES).then(|| self.text())
+    }
+
+    /// The text without invalid UTF-8, with `\n` line ends.
+    fn text(&mut self) -> String {
+        let bytes = std::mem::take(&mut self.bytes);
+        let text: String = bytes.utf8_chunks().map(|chunk| chunk.valid()).collect();
+        text.replace("\r\n", "\n").replace('\r', "\n")
     }
 }

@@ -1,5 +1,5 @@
-//! A person's terminal, both ways: bytes to keys, keys to an edited line, styled text to rows,
-//! and the prompt that stays below them. Pure, and knows nothing of chat.
+//! Terminal input and output: bytes to keys, keys to an edited line, styled text to rows, and a
+//! prompt that stays below them. Pure, and knows nothing of chat.
 
 pub mod editor;
 pub mod keys;

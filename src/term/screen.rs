@@ -1,22 +1,21 @@
-//! The prompt that stays below everything that is printed, on the terminal's normal screen.
+//! A prompt that stays below the printed rows, on the terminal's normal screen.
 //!
-//! Everything is relative to the cursor: there is no alternate screen, no scroll region and no
-//! query, so the terminal's own scrollback, selection and copying work as with any program that
-//! prints lines. To print, [`Screen::erase`] the prompt, write rows, and [`Screen::draw`] it again.
+//! All positions are relative to the cursor: no alternate screen, no scroll region and no queries,
+//! so the terminal's scrollback, selection and copying work as with any program that prints lines.
 //!
-//! Rows are broken here and kept short of the last column, so the terminal never wraps one itself.
-//! Text that people type may be drawn wider or narrower than its width says (terminals differ on
-//! emoji and on some scripts); so the column is set anew after it, and the terminal's own wrapping
-//! is off while it is written, or the prompt would have more rows than are known of.
-
-mod rows;
+//! Rows are wrapped here and leave out the last column, so the terminal never wraps one. Terminals
+//! disagree on the width of emoji and some scripts. The column is therefore set again after such
+//! text, and the terminal's wrapping is off while it's written, or the prompt could have more rows
+//! than expected.
 
 #[cfg(test)]
 mod tests;
 
+use std::cmp::Ordering;
+use std::ops::Range;
+
 use super::style::Style;
 use crate::text;
-use rows::Rows;
 
 /// A terminal's size in cells.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
@@ -28,8 +27,8 @@ pub struct Size {
 }
 
 impl Size {
-    /// The size that a client claims, within bounds: 20 to 500 columns, 4 to 200 rows. 0 means that
-    /// the client doesn't know (RFC 4254 §6.2): 80 columns, 24 rows.
+    /// The size a client claims, clamped to the bounds. 0 is an unknown size (RFC 4254 §6.2) and
+    /// becomes 80 columns or 24 rows.
     pub fn clamped(cols: u32, rows: u32) -> Size {
         let clamp = |claimed: u32, unknown: u32, least: u32, most: u32| {
             let known = if claimed == 0 { unknown } else { claimed };
@@ -42,39 +41,43 @@ impl Size {
     }
 }
 
-/// What the prompt shows.
+/// The contents of the prompt.
 #[derive(Clone, Copy, Debug)]
 pub struct Prompt<'a> {
-    /// What comes before the text, clipped to half of a row.
+    /// Comes before the text, clipped to half of a row.
     pub label: &'a [(Style, &'a str)],
-    /// What is being typed.
+    /// The text being typed.
     pub text: &'a str,
     /// The cursor: a byte offset in the text.
     pub cursor: usize,
 }
 
-/// What is on somebody's screen below the printed rows.
+/// The bottom of a terminal's screen.
+///
+/// Call [`Screen::start`] once and [`Screen::draw`] whenever the prompt changes. To print, call
+/// [`Screen::erase`], write rows that end in CR LF, then [`Screen::restore`] or draw the prompt. At
+/// the end, call [`Screen::finish`].
 #[derive(Debug)]
 pub struct Screen {
     size: Size,
-    drawn: Option<Drawn>,
+    drawn: Option<DrawnPrompt>,
 }
 
-/// The prompt as it is on the screen, or was when it was erased: mostly it is drawn again as it was.
+/// The prompt on the screen, or as it was when it was erased: it's mostly restored as it was.
 #[derive(Debug)]
-struct Drawn {
+struct DrawnPrompt {
     size: Size,
     label: Vec<(Style, String)>,
     text: String,
     cursor: usize,
-    rows: Rows,
-    /// What draws it; empty if it has been brought up to date in place since.
+    layout: PromptLayout,
+    /// The bytes that draw it; empty if it has been updated in place since.
     bytes: Vec<u8>,
     erased: bool,
 }
 
 impl Screen {
-    /// The screen of a terminal whose cursor is at the start of a row and on which nothing is drawn.
+    /// A terminal without a prompt, with its cursor at the start of a row.
     pub fn new(size: Size) -> Self {
         Self { size, drawn: None }
     }
@@ -84,24 +87,22 @@ impl Screen {
         self.size
     }
 
-    /// Sets the terminal up: pastes come in brackets.
+    /// Sets the terminal up: enables bracketed paste.
     pub fn start(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(b"\x1b[?2004h");
     }
 
-    /// Takes the prompt off the screen. The cursor is where its first row began; rows that end in
-    /// CR LF may be written now.
+    /// Erases the prompt and moves the cursor to where it began.
     pub fn erase(&mut self, out: &mut Vec<u8>) {
         if let Some(drawn) = self.drawn.as_mut().filter(|drawn| !drawn.erased) {
             drawn.erased = true;
             let above = if drawn.size == self.size {
-                drawn.rows.cursor().0
+                drawn.layout.cursor().0
             } else {
-                drawn.rows.reflowed(self.size.cols.into()).0
+                drawn.layout.reflowed(self.size.cols.into()).0
             };
-            // Row by row: clearing everything below the first one in one go, which may be the top of
-            // the screen, looks like clearing the screen, and tmux then scrolls what was there into
-            // its history.
+            // Row by row: if the prompt begins at the top of the screen, clearing everything below
+            // in one go looks like clearing the screen, which tmux then scrolls into its history.
             out.extend_from_slice(b"\x1b[J\r\x1b[K");
             for _ in 0..above {
                 out.extend_from_slice(b"\x1b[A\x1b[K");
@@ -109,49 +110,49 @@ impl Screen {
         }
     }
 
-    /// Draws the prompt where the cursor is, or anew if it is on the screen. Writes only what is
-    /// different: nothing at all, the cursor's new place, or the characters that were added.
+    /// Draws the prompt, or updates the one on the screen. Writes only the difference if it's a
+    /// cursor movement or appended text.
     pub fn draw(&mut self, prompt: &Prompt<'_>, out: &mut Vec<u8>) {
-        let same = |old: &&mut Drawn| old.size == self.size && old.has_label(prompt.label);
+        let same = |old: &&mut DrawnPrompt| old.size == self.size && old.has_label(prompt.label);
         let old = self.drawn.as_mut().filter(same);
-        let rows = Rows::arrange(prompt, self.size);
+        let layout = PromptLayout::new(prompt, self.size);
         if let Some(old) = old
-            && old.update(prompt, &rows, out)
+            && old.update(prompt, &layout, out)
         {
-            old.rows = rows;
+            old.layout = layout;
             old.cursor = prompt.cursor;
             old.bytes.clear();
             return;
         }
         self.erase(out);
         let start = out.len();
-        write_rows(prompt, &rows, out);
+        write_rows(prompt, &layout, out);
         let bytes = out.get(start..).unwrap_or_default().to_vec();
         let label = prompt.label.iter();
-        self.drawn = Some(Drawn {
+        self.drawn = Some(DrawnPrompt {
             size: self.size,
             label: label
                 .map(|(style, text)| (*style, (*text).to_owned()))
                 .collect(),
             text: prompt.text.to_owned(),
             cursor: prompt.cursor,
-            rows,
+            layout,
             bytes,
             erased: false,
         });
     }
 
-    /// Draws the prompt that was erased, as it was. Returns whether that was possible: not if there
-    /// was none, if the terminal has another size since, or if it was brought up to date in place.
+    /// Draws the erased prompt as it was. Returns `false` if that isn't possible: there was none,
+    /// the size has changed, or the prompt was updated in place.
     pub fn restore(&mut self, out: &mut Vec<u8>) -> bool {
-        let same = |old: &&mut Drawn| old.size == self.size;
+        let same = |old: &&mut DrawnPrompt| old.size == self.size;
         self.drawn
             .as_mut()
             .filter(same)
             .is_some_and(|old| old.restore(out))
     }
 
-    /// Whether this prompt is on the screen.
+    /// Whether the screen shows this prompt.
     pub fn shows(&self, prompt: &Prompt<'_>) -> bool {
         self.drawn.as_ref().is_some_and(|drawn| {
             !drawn.erased
@@ -162,39 +163,37 @@ impl Screen {
         })
     }
 
-    /// The terminal has another size; draw the prompt again.
+    /// Changes the size. The prompt must be drawn after it.
     ///
-    /// Terminals that narrow (tmux, VTE, kitty, Windows Terminal, …) break the rows that have
-    /// become too long, and the cursor goes along with its character: the prompt's first row is
-    /// then further up than when it was drawn, and is looked for there. Terminals that cut such
-    /// rows instead (xterm, `PuTTY`) would lose a printed row for each; that is the rarer case, and
-    /// it takes a prompt wider than the new window. Where even those that break rows differ (a row
-    /// that fits exactly), the nearer place is taken: a stale row of one's own prompt left above is
-    /// better than a message erased.
+    /// When they get narrower, tmux, VTE, kitty, Windows Terminal and others reflow rows that have
+    /// become too long, and the cursor stays with its character: the first row of the prompt moves
+    /// up, and is erased there. xterm and `PuTTY` cut such rows instead, and lose a printed row for
+    /// each if the prompt is wider than the window. Where terminals that reflow disagree (a row
+    /// that fits exactly), the lower position is assumed: a stale row of the prompt is better than
+    /// an erased message.
     pub fn resize(&mut self, size: Size) {
-        // Nothing is known of what is on the screen but what was drawn: until that is erased it is
-        // kept, with the size it was drawn for, however many sizes come in between.
+        // The prompt on the screen keeps the size it was drawn for until it's erased.
         self.size = size;
     }
 
-    /// Clears what can be seen, not the scrollback. The prompt must be drawn after it.
+    /// Clears the screen, but not the scrollback. The prompt must be drawn after it.
     pub fn clear(&mut self, out: &mut Vec<u8>) {
         self.drawn = None;
         out.extend_from_slice(b"\x1b[m\x1b[?7h\x1b[H\x1b[2J");
     }
 
-    /// Leaves the terminal as it was found, the cursor at the start of a row below the prompt.
+    /// Restores the terminal and moves the cursor to the start of a row below the prompt.
     pub fn finish(&mut self, out: &mut Vec<u8>) {
         if let Some(drawn) = self.drawn.take().filter(|drawn| !drawn.erased) {
-            let (_, below) = drawn.rows.reflowed(self.size.cols.into());
-            moved(out, below, b'B');
+            let (_, below) = drawn.layout.reflowed(self.size.cols.into());
+            move_by(out, below, b'B');
             out.extend_from_slice(b"\r\n");
         }
         out.extend_from_slice(b"\x1b[m\x1b[?2004l");
     }
 }
 
-impl Drawn {
+impl DrawnPrompt {
     fn has_label(&self, label: &[(Style, &str)]) -> bool {
         let ours = self.label.iter();
         ours.map(|(style, text)| (*style, text.as_str()))
@@ -209,55 +208,55 @@ impl Drawn {
         !self.erased
     }
 
-    /// Brings the prompt on the screen up to date, if moving the cursor or adding characters to
-    /// the last row is enough.
-    fn update(&mut self, prompt: &Prompt<'_>, rows: &Rows, out: &mut Vec<u8>) -> bool {
+    /// Updates the prompt on the screen if moving the cursor or appending to the last row is
+    /// enough.
+    fn update(&mut self, prompt: &Prompt<'_>, layout: &PromptLayout, out: &mut Vec<u8>) -> bool {
         let Some(added) = prompt.text.strip_prefix(self.text.as_str()) else {
             return false;
         };
         if self.erased {
             return false;
         }
-        if added.is_empty() && rows.same_window(&self.rows) {
-            if rows.cursor() != self.rows.cursor() {
-                go(out, self.rows.cursor(), rows.cursor());
+        if added.is_empty() && layout.same_window(&self.layout) {
+            if layout.cursor() != self.layout.cursor() {
+                move_between(out, self.layout.cursor(), layout.cursor());
             }
             return true;
         }
-        // What is added must not change what is there, as a skin tone does.
+        // The new text must not change what is there, as a skin tone does.
         let cells = text::width(added);
         let at_end = self.cursor == self.text.len() && prompt.cursor == prompt.text.len();
-        if added.contains(char::is_control) || !at_end || !rows.continues(&self.rows, cells) {
+        if added.contains(char::is_control) || !at_end || !layout.continues(&self.layout, cells) {
             return false;
         }
         write_text(added, out);
         if !added.is_ascii() {
-            column(out, rows.cursor().1);
+            move_to_column(out, layout.cursor().1);
         }
         self.text.push_str(added);
         true
     }
 }
 
-/// Writes the rows of the prompt that are shown, and leaves the cursor at its place in them.
-fn write_rows(prompt: &Prompt<'_>, rows: &Rows, out: &mut Vec<u8>) {
+/// Writes the visible rows of the prompt and moves the cursor to its position.
+fn write_rows(prompt: &Prompt<'_>, layout: &PromptLayout, out: &mut Vec<u8>) {
     let mut last = (0, 0);
     let mut exact = true;
-    for (index, row) in rows.shown().iter().enumerate() {
+    for (index, row) in layout.visible().iter().enumerate() {
         if index == 0 {
-            write_label(prompt.label, rows.indent, out);
+            write_label(prompt.label, layout.indent, out);
         } else {
-            // Cells that are skipped, not written, don't count when the terminal breaks rows anew.
+            // Terminals don't count skipped cells when they reflow a row.
             out.extend_from_slice(b"\r\n");
-            moved(out, rows.indent, b'C');
+            move_by(out, layout.indent, b'C');
         }
         let text = prompt.text.get(row.range.clone()).unwrap_or_default();
         write_text(text, out);
-        last = (index, rows.indent + row.cells);
+        last = (index, layout.indent + row.cells);
         exact = text.is_ascii();
     }
-    if !exact || last != rows.cursor() {
-        go(out, last, rows.cursor());
+    if !exact || last != layout.cursor() {
+        move_between(out, last, layout.cursor());
     }
 }
 
@@ -276,11 +275,11 @@ fn write_label(label: &[(Style, &str)], cells: usize, out: &mut Vec<u8>) {
         }
     }
     if !label.iter().all(|(_, text)| text.is_ascii()) {
-        column(out, cells - room);
+        move_to_column(out, cells - room);
     }
 }
 
-/// Writes text of one row without control characters.
+/// Writes the text of one row without control characters.
 fn write_text(text: &str, out: &mut Vec<u8>) {
     if text.bytes().all(|b| matches!(b, b' '..=b'~')) {
         out.extend_from_slice(text.as_bytes());
@@ -294,23 +293,162 @@ fn write_text(text: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\x1b[?7h");
 }
 
-/// Moves the cursor between two places, each a row of the prompt and a column.
-fn go(out: &mut Vec<u8>, from: (usize, usize), to: (usize, usize)) {
-    moved(out, from.0.saturating_sub(to.0), b'A');
-    moved(out, to.0.saturating_sub(from.0), b'B');
-    column(out, to.1);
+/// Moves the cursor between two positions, each a row of the prompt and a column.
+fn move_between(out: &mut Vec<u8>, from: (usize, usize), to: (usize, usize)) {
+    move_by(out, from.0.saturating_sub(to.0), b'A');
+    move_by(out, to.0.saturating_sub(from.0), b'B');
+    move_to_column(out, to.1);
 }
 
-fn column(out: &mut Vec<u8>, column: usize) {
+fn move_to_column(out: &mut Vec<u8>, column: usize) {
     out.push(b'\r');
-    moved(out, column, b'C');
+    move_by(out, column, b'C');
 }
 
-/// Writes the sequence that moves the cursor `n` cells (CUU, CUD, CUF); nothing for 0, which
-/// terminals take for 1.
-fn moved(out: &mut Vec<u8>, n: usize, direction: u8) {
+/// Moves the cursor `n` cells (CUU, CUD, CUF). Writes nothing for 0, which terminals take as 1.
+fn move_by(out: &mut Vec<u8>, n: usize, direction: u8) {
     if n > 0 {
         out.extend_from_slice(format!("\x1b[{n}").as_bytes());
         out.push(direction);
+    }
+}
+
+/// The layout of a prompt. All rows begin at the same column, after the label, which is in front of
+/// the first visible one.
+#[derive(Debug, PartialEq, Eq)]
+struct PromptLayout {
+    /// The column at which the text begins.
+    indent: usize,
+    /// Every row of the text.
+    all: Vec<Row>,
+    /// The visible rows.
+    window: Range<usize>,
+    /// The cursor: an index in `all`, and a column of the text.
+    cursor: (usize, usize),
+}
+
+/// A row of text.
+#[derive(Debug, PartialEq, Eq)]
+struct Row {
+    /// Its byte range in the text.
+    range: Range<usize>,
+    /// Its width, without the indent.
+    cells: usize,
+    /// Its width without trailing spaces.
+    solid: usize,
+}
+
+impl PromptLayout {
+    /// Breaks the text at line breaks and full rows.
+    fn new(prompt: &Prompt<'_>, size: Size) -> Self {
+        let whole = usize::from(size.cols) - 1;
+        let label: usize = prompt.label.iter().map(|(_, text)| text::width(text)).sum();
+        let indent = label.min(whole / 2);
+        let room = whole - indent;
+
+        let mut rows = Vec::new();
+        let mut cursor = None;
+        let (mut start, mut at, mut cells, mut solid) = (0, 0, 0, 0);
+        for (grapheme, width) in text::graphemes(prompt.text) {
+            if cells + width > room && cells > 0 {
+                rows.push(Row {
+                    range: start..at,
+                    cells,
+                    solid,
+                });
+                (start, cells, solid) = (at, 0, 0);
+            }
+            if cursor.is_none() && at >= prompt.cursor {
+                cursor = Some((rows.len(), cells));
+            }
+            let end = at + grapheme.len();
+            if grapheme.ends_with('\n') {
+                rows.push(Row {
+                    range: start..at,
+                    cells,
+                    solid,
+                });
+                (start, cells, solid) = (end, 0, 0);
+            } else {
+                cells += width;
+                if grapheme != " " {
+                    solid = cells;
+                }
+            }
+            at = end;
+        }
+        let cursor = cursor.unwrap_or((rows.len(), cells));
+        rows.push(Row {
+            range: start..at,
+            cells,
+            solid,
+        });
+
+        // A higher prompt would leave too little room for messages.
+        let most = usize::from(size.rows / 2).max(1);
+        let shown = rows.len().min(most);
+        let top = cursor.0.saturating_sub(most / 2).min(rows.len() - shown);
+        Self {
+            indent,
+            all: rows,
+            window: top..top + shown,
+            cursor,
+        }
+    }
+
+    fn visible(&self) -> &[Row] {
+        self.all.get(self.window.clone()).unwrap_or_default()
+    }
+
+    /// The cursor: an index of a visible row, and a column of the terminal.
+    fn cursor(&self) -> (usize, usize) {
+        let (row, column) = self.cursor;
+        (row - self.window.start, self.indent + column)
+    }
+
+    /// Whether the same rows are visible.
+    fn same_window(&self, old: &PromptLayout) -> bool {
+        self.window == old.window
+    }
+
+    /// Whether these are the rows of `old` with `cells` more in the last one.
+    fn continues(&self, old: &PromptLayout, cells: usize) -> bool {
+        let ends = self.all.last().zip(old.all.last());
+        self.same_window(old)
+            && self.all.len() == old.all.len()
+            && ends.is_some_and(|(new, old)| new.cells == old.cells + cells)
+    }
+
+    /// The number of rows above and below the cursor after a terminal has reflowed them to `cols`
+    /// columns.
+    fn reflowed(&self, cols: usize) -> (usize, usize) {
+        let (cursor_row, cursor_column) = self.cursor();
+        let (mut above, mut below) = (0, 0);
+        for (index, row) in self.visible().iter().enumerate() {
+            let length = self.length(index, row);
+            let broken = length.saturating_sub(1) / cols;
+            match index.cmp(&cursor_row) {
+                Ordering::Less => above += broken + 1,
+                Ordering::Greater => below += broken + 1,
+                Ordering::Equal => {
+                    // After the last character, the cursor may be beside it or on the next row:
+                    // the former is assumed.
+                    let column = cursor_column.min(length.saturating_sub(1));
+                    above += column / cols;
+                    below += broken - column / cols;
+                }
+            }
+        }
+        (above, below)
+    }
+
+    /// The length of a row for a terminal that ignores trailing spaces. Some don't, but assuming
+    /// that would erase a message, while this leaves a stale row at worst.
+    fn length(&self, index: usize, row: &Row) -> usize {
+        match (index, row.solid) {
+            (0, 0) => self.indent.saturating_sub(1),
+            (_, 0) => 0,
+            (_, solid) => self.indent + solid,
+        }
     }
 }

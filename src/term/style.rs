@@ -3,101 +3,65 @@
 /// A foreground colour.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Hash)]
 pub enum Color {
-    /// The terminal's own.
+    /// The terminal's default.
     #[default]
     Default,
-    /// One of the 16 that people choose in their terminal: 0 to 7, and 8 to 15 for the bright
-    /// ones. Of a greater number only the last four bits count.
+    /// One of the 16 colours of the terminal's palette: 0 to 7, and 8 to 15 for the bright ones.
+    /// Only the lowest four bits count.
     Ansi(u8),
-    /// One of xterm's 256.
+    /// One of xterm's 256 colours.
     Indexed(u8),
 }
 
-/// How text looks.
+/// The colour and attributes of text.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Hash)]
-#[allow(clippy::struct_excessive_bools)] // Each is one attribute, and all combine freely.
 pub struct Style {
-    /// The colour of the characters.
+    /// The foreground colour.
     pub fg: Color,
-    /// Heavier.
+    /// Bold.
     pub bold: bool,
-    /// Fainter.
+    /// Dim.
     pub dim: bool,
-    /// Slanted.
-    pub italic: bool,
-    /// Underlined.
-    pub underline: bool,
-    /// Foreground and background swapped.
-    pub reverse: bool,
 }
 
 impl Style {
-    /// What the terminal shows when nothing was set.
+    /// The default colour without attributes.
     pub const PLAIN: Style = Style {
         fg: Color::Default,
         bold: false,
         dim: false,
-        italic: false,
-        underline: false,
-        reverse: false,
     };
 
-    /// The same in another colour.
+    /// This style in another colour.
     #[must_use]
     pub const fn fg(mut self, color: Color) -> Self {
         self.fg = color;
         self
     }
 
-    /// The same, heavier.
+    /// This style, bold.
     #[must_use]
     pub const fn bold(mut self) -> Self {
         self.bold = true;
         self
     }
 
-    /// The same, fainter.
+    /// This style, dim.
     #[must_use]
     pub const fn dim(mut self) -> Self {
         self.dim = true;
         self
     }
 
-    /// The same, slanted.
-    #[must_use]
-    pub const fn italic(mut self) -> Self {
-        self.italic = true;
-        self
-    }
-
-    /// The same, underlined.
-    #[must_use]
-    pub const fn underline(mut self) -> Self {
-        self.underline = true;
-        self
-    }
-
-    /// The same, with foreground and background swapped.
-    #[must_use]
-    pub const fn reverse(mut self) -> Self {
-        self.reverse = true;
-        self
-    }
-
-    /// Writes the sequence that sets exactly this style, whatever was set before.
+    /// Writes the sequence that sets this style, whatever was set before.
     pub fn sgr(self, out: &mut Vec<u8>) {
         out.extend_from_slice(b"\x1b[");
-        let attributes = [
-            (self.bold, b"1"),
-            (self.dim, b"2"),
-            (self.italic, b"3"),
-            (self.underline, b"4"),
-            (self.reverse, b"7"),
-        ];
         // An empty first parameter means 0: reset.
-        for (_, number) in attributes.into_iter().filter(|(set, _)| *set) {
-            out.push(b';');
-            out.extend_from_slice(number);
+        if self.bold {
+            out.extend_from_slice(b";1");
+        }
+        if self.dim {
+            out.extend_from_slice(b";2");
         }
         match self.fg {
             Color::Default => {}
@@ -142,7 +106,6 @@ mod tests {
             (Style::PLAIN.fg(Color::Ansi(255)).dim(), "\x1b[;2;97m"),
             (Style::PLAIN.fg(Color::Indexed(7)), "\x1b[;38;5;7m"),
             (Style::PLAIN.fg(Color::Indexed(208)), "\x1b[;38;5;208m"),
-            (Style::PLAIN.italic().underline().reverse(), "\x1b[;3;4;7m"),
         ] {
             let mut out = Vec::new();
             style.sgr(&mut out);

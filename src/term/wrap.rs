@@ -1,4 +1,4 @@
-//! Styled text to rows of a terminal.
+//! Wraps styled text into rows of a terminal.
 
 #[cfg(test)]
 mod tests;
@@ -6,52 +6,53 @@ mod tests;
 use super::style::Style;
 use crate::text;
 
-/// Lays styled text out into rows, each ended by CR LF, breaking at spaces.
+/// A writer of rows that end in CR LF, wrapped at spaces.
 ///
-/// A row takes at most `cols - 1` cells: terminals differ in what they do once the last column is
-/// written (some go to the next row at once, some join such rows when they are copied), and a
-/// character that is drawn wider than its width says has one cell to spare.
+/// A row has at most `cols - 1` cells: terminals differ in what they do once the last column is
+/// written (some go to the next row at once, some join such rows when copied), and a character
+/// drawn wider than expected has one cell to spare.
 ///
-/// Control characters in the text are left out, but for `\n`, which starts a new row. Styles are
-/// reset at the end of each row, so that what is copied or scrolled carries none along.
+/// Control characters are left out, except for `\n`, which starts a new row. Styles are reset at
+/// the end of each row, so that copied or scrolled rows carry none along.
+///
+/// Set the indent, add [`Layout::span`]s, then call [`Layout::end`].
 #[derive(Debug)]
 pub struct Layout<'a> {
     out: &'a mut Vec<u8>,
-    /// How many cells a row takes.
+    /// The number of cells in a row.
     room: usize,
     indent: usize,
-    margin: Option<(Style, String)>,
-    /// Cells used in this row.
+    /// The number of cells used in this row.
     col: usize,
-    /// The style that the terminal has now.
+    /// The style set in the terminal.
     style: Style,
-    /// Whether there is more than spaces in this row after the indent.
+    /// Whether this row has anything but spaces after the indent.
     begun: bool,
     gap: Option<Gap>,
 }
 
-/// The last run of spaces in a row: where it can be broken.
+/// The last run of spaces in a row, at which it can be broken.
 #[derive(Debug, Clone, Copy)]
 struct Gap {
-    /// The run in `out`, with any change of style inside it.
+    /// Its range in `out`, with any change of style inside it.
     start: usize,
     end: usize,
-    /// The styles before and after it.
+    /// The style before it.
     before: Style,
+    /// The style after it.
     after: Style,
     /// The column after it.
     col: usize,
 }
 
 impl<'a> Layout<'a> {
-    /// A block of rows for a terminal of `cols` columns, added to `out`, which must be at the start
-    /// of a row. Less than 4 columns count as 4.
+    /// Adds rows for a terminal of `cols` columns to `out`, which must be at the start of a row.
+    /// Fewer than 4 columns count as 4.
     pub fn new(out: &'a mut Vec<u8>, cols: usize) -> Self {
         Self {
             out,
             room: cols.max(4) - 1,
             indent: 0,
-            margin: None,
             col: 0,
             style: Style::PLAIN,
             begun: false,
@@ -59,23 +60,17 @@ impl<'a> Layout<'a> {
         }
     }
 
-    /// Every following row of this block starts so many cells to the right, at most half of the row.
+    /// Indents the following rows by `cells`, at most half of a row.
     pub fn indent(&mut self, cells: usize) {
         self.indent = cells.min(self.room / 2);
     }
 
-    /// Every following row of this block starts with `mark`, clipped to the indent as it is now.
-    pub fn margin(&mut self, style: Style, mark: &str) {
-        let mark = text::clip(mark, self.indent);
-        self.margin = Some((style, mark.replace(char::is_control, "")));
-    }
-
-    /// Adds text that looks like `style`.
+    /// Adds text in a style.
     pub fn span(&mut self, style: Style, text: &str) {
         let mut rest = text;
         while !rest.is_empty() {
-            // Most text is words of ASCII that fit: whole words are copied without looking at each
-            // letter. The last letter before something else may have a mark on it.
+            // Most text is ASCII words that fit, which are copied whole. Not with the last letter
+            // before other text, which may begin with a combining mark.
             let word = ascii_word(rest);
             if !word.is_empty() && self.col + word.len() <= self.room {
                 self.place(style, word, word.len());
@@ -94,7 +89,7 @@ impl<'a> Layout<'a> {
             for (grapheme, cells) in text::graphemes(rest) {
                 taken += grapheme.len();
                 self.grapheme(style, grapheme, cells);
-                // At least one, and until words can be copied again.
+                // At least one grapheme, and until words can be copied again.
                 if taken >= whole && grapheme.len() == 1 {
                     break;
                 }
@@ -131,7 +126,7 @@ impl<'a> Layout<'a> {
             self.out.push(b' ');
             self.col += 1;
         }
-        // Spaces at the start of a row are somebody's indentation: nothing is gained by a break.
+        // Spaces at the start of a row are indentation: breaking there gains nothing.
         if self.begun {
             let run = self.gap.filter(|gap| gap.end == start);
             let (start, before) = run.map_or((start, before), |gap| (gap.start, gap.before));
@@ -152,7 +147,7 @@ impl<'a> Layout<'a> {
         self.begun = true;
     }
 
-    /// Starts a new row at the last gap, taking what follows it along, or else right here.
+    /// Starts a new row at the last gap, moving the text after it, or else right here.
     fn make_room(&mut self, cells: usize) {
         let gap = self.gap.take();
         match gap.filter(|gap| self.indent + self.col - gap.col + cells <= self.room) {
@@ -177,15 +172,8 @@ impl<'a> Layout<'a> {
     fn new_row(&mut self) {
         self.reset();
         self.out.extend_from_slice(b"\r\n");
-        self.col = 0;
-        if let Some((style, mark)) = self.margin.take() {
-            self.place(style, &mark, text::width(&mark));
-            self.reset();
-            self.margin = Some((style, mark));
-        }
-        let blank = self.indent.saturating_sub(self.col);
-        self.out.resize(self.out.len() + blank, b' ');
-        self.col += blank;
+        self.out.resize(self.out.len() + self.indent, b' ');
+        self.col = self.indent;
         self.begun = false;
         self.gap = None;
     }
@@ -202,8 +190,8 @@ impl<'a> Layout<'a> {
     }
 }
 
-/// The printable ASCII, without spaces, that `s` begins with, less a last letter that something
-/// outside ASCII follows.
+/// The leading printable ASCII of `s` without spaces, except for a last letter followed by other
+/// than ASCII.
 fn ascii_word(s: &str) -> &str {
     let end = s.bytes().position(|b| !b.is_ascii_graphic());
     let end = match end.and_then(|end| s.as_bytes().get(end).map(|next| (end, next))) {

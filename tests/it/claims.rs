@@ -47,7 +47,7 @@ fn the_owner_of_a_claimed_key_decides() {
     bob.wait_last(ONE);
     bob.line("");
     bob.wait_text("you are bob (");
-    assert!(!bob.screen().said().contains("wanted to add this key"));
+    assert!(!bob.screen().said().contains("asked to add this key"));
 
     // Where the owner can't be asked, a claim doesn't block the login.
     let carol = Login::new(&server, "carol").option("BatchMode=yes");
@@ -61,7 +61,7 @@ fn the_owner_of_a_claimed_key_decides() {
     assert!(
         carol
             .stderr
-            .contains("Another account wanted to add this key (alice)."),
+            .contains("Another account asked to add this key (alice)."),
         "{}{}",
         carol.stdout,
         carol.stderr

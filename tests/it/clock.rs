@@ -98,7 +98,7 @@ fn chat(clock: &WallClock, home: Arc<Home>) {
     alice.line("/uptime");
     alice.wait_for("seconds of uptime", |screen| {
         let said = screen.said();
-        let running = said.rsplit("Running for ").next().unwrap_or_default();
+        let running = said.rsplit("Up for ").next().unwrap_or_default();
         running
             .split(',')
             .next()

@@ -43,7 +43,7 @@ fn a_sleeping_terminal_does_not_hold_the_name() {
     let alice = Login::new(&server, "alice").terminal();
     alice.wait_text("you are alice (");
     let rows = who(&bob, "2 people");
-    let expected = "alice 2 terminals";
+    let expected = "alice 2 sessions";
     assert!(rows.iter().any(|row| row.starts_with(expected)), "{rows:?}");
     asleep.signal("CONT");
 }
@@ -65,7 +65,7 @@ fn the_key_decides_not_the_login_name() {
         .key_of(&server, "mallory")
         .terminal();
     mallory.wait_text("you are guest-");
-    mallory.wait_text("The name alice is taken. /nick NAME takes another one, which stays yours.");
+    mallory.wait_text("The name alice is taken. Choose another with /nick NAME; it stays yours.");
     mallory.line("/nick mallory");
     mallory.wait_text("you are now known as mallory, not guest-");
     drop(mallory);
@@ -111,7 +111,7 @@ fn an_invalid_login_name_blocks_no_login() {
         let person = Login::new(&server, name).size(160, 24).terminal();
         person.wait_text("you are guest-");
         person.wait_text(&format!("\"{name}\" can't be your name: {why}"));
-        person.wait_text("/nick NAME takes another one, which stays yours.");
+        person.wait_text("Choose another with /nick NAME; it stays yours.");
         person.line(&format!("/nick {name}"));
         person.wait_text(&format!("Error: \"{name}\" can't be your name: {why}"));
     }
@@ -154,7 +154,7 @@ fn users_are_ignored_by_account_and_in_all_sessions() {
     other.line("/history");
     other.wait_text("hidden by /ignore");
     other.line("/search rude");
-    other.wait_text("Nothing found in the rooms that you are in. 2 more hidden by /ignore.");
+    other.wait_text("No matches in the rooms you're in. 2 more hidden by /ignore.");
     let seen = [run("history lobby").finish(), run("search rude").finish()];
     assert!(seen[0].stdout.contains("never mind"), "{seen:?}");
     assert!(
@@ -198,11 +198,11 @@ fn settings_come_back_with_the_key() {
     let server = Server::start();
     let mut alice = Login::new(&server, "alice").terminal();
     alice.line("/theme mono");
-    alice.wait_text("The theme is mono: no colour at all.");
+    alice.wait_text("Theme set to mono: no colours.");
     alice.line("/tz Europe/Berlin");
     alice.wait_text("Your time zone is Europe/Berlin");
     alice.line("/timestamp seconds");
-    alice.wait_text("Times have seconds from now on.");
+    alice.wait_text("Timestamps show seconds.");
     alice.line("/quit");
     alice.wait_end();
 
@@ -210,7 +210,7 @@ fn settings_come_back_with_the_key() {
     alice.line("/tz");
     alice.wait_text("Your time zone is Europe/Berlin");
     alice.line("/theme");
-    alice.wait_text("mono no colour at all (yours)");
+    alice.wait_text("mono no colours (current)");
     alice.line("hello");
     alice.wait_text("HH:MM:SS alice hello");
     let raw = String::from_utf8_lossy(&alice.raw()).into_owned();

@@ -51,7 +51,7 @@ fn live(server: &Server) {
     alice.line("never mind");
     alice.wait_text("alice never mind");
     alice.line("/delete");
-    alice.wait_text("alice took back what they had said");
+    alice.wait_text("alice deleted a message");
     alice.line("/nick alicia");
     alice.wait_text("you are now known as alicia");
     bob.line("/msg alicia psst");

@@ -102,7 +102,7 @@ fn answers_come_in_order() {
         "alice: one",
         "-- the last message --",
         "alice: one",
-        "You are away",
+        "You're away",
         "away: lunch",
     ] {
         let at = rest.find(words);

@@ -189,7 +189,7 @@ fn ctrl_c_clears_and_twice_leaves() {
     alice.backspace();
     alice.ctrl('c');
     alice.wait_for("the hint, again", |screen| {
-        screen.said().matches("Ctrl-C again leaves").count() == 2
+        screen.said().matches("Press Ctrl-C again").count() == 2
     });
     alice.ctrl('c');
     assert!(alice.wait_end().success());
@@ -381,7 +381,7 @@ fn an_earlier_line_does_not_end_away() {
     let server = Server::start();
     let (alice, bob) = two(&server);
     alice.send(b"be right back\r/away lunch\r");
-    alice.wait_text("You are away until you say something.");
+    alice.wait_text("You're away until you send a message.");
     bob.wait_text("alice be right back");
     bob.line("/whois alice");
     bob.wait_text("online since");

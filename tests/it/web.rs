@@ -125,7 +125,7 @@ fn a_key_from_the_page_opens_the_chat() {
         .key_of(&server, "bob")
         .terminal();
     bob.wait_text("you are bob");
-    bob.wait_text("asked for on the web");
+    bob.wait_text("requested on the web");
     assert_eq!(account(home, "bob").unwrap().proof_by, None);
     let again = Login::new(&server, "bob").terminal();
     again.wait_text("you are bob");

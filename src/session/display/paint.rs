@@ -1,59 +1,59 @@
-//! Entries on a terminal: time and name in columns, the text wrapped under itself.
+//! Blocks on a terminal: time and name in columns, with the text wrapped beside them.
 
 use super::Glyphs;
-use crate::session::entry::Entry;
+use super::block::Block;
 use crate::session::theme::Theme;
 use crate::term::style::Style;
 use crate::term::wrap::Layout;
 use crate::text;
 
-/// The width of the name column. Longer names push the text of their first row to the right.
+/// The width of the name column. A longer name shifts the first row of the text to the right.
 const NAME: usize = 8;
-/// Windows with fewer columns show time and name on a row of their own.
+/// Terminals with fewer columns show time and name on a row of their own.
 const NARROW: usize = 50;
 
-/// Draws an entry as rows of at most `cols` cells.
-pub(super) fn entry(
+/// Draws a block as rows of at most `cols` cells.
+pub(super) fn block(
     out: &mut Vec<u8>,
     cols: usize,
     theme: &Theme,
     glyphs: &Glyphs,
-    entry: &Entry<'_>,
+    block: &Block<'_>,
 ) {
-    let mut page = Page {
+    let mut painter = Painter {
         layout: Layout::new(out, cols),
         cols,
         theme,
         glyphs,
     };
-    match *entry {
-        Entry::Said {
+    match *block {
+        Block::Said {
             time,
             name,
             text,
             mention,
             edited,
         } => {
-            page.head(time, &[(theme.name_style(name), name)], mention);
+            painter.head(time, &[(theme.name_style(name), name)], mention);
             if edited {
-                page.layout.span(theme.faint, "(edited) ");
+                painter.layout.span(theme.faint, "(edited) ");
             }
             let style = if mention { theme.mention } else { Style::PLAIN };
-            page.text(style, text);
+            painter.text(style, text);
         }
-        Entry::Did {
+        Block::Did {
             time,
             name,
             text,
             mention,
         } => {
-            page.head(time, &[(theme.faint, "*")], mention);
-            page.layout.span(theme.name_style(name), name);
-            page.layout.span(Style::PLAIN, " ");
+            painter.head(time, &[(theme.faint, "*")], mention);
+            painter.layout.span(theme.name_style(name), name);
+            painter.layout.span(Style::PLAIN, " ");
             let style = if mention { theme.mention } else { Style::PLAIN };
-            page.text(style, text);
+            painter.text(style, text);
         }
-        Entry::Direct {
+        Block::Direct {
             time,
             from,
             to,
@@ -64,7 +64,7 @@ pub(super) fn entry(
                 Some(name) => theme.name_style(name),
                 None => Style::PLAIN,
             };
-            page.head(
+            painter.head(
                 time,
                 &[
                     (side(from), from.unwrap_or("you")),
@@ -73,39 +73,39 @@ pub(super) fn entry(
                 ],
                 from.is_some(),
             );
-            page.text(Style::PLAIN, text);
+            painter.text(Style::PLAIN, text);
         }
-        Entry::System { time, text } => {
-            page.head(time, &[], false);
-            page.text(theme.faint, text);
+        Block::System { time, text } => {
+            painter.head(time, &[], false);
+            painter.text(theme.faint, text);
         }
-        Entry::Rule(words) => page.rule(words),
-        Entry::Note(words) => {
-            page.layout.indent(0);
-            page.layout.span(Style::PLAIN, words);
+        Block::Rule(text) => painter.rule(text),
+        Block::Note(text) => {
+            painter.layout.indent(0);
+            painter.layout.span(Style::PLAIN, text);
         }
-        Entry::Item(head, words) => page.item(head, words),
-        Entry::Heading(words) => page.layout.span(theme.strong, words),
-        Entry::Error(words) => {
-            page.layout.span(theme.error, "Error: ");
-            page.layout.indent(2);
-            page.layout.span(Style::PLAIN, words);
+        Block::Item(head, text) => painter.item(head, text),
+        Block::Heading(text) => painter.layout.span(theme.strong, text),
+        Block::Error(text) => {
+            painter.layout.span(theme.error, "Error: ");
+            painter.layout.indent(2);
+            painter.layout.span(Style::PLAIN, text);
         }
     }
-    page.layout.end();
+    painter.layout.end();
 }
 
-/// One entry while it is drawn.
-struct Page<'a, 'b> {
+/// Draws one block.
+struct Painter<'a, 'b> {
     layout: Layout<'a>,
     cols: usize,
     theme: &'b Theme,
     glyphs: &'b Glyphs,
 }
 
-impl Page<'_, '_> {
-    /// Margin, time and who, up to where the text begins.
-    fn head(&mut self, time: &str, who: &[(Style, &str)], marked: bool) {
+impl Painter<'_, '_> {
+    /// Draws everything in front of the text: mark, time and names.
+    fn head(&mut self, time: &str, names: &[(Style, &str)], marked: bool) {
         let faint = self.theme.faint;
         if marked {
             self.layout.span(self.theme.mention, self.glyphs.mention);
@@ -116,17 +116,17 @@ impl Page<'_, '_> {
             self.layout.span(faint, time);
             self.layout.span(Style::PLAIN, "  ");
         }
-        let width: usize = who.iter().map(|(_, piece)| text::width(piece)).sum();
+        let width: usize = names.iter().map(|(_, piece)| text::width(piece)).sum();
         let narrow = self.cols < NARROW;
         if !narrow {
             self.blank(NAME.saturating_sub(width));
         }
-        for (style, piece) in who {
+        for (style, piece) in names {
             self.layout.span(*style, piece);
         }
         if narrow {
             self.layout.indent(1);
-            if who.is_empty() {
+            if names.is_empty() {
                 return;
             }
             self.layout.span(Style::PLAIN, "\n");
@@ -147,9 +147,9 @@ impl Page<'_, '_> {
         self.layout.span(Style::PLAIN, blank);
     }
 
-    /// The words; the further lines of a pasted block have a bar before them.
-    fn text(&mut self, style: Style, words: &str) {
-        for (i, line) in words.split('\n').enumerate() {
+    /// Draws text; further lines have a bar in front of them.
+    fn text(&mut self, style: Style, text: &str) {
+        for (i, line) in text.split('\n').enumerate() {
             if i > 0 {
                 self.layout.span(Style::PLAIN, "\n");
                 self.layout.span(self.theme.faint, self.glyphs.bar);
@@ -158,29 +158,29 @@ impl Page<'_, '_> {
         }
     }
 
-    /// Words in a line drawn across the window.
-    fn rule(&mut self, words: &str) {
+    /// Draws text within a horizontal line.
+    fn rule(&mut self, text: &str) {
         let style = self.theme.rule;
-        let words = text::clip(words, self.cols.saturating_sub(8));
+        let text = text::clip(text, self.cols.saturating_sub(8));
         let line = |cells: usize| self.glyphs.rule.repeat(cells);
-        let left = format!("{} {words} ", line(2));
+        let left = format!("{} {text} ", line(2));
         let rest = self.cols.saturating_sub(text::width(&left) + 1).min(72);
         self.layout.span(style, &left);
         self.layout.span(style, &line(rest));
     }
 
-    /// A row of a list.
-    fn item(&mut self, head: &str, words: &str) {
-        /// Where the words begin, if the head is not longer.
+    /// Draws a row of a list.
+    fn item(&mut self, head: &str, text: &str) {
+        /// The column of the description, if the key is shorter.
         const COLUMN: usize = 26;
         let column = COLUMN.min(self.cols / 2);
         self.layout.span(Style::PLAIN, "  ");
         self.layout.span(self.theme.strong, head);
-        if words.is_empty() {
+        if text.is_empty() {
             return;
         }
         self.layout.indent(column);
         self.blank(column.saturating_sub(2 + text::width(head)).max(2));
-        self.layout.span(Style::PLAIN, words);
+        self.layout.span(Style::PLAIN, text);
     }
 }

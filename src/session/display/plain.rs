@@ -1,11 +1,12 @@
-//! The plain form: one line for each message, further lines indented by two, no escape bytes.
+//! Blocks as plain text: one line for each message, further lines indented by two, no escape
+//! sequences.
 
-use crate::session::entry::Entry;
+use super::block::Block;
 use crate::term::screen::Prompt;
 use crate::text;
 
-/// Writes an entry; each line ends with `newline`.
-pub(super) fn entry(out: &mut Vec<u8>, newline: &str, entry: &Entry<'_>) {
+/// Writes a block; each line ends with `newline`.
+pub(super) fn block(out: &mut Vec<u8>, newline: &str, block: &Block<'_>) {
     let mut line = |pieces: &[&str]| {
         for piece in pieces {
             for (i, row) in piece.split('\n').enumerate() {
@@ -13,15 +14,15 @@ pub(super) fn entry(out: &mut Vec<u8>, newline: &str, entry: &Entry<'_>) {
                     out.extend_from_slice(newline.as_bytes());
                     out.extend_from_slice(b"  ");
                 }
-                // Nothing but what can be seen, whatever the caller believes.
+                // Only printable characters, even if the caller forgot to clean.
                 out.extend(row.bytes().filter(|b| *b >= 0x20 && *b != 0x7f));
             }
         }
         out.extend_from_slice(newline.as_bytes());
     };
     let space = |time: &str| if time.is_empty() { "" } else { " " };
-    match *entry {
-        Entry::Said {
+    match *block {
+        Block::Said {
             time,
             name,
             text,
@@ -31,10 +32,10 @@ pub(super) fn entry(out: &mut Vec<u8>, newline: &str, entry: &Entry<'_>) {
             let sign = if edited { " (edited): " } else { ": " };
             line(&[time, space(time), name, sign, text]);
         }
-        Entry::Did {
+        Block::Did {
             time, name, text, ..
         } => line(&[time, space(time), "* ", name, " ", text]),
-        Entry::Direct {
+        Block::Direct {
             time,
             from,
             to,
@@ -43,19 +44,19 @@ pub(super) fn entry(out: &mut Vec<u8>, newline: &str, entry: &Entry<'_>) {
             let (from, to) = (from.unwrap_or("you"), to.unwrap_or("you"));
             line(&[time, space(time), from, " -> ", to, ": ", text]);
         }
-        Entry::System { time, text } => line(&[time, space(time), "-- ", text]),
-        Entry::Rule(text) => line(&["-- ", text, " --"]),
-        Entry::Note(text) | Entry::Heading(text) => line(&[text]),
-        Entry::Item(head, "") => line(&["  ", head]),
-        Entry::Item(head, text) => line(&["  ", head, "  ", text]),
-        Entry::Error(text) => line(&["Error: ", text]),
+        Block::System { time, text } => line(&[time, space(time), "-- ", text]),
+        Block::Rule(text) => line(&["-- ", text, " --"]),
+        Block::Note(text) | Block::Heading(text) => line(&[text]),
+        Block::Item(head, "") => line(&["  ", head]),
+        Block::Item(head, text) => line(&["  ", head, "  ", text]),
+        Block::Error(text) => line(&["Error: ", text]),
     }
 }
 
-/// Echoes what is typed with nothing but printable characters, backspace and carriage return.
+/// Echoes typed text with printable characters, backspace and carriage return only.
 pub(super) struct Echo {
     cols: usize,
-    /// What is on the current row, as it was written; the cursor stands behind `at` cells of it.
+    /// The current row as it was written. The cursor is after `at` cells of it.
     row: String,
     at: usize,
 }
@@ -77,7 +78,7 @@ impl Echo {
         self.cols = usize::from(cols);
     }
 
-    /// Puts the cursor on a fresh row, so that something else can be written.
+    /// Begins a new row for other output, unless the row is empty.
     pub(super) fn interrupt(&mut self, out: &mut Vec<u8>) {
         if !self.row.is_empty() {
             out.extend_from_slice(b"\r\n");
@@ -86,19 +87,22 @@ impl Echo {
         }
     }
 
-    /// The row stays as it is; the next one begins.
-    pub(super) fn submitted(&mut self, out: &mut Vec<u8>) {
+    /// Ends the row and begins a new one.
+    pub(super) fn end_row(&mut self, out: &mut Vec<u8>) {
         out.extend_from_slice(b"\r\n");
         self.row.clear();
         self.at = 0;
     }
 
-    /// Makes the row show the prompt, or the end of it that fits.
-    pub(super) fn draw(&mut self, view: &Prompt<'_>, out: &mut Vec<u8>) {
-        let label: String = view.label.iter().map(|(_, piece)| *piece).collect();
-        let (before, after) = view.text.split_at_checked(view.cursor).unwrap_or_default();
+    /// Draws the prompt, or as much of its end as fits.
+    pub(super) fn draw(&mut self, prompt: &Prompt<'_>, out: &mut Vec<u8>) {
+        let label: String = prompt.label.iter().map(|(_, piece)| *piece).collect();
+        let (before, after) = prompt
+            .text
+            .split_at_checked(prompt.cursor)
+            .unwrap_or_default();
         let room = self.cols.saturating_sub(1);
-        // A long text scrolls sideways: as much as fits up to the cursor, then what follows.
+        // Long text scrolls sideways: as much as fits up to the cursor, then the rest.
         let mut left = format!("{label}{before}").replace('\n', " ");
         while text::width(&left) > room {
             let first = text::graphemes(&left).next().map_or(1, |(g, _)| g.len());
@@ -131,10 +135,10 @@ mod tests {
     use crate::term::style::Style;
 
     #[test]
-    fn entries_are_lines() {
+    fn blocks_are_lines() {
         let cases = [
             (
-                Entry::Said {
+                Block::Said {
                     time: "14:31",
                     name: "bob",
                     text: "one\ntwo",
@@ -144,7 +148,7 @@ mod tests {
                 "14:31 bob: one|  two|",
             ),
             (
-                Entry::Direct {
+                Block::Direct {
                     time: "",
                     from: None,
                     to: Some("carol"),
@@ -152,26 +156,26 @@ mod tests {
                 },
                 "you -> carol: psst|",
             ),
-            (Entry::Error("no\u{1b}[31m"), "Error: no[31m|"),
+            (Block::Error("no\u{1b}[31m"), "Error: no[31m|"),
         ];
         for (shown, expected) in cases {
             let mut out = Vec::new();
-            entry(&mut out, "|", &shown);
+            block(&mut out, "|", &shown);
             assert_eq!(String::from_utf8(out).unwrap(), expected);
         }
     }
 
     #[test]
-    fn the_echo_needs_no_escape_sequence() {
+    fn the_echo_needs_no_escape_sequences() {
         let mut echo = Echo::new(20);
         let mut draw = |text: &str, cursor: usize| {
             let mut out = Vec::new();
-            let view = Prompt {
+            let prompt = Prompt {
                 label: &[(Style::PLAIN, "lobby> ")],
                 text,
                 cursor,
             };
-            echo.draw(&view, &mut out);
+            echo.draw(&prompt, &mut out);
             String::from_utf8(out).unwrap()
         };
         assert_eq!(draw("", 0), "lobby> ");

@@ -4,7 +4,7 @@
 use super::table::{self, ExecAction, ExecCommand};
 use crate::chat::command::{Arg, Verb};
 use crate::keys::{self, KeyLineError};
-use crate::session::facts::MAX_HISTORY;
+use crate::session::usage::MAX_HISTORY;
 
 /// The longest command line, in bytes.
 const MAX_LINE: usize = 16 * 1024;

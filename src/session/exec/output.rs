@@ -22,9 +22,9 @@ use crate::chat::ids::{Conversation, Fingerprint, Name, RoomName, Time};
 use crate::chat::intent::{PersonInfo, RoomInfo, Target};
 use crate::chat::invite::Invite;
 use crate::chat::preferences::Preferences;
+use crate::session::describe;
 use crate::session::display::Display;
-use crate::session::entry::{self, Entry};
-use crate::session::facts;
+use crate::session::display::block::{Block, event_text, with_message_block};
 use crate::session::machine::{ServerInfo, SessionUser};
 use crate::session::status;
 use crate::session::zone::{Zone, day_name};
@@ -377,7 +377,7 @@ impl LineRenderer {
                 format!("{fingerprint}  {}, added {added}{waiting}", algorithm(key))
             }
             OutputRecord::Invite(invite) => {
-                let facts = facts::invite(invite, &self.zone, now);
+                let facts = describe::invite(invite, &self.zone, now);
                 format!("{}  {facts}, by {}", invite.id(), invite.by)
             }
             OutputRecord::NewInvite(_, code, link) => {
@@ -410,24 +410,24 @@ impl LineRenderer {
     }
 
     fn line(&mut self, text: &str) {
-        self.display.show(&Entry::Note(text));
+        self.display.show(&Block::Note(text));
     }
 
     fn start_day(&mut self, at: Time) {
-        let (_, day) = self.zone.show(at);
+        let (_, day) = self.zone.time_and_day(at);
         if self.day != Some(day) {
             let name = day_name(day, self.day.unwrap_or(day));
             self.day = Some(day);
-            self.display.show(&Entry::Rule(&name));
+            self.display.show(&Block::Rule(&name));
         }
     }
 
     fn message(&mut self, message: &Message) {
         self.start_day(message.at);
-        let (time, _) = self.zone.show(message.at);
+        let (time, _) = self.zone.time_and_day(message.at);
         let display = &mut self.display;
-        entry::of_message(message, &self.reader.name, false, time, |entry| {
-            display.show(&entry);
+        with_message_block(message, &self.reader.name, false, &time, |block| {
+            display.show(&block);
         });
     }
 
@@ -439,8 +439,8 @@ impl LineRenderer {
         };
         let head = format!("{place} {at}");
         let display = &mut self.display;
-        entry::of_message(message, &self.reader.name, false, &head, |entry| {
-            display.show(&entry);
+        with_message_block(message, &self.reader.name, false, &head, |block| {
+            display.show(&block);
         });
     }
 
@@ -450,15 +450,18 @@ impl LineRenderer {
             Event::Presence(presence) => presence.at,
             Event::Renamed { at, .. } | Event::Notice { at, .. } => *at,
         };
-        if let Some(words) = entry::words(event, &self.reader.name) {
+        if let Some(words) = event_text(event, &self.reader.name) {
             self.start_day(at);
-            let (time, _) = self.zone.show(at);
-            self.display.show(&Entry::System { time, text: &words });
+            let (time, _) = self.zone.time_and_day(at);
+            self.display.show(&Block::System {
+                time: &time,
+                text: &words,
+            });
         }
     }
 
     fn person(&self, person: &PersonInfo, now: Time) -> String {
-        let mut facts = facts::person(person, self.reader.account);
+        let mut facts = describe::person(person, self.reader.account);
         let rooms: Vec<&str> = person.rooms.iter().map(RoomName::as_str).collect();
         facts.push(format!("in {}", rooms.join(" ")));
         facts.push(format!("since {}", self.zone.moment(person.since, now)));
@@ -467,7 +470,7 @@ impl LineRenderer {
 
     /// The diagnostic that goes with a new invite.
     pub fn about_invite(&self, invite: &Invite, now: Time) -> String {
-        let facts = facts::invite(invite, &self.zone, now);
+        let facts = describe::invite(invite, &self.zone, now);
         let id = invite.id();
         format!("The code is shown only this once: {facts}. To revoke it: invite revoke {id}")
     }

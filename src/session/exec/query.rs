@@ -15,8 +15,8 @@ use crate::chat::event::Event;
 use crate::chat::ids::{Conversation, Name, RoomName, Seq};
 use crate::chat::intent::{Answer, Query};
 use crate::hub::feed::RoomEvent;
-use crate::session::facts::{FOUND, HISTORY};
 use crate::session::peer::Outbound;
+use crate::session::usage::{DEFAULT_HISTORY, MAX_HITS};
 use crate::store::SearchQuery;
 use crate::telemetry::metrics;
 
@@ -68,7 +68,7 @@ impl<O: Outbound> Exec<'_, O> {
     pub(super) async fn history(&mut self, run: &Invocation) -> Result<(), ExecError> {
         let limit = match run.arg(1) {
             Some(number) => message_count(number).map_err(ExecError::usage)?,
-            None => HISTORY,
+            None => DEFAULT_HISTORY,
         };
         let conversation = match run.arg(0) {
             Some(name) if name.starts_with('@') => {
@@ -121,7 +121,7 @@ impl<O: Outbound> Exec<'_, O> {
         let search = SearchQuery {
             words: run.arg(0).unwrap_or_default().to_owned(),
             within: rooms.map(|room| Conversation::Room(room.name)).collect(),
-            limit: FOUND,
+            limit: MAX_HITS,
         };
         let hits = store.search(search).await?;
         for message in hits.messages.iter().rev() {

@@ -14,8 +14,8 @@ use super::stdio::{ExecError, Stdin};
 use crate::chat::command;
 use crate::chat::ids::RoomName;
 use crate::chat::intent::{Answer, Intent, Query, Target};
-use crate::session::facts::TOPIC;
 use crate::session::peer::Outbound;
+use crate::session::usage::MAX_TOPIC;
 use crate::text::{Text, clip};
 
 /// How long the input may pause before the whole lines received so far are sent.
@@ -102,7 +102,7 @@ impl<O: Outbound> Exec<'_, O> {
         };
         let topic = match text {
             "-" => None,
-            text => Some(Text::line(text, TOPIC).map_err(ExecError::usage)?),
+            text => Some(Text::line(text, MAX_TOPIC).map_err(ExecError::usage)?),
         };
         require_room(self.context, &room).await?;
         let (mut participant, lobby) = Participant::attach(self.context).await?;

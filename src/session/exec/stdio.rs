@@ -18,7 +18,7 @@ use crate::chat::intent::Refusal;
 use crate::chat::invite::Invite;
 use crate::chat::preferences::Preferences;
 use crate::clock;
-use crate::session::peer::{Gone, Inbound, Input, Outbound};
+use crate::session::peer::{Disconnected, Inbound, Input, Outbound};
 use crate::store::StoreError;
 use crate::text::clean;
 
@@ -61,7 +61,7 @@ pub(super) async fn pump(input: &mut impl Inbound, stdin: mpsc::Sender<Bytes>, t
                     stdin = stdin.filter(|_| is_open);
                     continue;
                 }
-                event = input.next_but_text() => event,
+                event = input.next_except_data() => event,
             }
         } else {
             input.next().await
@@ -312,11 +312,11 @@ impl<'a, O: Outbound> OutputWriter<'a, O> {
 
     async fn deliver(
         &self,
-        write: impl Future<Output = Result<(), Gone>> + Send,
+        write: impl Future<Output = Result<(), Disconnected>> + Send,
     ) -> Result<(), ExecError> {
         match timeout(self.stall, write).await {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(Gone)) => Err(ExecError::Disconnected),
+            Ok(Err(Disconnected)) => Err(ExecError::Disconnected),
             Err(_) => Err(ExecError::Stalled),
         }
     }

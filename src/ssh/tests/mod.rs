@@ -112,7 +112,7 @@ impl ScriptedSessions {
                         }
                         return;
                     }
-                    b"cut" => return output.cut(DisconnectReason::Dismissed),
+                    b"cut" => return output.disconnect(DisconnectReason::Dismissed),
                     b"return" => return,
                     b"hang" => std::future::pending().await,
                     _ => {}

@@ -43,9 +43,9 @@ fn keys(written: &str) -> Vec<Key> {
     keys
 }
 
-fn type_in(editor: &mut Editor, written: &str) -> Edit {
+fn type_in(editor: &mut Editor, written: &str) -> EditOutcome {
     let edits = keys(written).into_iter().map(|key| editor.key(key));
-    edits.last().unwrap_or(Edit::Unchanged)
+    edits.last().unwrap_or(EditOutcome::Unchanged)
 }
 
 fn shown(editor: &Editor) -> String {
@@ -187,8 +187,8 @@ fn edits() {
 
 #[test]
 fn says_what_happened() {
-    use Edit::*;
-    let cases: &[(&str, &str, Edit)] = &[
+    use EditOutcome::*;
+    let cases: &[(&str, &str, EditOutcome)] = &[
         ("|", "x", Changed),
         ("|", "\u{200b}", Unchanged),
         ("|x", "<Left>", Unchanged),
@@ -224,7 +224,7 @@ fn says_what_happened() {
 fn shows_what_is_searched_for() {
     let mut editor = editor("|");
     type_in(&mut editor, "one⏎");
-    assert_eq!(editor.searching(), None);
+    assert_eq!(editor.search_query(), None);
     for (written, query) in [
         ("<C-r>", Some("")),
         ("on", Some("on")),
@@ -233,25 +233,31 @@ fn shows_what_is_searched_for() {
         ("<C-g>", None),
     ] {
         type_in(&mut editor, written);
-        assert_eq!(editor.searching(), query, "{written:?}");
+        assert_eq!(editor.search_query(), query, "{written:?}");
     }
 }
 
 #[test]
 fn limits_hold_while_typing() {
     let mut editor = Editor::new(4, 8);
-    assert_eq!(type_in(&mut editor, "abcd"), Edit::Changed);
-    assert_eq!(type_in(&mut editor, "e"), Edit::Full);
-    assert_eq!(type_in(&mut editor, "\u{301}"), Edit::Full);
+    assert_eq!(type_in(&mut editor, "abcd"), EditOutcome::Changed);
+    assert_eq!(type_in(&mut editor, "e"), EditOutcome::Full);
+    assert_eq!(type_in(&mut editor, "\u{301}"), EditOutcome::Full);
     assert_eq!(shown(&editor), "abcd|");
-    assert_eq!(type_in(&mut editor, "<C-u>🚀🚀"), Edit::Changed);
-    assert_eq!(type_in(&mut editor, "🚀"), Edit::Full);
-    assert_eq!(type_in(&mut editor, "x"), Edit::Full);
+    assert_eq!(type_in(&mut editor, "<C-u>🚀🚀"), EditOutcome::Changed);
+    assert_eq!(type_in(&mut editor, "🚀"), EditOutcome::Full);
+    assert_eq!(type_in(&mut editor, "x"), EditOutcome::Full);
     assert_eq!(shown(&editor), "🚀🚀|");
     // As much of a paste as fits, in whole graphemes.
-    assert_eq!(type_in(&mut editor, "<C-u>ab<Left><P-xyz>"), Edit::Full);
+    assert_eq!(
+        type_in(&mut editor, "<C-u>ab<Left><P-xyz>"),
+        EditOutcome::Full
+    );
     assert_eq!(shown(&editor), "axy|b");
-    assert_eq!(type_in(&mut editor, "<BS><P-e\u{301}\u{316}>"), Edit::Full);
+    assert_eq!(
+        type_in(&mut editor, "<BS><P-e\u{301}\u{316}>"),
+        EditOutcome::Full
+    );
     assert_eq!(shown(&editor), "ax|b");
     editor.set("one two");
     assert_eq!(shown(&editor), "one |");
@@ -276,7 +282,7 @@ fn sets_clean_text() {
     type_in(&mut e, "<C-r>");
     e.set("new\x1b[m\ttext");
     assert_eq!(
-        (shown(&e).as_str(), e.searching()),
+        (shown(&e).as_str(), e.search_query()),
         ("new[m    text|", None)
     );
     assert!(!e.is_empty());
@@ -305,12 +311,12 @@ fn takes_a_long_text() {
     for n in 0..2000 {
         e.key(Key::Char(if n % 2 == 0 { 'x' } else { '日' }));
     }
-    assert_eq!(e.key(Key::Char('x')), Edit::Full);
+    assert_eq!(e.key(Key::Char('x')), EditOutcome::Full);
     assert_eq!(e.text().len(), 4000);
     e.set("");
     assert_eq!(
         e.key(Key::Paste("line of pasted text\n".repeat(45))),
-        Edit::Changed
+        EditOutcome::Changed
     );
     assert_eq!(e.cursor(), 900);
 }

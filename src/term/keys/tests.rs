@@ -128,7 +128,7 @@ fn decodes() {
         let (got, decoder) = decode([bytes.as_bytes()]);
         let got: Vec<_> = got.iter().map(|key| format!("{key:?}")).collect();
         assert_eq!(got.join(" "), *keys, "{bytes:?}");
-        assert!(!decoder.waiting(), "{bytes:?}");
+        assert!(!decoder.is_waiting(), "{bytes:?}");
     }
 }
 
@@ -166,10 +166,10 @@ fn flush_ends_what_is_held() {
         ("", vec![]),
     ] {
         let (mut got, mut decoder) = decode([bytes.as_bytes()]);
-        assert_eq!(decoder.waiting(), !bytes.is_empty(), "{bytes:?}");
+        assert_eq!(decoder.is_waiting(), !bytes.is_empty(), "{bytes:?}");
         decoder.flush(&mut got);
         assert_eq!(got, keys, "{bytes:?}");
-        assert!(!decoder.waiting());
+        assert!(!decoder.is_waiting());
         decoder.feed(b"x", &mut got);
         assert_eq!(got.last(), Some(&Char('x')), "{bytes:?}");
     }
@@ -185,10 +185,10 @@ fn a_paste_outlives_a_late_packet_but_not_silence() {
     for _ in 0..39 {
         decoder.flush(&mut keys);
     }
-    assert_eq!((keys.as_slice(), decoder.waiting()), (&[][..], true));
+    assert_eq!((keys.as_slice(), decoder.is_waiting()), (&[][..], true));
     decoder.flush(&mut keys);
     assert_eq!(
-        (keys, decoder.waiting()),
+        (keys, decoder.is_waiting()),
         (vec![paste("first second")], false)
     );
 }
@@ -250,7 +250,7 @@ proptest! {
         let (cut, two) = decode(chunks);
         prop_assert_eq!(&whole, &cut);
         prop_assert_eq!(&whole, &single);
-        prop_assert_eq!(one.waiting(), two.waiting());
+        prop_assert_eq!(one.is_waiting(), two.is_waiting());
     }
 
     #[test]

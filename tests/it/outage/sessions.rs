@@ -13,7 +13,7 @@ use ssh_chat::chat::access::{Actor, Role};
 use ssh_chat::chat::ids::{Name, Time};
 use ssh_chat::hub::{self, Hub};
 use ssh_chat::session::machine;
-use ssh_chat::session::start::Chat;
+use ssh_chat::session::service::SessionService;
 use ssh_chat::session::usage::UsageLimits;
 use ssh_chat::ssh;
 use ssh_chat::store::sqlite::Sqlite;
@@ -128,7 +128,7 @@ async fn serve(home: &Home) -> (u16, Arc<Flaky>) {
         on_join: 20,
     };
     let stall = Duration::from_secs(30);
-    let chat = Chat::new(
+    let chat = SessionService::new(
         hub,
         store.clone(),
         guard.clone(),
@@ -170,14 +170,14 @@ fn an_outage_is_survived() {
     // bob is known: everything that needs no store works, and the rest tells why not.
     let bob = server.login("bob").terminal();
     bob.wait_text("you are bob");
-    bob.wait_text("The history can't be read at this moment");
+    bob.wait_text("Couldn't read the history");
     alice.wait_text("bob joined");
     bob.line("/who");
     bob.wait_text("2 people in lobby");
     bob.line("/quiet");
-    bob.wait_text("This holds for now, but is not kept");
+    bob.wait_text("Applied for this session only; couldn't be saved");
     bob.line("/history");
-    bob.wait_text("The history can't be read");
+    bob.wait_text("Couldn't read the history");
     bob.line("/join ops");
     bob.wait_text("the database is not responding");
     bob.line("hello");
@@ -269,7 +269,7 @@ fn a_hanging_store_delays_no_one() {
     alice.wait_text("2 people in lobby");
     bob.line("/who");
     bob.wait_text("2 people in lobby");
-    bob.wait_text("The history can't be read at this moment");
+    bob.wait_text("Couldn't read the history");
     bob.line("/history");
     bob.line("/quit");
     bob.wait_end();

@@ -22,8 +22,8 @@ use crate::hub::{self, Hub, Limits};
 use crate::rate_limit::Quota;
 use crate::session::exec::{ExecContext, run};
 use crate::session::machine::{ServerInfo, SessionUser};
-use crate::session::peer::{DisconnectReason, Gone, Inbound, Input, Outbound, Peer};
-use crate::session::start::Chat;
+use crate::session::peer::{DisconnectReason, Disconnected, Inbound, Input, Outbound, Peer};
+use crate::session::service::SessionService;
 use crate::session::usage::{CommandShare, Usage, UsageLimits};
 use crate::store::sqlite::Sqlite;
 use crate::store::{Account, Change, ChangeAction, ChangeError, PeopleStore as _, Store};
@@ -67,7 +67,7 @@ pub(super) struct TestClient {
 }
 
 impl Outbound for TestClient {
-    async fn write(&self, bytes: Bytes) -> Result<(), Gone> {
+    async fn write(&self, bytes: Bytes) -> Result<(), Disconnected> {
         if self.stalled {
             std::future::pending::<()>().await;
         }
@@ -76,18 +76,18 @@ impl Outbound for TestClient {
         Ok(())
     }
 
-    async fn write_stderr(&self, bytes: Bytes) -> Result<(), Gone> {
+    async fn write_stderr(&self, bytes: Bytes) -> Result<(), Disconnected> {
         self.stderr.lock().unwrap().extend_from_slice(&bytes);
         Ok(())
     }
 
     async fn finish(&self, _status: u32) {}
 
-    fn cut(&self, _why: DisconnectReason) {
+    fn disconnect(&self, _why: DisconnectReason) {
         *self.cut.lock().unwrap() = true;
     }
 
-    async fn gone(&self) {
+    async fn closed(&self) {
         if !self.gone {
             std::future::pending::<()>().await;
         }
@@ -203,10 +203,10 @@ impl TestServer {
     }
 
     /// The session service, with another admin service.
-    pub fn chat(&self, orders: Arc<dyn AdminService>) -> Arc<Chat> {
+    pub fn chat(&self, orders: Arc<dyn AdminService>) -> Arc<SessionService> {
         let store = Arc::clone(&self.store);
         let (limits, stall) = (UsageLimits::default(), Duration::from_secs(30));
-        Arc::new(Chat::new(
+        Arc::new(SessionService::new(
             self.hub.clone(),
             store,
             orders,

@@ -1,22 +1,17 @@
-//! What becomes of lines that are refused.
+//! Refused lines, the bell, and read markers.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::LazyLock;
+use std::time::Duration;
 
 use super::*;
-use crate::chat::access::Role;
-use crate::chat::event::Author;
-use crate::chat::ids::{AccountId, Name, RoomName, Seq, Time};
-use crate::chat::intent::{RoomView, Target};
-use crate::chat::preferences::Preferences;
-use crate::session::display::Display;
-use crate::session::machine::{FAILED, GOOD, ServerInfo, SessionUser, TRY_LATER};
-use crate::session::refused::TALLY;
-use crate::session::theme::Theme;
-use crate::term::screen::Size;
+use crate::chat::event::{Body, Message};
+use crate::chat::ids::{AccountId, Seq};
+use crate::chat::intent::Target;
+use crate::session::requests::SUMMARY_INTERVAL;
 
 static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 
-/// So long after the beginning.
+/// That long after the start.
 fn after(passed: Duration) -> Now {
     Now {
         wall: Time(1_000_000),
@@ -30,11 +25,13 @@ fn now() -> Now {
 
 const TOO_FAST: Refusal = Refusal::TooFast { wait_ms: 500 };
 
-/// A session, and what it asked for.
+/// A session, and what it requested.
 struct Session {
     machine: Machine,
-    /// The words that it wants to say, and for whom, by request.
+    /// The messages it wants to send, by request.
     said: Vec<(u32, Target, String)>,
+    /// The requests to enter a room.
+    joins: Vec<u32>,
     closed: Option<u32>,
     shown: String,
 }
@@ -62,10 +59,11 @@ impl Session {
         let mut session = Session {
             machine,
             said: Vec::new(),
+            joins: Vec::new(),
             closed: None,
             shown: String::new(),
         };
-        session.joins(None, "lobby");
+        session.enters(None, "lobby");
         session
     }
 
@@ -78,7 +76,7 @@ impl Session {
         Session::new(Display::lines())
     }
 
-    fn joins(&mut self, id: Option<u32>, room: &str) {
+    fn enters(&mut self, id: Option<u32>, room: &str) {
         let name = RoomName::new(room).unwrap();
         let view = RoomView {
             name: name.clone(),
@@ -89,13 +87,13 @@ impl Session {
             some: Vec::new(),
         };
         self.machine.joined(id, view);
-        let recall = Fetched::Recall {
+        let backlog = StoreData::Backlog {
             room: name,
             messages: Vec::new(),
-            mark: None,
+            marker: None,
             new: 0,
         };
-        self.machine.fetched(recall, now());
+        self.machine.read(backlog, now());
         self.settle();
     }
 
@@ -105,6 +103,7 @@ impl Session {
                 Effect::Intend(id, Intent::Say { to, text, .. }) => {
                     self.said.push((id, to, text.to_string()));
                 }
+                Effect::Intend(id, Intent::Join(_)) => self.joins.push(id),
                 Effect::Close(status) => self.closed = Some(status),
                 _ => {}
             }
@@ -114,11 +113,11 @@ impl Session {
     }
 
     fn types(&mut self, keys: &str) {
-        self.machine.bytes(keys.as_bytes(), now());
+        self.machine.feed(keys.as_bytes(), now());
         self.settle();
     }
 
-    /// Answers what was said first and not answered yet.
+    /// Answers the oldest message that isn't answered.
     fn answer(&mut self, refusal: Option<&Refusal>) {
         let (id, ..) = self.said.remove(0);
         match refusal {
@@ -129,11 +128,13 @@ impl Session {
     }
 
     fn prompt(&mut self) -> String {
-        self.machine.editor().unwrap().text().to_owned()
+        match &self.machine.input {
+            Input::Terminal(composer) => composer.text().to_owned(),
+            Input::Pipe(_) => panic!("a pipe has no prompt"),
+        }
     }
 
-    /// Sends what is offered again and again, all of it accepted. Returns what was said, and to
-    /// whom.
+    /// Sends each offer until there are no more, all of them accepted. Returns the messages.
     fn resend(&mut self) -> Vec<(Target, String)> {
         let mut sent = Vec::new();
         while !self.prompt().is_empty() {
@@ -154,9 +155,9 @@ fn zoe(words: &str) -> (Target, String) {
     (Target::Person(Name::new("zoe").unwrap()), words.to_owned())
 }
 
-/// Ctrl-C is meant for all of a mistake: also for what waits, and for what is refused after it.
+/// Ctrl-C discards all of a mistake, including lines that wait or are refused later.
 #[test]
-fn nothing_comes_back_that_was_discarded() {
+fn discarded_lines_do_not_come_back() {
     let mut alice = Session::terminal();
     alice.types(&"y\r".repeat(100));
     alice.answer(Some(&TOO_FAST));
@@ -171,7 +172,7 @@ fn nothing_comes_back_that_was_discarded() {
     assert_eq!(alice.prompt(), "sorry");
 }
 
-/// Whatever the reason, lines come back in the order in which they were entered, each once.
+/// Lines come back in the order they were entered, each once, for every reason.
 #[test]
 fn lines_come_back_in_order() {
     let reasons = [
@@ -198,14 +199,13 @@ fn lines_come_back_in_order() {
     }
 }
 
-/// Also those that waited for a room, were too many, or can't be said at all.
+/// So do lines that waited for a room, were too many, or can't be sent at all.
 #[test]
 fn lines_that_waited_come_back_in_order() {
     let mut alice = Session::terminal();
-    let lines: Vec<String> = (0..HELD + 4).map(|n| format!("{n}")).collect();
+    let lines: Vec<String> = (0..MAX_HELD + 4).map(|n| format!("{n}")).collect();
     alice.types(&format!("/join ops\r{}\r", lines.join("\r")));
-    assert_eq!(alice.prompt(), lines[HELD..].join("\n"));
-    // There is no such room, and nobody may say anything in the lobby.
+    assert_eq!(alice.prompt(), lines[MAX_HELD..].join("\n"));
     alice.machine.refused(1, &Refusal::TooManyRooms(1), now());
     alice.settle();
     while !alice.said.is_empty() {
@@ -215,7 +215,7 @@ fn lines_that_waited_come_back_in_order() {
 }
 
 #[test]
-fn what_is_typed_is_never_mixed_with_what_came_back() {
+fn typed_text_does_not_mix_with_returned_lines() {
     let mut alice = Session::terminal();
     alice.types("/msg zoe are you there\rhello");
     alice.answer(Some(&TOO_FAST));
@@ -227,7 +227,7 @@ fn what_is_typed_is_never_mixed_with_what_came_back() {
     assert_eq!(alice.prompt(), "x");
     alice.types("\x7f");
     assert_eq!(alice.prompt(), "/msg zoe are you there");
-    // A pasted block neither.
+    // Nor does pasted text.
     alice.types("\x1b[200~a\nb\x1b[201~");
     assert_eq!(alice.prompt(), "a\nb");
     alice.types("\x03");
@@ -235,19 +235,19 @@ fn what_is_typed_is_never_mixed_with_what_came_back() {
 }
 
 #[test]
-fn a_key_that_edits_takes_over_what_came_back() {
+fn an_editing_key_takes_over_a_returned_line() {
     let mut alice = Session::terminal();
     alice.types("hello\r");
     alice.answer(Some(&TOO_FAST));
     alice.types("\x1b[D\x1b[Dp");
     assert_eq!(alice.prompt(), "helplo");
-    // It's an ordinary line now.
+    // Now it's an ordinary line.
     alice.types("\x15\x0b");
     assert_eq!(alice.prompt(), "");
 }
 
 #[test]
-fn what_came_back_can_be_discarded() {
+fn returned_lines_can_be_discarded() {
     let mut alice = Session::terminal();
     alice.types("one\r/me two\r");
     alice.answer(Some(&TOO_FAST));
@@ -255,14 +255,14 @@ fn what_came_back_can_be_discarded() {
     assert_eq!(alice.prompt(), "one");
     alice.types("\x03");
     assert_eq!(alice.prompt(), "");
-    // The history has it all the same.
+    // The history still has it.
     alice.types("\x1b[A\x1b[A");
     assert_eq!(alice.prompt(), "one");
 }
 
-/// Words for one are no words for all.
+/// A direct message doesn't become public.
 #[test]
-fn lines_are_sent_again_as_they_were_meant() {
+fn lines_are_resent_to_their_first_target() {
     let mut alice = Session::terminal();
     alice.types("one\rtwo\r/msg zoe psst\rthree\r");
     while !alice.said.is_empty() {
@@ -273,30 +273,30 @@ fn lines_are_sent_again_as_they_were_meant() {
 }
 
 #[test]
-fn what_was_for_one_room_is_offered_in_no_other() {
+fn lines_for_one_room_are_not_offered_in_another() {
     let mut alice = Session::terminal();
     alice.types("for all\r/join ops\r");
-    let join = alice.machine.requests.pending.back().unwrap().id;
-    alice.joins(Some(join), "ops");
+    let join = alice.joins[0];
+    alice.enters(Some(join), "ops");
     alice.answer(Some(&TOO_FAST));
     assert_eq!(alice.prompt(), "");
     assert!(alice.shown.contains("/join lobby"), "{}", alice.shown);
-    alice.joins(None, "lobby");
+    alice.enters(None, "lobby");
     assert_eq!(alice.prompt(), "for all");
-    // Not even if one gets there while it's in the prompt.
-    alice.joins(None, "ops");
+    // Not even after changing rooms while it's in the prompt.
+    alice.enters(None, "ops");
     assert_eq!(alice.prompt(), "");
 }
 
 #[test]
-fn many_refusals_are_told_in_few_words() {
+fn refusals_are_summarized() {
     let mut alice = Session::terminal();
     alice.types("1\r2\r3\r4\r");
     alice.answer(Some(&TOO_FAST));
     alice.answer(Some(&Refusal::TooFast { wait_ms: 499 }));
     alice.answer(Some(&Refusal::TooFast { wait_ms: 498 }));
     alice.answer(Some(&Refusal::Muted(String::new())));
-    alice.machine.tick(after(TALLY));
+    alice.machine.tick(after(SUMMARY_INTERVAL));
     alice.settle();
     assert_eq!(
         alice.shown.matches("Too fast").count(),
@@ -305,14 +305,15 @@ fn many_refusals_are_told_in_few_words() {
         alice.shown
     );
     assert!(alice.shown.contains("2 more lines were not sent."));
-    assert_eq!(alice.shown.matches("You are muted").count(), 1);
+    let muted = Refusal::Muted(String::new()).to_string();
+    assert_eq!(alice.shown.matches(&muted).count(), 1);
 }
 
 #[test]
 fn a_pipe_waits_and_loses_nothing() {
     let mut bot = Session::pipe();
     bot.types("one\ntwo\nthree\n");
-    assert!(!bot.machine.wants_text(), "there is enough to do");
+    assert!(!bot.machine.wants_input(), "there is enough to do");
     bot.answer(Some(&TOO_FAST));
     let due = after(Duration::from_millis(500));
     assert_eq!(bot.machine.deadline(), Some(due.mono));
@@ -330,7 +331,7 @@ fn a_pipe_waits_and_loses_nothing() {
         bot.settle();
     }
     assert_eq!(said, ["one", "two", "two", "three"]);
-    assert_eq!(bot.closed, Some(GOOD));
+    assert_eq!(bot.closed, Some(EXIT_OK));
     assert!(!bot.shown.contains("Error"), "{}", bot.shown);
 }
 
@@ -340,18 +341,19 @@ fn a_pipe_that_is_muted_ends() {
     bot.types("one\ntwo\nthree\n");
     bot.answer(None);
     bot.answer(Some(&Refusal::Muted(String::new())));
-    assert_eq!((bot.closed, bot.said.len()), (Some(FAILED), 0));
-    assert!(bot.shown.contains("Error: You are muted"));
-    let report = "Error: 1 line was sent; not sent, from here on: two";
+    assert_eq!((bot.closed, bot.said.len()), (Some(EXIT_FAILED), 0));
+    let muted = Refusal::Muted(String::new());
+    assert!(bot.shown.contains(&format!("Error: {muted}")));
+    let report = "Error: 1 line was sent. Not sent from here on: two";
     assert!(bot.shown.contains(report), "{}", bot.shown);
 }
 
-/// A mistake in a line is told, and is no failure of the pipe; what was lost by no fault of its own is.
+/// A mistake in a line doesn't fail the pipe; a line lost for no fault of its own does.
 #[test]
-fn a_pipe_goes_on_behind_what_was_refused() {
+fn a_pipe_continues_after_a_refused_line() {
     let nobody = Refusal::NotOnline(Name::new("zoe").unwrap());
     let lost = Refusal::NotSaved("the disk is full".into());
-    for (refusal, status) in [(nobody, GOOD), (lost, TRY_LATER)] {
+    for (refusal, status) in [(nobody, EXIT_OK), (lost, EXIT_TEMPFAIL)] {
         let mut bot = Session::pipe();
         bot.types("/msg zoe one\n/nonsense\ntwo\n");
         bot.answer(Some(&refusal));
@@ -367,27 +369,27 @@ fn a_pipe_goes_on_behind_what_was_refused() {
     }
 }
 
-/// (what is piped, how many of them are accepted, whether the input has ended, status, words)
+/// (input, lines accepted, whether the input has ended, exit status, error)
 #[test]
-fn a_pipe_that_is_ended_in_the_middle_says_how_far_it_came() {
+fn a_pipe_that_is_cut_short_shows_how_far_it_got() {
     let cases: &[(&str, usize, bool, u32, &str)] = &[
-        ("", 0, false, GOOD, ""),
+        ("", 0, false, EXIT_OK, ""),
         (
             "one\ntwo\n",
             1,
             true,
-            TRY_LATER,
-            "1 line was sent; not sent, from here on: two",
+            EXIT_TEMPFAIL,
+            "1 line was sent. Not sent from here on: two",
         ),
         (
             "one\ntwo\n",
             0,
             false,
-            TRY_LATER,
-            "0 lines were sent; not sent, from here on: one",
+            EXIT_TEMPFAIL,
+            "0 lines were sent. Not sent from here on: one",
         ),
         // There may have been more to come.
-        ("one\ntwo\n", 2, false, TRY_LATER, "2 lines were sent."),
+        ("one\ntwo\n", 2, false, EXIT_TEMPFAIL, "2 lines were sent."),
     ];
     for (piped, accepted, ended, status, words) in cases {
         let mut bot = Session::pipe();
@@ -411,5 +413,77 @@ fn quit_in_a_pipe_is_the_end_of_it() {
     let mut bot = Session::pipe();
     bot.types("one\n/quit\ntwo\n");
     bot.answer(None);
-    assert_eq!((bot.closed, bot.said.len()), (Some(GOOD), 0));
+    assert_eq!((bot.closed, bot.said.len()), (Some(EXIT_OK), 0));
+}
+
+fn message(seq: u64, at: Time, text: &str) -> Message {
+    Message {
+        conversation: Conversation::Room(RoomName::lobby()),
+        seq: Seq(seq),
+        at,
+        author: Author {
+            account: AccountId(2),
+            name: Name::new("bob").unwrap(),
+        },
+        to: None,
+        body: Body::Said(Text::stored(text)),
+        edited: false,
+    }
+}
+
+const HOUR: u64 = 3_600_000;
+const AT: Time = Time(1_795_356_129_123);
+
+#[test]
+fn the_bell_rings_every_three_seconds_whatever_the_wall_clock_shows() {
+    let now = |wall, millis| Now {
+        wall,
+        ..after(Duration::from_millis(millis))
+    };
+    let later = AT.plus(HOUR);
+    let mut machine = Session::terminal().machine;
+    for (wall, millis, rings) in [
+        (later, 0, true),
+        (later.plus(24 * HOUR), 2_999, false),
+        (AT, 3_000, true),
+        (Time(0), 5_999, false),
+        (Time(0), 6_000, true),
+    ] {
+        let event = Event::Message(message(1, wall, "@alice there?"));
+        machine.private_event(&event, now(wall, millis));
+        let rang = machine.output().contains(&0x07);
+        assert_eq!(rang, rings, "after {millis} ms");
+    }
+}
+
+/// The divider of the next session shows when the last message that was seen was sent.
+#[test]
+fn the_read_marker_is_the_last_message_not_the_latest_time() {
+    let mut machine = Session::terminal().machine;
+    let backlog = StoreData::Backlog {
+        room: RoomName::lobby(),
+        messages: vec![
+            message(1, AT.plus(HOUR), "before the clock stepped back"),
+            message(2, AT, "after it"),
+        ],
+        marker: None,
+        new: 0,
+    };
+    machine.read(backlog, now());
+    let view = RoomView {
+        name: RoomName::lobby(),
+        topic: None,
+        slow: None,
+        last: Seq(2),
+        people: 1,
+        some: Vec::new(),
+    };
+    let seen = machine.rooms.enter(&view).seen;
+    assert_eq!(
+        seen,
+        Some(ReadMarker {
+            seq: Seq(2),
+            at: AT
+        })
+    );
 }

@@ -1,38 +1,38 @@
-//! A bounded text with a cursor that always stands between two graphemes.
+//! A bounded text with a cursor that is always on a grapheme boundary.
 
 use unicode_segmentation::{GraphemeCursor, UnicodeSegmentation};
 
 use crate::text;
 
-/// The most invisible characters that wait for what they join.
+/// The most joiners that wait for the next character.
 const MAX_HELD: usize = 2;
 
 /// The text and its cursor.
 #[derive(Debug)]
-pub(super) struct Line {
+pub(super) struct Buffer {
     text: String,
-    /// A byte offset in the text, on a boundary between graphemes.
+    /// A byte offset, on a grapheme boundary.
     cursor: usize,
-    /// How many characters the text has.
+    /// The number of characters in the text.
     chars: usize,
     max_chars: usize,
     max_bytes: usize,
-    /// Joiners typed last: they only stay if the next character makes an emoji of them.
+    /// The joiners typed last. They stay only if the next character makes them an emoji.
     held: String,
 }
 
-/// What an insertion did.
+/// The effect of an insertion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Inserted {
     /// Nothing was left after cleaning.
     Nothing,
-    /// Everything that is clean is in.
+    /// All of the cleaned text was inserted.
     All,
-    /// A limit was reached: only a beginning is in, or nothing.
+    /// A limit was reached: only the beginning was inserted, or nothing.
     Full,
 }
 
-impl Line {
+impl Buffer {
     pub(super) fn new(max_chars: usize, max_bytes: usize) -> Self {
         Self {
             text: String::new(),
@@ -52,7 +52,7 @@ impl Line {
         self.cursor
     }
 
-    /// Empties the line and gives what was in it.
+    /// Empties the buffer and returns its text.
     pub(super) fn take(&mut self) -> String {
         self.held.clear();
         (self.cursor, self.chars) = (0, 0);
@@ -63,8 +63,8 @@ impl Line {
         self.take();
     }
 
-    /// Replaces the line by what was in it before.
-    pub(super) fn put(&mut self, text: &str, cursor: usize) {
+    /// Replaces the text by one that was in a buffer before, so that it's clean and fits.
+    pub(super) fn set(&mut self, text: &str, cursor: usize) {
         self.clear();
         text.clone_into(&mut self.text);
         self.chars = text.chars().count();
@@ -75,8 +75,8 @@ impl Line {
     /// Inserts one character, all or nothing.
     pub(super) fn insert_char(&mut self, c: char) -> Inserted {
         let mut held = std::mem::take(&mut self.held);
-        // Printable ASCII joins with nothing before it, and what follows the cursor begins a
-        // grapheme, so neither needs to be looked at.
+        // Printable ASCII joins with nothing before it, and the text after the cursor begins a
+        // grapheme, so neither has to be read.
         if matches!(c, ' '..='~') {
             if self.chars >= self.max_chars || self.text.len() >= self.max_bytes {
                 return Inserted::Full;
@@ -99,8 +99,8 @@ impl Line {
         inserted
     }
 
-    /// Inserts text as far as it fits, cleaned together with the grapheme before the cursor, which
-    /// it may become part of.
+    /// Inserts as much text as fits, cleaned together with the grapheme before the cursor, which it
+    /// may become part of.
     pub(super) fn insert(&mut self, raw: &str) -> Inserted {
         self.held.clear();
         let from = self.left();
@@ -126,7 +126,7 @@ impl Line {
         if all { Inserted::All } else { Inserted::Full }
     }
 
-    /// Removes what is between the cursor and `to`, and gives it.
+    /// Removes and returns the text between the cursor and `to`.
     pub(super) fn remove(&mut self, to: usize) -> String {
         self.held.clear();
         let range = self.cursor.min(to)..self.cursor.max(to);
@@ -140,15 +140,15 @@ impl Line {
         removed
     }
 
-    /// Moves the cursor; gives whether it is elsewhere now.
-    pub(super) fn go(&mut self, to: usize) -> bool {
+    /// Moves the cursor. Returns whether its position changed.
+    pub(super) fn move_to(&mut self, to: usize) -> bool {
         self.held.clear();
         let from = std::mem::replace(&mut self.cursor, to);
         from != to
     }
 
-    /// Swaps the graphemes on both sides of the cursor, or the last two at the end, and steps over
-    /// them; gives whether there were two.
+    /// Swaps the graphemes on both sides of the cursor, or the last two at the end, and moves the
+    /// cursor after them. Returns whether there were two.
     pub(super) fn transpose(&mut self) -> bool {
         let middle = if self.cursor == self.text.len() {
             self.left()
@@ -182,17 +182,17 @@ impl Line {
         self.right_of(self.cursor)
     }
 
-    /// The start of the line that the cursor is on.
+    /// The start of the line the cursor is on.
     pub(super) fn start(&self) -> usize {
         self.before().rfind('\n').map_or(0, |at| at + 1)
     }
 
-    /// The end of the line that the cursor is on.
+    /// The end of the line the cursor is on.
     pub(super) fn end(&self) -> usize {
         self.cursor + self.after().find('\n').unwrap_or(self.after().len())
     }
 
-    /// Left over what is no word, then over the word.
+    /// The start of the word at or before the cursor.
     pub(super) fn left_over(&self, word: impl Fn(char) -> bool) -> usize {
         let is_word = |(_, grapheme): &(usize, &str)| grapheme.starts_with(&word);
         let graphemes = self.before().grapheme_indices(true).rev();
@@ -200,7 +200,7 @@ impl Line {
         rest.next().map_or(0, |(at, last)| at + last.len())
     }
 
-    /// Right over what is no word, then over the word.
+    /// The end of the word at or after the cursor.
     pub(super) fn right_over(&self, word: impl Fn(char) -> bool) -> usize {
         let is_word = |(_, grapheme): &(usize, &str)| grapheme.starts_with(&word);
         let graphemes = self.after().grapheme_indices(true);
@@ -227,8 +227,8 @@ impl Line {
         at + after.graphemes(true).next().map_or(0, str::len)
     }
 
-    /// Puts the cursor behind the grapheme that it is inside of: a change may have joined what is on
-    /// both sides of it (the letters of a flag).
+    /// Moves the cursor after the grapheme it's inside of: a change may have joined the characters
+    /// on both sides of it, such as the two letters of a flag.
     fn settle(&mut self) {
         let mut cursor = GraphemeCursor::new(self.cursor, self.text.len(), true);
         if cursor.is_boundary(&self.text, 0) == Ok(false)
@@ -239,7 +239,7 @@ impl Line {
     }
 }
 
-/// The longest beginning of `s`, in whole graphemes, within both limits.
+/// The longest prefix of `s` in whole graphemes within both limits.
 fn prefix(s: &str, max_chars: usize, max_bytes: usize) -> &str {
     if s.len() <= max_chars.min(max_bytes) {
         return s;

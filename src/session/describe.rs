@@ -1,5 +1,5 @@
-//! What there is to say about people and invites, in the same words on a terminal and on the
-//! `ssh` line; and the bounds that both share.
+//! Descriptions of people and invites: the same text on a terminal and for
+//! `ssh host COMMAND`.
 
 use std::time::Duration;
 
@@ -9,16 +9,16 @@ use crate::chat::ids::{AccountId, Time};
 use crate::chat::intent::PersonInfo;
 use crate::chat::invite::Invite;
 
-/// The longest topic, in characters.
-pub(super) const TOPIC: usize = 200;
-/// How many messages of history are shown unless told.
-pub(super) const HISTORY: usize = 50;
-/// How many messages of history are shown at the most.
-pub(super) const MAX_HISTORY: usize = 500;
-/// How many finds a search shows.
-pub(super) const FOUND: usize = 30;
+/// `1 person` or `3 people`.
+pub(super) fn people(count: usize) -> String {
+    if count == 1 {
+        "1 person".to_owned()
+    } else {
+        format!("{count} people")
+    }
+}
 
-/// What there is to say about somebody beside the name; `me` is who is told.
+/// Facts about a person besides the name; `me` is the reader.
 pub(super) fn person(person: &PersonInfo, me: AccountId) -> Vec<String> {
     let mut facts = Vec::new();
     if person.account == me {
@@ -34,29 +34,29 @@ pub(super) fn person(person: &PersonInfo, me: AccountId) -> Vec<String> {
         facts.push("bot".to_owned());
     }
     if person.sessions > 1 {
-        facts.push(format!("{} terminals", person.sessions));
+        facts.push(format!("{} sessions", person.sessions));
     }
     match (&person.away, person.silent_for) {
         (Some(reason), _) if reason.is_empty() => facts.push("away".to_owned()),
         (Some(reason), _) => facts.push(format!("away: {reason}")),
-        (None, Some(silent)) => facts.push(format!("spoke {} ago", ago(silent))),
+        (None, Some(silent)) => facts.push(format!("spoke {} ago", approximate(silent))),
         (None, None) => {}
     }
     facts
 }
 
-/// What an invite is good for.
+/// What an invite grants, and until when.
 pub(super) fn invite(invite: &Invite, zone: &Zone, now: Time) -> String {
     let until = zone.moment(invite.expires, now);
     let Invite {
         left, uses, role, ..
     } = invite;
-    format!("{left} of {uses} uses left, until {until}, makes a {role}")
+    format!("{left} of {uses} uses left, expires {until}, role {role}")
 }
 
-/// A length of time in its largest fitting unit.
-pub(super) fn ago(length: Duration) -> String {
-    let seconds = length.as_secs();
+/// A duration in its largest unit that fits.
+pub(super) fn approximate(duration: Duration) -> String {
+    let seconds = duration.as_secs();
     match seconds {
         0..60 => format!("{seconds} s"),
         60..3_600 => format!("{} min", seconds / 60),

@@ -1,14 +1,13 @@
-//! What the store does for a session, one job after the other: it reads what is to be shown, and
-//! keeps settings.
+//! Reads, saves and orders that a session waits for, one at a time.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::timeout;
 
-use super::facts::FOUND;
-
-use super::machine::{Fetch, Fetched};
+use super::requests::{StoreData, StoreRead};
+use super::usage::MAX_HITS;
 use crate::access::AdminService;
 use crate::access::orders::{Order, OrderReply, Requester};
 use crate::chat::event::Author;
@@ -16,100 +15,105 @@ use crate::chat::ids::{AccountId, Conversation, Name, RoomName, Seq};
 use crate::chat::preferences::{Ignored, Preferences};
 use crate::store::{Account, ReadMarker, SearchQuery, Store, StoreError};
 
-/// How many messages that were seen before are shown above the new ones of a room.
+/// The number of read messages shown above the new ones on returning to a room.
 const CONTEXT: usize = 3;
 
-/// How long what was said in a room may take to be read before the room is shown without it.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long the backlog of a room may take before the room is shown without it.
+const BACKLOG_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What the store has done for a session.
-pub(super) enum Done {
-    Fetched(Fetched),
+/// The outcome of a [`Job`].
+pub(super) enum JobResult {
+    Read(StoreData),
     Saved(Result<(), StoreError>),
     Reported(Result<OrderReply, String>),
 }
 
-/// Something that the store is to do for a session; one after the other.
+/// Work for the store.
 pub(super) enum Job {
-    Fetch(Fetch),
+    Read(StoreRead),
     Save(Preferences),
     Order(Order),
 }
 
 impl Job {
-    /// Whether somebody's order is carried out by it.
     pub(super) fn is_order(&self) -> bool {
         matches!(self, Job::Order(_))
     }
 }
 
-/// Does it. A failure is an answer too.
-pub(super) async fn carry_out(
+/// A job in progress.
+pub(super) type JobFuture = Pin<Box<dyn Future<Output = JobResult> + Send>>;
+
+/// Runs a job.
+pub(super) async fn run_job(
     store: Arc<dyn Store>,
     orders: Arc<dyn AdminService>,
     requester: Requester,
     job: Job,
-) -> Done {
+) -> JobResult {
     let account = requester.account;
     match job {
-        Job::Fetch(fetch) => Done::Fetched(read_back(&*store, account, fetch).await),
-        Job::Save(preferences) => Done::Saved(store.save_preferences(account, &preferences).await),
-        Job::Order(order) => Done::Reported(orders.execute(requester, order).await),
+        Job::Read(request) => JobResult::Read(read(&*store, account, request).await),
+        Job::Save(preferences) => {
+            JobResult::Saved(store.save_preferences(account, &preferences).await)
+        }
+        Job::Order(order) => JobResult::Reported(orders.execute(requester, order).await),
     }
 }
 
-/// Reads what a session wants to show.
-async fn read_back(store: &dyn Store, reader: AccountId, fetch: Fetch) -> Fetched {
-    let mut waits = None;
-    let result = match fetch {
-        Fetch::Recall {
+async fn read(store: &dyn Store, reader: AccountId, request: StoreRead) -> StoreData {
+    let mut waiting_room = None;
+    let result = match request {
+        StoreRead::Backlog {
             room,
             last,
             seen,
             limit,
         } => {
-            let recall = recall(store, reader, room.clone(), last, seen, limit);
-            waits = Some(room);
-            let late = || Err(StoreError::Unavailable("it takes too long".into()));
-            timeout(PATIENCE, recall).await.unwrap_or_else(|_| late())
+            let backlog = backlog(store, reader, room.clone(), last, seen, limit);
+            waiting_room = Some(room);
+            let late = || Err(StoreError::Unavailable("timed out".into()));
+            timeout(BACKLOG_TIMEOUT, backlog)
+                .await
+                .unwrap_or_else(|_| late())
         }
-        Fetch::History {
+        StoreRead::History {
             conversation,
             limit,
         } => {
             let messages = store.history(&conversation, None, limit).await;
-            messages.map(Fetched::History)
+            messages.map(StoreData::History)
         }
-        Fetch::Account(name, wish) => {
+        StoreRead::Account(name, action) => {
             let found = store
                 .account_by_name(&name)
                 .await
                 .map(|found| found.map(|Account { id, name, .. }| Author { account: id, name }));
             let found = found.map_err(|error| error.to_string());
-            return Fetched::Account(name, wish, found);
+            return StoreData::Account(name, action, found);
         }
-        Fetch::Names(ignored) => return names(store, ignored).await,
-        Fetch::Search { words, within } => {
+        StoreRead::Names(ignored) => return names(store, ignored).await,
+        StoreRead::Search { query, within } => {
             let search = SearchQuery {
-                words,
+                words: query,
                 within,
-                limit: FOUND,
+                limit: MAX_HITS,
             };
-            store.search(search).await.map(Fetched::Found)
+            store.search(search).await.map(StoreData::Search)
         }
     };
     result.unwrap_or_else(|error| {
-        tracing::warn!(event = "read_failed", %error, "the store could not be read");
-        Fetched::Failed {
-            room: waits,
+        tracing::warn!(event = "read_failed", %error, "store read failed");
+        StoreData::Failed {
+            room: waiting_room,
             reason: error.to_string(),
         }
     })
 }
 
-/// What people are called today: by the name that they had, which is still theirs. Guests, and who
-/// can't be looked up, by that name.
-async fn names(store: &dyn Store, ignored: Vec<Ignored>) -> Fetched {
+/// The current names of ignored people. Guests, and people who can't be looked up, keep the name
+/// they were ignored by.
+async fn names(store: &dyn Store, ignored: Vec<Ignored>) -> StoreData {
     let (mut names, mut failed) = (Vec::new(), None);
     for Ignored { account, name } in ignored {
         let found = match Name::stored(&name) {
@@ -125,36 +129,36 @@ async fn names(store: &dyn Store, ignored: Vec<Ignored>) -> Fetched {
             }
         });
     }
-    Fetched::Names(names, failed)
+    StoreData::Names(names, failed)
 }
 
-async fn recall(
+async fn backlog(
     store: &dyn Store,
     reader: AccountId,
     room: RoomName,
     last: Seq,
     seen: Option<ReadMarker>,
     limit: usize,
-) -> Result<Fetched, StoreError> {
+) -> Result<StoreData, StoreError> {
     if last == Seq(0) {
-        return Ok(Fetched::Recall {
+        return Ok(StoreData::Backlog {
             room,
             messages: Vec::new(),
-            mark: None,
+            marker: None,
             new: 0,
         });
     }
     let conversation = Conversation::Room(room.clone());
     let before = Some(Seq(last.0 + 1));
-    let mark = match seen {
+    let marker = match seen {
         Some(seen) => Some(seen),
         None => store.mark(reader, &conversation).await?,
     };
-    let new = match mark {
-        Some(mark) if mark.seq < last => store.count_after(&conversation, mark.seq).await?,
+    let new = match marker {
+        Some(marker) if marker.seq < last => store.count_after(&conversation, marker.seq).await?,
         _ => 0,
     };
-    // Who comes back to a room within a session has the rest of it above.
+    // On returning to a room, the rest of it is above on the screen.
     let limit = match seen {
         Some(_) => limit.min(usize::try_from(new).unwrap_or(limit) + CONTEXT),
         None => limit,
@@ -164,10 +168,10 @@ async fn recall(
     } else {
         store.history(&conversation, before, limit).await?
     };
-    Ok(Fetched::Recall {
+    Ok(StoreData::Backlog {
         room,
         messages,
-        mark,
+        marker,
         new,
     })
 }

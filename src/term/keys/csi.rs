@@ -1,48 +1,48 @@
-//! Control sequences (ECMA-48 §5.4): what function and arrow keys send, and much that is no key.
+//! Control sequences (ECMA-48 §5.4): function and arrow keys, and reports that are no key.
 
 use super::Key;
 
-/// The longest control sequence, in bytes; what is longer is none.
+/// The longest control sequence, in bytes.
 const SEQUENCE_BYTES: u8 = 64;
 
-/// Modifiers as xterm numbers them, less one.
+/// Modifiers as numbered by xterm, minus one.
 const SHIFT: u8 = 1;
 const ALT: u8 = 2;
 const CTRL: u8 = 4;
 const META: u8 = 8;
 
-/// The part of a control sequence after CSI that came so far.
+/// An unfinished control sequence, after CSI.
 #[derive(Debug)]
-pub(super) struct Control {
+pub(super) struct ControlSequence {
     alt: bool,
     length: u8,
-    /// The first three parameters, and which one is being read.
+    /// The first three parameters, and the index of the one being read.
     parameters: [u16; 3],
     at: usize,
-    /// Inside a sub-parameter (after a colon), of which no key here has one.
+    /// Inside a sub-parameter (after a colon), which none of these keys has.
     sub: bool,
-    /// There was something that no key sends: `? > = <` or an intermediate byte.
+    /// Whether there was a byte that no key sends: `? > = <` or an intermediate byte.
     foreign: bool,
 }
 
-/// What a byte did to a control sequence.
+/// The effect of a byte on a control sequence.
 #[derive(Debug)]
-pub(super) enum Step {
-    /// It isn't complete.
+pub(super) enum CsiStep {
+    /// The sequence is unfinished.
     More,
-    /// It is complete, and a key or to be thrown away.
+    /// It's complete: a key, or a report to discard.
     Done(Option<Key>),
     /// A paste begins.
     Paste,
-    /// Three bytes of a mouse report follow.
+    /// The three bytes of a mouse report follow.
     Mouse,
-    /// One byte of a function key of the Linux console follows.
+    /// The last byte of a function key of the Linux console follows.
     LinuxFunction,
-    /// It is no control sequence; the byte doesn't belong to it.
+    /// It's no control sequence, and the byte doesn't belong to it.
     Invalid,
 }
 
-impl Control {
+impl ControlSequence {
     /// After CSI; `alt` if one more ESC came before it.
     pub(super) fn new(alt: bool) -> Self {
         Self {
@@ -55,12 +55,12 @@ impl Control {
         }
     }
 
-    /// Takes one more byte.
-    pub(super) fn push(&mut self, byte: u8) -> Step {
+    /// Adds a byte.
+    pub(super) fn push(&mut self, byte: u8) -> CsiStep {
         self.length += 1;
         match byte {
-            _ if self.length > SEQUENCE_BYTES => return Step::Invalid,
-            b'[' if self.length == 1 => return Step::LinuxFunction,
+            _ if self.length > SEQUENCE_BYTES => return CsiStep::Invalid,
+            b'[' if self.length == 1 => return CsiStep::LinuxFunction,
             b'0'..=b'9' if self.sub => {}
             b'0'..=b'9' => {
                 if let Some(number) = self.parameters.get_mut(self.at) {
@@ -71,37 +71,37 @@ impl Control {
             }
             b';' => (self.at, self.sub) = (self.at + 1, false),
             b':' => self.sub = true,
-            // rxvt ends Shift with a function key so; a report has more parameters before it.
-            b'$' if !self.foreign && self.at == 0 => return Step::Done(self.function(SHIFT)),
+            // Shift with a function key in rxvt; a report has more parameters.
+            b'$' if !self.foreign && self.at == 0 => return CsiStep::Done(self.function(SHIFT)),
             b' '..=b'/' | b'<'..=b'?' => self.foreign = true,
-            b'@'..=b'~' if self.foreign => return Step::Done(None),
-            b'@'..=b'~' => return self.last(byte),
-            _ => return Step::Invalid,
+            b'@'..=b'~' if self.foreign => return CsiStep::Done(None),
+            b'@'..=b'~' => return self.finish(byte),
+            _ => return CsiStep::Invalid,
         }
-        Step::More
+        CsiStep::More
     }
 
-    /// The final byte of a sequence without anything foreign in it.
-    fn last(&self, byte: u8) -> Step {
+    /// Decodes the final byte of a sequence.
+    fn finish(&self, byte: u8) -> CsiStep {
         let [first, second, third] = self.parameters;
         let alt = if self.alt { ALT } else { 0 };
         let modifiers = modifiers(second) | alt;
         match byte {
-            b'M' if self.length == 1 => Step::Mouse,
-            b'~' if first == 200 => Step::Paste,
-            // xterm's modifyOtherKeys, in both its forms.
-            b'~' if first == 27 => Step::Done(modified(third, modifiers)),
-            b'u' => Step::Done(modified(first, modifiers)),
-            b'~' => Step::Done(self.function(modifiers)),
+            b'M' if self.length == 1 => CsiStep::Mouse,
+            b'~' if first == 200 => CsiStep::Paste,
+            // Both forms of xterm's modifyOtherKeys.
+            b'~' if first == 27 => CsiStep::Done(modified(third, modifiers)),
+            b'u' => CsiStep::Done(modified(first, modifiers)),
+            b'~' => CsiStep::Done(self.function(modifiers)),
             // rxvt: Ctrl, and Ctrl-Shift.
-            b'^' | b'@' => Step::Done(self.function(CTRL | alt)),
+            b'^' | b'@' => CsiStep::Done(self.function(CTRL | alt)),
             // rxvt: Shift with an arrow.
-            b'a'..=b'd' => Step::Done(letter(byte.to_ascii_uppercase(), alt)),
-            _ => Step::Done(letter(byte, modifiers)),
+            b'a'..=b'd' => CsiStep::Done(letter(byte.to_ascii_uppercase(), alt)),
+            _ => CsiStep::Done(letter(byte, modifiers)),
         }
     }
 
-    /// The keys that the VT220 numbers.
+    /// The keys numbered by the VT220.
     fn function(&self, modifiers: u8) -> Option<Key> {
         let [number, ..] = self.parameters;
         match number {
@@ -123,7 +123,7 @@ pub(super) fn ss3(byte: u8, modifier: u8, alt: bool) -> Option<Key> {
         b'M' => Some(Key::Enter),
         // rxvt: Ctrl with an arrow.
         b'a'..=b'd' => letter(byte.to_ascii_uppercase(), CTRL),
-        // PuTTY, set to be like rxvt.
+        // PuTTY in rxvt mode.
         b'w' => Some(Key::End),
         _ => letter(byte, modifiers(modifier.into()) | alt),
     }
@@ -133,7 +133,7 @@ fn modifiers(parameter: u16) -> u8 {
     u8::try_from(parameter.saturating_sub(1)).unwrap_or(0)
 }
 
-/// The keys that end with a letter of their own.
+/// The keys with a final letter of their own.
 fn letter(byte: u8, modifiers: u8) -> Option<Key> {
     let by_word = modifiers & (ALT | CTRL | META) != 0;
     match byte {
@@ -150,20 +150,20 @@ fn letter(byte: u8, modifiers: u8) -> Option<Key> {
     }
 }
 
-/// The key of a character that is sent by number, with its modifiers.
+/// The key of a character sent by number, with its modifiers.
 fn modified(code: u16, modifiers: u8) -> Option<Key> {
     let (alt, ctrl) = (modifiers & (ALT | META) != 0, modifiers & CTRL != 0);
     let c = char::from_u32(code.into())?;
     match c {
         '\r' if modifiers == 0 => Some(Key::Enter),
-        // Shift-Enter and its like: people mean a new line.
+        // Shift-Enter and the like insert a line break.
         '\r' => Some(Key::Alt('\n')),
         '\t' if modifiers & SHIFT != 0 => Some(Key::BackTab),
         '\t' => Some(Key::Tab),
         '\x1b' => Some(Key::Escape),
         '\x08' | '\x7f' if alt || ctrl => Some(Key::Alt('\x7f')),
         '\x08' | '\x7f' => Some(Key::Backspace),
-        // Kitty numbers keys without a character in the private use area.
+        // Kitty sends keys without a character as the private use area.
         '\u{e000}'..='\u{f8ff}' => None,
         c if c.is_control() => None,
         'a'..='z' | 'A'..='Z' | '\\'..='_' if ctrl => Some(Key::Ctrl(c.to_ascii_lowercase())),

@@ -1,75 +1,75 @@
-//! What there is to show, before it is decided how: one [`Entry`] is one block on the screen, or
-//! one line of the plain form.
+//! What there is to show, before it's decided how: one [`Block`] is a few rows on a terminal, or
+//! one line in plain text.
 
 use crate::chat::event::{Author, Body, Event, Message, Presence};
 use crate::chat::ids::{Conversation, Name};
 
-/// Something to show. Times are texts already, in the reader's zone; empty if they want none.
+/// Something to show. Times are in the reader's zone already, and empty if they don't want any.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Entry<'a> {
-    /// Somebody says something.
+pub enum Block<'a> {
+    /// A message in a room.
     Said {
         /// When.
         time: &'a str,
-        /// Who.
+        /// The author.
         name: &'a str,
-        /// What.
+        /// The text.
         text: &'a str,
-        /// Whether it names the reader.
+        /// Whether it mentions the reader.
         mention: bool,
-        /// Whether these are not the first words.
+        /// Whether it was edited.
         edited: bool,
     },
-    /// Somebody does something (`/me`).
+    /// An action (`/me`).
     Did {
         /// When.
         time: &'a str,
-        /// Who.
+        /// The author.
         name: &'a str,
-        /// What.
+        /// The text.
         text: &'a str,
-        /// Whether it names the reader.
+        /// Whether it mentions the reader.
         mention: bool,
     },
     /// A direct message.
     Direct {
         /// When.
         time: &'a str,
-        /// From whom; `None` is the reader.
+        /// The author; `None` is the reader.
         from: Option<&'a str>,
-        /// To whom; `None` is the reader.
+        /// The recipient; `None` is the reader.
         to: Option<&'a str>,
-        /// What.
+        /// The text.
         text: &'a str,
     },
-    /// Something happened: joins, topics, names.
+    /// Another event: joins, topics, names.
     System {
         /// When.
         time: &'a str,
-        /// What.
+        /// The sentence.
         text: &'a str,
     },
-    /// A new day begins, or what follows is new.
+    /// A divider: a new day, a room, or where unread messages begin.
     Rule(&'a str),
     /// An answer to the reader, without a time.
     Note(&'a str),
-    /// A row of a list: what is looked for, and what is said about it.
+    /// A row of a list: its key and a description, which may be empty.
     Item(&'a str, &'a str),
-    /// A heading of a list.
+    /// The heading of a list.
     Heading(&'a str),
-    /// What the reader asked for can't be done.
+    /// An error.
     Error(&'a str),
 }
 
-/// Whether words name somebody: `@name` anywhere, or `name:` and `name,` at the beginning.
+/// Whether a text mentions a name: `@name` anywhere, or `name:` or `name,` at the beginning.
 pub fn mentions(text: &str, name: &str) -> bool {
     let is_part = |c: char| c.is_alphanumeric() || c == '_' || c == '-';
     let starts_with_name = |rest: &str| {
         rest.get(..name.len())
             .is_some_and(|word| word.eq_ignore_ascii_case(name))
     };
-    // Every reader of a room asks this of every message: the letters of the name, which are in
-    // none of the processor's caches, are looked at last.
+    // Every reader of a room checks every message. The letters of the name are in none of the
+    // processor's caches, so they are read last.
     let addressed = text
         .get(name.len()..)
         .is_some_and(|rest| rest.starts_with([':', ',']))
@@ -83,82 +83,76 @@ pub fn mentions(text: &str, name: &str) -> bool {
         })
 }
 
-/// Whether a message is said to `me` by name, by somebody else.
-pub fn names(message: &Message, me: &Author) -> bool {
+/// Whether another user's message mentions `reader`.
+pub fn mentions_reader(message: &Message, reader: &Author) -> bool {
     match &message.body {
         Body::Said(text) | Body::Did(text) | Body::Edited { text, .. } => {
-            message.author.account != me.account && mentions(text.as_str(), me.name.as_str())
+            message.author.account != reader.account
+                && mentions(text.as_str(), reader.name.as_str())
         }
         Body::Topic(_) | Body::Deleted { .. } => false,
     }
 }
 
-/// Builds the entry that shows a saved message to `me`, and gives it to `show`. `time` is when
-/// it was said, `mention` whether it names them.
-pub fn of_message(
+/// Calls `show` with the block for a message. `reader` decides between "you" and a name.
+pub fn with_message_block(
     message: &Message,
-    me: &Name,
+    reader: &Name,
     mention: bool,
     time: &str,
-    show: impl FnOnce(Entry<'_>),
+    show: impl FnOnce(Block<'_>),
 ) {
     let name = message.author.name.as_str();
+    let text;
     if let Conversation::Direct(..) = message.conversation {
-        let own = message.author.name == *me;
+        let own = message.author.name == *reader;
         let to = message.to.as_ref().map(Name::as_str);
-        let text = match &message.body {
+        text = match &message.body {
             Body::Said(text) | Body::Edited { text, .. } => text.as_str().to_owned(),
             Body::Did(text) => format!("* {text}"),
             Body::Topic(_) => String::new(),
-            Body::Deleted { .. } => "(took back what was said)".to_owned(),
+            Body::Deleted { .. } => "(deleted a message)".to_owned(),
         };
-        return show(Entry::Direct {
+        return show(Block::Direct {
             time,
             from: (!own).then_some(name),
             to: if own { to } else { None },
             text: &text,
         });
     }
-    let system = |text: &str, show: &mut dyn FnMut(Entry<'_>)| show(Entry::System { time, text });
-    let mut show = Some(show);
-    let mut show = |entry: Entry<'_>| {
-        if let Some(show) = show.take() {
-            show(entry);
-        }
+    let said = |text, edited| Block::Said {
+        time,
+        name,
+        text,
+        mention,
+        edited,
     };
-    match &message.body {
-        Body::Said(text) => show(Entry::Said {
+    show(match &message.body {
+        Body::Said(text) => said(text.as_str(), message.edited),
+        Body::Edited { text, .. } => said(text.as_str(), true),
+        Body::Did(text) => Block::Did {
             time,
             name,
             text: text.as_str(),
             mention,
-            edited: message.edited,
-        }),
-        Body::Did(text) => show(Entry::Did {
-            time,
-            name,
-            text: text.as_str(),
-            mention,
-        }),
-        Body::Edited { text, .. } => show(Entry::Said {
-            time,
-            name,
-            text: text.as_str(),
-            mention,
-            edited: true,
-        }),
-        Body::Deleted { .. } => system(&format!("{name} took back what they had said"), &mut show),
-        Body::Topic(Some(topic)) => system(&format!("{name} set the topic: {topic}"), &mut show),
-        Body::Topic(None) => system(&format!("{name} removed the topic"), &mut show),
-    }
+        },
+        event => {
+            text = match event {
+                Body::Topic(Some(topic)) => format!("{name} set the topic: {topic}"),
+                Body::Topic(None) => format!("{name} removed the topic"),
+                _ => format!("{name} deleted a message"),
+            };
+            Block::System { time, text: &text }
+        }
+    });
 }
 
-/// The words for an event that is not a message; `None` if there is nothing to tell `me`.
-pub fn words(event: &Event, me: &Name) -> Option<String> {
+/// The sentence for an event that isn't a message; `None` if there is nothing to show `reader`.
+pub fn event_text(event: &Event, reader: &Name) -> Option<String> {
     match event {
         Event::Message(_) => None,
-        Event::Presence(presence) => presence_words(presence, me),
-        Event::Renamed { from, to, .. } if to == me => {
+        Event::Presence(presence) => presence_text(presence, reader),
+        Event::Renamed { from, to, .. } if to == reader => {
             Some(format!("you are now known as {to}, not {from}"))
         }
         Event::Renamed { from, to, .. } => Some(format!("{from} is now known as {to}")),
@@ -166,21 +160,15 @@ pub fn words(event: &Event, me: &Name) -> Option<String> {
     }
 }
 
-fn presence_words(presence: &Presence, me: &Name) -> Option<String> {
+fn presence_text(presence: &Presence, reader: &Name) -> Option<String> {
     let side = |names: &[Name], more: usize, verb: &str| {
-        let others: Vec<&str> = names
-            .iter()
-            .filter(|name| *name != me)
-            .map(Name::as_str)
-            .collect();
+        let others = names.iter().filter(|name| *name != reader);
+        let others: Vec<&str> = others.map(Name::as_str).collect();
         let (last, first) = others.split_last()?;
         let people = match (first, more) {
             ([], 0) => (*last).to_owned(),
-            ([], 1) => format!("{last} and one other"),
-            ([], more) => format!("{last} and {more} others"),
             (first, 0) => format!("{} and {last}", first.join(", ")),
-            (_, 1) => format!("{} and one other", others.join(", ")),
-            (_, more) => format!("{} and {more} others", others.join(", ")),
+            (_, more) => format!("{} and {}", others.join(", "), count_others(more)),
         };
         Some(format!("{people} {verb}"))
     };
@@ -189,6 +177,15 @@ fn presence_words(presence: &Presence, me: &Name) -> Option<String> {
     match (joined, left) {
         (Some(joined), Some(left)) => Some(format!("{joined}, {left}")),
         (joined, left) => joined.or(left),
+    }
+}
+
+/// `1 other` or `9 others`.
+pub(in crate::session) fn count_others(count: usize) -> String {
+    if count == 1 {
+        "1 other".to_owned()
+    } else {
+        format!("{count} others")
     }
 }
 
@@ -218,12 +215,12 @@ mod tests {
     }
 
     #[test]
-    fn comings_and_goings_read_as_a_sentence() {
-        type Case<'a> = (&'a [&'a str], usize, &'a [&'a str], usize, Option<&'a str>);
+    fn joins_and_leaves_read_as_a_sentence() {
+        type Sides<'a> = (&'a [&'a str], usize, &'a [&'a str], usize, Option<&'a str>);
         let names = |list: &[&str]| list.iter().map(|n| Name::new(n).unwrap()).collect();
-        let cases: &[Case<'_>] = &[
+        let cases: &[Sides<'_>] = &[
             (&["carol"], 0, &[], 0, Some("carol joined")),
-            (&["carol"], 1, &[], 0, Some("carol and one other joined")),
+            (&["carol"], 1, &[], 0, Some("carol and 1 other joined")),
             (
                 &["a", "b"],
                 0,
@@ -252,7 +249,7 @@ mod tests {
                 left_more: *left_more,
             };
             let me = Name::new("alice").unwrap();
-            assert_eq!(presence_words(&presence, &me).as_deref(), *expected);
+            assert_eq!(presence_text(&presence, &me).as_deref(), *expected);
         }
     }
 }
