@@ -1,6 +1,6 @@
 //! The directions of dependencies, read from the source: arrows point down only.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -416,6 +416,81 @@ fn arrows_point_down() {
             wrong.push(format!(
                 "{} leaves its module with {climb}",
                 source.path.display()
+            ));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Modules that stand beside each other, and which of them each imports: `a` imports `b` if anything
+/// within `a` names something within `b`.
+fn sibling_imports(sources: &[Source]) -> BTreeMap<(String, String), BTreeSet<String>> {
+    let modules: BTreeSet<&str> = sources
+        .iter()
+        .map(|source| source.module.as_str())
+        .collect();
+    let mut imports: BTreeMap<(String, String), BTreeSet<String>> = BTreeMap::new();
+    for source in sources {
+        let own: Vec<&str> = source.module.split("::").collect();
+        let absolute = source.paths("crate");
+        let within = source.paths("self").into_iter();
+        let within = within.map(|path| format!("{}::{path}", source.module));
+        let above = source.paths("super").into_iter().map(|path| {
+            let rest = path.trim_start_matches("super::");
+            let up = 1 + (path.len() - rest.len()) / "super::".len();
+            let base = &own[..own.len().saturating_sub(up)];
+            base.iter()
+                .copied()
+                .chain([rest])
+                .collect::<Vec<_>>()
+                .join("::")
+        });
+        for path in absolute.into_iter().chain(within).chain(above) {
+            let path: Vec<&str> = path.split("::").collect();
+            let ends = (1..=path.len()).rev().map(|end| path[..end].join("::"));
+            let Some(used) = ends
+                .into_iter()
+                .find(|path| modules.contains(path.as_str()))
+            else {
+                continue;
+            };
+            let used: Vec<&str> = used.split("::").collect();
+            let common = own.iter().zip(&used).take_while(|(a, b)| a == b).count();
+            if let (Some(from), Some(to)) = (own.get(common), used.get(common)) {
+                let from = (own[..common].join("::"), (*from).to_owned());
+                imports.entry(from).or_default().insert((*to).to_owned());
+            }
+        }
+    }
+    imports
+}
+
+/// A module that imports itself by way of its siblings has no order in which it can be read.
+#[test]
+fn siblings_import_in_one_direction() {
+    let mut sources = sources();
+    sources.retain(|source| !source.is_test());
+    let imports = sibling_imports(&sources);
+    let reached = |parent: &String, module: &String| {
+        let mut reached = BTreeSet::new();
+        let mut next = vec![module.clone()];
+        while let Some(one) = next.pop() {
+            for used in imports.get(&(parent.clone(), one)).into_iter().flatten() {
+                if reached.insert(used.clone()) {
+                    next.push(used.clone());
+                }
+            }
+        }
+        reached
+    };
+    let mut wrong = Vec::new();
+    for ((parent, module), used) in &imports {
+        for back in used
+            .iter()
+            .filter(|used| reached(parent, used).contains(module))
+        {
+            wrong.push(format!(
+                "{parent}: {module} imports {back}, which leads back to {module}"
             ));
         }
     }
