@@ -8,8 +8,8 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::ids::{AccountId, Fingerprint, Name, SessionId, Time};
-use super::serial::{read_address, read_banned_key};
-use crate::text::Text;
+use super::serial::{bounded, read_string, string_serde};
+use crate::text::{MAX_BYTES, Text};
 
 mod rank;
 
@@ -574,6 +574,30 @@ pub fn length(millis: u64) -> String {
         120..2_880 => format!("{} hours", minutes / 60),
         _ => format!("{} days", minutes / 1_440),
     }
+}
+
+string_serde! {
+    Role: str::parse;
+    Issuer: |raw| bounded(raw, MAX_BYTES).map(Issuer::stored);
+    // An empty prefix would match every client.
+    ClientPrefix: |raw| match bounded(raw, MAX_BYTES)? {
+        "" => Err("the client prefix is empty: every client version begins with nothing".to_owned()),
+        raw => Ok(ClientPrefix::stored(raw)),
+    };
+}
+
+/// Reads the address of a pending key. Earlier versions stored any text there.
+fn read_address<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<IpAddr, D::Error> {
+    let read = |raw: &str| bounded(raw, MAX_BYTES).map(stored_address);
+    read_string(deserializer, read)
+}
+
+/// Reads the key of a ban. Earlier versions stored any text there, which matches no key.
+fn read_banned_key<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Fingerprint, D::Error> {
+    let read = |raw: &str| bounded(raw, MAX_BYTES).map(Fingerprint::stored);
+    read_string(deserializer, read)
 }
 
 #[cfg(test)]

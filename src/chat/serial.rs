@@ -4,53 +4,45 @@
 //! that would have to be cut is an error, so that nothing is lost silently.
 
 use std::fmt;
-use std::net::IpAddr;
 use std::ops::Range;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::de::{Error, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::access::{ClientPrefix, Issuer, Role, stored_address};
 use super::ids::{AccountId, Conversation, Fingerprint, Name, RoomName, Time};
 use crate::text::{MAX_BYTES, MAX_CHARS, Text, clean_line};
 
-/// Types that are serialised as a string, and how each is read.
-macro_rules! strings {
+/// Implements `Serialize` and `Deserialize` for types that are one string, each read by an expression.
+macro_rules! string_serde {
     ($($type:ty: $read:expr;)+) => {$(
-        impl Serialize for $type {
-            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        impl serde::Serialize for $type {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 serializer.collect_str(self)
             }
         }
 
-        impl<'de> Deserialize<'de> for $type {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                read_string(deserializer, $read)
+        impl<'de> serde::Deserialize<'de> for $type {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                $crate::chat::serial::read_string(deserializer, $read)
             }
         }
     )+};
 }
+pub(super) use string_serde;
 
-strings! {
+string_serde! {
     AccountId: str::parse;
     Name: Name::stored;
     RoomName: RoomName::new;
     Conversation: |raw| raw.parse::<Conversation>()
         .map_err(|_| "a conversation is room/NAME or direct/ID/ID");
     Fingerprint: str::parse;
-    Role: str::parse;
-    Issuer: |raw| bounded(raw, MAX_BYTES).map(Issuer::stored);
-    // An empty prefix would match every client.
-    ClientPrefix: |raw| match bounded(raw, MAX_BYTES)? {
-        "" => Err("the client prefix is empty: every client version begins with nothing".to_owned()),
-        raw => Ok(ClientPrefix::stored(raw)),
-    };
     Text: |raw| bounded(raw, MAX_CHARS).map(Text::stored);
 }
 
 /// Reads a string with `read`.
-fn read_string<'de, D: Deserializer<'de>, T, E: fmt::Display>(
+pub(super) fn read_string<'de, D: Deserializer<'de>, T, E: fmt::Display>(
     deserializer: D,
     read: impl FnOnce(&str) -> Result<T, E>,
 ) -> Result<T, D::Error> {
@@ -59,7 +51,7 @@ fn read_string<'de, D: Deserializer<'de>, T, E: fmt::Display>(
 }
 
 /// Rejects text that would be cut.
-fn bounded(raw: &str, max_chars: usize) -> Result<&str, String> {
+pub(super) fn bounded(raw: &str, max_chars: usize) -> Result<&str, String> {
     let (chars, bytes) = (raw.chars().count(), raw.len());
     if chars > max_chars || bytes > MAX_BYTES {
         return Err(format!(
@@ -73,20 +65,6 @@ fn bounded(raw: &str, max_chars: usize) -> Result<&str, String> {
 /// Reads one line that is only ever shown: cleaned, at most [`MAX_BYTES`].
 pub(crate) fn read_line<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     read_string(deserializer, |raw| bounded(raw, MAX_BYTES).map(clean_line))
-}
-
-/// Reads the address of a pending key. Earlier versions stored any text there.
-pub(super) fn read_address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<IpAddr, D::Error> {
-    let read = |raw: &str| bounded(raw, MAX_BYTES).map(stored_address);
-    read_string(deserializer, read)
-}
-
-/// Reads the key of a ban. Earlier versions stored any text there, which matches no key.
-pub(super) fn read_banned_key<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Fingerprint, D::Error> {
-    let read = |raw: &str| bounded(raw, MAX_BYTES).map(Fingerprint::stored);
-    read_string(deserializer, read)
 }
 
 /// From the year 0 to 9999: what RFC 3339 can express, in milliseconds since 1970.
