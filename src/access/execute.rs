@@ -200,7 +200,7 @@ impl AccessControl {
             self.keys.doubt();
             if let Err(error) = self.refresh().await {
                 // It's saved; the watch tries again to enforce it.
-                tracing::error!(event = "order_not_enforced", %error, "order saved but not enforced yet; retrying");
+                tracing::error!(event = "enforcement_failed", %error, "order saved but not enforced yet; retrying");
                 self.outage.failed(&error);
             }
         }

@@ -516,7 +516,7 @@ impl AccessControl {
         match self.apply(&forget).await {
             Ok(ChangeOutcome::Unchanged) => Ok(()),
             Ok(_) => {
-                tracing::info!(event = "account_forgotten", account = %account.id, "account deleted: no login with its key in time");
+                tracing::info!(event = "account_expired", account = %account.id, "account deleted: no login with its key in time");
                 Ok(())
             }
             Err(ChangeError::Store(error)) => Err(error),

@@ -167,7 +167,7 @@ pub(super) async fn shut_down(
             "shutdown complete; everything is saved, but some connections were closed at the deadline"
         ),
         None => tracing::warn!(
-            event = "stopped_hard",
+            event = "stopped_forced",
             ?took,
             "shutdown aborted: deadline exceeded or second signal; everything shown is saved"
         ),

@@ -70,7 +70,7 @@ pub(super) fn raise_descriptor_limit(connections: usize) {
         (limit, descriptor_shortage(connections, limit))
     {
         tracing::warn!(
-            event = "few_descriptors",
+            event = "descriptor_limit_low",
             limit,
             connections,
             needed,

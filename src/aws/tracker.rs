@@ -74,7 +74,7 @@ impl CallTracker {
         if let Some((since, failed)) = failing {
             let after = since.elapsed();
             tracing::info!(
-                event = "aws_works_again",
+                event = "aws_recovered",
                 service,
                 failed,
                 ?after,
@@ -116,7 +116,7 @@ impl CallTracker {
         };
         if first {
             tracing::error!(
-                event = "aws_fails",
+                event = "aws_call_failed",
                 service,
                 operation,
                 outcome,

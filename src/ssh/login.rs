@@ -420,7 +420,7 @@ impl<D: Authenticator> LoginDialog<D> {
                 if !code.is_empty() {
                     self.conn.permit.counters().invites_wrong.increment();
                     self.invalid_code = true;
-                    tracing::info!(parent: &self.conn.span, event = "invite_wrong", user = user.as_str(), key = %key.fingerprint, "invalid invite code");
+                    tracing::info!(parent: &self.conn.span, event = "invite_invalid", user = user.as_str(), key = %key.fingerprint, "invalid invite code");
                     self.conn.permit.record_strike(std::time::Instant::now());
                 }
                 sleep_until(respond_at).await;

@@ -52,7 +52,7 @@ fn chatting_works_without_cloudwatch() {
     let url = format!("http://{}", gone.local_addr().unwrap());
     drop(gone);
     let mut server = server(Home::with(variables(&url)), "lost");
-    server.wait_log("aws_fails");
+    server.wait_log("aws_call_failed");
     let alice = Login::new(&server, "alice").terminal();
     alice.line("hello");
     alice.wait_text("alice hello");
@@ -61,5 +61,5 @@ fn chatting_works_without_cloudwatch() {
         log.contains("service=monitoring operation=PutMetricData"),
         "{log}"
     );
-    assert_eq!(log.matches("aws_fails").count(), 1, "{log}");
+    assert_eq!(log.matches("aws_call_failed").count(), 1, "{log}");
 }

@@ -62,7 +62,7 @@ fn a_revoked_key_is_refused_on_an_open_connection() {
     for command in ["whoami", "send lobby still here", "tail lobby"] {
         let after = on_open_connection(&server, command);
         assert_eq!(after.status.code(), Some(1), "{command}: {after:?}");
-        assert!(after.stderr.contains("not registered"), "{after:?}");
+        assert!(after.stderr.contains("no longer registered"), "{after:?}");
     }
     // And no account was created.
     assert!(!keys(&server).contains(key.unwrap()), "{}", keys(&server));

@@ -118,8 +118,8 @@ fn every_message_seen_is_in_the_table() {
     let log = server.stop().stderr;
     for event in [
         "append_failed",
-        "aws_fails",
-        "aws_works_again",
+        "aws_call_failed",
+        "aws_recovered",
         "append_voided",
     ] {
         assert!(log.contains(event), "the log has no {event}:\n{log}");

@@ -174,7 +174,7 @@ fn a_line_has_a_length() {
     bob.line("are you there?");
     alice.wait_text("bob are you there?");
     mallory.write(b"\nshort\n");
-    mallory.wait_text("shorten it or send it in parts");
+    mallory.wait_text("Shorten it, or send it in parts");
     mallory.wait_text("mallory: short");
     alice.wait_text("mallory short");
     assert!(!alice.screen().says("aaaa"));

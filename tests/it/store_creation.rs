@@ -88,7 +88,7 @@ fn a_database_is_created_only_on_request() {
 fn a_table_is_created_only_on_request() {
     let name = format!("chat-{:016x}", rand::random::<u64>());
     let home = Home::on(Moto::shared().variables(), &name);
-    let missing = format!("can't use the table {name}: there is no such table");
+    let missing = format!("can't use the table {name}: the table doesn't exist");
     let tables = || {
         let all = Moto::shared().call("DynamoDB_20120810.ListTables", &json!({}));
         all["TableNames"].as_array().unwrap().contains(&json!(name))

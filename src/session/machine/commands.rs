@@ -371,7 +371,7 @@ impl Machine {
     pub(super) fn ignore_changed(&mut self, action: IgnoreAction, name: &Name) {
         self.display.note(&match action {
             IgnoreAction::Ignore => {
-                format!("IgnoreChange {name}. /unignore {name} shows their messages again.")
+                format!("Ignoring {name}. /unignore {name} shows their messages again.")
             }
             IgnoreAction::Unignore => format!("No longer ignoring {name}."),
         });

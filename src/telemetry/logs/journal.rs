@@ -3,7 +3,7 @@
 //! The logging thread puts an owned [`JournalEntry`] on a queue, and the journal's own thread
 //! passes it to [`tracing_journald::Layer`]. If journald hangs, only that thread blocks; entries
 //! that don't fit the queue are dropped and counted. See
-//! docs/decisions/0034-the-journal-behind-a-queue.md.
+//! docs/decisions/0034-tracing-journald-behind-a-queue.md.
 
 use std::collections::HashMap;
 use std::io;

@@ -119,9 +119,9 @@ async fn in_the_lobby(house: &House) -> usize {
 async fn a_purge_removes_only_its_targets_messages() {
     let person = |who| PurgeSelector::Author(name(who));
     let from = |net| PurgeSelector::Network(network(net).unwrap());
-    let since = "Only sessions that began in the last";
+    let since = "Addresses are known for sessions of the last";
     // (target, output, messages left in the lobby)
-    let nothing = "Nothing by guest-9999 found in the last 1h.";
+    let nothing = "No messages by guest-9999 in the last 1h.";
     for (whom, told, left) in [
         (
             person("guest-7f3a"),

@@ -239,7 +239,7 @@ fn unseen_history_is_new_the_next_time() {
 
     server.store.set(StoreMode::Down);
     let mut bob = server.login("bob").terminal();
-    bob.wait_text("The history can't be read at this moment");
+    bob.wait_text("Couldn't read the history");
     server.store.set(StoreMode::Working);
     alice.line("three");
     bob.wait_text("alice three");
