@@ -1,6 +1,6 @@
 //! Every setting, declared once.
 //!
-//! One row of [`section!`] declares the field of [`Config`] and all that is known about the setting:
+//! One row of `section!` declares the field of [`Config`] and all that is known about the setting:
 //! its help (the doc comment), type, default, parser, and whether a reload applies it. The
 //! configuration file, environment variables, `--set`, reloads, `check-config`, the documentation and
 //! the packaged file follow from the rows.
