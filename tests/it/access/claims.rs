@@ -1,5 +1,7 @@
 //! Key claims: who may make them, and how owners confirm or reject them.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use ssh_chat::access::authenticator::{Authenticator, ClaimAnswer};
 
 use super::*;
@@ -14,8 +16,10 @@ fn auth_request(key: &ProvenKey) -> AuthRequest<'_> {
 }
 
 async fn claim(house: &House, who: &str, which: &str) -> Result<(), String> {
+    // Claims are listed by age, and two may come within a millisecond.
+    static CLAIMS: AtomicU64 = AtomicU64::new(0);
     let record = KeyRecord {
-        added: ssh_chat::clock::now(),
+        added: ssh_chat::clock::now().plus(CLAIMS.fetch_add(1, Ordering::Relaxed)),
         ..key(which)
     };
     house.order(who, Order::AddKey(Box::new(record))).await
