@@ -155,7 +155,7 @@ class Root:
         """The resources in the state, by address."""
         def walk(module):
             for resource in module.get("resources", []):
-                yield resource["address"], resource["values"]
+                yield resource["address"].removeprefix("module.chat."), resource["values"]
             for child in module.get("child_modules", []):
                 yield from walk(child)
 
@@ -180,7 +180,8 @@ REFUSED = [
     ("two images have this version", {"image_version": "0.3.0"}, f"Found 2 images with the tags Project=ssh-chat and Version=0.3.0: {IDS[3]}, {IDS[4]}. Set ami_id"),
     ("the image is in another region", {"image_version": None, "ami_id": f"us-east-1:{IDS[0]}"}, "ami_id has an image for us-east-1 but none for eu-central-1."),
     ("no region is set", {"region": None}, 'variable "region" is not set'),
-    ("a zone is set instead of a region", {"region": "eu-central-1a"}, "region must be an AWS region, such as eu-central-1 or us-east-1."),
+    ("a zone is set instead of a region", {"region": "eu-central-1a"}, "region must be a commercial AWS region, such as eu-central-1 or us-east-1."),
+    ("the region is in another partition", {"region": "us-gov-west-1"}, "The module doesn't support AWS China, GovCloud"),
     ("a region doesn't exist", {"region": "eu-centrl-1"}, "nvalid AWS Region: eu-centrl-1"),
     ("the page's package isn't set", {"web": True}, "web is true, but web_package isn't set. Run `ci/lambda arm64`"),
     ("the package doesn't exist", {"web": True, "web_package": "none.zip"}, "File not found: none.zip. web_package must be the path of the zip built by `ci/lambda arm64`"),
@@ -271,7 +272,7 @@ def live(root, aws):
     everything = set(aws.inventory())
     done = root.run("destroy", "-auto-approve", values=new, expect=1)
     for one in ("aws_dynamodb_table.chat", "aws_secretsmanager_secret.host_key", "aws_eip.chat"):
-        check(f"{one} has lifecycle.prevent_destroy set" in words(done.stderr), f"the error lacks {one}:\n{done.stderr}")
+        check(f"module.chat.{one} has lifecycle.prevent_destroy set" in words(done.stderr), f"the error lacks {one}:\n{done.stderr}")
     check(set(aws.inventory()) == everything, f"destroyed: {everything ^ set(aws.inventory())}")
     passed("destroy without examples/destroy destroys nothing")
 
@@ -284,7 +285,7 @@ def live(root, aws):
     passed(f"destroy leaves {' and '.join(sorted(left))}")
 
     aws.secrets.restore_secret(SecretId=secret)
-    root.run("import", "-no-color", f"-var-file={root.folder / 'values.tfvars.json'}", "aws_secretsmanager_secret.host_key", secret)
+    root.run("import", "-no-color", f"-var-file={root.folder / 'values.tfvars.json'}", "module.chat.aws_secretsmanager_secret.host_key", secret)
     root.apply(new)
     kept(aws, secret, item)
     root.holds(new, "after everything was restored with the same host key")
@@ -300,11 +301,11 @@ def live(root, aws):
 
 
 def allow_destroy(root):
-    shutil.copy("terraform/examples/destroy/destroy_override.tf", root.folder)
+    shutil.copy("terraform/examples/destroy/destroy_override.tf", root.folder / "modules" / "chat")
 
 
 def forbid_destroy(root):
-    (root.folder / "destroy_override.tf").unlink()
+    (root.folder / "modules" / "chat" / "destroy_override.tf").unlink()
 
 
 def destroy(root, values):
@@ -496,7 +497,7 @@ def examples(root, aws):
     network = aws.ec2.create_vpc(CidrBlock="10.9.0.0/24")["Vpc"]["VpcId"]
     subnets = [aws.ec2.create_subnet(VpcId=network, CidrBlock=cidr)["Subnet"]["SubnetId"] for cidr in ("10.9.0.0/26", "10.9.0.64/26")]
     for name, sign, made_up in (
-        ("minimal", "aws_vpc.chat[0] will be created", {}),
+        ("minimal", "module.chat.aws_vpc.chat[0] will be created", {}),
         ("existing-vpc", f'= "{subnets[0]}"', {
             "subnet-0123456789abcdef0": subnets[0], "subnet-0123456789abcdef1": subnets[1], "ami-0123456789abcdef0": IDS[0]}),
     ):

@@ -1,16 +1,17 @@
-# One machine that people join with `ssh`, and the resources that outlive it: address, host key and
-# table. Files: network.tf, image.tf, machine.tf, role.tf; kept.tf for persistent data; web.tf for the
-# invite page; alarms.tf and dashboard.tf.
+# The chat in modules/chat, in one region, with the variables in variables.tf. Other configurations can use
+# the module directly: examples/ has some.
 
-data "aws_partition" "here" {}
+variable "region" {
+  type        = string
+  description = "AWS region for all resources, such as `eu-central-1`. It can't be changed later: another region is another chat, in a workspace of its own."
+  nullable    = false
 
-data "aws_caller_identity" "here" {}
+  validation {
+    condition     = can(regex("^[a-z]{2}(-[a-z]+)+-[0-9]$", var.region)) && !can(regex("^(cn|us-(gov|iso))-", var.region))
+    error_message = "region must be a commercial AWS region, such as eu-central-1 or us-east-1. The module doesn't support AWS China, GovCloud and the other partitions: nothing of it has been tested there."
+  }
+}
 
-locals {
-  # Also the image's tag Project.
-  project = "ssh-chat"
-  tags    = merge(var.tags, { Project = local.project, Chat = var.name })
-
-  port      = 22
-  host_name = coalesce(var.host_name, aws_eip.chat.public_ip)
+provider "aws" {
+  region = var.region
 }

@@ -1,5 +1,5 @@
 # Allows `terraform destroy` to delete a chat for good: its messages, its host key and its address.
-# Copy this file next to main.tf, and delete it afterwards. README.md has the commands.
+# Copy this file to modules/chat, and delete it afterwards. README.md has the commands.
 
 resource "aws_dynamodb_table" "chat" {
   lifecycle {

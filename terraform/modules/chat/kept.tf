@@ -10,6 +10,7 @@ resource "aws_secretsmanager_secret" "host_key" {
   kms_key_id              = var.kms_key_arn
   recovery_window_in_days = var.recovery_window_in_days
   depends_on              = [terraform_data.identity]
+  tags                    = local.tags
 
   lifecycle {
     prevent_destroy = true
@@ -22,6 +23,7 @@ resource "aws_ssm_parameter" "host_key" {
   description    = "The host key of ssh-chat: its fingerprint and its public half"
   type           = "String"
   insecure_value = "not there yet: the machine writes it on its first start"
+  tags           = local.tags
 
   lifecycle {
     ignore_changes = [description, insecure_value, value]
@@ -34,6 +36,7 @@ resource "aws_dynamodb_table" "chat" {
   hash_key                    = "pk"
   range_key                   = "sk"
   deletion_protection_enabled = var.deletion_protection
+  tags                        = local.tags
 
   attribute {
     name = "pk"

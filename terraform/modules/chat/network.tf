@@ -54,7 +54,7 @@ resource "aws_vpc" "chat" {
   cidr_block           = var.vpc_cidr
   enable_dns_support   = true
   enable_dns_hostnames = true
-  tags                 = { Name = var.name }
+  tags                 = merge(local.tags, { Name = var.name })
 
   lifecycle {
     precondition {
@@ -64,7 +64,7 @@ resource "aws_vpc" "chat" {
 
     precondition {
       condition     = length(local.zones) >= 2
-      error_message = "Fewer than two zones in ${var.region} offer ${var.instance_type}: ${join(", ", local.offered)}. Choose another instance_type."
+      error_message = "Fewer than two zones in ${local.region} offer ${var.instance_type}: ${join(", ", local.offered)}. Choose another instance_type."
     }
   }
 }
@@ -74,14 +74,14 @@ resource "aws_default_security_group" "closed" {
   count = local.make_vpc ? 1 : 0
 
   vpc_id = aws_vpc.chat[0].id
-  tags   = { Name = "${var.name}-closed" }
+  tags   = merge(local.tags, { Name = "${var.name}-closed" })
 }
 
 resource "aws_internet_gateway" "chat" {
   count = local.make_vpc ? 1 : 0
 
   vpc_id = aws_vpc.chat[0].id
-  tags   = { Name = var.name }
+  tags   = merge(local.tags, { Name = var.name })
 }
 
 resource "aws_subnet" "public" {
@@ -90,14 +90,14 @@ resource "aws_subnet" "public" {
   vpc_id            = aws_vpc.chat[0].id
   availability_zone = each.key
   cidr_block        = each.value
-  tags              = { Name = "${var.name}-${each.key}" }
+  tags              = merge(local.tags, { Name = "${var.name}-${each.key}" })
 }
 
 resource "aws_route_table" "public" {
   count = local.make_vpc ? 1 : 0
 
   vpc_id = aws_vpc.chat[0].id
-  tags   = { Name = "${var.name}-public" }
+  tags   = merge(local.tags, { Name = "${var.name}-public" })
 
   route {
     cidr_block = "0.0.0.0/0"
@@ -116,7 +116,7 @@ resource "aws_security_group" "chat" {
   name_prefix = "${var.name}-"
   description = "SSH to the chat, and its own way to AWS"
   vpc_id      = local.vpc_id
-  tags        = { Name = var.name }
+  tags        = merge(local.tags, { Name = var.name })
 
   lifecycle {
     create_before_destroy = true
@@ -138,6 +138,7 @@ resource "aws_vpc_security_group_ingress_rule" "chat" {
   ip_protocol       = "tcp"
   from_port         = local.port
   to_port           = local.port
+  tags              = local.tags
 }
 
 # DNS and NTP are served by the VPC itself and bypass security groups.
@@ -148,4 +149,5 @@ resource "aws_vpc_security_group_egress_rule" "https" {
   ip_protocol       = "tcp"
   from_port         = 443
   to_port           = 443
+  tags              = local.tags
 }

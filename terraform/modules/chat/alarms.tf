@@ -92,6 +92,7 @@ resource "aws_cloudwatch_metric_alarm" "chat" {
   treat_missing_data  = each.value.missing
   alarm_actions       = local.tell
   ok_actions          = local.tell
+  tags                = local.tags
 }
 
 resource "aws_cloudwatch_metric_alarm" "table" {
@@ -105,6 +106,7 @@ resource "aws_cloudwatch_metric_alarm" "table" {
   treat_missing_data  = "notBreaching"
   alarm_actions       = local.tell
   ok_actions          = local.tell
+  tags                = local.tags
 
   metric_query {
     id          = "troubles"
@@ -159,6 +161,7 @@ resource "aws_cloudwatch_event_rule" "host_key" {
   name          = "${var.name}-${each.key}"
   description   = "Notifies when the host key of the chat ${var.name} changes"
   event_pattern = jsonencode(each.value.pattern)
+  tags          = local.tags
 }
 
 resource "aws_cloudwatch_event_target" "host_key" {
@@ -178,6 +181,7 @@ resource "aws_sns_topic" "alarms" {
   count = local.watched ? 1 : 0
 
   name = "${var.name}-alarms"
+  tags = local.tags
 }
 
 resource "aws_sns_topic_policy" "alarms" {

@@ -81,7 +81,7 @@ resource "aws_cloudwatch_dashboard" "chat" {
         type = "metric", x = i % 3 * 8, y = 3 + floor(i / 3) * 6, width = 8, height = 6
         properties = {
           title   = graph.title
-          region  = var.region
+          region  = local.region
           view    = "timeSeries"
           period  = 60
           stat    = graph.stat

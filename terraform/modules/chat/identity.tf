@@ -5,7 +5,7 @@
 resource "terraform_data" "identity" {
   input = {
     name    = var.name
-    region  = var.region
+    region  = local.region
     account = data.aws_caller_identity.here.account_id
   }
 
@@ -18,8 +18,8 @@ resource "terraform_data" "identity" {
     }
 
     postcondition {
-      condition     = self.output.region == var.region
-      error_message = "This state belongs to a chat in ${self.output.region}, and region = \"${var.region}\" would lose track of it while it runs and costs money. To keep it, set region = \"${self.output.region}\". For another chat in ${var.region}, give that a workspace of its own: `terraform workspace new ${var.region}`, then apply. To move this chat there, create the other one and import an export of this one (docs/archive.md)."
+      condition     = self.output.region == local.region
+      error_message = "This state belongs to a chat in ${self.output.region}, and region = \"${local.region}\" would lose track of it while it runs and costs money. To keep it, set region = \"${self.output.region}\". For another chat in ${local.region}, give that a workspace of its own: `terraform workspace new ${local.region}`, then apply. To move this chat there, create the other one and import an export of this one (docs/archive.md)."
     }
 
     postcondition {

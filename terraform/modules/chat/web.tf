@@ -59,7 +59,7 @@ locals {
         Effect    = "Allow"
         Action    = local.kms_actions
         Resource  = key
-        Condition = { StringEquals = { "kms:ViaService" = ["dynamodb.${var.region}.amazonaws.com"] } }
+        Condition = { StringEquals = { "kms:ViaService" = ["dynamodb.${local.region}.amazonaws.com"] } }
       }
     ],
   )
@@ -84,6 +84,7 @@ resource "aws_lambda_function" "web" {
   memory_size                    = 256
   timeout                        = 15
   reserved_concurrent_executions = var.web_concurrency
+  tags                           = local.tags
 
   environment {
     variables = {
@@ -109,6 +110,7 @@ resource "aws_cloudwatch_log_group" "web" {
 
   name              = "/aws/lambda/${local.web_function}"
   retention_in_days = var.web_log_days
+  tags              = local.tags
 }
 
 resource "aws_cloudwatch_log_group" "web_requests" {
@@ -118,6 +120,7 @@ resource "aws_cloudwatch_log_group" "web_requests" {
 
   name              = "/aws/apigateway/${local.web_function}"
   retention_in_days = var.web_log_days
+  tags              = local.tags
 }
 
 resource "aws_apigatewayv2_api" "web" {
@@ -126,6 +129,7 @@ resource "aws_apigatewayv2_api" "web" {
   name          = local.web_function
   description   = "Page where people redeem invites to the chat ${var.name}"
   protocol_type = "HTTP"
+  tags          = local.tags
 }
 
 resource "aws_apigatewayv2_integration" "web" {
@@ -154,6 +158,7 @@ resource "aws_apigatewayv2_stage" "web" {
   api_id      = aws_apigatewayv2_api.web[0].id
   name        = "$default"
   auto_deploy = true
+  tags        = local.tags
 
   default_route_settings {
     throttling_rate_limit  = local.web_requests_per_second
@@ -196,6 +201,7 @@ resource "aws_iam_role" "web" {
 
   name_prefix = "${local.web_function}-"
   description = "Invite page of the chat ${var.name}"
+  tags        = local.tags
 
   assume_role_policy = jsonencode({
     Version = "2012-10-17"

@@ -11,7 +11,7 @@ locals {
   # ami-…, eu-central-1:ami-…, or a comma-separated list with one per region.
   named_images = var.ami_id == null ? [] : [
     for part in split(",", var.ami_id) : element(split(":", part), -1)
-    if !strcontains(part, ":") || startswith(part, "${var.region}:")
+    if !strcontains(part, ":") || startswith(part, "${local.region}:")
   ]
 
   image_wanted = (
@@ -43,7 +43,7 @@ data "aws_ami_ids" "chat" {
   lifecycle {
     postcondition {
       condition     = length(self.ids) > 0
-      error_message = "No image found with ${local.image_wanted.words} for ${local.architecture} (${var.instance_type}) in ${var.region} owned by ${var.image_owner == "self" ? "this account" : "account ${var.image_owner}"}. Build one with Packer, or list the existing ones with `aws ec2 describe-images --region ${var.region} --owners ${var.image_owner} --filters Name=tag:Project,Values=${local.project}`."
+      error_message = "No image found with ${local.image_wanted.words} for ${local.architecture} (${var.instance_type}) in ${local.region} owned by ${var.image_owner == "self" ? "this account" : "account ${var.image_owner}"}. Build one with Packer, or list the existing ones with `aws ec2 describe-images --region ${local.region} --owners ${var.image_owner} --filters Name=tag:Project,Values=${local.project}`."
     }
 
     postcondition {

@@ -10,12 +10,12 @@ output "ssh" {
 
 output "host_key" {
   description = "Command that prints the host key's fingerprint, to compare with the one that ssh shows on the first connection."
-  value       = "aws ssm get-parameter --region ${var.region} --name ${aws_ssm_parameter.host_key.name} --query Parameter.Value --output text"
+  value       = "aws ssm get-parameter --region ${local.region} --name ${aws_ssm_parameter.host_key.name} --query Parameter.Value --output text"
 }
 
 output "known_hosts" {
   description = "Command that pins the host key in known_hosts, so that ssh doesn't ask."
-  value       = "aws ssm get-parameter --region ${var.region} --name ${aws_ssm_parameter.host_key.name} --query Parameter.Value --output text | awk '/^SHA256:/ { print \"${local.host_name}\", $2, $3 }' >> ~/.ssh/known_hosts"
+  value       = "aws ssm get-parameter --region ${local.region} --name ${aws_ssm_parameter.host_key.name} --query Parameter.Value --output text | awk '/^SHA256:/ { print \"${local.host_name}\", $2, $3 }' >> ~/.ssh/known_hosts"
 }
 
 output "web_url" {
@@ -25,15 +25,15 @@ output "web_url" {
 
 output "shell" {
   description = "Command that opens a shell on the machine through Session Manager; there is no sshd."
-  value       = "aws ssm start-session --region ${var.region} --target ${aws_instance.chat.id}"
+  value       = "aws ssm start-session --region ${local.region} --target ${aws_instance.chat.id}"
 }
 
 output "logs" {
   description = "Command that prints the machine's console, for when it doesn't start."
-  value       = "aws ec2 get-console-output --region ${var.region} --instance-id ${aws_instance.chat.id} --latest --output text"
+  value       = "aws ec2 get-console-output --region ${local.region} --instance-id ${aws_instance.chat.id} --latest --output text"
 }
 
 output "dashboard" {
   description = "Address of the CloudWatch dashboard, if there are alarms."
-  value       = one([for board in aws_cloudwatch_dashboard.chat : "https://${var.region}.console.aws.amazon.com/cloudwatch/home?region=${var.region}#dashboards/dashboard/${board.dashboard_name}"])
+  value       = one([for board in aws_cloudwatch_dashboard.chat : "https://${local.region}.console.aws.amazon.com/cloudwatch/home?region=${local.region}#dashboards/dashboard/${board.dashboard_name}"])
 }

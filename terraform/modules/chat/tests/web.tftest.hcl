@@ -6,8 +6,8 @@ mock_provider "aws" {
     values = { account_id = "123456789012" }
   }
   override_data {
-    target = data.aws_partition.here
-    values = { partition = "aws" }
+    target = data.aws_region.here
+    values = { id = "eu-central-1" }
   }
   override_data {
     target = data.aws_availability_zones.here
@@ -44,7 +44,6 @@ mock_provider "aws" {
 }
 
 variables {
-  region         = "eu-central-1"
   image_version  = "0.1.0"
   operator_cidrs = ["203.0.113.7/32"]
   operator_keys  = ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f alice"]

@@ -72,8 +72,8 @@ locals {
         Action   = local.kms_actions
         Resource = key
         Condition = { StringEquals = { "kms:ViaService" = [
-          "dynamodb.${var.region}.amazonaws.com",
-          "secretsmanager.${var.region}.amazonaws.com",
+          "dynamodb.${local.region}.amazonaws.com",
+          "secretsmanager.${local.region}.amazonaws.com",
         ] } }
       }
     ],
@@ -83,6 +83,7 @@ locals {
 resource "aws_iam_role" "chat" {
   name_prefix = "${var.name}-"
   description = "Machine of the chat ${var.name}"
+  tags        = local.tags
 
   assume_role_policy = jsonencode({
     Version = "2012-10-17"
@@ -103,4 +104,5 @@ resource "aws_iam_role_policy" "chat" {
 resource "aws_iam_instance_profile" "chat" {
   name_prefix = "${var.name}-"
   role        = aws_iam_role.chat.name
+  tags        = local.tags
 }

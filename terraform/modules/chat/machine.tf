@@ -1,7 +1,7 @@
 module "user_data" {
-  source = "../cloud-init"
+  source = "../../../cloud-init"
 
-  region             = var.region
+  region             = local.region
   host_key_secret    = aws_secretsmanager_secret.host_key.name
   host_key_parameter = aws_ssm_parameter.host_key.name
   table              = aws_dynamodb_table.chat.name
@@ -25,7 +25,7 @@ resource "aws_instance" "chat" {
   user_data                   = module.user_data.user_data
   user_data_replace_on_change = true
   ebs_optimized               = true
-  tags                        = { Name = var.name }
+  tags                        = merge(local.tags, { Name = var.name })
   volume_tags                 = merge(local.tags, { Name = var.name })
 
   # A hop limit of one keeps credentials from containers and network namespaces on the machine.
@@ -57,7 +57,7 @@ resource "aws_instance" "chat" {
 # The address that people know. It's independent of the machine.
 resource "aws_eip" "chat" {
   domain = "vpc"
-  tags   = { Name = var.name }
+  tags   = merge(local.tags, { Name = var.name })
 
   depends_on = [aws_internet_gateway.chat, terraform_data.identity]
 
@@ -89,5 +89,6 @@ resource "aws_cloudwatch_metric_alarm" "recover" {
   threshold           = 0
   period              = 60
   evaluation_periods  = 2
-  alarm_actions       = concat(["arn:${data.aws_partition.here.partition}:automate:${var.region}:ec2:recover"], local.tell)
+  alarm_actions       = concat(["arn:aws:automate:${local.region}:ec2:recover"], local.tell)
+  tags                = local.tags
 }
