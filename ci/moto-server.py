@@ -96,6 +96,10 @@ class Faulty:
         environ["wsgi.input"] = BytesIO(body)
         if environ["PATH_INFO"].startswith("/moto-api/"):
             return self.application(environ, start_response)
+        if environ["PATH_INFO"].startswith("/v2/domainnames"):
+            start_response, complete = completed(start_response)
+            with self.one_at_a_time:
+                return complete(self.application(environ, start_response))
         with self.one_at_a_time:
             return self.application(environ, start_response)
 
@@ -112,6 +116,31 @@ class Faulty:
                         fault["times"] -= 1
                     return fault
         return None
+
+
+def completed(start_response):
+    """moto stores an API's custom domain as it was requested. AWS adds its state and where DNS
+    must point, and leaves out what wasn't requested."""
+    head = []
+
+    def complete(parts):
+        body = b"".join(parts)
+        status, headers = head
+        try:
+            domain = json.loads(body)
+            if not domain.get("mutualTlsAuthentication"):
+                domain.pop("mutualTlsAuthentication", None)
+            for configuration in domain.get("domainNameConfigurations", []):
+                configuration |= {
+                    "domainNameStatus": "AVAILABLE", "apiGatewayDomainName": "d-0123456789.execute-api.eu-central-1.amazonaws.com",
+                    "hostedZoneId": "Z1U9ULNL0V5AJ3"}
+            body = json.dumps(domain).encode()
+        except ValueError:
+            pass
+        start_response(status, [(name, value) for name, value in headers if name.lower() != "content-length"] + [("Content-Length", str(len(body)))])
+        return [body]
+
+    return lambda status, headers, *_: head.extend((status, headers)), complete
 
 
 def answer(start_response, status, body):

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import boto3
@@ -121,13 +122,17 @@ class Root:
     """A folder to run Terraform in."""
 
     def __init__(self, folder, aws, log, program):
-        self.folder, self.log, self.program = folder, log, program
+        self.folder, self.aws, self.log, self.program = folder, aws, log, program
         self.environment = {
             **os.environ, **CREDENTIALS, "AWS_ENDPOINT_URL": aws.url, "AWS_EC2_METADATA_DISABLED": "true",
             "AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
             # Log all requests and responses, to be searched later.
             "TF_LOG": "TRACE", "TF_LOG_PATH": str(log),
         }
+
+    def within(self, folder):
+        """The same, in a folder below."""
+        return Root(self.folder / folder, self.aws, self.log, self.program)
 
     def run(self, *arguments, values=None, expect=0, environment={}):
         command = [os.environ["TERRAFORM"], f"-chdir={self.folder}", *arguments]
@@ -301,11 +306,16 @@ def live(root, aws):
 
 
 def allow_destroy(root):
-    shutil.copy("terraform/examples/destroy/destroy_override.tf", root.folder / "modules" / "chat")
+    shutil.copy("terraform/examples/destroy/destroy_override.tf", module(root))
 
 
 def forbid_destroy(root):
-    (root.folder / "modules" / "chat" / "destroy_override.tf").unlink()
+    (module(root) / "destroy_override.tf").unlink()
+
+
+def module(root):
+    """The module's folder, for the folder terraform or an example in it."""
+    return next(folder / "modules/chat" for folder in (root.folder, *root.folder.parents) if (folder / "modules/chat").exists())
 
 
 def destroy(root, values):
@@ -493,38 +503,74 @@ def kept(aws, secret, item):
 
 
 def examples(root, aws):
-    """Checks that the examples can be planned with an existing image and network."""
+    """Applies the examples, with an existing image, network, bucket and zone."""
     network = aws.ec2.create_vpc(CidrBlock="10.9.0.0/24")["Vpc"]["VpcId"]
     subnets = [aws.ec2.create_subnet(VpcId=network, CidrBlock=cidr)["Subnet"]["SubnetId"] for cidr in ("10.9.0.0/26", "10.9.0.64/26")]
-    for name, sign, made_up in (
-        ("minimal", "module.chat.aws_vpc.chat[0] will be created", {}),
-        ("existing-vpc", f'= "{subnets[0]}"', {
-            "subnet-0123456789abcdef0": subnets[0], "subnet-0123456789abcdef1": subnets[1], "ami-0123456789abcdef0": IDS[0]}),
+    aws.client("s3").create_bucket(Bucket="example-terraform-state", CreateBucketConfiguration={"LocationConstraint": REGION})
+    aws.client("route53").create_hosted_zone(Name="example.com", CallerReference="zone")
+    with zipfile.ZipFile(root.folder / "page.zip", "w") as package:
+        package.writestr("bootstrap", "#!/bin/false\n")
+    before = set(aws.inventory())
+    for name, replaced in (
+        ("minimal", {}),
+        ("existing-vpc", {"subnet-0123456789abcdef0": subnets[0], "subnet-0123456789abcdef1": subnets[1], "ami-0123456789abcdef0": IDS[0]}),
+        ("remote-state", {"use_lockfile = true": "use_lockfile = true\n    use_path_style = true"}),
+        ("two-chats", {}),
+        ("domain", {"../../../target/lambda/arm64.zip": str(root.folder / "page.zip")}),
     ):
-        text = Path(f"terraform/examples/{name}/chat.tfvars").read_text()
-        for id, real in made_up.items():
-            check(id in text, f"examples/{name} lacks {id}")
-            text = text.replace(id, real)
-        file = root.folder / "example.tfvars"
+        example = root.within(f"examples/{name}")
+        file = example.folder / "main.tf"
+        text = file.read_text()
+        for made_up, real in {**replaced, 'operator_cidrs =': 'deletion_protection = false\n  recovery_window_in_days = 0\n  operator_cidrs ='}.items():
+            check(made_up in text, f"examples/{name} lacks {made_up}")
+            text = text.replace(made_up, real)
         file.write_text(text)
-        planned = root.run("plan", "-no-color", f"-var-file={file}").stdout
-        check(sign in planned, f"examples/{name} doesn't plan {sign}:\n{planned}")
-        passed(f"examples/{name} can be planned")
+        example.run("init", "-no-color")
+        example.apply({})
+        ssh = json.loads(example.run("output", "-json", "ssh").stdout)
+        if name == "domain":
+            sshfp(example, aws)
+            check(ssh == "ssh chat.example.com", f"unexpected output: {ssh}")
+        example.holds({}, f"after examples/{name} was applied ({ssh})")
+        if name == "remote-state":
+            found = aws.client("s3").list_objects_v2(Bucket="example-terraform-state")["Contents"]
+            check([one["Key"] for one in found] == ["ssh-chat/terraform.tfstate"], f"the bucket holds {found}")
+        destroy(example, {})
+        check(set(aws.inventory()) == before, f"examples/{name} left {set(aws.inventory()) ^ before}")
 
 
-PARTS = [refuses, examples, live, mistakes, extras]
+def sshfp(example, aws):
+    """Checks the records that pin the host key, once the machine has published it."""
+    aws.ssm.put_parameter(Name="/ssh-chat/host-key", Value=PUBLISHED, Type="String", Overwrite=True)
+    (example.folder / "sshfp.auto.tfvars").write_text("sshfp = true\n")
+    example.apply({})
+    record = example.state()["aws_route53_record.host_key[0]"]
+    key = PUBLISHED.split()[0].removeprefix("SHA256:")
+    expected = base64.b64decode(key + "=").hex()
+    check(record["records"] == [f"4 2 {expected}"], f"SSHFP is {record['records']}, not 4 2 {expected}")
+    passed(f"the domain has SSHFP 4 2 {expected}")
+
+
+PARTS = [mistakes, live, extras, examples, refuses]
 
 
 def main(work, program, only):
+    """Runs the parts side by side, each in its own copy of the folder and with its own stand-in."""
     started = time.monotonic()
-    aws = Aws(work)
-    try:
-        for part in PARTS:
-            if not only or part.__name__ in only:
-                root = Root(work / "terraform", aws, work / f"{part.__name__}.log", program)
-                part(root, aws)
-    finally:
-        aws.stop()
+
+    def run(part):
+        folder = work / part.__name__
+        for name in ("terraform", "cloud-init"):
+            shutil.copytree(work / name, folder / name, symlinks=True)
+        aws = Aws(folder)
+        try:
+            part(Root(folder / "terraform", aws, folder / "log", program), aws)
+        finally:
+            aws.stop()
+
+    with ThreadPoolExecutor(3) as pool:
+        for done in [pool.submit(run, part) for part in PARTS if not only or part.__name__ in only]:
+            done.result()
     print(f"{time.monotonic() - started:.0f} s")
 
 

@@ -72,3 +72,13 @@ output "dashboard" {
   description = "Address of the CloudWatch dashboard, if there are alarms."
   value       = module.chat.dashboard
 }
+
+output "host_key_parameter" {
+  description = "Name of the SSM parameter with the host key's fingerprint and public half, which the machine writes on its first start."
+  value       = module.chat.host_key_parameter
+}
+
+output "web_api_id" {
+  description = "Id of the invite page's API, for a domain of your own."
+  value       = module.chat.web_api_id
+}

@@ -37,3 +37,13 @@ output "dashboard" {
   description = "Address of the CloudWatch dashboard, if there are alarms."
   value       = one([for board in aws_cloudwatch_dashboard.chat : "https://${local.region}.console.aws.amazon.com/cloudwatch/home?region=${local.region}#dashboards/dashboard/${board.dashboard_name}"])
 }
+
+output "host_key_parameter" {
+  description = "Name of the SSM parameter with the host key's fingerprint and public half, which the machine writes on its first start."
+  value       = aws_ssm_parameter.host_key.name
+}
+
+output "web_api_id" {
+  description = "Id of the invite page's API, for a domain of your own."
+  value       = one(aws_apigatewayv2_api.web[*].id)
+}

@@ -1,4 +1,4 @@
-# The minimal configuration. Copy it to terraform.tfvars next to main.tf and put in your own values.
+# Copy this file to terraform.tfvars and put in your own values.
 
 region         = "eu-central-1"
 image_version  = "0.1.0"
