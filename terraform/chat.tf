@@ -79,6 +79,6 @@ output "host_key_parameter" {
 }
 
 output "web_api_id" {
-  description = "Id of the invite page's API, for a domain of your own."
+  description = "Id of the key page's API, for a domain of your own."
   value       = module.chat.web_api_id
 }

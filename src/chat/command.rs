@@ -188,9 +188,9 @@ fn split_args<'a>(rest: &'a str, args: &[Arg]) -> Vec<&'a str> {
 fn unknown(word: &str) -> String {
     let word: String = word.chars().take(24).collect();
     match nearest(&word, COMMANDS.iter().map(|c| c.name)) {
-        Some(name) => format!("No command /{word}. Nearest: /{name}"),
+        Some(name) => format!("Unknown command: /{word}. Did you mean /{name}?"),
         None => format!(
-            "No command /{word}. /help lists them. To send a line that starts with a slash, type two."
+            "Unknown command: /{word}. /help lists all commands. To send a line that starts with a slash, type two."
         ),
     }
 }
@@ -400,7 +400,7 @@ mod tests {
     #[test]
     fn errors_say_what_would_be_right() {
         let cases = [
-            ("/hwo", "No command /hwo. Nearest: /who"),
+            ("/hwo", "Unknown command: /hwo. Did you mean /who?"),
             ("/", "Type a command after the slash. /help lists them."),
             ("/msg bob", "/msg needs NAME TEXT. Example: /msg bob lunch?"),
             ("/join", "/join needs ROOM. Example: /join ops"),
@@ -408,7 +408,7 @@ mod tests {
             ("/quit now", "/quit takes nothing after it. Example: /quit"),
             (
                 "/etc/hosts",
-                "No command /etc/hosts. /help lists them. To send a line that starts with a slash, type two.",
+                "Unknown command: /etc/hosts. /help lists all commands. To send a line that starts with a slash, type two.",
             ),
         ];
         for (line, expected) in cases {

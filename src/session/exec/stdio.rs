@@ -162,7 +162,7 @@ impl From<Refusal> for ExecError {
 
 impl From<StoreError> for ExecError {
     fn from(error: StoreError) -> ExecError {
-        let message = format!("Not done: {error}.");
+        let message = format!("Failed: {error}.");
         match error {
             StoreError::Unavailable(_) | StoreError::AlmostFull => ExecError::temporary(message),
             StoreError::Full

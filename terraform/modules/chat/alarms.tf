@@ -54,12 +54,12 @@ locals {
     },
     { for name, alarm in {
       web-fails = {
-        says      = "Three or more requests to the invite page failed within five minutes"
+        says      = "Three or more requests to the key page failed within five minutes"
         namespace = "AWS/ApiGateway", metric = "5xx", dimensions = { ApiId = one(aws_apigatewayv2_api.web[*].id) }
         statistic = "Sum", is = "GreaterThanOrEqualToThreshold", limit = 3, seconds = 300, steps = [1, 1], missing = "notBreaching"
       }
       web-function-fails = {
-        says      = "The invite page's function fails to start or ends early"
+        says      = "The key page's function fails to start or ends early"
         namespace = "AWS/Lambda", metric = "Errors", dimensions = { FunctionName = local.web_function }
         statistic = "Sum", is = "GreaterThanOrEqualToThreshold", limit = 3, seconds = 300, steps = [1, 1], missing = "notBreaching"
       }

@@ -45,14 +45,14 @@ locals {
     ],
     [for graph in [
       {
-        title = "Invite page: requests per minute"
+        title = "Key page: requests per minute"
         stat  = "Sum"
         metrics = [for metric in ["Count", "4xx", "5xx"] :
           ["AWS/ApiGateway", metric, "ApiId", one(aws_apigatewayv2_api.web[*].id)]
         ]
       },
       {
-        title   = "Invite page: function duration in ms"
+        title   = "Key page: function duration in ms"
         stat    = "Maximum"
         metrics = [["AWS/Lambda", "Duration", "FunctionName", local.web_function]]
       },

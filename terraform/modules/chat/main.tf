@@ -1,6 +1,6 @@
 # A chat in the provider's region: one machine that people join with `ssh`, and the resources that outlive
 # it: address, host key and table. Files: network.tf, image.tf, machine.tf, role.tf; kept.tf for persistent data; web.tf for the
-# invite page; alarms.tf and dashboard.tf.
+# key page; alarms.tf and dashboard.tf.
 
 data "aws_region" "here" {}
 

@@ -206,7 +206,7 @@ variable "settings" {
   nullable    = false
 }
 
-# Invite page
+# Key page
 
 variable "web" {
   type        = bool

@@ -1,4 +1,4 @@
-# The invite page: API Gateway, a Lambda function that runs the same program as the machine, and the
+# The key page: API Gateway, a Lambda function that runs the same program as the machine, and the
 # function's permissions. Created only with web = true.
 
 locals {
@@ -200,7 +200,7 @@ resource "aws_iam_role" "web" {
   count = var.web ? 1 : 0
 
   name_prefix = "${local.web_function}-"
-  description = "Invite page of the chat ${var.name}"
+  description = "Key page of the chat ${var.name}"
   tags        = local.tags
 
   assume_role_policy = jsonencode({

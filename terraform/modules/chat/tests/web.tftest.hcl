@@ -1,4 +1,4 @@
-# Tests the planned invite page. ci/page.py tests that it works with these permissions.
+# Tests the planned key page. ci/page.py tests that it works with these permissions.
 
 mock_provider "aws" {
   override_data {
