@@ -1,4 +1,4 @@
-//! The metrics sent, and the alarms in `terraform/alarms.tf`: each is raised by its cause, and none
+//! The metrics sent, and the alarms in `terraform/modules/chat/alarms.tf`: each is raised by its cause, and none
 //! by a healthy server. The alarms are read from that file.
 
 use std::collections::BTreeMap;
@@ -25,7 +25,7 @@ struct Alarm {
 }
 
 fn terraform(file: &str) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("terraform");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("terraform/modules/chat");
     std::fs::read_to_string(path.join(file)).unwrap()
 }
 
