@@ -33,7 +33,7 @@ IDS = [f"ami-0a0000000000000{number:02}" for number in range(len(IMAGES))]
 GOOD = {
     "region": REGION,
     "image_version": "0.1.0",
-    "operator_cidrs": ["203.0.113.7/32", "2001:db8:7::/48"],
+    "operator_cidrs": ["203.0.113.7/32", "198.51.100.0/24"],
     "operator_keys": [KEY],
     "settings": {"motd": "Welcome.\nBe \"kind\"."},
 }
@@ -173,6 +173,7 @@ REFUSED = [
     ("the whole internet is allowed", {"operator_cidrs": ["0.0.0.0/0"]}, "or set public = true if the chat is meant to be public"),
     ("an address has no mask", {"operator_cidrs": ["203.0.113.7"]}, "203.0.113.7/32 for one address or 203.0.113.0/24 for 256 addresses. Invalid: 203.0.113.7."),
     ("a network has host bits", {"operator_cidrs": ["203.0.113.7/24"]}, "Replace 203.0.113.7/24 with 203.0.113.0/24 for the whole network, or with 203.0.113.7/32 for that single address."),
+    ("an IPv6 network would have no effect", {"operator_cidrs": ["2001:db8:7::/48"]}, "the VPC that the module creates has no IPv6. Remove 2001:db8:7::/48,"),
     ("there is no key", {"operator_keys": []}, "operator_keys is empty and access is allowlist, so no one could ever log in. Add your own public key"),
     ("a key is private", {"operator_keys": [PRIVATE]}, "operator_keys contains a PRIVATE key. Use the line from the .pub file instead, and replace that key pair"),
     ("a key is the name of a file", {"operator_keys": [KEY, "id_ed25519.pub"]}, "must be one line as in a .pub file (ssh-ed25519 AAAA… name) or a fingerprint (SHA256:…), without options and without commas. Invalid: number 2."),

@@ -6,6 +6,7 @@ module "chat" {
   name                    = var.name
   subnet_ids              = var.subnet_ids
   vpc_cidr                = var.vpc_cidr
+  dns_servers             = var.dns_servers
   availability_zones      = var.availability_zones
   operator_cidrs          = var.operator_cidrs
   public                  = var.public

@@ -18,6 +18,12 @@ variable "vpc_cidr" {
   default     = null
 }
 
+variable "dns_servers" {
+  type        = list(string)
+  description = "With `subnet_ids`: addresses of the VPC's own DNS servers, if it doesn't use Amazon's. The machine may then reach them on port 53."
+  default     = null
+}
+
 variable "availability_zones" {
   type        = list(string)
   description = "Availability zones for the created VPC; the machine uses the first. If empty, all zones that offer `instance_type`. To leave a zone that fails, list the others."
@@ -128,7 +134,7 @@ variable "web_architecture" {
 
 variable "web_concurrency" {
   type        = number
-  description = "Maximum number of concurrent requests to the page; others wait or are refused. `-1` reserves no concurrency, for new accounts that have too little to reserve."
+  description = "Maximum number of concurrent requests to the page; others wait or are refused. `-1` reserves none, which also works in a new account that has too little to reserve."
   default     = null
 }
 

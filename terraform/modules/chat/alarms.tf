@@ -12,13 +12,14 @@ locals {
   memory_bytes = data.aws_ec2_instance_type.chat.memory_size * 1024 * 1024
 
   # `steps = [3, 5]`: the alarm fires if three of the last five periods of `seconds` breach the limit.
-  # `missing` is how CloudWatch treats missing data.
+  # `missing` is how CloudWatch treats missing data. With `fill`, missing data counts as that value in the
+  # period itself: otherwise CloudWatch looks further back for data, and the alarm is late.
   alarms = merge(
     {
       silent = {
         says      = "No heartbeat from the server for three minutes: it is down, hangs, or can't reach CloudWatch"
         namespace = local.metrics_namespace, metric = "Heartbeat", dimensions = local.own_metrics
-        statistic = "Sum", is = "LessThanThreshold", limit = 1, seconds = 60, steps = [3, 3], missing = "breaching"
+        statistic = "Sum", is = "LessThanThreshold", limit = 1, seconds = 60, steps = [3, 3], missing = "breaching", fill = 0
       }
       messages-failed = {
         says      = "Messages couldn't be saved; their senders were told"
@@ -46,12 +47,14 @@ locals {
         namespace = local.metrics_namespace, metric = "MemoryBytes", dimensions = local.own_metrics
         statistic = "Maximum", is = "GreaterThanThreshold", limit = floor(local.memory_bytes * 0.7), seconds = 60, steps = [10, 10], missing = "notBreaching"
       }
-      machine = {
-        says      = "The machine doesn't respond to EC2, although its hardware is healthy: its operating system hangs"
-        namespace = "AWS/EC2", metric = "StatusCheckFailed_Instance", dimensions = { InstanceId = aws_instance.chat.id }
-        statistic = "Maximum", is = "GreaterThanThreshold", limit = 0, seconds = 60, steps = [3, 3], missing = "notBreaching"
-      }
     },
+    { for name, alarm in {
+      credits = {
+        says      = "The machine has used up its CPU credits and runs at its baseline: use a larger instance_type"
+        namespace = "AWS/EC2", metric = "CPUCreditBalance", dimensions = { InstanceId = aws_instance.chat.id }
+        statistic = "Maximum", is = "LessThanThreshold", limit = 5, seconds = 300, steps = [6, 6], missing = "notBreaching"
+      }
+    } : name => alarm if data.aws_ec2_instance_type.chat.burstable_performance_supported },
     { for name, alarm in {
       web-fails = {
         says      = "Three or more requests to the key page failed within five minutes"
@@ -65,6 +68,8 @@ locals {
       }
     } : name => alarm if var.web },
   )
+
+  filled = { for name, alarm in local.alarms : name => try(alarm.fill, null) }
 
   # Requests that DynamoDB throttled, or failed to serve.
   table_troubles = concat(
@@ -80,19 +85,46 @@ resource "aws_cloudwatch_metric_alarm" "chat" {
 
   alarm_name          = "${var.name}-${each.key}"
   alarm_description   = "${each.value.says}. What to do: docs/operate.md"
-  namespace           = each.value.namespace
-  metric_name         = each.value.metric
-  dimensions          = each.value.dimensions
-  statistic           = each.value.statistic
+  namespace           = local.filled[each.key] == null ? each.value.namespace : null
+  metric_name         = local.filled[each.key] == null ? each.value.metric : null
+  dimensions          = local.filled[each.key] == null ? each.value.dimensions : null
+  statistic           = local.filled[each.key] == null ? each.value.statistic : null
   comparison_operator = each.value.is
   threshold           = each.value.limit
-  period              = each.value.seconds
+  period              = local.filled[each.key] == null ? each.value.seconds : null
   datapoints_to_alarm = each.value.steps[0]
   evaluation_periods  = each.value.steps[1]
   treat_missing_data  = each.value.missing
   alarm_actions       = local.tell
   ok_actions          = local.tell
   tags                = local.tags
+
+  dynamic "metric_query" {
+    for_each = local.filled[each.key][*]
+
+    content {
+      id          = "filled"
+      label       = each.value.metric
+      expression  = "FILL(metric, ${metric_query.value})"
+      return_data = true
+    }
+  }
+
+  dynamic "metric_query" {
+    for_each = local.filled[each.key][*]
+
+    content {
+      id = "metric"
+
+      metric {
+        namespace   = each.value.namespace
+        metric_name = each.value.metric
+        dimensions  = each.value.dimensions
+        stat        = each.value.statistic
+        period      = each.value.seconds
+      }
+    }
+  }
 }
 
 resource "aws_cloudwatch_metric_alarm" "table" {

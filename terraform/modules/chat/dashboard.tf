@@ -60,7 +60,7 @@ locals {
   )
 
   alarm_arns = concat(
-    [aws_cloudwatch_metric_alarm.recover.arn],
+    [aws_cloudwatch_metric_alarm.recover.arn, aws_cloudwatch_metric_alarm.reboot.arn],
     aws_cloudwatch_metric_alarm.table[*].arn,
     [for alarm in aws_cloudwatch_metric_alarm.chat : alarm.arn],
   )

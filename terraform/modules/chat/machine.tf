@@ -42,6 +42,16 @@ resource "aws_instance" "chat" {
     volume_size = var.root_volume_size
   }
 
+  # Burstable types are unlimited by default, which costs more than the machine itself under sustained
+  # load: about 47 dollars a month for a t4g.small.
+  dynamic "credit_specification" {
+    for_each = data.aws_ec2_instance_type.chat.burstable_performance_supported ? ["standard"] : []
+
+    content {
+      cpu_credits = credit_specification.value
+    }
+  }
+
   lifecycle {
     create_before_destroy = true
   }
@@ -90,5 +100,22 @@ resource "aws_cloudwatch_metric_alarm" "recover" {
   period              = 60
   evaluation_periods  = 2
   alarm_actions       = concat(["arn:aws:automate:${local.region}:ec2:recover"], local.tell)
+  tags                = local.tags
+}
+
+# If the operating system hangs, EC2 restarts the machine.
+resource "aws_cloudwatch_metric_alarm" "reboot" {
+  alarm_name          = "${var.name}-reboot"
+  alarm_description   = "The operating system of ${var.name} doesn't respond; EC2 is rebooting the machine. What to do: docs/operate.md"
+  namespace           = "AWS/EC2"
+  metric_name         = "StatusCheckFailed_Instance"
+  dimensions          = { InstanceId = aws_instance.chat.id }
+  statistic           = "Maximum"
+  comparison_operator = "GreaterThanThreshold"
+  threshold           = 0
+  period              = 60
+  evaluation_periods  = 3
+  alarm_actions       = concat(["arn:aws:automate:${local.region}:ec2:reboot"], local.tell)
+  ok_actions          = local.tell
   tags                = local.tags
 }

@@ -141,7 +141,19 @@ resource "aws_vpc_security_group_ingress_rule" "chat" {
   tags              = local.tags
 }
 
-# DNS and NTP are served by the VPC itself and bypass security groups.
+# Amazon's DNS and NTP servers bypass security groups; a VPC's own DNS servers don't.
+resource "aws_vpc_security_group_egress_rule" "dns" {
+  for_each = { for pair in setproduct(["udp", "tcp"], var.dns_servers) : join(" ", pair) => pair }
+
+  security_group_id = aws_security_group.chat.id
+  description       = "DNS"
+  cidr_ipv4         = "${each.value[1]}/32"
+  ip_protocol       = each.value[0]
+  from_port         = 53
+  to_port           = 53
+  tags              = local.tags
+}
+
 resource "aws_vpc_security_group_egress_rule" "https" {
   security_group_id = aws_security_group.chat.id
   description       = "The APIs of AWS"

@@ -39,6 +39,18 @@ variable "vpc_cidr" {
   }
 }
 
+variable "dns_servers" {
+  type        = list(string)
+  description = "With `subnet_ids`: addresses of the VPC's own DNS servers, if it doesn't use Amazon's. The machine may then reach them on port 53."
+  default     = []
+  nullable    = false
+
+  validation {
+    condition     = alltrue([for address in var.dns_servers : can(cidrhost("${address}/32", 0))])
+    error_message = "dns_servers must be IPv4 addresses, such as 10.0.0.2."
+  }
+}
+
 variable "availability_zones" {
   type        = list(string)
   description = "Availability zones for the created VPC; the machine uses the first. If empty, all zones that offer `instance_type`. To leave a zone that fails, list the others."
@@ -85,6 +97,11 @@ variable "operator_cidrs" {
       for cidr in var.operator_cidrs : try(tonumber(split("/", cidr)[1]), 128) >= (strcontains(cidr, ":") ? 16 : 8)
     ])
     error_message = "operator_cidrs allows the whole internet, or a large part of it. List the networks that people connect from, or set public = true if the chat is meant to be public."
+  }
+
+  validation {
+    condition     = length(var.subnet_ids) > 0 || !anytrue([for cidr in var.operator_cidrs : strcontains(cidr, ":")])
+    error_message = "operator_cidrs has IPv6 networks, which would have no effect: the VPC that the module creates has no IPv6. Remove ${join(", ", [for cidr in var.operator_cidrs : cidr if strcontains(cidr, ":")])}, or use a VPC of your own with subnet_ids."
   }
 }
 
@@ -251,8 +268,8 @@ variable "web_architecture" {
 
 variable "web_concurrency" {
   type        = number
-  description = "Maximum number of concurrent requests to the page; others wait or are refused. `-1` reserves no concurrency, for new accounts that have too little to reserve."
-  default     = 5
+  description = "Maximum number of concurrent requests to the page; others wait or are refused. `-1` reserves none, which also works in a new account that has too little to reserve."
+  default     = -1
   nullable    = false
 
   validation {

@@ -113,12 +113,13 @@ resource "aws_cloudwatch_log_group" "web" {
   tags              = local.tags
 }
 
+# The prefix keeps the account's log resource policy short, which has a limit that other services share.
 resource "aws_cloudwatch_log_group" "web_requests" {
   # checkov:skip=CKV_AWS_158: it contains no personal data; your own key would need a grant for this service
   # checkov:skip=CKV_AWS_338: a month is enough to investigate a failure
   count = var.web ? 1 : 0
 
-  name              = "/aws/apigateway/${local.web_function}"
+  name              = "/aws/vendedlogs/apigateway/${local.web_function}"
   retention_in_days = var.web_log_days
   tags              = local.tags
 }

@@ -39,18 +39,13 @@ variables {
 
 run "created_vpc" {
   variables {
-    operator_cidrs = ["203.0.113.7/32", "198.51.100.0/24", "2001:db8:7::/48"]
+    operator_cidrs = ["203.0.113.7/32", "198.51.100.0/24"]
     settings       = { motd = "Say \"friend\"\nand enter." }
   }
 
   assert {
-    condition     = length(aws_vpc_security_group_ingress_rule.chat) == 3 && alltrue([for rule in aws_vpc_security_group_ingress_rule.chat : rule.from_port == 22 && rule.to_port == 22 && rule.ip_protocol == "tcp"])
+    condition     = length(aws_vpc_security_group_ingress_rule.chat) == 2 && alltrue([for rule in aws_vpc_security_group_ingress_rule.chat : rule.from_port == 22 && rule.to_port == 22 && rule.ip_protocol == "tcp"])
     error_message = "There must be one rule per network, for the chat's port."
-  }
-
-  assert {
-    condition     = aws_vpc_security_group_ingress_rule.chat["2001:db8:7::/48"].cidr_ipv6 == "2001:db8:7::/48" && aws_vpc_security_group_ingress_rule.chat["203.0.113.7/32"].cidr_ipv4 == "203.0.113.7/32"
-    error_message = "IPv4 and IPv6 networks must be in their own fields."
   }
 
   assert {
@@ -147,11 +142,24 @@ run "existing_vpc" {
   variables {
     subnet_ids = ["subnet-0a1", "subnet-0a2"]
     host_name  = "chat.example.com"
+
+    operator_cidrs = ["203.0.113.7/32", "2001:db8:7::/48"]
+    dns_servers    = ["10.0.0.2", "10.0.0.3"]
   }
 
   override_data {
     target = data.aws_subnet.existing
     values = { vpc_id = "vpc-0a1" }
+  }
+
+  assert {
+    condition     = aws_vpc_security_group_ingress_rule.chat["2001:db8:7::/48"].cidr_ipv6 == "2001:db8:7::/48" && aws_vpc_security_group_ingress_rule.chat["203.0.113.7/32"].cidr_ipv4 == "203.0.113.7/32"
+    error_message = "IPv4 and IPv6 networks must be in their own fields."
+  }
+
+  assert {
+    condition     = toset([for rule in aws_vpc_security_group_egress_rule.dns : "${rule.ip_protocol} ${rule.cidr_ipv4} ${rule.from_port}"]) == toset(["udp 10.0.0.2/32 53", "tcp 10.0.0.2/32 53", "udp 10.0.0.3/32 53", "tcp 10.0.0.3/32 53"])
+    error_message = "The machine must reach the VPC's own DNS servers."
   }
 
   assert {

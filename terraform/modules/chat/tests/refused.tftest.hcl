@@ -192,6 +192,24 @@ run "fractional_disk_size" {
   }
 }
 
+run "ipv6_without_effect" {
+  command         = plan
+  expect_failures = [var.operator_cidrs]
+
+  variables {
+    operator_cidrs = ["203.0.113.7/32", "2001:db8:7::/48"]
+  }
+}
+
+run "dns_server_as_name" {
+  command         = plan
+  expect_failures = [var.dns_servers]
+
+  variables {
+    dns_servers = ["ns.example.com"]
+  }
+}
+
 run "not_a_subnet" {
   command         = plan
   expect_failures = [var.subnet_ids]
@@ -325,7 +343,7 @@ run "explicitly_public" {
 
   variables {
     public         = true
-    operator_cidrs = ["0.0.0.0/0", "::/0"]
+    operator_cidrs = ["0.0.0.0/0"]
   }
 }
 

@@ -53,8 +53,8 @@ variables {
 
 run "page" {
   assert {
-    condition     = aws_lambda_function.web[0].runtime == "provided.al2023" && aws_lambda_function.web[0].architectures == tolist(["arm64"]) && aws_lambda_function.web[0].reserved_concurrent_executions == 5 && aws_lambda_function.web[0].source_code_hash == filebase64sha256("tests/page.zip")
-    error_message = "The function must run the program with limited concurrency, and change with its package."
+    condition     = aws_lambda_function.web[0].runtime == "provided.al2023" && aws_lambda_function.web[0].architectures == tolist(["arm64"]) && aws_lambda_function.web[0].reserved_concurrent_executions == -1 && aws_lambda_function.web[0].source_code_hash == filebase64sha256("tests/page.zip")
+    error_message = "The function must run the program, reserve no concurrency, and change with its package."
   }
 
   assert {
@@ -138,12 +138,12 @@ run "page_with_custom_values" {
   variables {
     web_url          = "https://join.example.com/"
     web_architecture = "x86_64"
-    web_concurrency  = -1
+    web_concurrency  = 5
     web_log_days     = 7
   }
 
   assert {
-    condition     = output.web_url == "https://join.example.com/" && aws_lambda_function.web[0].environment[0].variables.SSH_CHAT_WEB_URL == "https://join.example.com/" && aws_lambda_function.web[0].architectures == tolist(["x86_64"]) && aws_lambda_function.web[0].reserved_concurrent_executions == -1
+    condition     = output.web_url == "https://join.example.com/" && aws_lambda_function.web[0].environment[0].variables.SSH_CHAT_WEB_URL == "https://join.example.com/" && aws_lambda_function.web[0].architectures == tolist(["x86_64"]) && aws_lambda_function.web[0].reserved_concurrent_executions == 5
     error_message = "The page must use the configured values."
   }
 }
