@@ -389,10 +389,12 @@ fn watch(child: std::io::Result<Child>) -> (Process, Arc<Output>, Arc<Output>) {
 }
 
 fn finish(process: &mut Process, stdout: &Output, log: &Output) -> Finished {
-    let ended = stdout.wait_end(DEADLINE) && log.wait_end(DEADLINE);
+    // Some commands read a large database whole, which takes a while beside other work.
+    let deadline = DEADLINE * 6;
+    let ended = stdout.wait_end(deadline) && log.wait_end(deadline);
     assert!(
         ended,
-        "the program didn't exit within {DEADLINE:?}:\n{}",
+        "the program didn't exit within {deadline:?}:\n{}",
         log.text()
     );
     Finished {
