@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from pathlib import Path
 
 import boto3
@@ -69,6 +70,11 @@ class Aws:
         environment = {"HOME": "/nonexistent", "AWS_ENDPOINT_URL": self.url, **self.own}
         made = subprocess.run([program, "--set", f"aws.table={TABLE}", "store", "init"], env=environment, capture_output=True, text=True)
         check(made.returncode == 0, made)
+
+    def denies_the_host_key_once(self):
+        """The next read of the host key is refused, as for a role without that permission."""
+        fault = {"operation": "GetSecretValue", "about": SECRET, "code": "AccessDeniedException", "message": "not authorized", "times": 1}
+        urllib.request.urlopen(urllib.request.Request(f"{self.url}/fault", json.dumps(fault).encode())).close()
 
     def host_key(self):
         return self.client("secretsmanager").get_secret_value(SecretId=SECRET)["SecretString"]
@@ -279,6 +285,14 @@ def survives(desk, guest):
     step("full disk: users chat, and the server restarts")
 
 
+def says_why(guest):
+    """Checks that the console, all that an operator sees of a machine that doesn't serve, has the reason."""
+    console = guest.console.read_text(errors="replace")
+    line = next((line for line in console.splitlines() if "host_key_waiting" in line), "")
+    check("access denied" in line.lower() and SECRET in line, f"the console doesn't say why the host key couldn't be read: {line}", guest.last_words())
+    step(f"console: {line.strip()[:160]}")
+
+
 def remembers(desk, guest, fingerprint, *said):
     """Checks that host key, names and history are the same."""
     check(desk.fingerprint() == fingerprint, "the host key has changed")
@@ -324,9 +338,11 @@ def life(folder, image, program):
             gone = time.monotonic()
 
         imds.becomes("i-0bbbbbbbbbbbbbbbb", told)
+        aws.denies_the_host_key_once()
         with Guest(folder, "second", image, imds, settings) as second:
             second.start()
             logged_in(desk, second)
+            says_why(second)
             away = time.monotonic() - gone
             remembers(desk, second, fingerprint, WORDS, FULL, "spoken on the first machine", "spoken just before the end")
             step(f"replaced within {away:.0f} s: {fingerprint}, names and history are the same")

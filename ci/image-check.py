@@ -13,6 +13,7 @@ FAULTS = [
     ("systemctl unmask -q ssh.service", "ssh.service isn't masked", "systemctl mask -q ssh.service"),
     ("systemctl unmask -q ssh.socket", "ssh.socket isn't masked", "systemctl mask -q ssh.socket"),
     ("mv /etc/systemd/system-generators /g", "systemd-ssh-generator would expose sshd", "mv /g /etc/systemd/system-generators"),
+    ("mv /etc/systemd/journald.conf.d /j", "warnings don't go to the console", "mv /j /etc/systemd/journald.conf.d"),
     ("systemctl disable -q systemd-timesyncd", "no time synchronization", "systemctl enable -q systemd-timesyncd"),
     ("sed -i s/^access/acces/ /etc/ssh-chat/config.toml", "invalid configuration", "sed -i s/^acces/access/ /etc/ssh-chat/config.toml"),
     ("sed -i s/^listen/#listen/ /etc/ssh-chat/config.toml", "lacks listen", "sed -i s/^#listen/listen/ /etc/ssh-chat/config.toml"),

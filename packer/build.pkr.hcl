@@ -6,7 +6,7 @@ build {
   }
 
   provisioner "file" {
-    sources     = concat([var.package, "${path.root}/image/cloud.cfg", "${path.root}/image/resolved.conf"], var.other_packages)
+    sources     = concat([var.package, "${path.root}/image/cloud.cfg", "${path.root}/image/journald.conf", "${path.root}/image/resolved.conf"], var.other_packages)
     destination = "/tmp/ssh-chat-image/"
   }
 

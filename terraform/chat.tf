@@ -65,7 +65,7 @@ output "shell" {
 }
 
 output "logs" {
-  description = "Command that prints the machine's console, for when it doesn't start."
+  description = "Command that prints the machine's console, with its warnings and errors, for when no one can log in."
   value       = module.chat.logs
 }
 

@@ -29,7 +29,7 @@ output "shell" {
 }
 
 output "logs" {
-  description = "Command that prints the machine's console, for when it doesn't start."
+  description = "Command that prints the machine's console, with its warnings and errors, for when no one can log in."
   value       = "aws ec2 get-console-output --region ${local.region} --instance-id ${aws_instance.chat.id} --latest --output text"
 }
 
