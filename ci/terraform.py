@@ -179,6 +179,8 @@ REFUSED = [
     ("a key is the name of a file", {"operator_keys": [KEY, "id_ed25519.pub"]}, "must be one line as in a .pub file (ssh-ed25519 AAAA… name) or a fingerprint (SHA256:…), without options and without commas. Invalid: number 2."),
     ("a setting doesn't exist", {"settings": {"limits.room": 5}}, "settings can't include limits.room. Allowed: add_keys, aws.metrics,"),
     ("a setting has the wrong type", {"settings": {"limits.rooms": "many"}}, "settings: limits.rooms must be a whole number, such as 50."),
+    ("a setting is out of its range", {"settings": {"limits.rooms": "0", "limits.login_grace": "9h"}}, "limits.login_grace must be from 1s to 600s, not 9h; limits.rooms must be from 1 to 1000000, not 0."),
+    ("metrics would be public", {"settings": {"metrics.listen": "8.8.8.8:9622"}}, "metrics.listen must be an address that isn't reachable from the Internet"),
     ("no image is set", {"image_version": None}, "Set either image_version (the tag Version"),
     ("no image has this version", {"image_version": "9.9.9"}, "No image found with the tags Project=ssh-chat and Version=9.9.9 for arm64 (t4g.small) in eu-central-1 owned by this account. Build one with Packer"),
     ("no image has this processor", {"image_version": "0.2.0", "instance_type": "t3.small"}, "and Version=0.2.0 for x86_64 (t3.small) in eu-central-1"),

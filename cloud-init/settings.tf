@@ -28,6 +28,12 @@ locals {
       right   = "an address and a port, such as 127.0.0.1:9622"
       quoted  = true
     }
+    # Of this machine or of a network that isn't routed on the Internet.
+    private = {
+      pattern = "^(127(\\.[0-9]{1,3}){3}|10(\\.[0-9]{1,3}){3}|192\\.168(\\.[0-9]{1,3}){2}|172\\.(1[6-9]|2[0-9]|3[01])(\\.[0-9]{1,3}){2}|169\\.254(\\.[0-9]{1,3}){2}|100\\.(6[4-9]|[7-9][0-9]|1[01][0-9]|12[0-7])(\\.[0-9]{1,3}){2}|\\[(::1|[fF][cCdD][0-9a-fA-F:]*|[fF][eE][89abAB][0-9a-fA-F:]*)\\]):[1-9][0-9]{0,4}$"
+      right   = "an address that isn't reachable from the Internet, with a port: 127.0.0.1:9622, or one of a private network such as 10.0.0.5:9622"
+      quoted  = true
+    }
     networks = {
       pattern = "^[0-9A-Fa-f:.]+(/[0-9]{1,3})?(, ?[0-9A-Fa-f:.]+(/[0-9]{1,3})?)*$"
       right   = "addresses or networks, such as 192.0.2.0/24, separated by commas"
@@ -97,7 +103,7 @@ locals {
     "history.max_size"                = "size"
     "log.format"                      = "format"
     "log.level"                       = "level"
-    "metrics.listen"                  = "address"
+    "metrics.listen"                  = "private"
     "shutdown.deadline"               = "time"
     "ssh.strict_crypto"               = "switch"
     "web.listen"                      = "address"
@@ -109,6 +115,10 @@ locals {
     "aws.patience"                    = "time"
     "aws.metrics"                     = "name"
   }
+
+  # The factors of units, for comparisons with the bounds in bounds.tf.
+  units     = { "" = 1, w = 604800, d = 86400, h = 3600, m = 60, s = 1, KiB = 1024, MiB = 1048576, GiB = 1073741824, TiB = 1099511627776 }
+  of_bounds = { for key, kind in local.settings : key => lookup({ time = "s", size = " bytes" }, kind, "") }
 
   # At least one number with a unit, longest unit first, each at most once.
   time = join("", ["^(", join("|", [

@@ -147,4 +147,26 @@ variable "settings" {
       if length(value) > 4096 || !can(regex(local.kinds[lookup(local.settings, key, "words")].pattern, value))
     ])}."
   }
+
+  validation {
+    # What isn't a number, a duration or a size has no bounds, or was refused above.
+    condition = alltrue([
+      for key, value in var.settings : alltrue([
+        for amount in [sum([for part in regexall("([0-9]+)([A-Za-z]*)", value) : part[0] * local.units[part[1]]])] :
+        amount >= local.bounds[key][0] && amount <= local.bounds[key][1]
+      ]) if contains(keys(local.bounds), key) && can(regex(local.kinds[local.settings[key]].pattern, value))
+    ])
+    error_message = "settings: ${join("; ", flatten([
+      for key, value in var.settings : [
+        for amount in [sum([for part in regexall("([0-9]+)([A-Za-z]*)", value) : part[0] * local.units[part[1]]])] :
+        "${key} must be from ${local.bounds[key][0]}${local.of_bounds[key]} to ${local.bounds[key][1]}${local.of_bounds[key]}, not ${value}"
+        if amount < local.bounds[key][0] || amount > local.bounds[key][1]
+      ] if contains(keys(local.bounds), key) && can(regex(local.kinds[local.settings[key]].pattern, value))
+    ]))}."
+  }
+
+  validation {
+    condition     = !contains(keys(var.settings), "history.max_size") || var.table == null
+    error_message = "settings: history.max_size limits the database in a data folder, but this machine uses a table. Set history instead."
+  }
 }

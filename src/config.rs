@@ -15,6 +15,7 @@ use std::path::Path;
 mod environment;
 mod error;
 mod listeners;
+mod parser;
 pub mod reference;
 pub mod settings;
 mod sources;

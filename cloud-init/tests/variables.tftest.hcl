@@ -241,3 +241,87 @@ run "key_as_secret" {
     host_key_secret = "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXktdjEAAAAA"
   }
 }
+
+# Values that the server would refuse.
+
+run "number_below_its_range" {
+  command         = plan
+  expect_failures = [var.settings]
+
+  variables {
+    settings = { "limits.rooms" = "0" }
+  }
+}
+
+run "number_above_its_range" {
+  command         = plan
+  expect_failures = [var.settings]
+
+  variables {
+    settings = { "limits.connections" = "9999999" }
+  }
+}
+
+run "small_number_above_its_range" {
+  command         = plan
+  expect_failures = [var.settings]
+
+  variables {
+    settings = { "history.on_join" = "500" }
+  }
+}
+
+run "duration_above_its_range" {
+  command         = plan
+  expect_failures = [var.settings]
+
+  variables {
+    settings = { "limits.login_grace" = "9h" }
+  }
+}
+
+run "duration_just_above_its_range" {
+  command         = plan
+  expect_failures = [var.settings]
+
+  variables {
+    settings = { "limits.login_grace" = "10m1s" }
+  }
+}
+
+run "public_address_for_metrics" {
+  command         = plan
+  expect_failures = [var.settings]
+
+  variables {
+    settings = { "metrics.listen" = "8.8.8.8:9622" }
+  }
+}
+
+run "size_of_a_database_beside_a_table" {
+  command         = plan
+  expect_failures = [var.settings]
+
+  variables {
+    table    = "ssh-chat"
+    settings = { "history.max_size" = "2GiB" }
+  }
+}
+
+run "values_at_the_end_of_their_range" {
+  command = plan
+
+  variables {
+    settings = {
+      "limits.rooms"         = "1000000"
+      "limits.auth_attempts" = "1"
+      "limits.login_grace"   = "10m"
+      "limits.outage_logins" = "24h"
+      "limits.disk_reserve"  = "0"
+      "history.on_join"      = "0"
+      "invite_expires"       = "52w1d"
+      "metrics.listen"       = "172.31.0.9:9622"
+      "aws.refresh"          = "1h"
+    }
+  }
+}

@@ -63,6 +63,28 @@ pub fn packaged_file() -> String {
     out
 }
 
+/// The bounds of settings for Terraform, which refuses a value before a machine would.
+pub fn terraform_bounds() -> String {
+    let bounded = || settings::all().filter_map(|setting| Some((setting.key, (setting.bounds)()?)));
+    let width = bounded().map(|(key, _)| key.len()).max().unwrap_or(0);
+    let mut out = String::from(
+        "# Generated from src/config/settings.rs by UPDATE_DOCS=1 cargo test --lib. Don't edit.\n\n\
+         locals {\n  \
+           # The smallest and the largest value of a setting: of a duration in seconds, of a size in bytes.\n  \
+           bounds = {\n",
+    );
+    for (key, [min, max]) in bounded() {
+        let _ = writeln!(
+            out,
+            "    {:width$} = [{min}, {max}]",
+            format!("\"{key}\""),
+            width = width + 2
+        );
+    }
+    out.push_str("  }\n}\n");
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
@@ -98,6 +120,11 @@ mod tests {
     #[test]
     fn the_package_has_the_file() {
         is_up_to_date("systemd/config.toml", |_| packaged_file());
+    }
+
+    #[test]
+    fn terraform_has_the_bounds() {
+        is_up_to_date("cloud-init/bounds.tf", |_| terraform_bounds());
     }
 
     fn load(text: &str) -> Config {

@@ -13,11 +13,11 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::error::Origins;
+use super::parser::{Parser, boolean, duration, number, some};
 use super::values::{
     AccessMode, AddKeysPolicy, ByteSize, LogFilter, LogFormat, MotdFile, Rate, Retention, Value,
-    ValueKind, address, addresses, aws_name, boolean, choice, duration, host_name, motd, networks,
-    number, operator_keys, path, private_address, public_host_key, region, resource, retention,
-    size, some, table, web_url,
+    ValueKind, address, addresses, aws_name, choice, host_name, motd, networks, operator_keys,
+    path, private_address, public_host_key, region, resource, retention, size, table, web_url,
 };
 use crate::chat::ids::Fingerprint;
 
@@ -39,6 +39,8 @@ pub struct Setting {
     pub reloadable: bool,
     /// Parses a text into the configuration. The error describes a valid value.
     pub set: fn(&mut Config, &str) -> Result<(), String>,
+    /// The smallest and the largest value, if it has them: of a duration in seconds, of a size in bytes.
+    pub bounds: fn() -> Option<[u64; 2]>,
     /// The current value as a text that `set` reads back; `None` if there is no value.
     pub show: fn(&Config) -> Option<String>,
     /// Copies the value from another configuration.
@@ -120,9 +122,10 @@ macro_rules! section {
                     default: DefaultValue::from_row(&[$(($unset, $example))?]),
                     reloadable: $reloadable,
                     set: |config, text| {
-                        $Section::of_mut(config).$field = $parse(text)?;
+                        $Section::of_mut(config).$field = Parser::<$Type>::parse(&$parse, text)?;
                         Ok(())
                     },
+                    bounds: || Parser::<$Type>::bounds(&$parse),
                     show: |config| $Section::of(config).$field.show(),
                     copy: |to, from| {
                         $Section::of_mut(to).$field.clone_from(&$Section::of(from).$field);

@@ -14,6 +14,7 @@ use ipnet::IpNet;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
 use super::error::shown;
+use super::parser::{Parser, Within, digits, duration};
 use crate::chat::access::network;
 use crate::chat::duration;
 use crate::chat::ids::{Fingerprint, Time};
@@ -113,13 +114,6 @@ pub(super) fn choice<T: Choice>(text: &str) -> Result<T, String> {
         let names: Vec<&str> = T::NAMES.iter().map(|(name, _)| *name).collect();
         format!("one of {}", names.join(", "))
     })
-}
-
-/// Parses the value of an optional setting.
-pub(super) fn some<T>(
-    parse: impl Fn(&str) -> Result<T, String>,
-) -> impl Fn(&str) -> Result<Option<T>, String> {
-    move |text| parse(text).map(Some)
 }
 
 /// Who can join.
@@ -382,21 +376,27 @@ impl Display for ByteSize {
 }
 
 /// Parses a number of bytes: a whole number with a unit, or 0.
-pub(super) fn size(range: RangeInclusive<ByteSize>) -> impl Fn(&str) -> Result<ByteSize, String> {
-    move |text| {
-        let parse = || {
-            if text == "0" {
-                return Some(ByteSize(0));
-            }
-            let (count, unit) = ByteSize::UNITS
-                .iter()
-                .find_map(|(name, unit)| Some((text.strip_suffix(name)?, unit)))?;
-            digits(count)?.checked_mul(*unit).map(ByteSize)
-        };
-        parse().filter(|size| range.contains(size)).ok_or_else(|| {
-            let (min, max) = (range.start(), range.end());
-            format!("a size with a unit, such as 512MiB or 2GiB, from {min} to {max}")
-        })
+pub(super) fn size(range: RangeInclusive<ByteSize>) -> Within<ByteSize> {
+    fn parse(text: &str) -> Option<ByteSize> {
+        if text == "0" {
+            return Some(ByteSize(0));
+        }
+        let (count, unit) = ByteSize::UNITS
+            .iter()
+            .find_map(|(name, unit)| Some((text.strip_suffix(name)?, unit)))?;
+        digits(count)?.checked_mul(*unit).map(ByteSize)
+    }
+    Within {
+        range,
+        parse: |text, range| {
+            parse(text)
+                .filter(|size| range.contains(size))
+                .ok_or_else(|| {
+                    let (min, max) = (range.start(), range.end());
+                    format!("a size with a unit, such as 512MiB or 2GiB, from {min} to {max}")
+                })
+        },
+        bound: |size| size.0,
     }
 }
 
@@ -431,47 +431,27 @@ impl Display for Retention {
 }
 
 /// Parses a duration or `forever`.
-pub(super) fn retention(
-    range: RangeInclusive<Duration>,
-) -> impl Fn(&str) -> Result<Retention, String> {
-    let duration = duration(range);
-    move |text| match text {
-        Retention::FOREVER => Ok(Retention::Forever),
-        text => duration(text)
-            .map(Retention::For)
-            .map_err(|valid| format!("{}, or {valid}", Retention::FOREVER)),
+pub(super) fn retention(range: RangeInclusive<Duration>) -> RetentionWithin {
+    RetentionWithin(duration(range))
+}
+
+pub(super) struct RetentionWithin(Within<Duration>);
+
+impl Parser<Retention> for RetentionWithin {
+    fn parse(&self, text: &str) -> Result<Retention, String> {
+        match text {
+            Retention::FOREVER => Ok(Retention::Forever),
+            text => self
+                .0
+                .parse(text)
+                .map(Retention::For)
+                .map_err(|valid| format!("{}, or {valid}", Retention::FOREVER)),
+        }
     }
-}
 
-/// Parses digits only: `str::parse` also accepts a leading plus.
-fn digits(text: &str) -> Option<u64> {
-    let only_digits = text.bytes().all(|b| b.is_ascii_digit());
-    only_digits.then(|| text.parse().ok()).flatten()
-}
-
-/// Parses a whole number.
-pub(super) fn number<T>(range: RangeInclusive<T>) -> impl Fn(&str) -> Result<T, String>
-where
-    T: TryFrom<u64> + PartialOrd + Display,
-{
-    move |text| {
-        digits(text)
-            .and_then(|number| T::try_from(number).ok())
-            .filter(|number| range.contains(number))
-            .ok_or_else(|| format!("a whole number from {} to {}", range.start(), range.end()))
+    fn bounds(&self) -> Option<[u64; 2]> {
+        self.0.bounds()
     }
-}
-
-/// Parses `true` or `false`.
-pub(super) fn boolean(text: &str) -> Result<bool, String> {
-    text.parse().map_err(|_| "true or false".to_owned())
-}
-
-/// Parses a duration.
-pub(super) fn duration(
-    range: RangeInclusive<Duration>,
-) -> impl Fn(&str) -> Result<Duration, String> {
-    move |text| duration::parse_in(text, range.clone())
 }
 
 /// The invalid items of a list.
