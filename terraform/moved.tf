@@ -1,4 +1,5 @@
-# Resources that were here before 0.2.0, so that an upgrade moves them in the state and replaces nothing.
+# Resources that were here before modules/chat existed: an upgrade moves them in the state and replaces
+# nothing because of it.
 
 moved {
   from = aws_apigatewayv2_api.web

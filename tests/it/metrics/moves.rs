@@ -35,11 +35,11 @@ fn follow(server: &Server) {
 }
 
 /// A client stops reading while more is sent than the network buffers hold.
-fn fall_asleep(server: &Server) -> crate::harness::Terminal {
+fn stop_reading(server: &Server) -> crate::harness::Terminal {
     let alice = Login::new(server, "alice").pipe();
     let mut bob = Login::new(server, "bob").pipe();
-    let sleeper = Login::new(server, "sleeper").terminal();
-    sleeper.signal("STOP");
+    let reader = Login::new(server, "reader").terminal();
+    reader.signal("STOP");
     let filling = "x".repeat(1900);
     for batch in 0..20 {
         for n in 0..100 {
@@ -47,20 +47,20 @@ fn fall_asleep(server: &Server) -> crate::harness::Terminal {
         }
         alice.wait_text(&format!("bob: {batch}-99 x"));
     }
-    sleeper
+    reader
 }
 
-fn sleep(server: &Server) {
-    let mut sleeper = fall_asleep(server);
+fn stall(server: &Server) {
+    let mut reader = stop_reading(server);
     server.wait_log("how=Stalled");
-    sleeper.signal("CONT");
-    sleeper.wait_end();
+    reader.signal("CONT");
+    reader.wait_end();
 }
 
-fn doze(server: &Server) {
-    let sleeper = fall_asleep(server);
-    sleeper.signal("CONT");
-    sleeper.wait_raw(b"messages skipped");
+fn fall_behind(server: &Server) {
+    let reader = stop_reading(server);
+    reader.signal("CONT");
+    reader.wait_raw(b"messages skipped");
 }
 
 fn knock(server: &Server) {
@@ -135,7 +135,7 @@ const CASES: &[Case] = &[
     Case {
         what: "a reader that takes nothing for too long",
         settings: &["limits.message_rate=0", "limits.stall=1s"],
-        happens: sleep,
+        happens: stall,
         grows: &[(
             "ssh_chat_connections_ended_total{stage=\"in\",reason=\"write_stall\"}",
             1.0,
@@ -144,7 +144,7 @@ const CASES: &[Case] = &[
     Case {
         what: "a reader that takes nothing for a while",
         settings: &["limits.message_rate=0", "limits.stall=10m"],
-        happens: doze,
+        happens: fall_behind,
         grows: &[("ssh_chat_skipped_total", 1.0)],
     },
     Case {
